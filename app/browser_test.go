@@ -139,7 +139,15 @@ func (p *tab) complained(e *proto.RuntimeConsoleAPICalled) {
 func (p *tab) threw(e *proto.RuntimeExceptionThrown) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.fault("a script failed: %s", e.ExceptionDetails.Text)
+	p.fault("a script failed: %s %s", e.ExceptionDetails.Text, thrown(e.ExceptionDetails))
+}
+
+// thrown says what a script threw, and where.
+func thrown(details *proto.RuntimeExceptionDetails) string {
+	if details.Exception == nil {
+		return details.URL
+	}
+	return details.Exception.Description
 }
 
 func (p *tab) logged(e *proto.LogEntryAdded) {

@@ -56,7 +56,7 @@ func TestSchedulesByCommand(t *testing.T) {
 	wants(run("schedules", "list"), 0, "nightly-report", "active", "Europe/Berlin", "report:build")
 	wants(run("schedules", "show", "nightly-report", "-o", "json"), 0, `"missed": "all"`, `"copies": 2`, `"tenant": "acme"`, `"key": "reports"`, `"timeout": "10m0s"`)
 	wants(run("schedules", "pause", "nightly-report", "--yes", "--reason", "moves", "--as", "ada"), 0, "paused")
-	wants(run("schedules", "show", "nightly-report"), 0, "paused", "by ada: moves")
+	wants(run("schedules", "show", "nightly-report"), 0, "paused", " for ada: moves")
 	wants(run("schedules", "resume", "nightly-report", "--yes"), 0, "resumed")
 	wants(run("schedules", "remove", "nightly-report"), 2, "--yes")
 	wants(run("schedules", "remove", "nightly-report", "--yes"), 0, "removed")

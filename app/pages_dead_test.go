@@ -6,13 +6,15 @@ import (
 
 	"outboxd/app/schematest"
 	"outboxd/app/servertest"
+	"outboxd/domain/access"
 )
 
 // TestDeadLetterPages replays and discards what a real worker gave up, with a browser.
 func TestDeadLetterPages(t *testing.T) {
 	t.Parallel()
 	databaseURL := schematest.Database(t)
-	p := start(t, append(on(databaseURL, servertest.Redis(t), t.TempDir()), "--admin-token="+adminToken)...)
+	ada, operator := personOf("ada@example.com", access.Admin), personOf("bob", access.Operator)
+	p := start(t, append(on(databaseURL, servertest.Redis(t), t.TempDir()), "--access-tokens="+ada.entry+","+operator.entry)...)
 	db := openLedger(t, databaseURL)
 	ask := func(query string, args ...any) (answer string) {
 		t.Helper()
@@ -37,27 +39,29 @@ func TestDeadLetterPages(t *testing.T) {
 		t.Error("the text of an event became part of the page")
 	}
 	tab.await("tbody th a", "email:send_notification").MustClick()
-	tab.await("p", "Whoever is signed in")
+	tab.await("p", "This takes the role operator. Sign in first.")
 	if tab.MustHas("main a.button") || tab.MustHas(checkbox) {
 		t.Error("the page offers changes without the token")
 	}
-	signIn(tab)
+	signInAs(tab, ada.token)
+	tab.await(".who", "ada@example.com")
 
 	change := func(action string, canary string) {
 		t.Helper()
 		tab.visit("/dead")
 		tab.await("tbody th a", "email:send_notification").MustClick()
 		if action == "discard" {
-			tab.await("button", "^Discard chosen…$")
+			tab.await("button[disabled]", "^Discard chosen…$") // nothing chosen is not everything
+			tab.await("#chosen", "^nothing chosen$")
 			tab.MustElement(checkbox).MustClick()
-			tab.await("button", "^Discard chosen…$").MustClick()
+			tab.await("#chosen", "^1 of the 2 on this page chosen$")
+			tab.await("button:enabled", "^Discard chosen…$").MustClick()
 		} else {
 			tab.await("a.button", "^Replay all").MustClick()
 		}
 		tab.await("h1", "dead letters?$")
 		tab.see("dead-" + action)
 		tab.MustElement("#reason").MustInput("test of " + action + canary)
-		tab.MustElement("#actor").MustInput("ada@example.com")
 		if canary != "" {
 			tab.MustElement("#canary").MustSelectAllText().MustInput(canary)
 		}
@@ -83,15 +87,27 @@ func TestDeadLetterPages(t *testing.T) {
 		t.Errorf("%s dead letters were left alone, want 2", n)
 	}
 	change("discard", "")
-	tab.await("#progress", "Done: 1 dead letter discarded")
+	tab.await("#progress", "Done: 1 of 1 dead letter discarded")
 	change("replay", "")
-	tab.await("#progress", "Done: 2 dead letters replayed")
+	tab.await("#progress", "Done: 2 of 2 dead letters replayed")
 	tab.visit("/dead")
 	tab.await("td", "test of discard")
 	tab.see("dead-actions")
 	tab.wantQuiet()
 	if n := ask("SELECT count(*)::text FROM outbox_actions WHERE actor = 'ada@example.com' AND reason LIKE 'test of %'"); n != "3" {
 		t.Errorf("%s actions are recorded, want 3", n)
+	}
+
+	// A page that is not for the role says which role it takes.
+	tab.await("button", "^Sign out$").MustClick()
+	signInAs(tab, operator.token)
+	tab.visit("/dead")
+	tab.await("tbody th a", "onerror").MustClick()
+	tab.await(`button[disabled][title="This takes the role admin. bob has the role operator."]`, "^Discard the chosen…$")
+	tab.visit(strings.Replace(tab.MustEval(`() => location.pathname + location.search`).Str(), "/dead/group?", "/dead/change?action=discard&", 1))
+	tab.await(".notice", "This takes the role admin. bob has the role operator.")
+	if tab.MustHas("main button") {
+		t.Error("the page offers an operator to discard")
 	}
 	p.stop()
 }

@@ -64,7 +64,7 @@ func TestPagesBehindAProxy(t *testing.T) {
 	page.await("a", "^Discard…$").MustClick()
 	page.MustElement("#reason").MustInput("test of a proxy")
 	page.await("button", "them$").MustClick()
-	page.await("#progress", "Done: 1 dead letter discarded")
+	page.await("#progress", "Done: 1 of 1 dead letter discarded")
 	page.visit(below + "/events?id=" + dead)
 	page.await("nav a", "^Tasks$").MustClick()
 	page.await("a", "^notifications$").MustClick()

@@ -8,6 +8,7 @@ import (
 
 	"outboxd/app/schematest"
 	"outboxd/app/servertest"
+	"outboxd/domain/access"
 )
 
 const adminToken = "a token for tests only"
@@ -99,6 +100,23 @@ func signIn(p *tab) {
 	p.await("button", "^Sign out$")
 	p.see("home-signed-in")
 	p.wantQuiet("401") // for the wrong token
+}
+
+// person is somebody with a token: the token, and its entry in the configuration.
+type person struct{ token, entry string }
+
+func personOf(name string, role access.Role) person {
+	token := access.NewToken()
+	return person{token, access.Token{Identity: access.Identity{Name: name, Role: role}, Digest: access.DigestOf(token)}.Entry()}
+}
+
+// signInAs signs in with a token.
+func signInAs(p *tab, token string) {
+	p.t.Helper()
+	p.visit("/signin")
+	p.MustElement("#token").MustInput(token)
+	p.await("button", "^Sign in$").MustClick()
+	p.await("button", "^Sign out$")
 }
 
 // runTask lets a task run now, which needs a session of a signed-in user.

@@ -82,9 +82,18 @@ func (l *loading) rules() []rule {
 	sends := c.HasRole(RoleWorker) && c.RunsExample()
 	smtp, webhook := sends && c.Notify == NotifySMTP, sends && c.Notify == NotifyWebhook
 	return []rule{
-		{[]string{"monitor.addr", "admin_token", "probe.addr"}, func() string {
-			return only(c.HasMonitorListener() && !address.IsLoopback(c.Monitor.Addr) && c.AdminToken == "",
-				fmt.Sprintf("%s can be reached from other machines, which needs a token: set %s, or listen on 127.0.0.1%s", words.Quote(c.Monitor.Addr), name("admin_token"), l.orProbe(name)))
+		{[]string{"monitor.addr", "admin_token", "access.tokens", "access.identity_header", "oidc.issuer", "probe.addr"}, func() string {
+			return only(c.HasMonitorListener() && !address.IsLoopback(c.Monitor.Addr) && !c.HasSignIn(),
+				fmt.Sprintf("%s can be reached from other machines, which needs a token: set %s or %s, or listen on 127.0.0.1%s", words.Quote(c.Monitor.Addr), name("admin_token"), name("access.tokens"), l.orProbe(name)))
+		}},
+		{[]string{"access.identity_header", "api.trusted_proxies"}, func() string {
+			return only(c.Access.IdentityHeader != "" && len(c.API.TrustedProxies) == 0, "anybody could send that header: say whose is believed with "+name("api.trusted_proxies"))
+		}},
+		{[]string{"oidc.client_id", "oidc.issuer"}, func() string {
+			return only(c.OIDC.Issuer != "" && c.OIDC.ClientID == "", "the provider has to know who asks: give the ID that it has for outboxd, or unset "+name("oidc.issuer"))
+		}},
+		{[]string{"oidc.roles", "oidc.issuer"}, func() string {
+			return only(c.OIDC.Issuer != "" && len(c.OIDC.Roles) == 0, "nobody who signs in would have a role: give some, such as *=viewer, or unset "+name("oidc.issuer"))
 		}},
 		{[]string{"relay.inbox_retention", "relay.history"}, func() string {
 			return only(c.Relay.InboxRetention < c.Relay.History,
@@ -202,6 +211,35 @@ func checkTraceURL(text string) error {
 	u, err := url.Parse(text)
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || !strings.Contains(text, "{trace_id}") {
 		return fmt.Errorf("%s must begin with http:// or https:// and contain {trace_id}", words.Quote(text))
+	}
+	return nil
+}
+
+// headerName is a token of RFC 9110.
+var headerName = regexp.MustCompile("^[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}$")
+
+func checkHeaderName(text string) error {
+	if !headerName.MatchString(text) {
+		return fmt.Errorf("%s is no name of a header", words.Quote(text))
+	}
+	return nil
+}
+
+// checkIssuer lets only a provider on this machine do without TLS: whoever can
+// change what it says decides who signs in.
+func checkIssuer(text string) error {
+	u, err := url.Parse(text)
+	if err != nil || u.Host == "" || u.RawQuery != "" || u.Fragment != "" ||
+		u.Scheme != "https" && (u.Scheme != "http" || !address.IsLoopback(u.Host)) {
+		return fmt.Errorf("%s must begin with https://, or with http:// on this machine, and have no query", words.Quote(text))
+	}
+	return nil
+}
+
+func checkRedirectURL(text string) error {
+	u, err := url.Parse(text)
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.RawQuery != "" || u.Fragment != "" || !strings.HasSuffix(u.Path, "/callback") {
+		return fmt.Errorf("%s must begin with http:// or https:// and end with /callback", words.Quote(text))
 	}
 	return nil
 }

@@ -20,6 +20,8 @@ type Config struct {
 
 	API      API
 	Monitor  Monitor
+	Access   Access
+	OIDC     OIDC
 	Probe    Probe
 	Database Database
 	Redis    Redis
@@ -50,6 +52,25 @@ type Monitor struct {
 	Addr     string      // host:port; empty: no listener
 	Mask     value.Names // keys whose values the pages do not show
 	TraceURL string      // with {trace_id}; empty: traces are not linked
+}
+
+// Access is the section of who may use the pages.
+type Access struct {
+	Tokens         value.Tokens
+	IdentityHeader string // empty: no proxy names people
+	IdentityRole   string
+}
+
+// OIDC is the section of signing in by OpenID Connect.
+type OIDC struct {
+	Issuer       string // empty: off
+	ClientID     string
+	ClientSecret value.Secret // empty: a public client
+	RedirectURL  string       // empty: from the request
+	Scopes       value.Names
+	NameClaim    string
+	RoleClaim    string
+	Roles        value.Grants
 }
 
 // Probe has the options of the section "probe": the listener for health probes and for
@@ -222,6 +243,11 @@ func (c *Config) RunsExample() bool { return c.Example == ExampleOn || c.HasRole
 // serve the web pages.
 func (c *Config) HasMonitorListener() bool {
 	return c.Monitor.Addr != "" && (c.Probe.Addr == "" || c.HasRole(RoleMonitor))
+}
+
+// HasSignIn reports whether people can show who they are.
+func (c *Config) HasSignIn() bool {
+	return c.AdminToken != "" || len(c.Access.Tokens) > 0 || c.Access.IdentityHeader != "" || c.OIDC.Issuer != ""
 }
 
 // Path returns the path of the configuration file that was read, or "" if none was read.

@@ -173,7 +173,7 @@ func (f *yamlFile) refuse(line int, key, problem string) {
 // map option may be written as a YAML list or map.
 func nodeText(value *yaml.Node, o *option) (string, bool) {
 	var entries []string
-	isMap := o.kind() == "weights" || o.kind() == "bounds"
+	isMap := o.isMap()
 	switch {
 	case value.Kind == yaml.ScalarNode:
 		return value.Value, true

@@ -54,7 +54,17 @@ func (o *option) isSecret() bool {
 
 func (o *option) isList() bool {
 	switch o.field.(type) {
-	case *Roles, *value.Networks, *value.Names, *value.Queues, *value.Bounds:
+	case *Roles, *value.Networks, *value.Names, *value.Queues, *value.Bounds, *value.Tokens, *value.Grants:
+		return true
+	default:
+		return false
+	}
+}
+
+// isMap reports whether the file may have a map of names and values.
+func (o *option) isMap() bool {
+	switch o.kind() {
+	case "weights", "bounds", "tokens", "roles":
 		return true
 	default:
 		return false
@@ -76,6 +86,10 @@ func (o *option) kind() string {
 		return "weights"
 	case *value.Bounds:
 		return "bounds"
+	case *value.Tokens:
+		return "tokens"
+	case *value.Grants:
+		return "roles"
 	case *value.Secret:
 		return "secret"
 	case *value.SecretURL:

@@ -63,6 +63,9 @@ func (l layered) needs(variables ...string) layered {
 	return l
 }
 
+// zeros is a digest.
+var zeros = strings.Repeat("0", 64)
+
 func layeredOptions() []layered {
 	network := func(text string) value.Networks { return value.Networks{netip.MustParsePrefix(text)} }
 	return []layered{
@@ -84,6 +87,21 @@ func layeredOptions() []layered {
 		numbers("api.hash_concurrency"),
 		durations("api.idempotency_retention"),
 		texts("monitor.addr", "127.0.0.1:1", "localhost:2", "[::1]:3"),
+		{key: "access.tokens", texts: [3]string{"ada=admin:sha256:" + zeros, "b=viewer:sha256:" + zeros, "c=operator:sha256:" + zeros}, want: [3]any{
+			value.Tokens{{Name: "ada", Role: "admin"}}, value.Tokens{{Name: "b", Role: "viewer"}}, value.Tokens{{Name: "c", Role: "operator"}},
+		}},
+		texts("access.identity_header", "X-A", "X-B", "X-C").needs("OUTBOXD_API_TRUSTED_PROXIES=10.0.0.1"),
+		texts("access.identity_role", "operator", "admin", "operator"),
+		texts("oidc.issuer", "https://a.example.com", "http://localhost:1/b", "https://c.example.com").needs("OUTBOXD_OIDC_CLIENT_ID=o", "OUTBOXD_OIDC_ROLES=*=viewer"),
+		texts("oidc.client_id", "a", "b", "c"),
+		secrets("oidc.client_secret", "a", "b", "c"),
+		texts("oidc.redirect_url", "https://a.example.com/callback", "http://b.example.com/x/callback", "https://c.example.com/callback"),
+		{key: "oidc.scopes", texts: [3]string{"a", "b, c", "d,d,"}, want: [3]any{value.Names{"a"}, value.Names{"b", "c"}, value.Names{"d"}}},
+		texts("oidc.name_claim", "a", "b", "c"),
+		texts("oidc.role_claim", "a", "b.c", "d"),
+		{key: "oidc.roles", texts: [3]string{"a=admin", "b=viewer,*=operator", "cn=c=admin"}, want: [3]any{
+			value.Grants{"a": "admin"}, value.Grants{"b": "viewer", "*": "operator"}, value.Grants{"cn=c": "admin"},
+		}},
 		texts("probe.addr", "127.0.0.1:1", ":2", "[::]:3"),
 		{key: "monitor.mask", texts: [3]string{"a", "b, c", "d,d,"}, want: [3]any{value.Names{"a"}, value.Names{"b", "c"}, value.Names{"d"}}},
 		texts("monitor.trace_url", "https://a/{trace_id}", "http://b/{trace_id}/x", "https://c?t={trace_id}"),

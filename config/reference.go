@@ -39,9 +39,10 @@ each value. Other users of the machine can see flags, so give secrets in variabl
 const referenceRules = `
 ## Rules between options
 
-- ` + "`monitor.addr`" + ` must be a loopback address or empty, unless ` + "`admin_token`" + ` is set, or ` + "`probe.addr`" + ` is set and the process does not have the role monitor.
+- ` + "`monitor.addr`" + ` must be a loopback address or empty, unless ` + "`admin_token`, `access.tokens`, `access.identity_header` or `oidc.issuer`" + ` is set, or ` + "`probe.addr`" + ` is set and the process does not have the role monitor.
 - ` + "`relay.inbox_retention`" + ` must not be shorter than ` + "`relay.history`" + `, nor ` + "`relay.backoff_base`" + ` longer than ` + "`relay.backoff_max`" + `.
 - ` + "`relay.poll_min`" + ` must not be longer than ` + "`relay.poll_interval`" + `, nor than ` + "`relay.poll_without_listen`" + `.
+- ` + "`access.identity_header`" + ` needs ` + "`api.trusted_proxies`" + `, and ` + "`oidc.issuer`" + ` needs ` + "`oidc.client_id` and `oidc.roles`" + `.
 - ` + "`relay.listen_url`" + ` needs ` + "`database.url`" + `.
 - ` + "`database.max_conns`" + `, unless 0, must be at least 4, plus ` + "`relay.concurrency`" + ` with the role relay, plus ` + "`worker.concurrency`" + ` with the role worker.
 - A worker runs the example if it also has the role api, or with ` + "`example=on`" + `. Such a worker needs ` + "`notify`" + ` if ` + "`database.url`" + ` is set.

@@ -2,6 +2,7 @@ package config
 
 import (
 	"outboxd/config/address"
+	"outboxd/config/value"
 )
 
 // options returns the table of all options. Each entry points to its field of c. The
@@ -10,7 +11,7 @@ import (
 func (c *Config) options() []*option {
 	var all []*option
 	for _, section := range [][]*option{
-		c.generalOptions(), c.API.options(), c.Monitor.options(), c.Probe.options(), c.Database.options(), c.Redis.options(),
+		c.generalOptions(), c.API.options(), c.Monitor.options(), c.Access.options(), c.OIDC.options(), c.Probe.options(), c.Database.options(), c.Redis.options(),
 		c.Embedded.options(), c.Relay.options(), c.Worker.options(), c.Deliver.options(), c.SMTP.options(), c.Webhook.options(), c.Log.options(),
 	} {
 		all = append(all, section...)
@@ -38,7 +39,7 @@ func (c *Config) generalOptions() []*option {
 		},
 		{
 			field: &c.AdminToken, key: "admin_token", optional: true, check: checkToken,
-			help: "Token of at least 16 bytes. Whoever has it may change things on the monitor's pages. Without a token the pages are read-only, and the monitor listens on loopback addresses only.",
+			help: "Token of at least 16 bytes. Whoever has it may change everything on the monitor's pages, and is recorded as \"admin token\". Prefer access.tokens or oidc.issuer, which name people. Without any way to sign in, the pages are read-only, and the monitor listens on loopback addresses only.",
 		},
 		{
 			field: &c.Example, key: "example", value: ExampleAuto, choices: []string{ExampleAuto, ExampleOn},
@@ -63,7 +64,7 @@ func (c *API) options() []*option {
 		},
 		{
 			field: &c.TrustedProxies, key: "api.trusted_proxies", optional: true,
-			help: "Address ranges of the proxies whose X-Forwarded-For header is believed, such as 10.0.0.0/8.",
+			help: "Address ranges of the proxies whose X-Forwarded-For header is believed, such as 10.0.0.0/8. On the monitor's pages, access.identity_header is believed of them too.",
 		},
 		{
 			field: &c.BodyLimit, key: "api.body_limit", value: "64KiB", min: "1024", max: "67108864",
@@ -84,7 +85,7 @@ func (c *Monitor) options() []*option {
 	return []*option{
 		{
 			field: &c.Addr, key: "monitor.addr", value: "127.0.0.1:8081", optional: true, check: address.CheckListen,
-			help: "Address of /healthz, /readyz and /metrics in every process, and of the pages of the role monitor. Empty means no listener. An address that other machines can reach needs admin_token, unless probe.addr is set and this process has no pages.",
+			help: "Address of /healthz, /readyz and /metrics in every process, and of the pages of the role monitor. Empty means no listener. An address that other machines can reach needs a way to sign in (admin_token, access.tokens, access.identity_header or oidc.issuer), unless probe.addr is set and this process has no pages.",
 		},
 		{
 			field: &c.Mask, key: "monitor.mask", value: "password,token,secret,authorization", optional: true,
@@ -93,6 +94,60 @@ func (c *Monitor) options() []*option {
 		{
 			field: &c.TraceURL, key: "monitor.trace_url", optional: true, check: checkTraceURL,
 			help: "Address of an event's trace, with {trace_id} for the ID, such as https://tempo.example.com/trace/{trace_id}. Empty means that the pages show the ID alone.",
+		},
+	}
+}
+
+func (c *Access) options() []*option {
+	return []*option{
+		{
+			field: &c.Tokens, key: "access.tokens", optional: true,
+			help: "Tokens of people for the monitor's pages, each as name=role:sha256:digest. `outboxd token new` makes one. The role is viewer, operator or admin. What people do is recorded with the name.",
+		},
+		{
+			field: &c.IdentityHeader, key: "access.identity_header", optional: true, check: checkHeaderName,
+			help: "Header in which a proxy names the person who has signed in there, such as X-Forwarded-User. It is believed only if the request comes from an address of api.trusted_proxies. The proxy has to remove the header from the requests of its clients.",
+		},
+		{
+			field: &c.IdentityRole, key: "access.identity_role", value: "viewer", choices: value.AccessRoles,
+			help: "Role of the people whom access.identity_header names.",
+		},
+	}
+}
+
+func (c *OIDC) options() []*option {
+	return []*option{
+		{
+			field: &c.Issuer, key: "oidc.issuer", optional: true, check: checkIssuer,
+			help: "Address of an OpenID provider, such as https://sso.example.com/realms/ops. People then sign in there. Empty means that they cannot.",
+		},
+		{
+			field: &c.ClientID, key: "oidc.client_id", optional: true,
+			help: "What the provider calls outboxd.",
+		},
+		{
+			field: &c.ClientSecret, key: "oidc.client_secret", optional: true,
+			help: "The provider's secret for outboxd. Empty means a public client, which only PKCE protects.",
+		},
+		{
+			field: &c.RedirectURL, key: "oidc.redirect_url", optional: true, check: checkRedirectURL,
+			help: "Address to which the provider sends people back: that of the pages and then callback, such as https://outboxd.example.com/callback. The provider has to know it. Empty means the address that the browser asked, which is right without a proxy that changes it.",
+		},
+		{
+			field: &c.Scopes, key: "oidc.scopes", value: "openid,profile,email",
+			help: "Scopes that are asked for. Some providers send groups only with a scope groups.",
+		},
+		{
+			field: &c.NameClaim, key: "oidc.name_claim", value: "email",
+			help: "Claim with the name that people are recorded with. With email, an address that the provider calls unverified is refused.",
+		},
+		{
+			field: &c.RoleClaim, key: "oidc.role_claim", value: "groups",
+			help: "Claim whose values decide the role. Dots lead into objects, such as realm_access.roles.",
+		},
+		{
+			field: &c.Roles, key: "oidc.roles", optional: true,
+			help: "Roles for values of oidc.role_claim, such as outbox-admins=admin,sre=operator,*=viewer. The highest counts; * stands for everybody who can sign in at the provider. Whoever gets no role is refused.",
 		},
 	}
 }

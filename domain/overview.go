@@ -80,6 +80,19 @@ type HistoryPoint struct {
 	DelayP50, DelayP99 time.Duration
 }
 
+// The kinds of a HistoryMark.
+const (
+	MarkLeader = "leader" // another relay became the leader
+	MarkHeal   = "heal"   // everything unconfirmed was sent again, because Redis had lost data
+)
+
+// HistoryMark is something that explains a bend in the history.
+type HistoryMark struct {
+	At    time.Time
+	Kind  string
+	Relay string // the new leader; "": not known any more
+}
+
 // Overviews reads figures about all events from the database, without counting every event. Its methods change
 // nothing and take at most two seconds.
 //
@@ -88,9 +101,13 @@ type Overviews interface {
 	// Standing reads the Standing of this moment.
 	Standing(ctx context.Context) (Standing, error)
 
-	// History returns the measurements of the past period window, at most a day, divided into time steps, oldest
+	// History returns the measurements of the past period window, at most a week, divided into time steps, oldest
 	// first. History leaves out steps without a measurement.
 	History(ctx context.Context, window, step time.Duration) ([]HistoryPoint, error)
+
+	// Marks returns up to 50 marks of the last window, the latest first. Of heals,
+	// Marks returns only the last one.
+	Marks(ctx context.Context, window time.Duration) ([]HistoryMark, error)
 }
 
 // QueueStatus is how many tasks are in one queue, by state.

@@ -169,8 +169,11 @@ type Housekeeping interface {
 	// TrimRelays deletes the records of relays that have given no sign of life for age.
 	TrimRelays(ctx context.Context, age time.Duration) error
 
+	// ThinSamples keeps one measurement for five minutes of those older than a day.
+	ThinSamples(ctx context.Context) error
+
 	// Measure counts the waiting events, and the events that were emitted, enqueued and confirmed. Measure stores
-	// the counts for a day, and returns the backlog and the chores. process is the relay that measures. queued is
+	// the counts for a week, and returns the backlog and the chores. process is the relay that measures. queued is
 	// how many tasks wait in Redis; nil means that it is not known.
 	Measure(ctx context.Context, process RelayProcess, queued *int64) (Backlog, Chores, error)
 

@@ -286,6 +286,7 @@ func doHousekeeping(t *testing.T, relay *postgres.Database, store *repository.Ou
 	call("trim cancelled events", func() error { _, err := house.TrimCancelled(t.Context(), time.Hour, 10); return err })
 	call("trim suppressed events", func() error { _, err := house.TrimSuppressed(t.Context(), time.Hour, 10); return err })
 	call("trim relays", func() error { return house.TrimRelays(t.Context(), time.Hour) })
+	call("thin samples", func() error { return house.ThinSamples(t.Context()) })
 	presence, process := repository.NewPresence(relay, ""), domain.RelayProcess{ID: domain.ID{1}, Host: "h"}
 	call("show", func() error { return presence.Show(t.Context(), process, true) })
 	call("leave", func() error { return presence.Leave(t.Context(), process) })

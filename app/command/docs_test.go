@@ -127,3 +127,29 @@ func testNames(t *testing.T) map[string]bool {
 	}
 	return names
 }
+
+// TestDocsSayWhatDoctorSays holds examples without findings to what doctor and top
+// print.
+func TestDocsSayWhatDoctorSays(t *testing.T) {
+	t.Parallel()
+	examples := 0
+	for _, file := range documents(t) {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, block := range docFence.FindAllStringSubmatch(string(text), -1) {
+			for line := range strings.Lines(block[3]) {
+				if line = strings.TrimSpace(line); strings.HasPrefix(line, "Nothing ") {
+					examples++
+					if line != allClear {
+						t.Errorf("%s: an example says %q, and doctor says %q", file, line, allClear)
+					}
+				}
+			}
+		}
+	}
+	if examples < 2 {
+		t.Errorf("%d examples without findings", examples)
+	}
+}

@@ -236,6 +236,9 @@ const (
 	redisConnections    = 2
 )
 
+// allClear is what doctor and top say without findings.
+const allClear = "Nothing endangers the events."
+
 // table prints the findings one below the other. table uses no columns, because a
 // finding's sentences are longer than a line.
 func (e examination) table(w io.Writer, color terminal.Palette) {
@@ -244,7 +247,7 @@ func (e examination) table(w io.Writer, color terminal.Palette) {
 		fmt.Fprintf(w, "  so    %s\n  mend  %s\n\n", terminal.OneLine(f.Consequence, 0), terminal.OneLine(f.Remedy, 0))
 	}
 	if len(e.Findings) == 0 {
-		fmt.Fprintln(w, color.Green("Nothing was found."))
+		fmt.Fprintln(w, color.Green(allClear))
 		return
 	}
 	fmt.Fprintf(w, "%s broken, %s, %s.\n", words.Count(e.Broken), words.Many(e.Warnings, "warning"), words.Many(len(e.Findings)-e.Broken-e.Warnings, "note"))

@@ -44,6 +44,7 @@ var documentsOf = []struct {
 	{"subscriptions apply", []appliedDocument{}},
 	{"subscriptions test", probeDocument{}},
 	{"subscriptions replay", []replayCount{}},
+	{"token new", tokenDocument{}},
 	{"top", topView{}},
 	{"types list", typesDocument{}},
 	{"types show", typeDocument{}},

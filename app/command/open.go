@@ -117,7 +117,7 @@ type actionFlags struct {
 func (f *actionFlags) add(cmd *cobra.Command) {
 	cmd.Flags().BoolVar(&f.yes, "yes", false, "do it; without this flag the command only counts")
 	cmd.Flags().StringVar(&f.reason, "reason", "", "why, for the record")
-	cmd.Flags().StringVar(&f.as, "as", "", "who does it, for the record (default: user@host)")
+	cmd.Flags().StringVar(&f.as, "as", "", "for whom this user does it, for the record; the user itself is recorded as user@host")
 }
 
 // consent returns an error unless --yes was given.
@@ -131,9 +131,9 @@ func (f *actionFlags) consent(name string) error {
 // action returns the entry for the log of actions, before the action is carried
 // out.
 func (f *actionFlags) action(filter map[string]string) *domain.Action {
-	actor := f.as
-	if actor == "" {
-		actor = thisUser()
+	actor := thisUser()
+	if f.as != "" {
+		actor += " for " + f.as // what is typed alone would prove nothing
 	}
 	return &domain.Action{Actor: actor, Reason: f.reason, Filter: filter}
 }

@@ -68,7 +68,7 @@ func New(environ []string, build daemon.Build, more ...bench.Bench) *cobra.Comma
 	root.AddCommand(
 		c.newConfigCommand(), c.newEnvCommand(), c.newMigrateCommand(), c.newBenchCommand(more), c.newVersionCommand(),
 		c.newDeadCommand(), c.newRedriveCommand(), c.newEventsCommand(), c.newTypesCommand(), c.newQueuesCommand(), c.newWorkersCommand(), c.newKeysCommand(), c.newSubscriptionsCommand(), c.newSchedulesCommand(), c.newActionsCommand(), c.newVerifyCommand(),
-		c.newDoctorCommand(), c.newTopCommand(),
+		c.newDoctorCommand(), c.newTopCommand(), c.newTokenCommand(),
 	)
 	c.addTimeout(root)
 	addCompletion(root)
@@ -82,7 +82,7 @@ const answerTimeout = 5 * time.Second
 func (c commands) addTimeout(cmd *cobra.Command) {
 	for _, sub := range cmd.Commands() {
 		switch name := sub.Name(); {
-		case name == "config", name == "version", name == "bench":
+		case name == "config", name == "version", name == "bench", name == "token":
 		case sub.HasSubCommands():
 			c.addTimeout(sub)
 		default:

@@ -226,7 +226,7 @@ func (v topView) write(w io.Writer, color terminal.Palette) error {
 	fmt.Fprintln(w, color.Bold(v.Headline))
 	// The findings come first, because a terminal with few lines cuts off the end.
 	if len(v.Findings) == 0 {
-		fmt.Fprintln(w, color.Green("Nothing endangers the events."))
+		fmt.Fprintln(w, color.Green(allClear))
 	}
 	for _, f := range v.Findings {
 		fmt.Fprintf(w, "%s %s: %s\n", f.level(color), color.Bold(f.Code), terminal.OneLine(f.Found, 0))

@@ -5,7 +5,6 @@ import (
 	"time"
 
 	"outboxd/config"
-	"outboxd/config/address"
 	"outboxd/domain"
 	"outboxd/domain/failing"
 	"outboxd/domain/figures"
@@ -44,9 +43,7 @@ func (d *Daemon) addMonitor(beside *relay.Relay) error {
 	options := monitor.Options{
 		Logger: d.log, Registry: d.registry, Version: d.build.Version, Roles: roles,
 		Checks: d.checks(beside), Warnings: d.warnings, Draining: d.lineup.isDraining,
-		Pages: pages, Sources: sources, Address: d.cfg.Monitor.Addr, AdminToken: string(d.cfg.AdminToken),
-		IsLoopback:     address.IsLoopback,
-		TrustedProxies: d.cfg.API.TrustedProxies,
+		Pages: pages, Sources: sources, Ways: waysIn(d.cfg), TrustedProxies: d.cfg.API.TrustedProxies,
 	}
 	patience := share(d.cfg.ShutdownTimeout, requestShare) / 2
 	if d.probeListener == nil {

@@ -37,5 +37,11 @@ func IsPlain(text string) bool {
 	return utf8.ValidString(text) && !strings.ContainsFunc(text, unicode.IsControl)
 }
 
+// IsVisible reports whether a text has only characters that can be seen, so that it
+// cannot pose as another one.
+func IsVisible(text string) bool {
+	return utf8.ValidString(text) && !strings.ContainsFunc(text, func(r rune) bool { return !unicode.IsPrint(r) })
+}
+
 // ErrNotPlain is the error for a value for which IsPlain returns false.
 var ErrNotPlain = errors.New("the value holds control characters or is not UTF-8")

@@ -19,6 +19,7 @@ var assets embed.FS
 const (
 	css        = "text/css; charset=utf-8"
 	javaScript = fiber.MIMETextJavaScriptCharsetUTF8
+	svg        = "image/svg+xml"
 )
 
 // file is an embedded file that is served to browsers.
@@ -38,7 +39,11 @@ func newFiles() files {
 		"dashboard.css":           css,
 		"dashboard.js":            javaScript,
 		"charts.js":               javaScript,
-		"icon.svg":                "image/svg+xml",
+		"theme.js":                javaScript,
+		"keys.js":                 javaScript,
+		"icon.svg":                svg,
+		"icon-warn.svg":           svg,
+		"icon-bad.svg":            svg,
 		"htmx/htmx.min.js":        javaScript,
 		"htmx/sse.min.js":         javaScript,
 		"uplot/uPlot.iife.min.js": javaScript,

@@ -21,18 +21,17 @@ const (
 	// The limits for a submitted form. The page itself sends far less.
 	maxChosen = 500 // dead letters
 	maxReason = 2000
-	maxActor  = 800
 )
 
 // changeForm is a change of dead letters (replay or discard) that the visitor has
 // not confirmed yet.
 type changeForm struct {
 	deadQuery
-	Action                string
-	Matched               int64
-	More                  bool // than Matched
-	Fault                 string
-	Reason, Actor, Canary string
+	Action         string
+	Matched        int64
+	More           bool // than Matched
+	Fault          string
+	Reason, Canary string
 }
 
 // canaryFrom is the number of dead letters above which a replay begins with a canary, if
@@ -58,18 +57,21 @@ func (f *changeForm) UsualCanary() string {
 // that chooses all of them.
 func readChange(values url.Values) (changeForm, domain.DeadFilter, error) {
 	f := changeForm{
-		Action: values.Get("action"), Reason: strings.TrimSpace(values.Get("reason")), Actor: strings.TrimSpace(values.Get("actor")), Canary: values.Get("canary"),
+		Action: values.Get("action"), Reason: strings.TrimSpace(values.Get("reason")), Canary: values.Get("canary"),
 	}
 	var filter domain.DeadFilter
 	if f.Action != "replay" && f.Action != "discard" {
 		return f, filter, domain.Errorf(domain.CodeInvalid, "dead letters are replayed or discarded")
 	}
-	if len(f.Reason) > maxReason || len(f.Actor) > maxActor {
+	if len(f.Reason) > maxReason {
 		return f, filter, domain.Errorf(domain.CodeInvalid, "that is too much for one form: be brief about the reason")
 	}
 	var err error
 	if f.deadQuery, filter, err = readDeadQuery(values); err != nil {
 		return f, filter, err
+	}
+	if len(f.IDs) == 0 && values.Get("scope") == "chosen" {
+		return f, filter, domain.Errorf(domain.CodeInvalid, "nothing is chosen: mark dead letters in the table, or take all that match")
 	}
 	if !f.Chooses() {
 		return f, filter, domain.Errorf(domain.CodeInvalid, "choose a group, single dead letters or a filter first")
@@ -122,6 +124,10 @@ func (d *Dashboard) startChange(c *fiber.Ctx) error {
 	if err != nil {
 		return err
 	}
+	who, err := d.permit(c, f.Action)
+	if err != nil {
+		return err
+	}
 	if d.o.Sources.Dead == nil {
 		return errNoDatabase()
 	}
@@ -138,10 +144,13 @@ func (d *Dashboard) startChange(c *fiber.Ctx) error {
 		c.Status(fiber.StatusUnprocessableEntity)
 		return d.changeForm(c, f, filter)
 	}
-	action := &domain.Action{Actor: f.Actor, Reason: f.Reason, Filter: f.said()}
-	if action.Actor == "" {
-		action.Actor = "dashboard"
+	ctx, cancel := context.WithTimeout(c.UserContext(), countPatience)
+	defer cancel()
+	if f.Matched, _, err = d.o.Sources.Dead.Count(ctx, filter, deadCounted); err != nil {
+		return err
 	}
+	f.More = f.Matched == deadCounted
+	action := &domain.Action{Actor: who, Reason: f.Reason, Filter: f.said()}
 	id, err := d.changes.begin(f, func(ctx context.Context, tell func(replay.Progress)) error {
 		if f.Action == "discard" {
 			return replay.DiscardAll(ctx, d.o.Sources.Dead, action, filter, tell)

@@ -9,6 +9,7 @@ import (
 	"github.com/gofiber/fiber/v2"
 
 	"outboxd/domain"
+	"outboxd/domain/access"
 )
 
 // correctForm is a corrected copy of an event before it is emitted.
@@ -21,7 +22,7 @@ type correctForm struct {
 	Hidden        bool   // values are hidden
 	Discard       bool   // the dead letter too
 	Fault         string // what is wrong with the form
-	Reason, Actor string
+	Reason        string
 }
 
 // correctable returns the form for an event, with the payload as the pages show it.
@@ -62,9 +63,13 @@ func (d *Dashboard) emitCorrected(c *fiber.Ctx) error {
 	if err != nil {
 		return err
 	}
-	f.Reason, f.Actor = strings.TrimSpace(strings.Clone(c.FormValue("reason"))), strings.TrimSpace(strings.Clone(c.FormValue("actor")))
+	who, err := d.permit(c, access.Correct)
+	if err != nil {
+		return err
+	}
+	f.Reason = strings.TrimSpace(strings.Clone(c.FormValue("reason")))
 	f.Discard = f.Life.State == domain.StateDead && c.FormValue("discard") != ""
-	if len(f.Reason) > maxReason || len(f.Actor) > maxActor {
+	if len(f.Reason) > maxReason {
 		return domain.Errorf(domain.CodeInvalid, "that is too much for one form: be brief about the reason")
 	}
 	payload, err := correctedPayload(c)
@@ -87,10 +92,7 @@ func (d *Dashboard) emitCorrected(c *fiber.Ctx) error {
 		c.Status(fiber.StatusUnprocessableEntity)
 		return d.correctPage(c, &f)
 	}
-	action := &domain.Action{Actor: f.Actor, Reason: f.Reason, Filter: map[string]string{"ids": f.ID.String()}}
-	if action.Actor == "" {
-		action.Actor = "dashboard"
-	}
+	action := &domain.Action{Actor: who, Reason: f.Reason, Filter: map[string]string{"ids": f.ID.String()}}
 	copied, err := d.o.Sources.Corrections.Correct(c.UserContext(), action, f.ID, payload, f.Discard)
 	if err != nil {
 		return err

@@ -22,11 +22,13 @@ package dashboard
 
 import (
 	"html/template"
+	"slices"
 	"time"
 
 	"github.com/gofiber/fiber/v2"
 
 	"outboxd/domain"
+	"outboxd/domain/access"
 	"outboxd/domain/diagnosis"
 	"outboxd/domain/failing"
 	"outboxd/domain/figures"
@@ -34,8 +36,25 @@ import (
 
 // Visitor is the person who opened a page.
 type Visitor struct {
-	MayWrite  bool // has shown the admin token
-	CanSignIn bool // outboxd has an admin token
+	access.Identity
+	CanSignIn  bool // there is something to sign in with
+	CanSignOut bool // a session has been begun
+}
+
+// MayWrite reports whether the visitor may change anything at all.
+func (v Visitor) MayWrite() bool { return v.Role >= access.Operator }
+
+// Lacks says in a sentence what the visitor lacks for an action.
+func (v Visitor) Lacks(action string) string {
+	takes := "This takes the role " + access.LeastRole(action).String() + "."
+	switch {
+	case v.Name != "":
+		return takes + " " + v.Name + " has the role " + v.Role.String() + "."
+	case v.CanSignIn:
+		return takes + " Sign in first."
+	default:
+		return takes + " outboxd runs without a way to sign in."
+	}
 }
 
 // Fault is what a visitor may see of an error.
@@ -52,9 +71,10 @@ type Options struct {
 	Sources Sources
 	// Readiness returns the answer of /readyz.
 	Readiness func() Readiness
-	// Guard lets a request pass or refuses it.
-	Guard fiber.Handler
-	// Visitor returns the visitor of a request that the guard let pass.
+	// Check lets a request pass to the next handler if its sender may do something,
+	// which is access.See or a kind of action, and refuses it otherwise.
+	Check func(c *fiber.Ctx, action string) error
+	// Visitor returns the visitor of a request that Check let pass.
 	Visitor func(c *fiber.Ctx) Visitor
 	// Explain logs an error and returns what the visitor may see of it.
 	Explain func(c *fiber.Ctx, err error) Fault
@@ -125,7 +145,7 @@ func (d *Dashboard) frame() (f frame, err error) {
 // Routes adds the pages and their assets to the monitor's app.
 func (d *Dashboard) Routes(app fiber.Router) {
 	d.files.serve(app)
-	r := routes{app, []fiber.Handler{d.explain, d.o.Guard, admitted}}
+	r := routes{app, d}
 	r.get("/", d.overview)
 	r.get("/live", d.stream)
 	r.get("/history", d.history)
@@ -134,16 +154,16 @@ func (d *Dashboard) Routes(app fiber.Router) {
 	r.get("/events/export", d.exportEvents)
 	r.get("/events/:id", d.event)
 	r.get("/events/:id/correct", d.correct)
-	r.post("/events/:id/correct", d.emitCorrected)
+	r.post("/events/:id/correct", d.emitCorrected, access.Correct)
 	r.get("/subscriptions", d.subscriptions)
 	r.get("/subscriptions/:name", d.subscription)
 	r.get("/failing", d.failing)
 	r.get("/failing/change", d.confirmFailing)
-	r.post("/failing/change", d.changeFailing)
+	r.post("/failing/change", d.changeFailing, domain.ActionRetry, domain.ActionGiveUp)
 	r.get("/types", d.types)
 	r.get("/queues", d.queues)
 	r.get("/queues/change", d.confirmQueue)
-	r.post("/queues/change", d.changeQueue)
+	r.post("/queues/change", d.changeQueue, domain.ActionPause, domain.ActionResume)
 	r.get("/workers", d.workers)
 	r.get("/keys", d.keys)
 	r.get("/schedules", d.schedules)
@@ -152,7 +172,7 @@ func (d *Dashboard) Routes(app fiber.Router) {
 	r.get("/dead/group", d.deadGroup)
 	r.get("/dead/export", d.exportDead)
 	r.get("/dead/change", d.confirmChange)
-	r.post("/dead/change", d.startChange)
+	r.post("/dead/change", d.startChange, access.Replay, access.Discard)
 	r.get("/dead/changes/:id", d.change)
 }
 
@@ -162,16 +182,38 @@ func (d *Dashboard) Close() error {
 	return nil
 }
 
-// routes adds pages to the app. Every page is behind the same handlers, such as the
-// guard.
+// routes adds pages, each behind the check of who may do what.
 type routes struct {
-	app    fiber.Router
-	before []fiber.Handler
+	app fiber.Router
+	d   *Dashboard
 }
 
-func (r routes) get(path string, page fiber.Handler)    { r.app.Get(path, r.behind(page)...) }
-func (r routes) post(path string, action fiber.Handler) { r.app.Post(path, r.behind(action)...) }
+// get adds a page to look at.
+func (r routes) get(path string, page fiber.Handler) {
+	r.app.Get(path, r.d.Explain, r.d.may(access.See), page)
+}
 
-func (r routes) behind(last fiber.Handler) []fiber.Handler {
-	return append(append([]fiber.Handler{}, r.before...), last)
+// post adds what a form does: one of some actions, which its field action chooses.
+func (r routes) post(path string, page fiber.Handler, actions ...string) {
+	r.app.Post(path, r.d.Explain, func(c *fiber.Ctx) error {
+		if chosen := c.FormValue("action"); slices.Contains(actions, chosen) {
+			return r.d.o.Check(c, chosen)
+		}
+		return r.d.o.Check(c, actions[0])
+	}, page)
+}
+
+func (d *Dashboard) may(action string) fiber.Handler {
+	return func(c *fiber.Ctx) error { return d.o.Check(c, action) }
+}
+
+// permit returns the person who sent a form, for the record of its action. It checks
+// the role once more, for what was read from the form.
+// Errors: domain.CodeForbidden.
+func (d *Dashboard) permit(c *fiber.Ctx, action string) (who string, err error) {
+	v := d.o.Visitor(c)
+	if !v.May(action) {
+		return "", domain.Errorf(domain.CodeForbidden, "this takes the role %s; %s has the role %s", access.LeastRole(action), v.Name, v.Role)
+	}
+	return v.Name, nil
 }

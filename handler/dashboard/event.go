@@ -30,6 +30,8 @@ type eventPage struct {
 	TraceID    string
 	TraceURL   string // "" without a template
 	Deliveries []deliveryLine
+	Error      string // shown once on the page
+	Live       bool   // it may still change
 }
 
 // deliveryLine is a delivery of the event to a subscription.
@@ -46,11 +48,6 @@ func deliveryLines(deliveries []domain.EventDelivery, tasks map[domain.ID][]doma
 		lines[i] = deliveryLine{delivery, delivery.Describe(own, now), delivery.LastStatus(own), delivery.NextAt(own, now)}
 	}
 	return lines
-}
-
-type timelineStep struct {
-	domain.Step
-	Tone string // good, warn or bad
 }
 
 type taskLine struct {
@@ -74,16 +71,22 @@ func (d *Dashboard) event(c *fiber.Ctx) error {
 		return err
 	}
 	tasks, deliveries, fault := d.tasks(c.UserContext(), life)
+	now := time.Now()
 	p := eventPage{
-		Life: life, State: life.StateWith(tasks), Says: life.Describe(tasks, time.Now()), QueueFault: fault,
+		Life: life, State: life.StateWith(tasks), QueueFault: fault,
 		Payload: d.mask.show(life.Payload), TraceID: domain.TraceID(life.Headers),
-		Deliveries: deliveryLines(life.Deliveries, deliveries, time.Now()),
-	}
-	for _, step := range life.Timeline(tasks) {
-		p.Steps = append(p.Steps, timelineStep{step, tone(step.What)})
+		Deliveries: deliveryLines(life.Deliveries, deliveries, now),
 	}
 	for _, t := range tasks {
 		p.Tasks = append(p.Tasks, taskLine{t, "monitoring/tasks/queues/" + url.PathEscape(t.Queue) + "/tasks/" + url.PathEscape(t.TaskID)})
+	}
+	p.Error = p.shownError()
+	p.Says = capital(strings.TrimSuffix(life.Describe(tasks, now), ": "+p.Error))
+	p.Steps = timeline(life.Timeline(tasks), p.Error, now)
+	switch p.State {
+	case domain.StatePending, domain.StateHeld, domain.StateInFlight, domain.StateFailing:
+		p.Live = true
+	default:
 	}
 	for _, name := range slices.Sorted(maps.Keys(life.Headers)) {
 		value := life.Headers[name]

@@ -57,7 +57,7 @@ type failingForm struct {
 	Action, Type, Queue, Error, ID string
 	Matched                        int64
 	More                           bool
-	Fault, Reason, Actor           string
+	Fault, Reason                  string
 }
 
 // Verb returns the caption of the form's button.
@@ -73,13 +73,13 @@ func (f *failingForm) Verb() string {
 func readFailing(values url.Values) (f failingForm, filter failing.Filter, err error) {
 	f = failingForm{
 		Action: values.Get("action"), Type: values.Get("type"), Queue: values.Get("queue"), Error: values.Get("error"), ID: values.Get("id"),
-		Reason: strings.TrimSpace(values.Get("reason")), Actor: strings.TrimSpace(values.Get("actor")),
+		Reason: strings.TrimSpace(values.Get("reason")),
 	}
 	filter = failing.Filter{Type: f.Type, Queue: f.Queue, ErrorForm: f.Error}
 	switch {
 	case f.Action != domain.ActionRetry && f.Action != domain.ActionGiveUp:
 		return f, filter, domain.Errorf(domain.CodeInvalid, "failing events are retried or given up")
-	case len(f.Reason) > maxReason || len(f.Actor) > maxActor:
+	case len(f.Reason) > maxReason:
 		return f, filter, domain.Errorf(domain.CodeInvalid, "that is too much for one form: be brief about the reason")
 	case f.ID == "" && f.Type == "":
 		return f, filter, domain.Errorf(domain.CodeInvalid, "choose a group or an event first")
@@ -129,6 +129,10 @@ func (d *Dashboard) changeFailing(c *fiber.Ctx) error {
 	if err != nil {
 		return err
 	}
+	who, err := d.permit(c, f.Action)
+	if err != nil {
+		return err
+	}
 	if f.Reason == "" {
 		f.Fault = "Say why, for the record."
 		c.Status(fiber.StatusUnprocessableEntity)
@@ -137,10 +141,7 @@ func (d *Dashboard) changeFailing(c *fiber.Ctx) error {
 	if d.o.Sources.Failing == nil {
 		return errNoQueue()
 	}
-	action := &domain.Action{Actor: f.Actor, Reason: f.Reason, Filter: map[string]string{}}
-	if action.Actor == "" {
-		action.Actor = "dashboard"
-	}
+	action := &domain.Action{Actor: who, Reason: f.Reason, Filter: map[string]string{}}
 	for name, value := range map[string]string{"type": f.Type, "queue": f.Queue, "error-form": f.Error, "ids": f.ID} {
 		if value != "" {
 			action.Filter[name] = value

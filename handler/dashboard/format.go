@@ -14,8 +14,10 @@ import (
 // formats has the functions that templates call to write values.
 var formats = template.FuncMap{
 	"brief":    brief,
+	"long":     newLongText,
 	"count":    words.Count[int64],
 	"countInt": words.Count[int],
+	"int64":    func(n int) int64 { return int64(n) },
 	"plural":   words.Plural[int64],
 	"duration": words.Duration,
 	"instant":  instant,

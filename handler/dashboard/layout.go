@@ -10,6 +10,8 @@ import (
 	"strings"
 
 	"github.com/gofiber/fiber/v2"
+
+	"outboxd/domain/access"
 )
 
 // policy is the Content-Security-Policy of the pages. A page may load files from
@@ -54,6 +56,9 @@ type view struct {
 	Visitor Visitor
 	Version string
 	Root    string // from the page's address to that of the first page: ./ or ../ or ../../
+	Here    string // the page's own address, below the first page
+	Alarm   string // the last verdict in a word, for the tab; "" if all is well or nobody looked
+	Icon    string // of the tab
 
 	files files
 }
@@ -91,7 +96,11 @@ func (d *Dashboard) Render(c *fiber.Ctx, p Page) error { return d.execute(c, "la
 func (d *Dashboard) fragment(c *fiber.Ctx, name string, p Page) error { return d.execute(c, name, p) }
 
 func (d *Dashboard) execute(c *fiber.Ctx, name string, p Page) error {
-	page, err := d.write(name, view{Page: p, Visitor: d.o.Visitor(c), Version: d.o.Version, Root: Root(c.Path()), files: d.files})
+	v := view{Page: p, Visitor: d.o.Visitor(c), Version: d.o.Version, Root: Root(c.Path()), Here: c.OriginalURL(), files: d.files}
+	if err := d.markTab(&v); err != nil {
+		return err
+	}
+	page, err := d.write(name, v)
 	if err != nil {
 		return err
 	}
@@ -105,12 +114,31 @@ func (d *Dashboard) write(name string, v view) ([]byte, error) {
 	if err := d.pages[v.Template].ExecuteTemplate(&page, name, v); err != nil {
 		return nil, fmt.Errorf("render %s of the page %s: %w", name, v.Template, err)
 	}
-	return page.Bytes(), nil
+	return visible(page.Bytes()), nil
 }
 
-// explain turns an error into the answer: a page for browsers, and a problem
-// document for other clients.
-func (d *Dashboard) explain(c *fiber.Ctx) error { return d.answer(c, c.Next()) }
+// markTab chooses title and icon of the tab by the last verdict, if it is not too old
+// and the visitor may know it. It asks no server.
+func (d *Dashboard) markTab(v *view) (err error) {
+	icon := "icon.svg"
+	if s := d.watch.recent(); s != nil && v.Section != "" {
+		judged := judge(s)
+		v.Alarm = judged.Alarm()
+		switch judged.Level {
+		case LevelWarn:
+			icon = "icon-warn.svg"
+		case LevelBad:
+			icon = "icon-bad.svg"
+		case LevelGood:
+		}
+	}
+	v.Icon, err = v.Asset(icon)
+	return err
+}
+
+// Explain answers the errors of later handlers: with a page for browsers, and with a
+// problem document for other clients.
+func (d *Dashboard) Explain(c *fiber.Ctx) error { return d.answer(c, c.Next()) }
 
 // Missing answers a request that matches no route. Add it after all routes.
 func (d *Dashboard) Missing(c *fiber.Ctx) error { return d.answer(c, c.Next()) }
@@ -122,22 +150,13 @@ func (d *Dashboard) answer(c *fiber.Ctx, err error) error {
 	fault := d.o.Explain(c, err)
 	c.Status(fault.Status)
 	p := Page{Template: "fault", Title: fault.Title, Data: fault}
-	if c.Locals(admittedKey{}) != nil {
+	if d.o.Visitor(c).May(access.See) {
 		p.Section = sectionOf(c.Path())
 	}
 	if c.Get("HX-Request") != "" {
 		return d.fragment(c, "content", p)
 	}
 	return d.Render(c, p)
-}
-
-type admittedKey struct{}
-
-// admitted records that the guard let a request pass. Only then does a page about
-// an error show the navigation.
-func admitted(c *fiber.Ctx) error {
-	c.Locals(admittedKey{}, true)
-	return c.Next()
 }
 
 func sectionOf(path string) Section {

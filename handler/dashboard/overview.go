@@ -26,16 +26,24 @@ func (d *Dashboard) overview(c *fiber.Ctx) error { return d.Render(c, d.overview
 // chart, and the length that one row of its table covers.
 type span struct{ window, step, line time.Duration }
 
-// spanOf reads the URL parameter "window", which is hour or day.
+// spans are the windows that the charts offer. Samples older than a day cover five
+// minutes each.
+var spans = map[string]span{
+	"quarter": {15 * time.Minute, 10 * time.Second, time.Minute},
+	"hour":    {time.Hour, 10 * time.Second, 5 * time.Minute},
+	"six":     {6 * time.Hour, time.Minute, 15 * time.Minute},
+	"day":     {24 * time.Hour, 5 * time.Minute, time.Hour},
+	"week":    {7 * 24 * time.Hour, 30 * time.Minute, 6 * time.Hour},
+}
+
+// spanOf reads the parameter window.
 func spanOf(c *fiber.Ctx) (name string, s span, err error) {
-	switch name = c.Query("window", "hour"); name {
-	case "hour":
-		return name, span{time.Hour, 10 * time.Second, 5 * time.Minute}, nil
-	case "day":
-		return name, span{24 * time.Hour, 5 * time.Minute, time.Hour}, nil
-	default:
-		return "", span{}, domain.Errorf(domain.CodeInvalid, "window has to be hour or day")
+	name = c.Query("window", "hour")
+	s, known := spans[name]
+	if !known {
+		return "", span{}, domain.Errorf(domain.CodeInvalid, "window has to be quarter, hour, six, day or week")
 	}
+	return name, s, nil
 }
 
 // series has the data of the charts. Each list has one value for each time in At;
@@ -52,6 +60,29 @@ type series struct {
 	Queued    []*float64 `json:"queued"` // tasks that wait in Redis
 	P50       []*float64 `json:"p50"`
 	P99       []*float64 `json:"p99"`
+	Marks     []mark     `json:"marks"`
+}
+
+// mark is a line in the charts.
+type mark struct {
+	At   int64  `json:"at"` // Unix seconds
+	What string `json:"what"`
+}
+
+// marksOf says what happened, the latest first.
+func marksOf(found []domain.HistoryMark) []mark {
+	marks := []mark{}
+	for _, m := range found {
+		what := "Everything unconfirmed was sent again, because Redis had lost data"
+		if m.Kind == domain.MarkLeader {
+			what = "Another relay became the leader"
+			if m.Relay != "" {
+				what += ": " + m.Relay
+			}
+		}
+		marks = append(marks, mark{m.At.Unix(), what})
+	}
+	return marks
 }
 
 // history sends the charts' data.
@@ -65,7 +96,15 @@ func (d *Dashboard) history(c *fiber.Ctx) error {
 		if err != nil {
 			return nil, err
 		}
-		return json.Marshal(seriesOf(points, s))
+		drawn := seriesOf(points, s)
+		if d.o.Sources.Events != nil {
+			found, err := d.o.Sources.Events.Marks(c.UserContext(), s.window)
+			if err != nil {
+				return nil, err
+			}
+			drawn.Marks = marksOf(found)
+		}
+		return json.Marshal(drawn)
 	})
 	if err != nil {
 		return err
@@ -98,7 +137,7 @@ func (d *Dashboard) historyTable(c *fiber.Ctx) error {
 // than two steps, it leaves a gap, so that the chart draws no line there.
 func seriesOf(points []domain.HistoryPoint, s span) series {
 	empty := func() []*float64 { return []*float64{} }
-	out := series{[]int64{}, empty(), empty(), empty(), empty(), empty(), empty(), empty(), empty(), empty()}
+	out := series{[]int64{}, empty(), empty(), empty(), empty(), empty(), empty(), empty(), empty(), empty(), []mark{}}
 	add := func(at time.Time, values [9]*float64) {
 		out.At = append(out.At, at.Unix())
 		for i, column := range []*[]*float64{&out.Emitted, &out.Enqueued, &out.Confirmed, &out.Died, &out.Pending, &out.Held, &out.Queued, &out.P50, &out.P99} {

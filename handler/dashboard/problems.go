@@ -1,8 +1,11 @@
 package dashboard
 
 import (
+	"fmt"
+
 	"outboxd/domain"
 	"outboxd/domain/diagnosis"
+	"outboxd/domain/words"
 )
 
 // Level says how bad a state is. The style sheet has a class with the name of each
@@ -36,6 +39,14 @@ type verdict struct {
 	// reader reads the text again whenever it changes.
 	Announced string
 	Problems  []problem // the worst first
+}
+
+// Alarm is the verdict in a word, for the tab; "" if all is well.
+func (v verdict) Alarm() string {
+	if v.Level == LevelGood {
+		return ""
+	}
+	return fmt.Sprintf("%s (%s)", v.Badge, words.Count(len(v.Problems)))
 }
 
 // judge turns findings into a verdict.

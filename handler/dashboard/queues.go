@@ -49,7 +49,7 @@ func (d *Dashboard) queues(c *fiber.Ctx) error {
 }
 
 // queueForm is a pause or a resumption before it is confirmed.
-type queueForm struct{ Action, Queue, Fault, Reason, Actor string }
+type queueForm struct{ Action, Queue, Fault, Reason string }
 
 // Verb is what the form's button does.
 func (f *queueForm) Verb() string {
@@ -61,14 +61,14 @@ func (f *queueForm) Verb() string {
 
 func readQueueForm(values url.Values) (f queueForm, err error) {
 	f = queueForm{
-		Action: values.Get("action"), Queue: values.Get("queue"), Reason: strings.TrimSpace(values.Get("reason")), Actor: strings.TrimSpace(values.Get("actor")),
+		Action: values.Get("action"), Queue: values.Get("queue"), Reason: strings.TrimSpace(values.Get("reason")),
 	}
 	switch {
 	case f.Action != domain.ActionPause && f.Action != domain.ActionResume:
 		return f, domain.Errorf(domain.CodeInvalid, "queues are paused or resumed")
 	case f.Queue == "":
 		return f, domain.Errorf(domain.CodeInvalid, "choose a queue first")
-	case len(f.Reason) > maxReason || len(f.Actor) > maxActor:
+	case len(f.Reason) > maxReason:
 		return f, domain.Errorf(domain.CodeInvalid, "that is too much for one form: be brief about the reason")
 	}
 	return f, nil
@@ -97,6 +97,10 @@ func (d *Dashboard) changeQueue(c *fiber.Ctx) error {
 	if err != nil {
 		return err
 	}
+	who, err := d.permit(c, f.Action)
+	if err != nil {
+		return err
+	}
 	if f.Reason == "" {
 		f.Fault = "Say why, for the record."
 		c.Status(fiber.StatusUnprocessableEntity)
@@ -105,10 +109,7 @@ func (d *Dashboard) changeQueue(c *fiber.Ctx) error {
 	if d.o.Sources.Pauses == nil {
 		return errNoQueue()
 	}
-	action := &domain.Action{Actor: f.Actor, Reason: f.Reason}
-	if action.Actor == "" {
-		action.Actor = "dashboard"
-	}
+	action := &domain.Action{Actor: who, Reason: f.Reason}
 	if err := d.o.Sources.Pauses.Change(c.UserContext(), f.Action, action, f.Queue); err != nil {
 		return err
 	}

@@ -123,6 +123,19 @@ func (w *watch) look() *state {
 	return found.(*state)
 }
 
+// tabAge is how old a verdict may be that a page shows in its tab.
+const tabAge = time.Minute
+
+// recent returns the last look, if it is not too old; it looks at nothing itself.
+func (w *watch) recent() *state {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.last == nil || time.Since(w.last.seen) > tabAge {
+		return nil
+	}
+	return w.last
+}
+
 // gather reads the state from both servers at the same time. gather does not log
 // outages: the readiness checks log when an outage begins and ends.
 func (w *watch) gather() *state {

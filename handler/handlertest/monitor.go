@@ -12,6 +12,7 @@ import (
 	"outboxd/app/servertest"
 	"outboxd/config/address"
 	"outboxd/handler/monitor"
+	"outboxd/handler/signin"
 )
 
 // AdminToken is a valid admin token: it is long enough.
@@ -21,7 +22,10 @@ const AdminToken = "an admin token of some length"
 func StartMonitor(t *testing.T, change func(*monitor.Options)) *Site {
 	t.Helper()
 	log := &LogBook{}
-	o := monitor.Options{Logger: log.Logger(), Registry: prometheus.NewRegistry(), Address: "127.0.0.1:8081", IsLoopback: address.IsLoopback}
+	o := monitor.Options{
+		Logger: log.Logger(), Registry: prometheus.NewRegistry(),
+		Ways: signin.Ways{Address: "127.0.0.1:8081", IsLoopback: address.IsLoopback},
+	}
 	if change != nil {
 		change(&o)
 	}
@@ -61,10 +65,16 @@ func (s *Site) SignIn(token, next string, headers ...string) Answer {
 	return s.Do(http.MethodPost, "/signin", form, append([]string{"Content-Type", "application/x-www-form-urlencoded"}, headers...)...)
 }
 
-// Session signs in and returns the Cookie header for further requests.
+// Session signs in with the admin token and returns the Cookie header.
 func (s *Site) Session() string {
 	s.t.Helper()
-	a := s.SignIn(AdminToken, "/")
+	return s.SessionOf(AdminToken)
+}
+
+// SessionOf signs in with a token and returns the Cookie header.
+func (s *Site) SessionOf(token string) string {
+	s.t.Helper()
+	a := s.SignIn(token, "/")
 	value, _, _ := strings.Cut(a.Header.Get("Set-Cookie"), ";")
 	if a.Status != http.StatusSeeOther || value == "" {
 		s.t.Fatalf("sign in: %d %v", a.Status, a.Header)

@@ -13,6 +13,7 @@ import (
 
 	"outboxd/handler"
 	"outboxd/handler/dashboard"
+	"outboxd/handler/signin"
 )
 
 // formLimit is the largest request body that the monitor reads, in bytes. The limit
@@ -35,16 +36,10 @@ type Options struct {
 	// Sources gives the pages their data. The pages read it only while a page is
 	// open.
 	Sources dashboard.Sources
-	// Address is the configured listen address. On a loopback address the pages
-	// can be read without a token.
-	Address string
-	// IsLoopback reports whether an address, with or without a port, is one of this
-	// machine only. The guard calls it for the listen address and for Host headers.
-	IsLoopback func(address string) bool
-	// AdminToken allows writing; "": nobody can write.
-	AdminToken string
-	// TrustedProxies are the networks of proxies whose X-Forwarded-For header the
-	// monitor trusts.
+	// Ways are how people sign in to the pages.
+	signin.Ways
+	// TrustedProxies are the proxies whose X-Forwarded-For and identity header are
+	// believed.
 	TrustedProxies []netip.Prefix
 	Timeouts       handler.Timeouts
 	// Connections is how many connections the listener serves at a time; 0: 2048.
@@ -98,18 +93,15 @@ func addProbes(app *fiber.App, ready *readiness, o Options, s *handler.Server) {
 
 // addPages adds the pages and the guard before them.
 func addPages(app *fiber.App, ready *readiness, o Options, s *handler.Server) {
-	g := newGuard(o.AdminToken, o.Address, o.IsLoopback)
+	in := signin.New(o.Ways, s.Logger())
 	pages := dashboard.New(dashboard.Options{
-		Version: o.Version, Sources: o.Sources, Guard: g.check, Visitor: g.visitor, Explain: explain(s),
+		Version: o.Version, Sources: o.Sources, Check: in.Check, Visitor: in.Visitor, Explain: explain(s),
 		Readiness: ready.forPeople,
 	})
 	pages.Routes(app)
 	app.Hooks().OnShutdown(pages.Close)
-	in := &signing{g, pages}
-	app.Get("/signin", in.signIn)
-	app.Post("/signin", in.openSession)
-	app.Post("/signout", in.closeSession)
-	o.Pages.routes(app, g, o.Sources.Mask)
+	in.Routes(app, pages)
+	o.Pages.routes(app, in, s.Logger(), o.Sources.Mask)
 	app.Get("/*", pages.Missing)
 }
 

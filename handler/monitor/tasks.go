@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"strings"
 
@@ -14,7 +15,10 @@ import (
 	"github.com/hibiken/asynqmon"
 
 	"outboxd/domain"
+	"outboxd/domain/access"
+	"outboxd/handler"
 	"outboxd/handler/dashboard"
+	"outboxd/handler/signin"
 )
 
 const tasksPath = "/monitoring/tasks"
@@ -48,22 +52,26 @@ func (t *TaskPages) Close() error {
 	return nil
 }
 
-// routes adds Asynqmon's pages behind the guard g. The pattern ends with a slash,
-// so that the pages do not answer at /monitoring/tasksfoo. A visitor who may only
-// read gets payloads without the values of keys whose name contains a name of mask.
-func (t *TaskPages) routes(app *fiber.App, g *guard, mask []string) {
+// routes puts the pages behind in. The pattern ends with a slash, so that they do
+// not answer at /monitoring/tasksfoo. Who may not see payloads as they are gets them
+// as the pages show them: without the values of keys that contain a name of mask.
+func (t *TaskPages) routes(app *fiber.App, in *signin.SignIn, logger *slog.Logger, mask []string) {
 	readOnly, full := adaptor.HTTPHandler(t.readOnly), adaptor.HTTPHandler(t.full)
 	app.Get(tasksPath, func(c *fiber.Ctx) error { return c.Redirect("tasks/", http.StatusPermanentRedirect) })
-	app.All(tasksPath+"/*", g.check, func(c *fiber.Ctx) error {
-		serve := readOnly
-		if granted(c) == accessWrite {
+	check := func(c *fiber.Ctx) error { return in.Check(c, taskAction(c.Method(), c.Path())) }
+	app.All(tasksPath+"/*", check, func(c *fiber.Ctx) error {
+		who, serve := in.Identity(c), readOnly
+		if who.Role >= access.Operator {
 			serve = full
 		}
 		if err := serve(c); err != nil {
 			return err
 		}
-		if granted(c) != accessWrite && strings.HasPrefix(c.Path(), tasksPath+"/api/") {
+		if !who.May(access.Unmask) && strings.HasPrefix(c.Path(), tasksPath+"/api/") {
 			maskPayloads(c, mask)
+		}
+		if !handler.IsSafe(c.Method()) && c.Response().StatusCode() < http.StatusBadRequest {
+			logger.InfoContext(c.UserContext(), "tasks were changed in Asynqmon", "who", who.Name, "method", c.Method(), "path", c.Path())
 		}
 		c.Set(fiber.HeaderContentSecurityPolicy, tasksPolicy)
 		settle(c)
@@ -72,6 +80,32 @@ func (t *TaskPages) routes(app *fiber.App, g *guard, mask []string) {
 		}
 		return hideCause(c)
 	})
+}
+
+// taskAction returns the kind of action that a request to Asynqmon is. Its API puts
+// what is done after the last colon of the path: …/retry_tasks/{id}:run.
+func taskAction(method, path string) string {
+	if handler.IsSafe(method) {
+		return access.See
+	}
+	place := path[strings.LastIndexByte(path, '/')+1:]
+	verb := place[strings.LastIndexByte(place, ':')+1:]
+	switch verb = strings.TrimSuffix(strings.TrimPrefix(verb, "batch_"), "_all"); {
+	case method == http.MethodDelete && strings.HasPrefix(path, tasksPath+"/api/queues/") && strings.Count(path, "/") == strings.Count(tasksPath, "/")+3:
+		return access.Remove
+	case method == http.MethodDelete, verb == "delete":
+		return access.Discard
+	case verb == "run", verb == "cancel":
+		return domain.ActionRetry
+	case verb == "archive":
+		return domain.ActionGiveUp
+	case verb == "pause":
+		return domain.ActionPause
+	case verb == "resume":
+		return domain.ActionResume
+	default:
+		return "" // takes an admin
+	}
 }
 
 // maskPayloads hides values in the task payloads and task results of an answer of

@@ -282,6 +282,7 @@ func (l *Leader) tidy(ctx context.Context) {
 	err := errors.Join(
 		l.duties.Housekeeping.KeepPartitions(ctx, l.duties.History),
 		l.duties.Housekeeping.TrimRelays(ctx, staleRelay),
+		l.duties.Housekeeping.ThinSamples(ctx),
 		l.trim(ctx, "cancelled events", l.duties.Housekeeping.TrimCancelled, l.duties.InboxRetention),
 		l.trim(ctx, "void tasks", l.duties.Housekeeping.TrimVoidTasks, 0),
 		l.trim(ctx, "inbox rows", l.duties.Housekeeping.TrimInbox, l.duties.InboxRetention),

@@ -44,7 +44,7 @@ func TestOverviewCountsWhatWasMeasured(t *testing.T) {
 	exec(t, db, `INSERT INTO inbox (event_id, processed_at) SELECT outbox_new_id(), now() - interval '10 seconds' FROM generate_series(1, 5)`)
 	exec(t, db, `INSERT INTO outbox_dead (id, event_type, payload, headers, queue, available_at, attempts, generation, created_at, stage, error)
 		SELECT outbox_new_id(), 'a:b', '', '{}', 'default', now(), 1, 0, now(), 'relay', 'why' FROM generate_series(1, 2)`)
-	exec(t, db, `INSERT INTO outbox_samples SELECT at - interval '25 hours', relay, seconds, 1000, 0, 0, 0, 0, 0, 0, 0, delay_p50, delay_p99, 0, 0 FROM outbox_samples`)
+	exec(t, db, `INSERT INTO outbox_samples SELECT at - interval '169 hours', relay, seconds, 1000, 0, 0, 0, 0, 0, 0, 0, delay_p50, delay_p99, 0, 0 FROM outbox_samples`)
 	if _, err := keeping.FoldAccount(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -76,6 +76,50 @@ func TestOverviewCountsWhatWasMeasured(t *testing.T) {
 		t.Errorf("%+v", last)
 	}
 	if n := count(t, db, `SELECT count(*) FROM outbox_samples WHERE emitted = 1000`); n != 0 {
-		t.Errorf("%d samples older than 25 hours", n)
+		t.Errorf("%d samples older than a week", n)
+	}
+}
+
+// TestOldSamplesAreJoined thins samples of more than a day ago, and marks what happened.
+func TestOldSamplesAreJoined(t *testing.T) {
+	t.Parallel()
+	db := schematest.Open(t)
+	keeping, overviews := upkeep.NewHousekeeping(db, ""), search.NewOverviews(db)
+	// An hour of samples a day and a half ago, and one hour of now; the leader changes in each.
+	exec(t, db, `INSERT INTO outbox_samples SELECT to_timestamp(floor(extract(epoch FROM now() - age) / 300) * 300) + n * interval '10 seconds',
+		CASE WHEN n < 180 THEN '00000000-0000-0000-0000-000000000001'::uuid ELSE '00000000-0000-0000-0000-000000000002'::uuid END,
+		10, 1, 2, 3, 4, n, 0, 0, n, 0.1, n, 0, 0, NULL
+		FROM unnest(ARRAY[interval '36 hours', interval '1 hour']) AS age, generate_series(0, 359) AS n`)
+	exec(t, db, `UPDATE outbox_queue_identity SET healed_at = now() - interval '3 days'`)
+	before, err := overviews.History(t.Context(), 7*24*time.Hour, time.Hour)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 2 { // the second time there is nothing to join
+		if err := keeping.ThinSamples(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if n := count(t, db, `SELECT count(*) FROM outbox_samples WHERE at < now() - interval '25 hours'`); n != 12 {
+			t.Errorf("%d old samples, want one for each five minutes of an hour", n)
+		}
+		if n := count(t, db, `SELECT count(*) FROM outbox_samples`); n != 12+360 {
+			t.Errorf("%d samples", n)
+		}
+	}
+	after, err := overviews.History(t.Context(), 7*24*time.Hour, time.Hour)
+	if err != nil || len(after) != len(before) {
+		t.Fatalf("%d points, and %d before: %v", len(after), len(before), err)
+	}
+	for i := range after {
+		if after[i].Flow != before[i].Flow || after[i].Pending != before[i].Pending || after[i].DelayP99 != before[i].DelayP99 {
+			t.Errorf("the hour of %v was %+v and is %+v", before[i].At, before[i], after[i])
+		}
+	}
+	marks, err := overviews.Marks(t.Context(), 7*24*time.Hour)
+	if err != nil || len(marks) != 4 || marks[0].Kind != domain.MarkLeader || marks[3].Kind != domain.MarkHeal {
+		t.Errorf("%+v, %v", marks, err)
+	}
+	if marks, err := overviews.Marks(t.Context(), time.Hour+10*time.Minute); err != nil || len(marks) != 1 {
+		t.Errorf("within the hour: %+v, %v", marks, err)
 	}
 }

@@ -58,7 +58,7 @@ WITH standing AS (` + search.StandingSQL + `
         ORDER BY processed_at DESC LIMIT 1000
     ) AS newest
 ), trimmed AS (
-    DELETE FROM outbox_samples WHERE at < now() - interval '25 hours'
+    DELETE FROM outbox_samples WHERE at < now() - interval '169 hours'
 ), sampled AS (
     INSERT INTO outbox_samples (at, relay, seconds, emitted, enqueued, confirmed, died,
         pending, held, dead, oldest_due, delay_p50, delay_p99, emitted_total, enqueued_total, queued)

@@ -9,33 +9,41 @@
   const none = document.getElementById("charts-none");
   const table = document.getElementById("charts-table");
   const buttons = section.querySelectorAll("button[data-window]");
-  const dark = matchMedia("(prefers-color-scheme: dark)");
+  const marks = document.getElementById("charts-marks");
+  const lengths = { quarter: 900, hour: 3600, six: 21600, day: 86400, week: 604800 };
   let span = "hour";
-  let data = null;
+  let data = null; // what was read last; it stays when a server is away
+  let readAt = null;
   let drawn = [];
 
-  const short = (value) => {
-    if (value === null || value === undefined) {
-      return "–";
-    }
-    const size = Math.abs(value);
-    if (size >= 1e6) return +(value / 1e6).toPrecision(3) + " M";
-    if (size >= 1e4) return +(value / 1e3).toPrecision(3) + " k";
-    return String(+value.toPrecision(3));
+  // The same forms as on the rest of the page: 12,500; 45/s; 21 min 15 s.
+  const known = (write) => (value) => (value === null || value === undefined ? "–" : write(value));
+  const grouped = new Intl.NumberFormat("en-US", { maximumFractionDigits: 0 });
+  const count = known((value) => (Number.isInteger(value) ? grouped.format(value) : ""));
+  const rate = known((value) => {
+    if (value === 0) return "0/s";
+    if (value < 0.1) return (value * 60).toFixed(1) + "/min";
+    return (value < 10 ? value.toFixed(1) : grouped.format(value)) + "/s";
+  });
+  const two = (value, unit, large, small) => {
+    const rest = Math.floor((value % unit[0]) / unit[1]);
+    return Math.floor(value / unit[0]) + " " + large + (rest ? " " + rest + " " + small : "");
   };
-  const seconds = (value) => {
-    if (value === null || value === undefined) {
-      return "–";
-    }
+  const duration = known((value) => {
     if (value === 0) return "0";
-    if (value < 1) return +(value * 1000).toPrecision(3) + " ms";
-    if (value < 120) return +value.toPrecision(3) + " s";
-    if (value < 7200) return +(value / 60).toPrecision(3) + " min";
-    return +(value / 3600).toPrecision(3) + " h";
-  };
+    if (value < 1) return Math.round(value * 1000) + " ms";
+    if (value < 10) return +value.toFixed(1) + " s";
+    if (value < 60) return Math.floor(value) + " s";
+    if (value < 3600) return two(value, [60, 1], "min", "s");
+    if (value < 86400) return two(value, [3600, 60], "h", "min");
+    return two(value, [86400, 3600], "d", "h");
+  });
+  const clock = (seconds, options) => new Date(seconds * 1000).toLocaleString("en-GB", { hourCycle: "h23", timeZone: window.outboxdClock.zone(), ...options });
+  const hours = { hour: "2-digit", minute: "2-digit" };
+  const days = { day: "numeric", month: "short" };
 
   function colours() {
-    return dark.matches
+    return window.outboxdTheme.isDark()
       ? { text: "#9aa7b9", line: "#303b4b", blue: "#93a8ff", green: "#5fce8b", amber: "#f0b354", red: "#ff8f86" }
       : { text: "#566376", line: "#d5dbe5", blue: "#3350c8", green: "#17703a", amber: "#8a5300", red: "#b3261e" };
   }
@@ -43,19 +51,17 @@
   function draw() {
     drawn.forEach((chart) => chart.destroy());
     drawn = [];
-    const empty = !data || data.at.length === 0;
-    none.hidden = !empty;
-    if (empty) {
+    if (!data || data.at.length === 0) {
       return;
     }
     const c = colours();
     const charts = [
-      ["chart-rates", short, [["emitted", c.amber, [4, 4]], ["enqueued", c.blue], ["confirmed", c.green], ["died", c.red]]],
-      ["chart-delay", seconds, [["p50", c.blue], ["p99", c.amber]]],
-      ["chart-backlog", short, [["pending", c.blue], ["held", c.amber], ["in Redis", c.green, [4, 4], "queued"]]],
+      ["chart-rates", rate, [["emitted", c.amber, [4, 4]], ["enqueued", c.blue], ["confirmed", c.green], ["died", c.red]]],
+      ["chart-delay", duration, [["p50", c.blue], ["p99", c.amber]]],
+      ["chart-backlog", count, [["pending", c.blue], ["held", c.amber], ["in Redis", c.green, [4, 4], "queued"]]],
     ];
     const end = Date.now() / 1000;
-    const begin = end - (span === "hour" ? 3600 : 86400);
+    const begin = end - lengths[span];
     for (const [id, write, lines] of charts) {
       const place = document.getElementById(id);
       const axis = { stroke: c.text, grid: { stroke: c.line, width: 1 }, ticks: { show: false }, font: "11px system-ui, sans-serif" };
@@ -65,15 +71,44 @@
         cursor: { drag: { x: false, y: false }, sync: { key: "charts" } },
         scales: { x: { range: [begin, end] }, y: { range: (_, low, high) => [0, high > 0 ? high * 1.1 : 1] } },
         axes: [
-          { ...axis, size: 24, space: 60, values: (_, at) => at.map((s) => new Date(s * 1000).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", hour12: false })) },
-          { ...axis, size: 52, values: (_, values) => values.map(write) },
+          { ...axis, size: 24, space: 60, values: (_, at) => at.map((s) => clock(s, span === "week" ? days : hours)) },
+          { ...axis, size: 64, values: (_, values) => values.map(write) },
         ],
         series: [
-          { value: (_, s) => (s ? new Date(s * 1000).toLocaleTimeString() : "–") },
+          { value: (_, s) => (s ? clock(s, { ...days, ...hours, second: "2-digit" }) : "–") },
           ...lines.map(([name, stroke, dash]) => ({ label: name, stroke, dash, width: 1.75, points: { show: data.at.length < 3 }, value: (_, v) => write(v) })),
         ],
+        hooks: { draw: [(chart) => drawMarks(chart, c)] },
       };
       drawn.push(new uPlot(options, [data.at, ...lines.map(([name, , , column]) => data[column || name])], place));
+    }
+  }
+
+  // drawMarks draws a line where something happened that explains a bend.
+  function drawMarks(chart, c) {
+    const { ctx, bbox } = chart;
+    ctx.save();
+    ctx.setLineDash([3, 3]);
+    ctx.strokeStyle = c.text;
+    for (const mark of data.marks) {
+      const x = Math.round(chart.valToPos(mark.at, "x", true));
+      if (x >= bbox.left && x <= bbox.left + bbox.width) {
+        ctx.beginPath();
+        ctx.moveTo(x, bbox.top);
+        ctx.lineTo(x, bbox.top + bbox.height);
+        ctx.stroke();
+      }
+    }
+    ctx.restore();
+  }
+
+  function tellMarks() {
+    marks.replaceChildren();
+    marks.hidden = !data || data.marks.length === 0;
+    for (const mark of data ? data.marks : []) {
+      const item = document.createElement("li");
+      item.textContent = clock(mark.at, { ...days, ...hours }) + ": " + mark.what;
+      marks.append(item);
     }
   }
 
@@ -81,18 +116,29 @@
     if (document.hidden) {
       return;
     }
+    const asked = span;
+    let fault = "";
     try {
       const response = await fetch(section.dataset.history + "?window=" + span, { headers: { Accept: "application/json" } });
       if (!response.ok) {
         throw new Error(String(response.status));
       }
-      data = await response.json();
-      none.textContent = "Nothing was measured in this time. A relay measures every ten seconds.";
+      const read = await response.json();
+      if (asked !== span) {
+        return; // another range was chosen meanwhile
+      }
+      data = read;
+      readAt = Date.now() / 1000;
     } catch {
-      data = null;
-      none.textContent = "The history cannot be read at the moment.";
+      fault = "The history cannot be read at the moment." + (data ? " The charts show what was read at " + clock(readAt, hours) + "." : "");
     }
-    draw();
+    const empty = !data || data.at.length === 0;
+    none.textContent = fault || "No samples yet. A relay takes one every ten seconds.";
+    none.hidden = !fault && !empty;
+    if (!fault) {
+      draw();
+      tellMarks();
+    }
     section.dataset.drawn = data ? String(data.at.length) : "none";
   }
 
@@ -110,7 +156,11 @@
       load();
     });
   }
-  dark.addEventListener("change", draw);
+  document.addEventListener("outboxd:theme", draw);
+  document.getElementById("clock")?.addEventListener("click", () => {
+    draw();
+    tellMarks();
+  });
   let resized;
   addEventListener("resize", () => {
     clearTimeout(resized);

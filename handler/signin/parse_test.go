@@ -1,4 +1,4 @@
-package monitor_test
+package signin_test
 
 import (
 	"net/url"
@@ -6,7 +6,8 @@ import (
 	"testing"
 	"time"
 
-	"outboxd/handler/monitor"
+	"outboxd/domain/access"
+	"outboxd/handler/signin"
 )
 
 func TestLocalPath(t *testing.T) {
@@ -16,7 +17,7 @@ func TestLocalPath(t *testing.T) {
 		"": "/", "tasks": "/", "//evil.example": "/", `/\evil.example`: "/", "https://evil.example/": "/",
 		"javascript:alert(1)": "/", "/\t/evil.example": "/", "/%": "/",
 	} {
-		if got := monitor.LocalPath(in); got != want {
+		if got := signin.LocalPath(in); got != want {
 			t.Errorf("%q: %q, want %q", in, got, want)
 		}
 	}
@@ -32,51 +33,58 @@ func FuzzLocalPath(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, in string) {
 		// As the sign-in sends it: relative to its own page.
-		target, err := page.Parse("." + monitor.LocalPath(in))
+		target, err := page.Parse("." + signin.LocalPath(in))
 		if err != nil || target.Host != page.Host || target.Scheme != page.Scheme || target.User != nil {
 			t.Errorf("%q leads to %v, %v", in, target, err)
 		}
 	})
 }
 
+var ada = access.Identity{Name: "ada", Role: access.Operator}
+
 func FuzzSession(f *testing.F) {
-	sessions, now := monitor.NewSessions(), time.Now()
-	value := sessions.Issue(now.Add(time.Hour))
+	sessions, now := signin.NewSessions(), time.Now()
+	value := sessions.Issue(ada, now.Add(time.Hour))
 	for _, seed := range []string{value, value + ".", "." + value, "9999999999.x.y", ""} {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, forged string) {
-		if forged != value && sessions.Valid(forged, now) {
-			t.Errorf("%q is valid, and %q was issued", forged, value)
+		if who, valid := sessions.Holder(forged, now); forged != value && valid {
+			t.Errorf("%q is valid for %v, and %q was issued", forged, who, value)
 		}
 	})
 }
 
 func TestSessions(t *testing.T) {
 	t.Parallel()
-	s, now := monitor.NewSessions(), time.Now()
-	value := s.Issue(now.Add(time.Hour))
-	if !s.Valid(value, now) {
-		t.Error("a new session is not valid")
+	s, now := signin.NewSessions(), time.Now()
+	value := s.Issue(ada, now.Add(time.Hour))
+	if who, valid := s.Holder(value, now); !valid || who != ada {
+		t.Errorf("a new session is of %v, %v", who, valid)
 	}
-	if s.Valid(value, now.Add(time.Hour+time.Second)) {
+	valid := func(s *signin.Sessions, value string, now time.Time) bool {
+		_, valid := s.Holder(value, now)
+		return valid
+	}
+	if valid(s, value, now.Add(time.Hour+time.Second)) {
 		t.Error("a session outlives its end")
 	}
-	expiry, signature, _ := strings.Cut(value, ".")
-	for _, forged := range []string{"", ".", value[1:], expiry, expiry + ".", "9" + expiry + "." + signature, value + "A"} {
-		if s.Valid(forged, now) {
+	content, signature, _ := strings.Cut(value, ".")
+	admin, _, _ := strings.Cut(signin.NewSessions().Issue(access.Identity{Name: "ada", Role: access.Admin}, now.Add(time.Hour)), ".")
+	for _, forged := range []string{"", ".", value[1:], content, content + ".", "9" + content + "." + signature, value + "A", admin + "." + signature} {
+		if valid(s, forged, now) {
 			t.Errorf("%q is valid", forged)
 		}
 	}
-	if monitor.NewSessions().Valid(value, now) {
+	if valid(signin.NewSessions(), value, now) {
 		t.Error("a session of another process is valid")
 	}
 }
 
 func TestAttemptsAreForgottenAndBounded(t *testing.T) {
 	t.Parallel()
-	a, now := monitor.NewAttempts(), time.Now()
-	for range monitor.MaxFailures {
+	a, now := signin.NewAttempts(), time.Now()
+	for range signin.MaxFailures {
 		if a.Wait("one", now) != 0 {
 			t.Fatal("blocked too early")
 		}

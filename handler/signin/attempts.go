@@ -1,4 +1,4 @@
-package monitor
+package signin
 
 import (
 	"sync"
@@ -11,7 +11,7 @@ const (
 	maxClients    = 10_000 // clients whose failures are remembered
 )
 
-// attempts limits how fast a client can guess the admin token. Each client has its
+// attempts limits how fast a client can guess tokens. Each client has its
 // own count, so that no client can lock another client out.
 type attempts struct {
 	mu      sync.Mutex

@@ -1,4 +1,4 @@
-package monitor_test
+package signin_test
 
 import (
 	"fmt"
@@ -8,12 +8,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/hibiken/asynq"
-
-	"outboxd/domain"
-	"outboxd/domain/diagnosis"
 	"outboxd/handler/handlertest"
 	"outboxd/handler/monitor"
+	"outboxd/handler/signin"
 )
 
 const (
@@ -131,7 +128,7 @@ func TestSignIn(t *testing.T) {
 			t.Errorf("led to %q", got)
 		}
 		cookie, err := http.ParseSetCookie(a.Header.Get("Set-Cookie"))
-		if err != nil || !cookie.HttpOnly || cookie.SameSite != http.SameSiteStrictMode || cookie.Path != "" || cookie.Secure ||
+		if err != nil || !cookie.HttpOnly || cookie.SameSite != http.SameSiteLaxMode || cookie.Path != "" || cookie.Secure ||
 			time.Until(cookie.Expires) > 12*time.Hour || strings.Contains(cookie.Value, handlertest.AdminToken) {
 			t.Errorf("cookie %+v, %v", cookie, err)
 		}
@@ -160,7 +157,7 @@ func TestSignIn(t *testing.T) {
 		}
 	})
 	t.Run("guessing", func(t *testing.T) { // last: it uses up this address
-		for i := range monitor.MaxFailures {
+		for i := range signin.MaxFailures {
 			a := s.SignIn("guess", "/")
 			if a.Status != http.StatusUnauthorized || a.Header.Get("Set-Cookie") != "" || !strings.Contains(a.Body, "wrong") {
 				t.Fatalf("guess %d: %d %s", i, a.Status, a.Body)
@@ -184,119 +181,4 @@ func TestWithoutTokenThereIsNoSignIn(t *testing.T) {
 	if home := s.Get("/"); strings.Contains(home.Body, "signin") {
 		t.Error("the page offers to sign in")
 	}
-}
-
-func TestTaskPages(t *testing.T) {
-	t.Parallel()
-	s := handlertest.StartPages(t, func(o *monitor.Options) { o.AdminToken = handlertest.AdminToken })
-	if a := s.Get("/monitoring/tasks?status=retry"); a.Status != http.StatusPermanentRedirect || a.Header.Get("Location") != "tasks/" {
-		t.Errorf("%d to %q", a.Status, a.Header.Get("Location"))
-	}
-	for _, path := range []string{"/monitoring/tasksfoo", "/monitoring/tasksfoo/", "/monitoring/", "/monitoring"} {
-		handlertest.WantProblem(t, s.Get(path), http.StatusNotFound)
-	}
-	page := s.Get("/monitoring/tasks/")
-	if page.Status != http.StatusOK || !strings.Contains(page.Header.Get("Content-Type"), "text/html") || !strings.Contains(page.Body, "/monitoring/tasks") {
-		t.Fatalf("%d %s", page.Status, page.Body)
-	}
-	policies := page.Header.Values("Content-Security-Policy")
-	if len(policies) != 1 || !strings.HasPrefix(policies[0], "default-src 'self'; ") || strings.Contains(policies[0], "http") {
-		t.Errorf("policy %q", policies)
-	}
-	if !strings.Contains(page.Body, `<nav id="outboxd" aria-label="outboxd"><a href="/"`) {
-		t.Error("no way leads back to the dashboard")
-	}
-	if strings.Contains(page.Body, `="/monitoring`) || strings.Contains(page.Body, `i.p="`) {
-		t.Errorf("an address is not relative in %s", page.Body)
-	}
-	script := regexp.MustCompile(`src="\.\./\.\.(/monitoring/tasks/static/js/[^"]+)"`).FindStringSubmatch(page.Body)
-	if script == nil {
-		t.Fatalf("no script in %s", page.Body)
-	}
-	if a := s.Get(script[1]); a.Status != http.StatusOK || !strings.Contains(a.Header.Get("Content-Type"), "javascript") || len(a.Body) < 10_000 {
-		t.Errorf("%d, %d bytes of %s", a.Status, len(a.Body), a.Header.Get("Content-Type"))
-	}
-	if a := s.Get(queuesPath); a.Status != http.StatusOK || !strings.Contains(a.Body, `"queue":"default"`) {
-		t.Errorf("queues: %d %s", a.Status, a.Body)
-	}
-	if a := s.Get("/monitoring/tasks/api/queues/default/pending_tasks"); !strings.Contains(a.Body, "task-1") {
-		t.Errorf("tasks: %d %s", a.Status, a.Body)
-	}
-	if a := s.Get("/monitoring/tasks/api/redis_info"); a.Status != http.StatusOK || !strings.Contains(a.Body, "redis_version") {
-		t.Errorf("redis: %d %s", a.Status, a.Body)
-	}
-	deletion := []string{http.MethodDelete, "/monitoring/tasks/api/queues/default/pending_tasks/task-1"}
-	handlertest.WantProblem(t, s.Do(deletion[0], deletion[1], ""), http.StatusUnauthorized)
-	if a := s.Do(deletion[0], deletion[1], "", "Authorization", "Bearer "+handlertest.AdminToken); a.Status != http.StatusNoContent {
-		t.Errorf("delete: %d %s", a.Status, a.Body)
-	}
-	if a := s.Get("/monitoring/tasks/api/queues/default/pending_tasks"); strings.Contains(a.Body, "task-1") {
-		t.Errorf("still there: %s", a.Body)
-	}
-	for _, line := range s.Log.Lines("request") {
-		if line["route"] == "/monitoring/tasks/*" && (line["level"] == "DEBUG") != (line["method"] == "GET") {
-			t.Errorf("%v is logged at %v: the page polls, what it changes must show", line["method"], line["level"])
-		}
-	}
-}
-
-func TestTaskPagesSurviveRedis(t *testing.T) {
-	t.Parallel()
-	pages := monitor.NewTaskPages(asynq.RedisClientOpt{Network: "unix", Addr: "/nowhere/redis.sock"})
-	t.Cleanup(func() { _ = pages.Close() })
-	s := handlertest.StartMonitor(t, func(o *monitor.Options) { o.Pages = pages })
-	a := s.Get(queuesPath)
-	handlertest.WantProblem(t, a, http.StatusServiceUnavailable)
-	if strings.Contains(a.Body, "nowhere") || a.Header.Get("Retry-After") == "" {
-		t.Errorf("%v %s", a.Header, a.Body)
-	}
-	if !strings.Contains(s.Log.String(), "/nowhere/redis.sock") {
-		t.Error("the cause was not logged")
-	}
-	if a := s.Get("/monitoring/tasks/"); a.Status != http.StatusOK {
-		t.Errorf("the page itself: %d", a.Status)
-	}
-}
-
-func TestHomePage(t *testing.T) {
-	t.Parallel()
-	s := handlertest.StartPages(t, func(o *monitor.Options) {
-		o.AdminToken, o.Version, o.Roles = handlertest.AdminToken, "1.2.3", []string{"api", "<relay>"}
-		o.Sources.Look = func(time.Duration) diagnosis.Sight {
-			sight := diagnosis.Blind()
-			sight.Findings = append(sight.Findings, domain.Finding{Level: domain.FindingWarning, Found: "mind the <queue>", Consequence: "or it <forgets>", Remedy: "switch <it> off"})
-			return sight
-		}
-	})
-	page := s.Get("/")
-	for _, part := range []string{`href="./monitoring/tasks/"`, `href="./readyz"`, `href="./metrics"`, `href="./signin"`, "1.2.3", "&lt;relay&gt;", "mind the &lt;queue&gt;", "or it &lt;forgets&gt;", "switch &lt;it&gt; off", "PostgreSQL cannot be reached", "Redis cannot be reached"} {
-		if !strings.Contains(page.Body, part) {
-			t.Errorf("%s is missing in %s", part, page.Body)
-		}
-	}
-	if strings.Contains(page.Body, "http:") || strings.Contains(page.Body, "https:") || strings.Contains(page.Body, "<style") || strings.Contains(page.Body, " style=") {
-		t.Errorf("the page needs more than this server and its policy: %s", page.Body)
-	}
-	links := regexp.MustCompile(`(?:src|href)="\.(/assets/[^"]+)"`).FindAllStringSubmatch(page.Body, -1)
-	if len(links) < 4 {
-		t.Errorf("assets: %q", links)
-	}
-	for _, link := range links {
-		if a := s.Get(link[1]); a.Status != http.StatusOK || !strings.Contains(a.Header.Get("Cache-Control"), "immutable") {
-			t.Errorf("%s: %d %v", link[1], a.Status, a.Header)
-		}
-	}
-	if page := s.Get("/", "Cookie", s.Session()); !strings.Contains(page.Body, "Sign out") {
-		t.Errorf("no way to sign out: %s", page.Body)
-	}
-}
-
-func TestPeopleGetPagesAboutErrors(t *testing.T) {
-	t.Parallel()
-	s := handlertest.StartPages(t, func(o *monitor.Options) { o.Address = "0.0.0.0:8081" })
-	a := s.Get("/", "Accept", "text/html,*/*;q=0.8")
-	if a.Status != http.StatusForbidden || !strings.Contains(a.Body, "runs without an admin token") || !strings.Contains(a.Header.Get("Content-Type"), "text/html") {
-		t.Errorf("%d %s", a.Status, a.Body)
-	}
-	handlertest.WantProblem(t, s.Get("/"), http.StatusForbidden)
 }

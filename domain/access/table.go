@@ -1,0 +1,62 @@
+package access
+
+import "outboxd/domain"
+
+// What people do on the pages and is not recorded as an action.
+const (
+	See    = "see"    // look at pages, with the values of secret names masked
+	Unmask = "unmask" // look at payloads as they are
+)
+
+// The kinds of recorded actions that domain does not name.
+const (
+	Replay     = "replay"
+	Redrive    = "redrive"
+	Reschedule = "reschedule"
+	Discard    = "discard"
+	Cancel     = "cancel"
+	Correct    = "correct"
+	Erase      = "erase"
+	Apply      = "apply"
+	Remove     = "remove"
+)
+
+// Rule says which role an action takes.
+type Rule struct {
+	Action string
+	Role   Role
+	Means  string // in a sentence about who may do it
+}
+
+// Table decides who may do what, for every page and every address below it. What
+// can be undone or repeated takes an operator. What is gone afterwards, or changes
+// what outboxd is told to do, takes an admin.
+func Table() []Rule {
+	return []Rule{
+		{See, Viewer, "look at all pages, with secret values masked"},
+		{domain.ActionRetry, Operator, "retry failing events now, or stop a running task so that it is tried again"},
+		{domain.ActionGiveUp, Operator, "give failing events up: they become dead letters"},
+		{Replay, Operator, "replay dead letters, or older events to a subscription"},
+		{Redrive, Operator, "send events again that Redis may have lost"},
+		{Reschedule, Operator, "move events to another time"},
+		{domain.ActionPause, Operator, "pause queues, subscriptions and schedules"},
+		{domain.ActionResume, Operator, "resume them"},
+		{Unmask, Admin, "see payloads in Asynqmon as they are"},
+		{Discard, Admin, "discard dead letters, or delete tasks"},
+		{Cancel, Admin, "cancel events"},
+		{Erase, Admin, "erase events"},
+		{Correct, Admin, "emit a corrected copy of an event, with any payload"},
+		{Apply, Admin, "add and change subscriptions and schedules"},
+		{Remove, Admin, "remove subscriptions and schedules, or delete a queue"},
+	}
+}
+
+// LeastRole returns the role that an action takes. An unknown action takes an admin.
+func LeastRole(action string) Role {
+	for _, rule := range Table() {
+		if rule.Action == action {
+			return rule.Role
+		}
+	}
+	return Admin
+}

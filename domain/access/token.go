@@ -1,0 +1,55 @@
+package access
+
+import (
+	"crypto/rand"
+	"crypto/sha256"
+	"crypto/subtle"
+	"encoding/hex"
+	"strings"
+)
+
+// tokenPrefix lets tools that search for leaked secrets recognise a token.
+const tokenPrefix = "outboxd_"
+
+// digestPrefix names the hash, so that another one can follow.
+const digestPrefix = "sha256:"
+
+// Digest is the SHA-256 of a token. A password needs a slow hash with salt, because
+// it can be guessed. A token of NewToken cannot: it has 256 random bits.
+type Digest [sha256.Size]byte
+
+// NewToken returns a new token.
+func NewToken() string {
+	return tokenPrefix + rand.Text() + rand.Text() // 130 bits each
+}
+
+// DigestOf returns the digest of a token.
+func DigestOf(token string) Digest { return sha256.Sum256([]byte(token)) }
+
+// String returns the digest as the configuration has it.
+func (d Digest) String() string { return digestPrefix + hex.EncodeToString(d[:]) }
+
+// Token is a token of the configuration: whose it is, and its digest.
+type Token struct {
+	Identity
+	Digest Digest
+}
+
+// Entry returns the line of the configuration.
+func (t Token) Entry() string {
+	return strings.Join([]string{t.Name + "=" + t.Role.String(), t.Digest.String()}, ":")
+}
+
+// Find returns whose token was offered. It takes the same time whichever token
+// matches, and whether one does.
+func Find(tokens []Token, offered string) (Identity, bool) {
+	digest := DigestOf(offered)
+	var found Identity
+	var known bool
+	for i := range tokens {
+		if subtle.ConstantTimeCompare(digest[:], tokens[i].Digest[:]) == 1 {
+			found, known = tokens[i].Identity, true
+		}
+	}
+	return found, known
+}

@@ -1,0 +1,115 @@
+package dashboard
+
+import (
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"outboxd/domain"
+	"outboxd/domain/words"
+)
+
+// timelineStep is a step as the page shows it.
+type timelineStep struct {
+	domain.Step
+	Title string
+	Tone  string // good, warn or bad; later for a step that is still to come
+	After string // how long after the step before; "" for the first, and below the precision
+	Ahead string // how long until it comes; "" if it has
+	Error string // the error of an attempt, if the page does not show it already
+}
+
+// timeline gives the steps of an event the form in which they are shown. shown is the
+// error that the page shows elsewhere.
+func timeline(steps []domain.Step, shown string, now time.Time) []timelineStep {
+	list := make([]timelineStep, len(steps))
+	for i, s := range steps {
+		t := timelineStep{Step: s, Title: titleOf(s.What), Tone: tone(s.What)}
+		if attempt, fault, found := strings.Cut(s.Detail, ": "); found && strings.HasPrefix(attempt, "attempt ") {
+			t.Detail, t.Error = attempt, fault
+			if fault == shown {
+				t.Error = ""
+			}
+		}
+		if s.At.After(now) {
+			t.Tone, t.Ahead = "later", "in "+words.Rough(s.At.Sub(now))
+		}
+		if i > 0 {
+			t.After = after(steps[i-1], s)
+		}
+		list[i] = t
+	}
+	return list
+}
+
+// after writes how long after another a step came. The queue knows whole seconds
+// only, and times of different servers may be in the wrong order by a little.
+func after(before, s domain.Step) string {
+	gap := s.At.Sub(before.At)
+	if before.ToTheSecond || s.ToTheSecond {
+		if gap = gap.Truncate(time.Second); gap < 2*time.Second {
+			return ""
+		}
+		return "about " + words.Duration(gap) + " later"
+	}
+	if gap < time.Millisecond {
+		return ""
+	}
+	return words.Duration(gap) + " later"
+}
+
+// titleOf names a step for people.
+func titleOf(what string) string {
+	switch what {
+	case "available":
+		return "Due"
+	case "redriven (relay)":
+		return "Sent again: Redis may have lost it"
+	case "redriven (person)":
+		return "Sent again by hand"
+	case "next attempt (Redis)":
+		return "Next attempt"
+	case "completed (Redis)":
+		return "Completed in Redis"
+	}
+	return capital(what)
+}
+
+// capital writes the first letter of a text large.
+func capital(text string) string {
+	first, size := utf8.DecodeRuneInString(text)
+	if size == 0 {
+		return text
+	}
+	return string(unicode.ToUpper(first)) + text[size:]
+}
+
+// longText is a text that a page shows in short, with the whole behind "more".
+type longText struct {
+	Short, Whole string // Short is "" if Whole is short
+}
+
+const shortText = 200 // characters
+
+func newLongText(text string) longText {
+	text = strings.TrimSpace(text)
+	first, rest, _ := strings.Cut(text, "\n")
+	if utf8.RuneCountInString(text) <= shortText && strings.Count(rest, "\n") < 2 {
+		return longText{Whole: text}
+	}
+	return longText{Short: words.Cut(first, shortText), Whole: text}
+}
+
+// shownError returns the error that the page of an event shows: why it is dead, or
+// why its last attempt failed.
+func (p *eventPage) shownError() string {
+	switch {
+	case p.Life.Error != "":
+		return p.Life.Error
+	case len(p.Tasks) > 0 && p.Tasks[0].LastError != "":
+		return p.Tasks[0].LastError
+	default:
+		return p.Life.LastError
+	}
+}

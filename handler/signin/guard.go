@@ -1,0 +1,255 @@
+package signin
+
+import (
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/gofiber/fiber/v2"
+
+	"outboxd/domain"
+	"outboxd/domain/access"
+	"outboxd/handler"
+	"outboxd/handler/dashboard"
+)
+
+// adminTokenName is who acts with the one admin token. No token of the
+// configuration can have this name.
+const adminTokenName = "admin token"
+
+// visit is who makes a request, and how that is known.
+type visit struct {
+	access.Identity
+	by by
+}
+
+// by is how a person has shown who it is.
+type by int
+
+const (
+	byNothing by = iota // this machine's own users
+	byToken
+	bySession
+	byProxy
+)
+
+// isAmbient reports whether the browser sends what shows the person by itself, also
+// with requests that other sites cause.
+func (b by) isAmbient() bool { return b == bySession || b == byProxy }
+
+type visitKey struct{}
+
+// guard decides who may see and use the pages, which show payloads and so
+// personal data. What each role may do is decided by access.Table.
+//
+//   - A person is known by a bearer token, by the session that the sign-in page
+//     gives, or by the header of a trusted proxy. With the last two a person may
+//     change something only from a page of this server.
+//   - A monitor on a loopback address that is called by a loopback name and
+//     without a proxy may also be read without signing in. The name matters
+//     because any web site can point a name of its own at 127.0.0.1 and let its
+//     visitors' browsers read the answer.
+//   - Without any way to sign in nobody can change anything, and nobody can read
+//     over a network.
+type guard struct {
+	ways     Ways
+	tokens   []access.Token
+	loopback bool // the monitor's own address
+	sessions *sessions
+	attempts *attempts
+	origins  *http.CrossOriginProtection
+	now      func() time.Time
+}
+
+func newGuard(w Ways) *guard {
+	tokens := w.Tokens
+	if w.AdminToken != "" {
+		tokens = append([]access.Token{{
+			Identity: access.Identity{Name: adminTokenName, Role: access.Admin}, Digest: access.DigestOf(w.AdminToken),
+		}}, tokens...)
+	}
+	return &guard{
+		ways: w, tokens: tokens, loopback: w.IsLoopback(w.Address), sessions: newSessions(), attempts: newAttempts(),
+		origins: http.NewCrossOriginProtection(), now: time.Now,
+	}
+}
+
+// canSignIn reports whether the sign-in page has something to sign in with.
+func (g *guard) canSignIn() bool { return len(g.tokens) > 0 || g.ways.OIDC.Issuer != "" }
+
+// knowsPeople reports whether anybody can have a name.
+func (g *guard) knowsPeople() bool { return g.canSignIn() || g.ways.IdentityHeader != "" }
+
+// check lets a request pass or refuses it, and puts its sender into the locals.
+func (g *guard) check(c *fiber.Ctx, action string) error {
+	v, err := g.visit(c)
+	if err != nil {
+		return err
+	}
+	c.Locals(visitKey{}, v) // also for the page about a refusal
+	if !v.May(action) {
+		return g.refuse(c, v, action)
+	}
+	if !handler.IsSafe(c.Method()) && v.by.isAmbient() {
+		if err := g.sameOrigin(c); err != nil {
+			return err
+		}
+	}
+	return c.Next()
+}
+
+func visitOf(c *fiber.Ctx) visit {
+	v, _ := c.Locals(visitKey{}).(visit)
+	return v
+}
+
+// visitor returns the visitor of a request, for the pages.
+func (g *guard) visitor(c *fiber.Ctx) dashboard.Visitor {
+	v := visitOf(c)
+	return dashboard.Visitor{Identity: v.Identity, CanSignIn: g.canSignIn(), CanSignOut: v.by == bySession}
+}
+
+// visit finds out who makes a request.
+func (g *guard) visit(c *fiber.Ctx) (visit, error) {
+	if len(g.tokens) > 0 {
+		if token, ok := bearerToken(c); ok {
+			who, err := g.present(c, token)
+			return visit{who, byToken}, err
+		}
+	}
+	if g.canSignIn() {
+		if who, ok := g.sessions.holder(c.Cookies(sessionCookie), g.now()); ok {
+			return visit{who, bySession}, nil
+		}
+	}
+	if who, ok := g.named(c); ok {
+		return visit{who, byProxy}, nil
+	}
+	if g.isLocal(c) {
+		return visit{Identity: access.Identity{Role: access.Viewer}}, nil
+	}
+	return visit{}, nil
+}
+
+func bearerToken(c *fiber.Ctx) (string, bool) {
+	scheme, token, ok := strings.Cut(c.Get(fiber.HeaderAuthorization), " ")
+	return strings.TrimSpace(token), ok && strings.EqualFold(scheme, "bearer")
+}
+
+// present returns whose token was offered.
+func (g *guard) present(c *fiber.Ctx, token string) (access.Identity, error) {
+	client := handler.LimitKey(handler.ClientOf(c))
+	if wait := g.attempts.wait(client, g.now()); wait > 0 {
+		return access.Identity{}, handler.Problemf(http.StatusTooManyRequests, "too many wrong tokens came from this address").
+			With(fiber.HeaderRetryAfter, handler.RetryAfter(wait))
+	}
+	who, known := access.Find(g.tokens, token)
+	if !known {
+		g.attempts.failed(client, g.now())
+		return access.Identity{}, unauthorized("the token is wrong")
+	}
+	return who, nil
+}
+
+// named returns the person whom a trusted proxy names.
+func (g *guard) named(c *fiber.Ctx) (access.Identity, bool) {
+	if g.ways.IdentityHeader == "" || !c.IsProxyTrusted() {
+		return access.Identity{}, false
+	}
+	// A second header is one that the proxy did not remove from its client's request.
+	values := c.Request().Header.PeekAll(g.ways.IdentityHeader)
+	if len(values) != 1 {
+		return access.Identity{}, false
+	}
+	name := strings.TrimSpace(string(values[0]))
+	return access.Identity{Name: name, Role: g.ways.IdentityRole}, isName(name)
+}
+
+func unauthorized(detail string) error {
+	return handler.ProblemOf(domain.Errorf(domain.CodeUnauthorized, "%s", detail)).
+		With(fiber.HeaderWWWAuthenticate, `Bearer realm="outboxd"`)
+}
+
+// isLocal reports whether a request certainly comes from a user of this
+// machine. A proxy on this machine shows itself by the headers that it adds.
+func (g *guard) isLocal(c *fiber.Ctx) bool {
+	for _, header := range []string{"Forwarded", fiber.HeaderXForwardedFor, fiber.HeaderXForwardedHost, "X-Real-Ip"} {
+		if c.Get(header) != "" {
+			return false
+		}
+	}
+	return g.loopback && g.ways.IsLoopback(string(c.Request().Host()))
+}
+
+func (g *guard) sameOrigin(c *fiber.Ctx) error {
+	header := http.Header{}
+	for _, name := range []string{"Sec-Fetch-Site", fiber.HeaderOrigin} {
+		if value := c.Get(name); value != "" {
+			header.Set(name, value)
+		}
+	}
+	request := &http.Request{Method: c.Method(), Host: string(c.Request().Host()), Header: header, URL: &url.URL{Path: c.Path()}}
+	if err := g.origins.Check(request); err != nil {
+		return domain.Wrap(domain.CodeForbidden, err, "another site caused this request")
+	}
+	return nil
+}
+
+// refuse returns an error that says what to do instead. A browser is sent to sign
+// in, and then back.
+func (g *guard) refuse(c *fiber.Ctx, v visit, action string) error {
+	write := !handler.IsSafe(c.Method())
+	switch {
+	case v.Name != "":
+		return domain.Errorf(domain.CodeForbidden, "this takes the role %s; %s has the role %s", access.LeastRole(action), v.Name, v.Role)
+	case !g.knowsPeople() && v.Role >= access.Viewer:
+		return domain.Errorf(domain.CodeForbidden, "this page is read-only: outboxd runs without a way to sign in")
+	case !g.knowsPeople() && g.loopback && !write:
+		return handler.Problemf(http.StatusMisdirectedRequest, "without a way to sign in this page can only be read on the machine itself, at http://localhost")
+	case !g.knowsPeople():
+		return domain.Errorf(domain.CodeForbidden, "this page cannot be used over a network: outboxd runs without a way to sign in")
+	case !g.canSignIn():
+		return domain.Errorf(domain.CodeForbidden, "the proxy in front of outboxd named nobody")
+	case c.Accepts(fiber.MIMEApplicationJSON, fiber.MIMETextHTML) == fiber.MIMETextHTML:
+		return c.Redirect(dashboard.Root(c.Path())+signInPath+"?next="+url.QueryEscape(backTo(c)), http.StatusSeeOther)
+	default:
+		return unauthorized(fmt.Sprintf("this takes the role %s: sign in at /%s, or send a token as a bearer token", access.LeastRole(action), signInPath))
+	}
+}
+
+// backTo returns the page that a person wants to see after signing in: the one that
+// was asked for, or the one whose form was sent.
+func backTo(c *fiber.Ctx) string {
+	if handler.IsSafe(c.Method()) {
+		return localPath(c.OriginalURL())
+	}
+	from, err := url.Parse(c.Get(fiber.HeaderReferer))
+	if err != nil || from.Host != string(c.Request().Host()) {
+		return "/"
+	}
+	// A proxy may have added a prefix, which the address of the form shows.
+	return localPath(strings.TrimPrefix(from.RequestURI(), prefixOf(from.Path, c.Path())))
+}
+
+// prefixOf returns what a proxy put before a path, seen from the address of a form
+// that leads to the path; "" if the two have too little in common.
+func prefixOf(form, path string) string {
+	first, _, _ := strings.Cut(strings.TrimPrefix(path, "/"), "/")
+	if at := strings.Index(form, "/"+first+"/"); at > 0 {
+		return form[:at]
+	}
+	return ""
+}
+
+// localPath returns target if it is a path on this server, and / otherwise. A
+// browser takes two slashes, or a slash and a backslash, for another server.
+func localPath(target string) string {
+	u, err := url.Parse(target)
+	if err != nil || u.IsAbs() || u.Host != "" || !strings.HasPrefix(target, "/") ||
+		strings.HasPrefix(target, "//") || strings.ContainsAny(target, "\\\r\n\t") {
+		return "/"
+	}
+	return target
+}

@@ -1,0 +1,207 @@
+package signin
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/coreos/go-oidc/v3/oidc"
+	"golang.org/x/oauth2"
+	"golang.org/x/sync/singleflight"
+
+	"outboxd/domain"
+	"outboxd/domain/access"
+)
+
+// providerPatience bounds each request to the OpenID provider.
+const providerPatience = 10 * time.Second
+
+// OIDC says how people sign in by OpenID Connect. Without an Issuer they cannot.
+type OIDC struct {
+	Issuer       string
+	ClientID     string
+	ClientSecret string // "": a public client
+	RedirectURL  string // "": from the request
+	Scopes       []string
+	NameClaim    string
+	RoleClaim    string // may lead into objects, with dots
+	// Roles are the roles of RoleClaim's values; * stands for everybody.
+	Roles map[string]access.Role
+}
+
+// provider is an OpenID provider. It is asked for its addresses when somebody signs
+// in, and until it has answered, so that outboxd starts without it.
+type provider struct {
+	o      OIDC
+	client *http.Client
+
+	asking singleflight.Group
+	known  atomic.Pointer[oidc.Provider]
+}
+
+func newProvider(o OIDC) *provider {
+	return &provider{o: o, client: &http.Client{Timeout: providerPatience}}
+}
+
+// host returns the provider's name for people; "" if there is none.
+func (p *provider) host() string {
+	u, err := url.Parse(p.o.Issuer)
+	if err != nil {
+		return ""
+	}
+	return u.Host
+}
+
+func (p *provider) discover(ctx context.Context) (*oidc.Provider, error) {
+	if known := p.known.Load(); known != nil {
+		return known, nil
+	}
+	found, err, _ := p.asking.Do("", func() (any, error) {
+		// The answer is for everybody who asks meanwhile; the client ends it.
+		return oidc.NewProvider(context.WithoutCancel(ctx), p.o.Issuer)
+	})
+	if err != nil {
+		return nil, domain.Wrap(domain.CodeUnavailable, err, "the OpenID provider cannot be used at the moment")
+	}
+	p.known.Store(found.(*oidc.Provider))
+	return found.(*oidc.Provider), nil
+}
+
+// config returns what OAuth needs. redirect is where the provider sends people back.
+func (p *provider) config(found *oidc.Provider, redirect string) *oauth2.Config {
+	return &oauth2.Config{
+		ClientID: p.o.ClientID, ClientSecret: p.o.ClientSecret, Endpoint: found.Endpoint(), RedirectURL: redirect, Scopes: p.o.Scopes,
+	}
+}
+
+// address returns where a person signs in at the provider.
+func (p *provider) address(ctx context.Context, t *trip) (string, error) {
+	found, err := p.discover(oidc.ClientContext(ctx, p.client))
+	if err != nil {
+		return "", err
+	}
+	return p.config(found, t.Redirect).AuthCodeURL(t.State, oidc.Nonce(t.Nonce), oauth2.S256ChallengeOption(t.Verifier)), nil
+}
+
+// identify returns the person for whom the provider gave a code.
+func (p *provider) identify(ctx context.Context, t *trip, code string) (access.Identity, error) {
+	ctx = oidc.ClientContext(ctx, p.client)
+	found, err := p.discover(ctx)
+	if err != nil {
+		return access.Identity{}, err
+	}
+	token, err := p.config(found, t.Redirect).Exchange(ctx, code, oauth2.VerifierOption(t.Verifier))
+	if err != nil {
+		if _, refused := errors.AsType[*oauth2.RetrieveError](err); refused {
+			return access.Identity{}, domain.Wrap(domain.CodeUnauthorized, err, "the OpenID provider does not accept its own answer: sign in again")
+		}
+		return access.Identity{}, domain.Wrap(domain.CodeUnavailable, err, "the OpenID provider cannot be used at the moment")
+	}
+	claims, err := p.claims(ctx, found, token, t.Nonce)
+	if err != nil {
+		return access.Identity{}, err
+	}
+	return p.person(claims)
+}
+
+// claims returns what the provider says of the person: the claims of the ID token
+// and, if the ones that are needed are not all among them, those of its user info.
+func (p *provider) claims(ctx context.Context, found *oidc.Provider, token *oauth2.Token, nonce string) (claims, error) {
+	raw, _ := token.Extra("id_token").(string)
+	verified, err := found.VerifierContext(ctx, &oidc.Config{ClientID: p.o.ClientID}).Verify(ctx, raw)
+	if err != nil {
+		return nil, domain.Wrap(domain.CodeUnauthorized, err, "the OpenID provider's answer cannot be trusted: sign in again")
+	}
+	if verified.Nonce != nonce {
+		return nil, domain.Errorf(domain.CodeUnauthorized, "the OpenID provider's answer belongs to another sign-in: sign in again")
+	}
+	own := claims{}
+	if err := verified.Claims(&own); err != nil {
+		return nil, fmt.Errorf("read the claims of an ID token: %w", err)
+	}
+	if own.has(p.o.NameClaim) && own.has(p.o.RoleClaim) || found.UserInfoEndpoint() == "" {
+		return own, nil
+	}
+	info, err := found.UserInfo(ctx, oauth2.StaticTokenSource(token))
+	if err != nil {
+		return nil, domain.Wrap(domain.CodeUnavailable, err, "the OpenID provider does not say who you are")
+	}
+	if info.Subject != verified.Subject {
+		return nil, domain.Errorf(domain.CodeUnauthorized, "the OpenID provider speaks of two people: sign in again")
+	}
+	more := claims{}
+	if err := info.Claims(&more); err != nil {
+		return nil, fmt.Errorf("read the claims of the user info: %w", err)
+	}
+	for name, value := range more {
+		if _, signed := own[name]; !signed {
+			own[name] = value
+		}
+	}
+	return own, nil
+}
+
+// person gives the person of some claims a name and a role.
+func (p *provider) person(c claims) (access.Identity, error) {
+	name, _ := c.find(p.o.NameClaim).(string)
+	switch {
+	case !isName(name):
+		return access.Identity{}, domain.Errorf(domain.CodeForbidden, "the OpenID provider gives no usable name in the claim %s; the option oidc.name_claim names another one", p.o.NameClaim)
+	case p.o.NameClaim == "email" && c.deniesEmail():
+		return access.Identity{}, domain.Errorf(domain.CodeForbidden, "the OpenID provider has not verified the address %s", name)
+	}
+	role := p.o.Roles["*"]
+	for _, value := range c.values(p.o.RoleClaim) {
+		if value != "*" {
+			role = max(role, p.o.Roles[value])
+		}
+	}
+	if role == access.None {
+		return access.Identity{}, domain.Errorf(domain.CodeForbidden, "%s has no role here: the option oidc.roles gives one to values of the claim %s", name, p.o.RoleClaim)
+	}
+	return access.Identity{Name: name, Role: role}, nil
+}
+
+// claims are what an OpenID provider says of a person.
+type claims map[string]any
+
+// find returns a claim. Its name may itself have dots, or lead into objects.
+func (c claims) find(name string) any {
+	if value, ok := c[name]; ok {
+		return value
+	}
+	first, rest, nested := strings.Cut(name, ".")
+	if inner, ok := c[first].(map[string]any); ok && nested {
+		return claims(inner).find(rest)
+	}
+	return nil
+}
+
+func (c claims) has(name string) bool { return c.find(name) != nil }
+
+// values returns the texts of a claim: one, or those of a list.
+func (c claims) values(name string) (texts []string) {
+	switch value := c.find(name).(type) {
+	case string:
+		return []string{value}
+	case []any:
+		for _, entry := range value {
+			if text, ok := entry.(string); ok {
+				texts = append(texts, text)
+			}
+		}
+	}
+	return texts
+}
+
+// deniesEmail reports whether the provider says that an address is not verified.
+// Some write it as a text.
+func (c claims) deniesEmail() bool {
+	verified, said := c["email_verified"]
+	return said && verified != true && verified != "true"
+}

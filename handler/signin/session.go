@@ -1,0 +1,101 @@
+package signin
+
+import (
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/sha256"
+	"crypto/subtle"
+	"encoding/base64"
+	"encoding/json"
+	"strings"
+	"sync"
+	"time"
+
+	"outboxd/domain/access"
+)
+
+const (
+	sessionCookie = "outboxd_session"
+	sessionLife   = 12 * time.Hour
+)
+
+// sessions makes and checks the values of session cookies: who signed in and until
+// when, and the HMAC of that. The key is random, so that a value reveals nothing
+// about a token, and sessions end with the process. The roles in them are those of
+// the process's own configuration.
+type sessions struct {
+	key []byte
+
+	mu    sync.Mutex
+	ended map[string]time.Time // values that were signed out, and when they would have ended
+}
+
+// session is the content of a cookie.
+type session struct {
+	Name string
+	Role access.Role
+	End  int64  // Unix seconds
+	Mark string // tells the sessions of one person apart
+}
+
+func newSessions() *sessions {
+	key := make([]byte, sha256.Size)
+	_, _ = rand.Read(key) // never fails
+	return &sessions{key: key, ended: make(map[string]time.Time)}
+}
+
+// issue returns the value of a session that ends at the given time.
+func (s *sessions) issue(who access.Identity, end time.Time) string {
+	text, _ := json.Marshal(session{who.Name, who.Role, end.Unix(), rand.Text()}) // of texts and numbers, it never fails
+	content := base64.RawURLEncoding.EncodeToString(text)
+	return content + "." + s.sign(content)
+}
+
+// holder returns who has the session of a value, if issue made it and it has not
+// ended.
+func (s *sessions) holder(value string, now time.Time) (access.Identity, bool) {
+	found, ok := s.read(value)
+	if !ok || !now.Before(time.Unix(found.End, 0)) {
+		return access.Identity{}, false
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if _, over := s.ended[value]; over {
+		return access.Identity{}, false
+	}
+	return access.Identity{Name: found.Name, Role: found.Role}, true
+}
+
+// end ends the session of a value, also for other copies of the cookie. It
+// remembers only values that issue made, so nobody can fill the memory without
+// signing in.
+func (s *sessions) end(value string, now time.Time) {
+	if _, ok := s.holder(value, now); !ok {
+		return
+	}
+	found, _ := s.read(value)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for old, end := range s.ended {
+		if !now.Before(end) {
+			delete(s.ended, old)
+		}
+	}
+	s.ended[value] = time.Unix(found.End, 0)
+}
+
+// read returns the session of a value, and whether issue made it.
+func (s *sessions) read(value string) (found session, ok bool) {
+	content, mac, _ := strings.Cut(value, ".")
+	if subtle.ConstantTimeCompare([]byte(mac), []byte(s.sign(content))) == 0 {
+		return session{}, false
+	}
+	text, err := base64.RawURLEncoding.DecodeString(content)
+	return found, err == nil && json.Unmarshal(text, &found) == nil
+}
+
+func (s *sessions) sign(content string) string {
+	mac := hmac.New(sha256.New, s.key)
+	mac.Write([]byte(content))
+	return base64.RawURLEncoding.EncodeToString(mac.Sum(nil))
+}

@@ -1,0 +1,167 @@
+package signin
+
+import (
+	"errors"
+	"log/slog"
+	"net/http"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/gofiber/fiber/v2"
+
+	"outboxd/domain/access"
+	"outboxd/handler"
+	"outboxd/handler/dashboard"
+)
+
+// The addresses of signing in and out. They are in the folder of the first page, so
+// that cookies without a path are valid for all pages.
+const (
+	signInPath   = "signin"
+	signOutPath  = "signout"
+	providerPath = "openid"
+	callbackPath = "callback"
+)
+
+// Ways are how people show who they are.
+type Ways struct {
+	// Address is the configured listen address. On a loopback address the pages
+	// can be read without signing in.
+	Address string
+	// IsLoopback reports whether an address, with or without a port, means this
+	// machine only. It is asked about the listen address and about Host headers.
+	IsLoopback func(address string) bool
+	// AdminToken makes an admin; "": none.
+	AdminToken string
+	Tokens     []access.Token
+	// IdentityHeader is where a trusted proxy names a person; "": nowhere.
+	IdentityHeader string
+	IdentityRole   access.Role
+	OIDC           OIDC
+}
+
+// SignIn knows the visitors of the pages. Its methods are safe for concurrent use.
+type SignIn struct {
+	guard     *guard
+	provider  *provider
+	envelopes envelopes
+	logger    *slog.Logger
+}
+
+// New returns a SignIn. It asks no OpenID provider before somebody signs in.
+func New(w Ways, logger *slog.Logger) *SignIn {
+	return &SignIn{newGuard(w), newProvider(w.OIDC), newEnvelopes(), logger}
+}
+
+// Check lets a request pass to the next handler if its sender may do something, and
+// refuses it otherwise. The action is access.See or a kind of action.
+func (s *SignIn) Check(c *fiber.Ctx, action string) error { return s.guard.check(c, action) }
+
+// Identity returns who made a request that passed May.
+func (s *SignIn) Identity(c *fiber.Ctx) access.Identity { return visitOf(c).Identity }
+
+// Visitor returns who made a request that passed May, for the pages.
+func (s *SignIn) Visitor(c *fiber.Ctx) dashboard.Visitor { return s.guard.visitor(c) }
+
+// Routes adds the pages for signing in and out.
+func (s *SignIn) Routes(app fiber.Router, pages *dashboard.Dashboard) {
+	in := &signing{s, pages}
+	app.Get("/"+signInPath, pages.Explain, in.signIn)
+	app.Post("/"+signInPath, pages.Explain, in.openSession)
+	app.Post("/"+signOutPath, pages.Explain, in.closeSession)
+	app.Get("/"+providerPath, pages.Explain, in.leave)
+	app.Get("/"+callbackPath, pages.Explain, in.comeBack)
+}
+
+// signing serves the pages for signing in and out.
+type signing struct {
+	*SignIn
+	pages *dashboard.Dashboard
+}
+
+// signIn shows the form, if there is something to sign in with.
+func (s *signing) signIn(c *fiber.Ctx) error {
+	if !s.guard.canSignIn() {
+		return handler.Problemf(http.StatusNotFound, "outboxd runs without tokens and OpenID provider, so there is nothing to sign in with")
+	}
+	return s.form(c, localPath(c.Query("next")), "")
+}
+
+// signInForm is what the page shows.
+type signInForm struct {
+	Next, Fault string
+	HasTokens   bool
+	Provider    string // its host; "": none
+}
+
+func (s *signing) form(c *fiber.Ctx, next, fault string) error {
+	return s.pages.Render(c, dashboard.Page{Template: "signin", Title: "Sign in", Data: signInForm{
+		next, fault, len(s.guard.tokens) > 0, s.provider.host(),
+	}})
+}
+
+// openSession handles the form. It does not store the token.
+func (s *signing) openSession(c *fiber.Ctx) error {
+	if len(s.guard.tokens) == 0 {
+		return s.signIn(c)
+	}
+	if err := s.guard.sameOrigin(c); err != nil {
+		return err
+	}
+	next := localPath(c.FormValue("next"))
+	who, err := s.guard.present(c, strings.TrimSpace(c.FormValue("token")))
+	if wrong, ok := errors.AsType[*handler.Problem](err); ok {
+		for name := range wrong.GetHeaders() {
+			c.Set(name, wrong.GetHeaders().Get(name))
+		}
+		c.Status(wrong.Status)
+		return s.form(c, next, wrong.Detail)
+	}
+	if err != nil {
+		return err
+	}
+	return s.welcome(c, who, next)
+}
+
+// welcome begins a session, and leads back to where the person was.
+func (s *signing) welcome(c *fiber.Ctx, who access.Identity, next string) error {
+	s.logger.InfoContext(c.UserContext(), "a person has signed in", "who", who.Name, "role", who.Role.String())
+	end := s.guard.now().Add(sessionLife)
+	setCookie(c, sessionCookie, s.guard.sessions.issue(who, end), end)
+	return c.Redirect("."+next, http.StatusSeeOther) // relative, because a proxy may add a prefix
+}
+
+// closeSession ends the session, and makes the browser forget it.
+func (s *signing) closeSession(c *fiber.Ctx) error {
+	if err := s.guard.sameOrigin(c); err != nil {
+		return err
+	}
+	s.guard.sessions.end(c.Cookies(sessionCookie), s.guard.now())
+	setCookie(c, sessionCookie, "", time.Unix(1, 0))
+	return c.Redirect("./", http.StatusSeeOther)
+}
+
+// setCookie sends a cookie without a path. The browser then uses the folder of the
+// page that sent it. All pages are in that folder, also below the prefix of a proxy.
+//
+// Links from other sites, as in alerts and in the answer of an OpenID provider, open
+// pages with the cookie. What changes something is a POST, with which the browser
+// does not send it, and which sameOrigin checks as well.
+func setCookie(c *fiber.Ctx, name, value string, end time.Time) {
+	cookie := http.Cookie{ //nolint:gosec // over plain HTTP, as on a loopback address, a secure cookie would never come back
+		Name: name, Value: value, Expires: end, HttpOnly: true, SameSite: http.SameSiteLaxMode,
+		// A false header only affects the sender's own session.
+		Secure: c.Secure() || c.Get(fiber.HeaderXForwardedProto) == "https",
+	}
+	c.Response().Header.Add(fiber.HeaderSetCookie, cookie.String()) // fiber's own would add a path
+}
+
+const maxName = 200 // bytes
+
+// isName refuses what somebody could use to pose as another person in the record.
+func isName(name string) bool {
+	return name != "" && name != adminTokenName && len(name) <= maxName && utf8.ValidString(name) &&
+		!strings.ContainsFunc(name, func(r rune) bool { return !unicode.IsPrint(r) })
+}

@@ -1,0 +1,35 @@
+package search
+
+import (
+	"context"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"outboxd/domain"
+	"outboxd/repository/postgres"
+)
+
+// marksSQL finds the samples before which another relay measured, and the last heal.
+// Relays that are gone have no name any more.
+const marksSQL = `
+SELECT at, kind, coalesce((SELECT host || ', process ' || pid FROM outbox_relays WHERE id = relay), '') FROM (
+    SELECT at, 'leader' AS kind, relay, lag(relay) OVER (ORDER BY at) AS before FROM outbox_samples WHERE at > now() - $1 * interval '1 second'
+    UNION ALL
+    SELECT healed_at, 'heal', NULL, '00000000-0000-0000-0000-000000000000' FROM outbox_queue_identity WHERE healed_at > now() - $1 * interval '1 second'
+) AS found WHERE before <> relay OR kind = 'heal' ORDER BY at DESC LIMIT 50`
+
+// Marks implements domain.Overviews.
+func (o *Overviews) Marks(ctx context.Context, window time.Duration) ([]domain.HistoryMark, error) {
+	ctx, cancel := context.WithTimeout(ctx, lookPatience)
+	defer cancel()
+	rows, err := o.db.Pool().Query(ctx, marksSQL, window.Seconds())
+	if err != nil {
+		return nil, postgres.Translate(err, "read the marks of the history")
+	}
+	marks, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (m domain.HistoryMark, err error) {
+		err = row.Scan(&m.At, &m.Kind, &m.Relay)
+		return m, err
+	})
+	return marks, postgres.Translate(err, "read the marks of the history")
+}
