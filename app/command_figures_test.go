@@ -80,7 +80,7 @@ func TestTypesQueuesAndWorkersByCommand(t *testing.T) {
 	wants(run(0, "queues", "pause", "lonely", "--yes", "--as=ada", "--reason=the printer burns"), "lonely paused")
 	wants(run(1, "queues", "pause", "lonely", "--yes"), "is paused already")
 	wants(run(0, "queues", "list"), "paused", "notifications", "open")
-	wants(run(0, "queues", "show", "lonely"), "by ada: the printer burns", "Types: test:later, test:lonely")
+	wants(run(0, "queues", "show", "lonely"), " for ada: the printer burns", "Types: test:later, test:lonely")
 	var queues struct {
 		Queues []struct {
 			Queue  string

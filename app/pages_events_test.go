@@ -45,7 +45,7 @@ func TestEventPages(t *testing.T) {
 		t.Errorf("%d events are held, want one", n)
 	}
 	tab.await("tbody th a", held).MustClick()
-	tab.await("ol.timeline li", "emitted")
+	tab.await("ol.timeline li", "Emitted")
 	tab.see("event-held")
 	ask(`INSERT INTO outbox (event_type, payload, available_at) SELECT 'many & more', 'x', now() + interval '1 day' FROM generate_series(1, 60) RETURNING ''`)
 	tab.visit("/events?type=many+%26+more")
@@ -82,7 +82,7 @@ func TestEventPages(t *testing.T) {
 	redis.Kill()
 	tab.visit("/events/" + first)
 	tab.await("[role=status]", "Redis does not answer")
-	tab.await("li", "enqueued")
+	tab.await("li", "Enqueued")
 	tab.see("event-without-redis")
 	tab.wantQuiet()
 	redis.Start()

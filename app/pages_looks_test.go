@@ -48,7 +48,7 @@ func TestPagesAreForEverybody(t *testing.T) {
 	pages := []struct{ name, path, shows string }{
 		{"events", "/events", "account:renamed"},
 		{"events-wrong", "/events?since=yesterday", "is not a time"},
-		{"event", "/events/" + waiting, "emitted"},
+		{"event", "/events/" + waiting, "Emitted"},
 		{"event-dead", "/events/" + dead, "Attempts"},
 		{"dead", "/dead", "ada@example.com"},
 		{"subscriptions", "/subscriptions", "crm"},
