@@ -103,7 +103,7 @@ func TestDeadLetterPages(t *testing.T) {
 	signInAs(tab, operator.token)
 	tab.visit("/dead")
 	tab.await("tbody th a", "onerror").MustClick()
-	tab.await(`button[disabled][title="This takes the role admin. bob has the role operator."]`, "^Discard the chosen…$")
+	tab.await(`button[disabled][title="This takes the role admin. bob has the role operator."]`, "^Discard chosen…$")
 	tab.visit(strings.Replace(tab.MustEval(`() => location.pathname + location.search`).Str(), "/dead/group?", "/dead/change?action=discard&", 1))
 	tab.await(".notice", "This takes the role admin. bob has the role operator.")
 	if tab.MustHas("main button") {
