@@ -14,15 +14,15 @@ import (
 
 // correctForm is a corrected copy of an event before it is emitted.
 type correctForm struct {
-	ID            domain.ID
-	Life          *domain.EventLife
-	Payload       string
-	JSON          bool   // the old payload is JSON, so the new one must be
-	TooLong       bool   // for this page
-	Hidden        bool   // values are hidden
-	Discard       bool   // the dead letter too
-	Fault         string // what is wrong with the form
-	Reason        string
+	ID      domain.ID
+	Life    *domain.EventLife
+	Payload string
+	JSON    bool   // the old payload is JSON, so the new one must be
+	TooLong bool   // for this page
+	Hidden  bool   // values are hidden
+	Discard bool   // the dead letter too
+	Fault   string // what is wrong with the form
+	Reason  string
 }
 
 // correctable returns the form for an event, with the payload as the pages show it.
