@@ -1,15 +1,20 @@
 package app_test
 
 import (
+	"context"
 	"fmt"
+	"slices"
 	"testing"
+
+	"github.com/jackc/pgx/v5"
 
 	"outboxd/app/servertest"
 	"outboxd/jobs/broker"
 )
 
 // TestRedisCluster runs everything on a cluster of three masters with replicas: the
-// master of the queue loses its data, and then dies.
+// master of the queue loses its data, the slot of the queue moves while events pass, and
+// its master dies. What only the other masters have is not sent again.
 func TestRedisCluster(t *testing.T) {
 	t.Parallel()
 	cluster := servertest.StartRedisCluster(t, true)
@@ -30,6 +35,21 @@ func TestRedisCluster(t *testing.T) {
 		keys, _ := redis.Keys(t.Context(), "asynq:{outboxd-*}:canary:*").Result()
 		return len(keys) > 0
 	})
+	conn, err := pgx.Connect(t.Context(), databaseURL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close(context.WithoutCancel(t.Context()))
+	sparedQueue := ""
+	for n := 0; sparedQueue == ""; n++ {
+		if name := fmt.Sprintf("spared-%d", n); cluster.OwnerOf(broker.PendingKey(name)) != owner {
+			sparedQueue = name
+		}
+	}
+	if _, err := conn.Exec(t.Context(), "SELECT outboxd.emit('test:spared', '{}'::jsonb, queue => $1) FROM generate_series(1, 5)", sparedQueue); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the other tasks are in the cluster", func() bool { return redis.LLen(t.Context(), broker.PendingKey(sparedQueue)).Val() == 5 })
 	cluster.Flush(owner)
 	eventually(t, "what one master lost is sent again", func() bool { return redis.LLen(t.Context(), pending).Val() == 5 })
 
@@ -37,8 +57,28 @@ func TestRedisCluster(t *testing.T) {
 	for _, id := range ids {
 		awaitSent(t, p.api, id)
 	}
-	owner.Kill()
+	again := func(query string) (n int) {
+		if err := conn.QueryRow(t.Context(), query).Scan(&n); err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	if n := again("SELECT count(*) FROM outboxd.outbox_journal WHERE entry = 'redriven'"); n < 5 {
+		t.Errorf("%d events were sent again, want the five that were lost", n)
+	}
+	if n := again("SELECT count(*) FROM outboxd.outbox_journal j JOIN outboxd.outbox_sent s ON s.id = j.event_id WHERE entry = 'redriven' AND event_type = 'test:spared'"); n != 0 {
+		t.Errorf("%d events of a master that lost nothing were sent again", n)
+	}
 	from := len(ids)
+	for n := range 4 {
+		add(3)
+		cluster.MoveSlot(pending, cluster.Masters[(owned(cluster, owner)+n)%3], cluster.Masters[(owned(cluster, owner)+n+1)%3])
+	}
+	for _, id := range ids[from:] {
+		awaitSent(t, p.api, id)
+	}
+	cluster.Masters[(owned(cluster, owner)+4)%3].Kill()
+	from = len(ids)
 	add(5)
 	for _, id := range ids[from:] {
 		awaitSent(t, p.api, id)
@@ -48,4 +88,9 @@ func TestRedisCluster(t *testing.T) {
 	}
 	worker.stop()
 	p.stop()
+}
+
+// owned returns the place of a master in its cluster.
+func owned(c *servertest.RedisCluster, master *servertest.RedisProgram) int {
+	return slices.Index(c.Masters, master)
 }

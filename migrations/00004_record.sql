@@ -305,6 +305,7 @@ CREATE TABLE outbox_queue_identity (
     run_id         text        NOT NULL DEFAULT '',
     replication_id text        NOT NULL DEFAULT '',
     canary         text        NOT NULL DEFAULT '',
+    shards         text        NOT NULL DEFAULT '', -- of a Redis Cluster: run ID/replication ID=slots of each master; then run_id and replication_id are empty
     system_id      text        NOT NULL DEFAULT '', -- of the PostgreSQL cluster
     timeline       text        NOT NULL DEFAULT '', -- as in the names of WAL files; a promotion or a point-in-time recovery begins a new one
     -- The history (outbox_sent) certainly has every event that was handed to Redis since history_since and within

@@ -530,11 +530,11 @@ func (d *dying) Advance(ctx context.Context, name, known, next string) (bool, er
 	return d.IdentifiedQueue.Advance(ctx, name, known, next)
 }
 
-func (d *dying) Redrive(ctx context.Context, window time.Duration, except []string, why string) (int64, error) {
+func (d *dying) Redrive(ctx context.Context, r lost.Redrive) (int64, error) {
 	if err := d.dies("redrive"); err != nil {
 		return 0, err
 	}
-	return d.QueueMemory.Redrive(ctx, window, except, why)
+	return d.QueueMemory.Redrive(ctx, r)
 }
 
 func (d *dying) Remember(ctx context.Context, known, next lost.QueueIdentity, healed bool) error {

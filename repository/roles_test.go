@@ -299,7 +299,7 @@ func doHousekeeping(t *testing.T, relay *postgres.Database, store *repository.Ou
 		return memory.Remember(t.Context(), record.Identity, lost.QueueIdentity{RunID: "r"}, true)
 	})
 	call("redrive", func() error {
-		_, err := memory.Redrive(t.Context(), time.Hour, []string{registration.TypeSendNotification}, "a test")
+		_, err := memory.Redrive(t.Context(), lost.Redrive{Window: time.Hour, Except: []string{registration.TypeSendNotification}, Why: "a test"})
 		return err
 	})
 	if n := count(t, relay, "SELECT count(*) FROM pg_inherits WHERE inhparent = 'outbox_sent'::regclass"); n != 9 {

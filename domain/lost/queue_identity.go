@@ -11,6 +11,11 @@ type QueueIdentity struct {
 	RunID         string // every start of the server makes a new one
 	ReplicationID string // every takeover by a replica makes a new one
 	Canary        string
+	// Shards names the masters of a Redis Cluster, as JoinShards does. Then RunID and ReplicationID are empty.
+	Shards string
+	// Gone has the slots whose canaries are missing, as Slots.String writes them, while other canaries are still there.
+	// It is not stored.
+	Gone string
 }
 
 // Change compares i with the identity that is known from before. Change returns in a few words why Redis may have
@@ -22,6 +27,10 @@ func (i QueueIdentity) Change(known QueueIdentity) string {
 		return "the canary is gone: it was emptied, or is another one"
 	case i.Canary != known.Canary:
 		return "the canary is not the last one: an older state was restored, or somebody else uses it too"
+	case i.Gone != "":
+		return "a master of the cluster has lost its canaries: it was emptied, or is another one"
+	case i.movedToStrangers(known):
+		return "a master of the cluster was restarted, was added or removed, or a replica took over"
 	case differ(i.RunID, known.RunID):
 		return "it was restarted, or another server took over"
 	case differ(i.ReplicationID, known.ReplicationID):
@@ -29,6 +38,11 @@ func (i QueueIdentity) Change(known QueueIdentity) string {
 	default:
 		return ""
 	}
+}
+
+func (i QueueIdentity) movedToStrangers(known QueueIdentity) bool {
+	slots, narrow := i.LostSlots(known)
+	return narrow && slots.Len() > 0
 }
 
 // Older reports whether Redis has a canary that differs from the one stored in the database. In that case Redis or
@@ -44,6 +58,9 @@ func (i QueueIdentity) Over(known QueueIdentity) QueueIdentity {
 	}
 	if i.ReplicationID == "" {
 		i.ReplicationID = known.ReplicationID
+	}
+	if i.Shards == "" {
+		i.Shards = known.Shards
 	}
 	return i
 }
@@ -100,11 +117,19 @@ type QueueMemory interface {
 	// database sessions have noticed.
 	Doubt(ctx context.Context) error
 
-	// Redrive puts events back into the outbox, and returns how many. Redrive chooses events that were handed to
-	// Redis before the call, but not longer ago than window, and that are not confirmed. Redrive waits for open
-	// batches that were claimed before the call, and includes their events. Redrive leaves out events of the types
-	// in except. The journal records why.
+	// Redrive puts events back into the outbox, and returns how many. Redrive waits for open batches that were
+	// claimed before the call, and includes their events.
 	//
 	// After an error, the events that were already put back stay in the outbox. Calling Redrive again is harmless.
-	Redrive(ctx context.Context, window time.Duration, except []string, why string) (int64, error)
+	Redrive(ctx context.Context, r Redrive) (int64, error)
+}
+
+// Redrive chooses events that were handed to Redis before the call, and that are not confirmed.
+type Redrive struct {
+	Window time.Duration // they were handed to Redis at most this long ago
+	Except []string      // types that are left out
+	Why    string        // for the journal
+	// Slots are the slots of a Redis Cluster whose data may be lost. Events of queues in other slots are left out.
+	// nil: none are left out.
+	Slots *Slots
 }

@@ -8,6 +8,8 @@ import (
 	"sync"
 
 	"github.com/redis/go-redis/v9"
+
+	"outboxd/domain/lost"
 )
 
 // IsCluster reports whether Redis is a cluster. In a cluster, all keys of a queue are in
@@ -75,13 +77,14 @@ func sortedNames(of map[string]redis.UniversalClient) []string {
 // slot.
 const canaries = 32
 
+// slots is how many slots a cluster has.
 const slots = 16384
 
 var canaryTags = sync.OnceValue(func() []string {
 	tags := make([]string, canaries)
 	for i := range tags {
 		for n := 0; tags[i] == ""; n++ {
-			if tag := fmt.Sprintf("outboxd-%d", n); slot(tag)/(slots/canaries) == i {
+			if tag := fmt.Sprintf("outboxd-%d", n); lost.SlotOf(tag)/(slots/canaries) == i {
 				tags[i] = tag
 			}
 		}
@@ -100,23 +103,6 @@ func (r *Redis) CanaryKeys(name string) []string {
 		keys = append(keys, "asynq:{"+tag+"}:canary:"+name)
 	}
 	return keys
-}
-
-// slot returns the slot of a hash tag: the CRC16 checksum of the XMODEM kind, as the
-// specification of Redis Cluster says.
-func slot(tag string) int {
-	crc := uint16(0)
-	for _, b := range []byte(tag) {
-		crc ^= uint16(b) << 8
-		for range 8 {
-			if crc&0x8000 != 0 {
-				crc = crc<<1 ^ 0x1021
-			} else {
-				crc <<= 1
-			}
-		}
-	}
-	return int(crc) % slots
 }
 
 // Joined joins what the masters of a cluster say, in an order that does not depend on the

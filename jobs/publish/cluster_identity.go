@@ -11,50 +11,72 @@ import (
 	"outboxd/jobs/broker"
 )
 
-// identifyCluster joins the identities of a cluster's masters into one. If the run ID of one master changes, or one
-// canary is missing, the whole identity has changed. A resharding that changes which nodes are masters counts as a
-// change too. Events are then sent again, which is harmless.
+// identifyCluster returns which masters the cluster has, with their slots, and the canary. If a master does not tell
+// its slots, the run IDs and the replication IDs of all masters are joined into one identity, and a loss of one
+// master cannot be told from a loss of all.
 func (p *Publisher) identifyCluster(ctx context.Context, name string) (lost.QueueIdentity, error) {
 	masters, err := p.handle.Masters(ctx)
 	if err != nil {
 		return lost.QueueIdentity{}, broker.Unavailable(identifying, err)
 	}
 	var runs, lines []string
+	var shards []lost.Shard
 	for _, master := range masters {
-		run, line, err := identifyMaster(ctx, master)
+		shard, narrow, err := identifyMaster(ctx, master)
 		if err != nil {
+			p.handle.Moved(ctx) // a replica may have taken over
 			return lost.QueueIdentity{}, err
 		}
-		runs, lines = append(runs, run), append(lines, line)
+		runs, lines = append(runs, shard.RunID), append(lines, shard.ReplicationID)
+		if narrow {
+			shards = append(shards, shard)
+		}
 	}
-	canary, err := p.clusterCanary(ctx, name)
-	if err != nil {
-		return lost.QueueIdentity{}, err
+	identity := lost.QueueIdentity{Shards: lost.JoinShards(shards)}
+	if len(shards) < len(masters) {
+		identity = lost.QueueIdentity{RunID: broker.Joined(runs), ReplicationID: broker.Joined(lines)}
 	}
-	return lost.QueueIdentity{RunID: broker.Joined(runs), ReplicationID: broker.Joined(lines), Canary: canary}, nil
+	identity.Canary, identity.Gone, err = p.clusterCanary(ctx, name)
+	return identity, err
 }
 
-func identifyMaster(ctx context.Context, master redis.UniversalClient) (run, line string, err error) {
+// identifyMaster asks a master which process it is and which slots it has. narrow is false if it may not tell its
+// slots.
+func identifyMaster(ctx context.Context, master redis.UniversalClient) (shard lost.Shard, narrow bool, err error) {
 	var server, replication *redis.StringCmd
+	var id *redis.Cmd
+	var slots *redis.ClusterSlotsCmd
 	_, err = master.Pipelined(ctx, func(pipe redis.Pipeliner) error {
 		server, replication = pipe.Info(ctx, "server"), pipe.Info(ctx, "replication")
+		id, slots = pipe.Do(ctx, "CLUSTER", "MYID"), pipe.ClusterSlots(ctx)
 		return nil
 	})
 	for _, section := range []*redis.StringCmd{server, replication} {
 		if reply := section.Err(); reply != nil && !broker.IsWithheld(reply) {
-			return "", "", broker.Unavailable(identifying, err)
+			return shard, false, broker.Unavailable(identifying, err)
+		}
+	}
+	for _, reply := range []error{id.Err(), slots.Err()} {
+		if reply != nil && !broker.IsWithheld(reply) {
+			return shard, false, broker.Unavailable(identifying, reply)
 		}
 	}
 	state := broker.ParseInfo(replication.Val())
 	if role := state["role"]; role != "" && role != "master" {
-		return "", "", domain.Errorf(domain.CodeUnavailable, "a node of the Redis Cluster is a %s at the moment and takes no tasks", role)
+		return shard, false, domain.Errorf(domain.CodeUnavailable, "a node of the Redis Cluster is a %s at the moment and takes no tasks", role)
 	}
-	return broker.ParseInfo(server.Val())["run_id"], state["master_replid"], nil
+	shard.RunID, shard.ReplicationID = broker.ParseInfo(server.Val())["run_id"], state["master_replid"]
+	for _, one := range slots.Val() {
+		if len(one.Nodes) > 0 && one.Nodes[0].ID == id.Val() {
+			shard.Slots.Add(one.Start, one.End)
+		}
+	}
+	return shard, id.Err() == nil && slots.Err() == nil, nil
 }
 
-// clusterCanary reads the canaries of all masters. It returns "" if one is missing. If they differ, it returns one
-// that differs from the last canary that this process wrote.
-func (p *Publisher) clusterCanary(ctx context.Context, name string) (string, error) {
+// clusterCanary reads the canaries of all masters, and returns their value and the slots in which one is missing. If
+// all are missing, canary is "". If they differ, it is one that differs from the last canary that this process wrote.
+func (p *Publisher) clusterCanary(ctx context.Context, name string) (canary, gone string, err error) {
 	keys := p.handle.CanaryKeys(name)
 	read := make([]*redis.StringCmd, len(keys))
 	_, _ = p.redis.Pipelined(ctx, func(pipe redis.Pipeliner) error { // each answer has its own error
@@ -64,16 +86,17 @@ func (p *Publisher) clusterCanary(ctx context.Context, name string) (string, err
 		return nil
 	})
 	written, _ := p.canary.Load().(string)
-	found := ""
-	for _, answer := range read {
+	var missing lost.Slots
+	for i, answer := range read {
 		switch value, err := answer.Result(); {
 		case errors.Is(err, redis.Nil):
-			return "", nil
+			slot := lost.SlotOf(broker.QueueOf(keys[i]))
+			missing.Add(slot, slot)
 		case err != nil:
-			return "", broker.Unavailable(identifying, err)
-		case found == "" || found == written:
-			found = value
+			return "", "", broker.Unavailable(identifying, err)
+		case canary == "" || canary == written:
+			canary = value
 		}
 	}
-	return found, nil
+	return canary, missing.String(), nil
 }

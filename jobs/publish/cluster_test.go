@@ -10,6 +10,7 @@ import (
 
 	"outboxd/app/servertest"
 	"outboxd/domain"
+	"outboxd/domain/lost"
 	"outboxd/jobs/broker"
 	"outboxd/jobs/jobstest"
 	"outboxd/jobs/publish"
@@ -71,7 +72,7 @@ func TestCluster(t *testing.T) {
 		t.Fatal(err)
 	}
 	was, err := p.Identify(t.Context(), "test")
-	if err != nil || was.Canary != "first" || was.RunID == "" {
+	if err != nil || was.Canary != "first" || was.Shards == "" {
 		t.Fatalf("identified as %+v (%v)", was, err)
 	}
 	if ok, err := p.Advance(t.Context(), "test", "first", "second"); err != nil || !ok {
@@ -80,13 +81,19 @@ func TestCluster(t *testing.T) {
 
 	cluster.MoveSlot(broker.PendingKey(queues[0]), cluster.Masters[0], cluster.Masters[1])
 	want("after a move", p.Publish(t.Context(), eventsFor(queues, 30, 30)), domain.Accepted)
-	if is, err := p.Identify(t.Context(), "test"); err != nil || is.Canary != "second" {
-		t.Errorf("after a move identified as %+v (%v), want the canary", is, err)
+	moved, err := p.Identify(t.Context(), "test")
+	if err != nil || moved.Canary != "second" || moved.Gone != "" || moved.Shards == was.Shards {
+		t.Errorf("after a move identified as %+v (%v), want the canary", moved, err)
+	}
+	was.Canary = "second"
+	if reason := moved.Change(was); reason != "" {
+		t.Errorf("a slot that moved counts as a loss: %s", reason)
 	}
 
 	cluster.Flush(cluster.Masters[2])
-	if is, err := p.Identify(t.Context(), "test"); err != nil || is.Canary != "" {
-		t.Errorf("after one master lost its data identified as %+v (%v), want no canary", is, err)
+	is, err := p.Identify(t.Context(), "test")
+	if slots, narrow := is.LostSlots(moved); err != nil || !narrow || slots.Has(lost.SlotOf(queues[0])) || slots.Has(lost.SlotOf(queues[1])) || !slots.Has(lost.SlotOf(queues[2])) {
+		t.Errorf("after one master lost its data identified as %+v (%v), and lost are the slots %s (%v)", is, err, slots.String(), narrow)
 	}
 
 	cluster.Masters[2].Kill()

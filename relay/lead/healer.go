@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
+	"fmt"
 	"log/slog"
 	"time"
 
@@ -145,6 +146,9 @@ func (h *healer) check(ctx context.Context) error {
 	}
 	change := database.Change(h.record.Database)
 	l := loss{what: "the queue may have lost data", reason: seen.Change(known), back: seen.Older(known)}
+	if slots, narrow := seen.LostSlots(known); narrow {
+		l.slots = &slots
+	}
 	if change != "" {
 		l = loss{what: "PostgreSQL may have gone back to an earlier state", reason: change, back: true}
 	}
@@ -178,6 +182,15 @@ type loss struct {
 	what, reason string
 	// back says that the database may have gone back to an earlier state, without its last commits.
 	back bool
+	// slots are those of a Redis Cluster whose data may be lost; nil: all data may be.
+	slots *lost.Slots
+}
+
+func (l loss) consequence() string {
+	if l.slots == nil {
+		return "; every event that is not confirmed is sent again"
+	}
+	return fmt.Sprintf("; every event that is not confirmed and whose queue is in one of %d slots of the cluster is sent again", l.slots.Len())
 }
 
 // rememberDatabase stores the database's identity, and for how long the history keeps events, if either changed.
@@ -206,7 +219,7 @@ func (h *healer) recall(ctx context.Context) (err error) {
 // adopt accepts the present Redis as the right one, because the database has no record of a Redis yet.
 func (h *healer) adopt(ctx context.Context, seen lost.QueueIdentity) error {
 	next := seen
-	next.Canary = rand.Text()
+	next.Canary, next.Gone = rand.Text(), ""
 	if err := h.mark(ctx, next.Canary); err != nil {
 		return err
 	}
@@ -280,12 +293,12 @@ func (h *healer) remember(ctx context.Context, next lost.QueueIdentity, healed b
 	return nil
 }
 
-// heal puts all unconfirmed events back into the outbox, because Redis may have lost their tasks, or the database
-// their confirmations.
+// heal puts unconfirmed events back into the outbox, because Redis may have lost their tasks, or the database their
+// confirmations. If only some slots of a Redis Cluster are lost, heal leaves out the events of the other queues.
 func (h *healer) heal(ctx context.Context, seen lost.QueueIdentity, database lost.DatabaseIdentity, l loss) error {
 	begun := time.Now()
 	next := seen
-	next.Canary = rand.Text()
+	next.Canary, next.Gone = rand.Text(), ""
 	if err := h.mark(ctx, next.Canary); err != nil {
 		return err
 	}
@@ -300,8 +313,8 @@ func (h *healer) heal(ctx context.Context, seen lost.QueueIdentity, database los
 		h.log.Error(l.what+"; nothing can be sent again, and tasks without an event cannot be told apart, because no history is kept (relay.history is 0)", "reason", l.reason)
 		return errors.Join(h.rememberDatabase(ctx, database), h.remember(ctx, next, false))
 	}
-	h.log.Warn(l.what+"; every event that is not confirmed is sent again", "reason", l.reason, "history", h.history)
-	events, err := h.o.Memory.Redrive(ctx, h.history, h.o.Unconfirmed, l.what+": "+l.reason)
+	h.log.Warn(l.what+l.consequence(), "reason", l.reason, "history", h.history)
+	events, err := h.o.Memory.Redrive(ctx, lost.Redrive{Window: h.history, Except: h.o.Unconfirmed, Why: l.what + ": " + l.reason, Slots: l.slots})
 	h.metrics.healedEvents.Add(float64(events))
 	took := time.Since(begun)
 	h.rest = time.Now().Add(min(healShare*took, healRest))

@@ -27,8 +27,8 @@ func (m *QueueMemory) Recall(ctx context.Context) (lost.QueueRecord, error) {
 	var healed sql.NullTime
 	var history float64
 	i, d := &record.Identity, &record.Database
-	err := m.db.SQL().QueryRowContext(ctx, `SELECT name, run_id, replication_id, canary, system_id, timeline, history_seconds, healed_at FROM outbox_queue_identity`).
-		Scan(&record.Name, &i.RunID, &i.ReplicationID, &i.Canary, &d.SystemID, &d.Timeline, &history, &healed)
+	err := m.db.SQL().QueryRowContext(ctx, `SELECT name, run_id, replication_id, shards, canary, system_id, timeline, history_seconds, healed_at FROM outbox_queue_identity`).
+		Scan(&record.Name, &i.RunID, &i.ReplicationID, &i.Shards, &i.Canary, &d.SystemID, &d.Timeline, &history, &healed)
 	record.HealedAt, record.History = healed.Time, time.Duration(history*float64(time.Second))
 	return record, postgres.Translate(err, "recall the queue's identity")
 }
@@ -37,14 +37,14 @@ func (m *QueueMemory) Recall(ctx context.Context) (lost.QueueRecord, error) {
 // processes believe that they lead, one of them learns that it does not.
 const rememberSQL = `
 UPDATE outbox_queue_identity
-SET run_id = $4, replication_id = $5, canary = $6, seen_at = now(), healed_at = CASE WHEN $7 THEN now() ELSE healed_at END
-WHERE run_id = $1 AND replication_id = $2 AND canary = $3`
+SET run_id = $4, replication_id = $5, canary = $6, seen_at = now(), healed_at = CASE WHEN $7 THEN now() ELSE healed_at END, shards = $9
+WHERE run_id = $1 AND replication_id = $2 AND canary = $3 AND shards = $8`
 
 // Remember implements lost.QueueMemory.
 func (m *QueueMemory) Remember(ctx context.Context, known, next lost.QueueIdentity, healed bool) error {
 	const doing = "remember the queue's identity"
 	result, err := m.db.SQL().ExecContext(ctx, rememberSQL, known.RunID, known.ReplicationID, known.Canary,
-		next.RunID, next.ReplicationID, next.Canary, healed)
+		next.RunID, next.ReplicationID, next.Canary, healed, known.Shards, next.Shards)
 	if err != nil {
 		return postgres.Translate(err, doing)
 	}
@@ -55,6 +55,6 @@ func (m *QueueMemory) Remember(ctx context.Context, known, next lost.QueueIdenti
 }
 
 // Redrive implements lost.QueueMemory.
-func (m *QueueMemory) Redrive(ctx context.Context, window time.Duration, except []string, why string) (int64, error) {
-	return NewRedriver(m.db).redriveFor(ctx, window, except, why)
+func (m *QueueMemory) Redrive(ctx context.Context, r lost.Redrive) (int64, error) {
+	return NewRedriver(m.db).redrive(ctx, redrive{window: r.Window, except: r.Except, stage: domain.StageRelay, why: r.Why, slots: r.Slots})
 }

@@ -9,6 +9,7 @@ import (
 
 	"outboxd/domain"
 	"outboxd/domain/crashpoint"
+	"outboxd/domain/lost"
 	"outboxd/repository/postgres"
 	"outboxd/repository/stored"
 )
@@ -41,6 +42,8 @@ const redriveShare = 10
 //     before the redrive ends. $4 leaves out events that the relay publishes during the
 //     redrive. Otherwise the redrive would never end.
 //   - An event that has only deliveries has no task, so it is left out.
+//   - $10 leaves out the queues that lost nothing. But if the acknowledgements are lost
+//     too ($11), events whose consumers acknowledge them go back from every queue.
 //   - Dead letters are left out: a person may replay them.
 //   - outboxd.moving says that these events return to the outbox: the account does not
 //     count them as emitted again.
@@ -52,6 +55,7 @@ const lostSQL = `
     SELECT s.tableoid AS part, s.ctid AS place, s.id, s.generation, s.sent_at FROM outbox_sent s
     WHERE s.id > $1::uuid AND s.id <= $9::uuid AND s.sent_at >= $2::timestamptz AND s.sent_at >= now() - $3::float8 * interval '1 second' AND s.sent_at <= $4::timestamptz
       AND (s.event_type <> ALL ($5::text[]) OR s.subscription IS NOT NULL) AND ($6 = '' OR s.event_type = $6) AND s.split IS DISTINCT FROM 'instead'
+      AND (s.queue <> ALL ($10::text[]) OR $11 AND s.event_type = ANY (ARRAY(SELECT unnest(elsewhere) FROM outbox_queue_identity)))
       AND NOT EXISTS (SELECT FROM inbox i WHERE i.event_id = s.id AND i.event_id > $1::uuid AND i.event_id <= $9::uuid)
     ORDER BY s.id
     FETCH FIRST %d ROWS WITH TIES
@@ -88,13 +92,7 @@ SELECT (SELECT count(*) FROM back), (SELECT count(*) FROM unconfirmed), (SELECT 
 //
 // Errors: domain.CodeUnavailable if the database cannot be reached.
 func (o *Redriver) Redrive(ctx context.Context, window time.Duration, except ...string) (int64, error) {
-	return o.redriveFor(ctx, window, except, "the queue may have lost it")
-}
-
-// redriveFor is Redrive with a text that says in the journal why the events were sent
-// again.
-func (o *Redriver) redriveFor(ctx context.Context, window time.Duration, except []string, why string) (int64, error) {
-	return o.redrive(ctx, redrive{window: window, except: except, stage: domain.StageRelay, why: why})
+	return o.redrive(ctx, redrive{window: window, except: except, stage: domain.StageRelay, why: "the queue may have lost it"})
 }
 
 // backSQL inserts the rows that "gone" deleted from the history into the outbox, one row
@@ -119,6 +117,7 @@ type redrive struct {
 	eventType string // empty: all
 	stage     domain.Stage
 	why       string
+	slots     *lost.Slots // nil: all
 }
 
 func (o *Redriver) redrive(ctx context.Context, r redrive) (int64, error) {
@@ -185,13 +184,17 @@ func (o *Redriver) redrivePiece(ctx context.Context, after domain.ID, rows, limi
 		if after, last, err = stored.PieceBesideInbox(ctx, tx, after, rows, from, r.window); err != nil {
 			return err
 		}
-		var lost int
+		var unconfirmed int
 		var lastLost *domain.ID
-		if err := tx.QueryRow(ctx, fmt.Sprintf(redriveSQL, limit), [16]byte(after), from, r.window.Seconds(), until, r.except, r.eventType,
-			string(r.stage), r.why, [16]byte(last)).Scan(&back, &lost, &lastLost); err != nil {
+		spared, err := r.spared(ctx, tx, after, last)
+		if err != nil {
 			return err
 		}
-		if lost >= limit {
+		if err := tx.QueryRow(ctx, fmt.Sprintf(redriveSQL, limit), [16]byte(after), from, r.window.Seconds(), until, r.except, r.eventType,
+			string(r.stage), r.why, [16]byte(last), spared, r.losesAcknowledgements()).Scan(&back, &unconfirmed, &lastLost); err != nil {
+			return err
+		}
+		if unconfirmed >= limit {
 			last = *lastLost
 		}
 		return nil
@@ -234,8 +237,12 @@ func (o *Redriver) setSentAside(ctx context.Context, after domain.ID, rows int, 
 		if after, last, err = stored.PieceBesideInbox(ctx, tx, after, rows, from, r.window); err != nil {
 			return err
 		}
+		spared, err := r.spared(ctx, tx, after, last)
+		if err != nil {
+			return err
+		}
 		found, err := tx.Query(ctx, setSentAsideSQL, [16]byte(after), from, r.window.Seconds(), until, r.except, r.eventType,
-			"the outbox does not take the event back: ", o.db.Storable(cause.Error()), [16]byte(last))
+			"the outbox does not take the event back: ", o.db.Storable(cause.Error()), [16]byte(last), spared, r.losesAcknowledgements())
 		if err != nil {
 			return err
 		}
