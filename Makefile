@@ -125,7 +125,7 @@ generate: ## Write the generated files: configuration reference, example configu
 	go generate ./...
 
 .PHONY: matrix
-matrix: ## Run the core suite on every major version of PostgreSQL, and print a table
+matrix: ## Run the core suite and a minute of chaos on each PostgreSQL, with Redis and Valkey: MATRIX, one table
 	@.ci/setup go redis
 	.ci/matrix
 
