@@ -31,14 +31,7 @@ func TestTypesQueuesAndWorkersByCommand(t *testing.T) {
 		}
 		return r
 	}
-	wants := func(r result, texts ...string) {
-		t.Helper()
-		for _, text := range texts {
-			if !strings.Contains(r.stdout+r.stderr, text) {
-				t.Errorf("%q is not in\n%s%s", text, r.stdout, r.stderr)
-			}
-		}
-	}
+	wants := func(r result, texts ...string) { t.Helper(); r.wants(t, r.code, texts...) }
 	exec(`SELECT outboxd.emit('test:lonely', '{}', queue => 'lonely') FROM generate_series(1, 3)`)
 	exec(`SELECT outboxd.emit('test:later', '{}', queue => 'lonely', available_at => now() + interval '1 day')`)
 	exec(`INSERT INTO outbox_type_samples (at, event_type, queue, seconds, confirmed, failed, died, delay_p50, delay_p99)

@@ -1,8 +1,6 @@
 package app_test
 
 import (
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
@@ -14,25 +12,8 @@ func TestSubscriptionsByCommand(t *testing.T) {
 	t.Parallel()
 	url := "--database-url=" + schematest.Database(t)
 	run := func(args ...string) result { return execute(t, nil, append(args, url)...) }
-	wants := func(r result, code int, texts ...string) {
-		t.Helper()
-		for _, text := range texts {
-			if !strings.Contains(r.stdout+r.stderr, text) {
-				t.Errorf("%q is not in\n%s%s", text, r.stdout, r.stderr)
-			}
-		}
-		if r.code != code {
-			t.Errorf("code %d, want %d: %s%s", r.code, code, r.stdout, r.stderr)
-		}
-	}
-	file := func(text string) string {
-		t.Helper()
-		name := filepath.Join(t.TempDir(), "subscriptions.yaml")
-		if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		return name
-	}
+	wants := func(r result, code int, texts ...string) { t.Helper(); r.wants(t, code, texts...) }
+	file := func(text string) string { t.Helper(); return writeFile(t, "subscriptions.yaml", text) }
 	const crm = `
 - name: crm
   types: ["user:*", "order:paid"]

@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"sync"
 	"syscall"
@@ -184,6 +185,30 @@ func (r result) message() string {
 		}
 	}
 	return strings.Join(lines, "")
+}
+
+// wants fails the test unless the command ended with a code and wrote all texts, to
+// either stream.
+func (r result) wants(t *testing.T, code int, texts ...string) {
+	t.Helper()
+	for _, text := range texts {
+		if !strings.Contains(r.stdout+r.stderr, text) {
+			t.Errorf("%q is not in\n%s%s", text, r.stdout, r.stderr)
+		}
+	}
+	if r.code != code {
+		t.Errorf("code %d, want %d: %s%s", r.code, code, r.stdout, r.stderr)
+	}
+}
+
+// writeFile writes a file in a folder of its own and returns its path.
+func writeFile(t *testing.T, name, text string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), name)
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
 }
 
 // execute runs a command to its end, with these variables.

@@ -13,6 +13,7 @@ import (
 	"outboxd/repository/deadletters"
 	"outboxd/repository/heal"
 	"outboxd/repository/postgres"
+	"outboxd/repository/repositorytest"
 	"outboxd/repository/subscriptions"
 )
 
@@ -79,8 +80,7 @@ func TestAnEventGoesToEverySubscriptionThatMatches(t *testing.T) {
 // TestADeliveryCarriesItsEvent looks at what reaches the queue.
 func TestADeliveryCarriesItsEvent(t *testing.T) {
 	t.Parallel()
-	db := schematest.Open(t)
-	store := repository.NewOutbox(db, repository.OutboxOptions{History: true})
+	db, store := repositorytest.Outbox(t)
 	s := wants("crm", "user:*")
 	s.Attempts = 5
 	subscribe(t, db, s)
@@ -106,8 +106,7 @@ func TestADeliveryCarriesItsEvent(t *testing.T) {
 // TestAnEventIsSplitOnce sends events again in every way that there is.
 func TestAnEventIsSplitOnce(t *testing.T) {
 	t.Parallel()
-	db := schematest.Open(t)
-	store := repository.NewOutbox(db, repository.OutboxOptions{History: true})
+	db, store := repositorytest.Outbox(t)
 	letters := deadletters.New(db)
 	deliveries := func() int {
 		t.Helper()
@@ -181,8 +180,7 @@ func TestAnEventIsSplitOnce(t *testing.T) {
 // TestARepeatMeetsTheDeliveryThatThereIs writes an event again at every stage of its delivery.
 func TestARepeatMeetsTheDeliveryThatThereIs(t *testing.T) {
 	t.Parallel()
-	db := schematest.Open(t)
-	store := repository.NewOutbox(db, repository.OutboxOptions{History: true})
+	db, store := repositorytest.Outbox(t)
 	subscribe(t, db, wants("all", "*"))
 	const id = "019a0000-0000-7000-8000-000000000001"
 	for range 3 {
@@ -198,8 +196,7 @@ func TestARepeatMeetsTheDeliveryThatThereIs(t *testing.T) {
 // TestAReleasedClaimMakesNoDelivery is a crash at any point before the commit.
 func TestAReleasedClaimMakesNoDelivery(t *testing.T) {
 	t.Parallel()
-	db := schematest.Open(t)
-	store := repository.NewOutbox(db, repository.OutboxOptions{History: true})
+	db, store := repositorytest.Outbox(t)
 	subscribe(t, db, wants("all", "*"))
 	emit(t, db, 1)
 	batch := claim(t, store, 10)
@@ -221,8 +218,7 @@ func TestAReleasedClaimMakesNoDelivery(t *testing.T) {
 // TestAnEventInsteadOfItsQueueIsConfirmedWithItsDeliveries has one of two deliveries discarded.
 func TestAnEventInsteadOfItsQueueIsConfirmedWithItsDeliveries(t *testing.T) {
 	t.Parallel()
-	db := schematest.Open(t)
-	store := repository.NewOutbox(db, repository.OutboxOptions{History: true})
+	db, store := repositorytest.Outbox(t)
 	instead := wants("one", "new")
 	instead.InsteadOfQueue = true
 	subscribe(t, db, instead, wants("two", "*"))
@@ -253,8 +249,7 @@ func TestAnEventInsteadOfItsQueueIsConfirmedWithItsDeliveries(t *testing.T) {
 // TestTwoDeliveriesThatEndAtOnceConfirmTheirEvent ends both in transactions that are open at the same time.
 func TestTwoDeliveriesThatEndAtOnceConfirmTheirEvent(t *testing.T) {
 	t.Parallel()
-	db := schematest.Open(t)
-	store := repository.NewOutbox(db, repository.OutboxOptions{History: true})
+	db, store := repositorytest.Outbox(t)
 	one, two := wants("one", "*"), wants("two", "*")
 	one.InsteadOfQueue = true
 	subscribe(t, db, one, two)
@@ -281,8 +276,7 @@ func TestTwoDeliveriesThatEndAtOnceConfirmTheirEvent(t *testing.T) {
 // TestDeliveriesOfAKeyKeepItsOrder lets a later event be met before an earlier one, whose claim is still open.
 func TestDeliveriesOfAKeyKeepItsOrder(t *testing.T) {
 	t.Parallel()
-	db := schematest.Open(t)
-	store := repository.NewOutbox(db, repository.OutboxOptions{History: true})
+	db, store := repositorytest.Outbox(t)
 	crm, loose := wants("crm", "k*"), wants("loose", "k*")
 	crm.Ordering = domain.OrderingKey
 	picky := wants("picky", "k2", "k3")

@@ -10,6 +10,7 @@ import (
 	"outboxd/app/schematest"
 	"outboxd/domain"
 	"outboxd/repository"
+	"outboxd/repository/repositorytest"
 )
 
 func TestAnEventGoesWhenTheOneBeforeItIsConfirmed(t *testing.T) {
@@ -55,8 +56,7 @@ func TestAnEventGoesWhenTheOneBeforeItIsConfirmed(t *testing.T) {
 func TestAConfirmationThatComesBeforeTheCommit(t *testing.T) {
 	t.Parallel()
 	for _, commits := range []bool{true, false} {
-		db := schematest.Open(t)
-		store := repository.NewOutbox(db, repository.OutboxOptions{History: true})
+		db, store := repositorytest.Outbox(t)
 		emitKeyed(t, db, "a1", "a2", "a3")
 		batch := claimEvents(t, store)
 		if got := types(batch.Events()); got != "a1" {
@@ -84,8 +84,7 @@ func TestAConfirmationThatComesBeforeTheCommit(t *testing.T) {
 
 func TestARefusedEventKeepsItsTurn(t *testing.T) {
 	t.Parallel()
-	db := schematest.Open(t)
-	store := repository.NewOutbox(db, repository.OutboxOptions{History: true})
+	db, store := repositorytest.Outbox(t)
 	emitKeyed(t, db, "a1", "a2")
 	for _, outcome := range []domain.Outcome{
 		{Verdict: domain.Refused, Err: fmt.Errorf("busy"), Delay: 0},
@@ -139,8 +138,7 @@ func TestWhatNobodyConfirmsFollowsOnItself(t *testing.T) {
 // events that are still held.
 func TestAnEarlierEventThatIsStillInTheOutboxGoesFirst(t *testing.T) {
 	t.Parallel()
-	db := schematest.Open(t)
-	store := repository.NewOutbox(db, repository.OutboxOptions{History: true})
+	db, store := repositorytest.Outbox(t)
 	emitKeyed(t, db, "a1", "a2")
 	first := claim(t, store, 1) // takes a1 out of the way, and lets it go
 	if first.Held() != 1 || !first.Full() || !first.Advanced() {
@@ -167,8 +165,7 @@ func TestAnEarlierEventThatIsStillInTheOutboxGoesFirst(t *testing.T) {
 // that holds the event waits for that turn.
 func TestATurnThatEndsWhileOthersWaitForIt(t *testing.T) {
 	t.Parallel()
-	db := schematest.Open(t)
-	store := repository.NewOutbox(db, repository.OutboxOptions{History: true})
+	db, store := repositorytest.Outbox(t)
 	exec(t, db, "INSERT INTO inbox (event_id) VALUES ('01a2140c-a3d7-7ea3-99b1-f23522c74dac')")
 	exec(t, db, "INSERT INTO outbox_turns (ordering_key, event_id) SELECT 'a', event_id FROM inbox") // sent again, though it was confirmed
 
@@ -198,8 +195,7 @@ func TestATurnThatEndsWhileOthersWaitForIt(t *testing.T) {
 
 func TestAClaimThatOnlyHoldsMovesOn(t *testing.T) {
 	t.Parallel()
-	db := schematest.Open(t)
-	store := repository.NewOutbox(db, repository.OutboxOptions{History: true})
+	db, store := repositorytest.Outbox(t)
 	exec(t, db, "INSERT INTO outbox (event_type, payload, ordering_key) SELECT 'a' || n, '', 'a' FROM generate_series(1, 30) AS n")
 	batch := claim(t, store, 10)
 	if len(batch.Events()) != 0 || batch.Held() != 10 || !batch.Full() || batch.Reached() == (domain.Cursor{}) {
@@ -215,8 +211,7 @@ func TestAClaimThatOnlyHoldsMovesOn(t *testing.T) {
 // than connections.
 func TestAHeldBatchThatCannotCommitGivesItsConnectionBack(t *testing.T) {
 	t.Parallel()
-	db := schematest.Open(t)
-	store := repository.NewOutbox(db, repository.OutboxOptions{History: true})
+	db, store := repositorytest.Outbox(t)
 	exec(t, db, `CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'not now'; END $$`)
 	exec(t, db, `CREATE CONSTRAINT TRIGGER refuse AFTER INSERT ON outbox_held DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION refuse()`)
 	emitKeyed(t, db, "a1")

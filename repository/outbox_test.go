@@ -12,12 +12,12 @@ import (
 	"outboxd/app/servertest"
 	"outboxd/domain"
 	"outboxd/repository"
+	"outboxd/repository/repositorytest"
 )
 
 func TestClaimTakesTheOldestDueAndPassesOverHeldOnes(t *testing.T) {
 	t.Parallel()
-	db := schematest.Open(t)
-	store := repository.NewOutbox(db, repository.OutboxOptions{History: true})
+	db, store := repositorytest.Outbox(t)
 	emit(t, db, 5)
 	exec(t, db, `INSERT INTO outbox (event_type, payload, available_at) VALUES ('test:later', '', now() + interval '1 hour')`)
 
@@ -117,8 +117,7 @@ func TestCommitIsAllOrNothing(t *testing.T) {
 
 func TestADeadEventMayDieAgain(t *testing.T) {
 	t.Parallel()
-	db := schematest.Open(t)
-	store := repository.NewOutbox(db, repository.OutboxOptions{History: true})
+	db, store := repositorytest.Outbox(t)
 	emit(t, db, 1)
 	for n := range 2 {
 		batch := claim(t, store, 1)
@@ -138,8 +137,7 @@ func TestADeadEventMayDieAgain(t *testing.T) {
 // A claim ends with its connection: after a crash its events are due at once.
 func TestALostConnectionFreesItsEvents(t *testing.T) {
 	t.Parallel()
-	db := schematest.Open(t)
-	store := repository.NewOutbox(db, repository.OutboxOptions{History: true})
+	db, store := repositorytest.Outbox(t)
 	emit(t, db, 3)
 	batch := claim(t, store, 10)
 	exec(t, db, `SELECT pg_terminate_backend(pid) FROM pg_locks WHERE relation = 'outbox'::regclass AND mode = 'RowShareLock' AND pid <> pg_backend_pid()`)
@@ -159,8 +157,7 @@ func TestALostConnectionFreesItsEvents(t *testing.T) {
 
 func TestConcurrentClaimsShareEventsWithoutLossOrRepeat(t *testing.T) {
 	t.Parallel()
-	db := schematest.Open(t)
-	store := repository.NewOutbox(db, repository.OutboxOptions{History: true})
+	db, store := repositorytest.Outbox(t)
 	const events, sessions = 3000, 8
 	emit(t, db, events)
 	var mu sync.Mutex
@@ -211,8 +208,7 @@ func TestConcurrentClaimsShareEventsWithoutLossOrRepeat(t *testing.T) {
 
 func TestNextDue(t *testing.T) {
 	t.Parallel()
-	db := schematest.Open(t)
-	store := repository.NewOutbox(db, repository.OutboxOptions{History: true})
+	db, store := repositorytest.Outbox(t)
 	if due, found, err := store.NextDue(t.Context(), false); err != nil || found {
 		t.Errorf("NextDue of an empty outbox: %v, %v", due, err)
 	}
@@ -328,8 +324,7 @@ func TestClaimBoundsTheBytesOfABatch(t *testing.T) {
 // The cursor leaves out what lies before it, and nothing else.
 func TestClaimBeginsAfterTheCursor(t *testing.T) {
 	t.Parallel()
-	db := schematest.Open(t)
-	store := repository.NewOutbox(db, repository.OutboxOptions{History: true})
+	db, store := repositorytest.Outbox(t)
 	emit(t, db, 4)
 	first := claim(t, store, 2).Events()
 	batch, err := store.Claim(t.Context(), first[0].Cursor(), 10)

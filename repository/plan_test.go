@@ -7,6 +7,7 @@ import (
 
 	"outboxd/app/schematest"
 	"outboxd/repository"
+	"outboxd/repository/repositorytest"
 )
 
 // There are a million rows, and many of them are dead or not due. With and
@@ -16,17 +17,7 @@ import (
 func TestTheClaimReadsItsIndexOnly(t *testing.T) {
 	t.Parallel()
 	db := schematest.Open(t)
-	conn, err := db.SQL().Conn(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
-	run := func(statement string) {
-		t.Helper()
-		if _, err := conn.ExecContext(t.Context(), statement); err != nil {
-			t.Fatalf("%.80s: %v", statement, err)
-		}
-	}
+	conn, run := repositorytest.Session(t, db)
 	run("ALTER TABLE outbox SET (autovacuum_enabled = false)")
 	run(`INSERT INTO outbox (id, event_type, payload, available_at)
 		SELECT gen_random_uuid(), 'test:a', 'payload', CASE n % 3 WHEN 0 THEN now() + n * interval '1 second' ELSE now() - n * interval '1 ms' END

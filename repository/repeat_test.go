@@ -6,11 +6,11 @@ import (
 	"testing"
 	"time"
 
-	"outboxd/app/schematest"
 	"outboxd/domain"
 	"outboxd/repository"
 	"outboxd/repository/heal"
 	"outboxd/repository/postgres"
+	"outboxd/repository/repositorytest"
 	"outboxd/repository/search"
 )
 
@@ -54,8 +54,7 @@ func TestARepeatGoesBackOnce(t *testing.T) {
 		for _, waiting := range []bool{false, true} {
 			t.Run(fmt.Sprint(name, ", a repeat waits: ", waiting), func(t *testing.T) {
 				t.Parallel()
-				db := schematest.Open(t)
-				store := repository.NewOutbox(db, repository.OutboxOptions{History: true})
+				db, store := repositorytest.Outbox(t)
 				emit(t, db, 1)
 				id := find(t, db, "test:1")
 				relayAll(t, store)
@@ -81,8 +80,7 @@ func TestARepeatGoesBackOnce(t *testing.T) {
 // A dead event that is written again dies again.
 func TestARepeatOfADeadEventIsAccountedFor(t *testing.T) {
 	t.Parallel()
-	db := schematest.Open(t)
-	store := repository.NewOutbox(db, repository.OutboxOptions{History: true})
+	db, store := repositorytest.Outbox(t)
 	emit(t, db, 1)
 	die := func() {
 		t.Helper()

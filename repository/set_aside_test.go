@@ -12,6 +12,7 @@ import (
 	"outboxd/repository/deadletters"
 	"outboxd/repository/heal"
 	"outboxd/repository/postgres"
+	"outboxd/repository/repositorytest"
 	"outboxd/repository/search"
 	"outboxd/repository/upkeep"
 )
@@ -186,8 +187,7 @@ func TestAnEventThatTheOutboxDoesNotTakeBackDiesAlone(t *testing.T) {
 // the rest is healed.
 func TestAnEventThatCannotBeSentAgainDiesAlone(t *testing.T) {
 	t.Parallel()
-	db := schematest.Open(t)
-	store := repository.NewOutbox(db, repository.OutboxOptions{History: true})
+	db, store := repositorytest.Outbox(t)
 	emit(t, db, 30)
 	deliverAll(t, claim(t, store, 100))
 	exec(t, db, "ALTER TABLE outbox ADD CONSTRAINT stricter_by_now CHECK (event_type NOT IN ('test:2', 'test:17')) NOT VALID")

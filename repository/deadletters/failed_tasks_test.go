@@ -10,6 +10,7 @@ import (
 	"outboxd/repository"
 	"outboxd/repository/deadletters"
 	"outboxd/repository/heal"
+	"outboxd/repository/repositorytest"
 	"outboxd/repository/search"
 	"outboxd/repository/upkeep"
 )
@@ -166,8 +167,7 @@ func TestBuryLeavesTheLivingAlone(t *testing.T) {
 // The handler of a task that timed out may be about to commit.
 func TestBuryWaitsForAConfirmation(t *testing.T) {
 	t.Parallel()
-	db := schematest.Open(t)
-	store := repository.NewOutbox(db, repository.OutboxOptions{History: true})
+	db, store := repositorytest.Outbox(t)
 	emit(t, db, 1)
 	relayAll(t, store)
 	id := find(t, db, "test:1")
@@ -265,8 +265,7 @@ func TestTheLifeOfAnEvent(t *testing.T) {
 
 func TestTheJournalIsTrimmed(t *testing.T) {
 	t.Parallel()
-	db := schematest.Open(t)
-	store := repository.NewOutbox(db, repository.OutboxOptions{History: true})
+	db, store := repositorytest.Outbox(t)
 	emit(t, db, 1)
 	die(t, store, "no")
 	exec(t, db, "INSERT INTO outbox_journal (event_id, stage, entry, generation) SELECT gen_random_uuid(), 'worker', 'failed', 0 FROM generate_series(1, 5)")

@@ -11,6 +11,7 @@ import (
 	"outboxd/domain"
 	"outboxd/repository"
 	"outboxd/repository/deadletters"
+	"outboxd/repository/repositorytest"
 	"outboxd/repository/upkeep"
 )
 
@@ -237,8 +238,7 @@ func TestDeadLettersAreGrouped(t *testing.T) {
 // The archived task of a discarded event has a payload.
 func TestADiscardedEventsTasksAreVoid(t *testing.T) {
 	t.Parallel()
-	db := schematest.Open(t)
-	store := repository.NewOutbox(db, repository.OutboxOptions{History: true})
+	db, store := repositorytest.Outbox(t)
 	emit(t, db, 1)
 	relayAll(t, store)
 	id := find(t, db, "test:1")

@@ -14,11 +14,7 @@ import (
 func TestPagesOfDeadLettersAreBounded(t *testing.T) {
 	t.Parallel()
 	db := schematest.Open(t)
-	conn, err := db.SQL().Conn(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
+	conn, _ := repositorytest.Session(t, db)
 	exec(t, db, "ALTER TABLE outbox_dead DISABLE TRIGGER USER")
 	exec(t, db, `INSERT INTO outbox_dead (id, event_type, payload, headers, queue, available_at, attempts, generation, created_at, stage, error, died_at)
 		SELECT md5(n::text)::uuid, 'test:a', 'payload', '{}', 'default', now(), 1, 0, now(), 'worker', 'error ' || chr(97 + n % 7) || n, now() - n * interval '1 second'

@@ -10,15 +10,14 @@ import (
 	"outboxd/app/schematest"
 	"outboxd/domain"
 	"outboxd/domain/replay"
-	"outboxd/repository"
 	"outboxd/repository/deadletters"
+	"outboxd/repository/repositorytest"
 )
 
 // Dead letters that came past the outbox's checks, among others that are in order.
 func TestADeadLetterThatIsRefusedFailsAlone(t *testing.T) {
 	t.Parallel()
-	db := schematest.Open(t)
-	store := repository.NewOutbox(db, repository.OutboxOptions{History: true})
+	db, store := repositorytest.Outbox(t)
 	emit(t, db, 20)
 	die(t, store, "no")
 	exec(t, db, "UPDATE outbox_dead SET queue = ' ' WHERE event_type IN ('test:1', 'test:9')")

@@ -7,8 +7,8 @@ import (
 	"outboxd/app/schematest"
 	"outboxd/domain"
 	"outboxd/domain/lost"
-	"outboxd/repository"
 	"outboxd/repository/heal"
+	"outboxd/repository/repositorytest"
 	"outboxd/repository/upkeep"
 )
 
@@ -83,8 +83,7 @@ func TestRedriveGoesThroughTheWholeHistory(t *testing.T) {
 // after the history was read, belongs to what was lost.
 func TestRedriveWaitsForOpenBatches(t *testing.T) {
 	t.Parallel()
-	db := schematest.Open(t)
-	store := repository.NewOutbox(db, repository.OutboxOptions{History: true})
+	db, store := repositorytest.Outbox(t)
 	emit(t, db, 6)
 	delivered := func(batch domain.Batch) {
 		t.Helper()

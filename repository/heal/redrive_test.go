@@ -11,13 +11,13 @@ import (
 	"outboxd/migrations"
 	"outboxd/repository"
 	"outboxd/repository/heal"
+	"outboxd/repository/repositorytest"
 	"outboxd/repository/upkeep"
 )
 
 func TestRedrivePutsBackWhatNobodyConfirmed(t *testing.T) {
 	t.Parallel()
-	db := schematest.Open(t)
-	store := repository.NewOutbox(db, repository.OutboxOptions{History: true})
+	db, store := repositorytest.Outbox(t)
 	if err := upkeep.NewHousekeeping(db, "").KeepPartitions(t.Context(), time.Hour); err != nil {
 		t.Fatal(err)
 	}
@@ -65,8 +65,7 @@ func TestRedrivePutsBackWhatNobodyConfirmed(t *testing.T) {
 
 func TestRedriveFindsWhatWasSentBeforeTheClockWentBack(t *testing.T) {
 	t.Parallel()
-	db := schematest.Open(t)
-	store := repository.NewOutbox(db, repository.OutboxOptions{History: true})
+	db, store := repositorytest.Outbox(t)
 	if err := upkeep.NewHousekeeping(db, "").KeepPartitions(t.Context(), time.Hour); err != nil {
 		t.Fatal(err)
 	}

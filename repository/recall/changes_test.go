@@ -58,8 +58,7 @@ func adds(t *testing.T, db *postgres.Database, cancelled int64) {
 // An event can be taken back wherever it waits, and once it took effect it cannot.
 func TestAnEventIsTakenBackWhereverItWaits(t *testing.T) {
 	t.Parallel()
-	db := schematest.Open(t)
-	store := repository.NewOutbox(db, repository.OutboxOptions{History: true})
+	db, store := rt.Outbox(t)
 	rt.Exec(t, db, "SELECT outboxd.emit(name, '{}') FROM unnest(ARRAY['flying', 'done', 'dead']) AS name")
 	rt.RelayAll(t, store)
 	rt.Confirm(t, db, "done")
@@ -107,8 +106,7 @@ func TestAnEventIsTakenBackWhereverItWaits(t *testing.T) {
 // A cancellation in a transaction counts from its commit.
 func TestACancellationIsAsGoodAsItsTransaction(t *testing.T) {
 	t.Parallel()
-	db := schematest.Open(t)
-	store := repository.NewOutbox(db, repository.OutboxOptions{History: true})
+	db, store := rt.Outbox(t)
 	tx, err := db.SQL().Begin()
 	if err != nil {
 		t.Fatal(err)
@@ -145,8 +143,7 @@ func TestACancellationIsAsGoodAsItsTransaction(t *testing.T) {
 // for it for long.
 func TestACancellationDoesNotWaitForAHandlerNorForAClaim(t *testing.T) {
 	t.Parallel()
-	db := schematest.Open(t)
-	store := repository.NewOutbox(db, repository.OutboxOptions{History: true})
+	db, store := rt.Outbox(t)
 	rt.Emit(t, db, 1)
 	id := rt.Find(t, db, "test:1")
 	batch := rt.ClaimEvents(t, store)
@@ -195,8 +192,7 @@ func TestTheTurnOfACancelledEventGoesOn(t *testing.T) {
 	} {
 		t.Run(what, func(t *testing.T) {
 			t.Parallel()
-			db := schematest.Open(t)
-			store := repository.NewOutbox(db, repository.OutboxOptions{History: true})
+			db, store := rt.Outbox(t)
 			prepare(t, db, store)
 			if got := cancel(t, db, rt.Find(t, db, "k1")); got != "cancelled" {
 				t.Fatalf("cancel: %s", got)
@@ -235,8 +231,7 @@ func TestWhatNobodyConfirmsIsTakenBackBeforeItIsDueOnly(t *testing.T) {
 // An event that waits moves to another time, with its attempts; a sleeping relay hears of it.
 func TestAnEventIsRescheduled(t *testing.T) {
 	t.Parallel()
-	db := schematest.Open(t)
-	store := repository.NewOutbox(db, repository.OutboxOptions{History: true})
+	db, store := rt.Outbox(t)
 	rt.Exec(t, db, "SELECT outboxd.emit('late', '{}', available_at => now() + interval '1 day')")
 	rt.Exec(t, db, "UPDATE outbox SET attempts = 3")
 	rt.Exec(t, db, "INSERT INTO outbox_relays (id, host, pid, version, asleep) VALUES (gen_random_uuid(), 'h', 1, 'v', true)")

@@ -3,9 +3,7 @@ package recall_test
 import (
 	"testing"
 
-	"outboxd/app/schematest"
 	"outboxd/domain"
-	"outboxd/repository"
 	"outboxd/repository/postgres"
 	"outboxd/repository/recall"
 	rt "outboxd/repository/repositorytest"
@@ -36,8 +34,7 @@ func eventOf(t *testing.T, db *postgres.Database, name string) (id domain.ID) {
 // may have one cannot be asked.
 func TestAnEventIsTakenBackWithItsDeliveries(t *testing.T) {
 	t.Parallel()
-	db := schematest.Open(t)
-	store := repository.NewOutbox(db, repository.OutboxOptions{History: true})
+	db, store := rt.Outbox(t)
 	subscribe(t, db, "crm")
 	rt.EmitKeyed(t, db, "k0")
 	if got := cancel(t, db, rt.Find(t, db, "k0")); got != "cancelled" {
@@ -79,8 +76,7 @@ func TestAnEventIsTakenBackWithItsDeliveries(t *testing.T) {
 // An event that cannot be erased with all of its deliveries keeps everything.
 func TestAnEventIsErasedWithItsDeliveriesOrNotAtAll(t *testing.T) {
 	t.Parallel()
-	db := schematest.Open(t)
-	store := repository.NewOutbox(db, repository.OutboxOptions{History: true})
+	db, store := rt.Outbox(t)
 	subscribe(t, db, "crm")
 	rt.EmitKeyed(t, db, "k1")
 	rt.RelayAll(t, store)
@@ -112,8 +108,7 @@ func TestAnEventIsErasedWithItsDeliveriesOrNotAtAll(t *testing.T) {
 // the former one are still taken back with their event.
 func TestDeliveriesOfAFormerSubscriptionAreTakenBack(t *testing.T) {
 	t.Parallel()
-	db := schematest.Open(t)
-	store := repository.NewOutbox(db, repository.OutboxOptions{History: true})
+	db, store := rt.Outbox(t)
 	subscribe(t, db, "crm")
 	rt.EmitKeyed(t, db, "k1", "k2")
 	rt.RelayAll(t, store)
@@ -133,8 +128,7 @@ func TestDeliveriesOfAFormerSubscriptionAreTakenBack(t *testing.T) {
 // A delivery is not attempted if its subscription was removed a while ago.
 func TestDeliveriesOfARemovedSubscriptionCanBeTakenBack(t *testing.T) {
 	t.Parallel()
-	db := schematest.Open(t)
-	store := repository.NewOutbox(db, repository.OutboxOptions{History: true})
+	db, store := rt.Outbox(t)
 	subscribe(t, db, "crm")
 	rt.EmitKeyed(t, db, "a1", "b1")
 	rt.RelayAll(t, store)

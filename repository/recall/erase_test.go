@@ -3,7 +3,6 @@ package recall_test
 import (
 	"testing"
 
-	"outboxd/app/schematest"
 	"outboxd/domain"
 	"outboxd/repository"
 	"outboxd/repository/heal"
@@ -17,8 +16,7 @@ import (
 // stay, and nothing sends it again without its content.
 func TestErasingLeavesNothingOfTheContent(t *testing.T) {
 	t.Parallel()
-	db := schematest.Open(t)
-	store := repository.NewOutbox(db, repository.OutboxOptions{History: true})
+	db, store := rt.Outbox(t)
 	if err := upkeep.NewHousekeeping(db, "").SayUnconfirmed(t.Context(), []string{"log"}, nil); err != nil {
 		t.Fatal(err)
 	}
@@ -108,8 +106,7 @@ func TestWhatRepeatsAnErasedEventIsNotSent(t *testing.T) {
 		} {
 			t.Run(what+" and "+where, func(t *testing.T) {
 				t.Parallel()
-				db := schematest.Open(t)
-				store := repository.NewOutbox(db, repository.OutboxOptions{History: true})
+				db, store := rt.Outbox(t)
 				const id = "01980000-0000-7000-8000-000000000000"
 				emit := func() {
 					rt.Exec(t, db, "INSERT INTO outbox (id, event_type, payload, headers) VALUES ($1, 'test', 'ada', '{\"person\": \"ada\"}')", id)

@@ -49,8 +49,7 @@ func TestARescheduledEventDoesNotTakeEffectBefore(t *testing.T) {
 	} {
 		t.Run(what, func(t *testing.T) {
 			t.Parallel()
-			db := schematest.Open(t)
-			store := repository.NewOutbox(db, repository.OutboxOptions{History: true})
+			db, store := rt.Outbox(t)
 			rt.Emit(t, db, 1)
 			prepare(t, db, store)
 			id := rt.Find(t, db, "test:1")
@@ -93,8 +92,7 @@ func TestARescheduledEventDoesNotTakeEffectBefore(t *testing.T) {
 // disturbed.
 func TestRescheduleAndAHandlerAtTheSameTime(t *testing.T) {
 	t.Parallel()
-	db := schematest.Open(t)
-	store := repository.NewOutbox(db, repository.OutboxOptions{History: true})
+	db, store := rt.Outbox(t)
 	rt.Emit(t, db, 1)
 	id := rt.Find(t, db, "test:1")
 	rt.RelayAll(t, store)
@@ -187,8 +185,7 @@ func TestWhatActsOutsideIsTakenBackAtOnceBeforeItIsHandedOver(t *testing.T) {
 // An event that was rescheduled keeps its place before later ones of its key.
 func TestTheKeyOfARescheduledEventWaits(t *testing.T) {
 	t.Parallel()
-	db := schematest.Open(t)
-	store := repository.NewOutbox(db, repository.OutboxOptions{History: true})
+	db, store := rt.Outbox(t)
 	rt.EmitKeyed(t, db, "k1", "k2", "k3")
 	if went := rt.RelayAll(t, store); went != "k1" {
 		t.Fatal(went)
@@ -222,8 +219,7 @@ func TestTheKeyOfARescheduledEventWaits(t *testing.T) {
 // event is moved.
 func TestAnEventIsRescheduledWithItsDeliveries(t *testing.T) {
 	t.Parallel()
-	db := schematest.Open(t)
-	store := repository.NewOutbox(db, repository.OutboxOptions{History: true})
+	db, store := rt.Outbox(t)
 	subscribe(t, db, "crm")
 	rt.EmitKeyed(t, db, "k1", "k2")
 	rt.RelayAll(t, store)

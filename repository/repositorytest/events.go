@@ -5,11 +5,20 @@ import (
 	"strings"
 	"testing"
 
+	"outboxd/app/schematest"
 	"outboxd/domain"
 	"outboxd/repository"
 	"outboxd/repository/postgres"
 	"outboxd/repository/upkeep"
 )
+
+// Outbox returns a migrated database of the test's own, and its outbox, which keeps the
+// history.
+func Outbox(t testing.TB) (*postgres.Database, *repository.Outbox) {
+	t.Helper()
+	db := schematest.Open(t)
+	return db, repository.NewOutbox(db, repository.OutboxOptions{History: true})
+}
 
 // Emit writes n events that are due, the oldest first.
 func Emit(t testing.TB, db *postgres.Database, n int) {

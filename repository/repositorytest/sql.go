@@ -20,6 +20,23 @@ func Exec(t testing.TB, db *postgres.Database, statement string, args ...any) {
 	}
 }
 
+// Session returns one session of the database, which ends with the test, and a function
+// that executes statements in it.
+func Session(t testing.TB, db *postgres.Database) (conn *sql.Conn, run func(statement string)) {
+	t.Helper()
+	conn, err := db.SQL().Conn(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = conn.Close() })
+	return conn, func(statement string) {
+		t.Helper()
+		if _, err := conn.ExecContext(t.Context(), statement); err != nil {
+			t.Fatalf("%.80s: %v", statement, err)
+		}
+	}
+}
+
 // Count returns what a query counts.
 func Count(t testing.TB, db *postgres.Database, query string, args ...any) (n int) {
 	t.Helper()

@@ -6,10 +6,9 @@ import (
 	"testing"
 	"time"
 
-	"outboxd/app/schematest"
 	"outboxd/domain"
-	"outboxd/repository"
 	"outboxd/repository/deadletters"
+	"outboxd/repository/repositorytest"
 	"outboxd/repository/search"
 )
 
@@ -17,8 +16,7 @@ import (
 // be one of ours.
 func TestKnownEventsAreFoundWhereverTheyAre(t *testing.T) {
 	t.Parallel()
-	db := schematest.Open(t)
-	store := repository.NewOutbox(db, repository.OutboxOptions{History: true})
+	db, store := repositorytest.Outbox(t)
 	emit(t, db, 3)
 	relayAll(t, store)
 	sent, confirmed := find(t, db, "test:1"), find(t, db, "test:2")

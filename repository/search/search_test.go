@@ -111,17 +111,7 @@ func TestEventsAreSearched(t *testing.T) {
 func TestSearchIsBounded(t *testing.T) {
 	t.Parallel()
 	db := schematest.Open(t)
-	conn, err := db.SQL().Conn(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
-	run := func(statement string) {
-		t.Helper()
-		if _, err := conn.ExecContext(t.Context(), statement); err != nil {
-			t.Fatalf("%.80s: %v", statement, err)
-		}
-	}
+	conn, run := repositorytest.Session(t, db)
 	run("ALTER TABLE outbox SET (autovacuum_enabled = false)")
 	run("ALTER TABLE outbox DISABLE TRIGGER USER; ALTER TABLE inbox DISABLE TRIGGER USER; ALTER TABLE outbox_sent DROP CONSTRAINT outbox_sent_pkey") // a minute less
 	// IDs in no order: the worst for an index.

@@ -13,11 +13,7 @@ import (
 func TestTheMeasurementIsBounded(t *testing.T) {
 	t.Parallel()
 	db := schematest.Open(t)
-	conn, err := db.SQL().Conn(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
+	conn, _ := repositorytest.Session(t, db)
 	exec(t, db, "ALTER TABLE outbox SET (autovacuum_enabled = false)")
 	exec(t, db, "ALTER TABLE outbox DISABLE TRIGGER USER; ALTER TABLE inbox DISABLE TRIGGER USER; ALTER TABLE outbox_dead DISABLE TRIGGER USER")
 	exec(t, db, `INSERT INTO outbox (id, event_type, payload) SELECT md5(n::text)::uuid, 'test:a', 'payload' FROM generate_series(1, 100000) n`)
@@ -36,11 +32,7 @@ func TestTheMeasurementIsBounded(t *testing.T) {
 func TestTheMeasurementByTypeIsBounded(t *testing.T) {
 	t.Parallel()
 	db := schematest.Open(t)
-	conn, err := db.SQL().Conn(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
+	conn, _ := repositorytest.Session(t, db)
 	exec(t, db, "ALTER TABLE inbox DISABLE TRIGGER USER")
 	exec(t, db, `INSERT INTO outbox_sent (id, event_type, payload, headers, queue, available_at, attempts, generation, created_at)
 		SELECT md5(n::text)::uuid, 'test:a', 'payload', '{}', 'default', now(), 0, 0, now() FROM generate_series(1, 30000) n`)
