@@ -147,6 +147,13 @@ func lookAtDocs(p *tab) {
 	p.await(".opblock-post .opblock-summary-path", `users`)
 	p.await(".opblock-get .opblock-summary-path", `users.*id`)
 	p.see("docs")
+	ground := func(scheme string) string {
+		p.prefer(scheme)
+		return p.MustEval(`() => getComputedStyle(document.documentElement).backgroundColor`).Str()
+	}
+	if dark, light := ground("dark"), ground("light"); dark == light {
+		p.t.Errorf("in light and in dark the ground is %s", dark)
+	}
 	p.await(".opblock-post .opblock-summary-path", `users`).MustClick()
 	body := p.MustElement(".opblock-post textarea.body-param__text")
 	body.MustSelectAllText().MustInput(`{"email":"grace@example.com","password":"correct horse battery"}`)

@@ -1,5 +1,11 @@
 "use strict";
 
+// Dark where the system is, as outboxd's own pages are.
+const dark = matchMedia("(prefers-color-scheme: dark)");
+const follow = () => document.documentElement.classList.toggle("dark-mode", dark.matches);
+dark.addEventListener("change", follow);
+follow();
+
 // Relative addresses keep the page working behind a proxy that adds a prefix.
 SwaggerUIBundle({
   url: "openapi.json",
