@@ -147,13 +147,14 @@ func lookAtDocs(p *tab) {
 	p.await(".opblock-post .opblock-summary-path", `users`)
 	p.await(".opblock-get .opblock-summary-path", `users.*id`)
 	p.see("docs")
-	ground := func(scheme string) string {
-		p.prefer(scheme)
-		return p.MustEval(`() => getComputedStyle(document.documentElement).backgroundColor`).Str()
+	p.prefer("dark")
+	p.MustElement("html.dark-mode")
+	if ground := p.MustEval(`() => getComputedStyle(document.documentElement).backgroundColor`).Str(); ground != "rgb(28, 32, 34)" {
+		p.t.Errorf("in dark the ground is %s", ground)
 	}
-	if dark, light := ground("dark"), ground("light"); dark == light {
-		p.t.Errorf("in light and in dark the ground is %s", dark)
-	}
+	p.see("docs-dark")
+	p.prefer("light")
+	p.MustElement("html:not(.dark-mode)")
 	p.await(".opblock-post .opblock-summary-path", `users`).MustClick()
 	body := p.MustElement(".opblock-post textarea.body-param__text")
 	body.MustSelectAllText().MustInput(`{"email":"grace@example.com","password":"correct horse battery"}`)
