@@ -44,7 +44,7 @@ func TestDeadLetterPages(t *testing.T) {
 		t.Error("the page offers changes without the token")
 	}
 	signInAs(tab, ada.token)
-	tab.await(".who", "ada@example.com")
+	tab.await(".foot .name", "ada@example.com, admin")
 
 	change := func(action string, canary string) {
 		t.Helper()
