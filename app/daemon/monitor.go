@@ -17,6 +17,7 @@ import (
 	"outboxd/jobs/retries"
 	"outboxd/relay"
 	"outboxd/repository/deadletters"
+	"outboxd/repository/recall"
 	"outboxd/repository/schedules"
 	"outboxd/repository/search"
 	"outboxd/repository/subscriptions"
@@ -70,8 +71,8 @@ func (d *Daemon) sources() dashboard.Sources {
 			Store: search.NewFigures(d.database), Queues: inspect.NewOverviews(d.redis), Failing: retries.New(d.redis), Foreign: d.foreignQueues,
 		},
 		Pauses:      &figures.Pauses{Queues: pauses.New(d.redis), Actions: deadletters.New(d.database)},
-		Corrections: deadletters.New(d.database),
-		Keys:        search.NewHeldKeys(d.database), Schedules: schedules.New(d.database),
+		Corrections: deadletters.New(d.database), Changes: recall.New(d.database).Asking(lookup.New(d.redis)),
+		Keys: search.NewHeldKeys(d.database), Schedules: schedules.New(d.database),
 		Mask: d.cfg.Monitor.Mask, TraceURL: d.cfg.Monitor.TraceURL,
 	}
 }

@@ -39,6 +39,7 @@ type Replay struct {
 // Progress says how many dead letters a replay or a discard has changed so far.
 type Progress struct {
 	Changed int64
+	TooLate int64                   // of a cancellation: events that could not be cancelled
 	Canary  *CanaryOutcome          // nil: none was sent
 	Refused []*domain.ReplayRefused // stay as they are
 }

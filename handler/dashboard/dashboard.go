@@ -98,6 +98,7 @@ type Sources struct {
 	Figures     *figures.Source
 	Pauses      *figures.Pauses
 	Corrections domain.Corrections
+	Changes     domain.EventChanges
 	Keys        HeldKeys
 	Schedules   ScheduleList
 	// Unconfirmed lists the event types whose consumers do not confirm events.
@@ -152,6 +153,8 @@ func (d *Dashboard) Routes(app fiber.Router) {
 	r.get("/history/table", d.historyTable)
 	r.get("/events", d.events)
 	r.get("/events/export", d.exportEvents)
+	r.get("/events/cancel", d.confirmCancel)
+	r.post("/events/cancel", d.startCancel, access.Cancel)
 	r.get("/events/:id", d.event)
 	r.get("/events/:id/correct", d.correct)
 	r.post("/events/:id/correct", d.emitCorrected, access.Correct)

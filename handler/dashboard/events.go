@@ -53,7 +53,10 @@ func (d *Dashboard) events(c *fiber.Ctx) error {
 
 // readEventSearch copies what it reads, because an export outlives the request.
 func readEventSearch(c *fiber.Ctx) eventSearch {
-	get := func(name string) string { return strings.Clone(c.Query(name)) }
+	return eventSearchOf(func(name string) string { return strings.Clone(c.Query(name)) })
+}
+
+func eventSearchOf(get func(name string) string) eventSearch {
 	return eventSearch{
 		ID: strings.TrimSpace(get("id")), Type: get("type"), Queue: get("queue"), Key: get("key"), State: get("state"), Since: get("since"), Until: get("until"), Header: get("header"),
 		Field: get("field"), Error: get("error"), Without: get("without"), States: domain.EventStates(), First: get("after") == "",

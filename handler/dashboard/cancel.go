@@ -1,0 +1,186 @@
+package dashboard
+
+import (
+	"context"
+	"errors"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/gofiber/fiber/v2"
+
+	"outboxd/domain"
+	"outboxd/domain/access"
+	"outboxd/domain/replay"
+)
+
+const (
+	// cancelledAtOnce is how many events one transaction cancels.
+	cancelledAtOnce = 100
+	// cancelPage is how many events are searched at a time.
+	cancelPage = 500
+	// cancelCounted is where the counting before a change stops.
+	cancelCounted = 5000
+)
+
+// cancelForm cancels the events that a search chooses, before it is confirmed.
+type cancelForm struct {
+	eventSearch
+	Matched int64
+	More    bool // than Matched
+	Reason  string
+}
+
+// Says says in words what it chooses.
+func (f *cancelForm) Says() string {
+	var parts []string
+	for _, p := range f.Pairs() {
+		parts = append(parts, p.Name+" "+p.Value)
+	}
+	return strings.Join(parts, ", ")
+}
+
+// cancellable are the states of events that can be cancelled.
+func cancellable(state domain.EventState) bool {
+	return slices.Contains([]domain.EventState{domain.StatePending, domain.StateHeld, domain.StateInFlight, domain.StateFailing}, state)
+}
+
+// readCancel reads what the form chooses. It refuses to choose everything. What is
+// relative to now becomes fixed, and no later event is chosen.
+func readCancel(values url.Values) (f cancelForm, filter domain.EventFilter, err error) {
+	f.eventSearch = eventSearchOf(values.Get)
+	if f.Reason = strings.TrimSpace(values.Get("reason")); len(f.Reason) > maxReason {
+		return f, filter, domain.Errorf(domain.CodeInvalid, "that is too much for one form: be brief about the reason")
+	}
+	if filter, _, err = f.read(""); err != nil {
+		return f, filter, err
+	}
+	if !slices.ContainsFunc(f.Pairs(), func(p pair) bool { return p.Name != "until" }) {
+		return f, filter, domain.Errorf(domain.CodeInvalid, "choose events first: by type, state or time, for example")
+	}
+	now := time.Now()
+	if filter.Until.IsZero() || filter.Until.After(now) {
+		filter.Until = now
+	}
+	f.Until = filter.Until.UTC().Format(time.RFC3339Nano)
+	if !filter.Since.IsZero() {
+		f.Since = filter.Since.UTC().Format(time.RFC3339Nano)
+	}
+	return f, filter, nil
+}
+
+// confirmCancel asks for a reason, and says how many events can be cancelled.
+func (d *Dashboard) confirmCancel(c *fiber.Ctx) error {
+	values, err := url.ParseQuery(string(c.Request().URI().QueryString()))
+	if err != nil {
+		return domain.Errorf(domain.CodeInvalid, "the address cannot be read")
+	}
+	f, filter, err := readCancel(values)
+	if err != nil {
+		return err
+	}
+	return d.cancelForm(c, &f, filter)
+}
+
+func (d *Dashboard) cancelForm(c *fiber.Ctx, f *cancelForm, filter domain.EventFilter) error {
+	if d.o.Sources.Lives == nil {
+		return errNoDatabase()
+	}
+	begun := time.Now()
+	err := d.eachCancellable(c.UserContext(), filter, func(ids []domain.ID) error {
+		if f.Matched += int64(len(ids)); f.Matched >= cancelCounted || time.Since(begun) > countPatience {
+			f.More = true
+			return errEnough
+		}
+		return nil
+	})
+	if err != nil && !errors.Is(err, errEnough) {
+		return err
+	}
+	return d.Render(c, Page{Template: "cancel", Title: "Cancel events", Section: SectionEvents, Data: f})
+}
+
+// errEnough ends a count.
+var errEnough = errors.New("enough was counted")
+
+// eachCancellable calls do with the events that a filter chooses and that can be
+// cancelled, page by page, until do returns an error.
+func (d *Dashboard) eachCancellable(ctx context.Context, filter domain.EventFilter, do func(ids []domain.ID) error) error {
+	for before := (domain.ID{}); ; {
+		page, err := d.o.Sources.Lives.Search(ctx, filter, before, cancelPage)
+		if err != nil {
+			return err
+		}
+		var ids []domain.ID
+		for i := range page.Events {
+			if cancellable(page.Events[i].State) {
+				ids = append(ids, page.Events[i].ID)
+			}
+		}
+		if err := do(ids); err != nil {
+			return err
+		}
+		if before = page.Next; before.IsZero() {
+			return nil
+		}
+	}
+}
+
+// startCancel begins the confirmed change, and redirects to the page that shows its
+// progress.
+func (d *Dashboard) startCancel(c *fiber.Ctx) error {
+	values, err := url.ParseQuery(string(c.Body()))
+	if err != nil {
+		return domain.Errorf(domain.CodeInvalid, "the form cannot be read")
+	}
+	f, filter, err := readCancel(values)
+	if err != nil {
+		return err
+	}
+	if d.o.Sources.Changes == nil {
+		return errNoDatabase()
+	}
+	if f.Reason == "" {
+		f.Fault = "Say why, for the record."
+		c.Status(fiber.StatusUnprocessableEntity)
+		return d.cancelForm(c, &f, filter)
+	}
+	who, err := d.permit(c, access.Cancel)
+	if err != nil {
+		return err
+	}
+	action := &domain.Action{Actor: who, Reason: f.Reason, Filter: map[string]string{}}
+	for _, p := range f.Pairs() {
+		name := p.Name
+		if name == "without" {
+			name = "not-error"
+		}
+		action.Filter[name] = p.Value
+	}
+	id, err := d.changes.begin(changeForm{Action: "cancel"}, func(ctx context.Context, tell func(replay.Progress)) error {
+		var p replay.Progress
+		return d.eachCancellable(ctx, filter, func(ids []domain.ID) error {
+			for some := range slices.Chunk(ids, cancelledAtOnce) {
+				answers, err := d.o.Sources.Changes.Cancel(ctx, action, some)
+				for _, answer := range answers {
+					if answer.Answer == domain.ChangeCancelled {
+						p.Changed++
+					} else {
+						p.TooLate++
+					}
+				}
+				tell(p)
+				if err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	})
+	if err != nil {
+		return err
+	}
+	return c.Redirect("../dead/changes/"+strconv.Itoa(id), fiber.StatusSeeOther)
+}
