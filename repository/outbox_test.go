@@ -140,7 +140,9 @@ func TestALostConnectionFreesItsEvents(t *testing.T) {
 	db, store := repositorytest.Outbox(t)
 	emit(t, db, 3)
 	batch := claim(t, store, 10)
-	exec(t, db, `SELECT pg_terminate_backend(pid) FROM pg_locks WHERE relation = 'outbox'::regclass AND mode = 'RowShareLock' AND pid <> pg_backend_pid()`)
+	// Other tests' databases are copies of the same one, in which the table has the same number.
+	exec(t, db, `SELECT pg_terminate_backend(pid) FROM pg_locks JOIN pg_database d ON d.oid = database
+		WHERE datname = current_database() AND relation = 'outbox'::regclass AND mode = 'RowShareLock' AND pid <> pg_backend_pid()`)
 	err := batch.Commit(t.Context(), []domain.Outcome{{Verdict: domain.Delivered}, {Verdict: domain.Delivered}, {Verdict: domain.Delivered}})
 	if domain.ErrorCode(err) != domain.CodeUnavailable {
 		t.Errorf("settling on a dead connection: %v, want unavailable", err)
@@ -149,7 +151,8 @@ func TestALostConnectionFreesItsEvents(t *testing.T) {
 		t.Errorf("releasing on a dead connection: %v", err)
 	}
 	// The server says that it ends a connection before it lets go of its locks.
-	eventually(t, db, 0, `SELECT count(*) FROM pg_locks WHERE relation = 'outbox'::regclass AND mode = 'RowShareLock'`)
+	eventually(t, db, 0, `SELECT count(*) FROM pg_locks JOIN pg_database d ON d.oid = database
+		WHERE datname = current_database() AND relation = 'outbox'::regclass AND mode = 'RowShareLock'`)
 	if got := len(claim(t, store, 10).Events()); got != 3 {
 		t.Errorf("%d events are due again, want 3", got)
 	}

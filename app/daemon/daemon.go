@@ -46,6 +46,7 @@ type Daemon struct {
 	inspector  *inspect.Inspector // nil without Redis
 	lookout    *lookout.Lookout   // nil if this process neither relays nor shows pages
 	relay      *relay.Relay       // nil: not a role of this process
+	hangs      []func() error     // of the relay and the workers: see alive
 	deliveries *deliveries        // nil without the role worker
 	lineup     *lineup
 

@@ -44,6 +44,7 @@ type delivering struct {
 	is       domain.Subscription
 	receiver *deliver.Receiver
 	said     time.Time // when the database was last told that the receiver is down; zero if it works
+	hangs    func() error
 	cancel   context.CancelFunc
 	done     chan struct{}
 }
@@ -76,7 +77,7 @@ func (d *Daemon) addDeliveries() error {
 			Logger: d.log, Registry: d.registry, Tracer: d.traces.tracer("outboxd/jobs"),
 		}, receiver, sender.Close
 	}
-	d.deliveries = f
+	d.deliveries, d.hangs = f, append(d.hangs, f.hang)
 	d.addSupervised(stageWorker, "deliveries", f.run)
 	return nil
 }
@@ -215,6 +216,7 @@ func (f *deliveries) start(ctx context.Context, s *domain.Subscription) {
 	r := &delivering{is: *s, receiver: receiver, cancel: cancel, done: make(chan struct{})}
 	f.running[s.Name] = r
 	name, worker := fmt.Sprintf("deliveries to %s", s.Name), work.New(options)
+	r.hangs = worker.Hangs
 	go func() {
 		defer f.lookNow()
 		defer close(r.done)
@@ -224,6 +226,18 @@ func (f *deliveries) start(ctx context.Context, s *domain.Subscription) {
 			f.log.ErrorContext(ctx, name+" stopped, and is started again with the next look", "error", err)
 		}
 	}()
+}
+
+// hang returns the error of the first worker that hangs.
+func (f *deliveries) hang() error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for name, r := range f.running {
+		if err := r.hangs(); err != nil {
+			return fmt.Errorf("deliveries to %s: %w", name, err)
+		}
+	}
+	return nil
 }
 
 // stopAll stops all workers and waits until they have finished. stopAll does not

@@ -87,8 +87,8 @@ func (w *watchdog) look() {
 // alive returns an error if a part of this process no longer works and cannot
 // recover by itself. The error names that part.
 func (d *Daemon) alive() error {
-	if d.relay != nil {
-		if err := d.relay.Hangs(); err != nil {
+	for _, hangs := range d.hangs {
+		if err := hangs(); err != nil {
 			return err
 		}
 	}

@@ -55,7 +55,7 @@ func (d *Daemon) addRelay() *relay.Relay {
 	options.SubscriptionsChanged = d.subscriptionsChanged
 	options.Duties.Queues.Foreign = d.foreignQueues
 	r := relay.New(options)
-	d.relay = r
+	d.relay, d.hangs = r, append(d.hangs, r.Hangs)
 	for _, actor := range r.Actors() {
 		d.addSupervised(stageRelay, actor.Name, actor.Run)
 	}
@@ -96,6 +96,7 @@ func (d *Daemon) addWorker() error {
 		Registry:     d.registry,
 		Tracer:       d.traces.tracer("outboxd/jobs"),
 	})
+	d.hangs = append(d.hangs, worker.Hangs)
 	d.addSupervised(stageWorker, "worker", worker.Run)
 	return d.addDeliveries()
 }

@@ -2,6 +2,7 @@ package pipeline
 
 import (
 	"context"
+	"fmt"
 	"runtime"
 	"strings"
 	"time"
@@ -147,7 +148,25 @@ func (c *Client) ZAddXX(ctx context.Context, key string, members ...redis.Z) *re
 	return answer
 }
 
+// hangsAfter is how long a server with a free worker slot may go without asking for a
+// task. A question waits at most half a lease for the bell, and then for a few commands,
+// each with the client's time limit. After an error Asynq waits for a second.
+const hangsAfter = 4 * leaseTime
+
+// Hangs returns an error if the server has had a free worker slot for two minutes
+// and has not asked for a task, or if its last question still has no answer. An outage of
+// Redis is no such case: its questions are answered with an error. Once the Client stops
+// (see New and Release), Hangs returns nil. It is safe for concurrent use.
+func (c *Client) Hangs() error {
+	if idle := c.places.idle(); idle > hangsAfter && !c.taker.ended() {
+		return fmt.Errorf("the worker has free slots and has taken no task for %v, not even looked for one", idle.Round(time.Second))
+	}
+	return nil
+}
+
 func (c *Client) take(ctx context.Context, queue string) *redis.Cmd {
+	c.places.ask()
+	defer c.places.ask()
 	answer := redis.NewCmd(ctx)
 	switch message, err := c.taker.next(queue); {
 	case err != nil:

@@ -18,9 +18,30 @@ type places struct {
 
 	mu    sync.Mutex
 	taken map[task]time.Time // until when its lease lasts
+	moved time.Time          // when the server last asked for a task, or a slot became free
 }
 
-func newPlaces(all int) *places { return &places{all: all, taken: map[task]time.Time{}} }
+func newPlaces(all int) *places {
+	return &places{all: all, taken: map[task]time.Time{}, moved: time.Now()}
+}
+
+// ask records that the server asks for a task, or has its answer.
+func (p *places) ask() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.moved = time.Now()
+}
+
+// idle returns for how long the server has not asked for a task although it has a free
+// slot; 0 if it has none.
+func (p *places) idle() time.Duration {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if len(p.taken) >= p.all {
+		return 0
+	}
+	return time.Since(p.moved)
+}
 
 // begin records that a task was handed out.
 func (p *places) begin(t task) {
@@ -34,6 +55,7 @@ func (p *places) end(t task) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	delete(p.taken, t)
+	p.moved = time.Now()
 }
 
 // extend records that the lease of a task was extended.

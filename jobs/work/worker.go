@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hibiken/asynq"
@@ -77,6 +78,16 @@ type Worker struct {
 	records                records
 	spared                 spare.Tasks
 	unhandled              tally
+	taking                 atomic.Pointer[pipeline.Client] // nil: Run does not take tasks at present
+}
+
+// Hangs returns an error if the worker has free places and does not even look for a task. A worker that waits for
+// Redis does not hang. It is safe for concurrent use.
+func (w *Worker) Hangs() error {
+	if taking := w.taking.Load(); taking != nil {
+		return taking.Hangs()
+	}
+	return nil
 }
 
 // New returns a Worker. It does not connect.
@@ -111,6 +122,8 @@ func (w *Worker) Run(ctx context.Context) error {
 	if err := server.Start(w.mux(ctx)); err != nil {
 		return fmt.Errorf("start the worker: %w", err)
 	}
+	w.taking.Store(piped)
+	defer w.taking.Store(nil)
 	w.log.Info("the worker takes tasks", "queues", w.o.Queues, "concurrency", w.o.Concurrency, "task_types", w.types())
 	var beside sync.WaitGroup
 	beside.Go(func() { listen(ctx, piped.Bell(), client, w.log, heard) })
