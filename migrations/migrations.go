@@ -78,6 +78,13 @@ func (s Set) Up(ctx context.Context, db *sql.DB, logger *slog.Logger) (int, erro
 	if err != nil {
 		return 0, err
 	}
+	// This creates the table that records the migrations.
+	if _, err := provider.GetDBVersion(ctx); err != nil {
+		return 0, fmt.Errorf("prepare the record of the migrations: %w", err)
+	}
+	if err := s.locked(ctx, db, func(conn *sql.Conn) error { return s.recordFingerprints(ctx, conn) }); err != nil {
+		return 0, err
+	}
 	applied, err := upPatiently(ctx, provider, logger)
 	if err != nil {
 		return applied, fmt.Errorf("migrate up: %w", err)
@@ -111,13 +118,18 @@ func (s Set) Down(ctx context.Context, db *sql.DB, logger *slog.Logger) (bool, e
 // Status lists all migrations that the binary knows, oldest first. It changes
 // nothing.
 func (s Set) Status(ctx context.Context, db *sql.DB) ([]Migration, error) {
+	_, migrations, err := s.status(ctx, db)
+	return migrations, err
+}
+
+func (s Set) status(ctx context.Context, db *sql.DB) (place, []Migration, error) {
 	p, err := s.findPlace(ctx, db)
 	if err != nil {
-		return nil, err
+		return p, nil, err
 	}
 	provider, err := p.newProvider(db, slog.New(slog.DiscardHandler))
 	if err != nil {
-		return nil, err
+		return p, nil, err
 	}
 	sources := provider.ListSources()
 	migrations := make([]Migration, len(sources))
@@ -126,12 +138,12 @@ func (s Set) Status(ctx context.Context, db *sql.DB) ([]Migration, error) {
 	}
 	applied, err := p.appliedAt(ctx, db)
 	if err != nil {
-		return nil, err
+		return p, nil, err
 	}
 	for i := range migrations {
 		migrations[i].AppliedAt = applied[migrations[i].Version]
 	}
-	return migrations, nil
+	return p, migrations, nil
 }
 
 // Unknown returns how many migrations were applied that this binary does not have. Such migrations exist while a
@@ -209,14 +221,18 @@ func (s Set) Check(ctx context.Context, db *sql.DB) error {
 		ErrPending, pending, all, quote(p.name), s.Flag)
 }
 
+// count returns how many migrations are pending, of how many. It refuses a schema that another build made.
 func (s Set) count(ctx context.Context, db *sql.DB) (pending, all int, err error) {
-	status, err := s.Status(ctx, db)
-	for _, m := range status {
+	p, migrations, err := s.status(ctx, db)
+	if err != nil {
+		return 0, 0, err
+	}
+	for _, m := range migrations {
 		if !m.IsApplied() {
 			pending++
 		}
 	}
-	return pending, len(status), err
+	return pending, len(migrations), p.otherBuild(migrations)
 }
 
 func (p place) newProvider(db *sql.DB, logger *slog.Logger) (*goose.Provider, error) {

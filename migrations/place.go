@@ -18,6 +18,7 @@ type place struct {
 	ours    bool // it has the set's table of migrations
 	foreign string
 	earlier string // a schema that an earlier build filled; "": none
+	comment string // the comment on the set's table of migrations; see fingerprints
 }
 
 // Objects of extensions are ignored. Earlier builds of outboxd recorded their migrations in a table with another
@@ -32,7 +33,8 @@ SELECT p.name, n.oid IS NOT NULL, has_database_privilege(current_database(), 'CR
     ) AS o (id, name, catalog)
     WHERE NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = o.catalog AND d.objid = o.id AND d.deptype = 'e')), ''),
     coalesce((SELECT min(m.nspname::text) FROM pg_namespace m JOIN pg_class c ON c.relnamespace = m.oid JOIN pg_proc f ON f.pronamespace = m.oid
-        WHERE c.relname = 'outbox_migrations' AND f.proname = 'outbox_new_id'), '')
+        WHERE c.relname = 'outbox_migrations' AND f.proname = 'outbox_new_id'), ''),
+    coalesce((SELECT obj_description(c.oid, 'pg_class') FROM pg_class c WHERE c.relnamespace = n.oid AND c.relname = $2), '')
 FROM (SELECT (parse_ident(current_setting('search_path'), false))[1] || $1) AS p (name) LEFT JOIN pg_namespace n ON n.nspname = p.name`
 
 func (s Set) findPlace(ctx context.Context, db interface {
@@ -40,7 +42,7 @@ func (s Set) findPlace(ctx context.Context, db interface {
 },
 ) (p place, err error) {
 	var name sql.NullString
-	err = db.QueryRowContext(ctx, placeSQL, s.Suffix, s.Table).Scan(&name, &p.exists, &p.creates, &p.ours, &p.foreign, &p.earlier)
+	err = db.QueryRowContext(ctx, placeSQL, s.Suffix, s.Table).Scan(&name, &p.exists, &p.creates, &p.ours, &p.foreign, &p.earlier, &p.comment)
 	if err == nil && !name.Valid {
 		err = errors.New("the search_path is empty")
 	}

@@ -174,6 +174,38 @@ func TestASchemaThatIsNotOutboxdsIsRefused(t *testing.T) {
 	}
 }
 
+// As long as nothing is released, migrations change where they stand.
+func TestASchemaOfAnotherBuildIsRefused(t *testing.T) {
+	t.Parallel()
+	for name, spoil := range map[string]string{
+		"other statements": `DO $$ BEGIN EXECUTE 'COMMENT ON TABLE outboxd_migrations IS ' ||
+			quote_literal(regexp_replace(obj_description('outboxd_migrations'::regclass), '3=[0-9a-f]+', '3=0123456789ab')); END $$`,
+		"no record": `COMMENT ON TABLE outboxd_migrations IS NULL`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			db := schematest.Connect(t, schematest.Database(t)).SQL()
+			if err := migrations.Core().Check(t.Context(), db); err != nil {
+				t.Fatal(err)
+			}
+			exec(t, db, spoil)
+			_, up := migrations.Core().Up(t.Context(), db, servertest.Logger(t))
+			check := migrations.Core().Check(t.Context(), db)
+			for what, err := range map[string]error{"Up": up, "Check": check} {
+				if err == nil || !strings.Contains(err.Error(), "another build of outboxd") || !strings.Contains(err.Error(), "--data-dir") {
+					t.Fatalf("%s: %v, want it to name the other build and what to do", what, err)
+				}
+			}
+			// The error has the statement for those whose restore left out the comments.
+			_, cure, _ := strings.Cut(check.Error(), "run ")
+			exec(t, db, cure)
+			if err := migrations.Core().Check(t.Context(), db); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
 // An empty schema may be there before, as roles.sql makes it, with what an
 // extension put into it.
 func TestAnEmptySchemaIsTaken(t *testing.T) {

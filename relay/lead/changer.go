@@ -27,13 +27,13 @@ type changer struct {
 // run carries out all requests at once, then again and when it is asked to, until ctx
 // ends. While a request waits for the end of an attempt, it tries again soon.
 func (c *changer) run(ctx context.Context, leads domain.StillLeads) {
-	for ctx.Err() == nil && leads(ctx) == nil {
+	for failing := false; ctx.Err() == nil && leads(ctx) == nil; {
 		left, err := c.carryOut(ctx)
 		c.failing.note(ctx, dutyChanges, err)
-		if err != nil && ctx.Err() == nil {
+		if err != nil && !failing && ctx.Err() == nil {
 			c.log.Warn("could not cancel or reschedule what producers asked for", "retry_in", changesRetry, "error", err)
 		}
-		if err != nil || left {
+		if failing = err != nil; failing || left {
 			pace.Wait(ctx, changesRetry)
 			continue
 		}
