@@ -8,8 +8,8 @@ import (
 	"unicode/utf8"
 )
 
-// mostBytes is the outbox's limit for the length of a type, a queue and an ordering
-// key.
+// mostBytes is how many bytes a type, a queue or an ordering key may have in the
+// outbox.
 const mostBytes = 255
 
 // check returns a Refusal for an event that the outbox would refuse. check leaves

@@ -133,7 +133,8 @@ func (o Outbox) LockKey(ctx context.Context, tx Tx, key string) error {
 	return o.lockKeys(ctx, tx, []string{key})
 }
 
-// Locks the keys in a fixed order, so that two transactions do not deadlock.
+// The statement locks the keys in a fixed order, so that two transactions do not
+// deadlock.
 const lockKeysSQL = `SELECT $schema.lock_key(key) FROM pg_catalog.json_array_elements_text($1::pg_catalog.text::pg_catalog.json) AS key`
 
 func (o Outbox) lockKeys(ctx context.Context, tx Tx, keys []string) error {

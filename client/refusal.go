@@ -14,9 +14,9 @@ type Refusal struct {
 	Field string
 	// Reason says what is wrong with the field, and which limit applies.
 	Reason string
-	// Aborted is true if PostgreSQL refused the event. Then the transaction can
-	// only be rolled back. If Aborted is false, the client refused the event and
-	// sent nothing, so the transaction can continue.
+	// Aborted is true if PostgreSQL refused the event. If Aborted is true, the
+	// transaction can only be rolled back. If Aborted is false, the client refused
+	// the event and sent nothing, so the transaction can continue.
 	Aborted bool
 	// Index is the event's index in the slice given to EmitAll; -1 if it is not
 	// known.
@@ -41,7 +41,7 @@ func (r *Refusal) Error() string {
 // Unwrap returns the driver's error, if there is one.
 func (r *Refusal) Unwrap() error { return r.cause }
 
-// at adds to an error the index of the event that it is about.
+// at adds the index of an event to the error about that event.
 func at(index, of int, err error) error {
 	if r, ok := errors.AsType[*Refusal](err); ok {
 		r.Index = index
@@ -60,7 +60,7 @@ type sqlState interface {
 
 // explain turns a driver's error into a Refusal if the cause is the event's data:
 // SQLSTATE class 22 (data exception) or 23 (integrity constraint violation). To
-// other errors it adds what to do about them.
+// every other error explain adds what to do about it.
 func (o Outbox) explain(err error, doing string) error {
 	state, ok := errors.AsType[sqlState](err)
 	if !ok {

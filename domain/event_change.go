@@ -57,7 +57,7 @@ func (a ChangeAnswer) Done() bool {
 	return a == ChangeCancelled || a == ChangeRescheduled || a == ChangeErased
 }
 
-// Change is one event and the answer for it.
+// Change is the result for one event of a request to cancel, reschedule or erase: the event's ID and the answer.
 type Change struct {
 	ID     ID
 	Answer ChangeAnswer

@@ -157,9 +157,9 @@ $ddl$, columns); END $do$;
 -- +goose StatementEnd
 
 -- outbox_cancel cancels an event and all its deliveries, or none of them. outbox_cancel returns the same answers as
--- outbox_cancel_one. outbox_cancel looks for the deliveries after it has cancelled the event, because the claim
--- that made the deliveries has ended by then. A dead delivery prevents the cancellation, because it might be
--- replayed.
+-- outbox_cancel_one. outbox_cancel first cancels the event. That waits for a claim that has locked the event's row
+-- and may be making its deliveries (after 500 ms the answer is 'busy'). Only then does outbox_cancel look for the
+-- deliveries, so it sees all of them. A dead delivery prevents the cancellation, because it might be replayed.
 --
 -- A replay to a subscription makes deliveries of events without locking the rows of these events. A replay works in
 -- pieces, and each piece locks the row of the replay with FOR UPDATE. So the lock here waits for a piece that may

@@ -72,8 +72,8 @@ func (b *backlog) drainFirst(ctx context.Context, e *env.Env, size, first int) (
 	stop := e.RunRelay(ctx, r)
 	err := e.WaitDelivered(ctx, int64(first), record.Reached)
 	// The last poll may have counted more events than this size needs. So the
-	// duration comes from the recorded counts, and not from the moment at which the
-	// poll ended.
+	// duration of a size comes from the recorded counts of events, and not from the
+	// moment at which the poll ended.
 	took := record.Finished()
 	if stopped := stop(); err == nil {
 		err = stopped

@@ -22,8 +22,8 @@ type Bench struct {
 	Name  string // of the subcommand and in the report
 	Short string // one line of help
 	Long  string // what is compared, and what a ratio means
-	// Prepare adds the benchmark's flags and returns its Run. Call Run once the
-	// flags are parsed.
+	// Prepare adds the benchmark's flags to the command and returns the
+	// function that runs the benchmark. Call Run once the flags are parsed.
 	Prepare func(flags *pflag.FlagSet) Run
 }
 

@@ -6,8 +6,8 @@ import (
 	"strings"
 )
 
-// Counts is a flag: whole numbers from 1, separated by commas. k means thousand
-// and m means million.
+// Counts is the value of a flag with several counts: whole numbers from 1,
+// separated by commas. k means thousand and m means million.
 type Counts []int
 
 // String implements pflag.Value.

@@ -193,7 +193,7 @@ func (t *tally) wait(ctx context.Context) error {
 	}
 }
 
-// tallied is an inbox that counts its commits.
+// tallied wraps an inbox and counts the inbox's commits.
 type tallied struct {
 	domain.Inbox
 	t *tally
@@ -223,8 +223,8 @@ func (i tallied) ProcessAll(ctx context.Context, ids []domain.ID, effect func(co
 	return list, nil
 }
 
-// counted also counts the followers: later events of the same keys that the
-// transaction takes along.
+// counted also counts the followers: later events of the same ordering keys that
+// take effect in the same transaction.
 type counted struct {
 	domain.Effects
 	took *int64

@@ -38,8 +38,8 @@ func launch(ctx context.Context, e *env.Env, n int) (*fleet, error) {
 	return f, nil
 }
 
-// outcome returns the error with which a process ended, with the end of its output;
-// nil if the benchmark stopped it.
+// outcome returns the error with which a process ended, with the end of the
+// process's output; nil if the benchmark stopped the process.
 func outcome(ctx context.Context, err error, said *bytes.Buffer) error {
 	var exit *exec.ExitError
 	if ctx.Err() != nil && (err == nil || errors.Is(err, ctx.Err()) || errors.As(err, &exit) && exit.ExitCode() == 0) {

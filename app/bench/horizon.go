@@ -71,8 +71,8 @@ func holdSnapshot(ctx context.Context, e *env.Env) (release func(), err error) {
 		return nil, fmt.Errorf("hold a snapshot: %w", err)
 	}
 	release = func() { _ = tx.Rollback(context.WithoutCancel(ctx)) }
-	// Switch off the server's limit for idle transactions. BEGIN alone takes no
-	// snapshot, so a query follows.
+	// Switch off the server's limit for idle transactions. PostgreSQL takes the
+	// snapshot at the first query of a transaction and not at BEGIN.
 	if _, err = tx.Exec(ctx, "SET LOCAL idle_in_transaction_session_timeout = 0"); err == nil {
 		_, err = tx.Exec(ctx, "SELECT FROM outbox LIMIT 1")
 	}

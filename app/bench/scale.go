@@ -54,7 +54,8 @@ func (s *scale) run(ctx context.Context, e *env.Env) (*result.Report, error) {
 }
 
 // drainBy drains with n processes. The rate leaves out the events that are
-// delivered while the processes start, unless that is all of them.
+// delivered while the processes start. If all events are delivered while the
+// processes start, the rate counts all.
 func (s *scale) drainBy(ctx context.Context, e *env.Env, n int) (_ result.Measurement, err error) {
 	e.Progress.Start(fmt.Sprintf("%d relays", n), int64(s.events))
 	defer e.Progress.Done()

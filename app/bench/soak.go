@@ -162,7 +162,8 @@ func readSoak(ctx context.Context, e *env.Env, process *env.Process) (soaked, er
 
 func (s *soaked) arm(name string) result.Arm { return result.Arm{Name: name, Figures: s.figures} }
 
-// lag returns the quantiles of the relay's lag between two measurements.
+// lag returns quantiles of the relay's lag: of the events that were relayed
+// between two measurements.
 func (s *soaked) lag(name string, end *soaked) result.Arm {
 	const histogram = "outboxd_relay_lag_seconds"
 	var buckets []bucket
@@ -184,8 +185,8 @@ func (s *soaked) lag(name string, end *soaked) result.Arm {
 type bucket struct{ le, count float64 }
 
 // quantile estimates a quantile as Prometheus does: it assumes that values are
-// spread evenly within a bucket. For the last bucket, which has no upper bound, it
-// returns the lower bound.
+// spread evenly within a bucket. For a value in the last bucket, which has no
+// upper bound, quantile returns the bucket's lower bound.
 func quantile(buckets []bucket, q float64) float64 {
 	if len(buckets) == 0 {
 		return 0

@@ -10,9 +10,10 @@ import (
 
 func prepare(attributes *syscall.SysProcAttr, _ syscall.Signal) { attributes.Setpgid = true }
 
-// bindLife replaces Linux's parent-death signal. bindLife starts a shell that reads from a pipe of this process. The
-// pipe is closed when this process ends, and then the shell signals the child. Call the returned function once the
-// child is gone; it ends the shell.
+// bindLife makes a child process end when this process ends, on systems without Linux's parent-death signal.
+// bindLife starts a shell that reads from a pipe of this process. When this process ends, the kernel closes the
+// pipe; the shell notices that and signals the child. Call the returned function once the child is gone: the
+// function ends the shell.
 func bindLife(pid int, death syscall.Signal) func() {
 	watch := exec.Command("/bin/sh", "-c", fmt.Sprintf("read -r line || kill -%d %d", int(death), pid)) //nolint:noctx // the write end of its pipe ends it
 	watch.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}

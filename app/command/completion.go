@@ -10,8 +10,8 @@ import (
 // with instructions, and the possible values of flags that have only a few.
 func addCompletion(root *cobra.Command) {
 	for flag, values := range config.Choices() {
-		// Registering a flag at root is enough, because every command inherits the
-		// daemon's flags from it.
+		// Registering a flag at the root command is enough, because every command
+		// inherits the daemon's flags from the root command.
 		_ = root.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(values, cobra.ShellCompDirectiveNoFileComp))
 	}
 	root.InitDefaultCompletionCmd()

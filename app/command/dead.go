@@ -53,8 +53,8 @@ func (f *deadFlags) add(cmd *cobra.Command) {
 	durationVar(cmd.Flags(), &f.filter.NewerThan, "newer-than", 0, "only those that died within this time, such as 1h")
 }
 
-// read returns the filter. read also returns the flags that were set, for the log
-// of actions.
+// read returns the filter that the flags describe, and the flags that were set,
+// for the log of actions.
 func (f *deadFlags) read(cmd *cobra.Command, args []string) (domain.DeadFilter, map[string]string, error) {
 	ids, err := eventIDs(args)
 	if err != nil {

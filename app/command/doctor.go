@@ -73,7 +73,8 @@ func newExamination(findings []domain.Finding) examination {
 	return e
 }
 
-// problems returns an error if the examination has findings that need action.
+// problems turns findings that need action into the command's error; nil if there
+// are none.
 func (e examination) problems() error {
 	if n := e.Broken + e.Warnings; n > 0 {
 		return fmt.Errorf("%s", words.Many(n, "problem"))
@@ -236,7 +237,7 @@ const (
 	redisConnections    = 2
 )
 
-// allClear is what doctor and top say without findings.
+// allClear is the line that doctor and top print if there are no findings.
 const allClear = "Nothing endangers the events."
 
 // table prints the findings one below the other. table uses no columns, because a

@@ -22,13 +22,13 @@ import (
 )
 
 const (
-	// changedAtOnce is how many events one transaction changes. A handler that
-	// confirms one of these events waits until that transaction ends.
+	// changedAtOnce is how many events one transaction changes. While such a
+	// transaction runs, a handler that confirms one of its events waits.
 	changedAtOnce = 100
 	// changedPage is how many matching events one query returns.
 	changedPage = 1000
-	// tooLateListed is how many of the events that could not be changed the result
-	// names.
+	// tooLateListed is how many events the result names, at most, of those that
+	// could not be changed.
 	tooLateListed = 100
 )
 
@@ -239,7 +239,8 @@ func (r *eventChangeRun) takeMatching(ctx context.Context, filter domain.EventFi
 	}
 }
 
-// take changes events, or only counts them in a dry run.
+// take cancels, reschedules or erases the named events; in a dry run it only
+// counts them.
 func (r *eventChangeRun) take(ctx context.Context, ids []domain.ID) error {
 	r.result.Matched += len(ids)
 	if r.result.DryRun {

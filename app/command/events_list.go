@@ -56,7 +56,7 @@ type eventListDocument struct {
 	Events []listedEvent `json:"events"`
 	// Next is the value of --after for the next page; there is none on the last page.
 	Next *domain.ID `json:"next,omitempty"`
-	// GaveUp says that the search stopped early because it took too long. There may
+	// GaveUp is true if the search stopped early because it took too long. There may
 	// be more matching events.
 	GaveUp   bool `json:"gave_up"`
 	Examined int  `json:"examined"`
@@ -117,7 +117,7 @@ func (f *eventFlags) addFilter(cmd *cobra.Command) {
 	_ = cmd.RegisterFlagCompletionFunc("state", cobra.FixedCompletions(states, cobra.ShellCompDirectiveNoFileComp))
 }
 
-// said returns the flags that were set, for the log of actions.
+// said returns the flags that the person has set, for the log of actions.
 func (f *eventFlags) said(cmd *cobra.Command) map[string]string {
 	said := map[string]string{}
 	for _, name := range []string{"type", "not-type", "queue", "key", "state", "since", "until", "header", "field", "error", "not-error"} {

@@ -25,8 +25,8 @@ import (
 	"outboxd/repository/search"
 )
 
-// sight is both servers, for a command that says what it knows if one of them does not
-// answer.
+// sight has PostgreSQL and Redis for a command that also works if one of them does not
+// answer: the command then shows what the other server knows.
 type sight struct {
 	figures.Source
 	cfg   *config.Config
@@ -34,8 +34,8 @@ type sight struct {
 	redis *broker.Redis
 }
 
-// withSight opens both servers for a command. An unreachable PostgreSQL is no error; what
-// the configuration names wrongly is.
+// withSight opens both servers for a command. If PostgreSQL cannot be reached, withSight
+// returns no error. If the configuration is wrong, it returns an error.
 func (c commands) withSight(out *terminal.Output, do func(*cobra.Command, []string, *sight) error) func(*cobra.Command, []string) error {
 	return func(cmd *cobra.Command, args []string) (err error) {
 		if err := out.Check(); err != nil {
@@ -95,7 +95,8 @@ func (s *sight) open(ctx context.Context, opened *servers.Servers, log *slog.Log
 	return nil
 }
 
-// missingDocument says which server did not answer, so that its figures are null.
+// missingDocument says, in JSON, which server did not answer; the figures of that server
+// are null.
 type missingDocument struct {
 	PostgresError string `json:"postgres_error,omitempty"`
 	RedisError    string `json:"redis_error,omitempty"`
@@ -119,8 +120,8 @@ func (d missingDocument) table(w io.Writer) {
 	}
 }
 
-// passedDocument is what happened to the events of a type or queue. What is not known is
-// null.
+// passedDocument says, in JSON, what happened to the events of a type or queue: how many
+// were confirmed, failed or died, and how long they took. What is not known is null.
 type passedDocument struct {
 	Rate     *float64 `json:"confirmed_per_second"` // in the last five minutes
 	HourRate *float64 `json:"confirmed_per_second_of_hour"`
@@ -186,7 +187,7 @@ func ageCell(now time.Time, at *time.Time) string {
 	return words.Rough(max(now.Sub(*at), 0))
 }
 
-// pointDocument is the measurements of one step.
+// pointDocument has, in JSON, the measurements of one step of time.
 type pointDocument struct {
 	At        time.Time `json:"at"` // when the step begins
 	Seconds   float64   `json:"seconds"`
@@ -198,7 +199,7 @@ type pointDocument struct {
 	Queued    *int64    `json:"queued,omitempty"` // the most tasks that waited in Redis; of a queue only
 }
 
-// historyOf reads the last hour in steps of five minutes.
+// historyOf reads the measurements of the last hour, in steps of five minutes.
 func (s *sight) historyOf(ctx context.Context, eventType, queue string) ([]pointDocument, error) {
 	documents := []pointDocument{}
 	if s.StoreErr != nil {

@@ -62,7 +62,8 @@ keys.`,
 // keysDocument is a list of held keys in JSON and YAML.
 type keysDocument struct {
 	Keys []keyDocument `json:"keys"`
-	// Complete is false if the list may lack some held keys.
+	// Complete is false if the list may lack some ordering keys that hold
+	// events back.
 	Complete bool `json:"complete"`
 }
 

@@ -18,7 +18,8 @@ import (
 	"outboxd/repository/postgres"
 )
 
-// opened is the configuration and the open servers of a command.
+// opened has what a command works with: its configuration, and its connections to
+// PostgreSQL and Redis.
 type opened struct {
 	cfg     *config.Config
 	db      *postgres.Database
@@ -46,9 +47,9 @@ func (c commands) withServers(role config.Role, out *terminal.Output, do func(*c
 	}
 }
 
-// withServersIfNamed opens both servers as withServers does. It is for a command
-// that can also work without Redis. If a database URL is configured and no Redis
-// URL, withServersIfNamed does not open Redis.
+// withServersIfNamed opens both servers as withServers does. withServersIfNamed is
+// for a command that can also work without Redis. If a database URL is configured
+// and no Redis URL, withServersIfNamed does not open Redis.
 func (c commands) withServersIfNamed(out *terminal.Output, do func(*cobra.Command, []string, *opened) error) func(*cobra.Command, []string) error {
 	return func(cmd *cobra.Command, args []string) error {
 		role := config.RoleRelay
@@ -59,15 +60,16 @@ func (c commands) withServersIfNamed(out *terminal.Output, do func(*cobra.Comman
 	}
 }
 
-// loadAs reads the configuration for a command. It ignores the configured roles and
-// validates the configuration for role alone.
+// loadAs reads the configuration for a command. loadAs ignores the configured
+// roles, and validates the configuration as if role were the only one.
 func (c commands) loadAs(cmd *cobra.Command, role config.Role) (*config.Config, error) {
 	if err := cmd.Flags().Set("roles", string(role)); err != nil {
 		return nil, fmt.Errorf("choose the role: %w", err)
 	}
 	cfg, err := c.load(cmd)
 	if err == nil && *c.timeout > 0 {
-		// Keep a tenth of the time for the queries after connecting.
+		// Connecting may take nine tenths of the command's time limit; the last
+		// tenth is kept for the queries.
 		cfg.Database.ConnectTimeout = min(cfg.Database.ConnectTimeout, *c.timeout-*c.timeout/10)
 	}
 	return cfg, err
@@ -120,7 +122,7 @@ func (f *actionFlags) add(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&f.as, "as", "", "for whom this user does it, for the record; the user itself is recorded as user@host")
 }
 
-// consent returns an error unless --yes was given.
+// consent returns an error unless the person agreed to the change with --yes.
 func (f *actionFlags) consent(name string) error {
 	if f.yes {
 		return nil

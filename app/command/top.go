@@ -131,9 +131,9 @@ func newTop(cfg *config.Config, s *servers.Servers, log *slog.Logger) (*top, err
 	return &top{cfg: cfg, servers: s, log: log, redis: redis}, nil
 }
 
-// connect connects to PostgreSQL if it answers, and chooses the examinations that
-// top can run. If PostgreSQL cannot be reached, top goes on without it. Every other
-// error, such as a wrong password or schema, ends top.
+// connect connects to PostgreSQL if PostgreSQL answers, and chooses the examinations that top can run. If
+// PostgreSQL cannot be reached, top goes on without it. Every other error, such as a wrong password or schema,
+// ends top.
 func (t *top) connect(ctx context.Context) error {
 	inspector := inspect.NewInspector(t.redis, t.servers.Forgetful(), time.Now)
 	inspector.Handles(daemon.HandledTypes())
@@ -172,7 +172,7 @@ func (t *top) close() {
 	}
 }
 
-// run shows a view at once and then after every interval, until ctx ends.
+// run draws the state of the system at once and then after every interval, until ctx ends.
 func (t *top) run(ctx context.Context, interval time.Duration, show func(topView) error) error {
 	again := time.NewTicker(interval)
 	defer again.Stop()

@@ -126,7 +126,8 @@ func (c commands) newTypesShowCommand() *cobra.Command {
 	return cmd
 }
 
-// unknownName is the error for a name of which nothing is known at present.
+// unknownName is the error for the name of an event type or queue of which nothing is
+// known at present.
 func unknownName(what, name string, missing missingDocument) error {
 	if missing.PostgresError+missing.RedisError != "" {
 		return fmt.Errorf("nothing is known of %s %.100q, and a server does not answer: %s", what, name, missing.PostgresError+missing.RedisError)

@@ -158,8 +158,8 @@ func verifyEvents(ctx context.Context, o *opened, limit int) (*verification, err
 	return result, nil
 }
 
-// add adds a line of the account. add also adds a violation if the events emitted
-// are not as many as the events found.
+// add adds a line of the account to the result. If the line has more or fewer
+// emitted events than events found, add also adds a violation.
 func (v *verification) add(l *audit.AccountLine) {
 	line := accountLine{
 		l.Day.Format(time.DateOnly), l.Type, l.Emitted, l.Deliveries, l.Pending, l.Held, l.InFlight, l.Confirmed, l.Dead, l.Suppressed, l.Cancelled,

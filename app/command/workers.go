@@ -35,7 +35,8 @@ type workerDocument struct {
 	Busy        int            `json:"busy"`
 	Queues      map[string]int `json:"queues"` // with their weights
 	Strict      bool           `json:"strict"` // the weights are priorities
-	// Tasks are what it carries out, what began first at the top, up to 100.
+	// Tasks are the tasks that the process is working on, the one that began
+	// first at the top, up to 100.
 	Tasks []workingDocument `json:"tasks"`
 }
 

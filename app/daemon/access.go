@@ -7,7 +7,8 @@ import (
 	"outboxd/handler/signin"
 )
 
-// waysIn returns how people sign in to the pages.
+// waysIn returns the configured ways in which people sign in to the pages:
+// tokens, a proxy, an OpenID provider.
 func waysIn(cfg *config.Config) signin.Ways {
 	ways := signin.Ways{
 		Address: cfg.Monitor.Addr, IsLoopback: address.IsLoopback, AdminToken: string(cfg.AdminToken),

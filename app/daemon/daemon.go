@@ -27,7 +27,7 @@ import (
 // Build identifies the binary.
 type Build struct{ Version, Commit, Date string }
 
-// Daemon has the chosen roles of this process, ready to run.
+// Daemon is this process with its chosen roles (api, relay, worker, monitor), ready to run.
 type Daemon struct {
 	cfg      *config.Config
 	log      *slog.Logger
@@ -148,8 +148,8 @@ func (d *Daemon) openDatabase(ctx context.Context) (err error) {
 		return err
 	}
 	d.undo = append(d.undo, d.closeDatabase)
-	// PostgreSQL may become unreachable during the start. Then wait for PostgreSQL
-	// as long as if it had not answered at all.
+	// PostgreSQL may become unreachable during the start. In that case New waits for
+	// PostgreSQL as long as if PostgreSQL had not answered at all.
 	patience := time.NewTimer(d.cfg.Database.ConnectTimeout)
 	defer patience.Stop()
 	retry := time.NewTicker(schemaRetry)

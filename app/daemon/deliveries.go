@@ -113,9 +113,9 @@ func (f *deliveries) lookNow() {
 	}
 }
 
-// run starts and stops workers as subscriptions change, until ctx ends. Then run
-// lets the workers finish their tasks. While the database cannot be reached, run
-// starts and stops no workers.
+// run starts and stops workers as subscriptions change, until ctx ends. When ctx
+// has ended, run lets the workers finish their tasks. While the database cannot be
+// reached, run starts and stops no workers.
 func (f *deliveries) run(ctx context.Context) error {
 	defer f.stopAll()
 	for {
@@ -164,8 +164,9 @@ func (d *Daemon) subscriptionsChanged() {
 	}
 }
 
-// unread logs once that the subscriptions cannot be read. If the database cannot be
-// reached, it logs at a lower level, because other parts report that outage.
+// unread logs once that the subscriptions cannot be read. If the reason is that the
+// database cannot be reached, unread logs at a lower level, because other parts
+// report that outage.
 func (f *deliveries) unread(ctx context.Context, err error) {
 	level := slog.LevelWarn
 	if _, known := domain.FindingOf(err); f.unreadable || domain.ErrorCode(err) == domain.CodeUnavailable && !known {
@@ -279,9 +280,9 @@ func (f *deliveries) observe(ctx context.Context) {
 // cannot withdraw it.
 const downHolds = 30 * time.Second
 
-// tell writes to the database that a receiver is down, and renews that report
-// before it expires. When the receiver works again, tell withdraws the report. Only
-// the loop of run calls it.
+// tell writes the report that a receiver is down to the database, and renews the
+// report before it expires. When the receiver works again, tell deletes the report
+// that it was down. Only the loop of run calls it.
 func (f *deliveries) tell(ctx context.Context, r *delivering) (err error) {
 	holds := downHolds + 2*f.every
 	switch c := r.receiver.Condition(); {

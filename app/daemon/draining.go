@@ -13,8 +13,9 @@ import (
 	"github.com/oklog/run"
 )
 
-// stage is a position in the order of draining. The lineup stops the actors of a
-// stage when all actors of the earlier stages have returned.
+// stage says when an actor is stopped while the process drains: the actors of an
+// earlier stage are stopped first. The lineup stops the actors of a stage when all
+// actors of the earlier stages have returned.
 type stage int
 
 // The order of draining: first the API accepts no new requests, then the relay
@@ -28,7 +29,8 @@ const (
 	stages
 )
 
-// lineup is the run group of a process. lineup drains in a fixed order.
+// lineup runs all actors of a process. When the process drains, lineup stops the
+// actors in a fixed order.
 type lineup struct {
 	group   run.Group
 	log     *slog.Logger
@@ -121,8 +123,8 @@ func (l *lineup) run(ctx context.Context) error {
 	}
 }
 
-// verdict returns the error of the actor that returned first, or nil if ctx
-// ended first.
+// verdict returns the error with which the process ends: that of the actor that
+// returned first, or nil if ctx ended first.
 func (l *lineup) verdict(ctx context.Context, err error) error {
 	if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
 		return nil

@@ -11,8 +11,9 @@ import (
 )
 
 // The shares of the container's memory that become Go's memory limit, above which
-// Go collects garbage more often. The rest is for memory that Go does not count,
-// and for PostgreSQL and Redis if they run in the same container.
+// Go collects garbage more often. The rest of the container's memory is for memory
+// that Go does not count, and for PostgreSQL and Redis if they run in the same
+// container.
 const (
 	memoryShare      = 0.9
 	memoryBesideThem = 0.5

@@ -28,9 +28,9 @@ func (m *manager) tell(state string) {
 // watchdog pings, and reports when the process begins to drain. accompany goes on
 // until the returned function is called.
 //
-// It sends a ping twice within the service manager's timeout, as long as alive
-// returns nil. While the process drains, accompany pings without calling alive,
-// because draining has a time limit of its own.
+// As long as alive returns nil, accompany sends two pings within each watchdog
+// timeout of the service manager. While the process drains, accompany pings
+// without calling alive, because draining has a time limit of its own.
 func (m *manager) accompany(draining <-chan struct{}, alive func() error) (stop func()) {
 	m.tell(sd.SdNotifyReady)
 	limit, err := sd.SdWatchdogEnabled(false)
@@ -84,8 +84,8 @@ func (w *watchdog) look() {
 	}
 }
 
-// alive returns an error if a part of this process no longer works and cannot
-// recover by itself. The error names that part.
+// alive is the watchdog's question: it returns an error if a part of this process
+// no longer works and cannot recover by itself. The error names that part.
 func (d *Daemon) alive() error {
 	for _, hangs := range d.hangs {
 		if err := hangs(); err != nil {

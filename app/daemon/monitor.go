@@ -59,7 +59,7 @@ func (d *Daemon) addMonitor(beside *relay.Relay) error {
 	return nil
 }
 
-// sources returns what gives the pages their data.
+// sources returns the interfaces from which the pages read their data.
 func (d *Daemon) sources() dashboard.Sources {
 	return dashboard.Sources{
 		Events: search.NewOverviews(d.database), Look: d.lookout.Look,

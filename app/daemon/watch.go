@@ -29,7 +29,7 @@ const (
 	watchSettle = 5 * time.Second
 )
 
-// watch examines a server repeatedly for as long as the process runs. Its
+// watch examines PostgreSQL or Redis repeatedly for as long as the process runs. Its
 // methods are safe for concurrent use.
 type watch struct {
 	server   string // its name, for people
@@ -62,8 +62,8 @@ func (w *watch) run(ctx context.Context) error {
 	}
 }
 
-// look examines the server once. look returns the pause before the next
-// examination.
+// look is one round of a watch: it examines the server once and returns the pause before
+// the next examination.
 func (w *watch) look(ctx context.Context) time.Duration {
 	found, err := w.examiner.Examine(ctx)
 	if err != nil {
@@ -135,8 +135,8 @@ func (d *Daemon) foreignQueues() []string {
 	return d.inspector.Foreign()
 }
 
-// itself returns the facts about this process that findings depend on. beside is
-// its relay, or nil.
+// itself returns the facts about this process that findings depend on. beside is the
+// relay of this process, or nil.
 func (d *Daemon) itself(beside *relay.Relay) diagnosis.Process {
 	p := diagnosis.Process{Draining: d.lineup.isDraining()}
 	if beside != nil {
@@ -157,8 +157,8 @@ func (d *Daemon) findings() []domain.Finding {
 		found = append(found, d.deliveries.findings()...)
 	}
 	if d.relay != nil {
-		// The relay of this process already knows which queues Redis refuses. The
-		// last examination may not know it yet.
+		// The relay of this process already knows which queues Redis refuses. The last
+		// examination may have been before Redis began to refuse a queue.
 		for _, f := range diagnosis.ForbiddenQueues(d.relay.UnusableQueues()) {
 			found = append(slices.DeleteFunc(found, func(g domain.Finding) bool { return g.Code == f.Code }), f)
 		}

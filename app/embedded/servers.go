@@ -106,8 +106,8 @@ func Start(ctx context.Context, o Options) (*Servers, error) {
 	return s, nil
 }
 
-// firstCause returns the error that made the other starts give up. The errors of
-// those starts only say that they were cancelled.
+// firstCause returns the error that made the other starts give up. The errors of the other starts only say that these
+// were cancelled.
 func firstCause(errs []error) error {
 	var cancelled error
 	for _, err := range errs {

@@ -13,7 +13,8 @@ import (
 )
 
 // New returns the logger of the process. The format auto is text on a terminal and JSON
-// elsewhere. A line that cannot be written to w is lost, and the process goes on.
+// elsewhere. If a line of the log cannot be written to w, the line is lost and the
+// process goes on.
 func New(w io.Writer, c config.Log) *slog.Logger {
 	lines := func(w io.Writer) slog.Handler { return newLogHandler(w, c) }
 	if c.Format == "auto" && IsTerminal(w) {

@@ -15,8 +15,8 @@ const patience = time.Second
 // order.
 type writer struct {
 	w io.Writer
-	// notice returns a line that says how many lines were lost before this one. If notice is nil, the writer does not
-	// report lost lines.
+	// notice returns a line that says how many lines were lost before this one. If the function notice is nil, the
+	// writer does not report lost lines.
 	notice func(lost int) []byte
 
 	mu    sync.Mutex
@@ -70,7 +70,7 @@ func (l *writer) await(lost int, written <-chan error) {
 	l.account(lost, err)
 }
 
-// account updates the count of lost lines after a write.
+// account is called after each write, and updates the count of lost lines.
 func (l *writer) account(lost int, err error) {
 	if err != nil {
 		l.lost++

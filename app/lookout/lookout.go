@@ -17,8 +17,8 @@ import (
 	"outboxd/domain/diagnosis"
 )
 
-// patience bounds one reading of the facts. A server that has not answered by then
-// counts as not reachable.
+// patience bounds one reading of the facts. A server that has not answered within
+// this time counts as not reachable.
 const patience = 2 * time.Second
 
 // Sources has what a Lookout reads the facts from.
@@ -31,8 +31,8 @@ type Sources struct {
 	}
 	// PostgresErr and RedisErr say why a server cannot be queried; nil: it can.
 	PostgresErr, RedisErr error
-	// Foreign returns the queues that only other programs use. If Foreign is nil,
-	// there are none.
+	// Foreign is the function that returns the queues that only other programs
+	// use. If Foreign is nil, there are none.
 	Foreign func() []string
 	// Process returns the facts about this process. If Process is nil, there are
 	// none.

@@ -57,10 +57,10 @@ func (a Acknowledgement) entry() *redis.XAddArgs {
 	return &redis.XAddArgs{Stream: Key, MaxLen: most, Approx: true, Values: values}
 }
 
-// Start is the position before the first acknowledgement.
+// Start is the position in the stream before the first acknowledgement.
 const Start = "0-0"
 
-// End is the position after the newest acknowledgement.
+// End is the position in the stream after the newest acknowledgement.
 const End = "end"
 
 // Await returns up to limit acknowledgements after a position, and the next
@@ -100,8 +100,8 @@ func Await(ctx context.Context, r redis.UniversalClient, after string, limit int
 	return list, next, nil
 }
 
-// rest trims the stream, and checks whether the position after belongs to this
-// stream.
+// rest does the work of Await that is due now and then: it trims the stream, and checks whether the position after
+// belongs to this stream.
 func rest(ctx context.Context, r redis.UniversalClient, after string) (next string, err error) {
 	old := strconv.FormatInt(time.Now().Add(-keep).UnixMilli(), 10)
 	if err := r.XTrimMinIDApprox(ctx, Key, old, 0).Err(); err != nil {
@@ -143,7 +143,7 @@ func read(values map[string]any) (a Acknowledgement, ok bool) {
 	return Acknowledgement{id, text("type"), text("queue"), text("outbox")}, err == nil
 }
 
-// place is the parsed ID of an entry of the stream.
+// place is the position of an entry in the stream: its parsed ID.
 type place struct{ millis, count uint64 }
 
 func parse(text string) (p place, ok bool) {

@@ -22,7 +22,8 @@ import (
 // database costs one needless poll.
 const Channel = "asynq:{outboxd}:bell"
 
-// Publish adds a ring for all workers to the end of a pipeline.
+// Publish adds a command to the end of a pipeline that rings the bells of all
+// workers.
 func Publish(ctx context.Context, pipe redis.Pipeliner) { pipe.Publish(ctx, Channel, "") }
 
 // How long a listener waits before it pings a silent connection, and before it
@@ -32,8 +33,8 @@ const (
 	again   = time.Second
 )
 
-// Bell is a signal within this process. Bell keeps one ring until somebody receives
-// it.
+// Bell is a signal within this process. Bell tells one Asynq worker of new tasks. A
+// Bell keeps one ring until the worker receives it.
 type Bell chan struct{}
 
 // New returns a Bell.

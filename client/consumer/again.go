@@ -17,7 +17,7 @@ import (
 // each connection then fails once.
 const mostTries = 20
 
-// beginPause is how long a task waits before it tries the database again.
+// beginPause is how long a task waits before it again tries to begin a transaction.
 const beginPause = 500 * time.Millisecond
 
 // ErrNotTried is the error of a task that ended before its handler ran, because its
@@ -35,8 +35,8 @@ var (
 
 func isUntried(err error) bool { return errors.Is(err, errBegin) || errors.Is(err, errConfirm) }
 
-// isAway reports whether an error that came before the handler passes by itself. An
-// error of BEGIN without a SQLSTATE means that the connection failed.
+// isAway reports whether an error that happened before the handler ran will pass by
+// itself. An error of BEGIN without a SQLSTATE means that the connection failed.
 func isAway(err error) bool {
 	return outage.Is(err) || errors.Is(err, errBegin) && outage.State(err) == ""
 }

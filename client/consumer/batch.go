@@ -25,7 +25,8 @@ import (
 type Batch struct {
 	Max int // events at once; 0: 100
 	// Wait is how long an event waits for other events although a transaction could begin. No event waits longer than a
-	// third of its task's timeout. With 0 no event waits: the events that arrive while batches run form the next batch.
+	// third of its task's timeout. With Wait 0 no event waits for others: the events that arrive while batches run form
+	// the next batch.
 	Wait time.Duration
 	// Logger logs why a batch failed, at most once a minute. nil: slog.Default().
 	Logger *slog.Logger
@@ -43,12 +44,10 @@ type Batch struct {
 // run at the same time. So asynq.Config.Concurrency limits the size of a batch too:
 // set it to a few times Max.
 //
-// A batch fails if handle returns an error or panics, if the transaction is not
-// committed, or if the timeout of one of its tasks ends meanwhile. Then the batch
-// is rolled back, and each task runs by itself: handle gets one payload. So one bad
-// event costs no other event an attempt. A task also runs by itself if an earlier
-// attempt failed, or if its batch has not begun when half of the task's timeout is
-// over.
+// A batch fails if handle returns an error or panics, if the transaction is not committed, or if the timeout of one of
+// its tasks ends meanwhile. When a batch has failed, it is rolled back, and each of its tasks runs by itself: handle
+// gets one payload. So one bad event costs no other event an attempt. A task also runs by itself if an earlier attempt
+// failed, or if its batch has not begun when half of the task's timeout is over.
 func HandleBatch[T, Tx any](c *Consumer[Tx], handle func(ctx context.Context, tx Tx, payloads []T) error, batch Batch) asynq.Handler {
 	if batch.Max <= 0 {
 		batch.Max = 100

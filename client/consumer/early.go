@@ -17,9 +17,8 @@ import (
 // longer knows that the earlier event took effect. The task has to run again later.
 var ErrTooEarly = errors.New("it is another event's turn")
 
-// IsFailure is for asynq.Config.IsFailure, and Run sets it there. IsFailure reports
-// whether an error costs a task an attempt. ErrTooEarly, ErrUnacknowledged and
-// ErrNotTried do not.
+// IsFailure is for asynq.Config.IsFailure, and Run sets it there. IsFailure reports whether an error costs a task an
+// attempt. ErrTooEarly, ErrUnacknowledged and ErrNotTried cost no attempt.
 func IsFailure(err error) bool {
 	return !errors.Is(err, ErrTooEarly) && !errors.Is(err, ErrUnacknowledged) && !errors.Is(err, ErrNotTried)
 }
@@ -28,8 +27,8 @@ func IsFailure(err error) bool {
 // has not come.
 const tooEarly = "OB001"
 
-// named turns an error of outboxd.confirm into ErrTooEarly if it has that SQLSTATE.
-// named works with any driver.
+// named turns an error of outboxd.confirm into ErrTooEarly if the error has the SQLSTATE tooEarly. named works with any
+// driver.
 func named(err error) error {
 	if outage.State(err) == tooEarly {
 		return fmt.Errorf("%w: %w", ErrTooEarly, err)
@@ -45,9 +44,9 @@ const (
 )
 
 // awaitTurn returns err, with which the task goes back to its queue. On the last attempt Asynq would archive the task.
-// So awaitTurn waits instead, and returns nil when the task shall try again. After several waits the error of awaitTurn
-// removes the task from the queue, so that the worker is free for the task whose turn it is. The event stays pending or
-// held, and the relay will enqueue it again.
+// On the last attempt awaitTurn therefore waits, and returns nil when the task shall try again. After several waits the
+// error of awaitTurn removes the task from the queue, so that the worker is free for the task whose turn it is. The
+// event stays pending or held, and the relay will enqueue it again.
 func awaitTurn(ctx context.Context, event Event, waited int, err error) error {
 	if event.Attempt < event.Attempts {
 		return err

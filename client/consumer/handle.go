@@ -23,8 +23,8 @@ import (
 //
 // After an error Asynq tries again, unless the error wraps asynq.SkipRetry. handle
 // may also run again within the same attempt: if its transaction lost a conflict
-// with another one, or if a table was changed. Then what handle does outside tx
-// happens again.
+// with another one, or if a table was changed. If handle runs again, what it does
+// outside tx happens again.
 //
 // The transaction may last, and may be idle, until the task's deadline, because
 // Handle sets idle_in_transaction_session_timeout to that deadline and switches

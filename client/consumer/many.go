@@ -69,8 +69,9 @@ func (o *origin) committedAll(_ context.Context, events []Event) []error {
 	return make([]error, len(events))
 }
 
-// The same as recordSQL for several events. The statement inserts the rows in the
-// order of their IDs, so that two transactions cannot deadlock.
+// The statement does the same as recordSQL, for several events. The statement
+// inserts the rows in the order of their IDs, so that two transactions cannot
+// deadlock.
 const recordManySQL = `
 WITH first AS (
     INSERT INTO outboxd_inbox (event_id) SELECT id FROM unnest($2::text::uuid[]) AS id ORDER BY id ON CONFLICT DO NOTHING RETURNING event_id
@@ -98,7 +99,8 @@ func (r *remote) confirmAll(ctx context.Context, row func(context.Context, strin
 	return list, nil
 }
 
-// committedAll sends the acknowledgements of several events in one round trip.
+// committedAll is called after the commit of a batch, and sends the
+// acknowledgements of its events in one round trip.
 func (r *remote) committedAll(ctx context.Context, events []Event) []error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), acknowledgePatience)
 	defer cancel()

@@ -13,9 +13,10 @@ import (
 // origin is the inbox in the database of the outbox.
 type origin struct{ schema schema }
 
-// Changes the timeouts and confirms the event, in one round trip. While a handler calls other servers, its transaction
-// is idle. If a timeout ended the transaction, every attempt would repeat those calls, and none would be recorded.
-// transaction_timeout exists since PostgreSQL 17. A transaction cannot extend it, only switch it off.
+// The statement changes the transaction's timeouts and confirms the event, in one round trip. While a handler calls
+// other servers, its transaction is idle. If a timeout ended the transaction, every attempt would repeat those calls,
+// and none would be recorded. transaction_timeout exists since PostgreSQL 17. A transaction that has begun cannot
+// extend its transaction_timeout; it can only switch it off.
 const confirmSQL = `
 SELECT pg_catalog.set_config('idle_in_transaction_session_timeout', $1::pg_catalog.text, true),
     CASE WHEN pg_catalog.current_setting('transaction_timeout', true) IS NOT NULL THEN pg_catalog.set_config('transaction_timeout', '0', true) END,

@@ -18,7 +18,8 @@ import (
 )
 
 // ErrUnacknowledged is the error of a task of a remote Consumer: the event took effect, but Redis did not accept the
-// acknowledgement. Asynq runs the task again. The second run has no effect, but sends the acknowledgement.
+// acknowledgement. Asynq runs the task again. Asynq runs the task again; that run has no effect, but sends the
+// acknowledgement.
 var ErrUnacknowledged = errors.New("the effect is committed, and its acknowledgement is not on its way")
 
 // NewRemote returns a Consumer whose handlers write to another database than that of the outbox. A table in that
@@ -161,8 +162,8 @@ func (r *remote) check(ctx context.Context, row func(context.Context, string, ..
 // waits for it.
 const acknowledgePatience = 10 * time.Second
 
-// committed sends the acknowledgement before the task ends. If the worker dies
-// between the commit and the acknowledgement, the task runs again and sends it.
+// committed sends the acknowledgement before the task ends. If the worker dies between the commit and the
+// acknowledgement, the task runs again and sends the acknowledgement.
 func (r *remote) committed(ctx context.Context, event Event) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), acknowledgePatience)
 	defer cancel()

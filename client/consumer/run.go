@@ -67,7 +67,7 @@ func Run(ctx context.Context, connect asynq.RedisConnOpt, config asynq.Config, h
 	return nil
 }
 
-// server is what handlers need to know about the server that Run started.
+// server is the Asynq server that Run started, as far as handlers need to know it.
 type server struct {
 	spared  *spare.Tasks    // tasks that must not be archived on their last attempt
 	places  int             // tasks at the same time

@@ -38,8 +38,8 @@ type schema struct {
 	found atomic.Pointer[string] // nil: not found yet
 }
 
-// in returns the quoted name of the schema. in runs its query inside the task's
-// transaction, because a pool may have only one connection.
+// in returns the quoted name of the outbox's schema. The first call looks for the schema with a query inside the
+// task's transaction, because a pool may have only one connection.
 func (s *schema) in(ctx context.Context, row func(context.Context, string, ...any) Row) (string, error) {
 	if s.given != "" {
 		return quote(s.given), nil

@@ -131,8 +131,8 @@ func awaitRedis(ctx context.Context, client redis.UniversalClient, logger asynq.
 // nothing. Call it before Run: a task whose event cannot be confirmed would go back
 // to its queue again and again.
 //
-// An error of Check says what to change. If outage.Is(err) is true, the problem may
-// pass by itself.
+// An error of Check says what to change. If outage.Is is true for the error of
+// Check, the problem may pass by itself.
 func (c *Consumer[Tx]) Check(ctx context.Context) error {
 	tx, err := c.db.Begin(ctx)
 	if err != nil {

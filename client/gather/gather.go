@@ -19,8 +19,8 @@ type Options struct {
 	// No item waits longer than a third of the time until the item's deadline. 0:
 	// not at all.
 	Wait time.Duration
-	// Places is how many items there can be at the same time, waiting or in a
-	// running batch. If there are as many items as places, no item waits for
+	// Places is the largest possible number of items at the same time, waiting or
+	// in a running batch. If there are as many items as places, no item waits for
 	// others, because no more can come. 0: not known.
 	Places int
 }
@@ -46,8 +46,9 @@ func New[T any](o Options, run func(batch []T)) *Gatherer[T] {
 	return &Gatherer[T]{o: o, run: run}
 }
 
-// Add gives an item to a batch that begins now or later. Add does not wait. The
-// item waits for other items for at most a third of the time until ctx's deadline.
+// Add is called with one item: the item joins a batch that begins now or later. Add
+// does not wait. The item waits for other items for at most a third of the time
+// until ctx's deadline.
 func (g *Gatherer[T]) Add(ctx context.Context, item T) {
 	g.mu.Lock()
 	defer g.mu.Unlock()

@@ -21,9 +21,9 @@ func (p *Place) Take() bool { return p.decided.CompareAndSwap(false, true) }
 // the item alone.
 //
 // Once the batch has begun, Await waits for its answer even after ctx has ended.
-// The batch may commit at any moment then, so the caller must not report that
-// nothing was tried. A batch ends as soon as the context of one of its items ends,
-// so this wait is short.
+// Once the batch has begun, it may commit at any moment, so the caller must not
+// report that nothing was tried. A batch ends as soon as the context of one of its
+// items ends, so this wait is short.
 func Await[A any](ctx context.Context, p *Place, answers <-chan A) (answer A, answered bool) {
 	half := time.NewTimer(share(ctx, 2))
 	defer half.Stop()
@@ -39,7 +39,7 @@ func Await[A any](ctx context.Context, p *Place, answers <-chan A) (answer A, an
 	return <-answers, true
 }
 
-// share returns one n-th of the time until ctx's deadline.
+// share returns a part of the time until ctx's deadline: the time divided by n.
 func share(ctx context.Context, n time.Duration) time.Duration {
 	deadline, bounded := ctx.Deadline()
 	if !bounded {

@@ -40,7 +40,8 @@ func send(ctx context.Context, pipe redis.Pipeliner) {
 	}
 }
 
-// passing lists the error prefixes of a Redis that will soon answer normally again.
+// passing lists the beginnings of the errors that Redis returns only for a short
+// time, such as while it starts.
 var passing = []string{"LOADING", "READONLY", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "NOREPLICAS", "ERR max number of clients reached"}
 
 // mayPass reports whether go-redis would repeat a command after this error, because

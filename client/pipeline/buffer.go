@@ -29,12 +29,10 @@ type buffer struct {
 	giving sync.Mutex // while tasks go back
 }
 
-// Asynq's server asks for a task as soon as a worker slot is free. A server that
-// has not asked for staleAfter has stopped or hangs; then the tasks go back to
-// Redis.
-// The lease of a task ends soon after leaseOver, and then another worker may take
-// the task, so it is not handed out any more. Until lostFor the task can still be
-// given back.
+// Asynq's server asks for a task as soon as a worker slot is free. If a server has not asked for a task for as long
+// as staleAfter, it has stopped or hangs; then the tasks go back to Redis. The lease of a task ends soon after
+// leaseOver, and then another worker may take the task, so it is not handed out any more. Until the time lostFor has
+// passed, the task can still be given back.
 const (
 	staleAfter = time.Second
 	leaseOver  = leaseTime - 5*time.Second
@@ -126,9 +124,8 @@ func (b *buffer) isClosed() bool {
 	return b.closed
 }
 
-// give gives tasks back once, and returns those for which Redis did not answer.
-// give gives the first task back last, so that this task is again the first of its
-// queue.
+// give tries once to move tasks back to the heads of their queues, and returns the tasks for which Redis did not
+// answer. give gives the first task back last, so that this task is again the first of its queue.
 func (b *buffer) give(tasks []ahead) (left []ahead) {
 	ctx, all := context.Background(), newPipes(b.redis)
 	commands := make([]*redis.Cmd, len(tasks))

@@ -94,8 +94,9 @@ func completed(o Options) Options {
 	return o
 }
 
-// Bell returns the bell that ends the Client's wait while its queues are empty.
-// Call the bell's Listen.
+// Bell returns the bell that tells the Client of new tasks. While its queues are
+// empty, the Client waits for a ring or for the next poll. The caller must run the
+// bell's Listen.
 func (c *Client) Bell() bell.Bell { return c.bell }
 
 // Release makes the Client take no more tasks. Release returns when the tasks that

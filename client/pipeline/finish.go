@@ -22,7 +22,7 @@ type finisher struct {
 	sending bool
 }
 
-// ending is one script that finishes a task.
+// ending is a call of one of Asynq's scripts that finish a task, with its answer.
 type ending struct {
 	script string // its hash, or its text
 	whole  bool   // it is the text
@@ -76,8 +76,8 @@ func (f *finisher) run(e *ending, until time.Time) *redis.Cmd {
 	return e.answer
 }
 
-// leave stops waiting for the answer to a script, because the time that Asynq gives
-// it is over.
+// leave is called when the time that Asynq gives a script is over, and stops
+// waiting for the script's answer.
 func (f *finisher) leave(e *ending) *redis.Cmd {
 	f.mu.Lock()
 	for i, other := range f.waiting {

@@ -43,7 +43,7 @@ func (p *places) idle() time.Duration {
 	return time.Since(p.moved)
 }
 
-// begin records that a task was handed out.
+// begin is called when a task was handed out: the task takes a worker slot.
 func (p *places) begin(t task) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -58,7 +58,8 @@ func (p *places) end(t task) {
 	p.moved = time.Now()
 }
 
-// extend records that the lease of a task was extended.
+// extend is called when Asynq has extended the lease of a task, and records the new
+// end.
 func (p *places) extend(t task, until time.Time) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -34,7 +34,7 @@ const leftAfter = 30 * time.Second
 // A ring of the bell ends the pause.
 const askAgain = 500 * time.Millisecond
 
-// fail records that a request for tasks got no answer.
+// fail is called when a request for tasks got no answer.
 func (q *queue) fail(receipt string, asked time.Time) {
 	q.lose(receipt, asked)
 	q.rest()
@@ -65,7 +65,7 @@ func (q *queue) standBack(r takeReply, kind string, watcher Watcher) {
 	}
 }
 
-// over records that the task at the queue's head is no longer of an unknown type.
+// over is called when the task at the queue's head is no longer of an unknown type.
 func (q *queue) over(watcher Watcher) {
 	if q.head == "" {
 		return
@@ -96,8 +96,8 @@ const (
 	lostMost = 16
 )
 
-// lost are the receipts of the requests to one queue that got no answer, the oldest
-// first.
+// lost has the receipts of unanswered requests to one queue, the oldest first. A lost answer may contain taken
+// tasks, which the next request finds by its receipt.
 type lost []lostQuestion
 
 type lostQuestion struct {

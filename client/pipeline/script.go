@@ -130,7 +130,7 @@ type takeReply struct {
 	tasks   []ahead
 }
 
-// bytes returns the total length of the tasks' messages.
+// bytes is the total length of the messages of the tasks in a reply.
 func (r takeReply) bytes() (n int) {
 	for _, t := range r.tasks {
 		n += len(t.message)

@@ -73,9 +73,8 @@ func (t *taker) next(name string) (message string, err error) {
 	if message = t.handOut(name); message != "" {
 		return message, nil
 	}
-	// Either the buffer has tasks of other queues, for which the server asks next.
-	// Or the last round found all queues empty, which also answers the server's
-	// request for this queue.
+	// Either the buffer has tasks of other queues, for which the server asks next. Or the last round of requests
+	// found all queues empty, so this queue is empty too.
 	if t.buffer.len() > 0 || t.told[name] {
 		delete(t.told, name)
 		return "", nil
@@ -110,8 +109,8 @@ func (t *taker) handOut(name string) string {
 	return a.message
 }
 
-// look takes as many tasks as the server has free worker slots. After an error
-// there may be tasks that look did not find.
+// look asks Redis for tasks, and takes as many as the server has free worker slots. After an error there may be tasks
+// that look did not find.
 func (t *taker) look(asked string) error {
 	rang := t.empty && t.await()
 	if rang {
@@ -141,7 +140,7 @@ func (t *taker) look(asked string) error {
 	return err
 }
 
-// open returns the queues that are not paused.
+// open returns the queues to which no pause of requests applies at present.
 func (t *taker) open() (open []*queue) {
 	now := time.Now()
 	for _, q := range t.queues {
@@ -248,8 +247,8 @@ func (t *taker) anyPending(open []*queue) (bool, error) {
 	return false, failed
 }
 
-// ask takes tasks from the queue that the server asks for and from queues chosen by
-// their weights. If these queues have no tasks, ask tries the other open queues.
+// ask requests tasks from Redis: from the queue that the server asks for, and from queues chosen by their weights. If
+// these queues have no tasks, ask tries the other open queues.
 func (t *taker) ask(asked string, open []*queue) (found bool, err error) {
 	free := t.free()
 	waiting, found, err := t.round(open, t.allot(asked, open, free))
@@ -305,8 +304,8 @@ func (t *taker) allot(asked string, open []*queue, free int) map[*queue]int {
 	return shares
 }
 
-// question is the request of one round to one queue. A queue with a share is asked for tasks. A queue without a share
-// is asked whether it has tasks, and for the tasks of unanswered requests if there are any.
+// question is what one round asks one queue: how many tasks to take. A queue with a share is asked for tasks. A queue
+// without a share is asked whether it has tasks, and for the tasks of unanswered requests if there are any.
 type question struct {
 	*queue
 	receipt string

@@ -5,13 +5,15 @@ import "time"
 // A Watcher learns of tasks at the head of a queue whose type is not in
 // Options.Types. One goroutine calls it.
 type Watcher interface {
-	// Blocked says whether a task of an unknown type is at the head of a queue.
+	// Blocked is called when that begins or ends: a task of an unknown type is at
+	// the head of a queue (blocked is true), or no longer (false).
 	Blocked(queue string, blocked bool)
-	// Unknown names an unknown type at the head of a queue, once for each type.
+	// Unknown is called once for each unknown type that is found at the head of a
+	// queue.
 	Unknown(queue, taskType string)
-	// Left says that a task of an unknown type has been at the head for half a
-	// minute, so probably no worker takes it. Left is called again later if it
-	// returns false.
+	// Left is called when a task of an unknown type has been at the head of a queue
+	// for half a minute, so probably no worker takes it. If Left returns false, it
+	// is called again later.
 	Left(queue, taskType, taskID string, since time.Time) bool
 }
 

@@ -19,8 +19,8 @@ type Tasks struct{ byID sync.Map } // of task
 
 type task struct{ until, again time.Time }
 
-// holds is how long a task stays spared if Asynq does not archive it. Asynq does
-// not archive it if the server has lost the lease of the task, and then another
+// holds is how long a task stays spared if Asynq does not archive it. If the
+// server has lost the task's lease, Asynq does not archive the task, and another
 // worker may have run it since.
 const holds = time.Minute
 
@@ -116,5 +116,6 @@ func Before(ctx context.Context) (context.Context, context.CancelFunc) {
 	return context.WithDeadline(ctx, deadline.Add(-min(margin, time.Until(deadline)/10)))
 }
 
-// margin is the time for the last steps of a task, such as a rollback.
+// margin is how much earlier the context of Before ends: the time for the last
+// steps of a task, such as a rollback.
 const margin = time.Second

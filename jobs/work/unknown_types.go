@@ -31,8 +31,9 @@ func (w *watcher) Unknown(queue, taskType string) {
 	w.log.Info("tasks of a type without a handler stay in the queue, for a worker that has one", "queue", queue, "task_type", taskType)
 }
 
-// Left records the first task of the queue in Redis, where outboxd doctor reads it. If it returns false, the record
-// was not written, and the caller tries again later.
+// Left is called when the first task of a queue has stayed there because no worker takes its type. Left logs that,
+// and records the task in Redis for outboxd doctor. If Left returns false, the record was not written, and the
+// caller tries again later.
 func (w *watcher) Left(queue, taskType, taskID string, since time.Time) bool {
 	w.log.Warn("a task stands at the head of a queue, this worker has no handler for its type, and no other worker takes it: start one that does, or serve other queues with this one",
 		"queue", queue, "task_type", taskType, "task_id", taskID, "for", time.Since(since).Round(time.Second))

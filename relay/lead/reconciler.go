@@ -69,7 +69,7 @@ type reconciler struct {
 	// archivist makes dead letters of events whose tasks are archived; nil: nobody does.
 	archivist *archivist
 
-	closed  spans
+	closed  idRanges
 	proven  map[string]bool // types that have a confirmed event
 	handed  int64           // when the last round began
 	open    bool            // the last round found unconfirmed events

@@ -216,8 +216,10 @@ SELECT current_setting('server_version_num')::int, coalesce(current_setting('` +
        (SELECT source NOT IN ('default', 'configuration file', 'command line', 'environment variable')
         FROM pg_settings WHERE name = '` + readOnlyDefault + `')`
 
-// learn sets the settings of a new connection. From the first connection, learn finds out
-// what later connections need.
+// learn sets the settings of a new connection. On the first connection, learn also asks the
+// server for what later connections need: its version, whether a pooler is in between, and
+// whether the settings session_replication_role and default_transaction_read_only must be
+// changed.
 func (s *session) learn(ctx context.Context, conn *pgx.Conn) error {
 	if conn.Config().RuntimeParams[mark] == markKnown {
 		return nil

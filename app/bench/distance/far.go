@@ -43,9 +43,9 @@ func Postgres(ctx context.Context, pool *pgxpool.Pool, oneWay time.Duration, obs
 	return proxy, through.String(), nil
 }
 
-// Server returns the address of the PostgreSQL that the pool uses, and whether
-// its connections are encrypted. The URL does not tell: it may name several
-// servers, and need not say whether to encrypt.
+// Server returns the address of the PostgreSQL that the pool uses, and whether its
+// connections are encrypted. The pool's URL alone does not say this: the URL may
+// name several servers, and may leave open whether to encrypt.
 func Server(ctx context.Context, pool *pgxpool.Pool) (address net.Addr, encrypted bool, err error) {
 	conn, err := pool.Acquire(ctx)
 	if err != nil {

@@ -107,8 +107,8 @@ func (d *Proxy) forward(from, to net.Conn, observer io.WriteCloser) {
 	var writing sync.WaitGroup
 	writing.Go(func() {
 		r.write(to)
-		// Close both ends: a client without its server has no use for the
-		// connection, and neither has a server without its client.
+		// When one end of the connection is gone, close both: neither the client
+		// nor the server can use the connection alone.
 		_, _ = from.Close(), to.Close()
 	})
 	defer writing.Wait()
@@ -160,9 +160,9 @@ func (d *Proxy) deliver(pause *pause) {
 	}
 }
 
-// recipient is one end of one connection. recipient queues chunks, so that a slow
-// reader does not delay other connections, and writes them as fast as its reader
-// reads.
+// recipient is the client or the server at one end of a connection. recipient
+// queues chunks, so that a slow reader does not delay other connections, and
+// writes them as fast as its reader reads.
 type recipient struct {
 	mu      sync.Mutex
 	arrived sync.Cond

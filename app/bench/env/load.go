@@ -33,14 +33,14 @@ func (e *Env) Reset(ctx context.Context) error {
 		if err == nil {
 			break
 		}
-		// The last statement of a relay that was just stopped may still run. That statement takes the same locks in
-		// another order, so a deadlock is possible: try again.
+		// The last statement of a relay that was just stopped may still run. That statement takes the same locks as
+		// Reset in another order, so a deadlock is possible. After a deadlock, Reset tries again.
 		deadlock, ok := errors.AsType[*pgconn.PgError](err)
 		if !ok || deadlock.Code != "40P01" || attempt == 5 {
 			return fmt.Errorf("empty the benchmark's tables: %w", err)
 		}
 	}
-	// This table must always have one row: the leader reports an error without it.
+	// This table must always have one row: without that row the leader reports an error.
 	if _, err := e.Admin.Exec(ctx, "INSERT INTO outbox_queue_identity DEFAULT VALUES"); err != nil {
 		return fmt.Errorf("empty the benchmark's tables: %w", err)
 	}

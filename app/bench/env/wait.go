@@ -24,7 +24,7 @@ const (
 	// If no task has arrived in Redis for this long, look at the table: a worker
 	// may have taken tasks out of Redis.
 	stalled = time.Second
-	// stuck is how long a drain may make no progress before the benchmark fails.
+	// A benchmark fails if its drain has made no progress for as long as stuck.
 	stuck = 2 * time.Minute
 )
 

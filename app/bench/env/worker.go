@@ -19,8 +19,8 @@ func (e *Env) RunWorker(ctx context.Context, eventType string, handler work.Hand
 	return e.RunWorkerWith(ctx, func(o *work.Options) { o.Handlers = map[string]work.Handler{eventType: handler} })
 }
 
-// RunWorkerWith is RunWorker with options that change sets, the handlers among
-// them.
+// RunWorkerWith does the same as RunWorker, but the function change sets the worker's options,
+// for example the handlers.
 func (e *Env) RunWorkerWith(ctx context.Context, change func(*work.Options)) (stop func() error) {
 	queues := maps.Clone(map[string]int(e.Config.Worker.Queues))
 	if queues[Queue] == 0 {

@@ -113,14 +113,15 @@ type mark struct {
 // NewRecorder begins to record the delivery of total events.
 func NewRecorder(total int) *Recorder { return &Recorder{begun: time.Now(), total: int64(total)} }
 
-// Reached records the total number of events delivered so far.
+// Reached is called with the total number of events delivered so far, and records
+// it.
 func (r *Recorder) Reached(delivered int64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.mark(delivered)
 }
 
-// More records the delivery of n further events.
+// More is called when n further events were delivered, and records that.
 func (r *Recorder) More(n int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -145,7 +146,8 @@ func (r *Recorder) Finished() time.Duration {
 	return r.when(float64(r.total))
 }
 
-// when returns how long n events took. when interpolates between two marks.
+// when returns the time at which n events had been delivered. Between two recorded
+// numbers, it interpolates.
 func (r *Recorder) when(n float64) time.Duration {
 	before := mark{}
 	for _, m := range r.marks {

@@ -114,8 +114,8 @@ func (l *Bare) from() time.Time {
 	return l.cursor
 }
 
-// to moves the cursor forward to the given time, or back to the start if the time
-// is zero.
+// to sets the cursor from which the next claim begins: to the given time, or to the
+// start of the table if the time is zero.
 func (l *Bare) to(cursor time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -124,7 +124,8 @@ func (l *Bare) to(cursor time.Time) {
 	}
 }
 
-// pass moves one batch and returns its size.
+// pass moves one batch of due events to Redis and to the history, and returns how
+// many events that were.
 func (l *Bare) pass(ctx context.Context, client redis.UniversalClient, statement string, from time.Time) (int, error) {
 	batch := bareBatch
 	if !l.WithCursor {

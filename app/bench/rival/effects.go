@@ -78,7 +78,8 @@ func (l *Effects) once(ctx context.Context, conn *pgx.Conn) error {
 	return nil
 }
 
-// Taken returns how many rows the loop's inbox has.
+// Taken returns how many events have taken effect: the number of rows in the
+// loop's inbox.
 func (l *Effects) Taken(ctx context.Context) (n int, err error) {
 	err = l.Env.Admin.QueryRow(ctx, "SELECT count(*) FROM "+effectsInbox).Scan(&n)
 	return n, err

@@ -12,9 +12,9 @@ import (
 
 // Textbook is the loop by which the outbox pattern is usually explained. One
 // transaction reads ten rows in the order of their creation, enqueues them one by
-// one and marks them as processed. Unlike most examples it does not sleep between
-// the rounds. Textbook has a table of its own, with the index that such examples
-// have.
+// one and marks them as processed. Unlike the loops of most examples, Textbook
+// does not sleep between two rounds. Textbook has a table of its own, with the
+// index that such examples have.
 type Textbook struct {
 	Env   *env.Env
 	Moved func(n int) // called after each commit

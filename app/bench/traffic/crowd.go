@@ -14,8 +14,8 @@ import (
 	"outboxd/app/bench/result"
 )
 
-// Crowd is a number of clients that have connected and prepared their
-// statement.
+// Crowd is a group of simulated producers, each with an open connection and a
+// prepared INSERT statement.
 type Crowd struct{ conns []*pgx.Conn }
 
 const insertName = "bench_insert"
@@ -44,8 +44,8 @@ func (c *Crowd) Close() {
 	}
 }
 
-// Insert lets n clients insert for the given time, and returns the transactions per
-// second of all of them together.
+// Insert lets n clients insert events for the given time. Insert returns how many
+// transactions per second all clients committed together.
 func (c *Crowd) Insert(ctx context.Context, n int, length time.Duration) (float64, error) {
 	var over atomic.Bool
 	defer context.AfterFunc(ctx, func() { over.Store(true) })()

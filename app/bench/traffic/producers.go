@@ -58,8 +58,8 @@ func (p *Producers) emit(ctx context.Context) error {
 	return nil
 }
 
-// Steadily emits n events at random moments, at rate events a second on
-// average. A slow transaction does not delay other producers.
+// Steadily emits n events at random moments. On average, it emits as many events a
+// second as rate says. A slow transaction does not delay other producers.
 func (p *Producers) Steadily(ctx context.Context, rate float64, n int) error {
 	var emitting sync.WaitGroup
 	defer emitting.Wait()
@@ -117,7 +117,8 @@ func (p *Producers) InStep(ctx context.Context, rate float64, each int) (int, er
 					return nil
 				case <-timer.C:
 				}
-				// Finish and count a transaction that has begun, even if ctx ends.
+				// A transaction that has begun is finished and counted even if ctx
+				// ends.
 				if _, err := p.pool.Exec(context.WithoutCancel(ctx), sql, EventType, each); err != nil {
 					return fmt.Errorf("emit %d events: %w", each, err)
 				}

@@ -19,9 +19,9 @@ type Stopwatch struct {
 	settled chan struct{} // a token whenever open may have become 0
 }
 
-// passage has the times at which an event passed each stage. The order of these
-// times is not fixed: the relay may enqueue an event before the producer knows of
-// its commit.
+// passage has the times at which one event was committed, enqueued and handled. The
+// order of these times is not fixed: the relay may enqueue an event before the
+// producer knows of its commit.
 type passage struct{ committed, enqueued, started time.Time }
 
 func (p *passage) complete() bool {
@@ -114,7 +114,7 @@ func (s *Stopwatch) Results(ctx context.Context) (enqueued, started Durations, e
 
 // milliseconds converts a duration between two times that different goroutines
 // recorded. A negative duration means that the first goroutine read the clock late;
-// it becomes 0.
+// milliseconds returns 0 for it.
 func milliseconds(d time.Duration) float64 { return max(0, float64(d)/float64(time.Millisecond)) }
 
 // Durations are milliseconds, sorted.

@@ -19,8 +19,8 @@ type Account struct {
 	credential *syscall.Credential
 }
 
-// chooseAccount chooses the user for the servers. PostgreSQL refuses to run as root. So if this process is root, the
-// servers run as the owner of the existing data, or else as postgres or nobody.
+// chooseAccount chooses the user for the servers. PostgreSQL refuses to run as root. If this process is root, the
+// servers run as the owner of the existing data, or, without data, as postgres or nobody.
 func chooseAccount(f *Folder) (Account, error) {
 	if os.Geteuid() != 0 {
 		return Account{name: strconv.Itoa(os.Geteuid()), uid: os.Geteuid(), gid: os.Getegid()}, nil
@@ -57,8 +57,8 @@ func newAccount(uid, gid int) Account {
 }
 
 // Version runs a server's program with --version as the account and inside the data directory. Version thereby tests
-// whether the account can reach the program and the directory. File modes, access lists and mounts alone cannot tell
-// that reliably.
+// whether the account can reach the program and the directory. Only a trial shows whether an account can reach a file:
+// file modes, access lists and mounts together decide that.
 func (a Account) Version(program, dir string) (string, error) {
 	cmd := exec.Command(program, "--version") //nolint:noctx // it only prints
 	cmd.Dir = dir

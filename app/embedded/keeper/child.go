@@ -58,8 +58,8 @@ func (p *Child) Cause() error {
 	return errors.New("exit status 0")
 }
 
-// StopBy sends the first signal at once. If the process still runs when ctx is done, StopBy sends the next signal, then
-// one every three seconds, and SIGKILL as the last one.
+// StopBy sends the first signal at once. If the process still runs when ctx is done, StopBy sends the next of the
+// signals, and then a further one every three seconds; the last one is SIGKILL.
 func (p *Child) StopBy(ctx context.Context, signals ...syscall.Signal) {
 	wait := ctx.Done()
 	for _, signal := range append(signals, syscall.SIGKILL) {

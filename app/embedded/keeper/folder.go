@@ -92,8 +92,8 @@ func unusable(err error) error {
 	return fmt.Errorf("data directory (choose another with --data-dir): %w", err)
 }
 
-// open lets the servers' account pass through a data directory that belongs to root. It changes only a folder that is
-// empty or that outboxd made, because any other may be a home directory.
+// open changes the mode of a data directory that belongs to root, so that the servers' account can pass through it.
+// open changes only a folder that is empty or that outboxd made, because any other folder may be a home directory.
 func (f *Folder) open(info os.FileInfo) error {
 	if f.Account.credential == nil || f.uid != 0 || info.Mode().Perm()&0o001 != 0 {
 		return nil
@@ -169,7 +169,7 @@ func (f *Folder) Sockets() (string, error) {
 		if err := f.Private(path); err != nil {
 			continue
 		}
-		// Everybody can write to the parent, so another user may have made a folder of this name.
+		// Everybody can write to the system's temporary folder, so another user may have made a folder of this name.
 		info, err := os.Lstat(path)
 		if err != nil || !info.IsDir() || info.Mode().Perm() != 0o700 {
 			continue

@@ -35,8 +35,7 @@ type Engine interface {
 	Launch(ctx context.Context, held *os.File) (Instance, error)
 	// StopSignal returns the signal for a clean shutdown of the server.
 	StopSignal() syscall.Signal
-	// Answers asks a server that another process owns. Answers returns nil if the
-	// server can be used now.
+	// Answers asks a server that another process owns. Answers returns nil if that server can be used now.
 	Answers(ctx context.Context, s State) error
 }
 
@@ -184,7 +183,7 @@ func (k *Keeper) watch(run func(context.Context)) {
 	}()
 }
 
-// guard waits for the end of a server that this process owns, and reports it.
+// guard waits until a server that this process owns has ended, and reports that.
 func (k *Keeper) guard(ctx context.Context) {
 	select {
 	case <-ctx.Done():
@@ -194,9 +193,9 @@ func (k *Keeper) guard(ctx context.Context) {
 	}
 }
 
-// succeed makes this process the owner after the owner of a joined server has ended. succeed waits until the lock is
-// free, because then the owner and the server are gone, and starts the server here. If several processes have joined,
-// one of them gets the lock, and the others stay joined, because the address does not change.
+// succeed is called when the owner of a joined server has ended, and makes this process the new owner. succeed waits
+// until the lock is free, which shows that the old owner and its server are gone. Then it starts the server. If several
+// processes have joined, one of them gets the lock, and the others stay joined, because the address does not change.
 func (k *Keeper) succeed(ctx context.Context) {
 	tick := time.NewTicker(200 * time.Millisecond)
 	defer tick.Stop()

@@ -7,13 +7,10 @@ import (
 	"syscall"
 )
 
-// lock says that a server runs or is being started on a data directory. lock
-// consists of two flocks. The server's processes inherit the first flock, so it
-// lasts until the last of them is gone. Whoever holds the first flock may start the
-// server.
-// Only the owner has the second flock, which ends with the owner, even after kill
-// -9. The second flock shows whether the owner lives, without relying on process
-// IDs.
+// The holder of lock runs a server on a data directory, or is starting one. A lock consists of two flocks (file locks
+// of the kernel). The server's processes inherit the first flock, so it lasts until the last of them is gone. Whoever
+// holds the first flock may start the server. Only the owner has the second flock, which ends with the owner, even
+// after kill -9. The second flock shows whether the owner lives, without relying on process IDs.
 type lock struct {
 	file  *os.File
 	owner *os.File

@@ -43,7 +43,8 @@ func (f *Folder) publish(name string, s State) error {
 	return nil
 }
 
-// published reads the state of a server; false if there is no usable one.
+// published reads the State that the owner of a server has published; false if there is no
+// usable one.
 func (f *Folder) published(name string) (State, bool) {
 	text, err := os.ReadFile(f.File(name + ".json"))
 	if err != nil {
@@ -67,8 +68,7 @@ func (f *Folder) withdraw(name string) error {
 	return nil
 }
 
-// holder returns the name of the process that took a server's lock last, for an
-// error message.
+// holder returns which process took a server's lock last, for an error message.
 func (f *Folder) holder(name string) string {
 	text, err := os.ReadFile(f.File(name + ".owner"))
 	if pid := strings.TrimSpace(string(text)); err == nil && pid != "" {

@@ -8,15 +8,15 @@ import (
 )
 
 // After any additions and removals, the gaps are exactly the numbers that are
-// not in a span.
-func TestSpansKnowTheirGaps(t *testing.T) {
+// not in a range.
+func TestIDRangesKnowTheirGaps(t *testing.T) {
 	t.Parallel()
 	const ids = 60
 	id := func(n int) domain.ID { return domain.ID{15: byte(n)} }
 	for seed := range uint64(200) {
 		random := rand.New(rand.NewPCG(seed, 1))
-		var s spans
-		var in [ids]bool // in[n]: event n is in a span
+		var s idRanges
+		var in [ids]bool // in[n]: event n is in a range
 		for range 30 {
 			after := random.IntN(ids - 1)
 			last := after + random.IntN(ids-after)
