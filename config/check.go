@@ -18,7 +18,7 @@ import (
 
 const minToken = 16 // bytes
 
-// check records what is wrong with the values that could be read.
+// check records a fault for each wrong value, of the values that could be read.
 func (l *loading) check() {
 	validate := validator.New(validator.WithRequiredStructEnabled())
 	for _, o := range l.options {
@@ -51,8 +51,8 @@ func (o *option) checkValue(validate *validator.Validate) error {
 	return nil
 }
 
-// intact reports whether the values of all keys could be read. Only then can a rule
-// compare them.
+// intact reports whether the values of all given keys could be read. Only then can a
+// rule compare them.
 func (l *loading) intact(keys []string) bool {
 	for _, key := range keys {
 		if l.broken[key] {
@@ -71,7 +71,7 @@ type rule struct {
 
 func (l *loading) rules() []rule {
 	c := l.config
-	// name returns the name of another option with which the user can solve the problem.
+	// name returns the name under which an error message recommends another option.
 	name := func(key string) string { return l.byKey[key].names() }
 	only := func(broken bool, problem string) string {
 		if broken {
@@ -225,8 +225,8 @@ func checkHeaderName(text string) error {
 	return nil
 }
 
-// checkIssuer lets only a provider on this machine do without TLS: whoever can
-// change what it says decides who signs in.
+// checkIssuer refuses an OpenID provider without TLS, unless the provider is on this
+// machine: whoever can change the provider's answers decides who signs in.
 func checkIssuer(text string) error {
 	u, err := url.Parse(text)
 	if err != nil || u.Host == "" || u.RawQuery != "" || u.Fragment != "" ||

@@ -54,14 +54,14 @@ type Monitor struct {
 	TraceURL string      // with {trace_id}; empty: traces are not linked
 }
 
-// Access is the section of who may use the pages.
+// Access has the options of the section about who may use the pages.
 type Access struct {
 	Tokens         value.Tokens
 	IdentityHeader string // empty: no proxy names people
 	IdentityRole   string
 }
 
-// OIDC is the section of signing in by OpenID Connect.
+// OIDC has the options of the section about signing in by OpenID Connect.
 type OIDC struct {
 	Issuer       string // empty: off
 	ClientID     string
@@ -245,7 +245,7 @@ func (c *Config) HasMonitorListener() bool {
 	return c.Monitor.Addr != "" && (c.Probe.Addr == "" || c.HasRole(RoleMonitor))
 }
 
-// HasSignIn reports whether people can show who they are.
+// HasSignIn reports whether people can sign in to the pages in any way.
 func (c *Config) HasSignIn() bool {
 	return c.AdminToken != "" || len(c.Access.Tokens) > 0 || c.Access.IdentityHeader != "" || c.OIDC.Issuer != ""
 }
@@ -267,7 +267,7 @@ func (c *Config) MinConns() int {
 }
 
 // PoolSize returns the largest number of database connections that this process may open:
-// Database.MaxConns, or, if that is 0, the number that the process's roles use.
+// it is Database.MaxConns, or, if MaxConns is 0, the number that the process's roles use.
 func (c *Config) PoolSize() int {
 	switch {
 	case c.Database.MaxConns > 0:

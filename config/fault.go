@@ -5,8 +5,8 @@ import (
 	"strings"
 )
 
-// Fault is one thing that is wrong with a configuration. It never holds the
-// value of a secret.
+// Fault is the error about one thing that is wrong with a configuration. It
+// never holds the value of a secret.
 type Fault struct {
 	Key      string // in the file, such as "relay.concurrency"; "" where there is none
 	Flag     string // such as "--relay-concurrency"; "" where there is none
@@ -30,7 +30,8 @@ func (f Fault) Error() string {
 	return text
 }
 
-// Faults is everything that is wrong with a configuration.
+// Faults is the error of Load: the list of everything that is wrong with a
+// configuration.
 type Faults []Fault
 
 // Error lists the faults, each on a line of its own.

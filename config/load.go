@@ -59,7 +59,8 @@ func Load(fs *pflag.FlagSet, environ []string, dir string) (*Config, error) {
 	return l.config, nil
 }
 
-// set gives an option a value. set replaces the values of weaker sources.
+// set gives an option a value from one source. The value replaces the values from weaker
+// sources.
 func (l *loading) set(o *option, text, origin string) {
 	layer := map[string]any{o.name(): text}
 	if section := o.section(); section != "" {

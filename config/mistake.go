@@ -1,7 +1,8 @@
 package config
 
 // Mistake marks an error in the command line, in an environment variable or in the
-// configuration file. A retry does not help: a person has to correct it.
+// configuration file. Running the command again does not help: a person has to
+// correct the mistake.
 type Mistake struct{ Err error }
 
 // Error implements error.

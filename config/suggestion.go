@@ -29,8 +29,8 @@ func (l *loading) suggestion(key string) string {
 	return ". Did you mean " + strings.Join(near, ", or ") + "?"
 }
 
-// Alike returns those of the names that differ least from the given name, or none if all
-// differ much.
+// Alike suggests what a person may have meant: it returns those of the names that differ
+// least from the given name, or none if all differ much.
 func Alike(name string, names []string) []string {
 	var near []string
 	least := 1 + min(len(name), 24)/4 // most edits between names that count as alike
@@ -45,8 +45,8 @@ func Alike(name string, names []string) []string {
 	return near
 }
 
-// namesakes returns the keys, in any section, whose last part is the same as the last
-// part of the given key.
+// namesakes returns the options, in any section, whose key ends with the same word as
+// the given key.
 func (l *loading) namesakes(key string) []string {
 	var keys []string
 	name := spelling(key[strings.LastIndexByte(key, '.')+1:])

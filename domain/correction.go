@@ -7,7 +7,8 @@ type Corrections interface {
 	// Correct emits a copy of an event with another payload, and returns the copy's ID.
 	// The copy is a new event, due now, with the header HeaderCorrects; the journal of
 	// the old event names it. With discard, the old event must be a dead letter, and is
-	// discarded in the same transaction. It adds the copy's ID to the action's filter.
+	// discarded in the same transaction. Correct adds the copy's ID to the filter of
+	// the recorded action.
 	//
 	// Errors: CodeNotFound if the event is not kept; CodeInvalid for a delivery, or a
 	// payload that the outbox refuses; CodeConflict if there is no dead letter to

@@ -50,8 +50,8 @@ type DeadFilter struct {
 	HeaderName  string
 	HeaderValue string // with HeaderName; "" is any
 	Payload     PayloadField
-	// What is left out: errors that contain one of these texts, ignoring case; errors of
-	// these forms; types.
+	// These fields leave dead letters out: those whose error contains one of these texts (ignoring case), whose
+	// error has one of these forms, or whose event has one of these types.
 	NotErrors, NotForms, NotTypes []string
 
 	// Since leaves out events that died before this time, by the database's clock.
@@ -61,8 +61,8 @@ type DeadFilter struct {
 	Until time.Time
 }
 
-// At replaces times that are relative to now by times that are not, so that work in
-// several steps chooses the same events in each. It leaves out events that die later.
+// At returns the filter with absolute times in place of times that are relative to now, so that work in several
+// steps chooses the same events in each step. It leaves out events that die later.
 func (f DeadFilter) At(now time.Time) DeadFilter {
 	if f.NewerThan > 0 {
 		f.Since, f.NewerThan = later(f.Since, now.Add(-f.NewerThan)), 0
@@ -86,7 +86,8 @@ func later(a, b time.Time) time.Time {
 	return b
 }
 
-// Action is something that a person does to events. Action is recorded in the transaction of its effect.
+// Action is a person's command that changes events or queues, as it is recorded. An Action is recorded in the
+// transaction of its effect.
 type Action struct {
 	ID     ID // given by the store with the first effect
 	Actor  string
@@ -105,7 +106,8 @@ type DeadGroup struct {
 	LastDied  time.Time
 }
 
-// The kinds of actions on failing tasks and on queues. The code of each other action names its own kind.
+// The kinds of actions on failing tasks and on queues. The kinds of the other actions are defined where these
+// actions are carried out.
 const (
 	ActionRetry  = "retry"
 	ActionGiveUp = "give up"
@@ -207,7 +209,7 @@ type FailedTasks interface {
 	Failed(ctx context.Context, task FailedTask) error
 
 	// Bury makes an event a dead letter, whatever table has it. If no table has it, Bury makes the dead letter from
-	// the task, unless onRecord is set. A second call for the same event is harmless.
+	// the task, unless onRecord is set. A second call of Bury for the same event is harmless.
 	Bury(ctx context.Context, task FailedTask, onRecord bool) (Burial, error)
 
 	// Unburied returns those of the given events that are pending, held or in flight.

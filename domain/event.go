@@ -23,8 +23,8 @@ type Event struct {
 	Options   TaskOptions
 	Available time.Time // not to be relayed before
 	Attempts  int       // refusals so far; an outage is none
-	// Generation counts replays. From 1 on the generation is part of the task ID. Otherwise Asynq would take a
-	// replay for the finished or archived task with the same ID.
+	// Generation counts replays. If Generation is 1 or more, it is part of the task ID. Without the generation, a
+	// replay would have the task ID of the finished or archived task, and Asynq would not enqueue it.
 	Generation int
 	LastError  string
 	CreatedAt  time.Time
@@ -108,8 +108,8 @@ func ParseTaskID(taskID string) (ID, int, error) {
 type EventStore interface {
 	// Claim claims up to limit due events after the cursor from, oldest due first. The events stay claimed until
 	// the batch is committed or released, or its connection ends. Claim skips events that another claim has locked,
-	// and events of the queues in except. Claim moves an event to outbox_held, and leaves it out of the batch, if
-	// another event of its ordering key has the turn. A batch without events needs neither Commit nor Release.
+	// and events of the queues in except. If another event of its ordering key has the turn, Claim moves an event
+	// to outbox_held and leaves it out of the batch. A batch without events needs neither Commit nor Release.
 	//
 	// Errors: CodeUnavailable if the database cannot be reached.
 	Claim(ctx context.Context, from Cursor, limit int, except ...string) (Batch, error)
@@ -221,7 +221,7 @@ type Outcome struct {
 
 // QueueLengths measures queues. It is safe for concurrent use.
 type QueueLengths interface {
-	// Lengths returns how many unfinished tasks each of the queues has. If only some queues cannot be used, it
+	// Lengths returns how many unfinished tasks each of the queues has. If only some queues cannot be used, Lengths
 	// leaves them out. Errors: CodeUnavailable.
 	Lengths(ctx context.Context, queues []string) (map[string]int64, error)
 }

@@ -24,7 +24,7 @@ const (
 	TooLateUnknown    ChangeAnswer = "unknown"    // there is no such event, or it is no longer kept
 )
 
-// Explain returns the rest of a sentence whose subject is an event.
+// Explain returns the answer in words, as the rest of a sentence that begins with the event.
 func (a ChangeAnswer) Explain() string {
 	switch a {
 	case ChangeCancelled:
@@ -65,9 +65,8 @@ type Change struct {
 
 // RunningTasks tells which tasks may be running. It is safe for concurrent use.
 type RunningTasks interface {
-	// Running reports for each event whether a worker may be working on a task of it:
-	// of its generation, or of one before. It reads only the ID, queue and generation.
-	// In doubt a task runs.
+	// Running reports for each event whether a worker may be working on a task of it: of its generation, or of one
+	// before. Running reads only the ID, queue and generation of each event. In doubt a task runs.
 	//
 	// Errors: CodeUnavailable.
 	Running(ctx context.Context, events []Event) ([]bool, error)
@@ -76,19 +75,18 @@ type RunningTasks interface {
 // ChangeRequests are changes that producers asked for, in transactions that could not
 // ask the queue whether a task runs.
 type ChangeRequests interface {
-	// CarryOut carries out up to limit requests, of events with IDs after the given one
-	// and in the order of the IDs, in one transaction. It returns the answer for each; a
-	// request whose answer is TooLateRunning, TooLateBusy or TooLateInFlight may still be
-	// there. last is zero at the end of the requests.
+	// CarryOut carries out up to limit requests, of events with IDs after the given one and in the order of the IDs,
+	// in one transaction. CarryOut returns the answer for each request; a request whose answer is TooLateRunning,
+	// TooLateBusy or TooLateInFlight may still be there. last is zero at the end of the requests.
 	//
-	// Errors: CodeUnavailable if the database or the queue cannot be reached. Requests
-	// that need the queue are still there then.
+	// Errors: CodeUnavailable if the database or the queue cannot be reached. After that error, the requests that
+	// need the queue are still in the database.
 	CarryOut(ctx context.Context, after ID, limit int) (answers []Change, last ID, err error)
 }
 
 // EventChanges changes events that have not taken effect. Each call is one transaction, which also records action,
-// the person's command. Before it commits, it asks the queue about events whose handlers hold no transaction while a
-// receiver thinks. Its methods are safe for concurrent use.
+// the person's command. Some handlers hold no transaction while they wait for a receiver. Each call asks the queue
+// about the events of such handlers before it commits. Its methods are safe for concurrent use.
 //
 // Errors: CodeUnavailable if the database cannot be reached.
 type EventChanges interface {

@@ -17,8 +17,8 @@ const (
 	StatePending  EventState = "pending"   // in the outbox
 	StateHeld     EventState = "held"      // waits for its ordering key's turn
 	StateInFlight EventState = "in flight" // handed to the queue and not confirmed
-	// StateFailing is an event in flight whose task failed and waits to be tried again. Only Redis knows that; in
-	// the database the event is in flight.
+	// StateFailing is an event in flight whose task failed and waits to be tried again. Only Redis knows that a
+	// task is failing; in the database its event is in flight.
 	StateFailing   EventState = "failing"
 	StateConfirmed EventState = "confirmed" // took effect
 	StateDead      EventState = "dead"      // given up
@@ -48,15 +48,15 @@ type EventFilter struct {
 	HeaderName   string
 	HeaderValue  string // with HeaderName; "" is any
 	Payload      PayloadField
-	// Error is a part of the error, ignoring case. Of a failing event only the queue
-	// knows the error: it is found with StateFailing.
+	// Error is a part of the error, ignoring case. The error of a failing event is only in Redis, so the filter
+	// finds it only together with StateFailing.
 	Error string
-	// What is left out: errors that contain one of these texts, ignoring case; types.
+	// These fields leave events out: those whose error contains one of these texts (ignoring case), or whose type
+	// is one of these.
 	NotErrors, NotTypes []string
 }
 
-// ErrorMatches reports whether the filter chooses an event with this error and type, as
-// far as these matter.
+// ErrorMatches reports whether an event with this error and type passes the filter's conditions on error and type.
 func (f *EventFilter) ErrorMatches(text, eventType string) bool {
 	contains := func(part string) bool { return strings.Contains(strings.ToLower(text), strings.ToLower(part)) }
 	return (f.Error == "" || contains(f.Error)) && !slices.ContainsFunc(f.NotErrors, contains) && !slices.Contains(f.NotTypes, eventType)

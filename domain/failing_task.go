@@ -14,8 +14,8 @@ type TaskRef struct{ Queue, TaskID string }
 type FailingTask struct {
 	TaskRef
 	Type string
-	// Failed is how many failed attempts were charged. Attempts is how many attempts the task has in all. 0 means
-	// that Redis does not have that number, as with a delivery.
+	// Failed is how many failed attempts count toward the maximum. Attempts is how many attempts the task has in
+	// all. 0 means that Redis does not have that number, as with a delivery.
 	Failed, Attempts int
 	Error            string    // of the last attempt, cut to FailingErrorBytes
 	FailedAt         time.Time // to the second; zero: not known
@@ -27,7 +27,7 @@ type FailingTask struct {
 // FailingErrorBytes is how many bytes of a failing task's error are read.
 const FailingErrorBytes = 1000
 
-// Describe returns the rest of a sentence whose subject is the event.
+// Describe says in words how the task is failing, as the rest of a sentence that begins with the event.
 func (t *FailingTask) Describe() string {
 	attempts := "its task failed"
 	switch {

@@ -44,8 +44,8 @@ type Turn struct {
 	Confirmed bool // it took effect, and its turn ends now
 }
 
-// Holds says why the others wait for the event that has the turn. t may be nil: nobody
-// has it.
+// Holds says in words why the held events wait for the event that has the turn. t may be nil: no event has the
+// turn.
 func (t *Turn) Holds(now time.Time) string {
 	const layout = time.DateTime + " UTC"
 	at := func(at time.Time) string { return at.UTC().Format(layout) }

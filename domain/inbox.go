@@ -27,9 +27,9 @@ type Inbox interface {
 	// effect has not run.
 	Process(ctx context.Context, id ID, effect func(ctx context.Context, tx Effects) error) (first bool, err error)
 
-	// Ask reports whether Process would run an effect now. Ask is for effects outside the database, during which no
-	// transaction should be open: Ask keeps no lock after it returns. If a Process of the same event is running,
-	// Ask waits for it. Its errors are those of Process.
+	// Ask is called before an effect outside the database, and reports whether the event may take effect now. Ask
+	// is for effects outside the database, during which no transaction should be open: Ask keeps no lock after it
+	// returns. If a Process of the same event is running, Ask waits for it. Its errors are those of Process.
 	Ask(ctx context.Context, id ID) (first bool, err error)
 
 	// ProcessAll is Process for several different events in one transaction. effect gets the events that take
@@ -60,10 +60,11 @@ type Effects interface {
 
 // Followers is an additional interface of the Effects that ProcessAll passes to effect.
 type Followers interface {
-	// Follow returns held events that may take effect in this transaction. owners are events that have just been
-	// confirmed in it and have their ordering keys' turns. For each owner, Follow returns the next events of its
-	// ordering key with this type and queue, at most most events in all. The caller must let each returned event
-	// take effect, after its owner and in the order returned: the commit confirms them.
+	// Follow is called within ProcessAll, and returns held events that may take effect in the same transaction.
+	// owners are events that have just been confirmed in it and have their ordering keys' turns. For each owner,
+	// Follow returns the next events of its ordering key with this type and queue, at most most events in all. The
+	// caller must let each returned event take effect, after its owner and in the order returned: the commit
+	// confirms them.
 	Follow(ctx context.Context, owners []ID, eventType, queue string, most int) ([]Follower, error)
 }
 

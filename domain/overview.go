@@ -10,7 +10,8 @@ import (
 	"time"
 )
 
-// Flow counts the events that were emitted, enqueued, confirmed and given up within a span of time.
+// Flow counts what happened to events within a span of time: how many were emitted, enqueued, confirmed and given
+// up.
 type Flow struct {
 	Seconds   float64 // of the span; 0: nothing was measured
 	Emitted   int64
@@ -105,8 +106,8 @@ type Overviews interface {
 	// first. History leaves out steps without a measurement.
 	History(ctx context.Context, window, step time.Duration) ([]HistoryPoint, error)
 
-	// Marks returns up to 50 marks of the last window, the latest first. Of heals,
-	// Marks returns only the last one.
+	// Marks returns up to 50 marks of the last window, the latest first. If outboxd has healed several times,
+	// Marks returns only the last heal.
 	Marks(ctx context.Context, window time.Duration) ([]HistoryMark, error)
 }
 
@@ -137,7 +138,8 @@ type WorkerStatus struct {
 	Stopping    bool
 	Queues      map[string]int // the queues that it serves, with their weights
 	Strict      bool           // the weights are priorities
-	// Tasks are what it works on, what began first at the top, up to WorkerTasksShown.
+	// Tasks are the tasks that the worker is working on, the one that began first at the top, up to
+	// WorkerTasksShown.
 	Tasks []WorkingTask
 }
 

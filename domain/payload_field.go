@@ -9,7 +9,8 @@ import (
 type PayloadField struct {
 	// Path has the names of nested fields, or the numbers of elements of a list, from 0.
 	Path []string
-	// Value is what stands there: the text of a string, or a number as it is written.
+	// Value is the value at Path: the text of a string, or a number as it is written in
+	// the payload.
 	Value string
 	Any   bool // whatever stands there, as long as the field exists
 }
@@ -33,8 +34,9 @@ func ParsePayloadField(text string) (f PayloadField, err error) {
 // plainInJSON are the characters that JSON never escapes.
 const plainInJSON = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789 _.:@-"
 
-// Part returns bytes that every payload with the value has, or nil if that cannot be
-// told. Looking for them is much cheaper than reading JSON.
+// Part returns bytes that every payload with the value contains, or nil if no such bytes
+// are known. Searching a payload for these bytes is much cheaper than parsing it as
+// JSON.
 func (f PayloadField) Part() []byte {
 	if f.Any || f.Value == "" || strings.Trim(f.Value, plainInJSON) != "" {
 		return nil

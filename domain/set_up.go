@@ -6,7 +6,8 @@ import (
 	"strings"
 )
 
-// Applied is what applying one subscription or schedule did.
+// Applied is the result of applying one subscription or schedule: whether it
+// was created, changed or left as it was.
 type Applied string
 
 // What applying can do.

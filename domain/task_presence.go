@@ -46,7 +46,8 @@ type TaskRemover interface {
 
 // TaskFinder looks up tasks in Redis. It is safe for concurrent use.
 type TaskFinder interface {
-	// Look returns for each event the state of its task, of the event's present generation. It changes nothing.
+	// Look searches Redis for the task of each event's present generation, and returns the state of each task. It
+	// changes nothing.
 	//
 	// In a long queue Look does not search the whole list: it concludes from the time at which a task was enqueued
 	// that the task still waits. If somebody removed a task from the middle of the list, Look notices that only

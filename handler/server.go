@@ -30,10 +30,10 @@ type Timeouts struct {
 // maxHeaders is the largest total size of the headers of a request, in bytes.
 const maxHeaders = 16 << 10
 
-// maxConnections is how many connections one listener serves at a time. The
-// listener answers further connections with 503 and closes them. There is a limit
-// because each connection can make the server keep a body of the largest size in
-// memory before it knows anything about the sender.
+// maxConnections is how many connections one listener serves at a time. If more
+// connections come, the listener answers them with 503 and closes them. There is a
+// limit because each connection can make the server keep a body of the largest size
+// in memory before it knows anything about the sender.
 const maxConnections = 2048
 
 // Options has the dependencies and limits of a Server.
@@ -128,8 +128,8 @@ func (s *Server) App() *fiber.App {
 		}
 		// Close the connection after a request with Transfer-Encoding. If the
 		// request also has Content-Length, this server and a proxy may disagree
-		// where the request ends. The rest would then count as the request of the
-		// proxy's next client (request smuggling).
+		// where the request ends. A part of the request would then count as the
+		// request of the proxy's next client (request smuggling).
 		if bytes.Contains(bytes.ToLower(ctx.Request.Header.RawHeaders()), []byte("transfer-encoding:")) {
 			ctx.SetConnectionClose()
 		}

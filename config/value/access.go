@@ -23,7 +23,7 @@ type Token struct {
 	Digest     [32]byte // its SHA-256
 }
 
-// Tokens are the tokens of people, by name.
+// Tokens has the token of each person, by the person's name.
 type Tokens []Token
 
 // String returns what UnmarshalText reads.
@@ -56,11 +56,12 @@ func (t *Tokens) UnmarshalText(text []byte) error {
 	return nil
 }
 
-// errToken does not quote the entry: it may be the token itself.
+// errToken does not quote the entry of the list, because the entry may be the
+// token itself.
 var errToken = errors.New("a token has no name or no role: write it as name=role:sha256:digest, as outboxd token new prints it")
 
-// parseToken reads an entry. Its errors do not quote what stands where the digest
-// should: it may be the token.
+// parseToken reads an entry. The errors do not quote the text in the place of the
+// digest, because that text may be the token itself.
 func parseToken(entry string) (Token, error) {
 	name, rest, found := strings.Cut(entry, "=")
 	name = strings.TrimSpace(name)
@@ -96,7 +97,7 @@ func CheckPerson(name string) error {
 	return nil
 }
 
-// Grants give a role to the values of a claim.
+// Grants says which role the people with a value of an OpenID claim get.
 type Grants map[string]string
 
 // String returns what UnmarshalText reads.

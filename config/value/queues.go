@@ -43,8 +43,8 @@ func (q *Queues) UnmarshalText(text []byte) error {
 	return err
 }
 
-// Bounds limit how many tasks a queue may hold. Queues without an entry are not
-// limited.
+// Bounds says how many tasks each of some queues may hold at most. Queues without an
+// entry are not limited.
 type Bounds map[string]int
 
 // maxBound is larger than the number of tasks that any Redis can hold.

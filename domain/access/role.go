@@ -2,7 +2,8 @@ package access
 
 import "fmt"
 
-// Role is what a person may do. Each role may do what the roles before it may.
+// Role is what a person may do. Each role may do everything that the roles before it
+// may do.
 type Role int
 
 // The roles. The zero value may do nothing.
@@ -42,12 +43,13 @@ func Roles() []Role { return []Role{Viewer, Operator, Admin} }
 
 // Identity is a person, as outboxd knows it, and its role.
 type Identity struct {
-	// Name is what actions are recorded with. It comes from the configuration, from a
-	// proxy or from an OpenID provider, and never from a form. "" for somebody who has
-	// not signed in.
+	// Name is what actions are recorded with. The name comes from the configuration,
+	// from a proxy or from an OpenID provider, and never from a form. "" for somebody
+	// who has not signed in.
 	Name string
 	Role Role
 }
 
-// May reports whether a person may do something: see, or a kind of action.
+// May reports whether a person may do something. The argument is See, for reading
+// pages, or a kind of action.
 func (i Identity) May(action string) bool { return i.Role >= LeastRole(action) }

@@ -2,7 +2,7 @@ package access
 
 import "outboxd/domain"
 
-// What people do on the pages and is not recorded as an action.
+// The things that people do on the pages and that are not recorded as actions.
 const (
 	See    = "see"    // look at pages, with the values of secret names masked
 	Unmask = "unmask" // look at payloads as they are
@@ -28,9 +28,10 @@ type Rule struct {
 	Means  string // in a sentence about who may do it
 }
 
-// Table decides who may do what, for every page and every address below it. What
-// can be undone or repeated takes an operator. What is gone afterwards, or changes
-// what outboxd is told to do, takes an admin.
+// Table decides who may do what, for every page and every address below it. An
+// action that can be undone or repeated requires the role operator. An action that
+// loses something for good, or changes what outboxd has been set up to do, requires
+// the role admin.
 func Table() []Rule {
 	return []Rule{
 		{See, Viewer, "look at all pages, with secret values masked"},
@@ -51,7 +52,8 @@ func Table() []Rule {
 	}
 }
 
-// LeastRole returns the role that an action takes. An unknown action takes an admin.
+// LeastRole returns the lowest role that may do an action. An unknown action takes
+// an admin.
 func LeastRole(action string) Role {
 	for _, rule := range Table() {
 		if rule.Action == action {

@@ -11,11 +11,13 @@ import (
 // tokenPrefix lets tools that search for leaked secrets recognise a token.
 const tokenPrefix = "outboxd_"
 
-// digestPrefix names the hash, so that another one can follow.
+// digestPrefix names the hash function, so that a later version can use another
+// one.
 const digestPrefix = "sha256:"
 
 // Digest is the SHA-256 of a token. A password needs a slow hash with salt, because
-// it can be guessed. A token of NewToken cannot: it has 256 random bits.
+// it can be guessed. A token of NewToken cannot be guessed, because it has 256
+// random bits.
 type Digest [sha256.Size]byte
 
 // NewToken returns a new token.
@@ -40,8 +42,8 @@ func (t Token) Entry() string {
 	return strings.Join([]string{t.Name + "=" + t.Role.String(), t.Digest.String()}, ":")
 }
 
-// Find returns whose token was offered. It takes the same time whichever token
-// matches, and whether one does.
+// Find returns whose token was offered. The search takes the same time whichever
+// token matches, and also if none does.
 func Find(tokens []Token, offered string) (Identity, bool) {
 	digest := DigestOf(offered)
 	var found Identity

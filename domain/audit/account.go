@@ -87,7 +87,7 @@ type Auditor interface {
 	// Unconfirmed returns IDs greater than after, in ascending order. Types in except are left out.
 	Unconfirmed(ctx context.Context, after domain.ID, limit int, except []string) ([]domain.SentEvent, error)
 
-	// Confirmed returns which of these events are confirmed, or are no longer in outbox_sent.
+	// Confirmed returns those of these events that are confirmed, or that are no longer in outbox_sent.
 	Confirmed(ctx context.Context, ids []domain.ID) (map[domain.ID]bool, error)
 
 	// WithoutEvent reads from the journal up to limit tasks that had no event, newest first.

@@ -9,7 +9,7 @@ import (
 // Look says how often the facts of a finding are read from the servers. That decides where the finding is shown.
 type Look string
 
-// The looks. A page or command that shows findings of one look also shows those of the looks above it.
+// The looks. A page or command that shows the findings of one Look also shows those of all more frequent ones.
 const (
 	// LookAlways is for facts that a few cheap queries read. The pages and outboxd top read them each time they
 	// draw. /readyz reads them again if they are some seconds old.
@@ -127,7 +127,7 @@ func kindOf(code string) (Kind, bool) {
 	return all[i], true
 }
 
-// of returns a finding of a kind that always has the same level.
+// of makes a finding of a kind that always has the same level.
 func of(code, found, so, mend string) []domain.Finding {
 	kind, known := kindOf(code)
 	if !known || len(kind.Levels) != 1 {
@@ -136,7 +136,7 @@ func of(code, found, so, mend string) []domain.Finding {
 	return at(kind.Levels[0], code, found, so, mend)
 }
 
-// at returns a finding with the given level, for a kind that can have several levels.
+// at makes a finding with the given level, for a kind that can have several levels.
 func at(level domain.FindingLevel, code, found, so, mend string) []domain.Finding {
 	return []domain.Finding{{Code: code, Level: level, Found: found, Consequence: so, Remedy: mend}}
 }

@@ -7,8 +7,9 @@ import (
 	"outboxd/domain/words"
 )
 
-// Clock compares a server's clock with this machine's clock. There is the time that the server returned. This
-// machine's clock showed Before just before the question, and After just after the answer.
+// Clock compares a server's clock with this machine's clock. The field There has the time that the server
+// returned. The fields Before and After have the time of this machine's clock just before the server was
+// asked, and just after it answered.
 type Clock struct{ Before, There, After time.Time }
 
 func (c *Clock) judge(code, server string) []domain.Finding {

@@ -7,14 +7,15 @@ import (
 	"outboxd/domain/words"
 )
 
-// Sight is everything that is known about a system: the quickly readable facts of this moment, and all findings,
-// worst first.
+// Sight is the state of a system as the pages and commands show it: the quickly readable facts of this moment, and
+// all findings, worst first.
 type Sight struct {
 	Quick    Quick
 	Findings []domain.Finding
 }
 
-// Blind returns the Sight of a process that may ask neither PostgreSQL nor Redis. Both count as not answering.
+// Blind returns what a process knows of the system if it may ask neither PostgreSQL nor Redis. Both count as not
+// answering.
 func Blind() Sight {
 	q := Quick{PostgresErr: errNotAsked, RedisErr: errNotAsked}
 	return Sight{q, q.Findings()}
@@ -36,8 +37,8 @@ func implied(code string) string {
 	return ""
 }
 
-// Merge joins the findings of q with thorough, the last findings of the slower checks: at most one finding of each
-// code, worst first. Only q decides whether a server answers, because q is newer.
+// Merge returns the Sight with the findings of q and with thorough, the last findings of the slower checks. It has
+// at most one finding of each code, worst first. Only q decides whether a server answers, because q is newer.
 func (q Quick) Merge(thorough []domain.Finding) []domain.Finding {
 	found := q.Findings()
 	for _, f := range thorough {

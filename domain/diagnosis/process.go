@@ -38,7 +38,8 @@ func Unusable(server string, err error) domain.Finding {
 		"start it, or name another with --redis-url; redis-cli PING says whether it answers")[0]
 }
 
-// judge returns the findings about this process. answers says which of PostgreSQL and Redis answer.
+// judge returns the findings about this process. answers says whether PostgreSQL answers and
+// whether Redis answers.
 func (p Process) judge(answers map[string]bool) (found []domain.Finding) {
 	for _, b := range p.Breakers {
 		if b.Open && answers[b.Server] {

@@ -69,7 +69,8 @@ func (q *QueueFacts) unserved() []domain.Finding {
 		"these tasks wait for ever, and so do events behind them with the same ordering key", strings.Join(cures, "; "))
 }
 
-// cure says how to start a worker for the queue. outboxd's own worker has handlers for few types.
+// cure returns the remedy for a queue without a worker: how to start one. outboxd's own worker has handlers for
+// few types.
 func (w UnservedQueue) cure(handled map[string]string) string {
 	if name, delivery := domain.SubscriptionOfQueue(w.Name); delivery && w.Removed {
 		return fmt.Sprintf("the subscription was removed: outboxd events cancel --queue=%s takes back what Redis does not have yet, and outboxd subscriptions apply makes %s anew, which delivers the others", w.Name, name)
@@ -91,7 +92,7 @@ func (w UnservedQueue) cure(handled map[string]string) string {
 		some(others, "other type"), w.Name)
 }
 
-// some lists the first few entries and counts the others.
+// some writes a list for a finding: the first few entries, and the number of the others.
 func some(list []string, others string) string {
 	if more := len(list) - typesNamed; more > 0 {
 		list = append(slices.Clone(list[:typesNamed]), words.Many(more, others))

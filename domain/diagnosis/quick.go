@@ -14,7 +14,7 @@ type Quick struct {
 	At      time.Time // by this process's clock
 	Process Process
 
-	// Standing is PostgreSQL's answer. If PostgresErr is set, there is no answer.
+	// Standing is PostgreSQL's answer. If PostgresErr is set, PostgreSQL did not answer.
 	Standing    domain.Standing
 	PostgresErr error
 
@@ -98,7 +98,7 @@ func Late(s domain.Standing) time.Duration {
 	return max(s.At.Sub(s.OldestDue), 0)
 }
 
-// began returns when the first of these relays started.
+// began returns the start time of the relay that has run longest.
 func began(relays []domain.RelayStatus) time.Time {
 	first := relays[0].StartedAt
 	for _, r := range relays {
@@ -186,7 +186,7 @@ func (q Quick) Waiting() Waiting {
 // String returns the counts in words: "45,854 tasks wait, the oldest 12 min".
 func (w Waiting) String() string { return w.say(words.Count[int64]) }
 
-// Coarse returns the same with rounded numbers, which change seldom: "about 40,000 tasks wait".
+// Coarse returns the same words as String with rounded numbers, which change seldom: "about 40,000 tasks wait".
 func (w Waiting) Coarse() string { return w.say(roughly) }
 
 func (w Waiting) say(count func(int64) string) string {

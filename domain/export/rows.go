@@ -23,9 +23,11 @@ func Payload(raw []byte) (text, encoded string) {
 	return "", base64.StdEncoding.EncodeToString(raw)
 }
 
-// Hidden are the parts of an event that an export shows in another form.
+// Hidden has the functions that write the parts of an event that an export may have to
+// hide.
 type Hidden struct {
-	// Payload is Payload, or what hides a part.
+	// The field Payload writes a payload: it is the function Payload, or one that hides
+	// parts of the payload.
 	Payload func(raw []byte) (text, encoded string)
 	// Header returns the value of a header.
 	Header func(name, value string) string
@@ -87,7 +89,7 @@ func Events(ctx context.Context, w io.Writer, form string, lives domain.EventLiv
 
 func moment(at time.Time) string { return at.UTC().Format(time.RFC3339Nano) }
 
-// headers are written as JSON in both forms.
+// An event's headers are written as one JSON object, in CSV too.
 func headers(all map[string]string, shown func(name, value string) string) string {
 	visible := make(map[string]string, len(all))
 	for name, value := range all {

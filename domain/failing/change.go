@@ -25,8 +25,8 @@ func (f *Filter) matches(t *domain.FailingTask) bool {
 // Change lets Asynq retry failing tasks now, or gives the tasks up.
 type Change struct {
 	Tasks domain.FailingTasks
-	// Known returns those of the given IDs that are events of this database. Change leaves all other tasks alone,
-	// because other programs may use the same Redis.
+	// Known returns those of the given IDs that are events of this database. Change does not touch tasks of other
+	// IDs, because other programs may use the same Redis.
 	Known func(ctx context.Context, ids []domain.ID) ([]domain.ID, error)
 	// Archived and Failures make dead letters of the events whose tasks were given up.
 	Archived domain.ArchivedTasks
@@ -97,8 +97,8 @@ func (c *Change) record(ctx context.Context, kind string, action *domain.Action,
 	return err
 }
 
-// each calls do with the chosen tasks, batch by batch. each lists all tasks before it changes the first, so a task
-// that fails again meanwhile is not changed twice.
+// each calls the function do with the chosen tasks, batch by batch. each lists all tasks before it changes the
+// first, so a task that fails again meanwhile is not changed twice.
 func (c *Change) each(ctx context.Context, filter Filter, do func([]domain.TaskRef) (int64, error)) (r Result, err error) {
 	all, more, err := c.Tasks.All(ctx, listed)
 	if err != nil {

@@ -15,13 +15,13 @@ const (
 	atOnce = 200
 )
 
-// Lives adds StateFailing to the events that the database returns. The database alone cannot distinguish
-// StateFailing from StateInFlight.
+// Lives reads single events from the database, and finds out from Redis which of those in flight are failing. The
+// database alone cannot distinguish StateFailing from StateInFlight.
 type Lives struct {
 	domain.EventLives
 	// Tasks is nil if the process has no Redis. Failing events then stay in flight.
 	Tasks domain.FailingTasks
-	// NoHistory says that the database keeps no events that are in flight. A failing event is then built from its
+	// NoHistory is true if the database keeps no events that are in flight. A failing event is then built from its
 	// task in Redis alone.
 	NoHistory bool
 }
@@ -121,8 +121,8 @@ func (l Lives) failing(ctx context.Context, filter domain.EventFilter, before do
 	return page, nil
 }
 
-// within returns the events of the tasks, newest first. within keeps events that come before the ID before and that
-// match the filter's queue, ID and times.
+// within returns the events of the given failing tasks, newest first. within keeps events that come before the ID
+// before and that match the filter's queue, ID and times.
 func within(tasks []domain.TaskRef, filter domain.EventFilter, before domain.ID) (events []named) {
 	for _, task := range tasks {
 		id, _, err := domain.ParseTaskID(task.TaskID)

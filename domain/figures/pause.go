@@ -7,16 +7,18 @@ import (
 	"outboxd/domain"
 )
 
-// Pauses pauses and resumes queues for people, and records it.
+// Pauses carries out a person's command to pause or resume a queue, and records the
+// command.
 type Pauses struct {
 	Queues  domain.QueuePauses
 	Actions domain.ActionRecords
 }
 
 // Change pauses a queue, or resumes it, as kind says: domain.ActionPause or
-// domain.ActionResume. It does so also if it cannot be recorded, and then returns that
-// error. Errors: those of domain.QueuePauses; domain.CodeInvalid for the queue of a
-// subscription, which is paused otherwise.
+// domain.ActionResume. If the action cannot be recorded, Change pauses or resumes the
+// queue all the same, and returns the error of the recording. Errors: those of
+// domain.QueuePauses; domain.CodeInvalid for the queue of a subscription, because a
+// subscription has its own way to be paused.
 func (p *Pauses) Change(ctx context.Context, kind string, action *domain.Action, queue string) error {
 	if name, delivery := domain.SubscriptionOfQueue(queue); delivery {
 		return domain.Errorf(domain.CodeInvalid, "this queue has the deliveries to subscription %s: use outboxd subscriptions %s %s", name, kind, name)

@@ -25,10 +25,10 @@ type Source struct {
 	StoreErr, QueuesErr error
 }
 
-// patience bounds how long a server is asked.
+// patience is how long a Source waits for the answer of a server.
 const patience = 3 * time.Second
 
-// View is what is known of all types or queues.
+// View has the figures of all event types, or of all queues, as a page shows them.
 type View[L any] struct {
 	At    time.Time
 	Lines []L // the ones with the most to do come first
@@ -55,8 +55,8 @@ type Type struct {
 	OldestDue                    time.Time
 }
 
-// Waits is how many of its events are known to wait for a relay, for their key's turn
-// or for another attempt.
+// Waits returns how many events of the type are known to wait: for a relay, for the
+// turn of their ordering key or for another attempt.
 func (t *Type) Waits() int64 { return t.Pending + t.Held + t.Failing }
 
 // Queue is what is known of one queue.
@@ -70,14 +70,15 @@ type Queue struct {
 	OldestDue           time.Time
 	// Tasks are in Redis.
 	Tasks domain.QueueStatus
-	// Paused is set while no worker takes a task of the queue. By is "" if that was done
-	// without outboxd.
+	// Paused is set while no worker takes a task of the queue. By is who paused the
+	// queue; "" if it was paused without outboxd.
 	Paused  *domain.Pause
 	Workers int  // that serve it
 	Foreign bool // only other programs use it
 }
 
-// Subscription returns the subscription whose queue it is; "": of none.
+// Subscription returns the name of the subscription to which the queue belongs; "" if
+// it belongs to none.
 func (q *Queue) Subscription() string {
 	if name, delivery := domain.SubscriptionOfQueue(q.Name); delivery {
 		return name
@@ -97,7 +98,7 @@ func (q *Queue) Oldest() time.Time {
 // Waits is how many events and tasks wait.
 func (q *Queue) Waits() int64 { return q.Pending + q.Held + q.Tasks.Pending + q.Tasks.Retry }
 
-// gathered are the answers of both servers.
+// gathered has the answers of PostgreSQL and of Redis.
 type gathered struct {
 	stored    Snapshot
 	queues    []domain.QueueStatus
@@ -138,7 +139,7 @@ func (s *Source) ask(ctx context.Context, g *gathered) (err error) {
 	return err
 }
 
-// Types returns what is known of each event type.
+// Types returns the figures of each event type.
 func (s *Source) Types(ctx context.Context) View[Type] {
 	g := s.gather(ctx)
 	lines := lines[Type]{}

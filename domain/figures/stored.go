@@ -13,7 +13,8 @@ const (
 	Hour   = time.Hour
 )
 
-// Passed is what happened to events within a window.
+// Passed counts what happened to events within a window of time: how many were
+// confirmed, failed or died, and with which delays.
 type Passed struct {
 	Confirmed, Failed, Died int64
 	// P50 and P99 are the delays from the time in an event's ID to its handler: the mean
@@ -22,7 +23,7 @@ type Passed struct {
 	P50, P99 time.Duration
 }
 
-// Stored is what the database knows of the events of one type in one queue.
+// Stored has the database's figures of the events of one type in one queue.
 type Stored struct {
 	Type, Queue         string
 	Recent, Hour        Passed
@@ -30,17 +31,17 @@ type Stored struct {
 	OldestDue           time.Time // when the oldest due event became due; zero: none is due
 }
 
-// Snapshot is what the database knows of all types and queues at one moment.
+// Snapshot has the database's figures of all types and queues at one moment.
 type Snapshot struct {
 	At time.Time // by the database's clock
-	// Pairs are the types and queues of which something waits, died or was measured
+	// Pairs has each type and queue of which an event waits, is dead, or was measured
 	// within the last hour.
 	Pairs []Stored
 	// Emitted counts the events of the present UTC day by type.
 	Emitted map[string]int64
 	// RecentSeconds and HourSeconds are how many seconds of the windows were measured.
 	RecentSeconds, HourSeconds float64
-	// Complete is false if more events wait, or are dead, than were counted of them:
+	// Complete is false if more events wait, or are dead, than a Snapshot counts:
 	// Counted of each kind.
 	Complete bool
 }
@@ -64,11 +65,11 @@ type Store interface {
 	Snapshot(ctx context.Context) (Snapshot, error)
 
 	// History returns the measurements of a type, or of a queue, or of a type in a
-	// queue, over the last window, at most a day, in steps, oldest first. Of a queue
-	// without a type it has the tasks that waited.
+	// queue, over the last window, at most a day, in steps, oldest first. For a queue
+	// without a type, each Point also has the tasks that waited.
 	History(ctx context.Context, eventType, queue string, window, step time.Duration) ([]Point, error)
 
-	// PausedBy returns who paused which of these queues last, and why. A queue that was
-	// paused without outboxd is missing.
+	// PausedBy returns who paused which of these queues last, and why. The result leaves
+	// out a queue that was paused without outboxd.
 	PausedBy(ctx context.Context, queues []string) (map[string]domain.Pause, error)
 }

@@ -21,7 +21,7 @@ func (i DatabaseIdentity) Change(known DatabaseIdentity) string {
 	}
 }
 
-// Over returns i with its empty fields filled from known.
+// Over returns the identity i with its empty fields filled from the identity known.
 func (i DatabaseIdentity) Over(known DatabaseIdentity) DatabaseIdentity {
 	if i.SystemID == "" {
 		i.SystemID = known.SystemID

@@ -11,10 +11,11 @@ type QueueIdentity struct {
 	RunID         string // every start of the server makes a new one
 	ReplicationID string // every takeover by a replica makes a new one
 	Canary        string
-	// Shards names the masters of a Redis Cluster, as JoinShards does. Then RunID and ReplicationID are empty.
+	// Shards has the masters of a Redis Cluster and their slots, as JoinShards writes them. Then RunID and
+	// ReplicationID are empty.
 	Shards string
-	// Gone has the slots whose canaries are missing, as Slots.String writes them, while other canaries are still there.
-	// It is not stored.
+	// If some canaries are missing while others are still there, Gone has the slots of the missing ones, as
+	// Slots.String writes them. It is not stored.
 	Gone string
 }
 
@@ -45,13 +46,13 @@ func (i QueueIdentity) movedToStrangers(known QueueIdentity) bool {
 	return narrow && slots.Len() > 0
 }
 
-// Older reports whether Redis has a canary that differs from the one stored in the database. In that case Redis or
-// the database has gone back to an earlier state.
+// Older reports whether Redis or the database has gone back to an earlier state: Redis has another canary than the
+// one stored in the database. In that case Redis or the database has gone back to an earlier state.
 func (i QueueIdentity) Older(known QueueIdentity) bool {
 	return i.Canary != "" && i.Canary != known.Canary
 }
 
-// Over returns i with its empty fields filled from known.
+// Over returns the identity i with its empty fields filled from the identity known.
 func (i QueueIdentity) Over(known QueueIdentity) QueueIdentity {
 	if i.RunID == "" {
 		i.RunID = known.RunID

@@ -37,8 +37,8 @@ func isHidden(r rune) bool {
 	}
 }
 
-// picture returns what stands for a character: Unicode's own picture of it, or its
-// number.
+// picture returns what is shown in place of a character that cannot be seen:
+// Unicode's own picture of it, or its number.
 func picture(r rune) string {
 	switch {
 	case r < 0x20:

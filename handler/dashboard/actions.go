@@ -9,7 +9,7 @@ import (
 // allActionsShown is how many actions the page lists.
 const allActionsShown = 200
 
-// actions shows the page that lists what people did.
+// actions serves the page that lists the recorded actions of people.
 func (d *Dashboard) actions(c *fiber.Ctx) error {
 	if d.o.Sources.Dead == nil {
 		return errNoDatabase()

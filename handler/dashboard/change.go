@@ -104,7 +104,8 @@ func (d *Dashboard) changeForm(c *fiber.Ctx, f changeForm, filter domain.DeadFil
 		return err
 	}
 	f.Matched, f.More = matched, matched == deadCounted
-	// What was relative to now stays as it is while the person thinks.
+	// Times that were relative to now become absolute, so that the choice does not
+	// change while the person reads the form.
 	fixed := filter.At(now)
 	f.Until = fixed.Until.UTC().Format(time.RFC3339Nano)
 	if !fixed.Since.IsZero() {
@@ -167,7 +168,7 @@ func (d *Dashboard) startChange(c *fiber.Ctx) error {
 	return c.Redirect("./changes/"+strconv.Itoa(id), fiber.StatusSeeOther)
 }
 
-// said returns the filter of the form, for the log of actions.
+// said returns the filter as the person set it in the form, for the log of actions.
 func (f *changeForm) said() map[string]string {
 	said := f.deadQuery.said()
 	if f.Canary != "" {

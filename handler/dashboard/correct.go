@@ -25,7 +25,8 @@ type correctForm struct {
 	Reason  string
 }
 
-// correctable returns the form for an event, with the payload as the pages show it.
+// correctable makes the form for correcting an event, with the payload as the pages show
+// it.
 func (d *Dashboard) correctable(c *fiber.Ctx) (f correctForm, err error) {
 	if d.o.Sources.Lives == nil || d.o.Sources.Corrections == nil {
 		return f, errNoDatabase()
@@ -57,7 +58,7 @@ func (d *Dashboard) correctPage(c *fiber.Ctx, f *correctForm) error {
 	return d.Render(c, Page{Template: "correct", Title: "Corrected copy", Section: SectionEvents, Data: f})
 }
 
-// emitCorrected emits the copy, and shows it.
+// emitCorrected emits the corrected copy, and redirects to the page of the copy.
 func (d *Dashboard) emitCorrected(c *fiber.Ctx) error {
 	f, err := d.correctable(c)
 	if err != nil {
@@ -100,8 +101,8 @@ func (d *Dashboard) emitCorrected(c *fiber.Ctx) error {
 	return c.Redirect("../"+copied.String(), fiber.StatusSeeOther)
 }
 
-// correctedPayload returns the file of the form, or the text. Browsers send a text with
-// the line breaks of networks.
+// correctedPayload returns the payload that the person sent: an uploaded file, or else
+// the text of the form. Browsers send the line breaks of a text as CR LF.
 func correctedPayload(c *fiber.Ctx) ([]byte, error) {
 	if file, err := c.FormFile("file"); err == nil && file.Size > 0 {
 		opened, err := file.Open()
@@ -114,8 +115,8 @@ func correctedPayload(c *fiber.Ctx) ([]byte, error) {
 	return []byte(strings.ReplaceAll(c.FormValue("payload"), "\r\n", "\n")), nil
 }
 
-// unmask puts the values of an old payload in place of those that the pages hid, at the
-// same places. Its errors have domain.CodeInvalid.
+// unmask replaces each hidden value of the corrected payload by the value at the same
+// place of the old payload. Its errors have domain.CodeInvalid.
 func unmask(typed, old []byte) ([]byte, error) {
 	var now, before any
 	if err := decode(typed, &now); err != nil {
@@ -142,8 +143,8 @@ func decode(text []byte, into any) error {
 	return decoder.Decode(into)
 }
 
-// fill replaces hidden values by those of another document, and says whether one was not
-// there.
+// fill replaces hidden values by those at the same places of another document, and
+// reports whether a value is missing there.
 func fill(now, before any, lost *bool) any {
 	switch is := now.(type) {
 	case string:

@@ -41,7 +41,7 @@ type Visitor struct {
 	CanSignOut bool // a session has been begun
 }
 
-// MayWrite reports whether the visitor may change anything at all.
+// MayWrite reports whether the visitor may do at least one kind of change.
 func (v Visitor) MayWrite() bool { return v.Role >= access.Operator }
 
 // Lacks says in a sentence what the visitor lacks for an action.
@@ -57,7 +57,7 @@ func (v Visitor) Lacks(action string) string {
 	}
 }
 
-// Fault is what a visitor may see of an error.
+// Fault is the part of an error that a visitor may see.
 type Fault struct {
 	Status    int
 	Title     string // the status in words
@@ -76,7 +76,7 @@ type Options struct {
 	Check func(c *fiber.Ctx, action string) error
 	// Visitor returns the visitor of a request that Check let pass.
 	Visitor func(c *fiber.Ctx) Visitor
-	// Explain logs an error and returns what the visitor may see of it.
+	// Explain logs an error, and returns the part of it that the visitor may see.
 	Explain func(c *fiber.Ctx, err error) Fault
 }
 
@@ -94,7 +94,7 @@ type Sources struct {
 	Failing *failing.Change
 
 	Subscriptions domain.SubscriptionOverviews
-	// Figures are those of types, queues and workers; Pauses pause queues.
+	// Figures reads the figures of types, queues and workers. Pauses pauses and resumes queues.
 	Figures     *figures.Source
 	Pauses      *figures.Pauses
 	Corrections domain.Corrections
@@ -196,7 +196,8 @@ func (r routes) get(path string, page fiber.Handler) {
 	r.app.Get(path, r.d.Explain, r.d.may(access.See), page)
 }
 
-// post adds what a form does: one of some actions, which its field action chooses.
+// post adds the route to which a form is sent. The form's field action chooses one of the given
+// actions.
 func (r routes) post(path string, page fiber.Handler, actions ...string) {
 	r.app.Post(path, r.d.Explain, func(c *fiber.Ctx) error {
 		if chosen := c.FormValue("action"); slices.Contains(actions, chosen) {
@@ -210,9 +211,9 @@ func (d *Dashboard) may(action string) fiber.Handler {
 	return func(c *fiber.Ctx) error { return d.o.Check(c, action) }
 }
 
-// permit returns the person who sent a form, for the record of its action. It checks
-// the role once more, for what was read from the form.
-// Errors: domain.CodeForbidden.
+// permit returns the person who sent a form, for the record of its action. permit checks the
+// person's role once more, because the kind of action was read from the form. Errors:
+// domain.CodeForbidden.
 func (d *Dashboard) permit(c *fiber.Ctx, action string) (who string, err error) {
 	v := d.o.Visitor(c)
 	if !v.May(action) {

@@ -16,7 +16,8 @@ const (
 	actionsShown = 20
 )
 
-// deadPage has the groups of the chosen dead letters, or these themselves.
+// deadPage is the data of the page of dead letters: the groups of the chosen dead
+// letters, or the dead letters one by one.
 type deadPage struct {
 	deadQuery
 	Groups      []deadGroup
@@ -35,7 +36,8 @@ type deadGroup struct {
 	Without template.URL // the query of what was chosen, without errors like these
 }
 
-// readDead reads the query. A fault of it is shown in the form, and nothing is chosen.
+// readDead reads the query. If the query is wrong, the form shows what is wrong with
+// it, and the page lists nothing.
 func (d *Dashboard) readDead(c *fiber.Ctx) (p deadPage, filter domain.DeadFilter, err error) {
 	if d.o.Sources.Dead == nil {
 		return p, filter, errNoDatabase()
@@ -52,8 +54,8 @@ func (d *Dashboard) readDead(c *fiber.Ctx) (p deadPage, filter domain.DeadFilter
 	return p, filter, nil
 }
 
-// dead shows the dead letters grouped by type and error, and the latest actions of
-// people.
+// dead serves the page of dead letters: grouped by type and error, with the latest
+// actions of people.
 func (d *Dashboard) dead(c *fiber.Ctx) error {
 	p, filter, err := d.readDead(c)
 	if err != nil {
@@ -70,7 +72,8 @@ func (d *Dashboard) dead(c *fiber.Ctx) error {
 	return d.Render(c, Page{Template: "dead", Title: "Dead letters", Section: SectionDead, Data: &p})
 }
 
-// groups groups the chosen dead letters, and counts them.
+// groups reads the chosen dead letters from the database, grouped by type and error,
+// and counts them.
 func (d *Dashboard) groups(ctx context.Context, p *deadPage, filter domain.DeadFilter) error {
 	groups, more, err := d.o.Sources.Dead.Groups(ctx, filter, deadGrouped)
 	if err != nil {

@@ -22,7 +22,7 @@ type deadQuery struct {
 // pair is a name and a value of a form.
 type pair struct{ Name, Value string }
 
-// maxNot bounds the forms that a query leaves out.
+// maxNot is how many forms of errors a query can leave out, at most.
 const maxNot = 50
 
 // readDeadQuery reads the query of an address, or a form. Its errors have
@@ -64,7 +64,8 @@ func readDeadQuery(values url.Values) (q deadQuery, f domain.DeadFilter, err err
 	return q, f, err
 }
 
-// Pairs returns what was chosen, for the hidden fields of a form and for the record.
+// Pairs returns the choice as names and values, for the hidden fields of a form and
+// for the log of actions.
 func (q *deadQuery) Pairs() (pairs []pair) {
 	for _, p := range []pair{
 		{"type", q.Type}, {"queue", q.Queue}, {"key", q.Key}, {"header", q.Header}, {"field", q.Field}, {"error", q.Error}, {"without", q.Without},
@@ -83,12 +84,12 @@ func (q *deadQuery) Pairs() (pairs []pair) {
 	return pairs
 }
 
-// Chooses reports whether it chooses some dead letters and not all.
+// Chooses reports whether the query chooses only some dead letters and not all.
 func (q *deadQuery) Chooses() bool {
 	return slices.ContainsFunc(q.Pairs(), func(p pair) bool { return p.Name != "until" })
 }
 
-// Query returns it as a query, with more pairs behind.
+// Query returns the choice as the query of an address, followed by more pairs.
 func (q *deadQuery) Query(more ...pair) template.URL {
 	values := url.Values{}
 	for _, p := range append(q.Pairs(), more...) {
@@ -116,7 +117,8 @@ func (q *deadQuery) said() map[string]string {
 	return said
 }
 
-// Says says in words what it chooses; "" without a choice.
+// Says describes in words which dead letters the query chooses; "" if it chooses
+// all.
 func (q *deadQuery) Says() string {
 	var parts []string
 	add := func(text, value string) {

@@ -57,7 +57,8 @@ type taskLine struct {
 
 type headerLine struct{ Name, Value string }
 
-// event shows what PostgreSQL and Redis know about one event.
+// event serves the page of one event, with what PostgreSQL and Redis know about
+// it.
 func (d *Dashboard) event(c *fiber.Ctx) error {
 	id, err := domain.EventID(c.Params("id"))
 	if err != nil {
@@ -119,8 +120,8 @@ func (d *Dashboard) tasks(ctx context.Context, life *domain.EventLife) (tasks []
 	return tasks, deliveries, ""
 }
 
-// tone returns the colour for a step of the timeline. The page also says in words
-// what the colour says.
+// tone returns the class of the style sheet that colours a step of the timeline.
+// The page also says in words what the colour means.
 func tone(what string) string {
 	switch word, _, _ := strings.Cut(what, " "); word {
 	case "confirmed", "completed":

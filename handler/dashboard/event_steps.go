@@ -43,8 +43,9 @@ func timeline(steps []domain.Step, shown string, now time.Time) []timelineStep {
 	return list
 }
 
-// after writes how long after another a step came. The queue knows whole seconds
-// only, and times of different servers may be in the wrong order by a little.
+// after writes how much time passed between two steps of the timeline. Redis stores
+// whole seconds only, and the clocks of two servers may differ a little, so a later
+// step may have an earlier time.
 func after(before, s domain.Step) string {
 	gap := s.At.Sub(before.At)
 	if before.ToTheSecond || s.ToTheSecond {
@@ -76,7 +77,7 @@ func titleOf(what string) string {
 	return capital(what)
 }
 
-// capital writes the first letter of a text large.
+// capital returns the text with its first letter as a capital.
 func capital(text string) string {
 	first, size := utf8.DecodeRuneInString(text)
 	if size == 0 {
@@ -85,7 +86,8 @@ func capital(text string) string {
 	return string(unicode.ToUpper(first)) + text[size:]
 }
 
-// longText is a text that a page shows in short, with the whole behind "more".
+// longText is a text of which a page shows only the beginning; the person can open
+// the rest with "more".
 type longText struct {
 	Short, Whole string // Short is "" if Whole is short
 }

@@ -64,8 +64,9 @@ func (d *Dashboard) exportEvents(c *fiber.Ctx) error {
 	})
 }
 
-// sendFile streams a file in the form that the query asks for. If it cannot be written in
-// full, the connection is cut, so that no browser takes a part for the whole.
+// sendFile streams a file in the form that the query asks for. If the file cannot be
+// written in full, sendFile cuts the connection, so that the browser does not take a part
+// for the whole file.
 func (d *Dashboard) sendFile(c *fiber.Ctx, name string, write func(ctx context.Context, w io.Writer, form string) error) error {
 	form := c.Query("as")
 	if err := export.Check(form); err != nil {
@@ -86,8 +87,8 @@ func (d *Dashboard) sendFile(c *fiber.Ctx, name string, write func(ctx context.C
 	return nil
 }
 
-// patient gives a client some time for each part of an answer: the server's own deadline
-// is for the whole.
+// patient gives a client a new deadline for each part of a streamed file, because the
+// server's own deadline is for a whole answer.
 type patient struct {
 	io.Writer
 	connection net.Conn

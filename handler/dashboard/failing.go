@@ -26,7 +26,7 @@ type failingGroup struct {
 	Events template.URL // for the list of its events
 }
 
-// failing shows the failing tasks grouped by type, queue and error.
+// failing serves the page of failing tasks, grouped by type, queue and error.
 func (d *Dashboard) failing(c *fiber.Ctx) error {
 	if d.o.Sources.Failing == nil {
 		return errNoQueue()
@@ -118,8 +118,8 @@ func (d *Dashboard) failingForm(c *fiber.Ctx, f failingForm, filter failing.Filt
 	return d.Render(c, Page{Template: "failing-change", Title: f.Verb(), Section: SectionFailing, Data: &f})
 }
 
-// changeFailing carries out the change that the visitor confirmed. The page says
-// how many tasks it has changed.
+// changeFailing carries out the change that the visitor confirmed. The page that
+// follows says how many tasks were changed.
 func (d *Dashboard) changeFailing(c *fiber.Ctx) error {
 	values, err := url.ParseQuery(string(c.Body()))
 	if err != nil {

@@ -36,7 +36,8 @@ type keyLine struct {
 	Events template.URL // the query of the key's events
 }
 
-// keys lists the ordering keys that hold events back, and why.
+// keys serves the page that lists the ordering keys that hold events back, and says why
+// they do.
 func (d *Dashboard) keys(c *fiber.Ctx) error {
 	if d.o.Sources.Keys == nil {
 		return errNoDatabase()

@@ -33,7 +33,8 @@ type Page struct {
 // Section is an entry of the navigation.
 type Section string
 
-// The sections of the navigation. The sign-in page belongs to none of them.
+// The sections of the navigation. The sign-in page belongs to none of the menu's
+// entries.
 const (
 	SectionOverview Section = "overview"
 	SectionEvents   Section = "events"
@@ -117,8 +118,8 @@ func (d *Dashboard) write(name string, v view) ([]byte, error) {
 	return visible(page.Bytes()), nil
 }
 
-// markTab chooses title and icon of the tab by the last verdict, if it is not too old
-// and the visitor may know it. It asks no server.
+// markTab chooses the title and the icon of the browser's tab by the last verdict, if
+// the verdict is not too old and the visitor may see it. It asks no server.
 func (d *Dashboard) markTab(v *view) (err error) {
 	icon := "icon.svg"
 	if s := d.watch.recent(); s != nil && v.Section != "" {

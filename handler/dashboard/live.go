@@ -16,8 +16,8 @@ const (
 // frame has the parts of the overview that change, rendered at one moment.
 type frame struct{ announced, verdict, state []byte }
 
-// live renders the overview repeatedly while at least one page is open. All open
-// pages get the same result.
+// live renders the overview again and again, and sends it to all open pages, while
+// at least one page is open. All open pages get the same result.
 type live struct {
 	render func() (frame, error)
 

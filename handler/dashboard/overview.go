@@ -22,12 +22,12 @@ func (d *Dashboard) overviewPage() Page {
 
 func (d *Dashboard) overview(c *fiber.Ctx) error { return d.Render(c, d.overviewPage()) }
 
-// span has the length of time that a chart shows, the length of one step of the
-// chart, and the length that one row of its table covers.
+// span is a choice of time for the charts: how long the time is that a chart shows,
+// how long one step of the chart is, and how long one row of its table.
 type span struct{ window, step, line time.Duration }
 
-// spans are the windows that the charts offer. Samples older than a day cover five
-// minutes each.
+// spans has the choices of time that the charts offer, by name. Samples older than
+// a day cover five minutes each.
 var spans = map[string]span{
 	"quarter": {15 * time.Minute, 10 * time.Second, time.Minute},
 	"hour":    {time.Hour, 10 * time.Second, 5 * time.Minute},
@@ -69,7 +69,8 @@ type mark struct {
 	What string `json:"what"`
 }
 
-// marksOf says what happened, the latest first.
+// marksOf converts the marks of the charts (such as a heal) to the form that the
+// page shows, the latest first.
 func marksOf(found []domain.HistoryMark) []mark {
 	marks := []mark{}
 	for _, m := range found {

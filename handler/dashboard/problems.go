@@ -41,7 +41,8 @@ type verdict struct {
 	Problems  []problem // the worst first
 }
 
-// Alarm is the verdict in a word, for the tab; "" if all is well.
+// Alarm is the verdict in one word, for the title of the browser's tab; "" if all
+// is well.
 func (v verdict) Alarm() string {
 	if v.Level == LevelGood {
 		return ""
@@ -80,8 +81,8 @@ func badgeOf(level domain.FindingLevel) (Level, string) {
 	}
 }
 
-// more returns the address and the caption of the link to the page with details
-// about a finding.
+// more returns the link to the page with details about a finding: its address and
+// its caption.
 func more(code string) (link, caption string) {
 	switch code {
 	case "events-late":

@@ -27,7 +27,8 @@ type queuePage struct {
 	History                 history
 }
 
-// queues lists the queues, or shows the one that the query names.
+// queues serves the page of all queues, or of the one queue that the query
+// names.
 func (d *Dashboard) queues(c *fiber.Ctx) error {
 	if d.o.Sources.Figures == nil {
 		return errNoQueue()
@@ -48,7 +49,8 @@ func (d *Dashboard) queues(c *fiber.Ctx) error {
 	return d.Render(c, Page{Template: "queue", Title: "Queue " + name, Section: SectionQueues, Data: &p})
 }
 
-// queueForm is a pause or a resumption before it is confirmed.
+// queueForm is a command to pause or resume a queue that the visitor has not
+// confirmed yet.
 type queueForm struct{ Action, Queue, Fault, Reason string }
 
 // Verb is what the form's button does.
@@ -87,7 +89,7 @@ func (d *Dashboard) queueForm(c *fiber.Ctx, f queueForm) error {
 	return d.Render(c, Page{Template: "queue-change", Title: f.Verb() + " " + f.Queue, Section: SectionQueues, Data: &f})
 }
 
-// changeQueue pauses or resumes the queue, and shows it.
+// changeQueue pauses or resumes the queue, and redirects to the queue's page.
 func (d *Dashboard) changeQueue(c *fiber.Ctx) error {
 	values, err := url.ParseQuery(string(c.Body()))
 	if err != nil {

@@ -70,8 +70,9 @@ func (s *state) Late() time.Duration { return diagnosis.Late(s.Quick.Standing) }
 // TooLate reports whether events have been due for so long that it is a problem.
 func (s *state) TooLate() bool { return s.Late() > diagnosis.EventsLate }
 
-// WorkerVersion returns the version of a worker. Asynq does not know it, so it is
-// the version of the relay in the same process, if there is one.
+// WorkerVersion returns the version of a worker. Asynq does not know a worker's
+// version, so WorkerVersion returns the version of the relay in the same process,
+// if there is one.
 func (s *state) WorkerVersion(w domain.WorkerStatus) string {
 	for _, r := range s.Quick.Standing.Relays {
 		if r.Host == w.Host && r.PID == w.PID {
@@ -126,7 +127,8 @@ func (w *watch) look() *state {
 // tabAge is how old a verdict may be that a page shows in its tab.
 const tabAge = time.Minute
 
-// recent returns the last look, if it is not too old; it looks at nothing itself.
+// recent returns the last state that was read, if it is not too old. recent itself
+// reads nothing.
 func (w *watch) recent() *state {
 	w.mu.Lock()
 	defer w.mu.Unlock()

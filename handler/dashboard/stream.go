@@ -10,8 +10,9 @@ import (
 )
 
 const (
-	// streamLife is how long one stream may last. The browser then opens the next
-	// stream by itself, and the guard checks again whether it may.
+	// streamLife is how long one stream may last. After this time the browser
+	// opens the next stream by itself, and the guard checks again whether the
+	// visitor may see the pages.
 	streamLife = 10 * time.Minute
 	// streamPatience is how long a client may take to accept one frame.
 	streamPatience = 10 * time.Second

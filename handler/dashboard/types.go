@@ -27,7 +27,7 @@ type typePage struct {
 	History                 history
 }
 
-// types lists the event types, or shows the one that the query names.
+// types serves the page of all event types, or of the one type that the query names.
 func (d *Dashboard) types(c *fiber.Ctx) error {
 	if d.o.Sources.Figures == nil {
 		return errNoDatabase()
@@ -48,7 +48,7 @@ func (d *Dashboard) types(c *fiber.Ctx) error {
 	return d.Render(c, Page{Template: "type", Title: "Type " + name, Section: SectionTypes, Data: &p})
 }
 
-// history is the last hour, or day, of a type or a queue.
+// history has the charts of a type or a queue, for the last hour or day.
 type history struct {
 	Window string // hour or day; "": nothing is known
 	Query  template.URL
@@ -108,7 +108,8 @@ func sparklines(points []figures.Point, window time.Duration, queue bool) []spar
 	return lines
 }
 
-// sparklineOf leaves out negative values, which are not known.
+// sparklineOf leaves out negative values, because they mean that the number is not
+// known.
 func sparklineOf(name, unit string, points []figures.Point, window time.Duration, value func(*figures.Point) float64) sparkline {
 	line := sparkline{Name: name, Unit: unit}
 	for i := range points {

@@ -6,9 +6,10 @@ import (
 	"outboxd/domain/words"
 )
 
-// visible replaces hidden characters in the text of a page, by whatever way they got
-// there: a payload, an error, a name. It leaves attributes as they are, because forms
-// send them back. In a page that html/template wrote, < and > stand only around tags.
+// visible replaces invisible characters in the text of a page, whether they come from
+// a payload, an error or a name. visible does not change the attributes of the page's
+// elements, because forms send their values back. In a page that html/template wrote,
+// < and > stand only around tags.
 func visible(page []byte) []byte {
 	var shown bytes.Buffer
 	for len(page) > 0 {

@@ -14,7 +14,8 @@ type workersPage struct {
 	Workers []domain.WorkerStatus
 }
 
-// workers lists the worker processes with what they carry out.
+// workers serves the page that lists the worker processes with the tasks that
+// they are working on.
 func (d *Dashboard) workers(c *fiber.Ctx) error {
 	if d.o.Sources.Figures == nil {
 		return errNoQueue()

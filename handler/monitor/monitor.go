@@ -118,8 +118,8 @@ func exposition(registry *prometheus.Registry, logger *slog.Logger) http.Handler
 	}), promhttp.HandlerOpts{EnableOpenMetrics: true})
 }
 
-// explain returns the function that logs an error and returns what the pages may
-// show of it.
+// explain returns a function for the pages, which logs an error and returns the
+// part of it that the pages may show.
 func explain(s *handler.Server) func(*fiber.Ctx, error) dashboard.Fault {
 	return func(c *fiber.Ctx, err error) dashboard.Fault {
 		p := s.Problem(c.UserContext(), err)

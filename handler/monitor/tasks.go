@@ -52,9 +52,10 @@ func (t *TaskPages) Close() error {
 	return nil
 }
 
-// routes puts the pages behind in. The pattern ends with a slash, so that they do
-// not answer at /monitoring/tasksfoo. Who may not see payloads as they are gets them
-// as the pages show them: without the values of keys that contain a name of mask.
+// routes puts the pages behind in. The pattern of the route ends with a slash, so
+// that Asynqmon's pages do not answer at /monitoring/tasksfoo. A visitor who may
+// not see whole payloads gets them as the dashboard shows them: without the values
+// of keys whose name contains one of the names in mask.
 func (t *TaskPages) routes(app *fiber.App, in *signin.SignIn, logger *slog.Logger, mask []string) {
 	readOnly, full := adaptor.HTTPHandler(t.readOnly), adaptor.HTTPHandler(t.full)
 	app.Get(tasksPath, func(c *fiber.Ctx) error { return c.Redirect("tasks/", http.StatusPermanentRedirect) })
@@ -82,8 +83,9 @@ func (t *TaskPages) routes(app *fiber.App, in *signin.SignIn, logger *slog.Logge
 	})
 }
 
-// taskAction returns the kind of action that a request to Asynqmon is. Its API puts
-// what is done after the last colon of the path: …/retry_tasks/{id}:run.
+// taskAction returns the kind of action that a request to Asynqmon asks for. In the
+// paths of Asynqmon's API, the verb stands after the last colon:
+// …/retry_tasks/{id}:run.
 func taskAction(method, path string) string {
 	if handler.IsSafe(method) {
 		return access.See

@@ -25,7 +25,7 @@ type failures struct {
 
 func newAttempts() *attempts { return &attempts{clients: make(map[string]failures)} }
 
-// wait returns how long a client has to wait before its next attempt.
+// wait returns how long a client has to wait before its next attempt to sign in.
 func (a *attempts) wait(client string, now time.Time) time.Duration {
 	a.mu.Lock()
 	defer a.mu.Unlock()

@@ -15,11 +15,12 @@ import (
 	"outboxd/handler/dashboard"
 )
 
-// adminTokenName is who acts with the one admin token. No token of the
-// configuration can have this name.
+// adminTokenName is the name under which the actions of a person with the one admin
+// token are recorded. A token in the list of tokens cannot have this name.
 const adminTokenName = "admin token"
 
-// visit is who makes a request, and how that is known.
+// visit says who makes a request, and by what the guard knows that: a token, a
+// session or a proxy's header.
 type visit struct {
 	access.Identity
 	by by
@@ -35,8 +36,8 @@ const (
 	byProxy
 )
 
-// isAmbient reports whether the browser sends what shows the person by itself, also
-// with requests that other sites cause.
+// isAmbient reports whether the browser adds the proof of who the person is by itself
+// (a cookie or a proxy's header), even to requests that another site causes.
 func (b by) isAmbient() bool { return b == bySession || b == byProxy }
 
 type visitKey struct{}
@@ -79,10 +80,11 @@ func newGuard(w Ways) *guard {
 // canSignIn reports whether the sign-in page has something to sign in with.
 func (g *guard) canSignIn() bool { return len(g.tokens) > 0 || g.ways.OIDC.Issuer != "" }
 
-// knowsPeople reports whether anybody can have a name.
+// knowsPeople reports whether there is any way for a person to be known by name.
 func (g *guard) knowsPeople() bool { return g.canSignIn() || g.ways.IdentityHeader != "" }
 
-// check lets a request pass or refuses it, and puts its sender into the locals.
+// check lets a request pass or refuses it, and stores the sender in the request's
+// locals for later handlers.
 func (g *guard) check(c *fiber.Ctx, action string) error {
 	v, err := g.visit(c)
 	if err != nil {
@@ -158,7 +160,8 @@ func (g *guard) named(c *fiber.Ctx) (access.Identity, bool) {
 	if g.ways.IdentityHeader == "" || !c.IsProxyTrusted() {
 		return access.Identity{}, false
 	}
-	// A second header is one that the proxy did not remove from its client's request.
+	// If the header comes twice, the proxy did not remove one that its client had
+	// sent.
 	values := c.Request().Header.PeekAll(g.ways.IdentityHeader)
 	if len(values) != 1 {
 		return access.Identity{}, false
@@ -197,8 +200,9 @@ func (g *guard) sameOrigin(c *fiber.Ctx) error {
 	return nil
 }
 
-// refuse returns an error that says what to do instead. A browser is sent to sign
-// in, and then back.
+// refuse answers a request that may not pass, with an error that says what to do
+// instead. A browser is sent to the sign-in page, and after signing in back to this
+// page.
 func (g *guard) refuse(c *fiber.Ctx, v visit, action string) error {
 	write := !handler.IsSafe(c.Method())
 	switch {
@@ -233,8 +237,9 @@ func backTo(c *fiber.Ctx) string {
 	return localPath(strings.TrimPrefix(from.RequestURI(), prefixOf(from.Path, c.Path())))
 }
 
-// prefixOf returns what a proxy put before a path, seen from the address of a form
-// that leads to the path; "" if the two have too little in common.
+// prefixOf returns the prefix that a proxy added to a path. It compares the path with
+// the address of the page that sent the form; "" if the two have too little in
+// common.
 func prefixOf(form, path string) string {
 	first, _, _ := strings.Cut(strings.TrimPrefix(path, "/"), "/")
 	if at := strings.Index(form, "/"+first+"/"); at > 0 {
@@ -243,8 +248,9 @@ func prefixOf(form, path string) string {
 	return ""
 }
 
-// localPath returns target if it is a path on this server, and / otherwise. A
-// browser takes two slashes, or a slash and a backslash, for another server.
+// localPath returns target if it is a path on this server, and / otherwise. Two
+// slashes at the beginning, or a slash and a backslash, would lead a browser to
+// another server.
 func localPath(target string) string {
 	u, err := url.Parse(target)
 	if err != nil || u.IsAbs() || u.Host != "" || !strings.HasPrefix(target, "/") ||

@@ -34,8 +34,9 @@ type OIDC struct {
 	Roles map[string]access.Role
 }
 
-// provider is an OpenID provider. It is asked for its addresses when somebody signs
-// in, and until it has answered, so that outboxd starts without it.
+// provider is an OpenID provider. outboxd asks the provider for its addresses when
+// the first person signs in, and not at its start, so that it can start while the
+// provider is down.
 type provider struct {
 	o      OIDC
 	client *http.Client
@@ -48,7 +49,8 @@ func newProvider(o OIDC) *provider {
 	return &provider{o: o, client: &http.Client{Timeout: providerPatience}}
 }
 
-// host returns the provider's name for people; "" if there is none.
+// host returns the provider's host name, which the sign-in page shows; "" if there
+// is no provider.
 func (p *provider) host() string {
 	u, err := url.Parse(p.o.Issuer)
 	if err != nil {
@@ -62,7 +64,8 @@ func (p *provider) discover(ctx context.Context) (*oidc.Provider, error) {
 		return known, nil
 	}
 	found, err, _ := p.asking.Do("", func() (any, error) {
-		// The answer is for everybody who asks meanwhile; the client ends it.
+		// Several people may wait for this answer, so the context of one person's
+		// request must not end it; the HTTP client's timeout ends it.
 		return oidc.NewProvider(context.WithoutCancel(ctx), p.o.Issuer)
 	})
 	if err != nil {
@@ -72,14 +75,15 @@ func (p *provider) discover(ctx context.Context) (*oidc.Provider, error) {
 	return found.(*oidc.Provider), nil
 }
 
-// config returns what OAuth needs. redirect is where the provider sends people back.
+// config returns the configuration of the OAuth client. redirect is the address to
+// which the provider sends people back.
 func (p *provider) config(found *oidc.Provider, redirect string) *oauth2.Config {
 	return &oauth2.Config{
 		ClientID: p.o.ClientID, ClientSecret: p.o.ClientSecret, Endpoint: found.Endpoint(), RedirectURL: redirect, Scopes: p.o.Scopes,
 	}
 }
 
-// address returns where a person signs in at the provider.
+// address returns the provider's address at which a person signs in.
 func (p *provider) address(ctx context.Context, t *trip) (string, error) {
 	found, err := p.discover(oidc.ClientContext(ctx, p.client))
 	if err != nil {
@@ -88,7 +92,8 @@ func (p *provider) address(ctx context.Context, t *trip) (string, error) {
 	return p.config(found, t.Redirect).AuthCodeURL(t.State, oidc.Nonce(t.Nonce), oauth2.S256ChallengeOption(t.Verifier)), nil
 }
 
-// identify returns the person for whom the provider gave a code.
+// identify exchanges the provider's code for the identity of the person who signed
+// in.
 func (p *provider) identify(ctx context.Context, t *trip, code string) (access.Identity, error) {
 	ctx = oidc.ClientContext(ctx, p.client)
 	found, err := p.discover(ctx)
@@ -146,7 +151,7 @@ func (p *provider) claims(ctx context.Context, found *oidc.Provider, token *oaut
 	return own, nil
 }
 
-// person gives the person of some claims a name and a role.
+// person returns the name and the role of the person whom the claims describe.
 func (p *provider) person(c claims) (access.Identity, error) {
 	name, _ := c.find(p.o.NameClaim).(string)
 	switch {
@@ -170,7 +175,8 @@ func (p *provider) person(c claims) (access.Identity, error) {
 // claims are what an OpenID provider says of a person.
 type claims map[string]any
 
-// find returns a claim. Its name may itself have dots, or lead into objects.
+// find returns a claim. The name of the claim may contain dots, or may be a path
+// into nested objects.
 func (c claims) find(name string) any {
 	if value, ok := c[name]; ok {
 		return value
@@ -184,7 +190,7 @@ func (c claims) find(name string) any {
 
 func (c claims) has(name string) bool { return c.find(name) != nil }
 
-// values returns the texts of a claim: one, or those of a list.
+// values returns the values of a claim: the one text, or all texts of a list.
 func (c claims) values(name string) (texts []string) {
 	switch value := c.find(name).(type) {
 	case string:
@@ -199,8 +205,8 @@ func (c claims) values(name string) (texts []string) {
 	return texts
 }
 
-// deniesEmail reports whether the provider says that an address is not verified.
-// Some write it as a text.
+// deniesEmail reports whether the provider says that the person's mail address is
+// not verified. Some write it as a text.
 func (c claims) deniesEmail() bool {
 	verified, said := c["email_verified"]
 	return said && verified != true && verified != "true"

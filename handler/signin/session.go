@@ -21,8 +21,8 @@ const (
 
 // sessions makes and checks the values of session cookies: who signed in and until
 // when, and the HMAC of that. The key is random, so that a value reveals nothing
-// about a token, and sessions end with the process. The roles in them are those of
-// the process's own configuration.
+// about a token, and sessions end with the process. Each session has a role of the
+// process's own configuration.
 type sessions struct {
 	key []byte
 
@@ -44,15 +44,15 @@ func newSessions() *sessions {
 	return &sessions{key: key, ended: make(map[string]time.Time)}
 }
 
-// issue returns the value of a session that ends at the given time.
+// issue returns the cookie value of a new session that ends at the given time.
 func (s *sessions) issue(who access.Identity, end time.Time) string {
 	text, _ := json.Marshal(session{who.Name, who.Role, end.Unix(), rand.Text()}) // of texts and numbers, it never fails
 	content := base64.RawURLEncoding.EncodeToString(text)
 	return content + "." + s.sign(content)
 }
 
-// holder returns who has the session of a value, if issue made it and it has not
-// ended.
+// holder returns the person who has signed in with a cookie value, if issue made
+// the value and its session has not ended.
 func (s *sessions) holder(value string, now time.Time) (access.Identity, bool) {
 	found, ok := s.read(value)
 	if !ok || !now.Before(time.Unix(found.End, 0)) {
@@ -66,7 +66,7 @@ func (s *sessions) holder(value string, now time.Time) (access.Identity, bool) {
 	return access.Identity{Name: found.Name, Role: found.Role}, true
 }
 
-// end ends the session of a value, also for other copies of the cookie. It
+// end ends the session of a value, also for other copies of the cookie. end
 // remembers only values that issue made, so nobody can fill the memory without
 // signing in.
 func (s *sessions) end(value string, now time.Time) {
@@ -84,7 +84,8 @@ func (s *sessions) end(value string, now time.Time) {
 	s.ended[value] = time.Unix(found.End, 0)
 }
 
-// read returns the session of a value, and whether issue made it.
+// read returns the session that a cookie value describes, and reports whether
+// issue made the value.
 func (s *sessions) read(value string) (found session, ok bool) {
 	content, mac, _ := strings.Cut(value, ".")
 	if subtle.ConstantTimeCompare([]byte(mac), []byte(s.sign(content))) == 0 {

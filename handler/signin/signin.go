@@ -31,12 +31,14 @@ type Ways struct {
 	// can be read without signing in.
 	Address string
 	// IsLoopback reports whether an address, with or without a port, means this
-	// machine only. It is asked about the listen address and about Host headers.
+	// machine only. The guard calls IsLoopback with the listen address and with Host
+	// headers.
 	IsLoopback func(address string) bool
 	// AdminToken makes an admin; "": none.
 	AdminToken string
 	Tokens     []access.Token
-	// IdentityHeader is where a trusted proxy names a person; "": nowhere.
+	// IdentityHeader is the name of the header in which a trusted proxy names the
+	// person; "": there is none.
 	IdentityHeader string
 	IdentityRole   access.Role
 	OIDC           OIDC
@@ -50,7 +52,8 @@ type SignIn struct {
 	logger    *slog.Logger
 }
 
-// New returns a SignIn. It asks no OpenID provider before somebody signs in.
+// New returns a SignIn. New does not contact the OpenID provider; the first sign-in
+// does.
 func New(w Ways, logger *slog.Logger) *SignIn {
 	return &SignIn{newGuard(w), newProvider(w.OIDC), newEnvelopes(), logger}
 }
@@ -81,7 +84,7 @@ type signing struct {
 	pages *dashboard.Dashboard
 }
 
-// signIn shows the form, if there is something to sign in with.
+// signIn serves the sign-in page, with a form if people can sign in by token.
 func (s *signing) signIn(c *fiber.Ctx) error {
 	if !s.guard.canSignIn() {
 		return handler.Problemf(http.StatusNotFound, "outboxd runs without tokens and OpenID provider, so there is nothing to sign in with")
@@ -125,7 +128,8 @@ func (s *signing) openSession(c *fiber.Ctx) error {
 	return s.welcome(c, who, next)
 }
 
-// welcome begins a session, and leads back to where the person was.
+// welcome is called when a person has signed in: it begins a session, and redirects
+// to the page that the person wanted.
 func (s *signing) welcome(c *fiber.Ctx, who access.Identity, next string) error {
 	s.logger.InfoContext(c.UserContext(), "a person has signed in", "who", who.Name, "role", who.Role.String())
 	end := s.guard.now().Add(sessionLife)
@@ -133,7 +137,8 @@ func (s *signing) welcome(c *fiber.Ctx, who access.Identity, next string) error 
 	return c.Redirect("."+next, http.StatusSeeOther) // relative, because a proxy may add a prefix
 }
 
-// closeSession ends the session, and makes the browser forget it.
+// closeSession signs a person out: it ends the session and deletes the browser's
+// cookie.
 func (s *signing) closeSession(c *fiber.Ctx) error {
 	if err := s.guard.sameOrigin(c); err != nil {
 		return err
@@ -147,12 +152,12 @@ func (s *signing) closeSession(c *fiber.Ctx) error {
 // page that sent it. All pages are in that folder, also below the prefix of a proxy.
 //
 // Links from other sites, as in alerts and in the answer of an OpenID provider, open
-// pages with the cookie. What changes something is a POST, with which the browser
-// does not send it, and which sameOrigin checks as well.
+// pages with the cookie. Every change is a POST. With a POST from another site the
+// browser does not send this cookie, and sameOrigin refuses such a POST too.
 func setCookie(c *fiber.Ctx, name, value string, end time.Time) {
 	cookie := http.Cookie{ //nolint:gosec // over plain HTTP, as on a loopback address, a secure cookie would never come back
 		Name: name, Value: value, Expires: end, HttpOnly: true, SameSite: http.SameSiteLaxMode,
-		// A false header only affects the sender's own session.
+		// If a client sends a false header, that affects only its own session.
 		Secure: c.Secure() || c.Get(fiber.HeaderXForwardedProto) == "https",
 	}
 	c.Response().Header.Add(fiber.HeaderSetCookie, cookie.String()) // fiber's own would add a path
@@ -160,7 +165,8 @@ func setCookie(c *fiber.Ctx, name, value string, end time.Time) {
 
 const maxName = 200 // bytes
 
-// isName refuses what somebody could use to pose as another person in the record.
+// isName reports whether a text may be a person's name: it refuses characters with
+// which somebody could pose as another person in the log of actions.
 func isName(name string) bool {
 	return name != "" && name != adminTokenName && len(name) <= maxName && utf8.ValidString(name) &&
 		!strings.ContainsFunc(name, func(r rune) bool { return !unicode.IsPrint(r) })

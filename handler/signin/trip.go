@@ -23,8 +23,9 @@ const (
 	tripLife   = 10 * time.Minute
 )
 
-// trip is a person's way to the OpenID provider and back. It travels in a cookie, so
-// that nothing is remembered of people who do not come back, and so that an answer
+// trip has what outboxd must remember of a person between leaving for the OpenID
+// provider and coming back. A trip is stored in a cookie, so that outboxd keeps
+// nothing about people who do not come back, and so that the provider's answer
 // counts only in the browser that asked.
 type trip struct {
 	State, Nonce, Verifier string
@@ -68,7 +69,7 @@ func (e envelopes) open(value string, now time.Time) (*trip, bool) {
 	return t, now.Before(time.Unix(t.End, 0))
 }
 
-// leave sends a person to the OpenID provider.
+// leave redirects a person to the OpenID provider.
 func (s *signing) leave(c *fiber.Ctx) error {
 	if s.provider.o.Issuer == "" {
 		return handler.Problemf(http.StatusNotFound, "outboxd runs without an OpenID provider")
@@ -86,8 +87,9 @@ func (s *signing) leave(c *fiber.Ctx) error {
 	return c.Redirect(address, http.StatusSeeOther)
 }
 
-// redirectURL returns where the provider sends people back. A false Host header
-// leads nowhere: the provider accepts only addresses that it knows.
+// redirectURL returns the address to which the provider sends people back. A false
+// Host header does no harm: the provider sends people only to addresses that it
+// knows.
 func (s *signing) redirectURL(c *fiber.Ctx) string {
 	if s.provider.o.RedirectURL != "" {
 		return s.provider.o.RedirectURL
@@ -95,7 +97,8 @@ func (s *signing) redirectURL(c *fiber.Ctx) string {
 	return c.BaseURL() + "/" + callbackPath
 }
 
-// comeBack begins the session of a person who comes back from the OpenID provider.
+// comeBack serves the address to which the OpenID provider sends people back, and
+// begins the person's session.
 func (s *signing) comeBack(c *fiber.Ctx) error {
 	t, ok := s.envelopes.open(c.Cookies(tripCookie), s.guard.now())
 	setCookie(c, tripCookie, "", time.Unix(1, 0)) // an answer counts once
