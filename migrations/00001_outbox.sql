@@ -26,12 +26,12 @@ END $$;
 -- +goose StatementEnd
 
 -- outbox_delivery_id returns the ID of an event's delivery to a subscription. The same event and subscription
--- always give the same ID. So if an event is written again, or this database went back to an earlier state, the
--- relay recognises a delivery that already exists.
+-- always give the same ID. So the relay recognises a delivery that already exists, even if its event was written
+-- again or this database went back to an earlier state.
 --
 -- The ID is a UUID of version 8 (RFC 9562); an event's own ID is never of that version. The first 48 bits and the
--- 12 bits after the version are those of the event's ID. Bit 66 says whether these bits are a time. The rest is a
--- hash of event and subscription.
+-- 12 bits after the version are those of the event's ID. Bit 66 says whether the bits that were taken from the
+-- event's ID are a time. The rest is a hash of event and subscription.
 -- +goose StatementBegin
 CREATE FUNCTION outbox_delivery_id(event uuid, subscription_id uuid) RETURNS uuid
 LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE AS $$
@@ -50,7 +50,7 @@ END $$;
 CREATE FUNCTION outbox_delivery_key(subscription text, key text) RETURNS text
 LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$ SELECT 'subscription:' || subscription || ':' || key $$;
 
--- Gives each event with an ordering key its position among the events of that key.
+-- outbox_take_position gives each event with an ordering key its position among the events of that key.
 CREATE SEQUENCE outbox_ordering_position;
 
 -- outbox_is_blank says whether a text has no visible character: it consists of white space, no-break and zero-width
@@ -167,7 +167,7 @@ CREATE TABLE outbox (
         id, event_type, headers, queue, max_retry, timeout_seconds, deadline, retention_seconds,
         unique_seconds, available_at, attempts, generation, last_error, created_at, ordering_key,
         ordering_position, origin_id, subscription)),
-    -- The only bound that an option changes (--relay-max-payload).
+    -- This is the only CHECK whose limit an option changes (--relay-max-payload).
     CONSTRAINT outbox_payload_has_at_most_1_MiB CHECK (octet_length(payload) <= 1048576)
 ) WITH (
     autovacuum_vacuum_scale_factor = 0,
@@ -181,12 +181,12 @@ CREATE TABLE outbox (
 -- so the relay's cursor can name the position that it has reached.
 CREATE INDEX outbox_due ON outbox (available_at, id);
 
--- For the question whether an earlier event of an ordering key is still pending.
+-- This index answers whether an earlier event of an ordering key is still pending.
 CREATE INDEX outbox_key ON outbox (ordering_key, ordering_position) WHERE ordering_key IS NOT NULL;
 
--- The position within an ordering key comes from a sequence when the row is written. A time would not do: a clock
--- may step back, and now() is the time at which the transaction began. Only rows with an ordering key get a
--- position. SECURITY DEFINER: producers need no right on the sequence.
+-- The position within an ordering key comes from a sequence when the row is written. A time cannot serve as the
+-- position, because a clock may step back, and because now() is the time at which the transaction began. Only rows
+-- with an ordering key get a position. SECURITY DEFINER: producers need no right on the sequence.
 -- +goose StatementBegin
 CREATE FUNCTION outbox_take_position() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$

@@ -27,7 +27,7 @@ CREATE TABLE outbox_dead (
     PRIMARY KEY (id)
 );
 
--- For listing dead letters page by page, in the order in which they died.
+-- This index is for listing dead letters page by page, in the order in which they died.
 CREATE INDEX outbox_dead_place ON outbox_dead (died_at, id);
 
 -- Web pages and commands group dead letters of the same type and cause. This index finds a small group among a
@@ -36,10 +36,10 @@ CREATE INDEX outbox_dead_place ON outbox_dead (died_at, id);
 CREATE INDEX outbox_dead_group ON outbox_dead (event_type,
     (left(regexp_replace(error, '[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}|[0-9]+', '#', 'g'), 300)), died_at, id);
 
--- outbox_payload_field returns what stands at a path of a JSON payload, as text: a
--- string, or a number as it is written. NULL: nothing stands there, or the payload is
--- not JSON. It is for searches by people. It is not PARALLEL SAFE: a block with
--- EXCEPTION is a subtransaction, and these cannot begin in a parallel query.
+-- outbox_payload_field returns the value at a path of a JSON payload, as text: a string, or a number as it is
+-- written. It returns NULL if there is no value at the path, or if the payload is not JSON. It is for searches by
+-- people. It is not PARALLEL SAFE: a block with EXCEPTION is a subtransaction, and these cannot begin in a parallel
+-- query.
 -- +goose StatementBegin
 CREATE FUNCTION outbox_payload_field(payload bytea, path text[]) RETURNS text
 LANGUAGE plpgsql IMMUTABLE AS $$
@@ -63,8 +63,8 @@ CREATE TABLE outbox_suppressed (
 -- For deleting old rows.
 CREATE INDEX outbox_suppressed_at ON outbox_suppressed (suppressed_at);
 
--- Events that were cancelled before they took effect; see cancel. Each of them also has a row in inbox. So if the
--- event's task is still in Redis, it has no effect.
+-- Events that were cancelled before they took effect; see cancel. Each of them also has a row in inbox. The inbox
+-- has a row of each cancelled event. So if the task of a cancelled event is still in Redis, it has no effect.
 CREATE TABLE outbox_cancelled (
     LIKE outbox,
     was          text        NOT NULL, -- its state before: pending, held or in flight
@@ -74,7 +74,7 @@ CREATE TABLE outbox_cancelled (
     PRIMARY KEY (id)
 );
 
--- For deleting old rows, and for finding events whose task may still be in Redis.
+-- This index is for deleting old rows, and for finding events whose task may still be in Redis.
 CREATE INDEX outbox_cancelled_at ON outbox_cancelled (cancelled_at);
 CREATE INDEX outbox_cancelled_tasks ON outbox_cancelled (id) WHERE removed_at IS NULL;
 
@@ -93,7 +93,7 @@ CREATE TABLE outbox_void_tasks (
     removed_at timestamptz -- when no void task of it was left in Redis
 );
 
--- For finding tasks that the leader still has to delete, and for deleting old rows.
+-- This index is for finding tasks that the leader still has to delete, and for deleting old rows.
 CREATE INDEX outbox_void_tasks_left ON outbox_void_tasks (event_id) WHERE removed_at IS NULL;
 CREATE INDEX outbox_void_tasks_over ON outbox_void_tasks (until) WHERE removed_at IS NOT NULL;
 
@@ -113,9 +113,9 @@ CREATE TABLE outbox_missing (
     resent_at  timestamptz
 );
 
--- The inbox has one row for each confirmed event. The transaction of the event's effect writes it, so the effect is
--- committed exactly once. The inbox also has one row for each cancelled event. A row stays longer than the event's
--- row in outbox_sent.
+-- The inbox has one row for each confirmed event. The transaction of the event's effect writes the inbox row, so
+-- the effect is committed exactly once. The inbox also has one row for each cancelled event. A row stays longer
+-- than the event's row in outbox_sent.
 CREATE TABLE inbox (
     event_id     uuid        PRIMARY KEY,
     processed_at timestamptz NOT NULL DEFAULT now()
@@ -123,10 +123,10 @@ CREATE TABLE inbox (
 
 CREATE INDEX inbox_processed_at ON inbox (processed_at);
 
--- confirm is for consumers in other services. Consumers call confirm in the transaction of the event's effect. It
--- returns true for the first call. confirm returns false if the event took effect before: the consumer must then
--- not let it happen again. If two transactions call confirm for the same event, the second waits until the first
--- has ended. SECURITY DEFINER: a consumer needs EXECUTE and no right on inbox.
+-- confirm is for consumers in other services. Consumers call confirm in the transaction of the event's effect.
+-- confirm returns true for the first call. It returns false if the event took effect before; the consumer must then
+-- skip its effect. If two transactions call confirm for the same event, the second waits until the first has ended.
+-- SECURITY DEFINER: a consumer needs EXECUTE and no right on inbox.
 -- +goose StatementBegin
 CREATE FUNCTION confirm(event_id uuid) RETURNS boolean
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path FROM CURRENT AS $$

@@ -1,9 +1,9 @@
 -- Order per key: events of one ordering key take effect one after another.
 --
 -- At any time one event of an ordering key has the turn: only this event may be published and take effect. If the
--- relay claims another event of the key, it moves it from outbox to outbox_held. When an event is confirmed (it
--- gets a row in inbox), the same transaction gives the turn to the next event of the key. Events without an
--- ordering key need no turn.
+-- relay claims another event of the key, the relay moves that event from outbox to outbox_held. When an event is
+-- confirmed (it gets a row in inbox), the same transaction gives the turn to the next event of the key. Events
+-- without an ordering key need no turn.
 
 -- +goose Up
 SELECT set_config('search_path', quote_ident(current_schema()) || ', pg_temp', true);
@@ -29,9 +29,9 @@ CREATE INDEX outbox_held_key ON outbox_held (ordering_key, ordering_position);
 -- outbox_held locks the turn first.
 --
 -- The constraint that an event has at most one turn is DEFERRABLE, so PostgreSQL checks it at the end of a
--- statement. Two transactions may give the same event the turn at the same time. The second must wait for the first
--- at the primary key, ordering_key (see outbox_advance). A check in the middle of the INSERT would raise an error
--- instead.
+-- statement. Two transactions may give the same event the turn at the same time. The second transaction must wait
+-- for the first at the primary key, ordering_key (see outbox_advance). A check in the middle of the INSERT would
+-- raise an error instead.
 CREATE TABLE outbox_turns (
     ordering_key text        PRIMARY KEY,
     event_id     uuid        NOT NULL UNIQUE DEFERRABLE,
@@ -177,8 +177,8 @@ END $$;
 -- for ever. Keys are processed in order, so that two callers do not deadlock.
 --
 -- If the event with the turn is already confirmed, the function ends that turn and looks for the key's next event.
--- The transaction that confirmed it may have looked for a next event before the events of this batch were held.
--- Without this the events of the key would wait until the leader's next round.
+-- The transaction that confirmed that event may have looked for a next event before the events of this batch were
+-- held. Without this step the events of the key would wait until the leader's next round.
 -- +goose StatementBegin
 CREATE FUNCTION outbox_advance(keys text[]) RETURNS integer
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path FROM CURRENT AS $$
@@ -255,10 +255,10 @@ BEGIN
 END $$;
 -- +goose StatementEnd
 
--- This deferred trigger passes the turn on at the commit of the consumer's transaction. So its locks last only as
--- long as the commit, and not while the handler works. Almost every event has no ordering key, and costs one lookup
--- in two small indexes. To keep that cheap the function has no search_path, which would be set and reset on every
--- call, and writes the schema before every name.
+-- This deferred trigger passes the turn on at the commit of the consumer's transaction. The locks of the trigger
+-- therefore last only as long as the commit, and not while the handler works. Almost every event has no ordering
+-- key, and costs one lookup in two small indexes. To keep these lookups cheap, the function sets no search_path,
+-- which PostgreSQL would set and reset on every call. Instead it writes the schema before every name.
 --
 -- The trigger also refuses an event that was moved to a later time while this transaction waited to confirm it; see
 -- outbox_reschedule_one. A snapshot that is older than the move does not show the move, so outbox_in_time then

@@ -60,11 +60,11 @@ GROUP BY 1, 2;
 -- sleeps, so that the commit wakes the relay. If the setting outboxd.moving is on, the events only return to
 -- outbox, for example after a refusal: the trigger then appends no entries, and notifies a sleeping relay at once.
 --
--- The trigger runs for every statement of a producer. So it has no search_path, which would be set and reset on
--- every call, and writes the schema before every name. outbox_written does everything in one statement, because
--- starting a statement costs more than the work itself. Grouping the rows here would cost more than it saves. Only
--- one row of a statement is marked, so that a statement with a million rows does not fire outbox_wake a million
--- times. SECURITY DEFINER: producers need no right on these tables.
+-- The trigger runs for every statement of a producer. So the trigger sets no search_path, which PostgreSQL would
+-- set and reset on every call, and writes the schema before every name. outbox_written does everything in one
+-- statement, because starting a statement costs more than the work itself. Grouping the rows here would cost more
+-- than it saves. Only one row of a statement is marked, so that a statement with a million rows does not fire
+-- outbox_wake a million times. SECURITY DEFINER: producers need no right on these tables.
 -- +goose StatementBegin
 DO $do$ BEGIN EXECUTE format($ddl$
 CREATE FUNCTION outbox_written() RETURNS trigger
@@ -91,14 +91,14 @@ CREATE TRIGGER outbox_written AFTER INSERT ON outbox
 
 -- outbox_wake notifies sleeping relays while the producer's transaction commits. A commit with a NOTIFY waits for
 -- every other commit with a NOTIFY in the whole database cluster, and cannot share its disk write (group commit)
--- with them. So of transactions that commit at the same time only one notifies: the one that gets an advisory lock,
--- which it keeps until it ends.
+-- with them. So if several transactions commit at the same time, only one of them notifies: the one that gets an
+-- advisory lock, which it keeps until it ends.
 --
 -- The other transactions may become visible a little later than the one that notified. After a notification the
--- relay claims again, first after relay.poll_min, and then with a pause that doubles each time. So it finds their
--- events with a delay that is about as long as theirs. If the transaction with the lock does not commit, because a
--- deferred constraint fails or its connection ends, nobody notifies for the others. Then the next commit notifies,
--- or the relay finds the events after relay.poll_interval at the latest.
+-- relay claims again, first after relay.poll_min, and then with a pause that doubles each time. So the relay finds
+-- the events of these other transactions about as late as they became visible. If the transaction with the lock
+-- does not commit, because a deferred constraint fails or its connection ends, nobody notifies for the others. Then
+-- the next commit notifies, or the relay finds the events after relay.poll_interval at the latest.
 --
 -- Each hundredth of a second has its own lock. So a transaction that keeps its lock for long delays no
 -- notification. A transaction may keep its lock for long because it made deferred constraints immediate, waits for
@@ -154,7 +154,8 @@ CREATE TABLE outbox_journal (
 
 CREATE INDEX outbox_journal_event ON outbox_journal (event_id, at);
 
--- For deleting old rows. Because of id no two rows have the same position, so that a position can be named.
+-- For deleting old rows. The column id is in the index so that no two rows have the same position, and a page can
+-- begin after a certain row.
 CREATE INDEX outbox_journal_at ON outbox_journal (at, id);
 
 -- For finding the few tasks without an event among very many entries.
@@ -174,7 +175,7 @@ CREATE TABLE outbox_actions (
 
 CREATE INDEX outbox_actions_at ON outbox_actions (at);
 
--- Finds who paused a queue last. Only Redis knows that the queue is paused.
+-- Finds who paused a queue last. The table does not say whether a queue is paused now: only Redis knows that.
 CREATE INDEX outbox_actions_queue ON outbox_actions ((filter ->> 'queue'), at) WHERE action IN ('pause', 'resume');
 
 -- outbox_set_aside makes a dead letter of one row that cannot be relayed, and returns the event's ID.
@@ -267,10 +268,10 @@ CREATE TABLE outbox_samples (
     queued         bigint                -- tasks that waited in Redis, for a worker or for another attempt; null: not known
 ) WITH (autovacuum_vacuum_threshold = 1000, autovacuum_vacuum_scale_factor = 0);
 
--- What became of events within a minute, by type and queue, for the hundred pairs with
--- the most events. The leader writes the rows of a minute in one statement and keeps
--- them for 25 hours. One row has neither type nor queue: it says that the minute was
--- measured, also if nothing happened. A row with a queue only has what waited in Redis.
+-- The table counts what happened to events within a minute (confirmed, failed, died), by type and queue, for the
+-- hundred pairs with the most events. The leader writes the rows of a minute in one statement and keeps them for 25
+-- hours. Each minute has one row without type and queue: it says that the minute was measured, even if nothing
+-- happened in it. A row with a queue and no type has the number of tasks that waited in Redis.
 CREATE TABLE outbox_type_samples (
     at         timestamptz NOT NULL,
     event_type text        NOT NULL,

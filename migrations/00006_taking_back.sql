@@ -31,7 +31,7 @@ CREATE TABLE outbox_requests (
 --   - 'queued': a delivery asks the inbox, but while it waits for the receiver's answer it has no open transaction for
 --     which cancel could wait. The same is true of the types in outward. A task that is not active in Redis still has
 --     to ask. So a caller may write the row in inbox, then look into Redis, and commit only if no task of the event is
---     active. With asked, the caller promises to do that, and such an event is open.
+--     active. If asked is true, the caller promises to ask Redis before it commits, and such an event counts as open.
 --
 -- If a subscription was removed longer ago than its timeout plus a minute, every worker has noticed that and makes
 -- no attempts for it. So the deliveries of that subscription can be cancelled.
@@ -89,11 +89,11 @@ $$;
 -- With asked, the caller looks into Redis before it commits; see outbox_standing.
 --
 --
--- It waits for locks up to its own lock_timeout, then gives up and rolls its changes back. The function deletes the
--- event's row before it writes to inbox, because the inbox refuses an event that is in outbox_held. If an event was
--- written more than once, the newest row moves to outbox_cancelled, and the others are absorbed. given_up has the
--- same meaning as in outbox_standing. The inbox also refuses an event that was moved to a later time, so the
--- function first removes that later time.
+-- outbox_cancel_one waits for locks up to its own lock_timeout. After that it rolls its changes back and answers
+-- that it could not. The function deletes the event's row before it writes to inbox, because the inbox refuses an
+-- event that is in outbox_held. If an event was written more than once, the newest row moves to outbox_cancelled,
+-- and the others are absorbed. given_up has the same meaning as in outbox_standing. The inbox also refuses an event
+-- that was moved to a later time, so the function first removes that later time.
 -- +goose StatementBegin
 DO $do$
 DECLARE
@@ -211,10 +211,10 @@ CREATE CONSTRAINT TRIGGER outbox_took_back AFTER INSERT ON outbox_cancelled
 -- function returns 'rescheduled', or an answer of outbox_cancel_one that says why it is too late. The event keeps
 -- its number of attempts.
 --
--- A relay may already have handed the event to Redis, or may have died before it read Redis's answer. In these
--- cases a task of the event may be in Redis, and it must not take effect at the old time. So the event gets another
--- generation, for which a relay makes a new task. outbox_void_tasks stores the time before which no task of the
--- event may take effect.
+-- A relay may already have handed the event to Redis, or may have died before it read Redis's answer. In these cases
+-- a task of the event may be in Redis, and it must not take effect at the old time. To prevent that, the event gets
+-- another generation, for which a relay makes a new task. outbox_void_tasks stores the time before which no task of
+-- the event may take effect.
 --
 -- A handler that has begun cannot be stopped. The handler has inserted the event's row into inbox and not yet
 -- committed it. This function inserts the same row: if the insert waits too long, a handler is running; if the row
@@ -520,8 +520,8 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path FROM CURRENT AS $$
 $$;
 -- +goose StatementEnd
 
--- outbox_request leaves a change of an event to the leader. The journal says who asked
--- for it. It returns 'requested'.
+-- outbox_request stores a request to change an event, which the leader carries out. The journal says who asked for
+-- it. It returns 'requested'.
 -- +goose StatementBegin
 CREATE FUNCTION outbox_request(event uuid, due timestamptz, actor text, reason text) RETURNS text
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path FROM CURRENT AS $$
@@ -536,10 +536,10 @@ BEGIN
 END $$;
 -- +goose StatementEnd
 
--- outbox_carry_out does what producers asked for with outbox_request, for the leader.
--- A caller that says asked for a request looks into Redis before it commits, as
--- outbox_standing says. A request ends with a final answer; the journal says why it was
--- too late. A request of an event that is running or being moved stays.
+-- outbox_carry_out does what producers asked for with outbox_request, for the leader. If the caller sets asked for a
+-- request, it must look into Redis before it commits, as the comment on outbox_standing says. A request ends with a
+-- final answer; the journal says why it was too late. The request stays if the event's handler is running, or if the
+-- event is being moved between tables.
 -- +goose StatementBegin
 CREATE FUNCTION outbox_carry_out(events uuid[], not_asked uuid[]) RETURNS TABLE (event_id uuid, answer text)
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path FROM CURRENT AS $$
@@ -567,10 +567,10 @@ END $$;
 -- +goose StatementEnd
 
 -- cancel cancels an event in the caller's transaction. cancel returns 'cancelled' if the event certainly has no
--- effect, even if it was cancelled before. It returns 'requested' if only the leader can do it, after the caller's
--- transaction. Otherwise it returns why it could not cancel; see outbox_cancel_one. A
--- handler that begins with the event waits until the caller's transaction has ended. cancel and reschedule are
--- SECURITY DEFINER: a producer needs only EXECUTE and the event's ID.
+-- effect, even if it was cancelled before. cancel returns 'requested' if only the leader can cancel the event, after
+-- the caller's transaction. In all other cases cancel returns why it is too late; see outbox_cancel_one. A handler
+-- that begins with the event waits until the caller's transaction has ended. cancel and reschedule are SECURITY
+-- DEFINER: a producer needs only EXECUTE and the event's ID.
 -- +goose StatementBegin
 CREATE FUNCTION cancel(event_id uuid, reason text DEFAULT '') RETURNS text
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path FROM CURRENT AS $$

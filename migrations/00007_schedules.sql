@@ -4,8 +4,8 @@
 -- +goose Up
 SELECT set_config('search_path', quote_ident(current_schema()) || ', pg_temp', true);
 
--- The columns of the event have the same CHECKs as in outbox. So an event that outbox would refuse is refused when
--- the schedule is applied.
+-- The columns of the event have the same CHECKs as in outbox. So PostgreSQL refuses an invalid event when its
+-- schedule is applied, and not at the first tick.
 CREATE TABLE outbox_schedules (
     -- The IDs of the schedule's events are computed from this ID. A new schedule with the name of a removed one
     -- gets another ID, so that the events of the two are not confused.
@@ -24,7 +24,7 @@ CREATE TABLE outbox_schedules (
     unique_seconds    integer,
     ordering_key      text,
     -- The time of the next tick. A leader that emits the tick changes this column, but only if it still has the
-    -- value that the leader has read. So even two leaders emit a tick only once.
+    -- value that the leader has read. Because of this condition, even two leaders emit a tick only once.
     next_at           timestamptz NOT NULL,
     last_at           timestamptz, -- the last tick that was emitted or left out
     emitted           bigint      NOT NULL DEFAULT 0,
@@ -43,9 +43,9 @@ CREATE TABLE outbox_schedules (
         CASE WHEN ordering_key IS NOT NULL THEN 1::bigint END, NULL, NULL))
 );
 
--- outbox_tick_id returns the ID for the event of a schedule's tick. The result depends only on its arguments. So if
--- a tick is emitted again, because this database went back to an earlier state, the event has the same ID. The ID
--- is a UUID of version 7 (RFC 9562) with the time of the tick; a hash of schedule and tick replaces the random
+-- outbox_tick_id returns the ID for the event of a schedule's tick. The result depends only on its arguments. If
+-- this database went back to an earlier state and a tick is emitted again, the event therefore has the same ID. The
+-- ID is a UUID of version 7 (RFC 9562) with the time of the tick; a hash of schedule and tick replaces the random
 -- bits.
 -- +goose StatementBegin
 CREATE FUNCTION outbox_tick_id(schedule uuid, tick timestamptz) RETURNS uuid

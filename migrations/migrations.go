@@ -267,7 +267,8 @@ func (p place) newLocker() (lock.SessionLocker, error) {
 	return locker, nil
 }
 
-// locked takes the lock and calls change, so that no other process changes the schema at the same time.
+// locked takes the migration lock and then calls the function change, so that no other process changes the schema
+// at the same time.
 func (s Set) locked(ctx context.Context, db *sql.DB, change func(conn *sql.Conn) error) (err error) {
 	p, err := s.findPlace(ctx, db)
 	if err != nil {

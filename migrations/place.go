@@ -8,8 +8,8 @@ import (
 	"strings"
 )
 
-// place is the schema of a set of migrations. It may not exist yet. Outboxd's schema is the first on the
-// search_path of the sessions; the name of the example's schema is derived from it.
+// place says in which schema a set of migrations is applied. It may not exist yet. Outboxd's schema is the first
+// on the search_path of the sessions; the name of the example's schema is derived from it.
 type place struct {
 	set     Set
 	name    string
@@ -56,7 +56,7 @@ func (s Set) findPlace(ctx context.Context, db interface {
 // table is the name of the table that records the migrations.
 func (p place) table() string { return quote(p.name) + "." + quote(p.set.Table) }
 
-// refuse returns why outboxd may not use this schema, or nil if it may.
+// refuse checks whether outboxd may use this schema: nil if it may, otherwise an error with the reason.
 func (p place) refuse() error {
 	switch {
 	case p.ours:

@@ -20,9 +20,9 @@ const (
 )
 
 // breaker stops all pollers of a process while a server (PostgreSQL or Redis) is down. One of the pollers probes
-// the server. After a successful probe all pollers try to work again. The outage ends when their work succeeds too.
-// A server may answer probes although work fails, for example a database that has become read-only. Such a failure
-// counts as one outage and is reported once.
+// the server. After a successful probe all pollers try to work again. The outage ends only when the work of a
+// poller succeeds. A server may answer probes although work fails, for example a database that has become
+// read-only. Such a failure counts as one outage and is reported once.
 type breaker struct {
 	name  string
 	probe func(ctx context.Context) error
@@ -47,8 +47,8 @@ func newBreaker(name string, probe func(context.Context) error, gauge prometheus
 	return b
 }
 
-// trip opens the breaker. While the breaker is open, further failures are ignored. If work fails after a successful
-// probe, trip opens the breaker again, and the probes become less frequent.
+// trip opens the breaker. While the breaker is open, further failures are ignored. trip is called when work fails.
+// If work fails after a successful probe, trip opens the breaker again, and the probes become less frequent.
 func (b *breaker) trip(cause error) {
 	if b.open(cause) {
 		b.changed()
@@ -70,7 +70,7 @@ func (b *breaker) open(cause error) bool {
 	return true
 }
 
-// succeeded tells the breaker that work has succeeded, which ends an outage.
+// succeeded is called when work has succeeded, which ends an outage.
 func (b *breaker) succeeded() {
 	b.mu.Lock()
 	defer b.mu.Unlock()

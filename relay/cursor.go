@@ -57,7 +57,7 @@ func (c *cursor) next(now time.Time) scan {
 }
 
 // untilSweep returns the time until an owed sweep is allowed, and false if no sweep is owed. A sweep is owed if a
-// scan from the cursor found nothing, and the limit on sweeps did not allow one then. Without that later sweep,
+// scan from the cursor found nothing, and the limit on sweeps did not allow one then. Without the owed sweep,
 // events before the cursor would wait for the next wake-up, which may never come.
 func (c *cursor) untilSweep(now time.Time) (time.Duration, bool) {
 	c.mu.Lock()
@@ -96,13 +96,13 @@ func (c *cursor) done(s scan, batch domain.Batch, now time.Time) (again bool) {
 	return false
 }
 
-// lost records that claimed events are due again at their old due times. lost moves the cursor back to the first of
-// them.
+// lost is called when claimed events are due again at their old due times, and moves the cursor back to the first
+// of them.
 func (c *cursor) lost(first domain.Cursor) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if first.Compare(c.at) < 0 {
-		// A scan begins after the cursor, so the cursor must be before the event.
+		// A scan begins after the cursor, so lost moves the cursor to just before the event.
 		c.at = domain.Cursor{Due: first.Due.Add(-time.Microsecond)}
 	}
 	c.steps++ // also if the cursor is before them: a running scan may have skipped them

@@ -51,8 +51,9 @@ func (p *poller) run(ctx context.Context) error {
 // once. If an event is due, the check costs an additional round trip before the claim.
 const calmNap = time.Second
 
-// sleep returns when there may be work. It returns true after a wake-up. After a long nap it first checks whether
-// an event is due, and sleeps again if none is, because a claim costs an idle database more than this check.
+// sleep returns when there may be work. It returns true after a wake-up. After a long nap the poller first checks
+// whether an event is due, and sleeps again if none is, because a claim costs an idle database more than this
+// check.
 func (p *poller) sleep(ctx context.Context, news bool) (woken bool) {
 	next := p.untilNextDue
 	for {
@@ -75,9 +76,9 @@ func (p *poller) sleep(ctx context.Context, news bool) (woken bool) {
 	}
 }
 
-// nothingDue checks whether no event is due, however long it may have been due. If so, it returns true and the time
-// until the next event is due, at most PollInterval. nothingDue returns false if an event is due, or if the
-// database does not answer.
+// nothingDue checks whether no event is due, however long it may have been due. If no event is due, nothingDue
+// returns true and the time until the next event is due, at most PollInterval. nothingDue returns false if an event
+// is due, or if the database does not answer.
 func (p *poller) nothingDue(ctx context.Context) (until time.Duration, idle bool) {
 	if _, owed := p.cursor.untilSweep(time.Now()); owed {
 		return 0, false
@@ -195,8 +196,8 @@ func (p *poller) publish(ctx context.Context, events []domain.Event) []domain.Re
 	return receipts
 }
 
-// claim claims a batch from the cursor on. If the cursor says so, it claims again with a sweep, that is, from the
-// beginning.
+// claim claims a batch from the cursor on. If the cursor asks for a sweep, the poller claims again from the
+// beginning of the outbox.
 func (p *poller) claim(ctx context.Context) (domain.Batch, error) {
 	ctx, cancel := context.WithTimeout(ctx, claimPatience)
 	defer cancel()
@@ -222,8 +223,8 @@ func count(outcomes []domain.Outcome, verdict domain.Verdict) int {
 	return n
 }
 
-// report logs each dead event. Of the refused events it logs one for each reason, because a faulty queue refuses
-// all of its events. Delivered events are only counted.
+// report logs each dead event. The poller logs only one refused event for each reason, because a faulty queue
+// refuses all of its events. Delivered events are only counted.
 func (p *poller) report(events []domain.Event, outcomes []domain.Outcome) {
 	refused := map[string]int{}
 	for i, o := range outcomes {

@@ -24,7 +24,8 @@ func (p *poller) publishAll(ctx context.Context, events []domain.Event) []domain
 	return receipts
 }
 
-// publishOrPanic returns one receipt for each event. If Publish panics, it returns the panic as an error.
+// publishOrPanic returns one receipt for each event. If Publish panics, publishOrPanic returns the panic as an
+// error.
 func (p *poller) publishOrPanic(ctx context.Context, events []domain.Event) (receipts []domain.Receipt, panicked error) {
 	receipts = make([]domain.Receipt, len(events))
 	return receipts, domain.Recovered("panic", func() error {

@@ -54,7 +54,7 @@ func newQueueOutages(probe func(context.Context, string) error, gauge *prometheu
 }
 
 // judge reads the receipts of a batch. judge records which queues cannot be used, and which work again. If the
-// receipts show an outage of the whole Redis, it returns the cause.
+// receipts show an outage of the whole Redis, judge returns the cause.
 func (q *queueOutages) judge(events []domain.Event, receipts []domain.Receipt) error {
 	var found map[string]error
 	for i, r := range receipts {
@@ -163,7 +163,7 @@ func (q *queueOutages) due(now time.Time) (names []string) {
 	return names
 }
 
-// closed appends to names the queues whose events stay in the database for now.
+// closed appends the names of the queues that cannot be used to names: their events stay in the database for now.
 func (q *queueOutages) closed(names []string) []string {
 	if !q.some.Load() {
 		return names

@@ -16,8 +16,8 @@ import (
 	"outboxd/relay/wakeup"
 )
 
-// Options are the dependencies and the tuning of a Relay. All are required,
-// except the bounds of queues and the optional parts of lead.Duties.
+// Options are the dependencies and the tuning of a Relay. All fields are required, except the bounds of queues and
+// the optional parts of lead.Duties.
 type Options struct {
 	lead.Duties // its duties while it is the leader
 
@@ -38,7 +38,8 @@ type Options struct {
 	// PollWithoutListen is the longest sleep while LISTEN does not work. A shorter
 	// PollInterval takes precedence.
 	PollWithoutListen time.Duration
-	// Listen says whether the relay waits for producers' notifications. If it does not, producers do not notify it.
+	// Listen says whether the relay waits for producers' notifications. If Listen is false, producers do not notify
+	// the relay.
 	Listen bool
 	// SubscriptionsChanged, if not nil, is called when a notification says that a subscription has changed, and
 	// whenever listening begins. It must not block.
@@ -123,10 +124,11 @@ func (r *Relay) Actors() []Actor {
 	return actors
 }
 
-// Wake tells the relay that an event was committed, without a notification through the database. It never blocks.
+// Wake is called in the same process after an event was committed. It wakes the relay without a notification
+// through the database. It never blocks.
 func (r *Relay) Wake() { r.waker.Wake() }
 
-// Hears reports whether notifications of the database arrive (LISTEN works).
+// Hears reports whether the relay receives notifications of the database, which means that LISTEN works.
 func (r *Relay) Hears() bool { return r.waker.Hears() }
 
 // QueueReachable returns nil, or why the breaker has stopped publishing to Redis.

@@ -30,8 +30,8 @@ func (a *AcknowledgedEvents) Acknowledge(ctx context.Context, list []domain.Ackn
 	var ids []domain.ID
 	var types, queues, marks []string
 	for _, one := range list {
-		// Storable changes a text that this database cannot store. An acknowledgement with such
-		// a type, queue or mark belongs to no event of this database, so it is skipped.
+		// Storable changes a text that this database cannot store. An acknowledgement with a
+		// text that Storable changes belongs to no event of this database, so it is skipped.
 		if one.Type == a.db.Storable(one.Type) && one.Queue == a.db.Storable(one.Queue) && one.Outbox == a.db.Storable(one.Outbox) {
 			ids, types, queues, marks = append(ids, one.EventID), append(types, one.Type), append(queues, one.Queue), append(marks, one.Outbox)
 		}

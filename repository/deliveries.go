@@ -35,7 +35,7 @@ import (
 //   - The task of a delivery has no Asynq timeout: the worker of the subscription bounds
 //     each attempt itself.
 //   - If a subscription has instead_of_queue, its events get no task in their own queue:
-//     they move to the history at once. The rest of the claim does not see these events.
+//     they move to the history at once. The later parts of the claim statement do not see these events.
 var splitSQL = `, wanted AS MATERIALIZED (
     SELECT t.event_type, s.id AS subscription_id, s.name, s.headers AS wanted_headers, s.ordering, s.instead_of_queue, s.attempts AS most_attempts, s.timeout_ms
     FROM (SELECT DISTINCT event_type FROM gone WHERE split IS NULL AND subscription IS NULL) AS t
@@ -102,7 +102,8 @@ func splitting(claim string, history bool) string {
 	return before + split + ", holding AS MATERIALIZED (" + after + "\nUNION ALL SELECT " + stored.NoEvent + splitRowSQL
 }
 
-// split is what a claim reports about the deliveries that it made.
+// split has what a claim reports about the deliveries that it made: how many, and where they
+// are due.
 type split struct {
 	Made        int       `json:"made"`    // deliveries
 	First       sentTime  `json:"first"`   // due time of the first of them

@@ -16,7 +16,8 @@ type effects struct {
 	held    bool // there are events that wait for their turn
 }
 
-// last sends a statement together with COMMIT, so that it costs no round trip of its own.
+// last adds a statement that is sent together with COMMIT, so that it costs no round trip
+// of its own.
 func (e effects) last(query string, args ...any) { e.opening.QueueLast(query, args...) }
 
 // Tx implements domain.Effects.

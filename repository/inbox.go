@@ -45,9 +45,9 @@ const processedSQL = `
 WITH wrote AS (INSERT INTO inbox (event_id) VALUES ($2) ON CONFLICT DO NOTHING RETURNING 1)
 SELECT EXISTS (SELECT FROM wrote), concat(` + timeoutsSQL + `)`
 
-// staleEverywhere is how often a transaction begins again because its connection has
-// query plans from before a change of a table. Each connection of the pool can have that
-// fault once.
+// staleEverywhere is how often a transaction begins again because its connection has query
+// plans from before a change of a table. Each connection of the pool can have outdated plans
+// once.
 const staleEverywhere = 20
 
 // If the insert wrote no row, the event was confirmed before or does not exist. If the
@@ -92,7 +92,7 @@ func (i *Inbox) Ask(ctx context.Context, id domain.ID) (bool, error) {
 	}
 }
 
-// again reports whether to repeat a transaction in which no effect has begun.
+// again reports whether to repeat a failed transaction, in which no effect has begun yet.
 func again(err error, attempt int) bool {
 	return postgres.IsStaleError(err) && attempt < staleEverywhere || postgres.IsConnectionLost(err) && attempt < postgres.StaleConnections
 }

@@ -64,7 +64,8 @@ func (i *Inbox) processAll(ctx context.Context, ids []domain.ID, effect func(con
 }
 
 // readVerdicts returns the answers of the SQL function confirm_many in the order of the
-// events. A missing or unknown answer is an error, and then no event counts as confirmed.
+// events. If an answer is missing or unknown, readVerdicts returns an error, and no event
+// counts as confirmed.
 func readVerdicts(rows pgx.Rows, ids []domain.ID) (_ []domain.Confirmation, held bool, err error) {
 	answers := make(map[domain.ID]string, len(ids))
 	var id domain.ID

@@ -16,8 +16,8 @@ import (
 // key's turn to an event and pass it on. The file migrations/00003_ordering.sql also
 // explains why the steps have this order.
 
-// held describes the events that a claim moved to outbox_held. An event that was already
-// held counts too.
+// held describes the events that a claim moved to outbox_held. held also counts an event
+// that was already held before the claim.
 type held struct {
 	Count int       `json:"count"`
 	Keys  []string  `json:"keys"`

@@ -88,8 +88,8 @@ SELECT set_config('idle_in_transaction_session_timeout', $1, true), set_config('
 // ROLLBACK would wait for it.
 const batchLife = time.Minute
 
-// claimSQL is one statement. It deletes the claimed rows from the outbox. A deletion
-// costs PostgreSQL about as much as a row lock, and after it nothing is left to do for
+// claimSQL is one statement. The claim statement deletes the claimed rows from the outbox. A
+// deletion costs PostgreSQL about as much as a row lock, and after it nothing is left to do for
 // published events. Events that could not be published are put back.
 //
 //   - due reads the index outbox_due in its order, from the cursor on, so PostgreSQL need
@@ -200,7 +200,7 @@ func (o *Outbox) newBatch(ctx context.Context) (*batch, error) {
 	return &batch{outbox: o, conn: conn, life: life, cancel: cancel}, nil
 }
 
-// begun returns the batch. If it has no events to publish, begun also ends its
+// begun returns the batch. If the batch has no events to publish, begun also ends its
 // transaction.
 func (o *Outbox) begun(b *batch) (*batch, error) {
 	switch {

@@ -126,8 +126,8 @@ func (s *sifting) sift(ctx context.Context, places []string) error {
 	return s.sift(ctx, places[len(places)/2:])
 }
 
-// try runs do under a savepoint. The changes of do stay only if do succeeded and keep is
-// true.
+// try runs do under a savepoint. The changes that the function do makes stay only if do
+// succeeded and keep is true.
 func (b *batch) try(ctx context.Context, do func() error, keep bool) error {
 	if _, err := b.conn.Exec(ctx, "SAVEPOINT row"); err != nil {
 		return fmt.Errorf("set a savepoint: %w", err)

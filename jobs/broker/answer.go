@@ -33,8 +33,8 @@ func IsOutage(err error) bool {
 	return strings.Contains(message, "can't run this command") || strings.Contains(message, "ACL failure in script")
 }
 
-// says reports whether an error reply begins with a word, such as OOM. If a reply ended a
-// script, Redis 6 writes other words before the reply.
+// says reports whether an error reply of Redis begins with a certain word, such as OOM.
+// If a reply ended a script, Redis 6 writes other words before the reply.
 func says(message, word string) bool {
 	return strings.HasPrefix(message, word) || strings.Contains(message, ": -"+word)
 }

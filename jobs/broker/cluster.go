@@ -50,8 +50,8 @@ func IsRedirect(err error) bool {
 	return redis.HasErrorPrefix(err, "MOVED") || redis.HasErrorPrefix(err, "ASK") || redis.HasErrorPrefix(err, "TRYAGAIN")
 }
 
-// note makes the client ask the cluster for its nodes if an error says that the client's
-// knowledge of them may be wrong.
+// note is called with the error of a command: if the error says that the client's knowledge
+// of the nodes may be wrong, note makes the client ask the cluster for its nodes.
 func (h redirected) note(ctx context.Context, err error) {
 	var answer redis.Error
 	if IsRedirect(err) || redis.HasErrorPrefix(err, "READONLY") || redis.HasErrorPrefix(err, "CLUSTERDOWN") ||

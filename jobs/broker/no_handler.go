@@ -44,8 +44,8 @@ func MarkLeft(ctx context.Context, client redis.UniversalClient, queue, head str
 	return err
 }
 
-// Left returns the notes of MarkLeft: for each queue, the ID of the task at its head. A
-// worker may have taken that task since.
+// Left reads the notes of MarkLeft from Redis: for each queue whose first task no worker
+// takes, the ID of that task. A worker may have taken that task since.
 func Left(ctx context.Context, client redis.UniversalClient) (heads map[string]string, err error) {
 	entries, err := client.HGetAll(ctx, leftKey).Result()
 	if err != nil {

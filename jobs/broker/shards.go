@@ -30,8 +30,8 @@ func (r *Redis) Shard(ctx context.Context, queue string) (redis.UniversalClient,
 	return cluster.MasterForKey(ctx, PendingKey(queue))
 }
 
-// Moved makes the client read the cluster's slots again, after a master has refused a
-// queue that it no longer has. The next call of Shard returns the right master.
+// Moved is called when a master has refused a queue that it no longer has: it makes the
+// client read the cluster's slots again. The next call of Shard returns the right master.
 func (r *Redis) Moved(ctx context.Context) {
 	if cluster, is := r.client.(*redis.ClusterClient); is {
 		cluster.ReloadState(ctx)
@@ -105,8 +105,8 @@ func (r *Redis) CanaryKeys(name string) []string {
 	return keys
 }
 
-// Joined joins what the masters of a cluster say, in an order that does not depend on the
-// order of said. For a single Redis, Joined returns what this Redis says.
+// Joined makes one text of the answers of a cluster's masters, in an order that does not
+// depend on the order of said. For a single Redis, Joined returns what this Redis says.
 func Joined(said []string) string {
 	slices.Sort(said)
 	return strings.Join(said, " ")

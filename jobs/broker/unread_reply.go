@@ -77,8 +77,8 @@ func confirmed(command redis.Cmder) error {
 	return nil
 }
 
-// turnedAway is an error reply of Redis to the greeting of a connection. Such a reply
-// does not concern the command that was to be sent afterwards.
+// turnedAway is the error if Redis refused a new connection: its error reply to the
+// greeting. Such a reply does not concern the command that was to be sent afterwards.
 type turnedAway struct{ error }
 
 func (e turnedAway) Unwrap() error { return e.error }

@@ -20,8 +20,8 @@ type ReceiverOptions struct {
 	DownAfter int
 	// ProbeEvery is the longest time for which a receiver that is down gets no delivery,
 	// before one delivery may try. 0 means 10 s. The first pause is half a second, and each
-	// further pause is twice as long as the one before. So a receiver that was only
-	// restarted soon gets its deliveries.
+	// further pause is twice as long as the one before. Because the first pauses are short, a
+	// receiver that was only restarted soon gets its deliveries.
 	ProbeEvery time.Duration
 }
 
@@ -116,7 +116,7 @@ func (r *Receiver) Pause() time.Duration {
 	return pause
 }
 
-// Took must be called when a delivery is about to begin.
+// Took must be called just before a delivery begins.
 func (r *Receiver) Took() {
 	if r.limiter != nil {
 		r.limiter.Allow()

@@ -149,8 +149,8 @@ func read(ctx context.Context, cancel context.CancelFunc, response *http.Respons
 	return a
 }
 
-// why returns the error of a request that got no answer. The error of net/http would
-// quote the URL, and the URL may grant access.
+// why turns the error of a request that got no answer into one that a person may see. The
+// error of net/http would quote the URL, and the URL may grant access.
 func why(ctx context.Context, err error, secrets []string) error {
 	if cause := context.Cause(ctx); cause != nil && !errors.Is(err, ErrRefusedAddress) {
 		return cause

@@ -52,8 +52,8 @@ type Receivers func(ctx context.Context) ([]domain.ReceiverStatus, error)
 // subscriptions. Call it before the first use.
 func (i *Inspector) Receivers(of Receivers) { i.receivers = of }
 
-// resting returns the queues of paused subscriptions and those of removed subscriptions.
-// resting returns no queue if the database does not answer.
+// resting returns the queues that need no worker: those of paused and of removed
+// subscriptions. resting returns no queue if the database does not answer.
 func (i *Inspector) resting(ctx context.Context) (paused, removed map[string]bool) {
 	paused, removed = map[string]bool{}, map[string]bool{}
 	if i.receivers == nil {

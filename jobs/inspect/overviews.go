@@ -84,7 +84,8 @@ func (o *Overviews) Queues(ctx context.Context) ([]domain.QueueStatus, error) {
 	return queues, nil
 }
 
-// heads reads, for each queue, when its oldest pending task became pending.
+// heads reads the pending task at the head of each queue, and returns since when that
+// task has been pending.
 func (o *Overviews) heads(ctx context.Context, names []string, reads []queueReads) error {
 	pipe := o.redis.Pipeline()
 	for i, name := range names {
@@ -145,7 +146,7 @@ func (r queueReads) pausedAt() time.Time {
 	return time.Unix(max(number(r.paused), 1), 0)
 }
 
-// number returns 0 for a value that is missing.
+// number converts a reply of Redis to a number; 0 if there is no value.
 func number(read *redis.StringCmd) int64 {
 	n, _ := strconv.ParseInt(read.Val(), 10, 64)
 	return n

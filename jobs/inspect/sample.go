@@ -64,8 +64,8 @@ func (i *Inspector) samples(ctx context.Context, queues []string) (map[string]sa
 	return of, nil
 }
 
-// ours has the database's answer to the question which of some tasks belong to its
-// events.
+// ours says which of some tasks belong to events of this database, and which belong to
+// other programs.
 type ours struct {
 	asked, known map[domain.ID]bool
 	all          bool // not known, so all tasks count as ours
@@ -99,8 +99,8 @@ func (i *Inspector) ask(ctx context.Context, tasks []string) ours {
 	return o
 }
 
-// has reports whether a task belongs, or may belong, to an event of this database. A task
-// whose ID does not come from an event ID belongs to another program.
+// The method has reports whether a task belongs, or may belong, to an event of this
+// database. A task whose ID does not come from an event ID belongs to another program.
 func (o ours) has(task string) bool {
 	if o.all {
 		return true
@@ -109,8 +109,8 @@ func (o ours) has(task string) bool {
 	return err == nil && (o.known[id] || !o.asked[id])
 }
 
-// of returns those tasks of a sample that belong to events of this database. foreign says
-// that the sample has tasks and none of them does.
+// The method of returns those tasks of a sample that belong to events of this database.
+// foreign says that the sample has tasks and none of them does.
 func (o ours) of(s sample) (tasks []string, foreign bool) {
 	for _, task := range s {
 		if o.has(task) {

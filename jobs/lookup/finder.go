@@ -25,7 +25,8 @@ func New(r *broker.Redis) *Finder {
 	return &Finder{redis: r.Client(), inspector: r.Inspector()}
 }
 
-// Todo says what to do with a task in addition to looking for it; "": nothing.
+// Todo says what the script does with a task that it has found, for example delete it;
+// "": it only looks.
 type Todo string
 
 const (

@@ -42,8 +42,8 @@ type pendingList struct {
 	hashes []uint64
 }
 
-// lack reports whether a task is certainly not in the pending list of its queue, although
-// its state is pending.
+// lack reports whether a task whose state is pending is certainly missing in the pending
+// list of its queue.
 func (p *pendingLists) lack(ctx context.Context, client redis.UniversalClient, q *Inquiry) (bool, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -48,7 +48,7 @@ func (q *Queues) Resume(ctx context.Context, queue string) error {
 	case n == 0:
 		return domain.Errorf(domain.CodeConflict, "queue %.100q is not paused", queue)
 	}
-	// Without it idle workers find the tasks at their next look.
+	// Without the bell, idle workers find the tasks only at their next poll.
 	_ = q.redis.Publish(ctx, bell.Channel, "").Err()
 	return nil
 }

@@ -21,7 +21,7 @@ type shard struct {
 }
 
 // shards groups the given events of a batch by the master that has their queue at present. If the master of a queue
-// cannot be found, it writes the receipts of its events.
+// cannot be found, shards writes that error into the receipts of the queue's events.
 func (p *Publisher) shards(ctx context.Context, events []domain.Event, places []int, receipts []domain.Receipt) []*shard {
 	var all []*shard
 	of := map[string]*shard{}
@@ -88,8 +88,8 @@ func (p *Publisher) publishToCluster(ctx context.Context, events []domain.Event)
 	return receipts
 }
 
-// narrowToQueues handles events without an answer. If any master of the cluster works, it marks the outage as one
-// of the events' queues, not of the whole cluster.
+// narrowToQueues handles events without an answer. If at least one master of the cluster works, narrowToQueues
+// marks the outage as one of the events' queues, and not of the whole cluster.
 func (p *Publisher) narrowToQueues(ctx context.Context, events []domain.Event, receipts []domain.Receipt) {
 	lost := func(r domain.Receipt) bool { return r.Answer == domain.Unanswered }
 	if !slices.ContainsFunc(receipts, lost) {

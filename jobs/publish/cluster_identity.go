@@ -11,9 +11,9 @@ import (
 	"outboxd/jobs/broker"
 )
 
-// identifyCluster returns which masters the cluster has, with their slots, and the canary. If a master does not tell
-// its slots, the run IDs and the replication IDs of all masters are joined into one identity, and a loss of one
-// master cannot be told from a loss of all.
+// identifyCluster returns which masters the cluster has, with their slots, and the canary. If this user may not ask
+// a master for its slots, the run IDs and the replication IDs of all masters are joined into one identity. Then
+// outboxd cannot tell a loss of one master from a loss of all.
 func (p *Publisher) identifyCluster(ctx context.Context, name string) (lost.QueueIdentity, error) {
 	masters, err := p.handle.Masters(ctx)
 	if err != nil {
@@ -75,7 +75,8 @@ func identifyMaster(ctx context.Context, master redis.UniversalClient) (shard lo
 }
 
 // clusterCanary reads the canaries of all masters, and returns their value and the slots in which one is missing. If
-// all are missing, canary is "". If they differ, it is one that differs from the last canary that this process wrote.
+// all are missing, canary is "". If the masters have different values, clusterCanary returns one that differs from
+// the last canary that this process wrote.
 func (p *Publisher) clusterCanary(ctx context.Context, name string) (canary, gone string, err error) {
 	keys := p.handle.CanaryKeys(name)
 	read := make([]*redis.StringCmd, len(keys))

@@ -67,9 +67,10 @@ func (p *Publisher) Mark(ctx context.Context, name, next string) error {
 }
 
 // advanceScript replaces the canary only if it has the known value. If Redis was emptied after the canary was read,
-// Redis must not get a new one, because that would hide the loss.
+// the script must not write a new canary, because that would hide the loss.
 //
-// A cluster has several canaries. After an interrupted renewal some of them may already have the next value.
+// A cluster has several canaries. After an interrupted renewal some of the canaries may already have the next
+// value.
 const advanceScript = `
 local is = redis.call('GET', KEYS[1])
 if is == ARGV[2] and ARGV[3] == "again" then return 1 end
@@ -96,8 +97,8 @@ func (p *Publisher) advance(ctx context.Context, key, known, next string) (bool,
 	if p.handle.IsCluster() {
 		again = "again"
 	}
-	// Only the script's own numbers count. After a false "yes" the next check would find the old canary and take
-	// that for a loss.
+	// Only the script's own numbers count. If the answer were a false "yes", the next check would find the old
+	// canary and take that for a loss.
 	switch answer, err := p.redis.Eval(ctx, advanceScript, []string{key}, known, next, again).Result(); {
 	case err != nil:
 		return false, broker.Unavailable(renewing, err)

@@ -128,13 +128,13 @@ func (l *lane) add(ctx context.Context, e *domain.Event) (*redis.Cmd, error) {
 }
 
 // A batch is sent in pieces, each in one pipeline. A piece ends when it has pieceBytes of payload, but has at least
-// one event. A piece is in memory twice, as events and as Asynq's messages. A piece must be written within the
-// client's write timeout. For this size the connection needs 3 Mbit/s. A thousand events of usual size are one
-// piece.
+// one event. The events of a piece are in memory twice: as events and as Asynq's messages. A piece must be written
+// within the client's write timeout. For this size the connection needs 3 Mbit/s. A thousand events of usual size
+// are one piece.
 const pieceBytes = 1 << 20
 
-// carry sends a batch and writes a receipt for each event. carry returns an error if too few replicas have the
-// batch.
+// carry is called with a batch of events: it sends them to Redis and writes a receipt for each event. carry returns
+// an error if too few replicas have the batch.
 func (l *lane) carry(ctx context.Context, events []domain.Event, receipts []domain.Receipt, replicas int) (short error) {
 	if l.whole != nil && len(events) > 0 {
 		l.key = broker.ShardProbeKey(events[0].Queue)
@@ -205,8 +205,8 @@ func (l *lane) take(ctx context.Context, e *domain.Event, receipt *domain.Receip
 	return command
 }
 
-// repeatInFull records failed events again, with their scripts in full. That helps if Redis does not have the
-// script, or forbids EVALSHA to this user.
+// repeatInFull records failed events again, with their scripts in full. Sending the whole script helps if Redis
+// does not have it yet, or forbids EVALSHA to this user.
 func (l *lane) repeatInFull(ctx context.Context, events []domain.Event, commands []*redis.Cmd, receipts []domain.Receipt) {
 	l.inFull = true
 	defer func() { l.inFull = false }()

@@ -11,15 +11,15 @@ import (
 	"outboxd/domain"
 )
 
-// Batch is a handler for several events of one type and queue in one transaction. One statement confirms all of
-// them, and they are committed together.
+// Batch is a handler for several events of one type and queue in one transaction. One statement confirms all events
+// of a batch, and one transaction commits them together.
 type Batch struct {
 	// Handle carries out the tasks of different events, in the order of their IDs. None of these events has taken
 	// effect before. Changes through tx happen exactly once; other actions may be repeated.
 	//
-	// If it returns an error or panics, or if its transaction is not committed, nothing has happened. Handle is
-	// then called again for each task alone. So a task is charged an attempt only if it fails alone. A retried task
-	// is also handled alone.
+	// If Handle returns an error or panics, or if its transaction is not committed, its changes through tx are
+	// undone. Handle is then called again for each task alone. A task is therefore charged an attempt only if it
+	// fails alone. A retried task is also handled alone.
 	//
 	// An event with an ordering key may be followed by the next events of its key, in order. These next events come
 	// directly from the database and have no task in Redis.
@@ -41,7 +41,7 @@ func (b Batch) alone(ctx context.Context, tx domain.Effects, task Task) error {
 	return b.Handle(ctx, tx, []Task{task})
 }
 
-// batched runs a task in a batch. If the batch fails, it runs the task alone.
+// batched runs a task in a batch. If the batch fails, batched runs the task alone.
 func (g *groups) batched(ctx, running context.Context, batch Batch, queue string, task Task) (first bool, err error) {
 	if task.Attempt == 1 {
 		// The batch ends before the task's timeout. The rest of the time is for running the task alone, which shows
@@ -55,8 +55,9 @@ func (g *groups) batched(ctx, running context.Context, batch Batch, queue string
 	return g.w.single(ctx, running, batch.alone, task)
 }
 
-// carryOut runs one batch of a handler. If there is room, it adds held events: after each event with an ordering
-// key come the next events of that key. The added events need neither a task nor a pass of the relay.
+// carryOut runs one batch of a handler. If there is room in the batch, the worker adds held events: after each
+// event with an ordering key come the next events of that key. The added events need neither a task nor a pass of
+// the relay.
 func (g *groups) carryOut(of batchOf, batch Batch, run *runLimit, members []*member) {
 	var followers []domain.Follower
 	begun, begin := false, time.Now()

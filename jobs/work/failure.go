@@ -21,9 +21,9 @@ type buriedError struct{ error }
 
 func (e buriedError) Unwrap() error { return e.error }
 
-// ended decides what happens to a task whose handler returned err. If Asynq would now archive the task, ended first
-// makes a dead letter of its event, because Asynq deletes archived tasks after a while. If the database cannot be
-// reached, ended waits for it, and the task is not given up meanwhile.
+// ended is called when the handler of a task has returned err, and decides what happens to the task. If Asynq would
+// now archive the task, ended first makes a dead letter of its event, because Asynq deletes archived tasks after a
+// while. If the database cannot be reached, ended waits for it, and the task is not given up meanwhile.
 func (w *Worker) ended(ctx, running context.Context, task *asynq.Task, err error) error {
 	retried, _ := asynq.GetRetryCount(ctx)
 	if w.o.Failures == nil || isSpared(err) || errors.Is(err, domain.ErrTooEarly) || !errors.Is(err, asynq.SkipRetry) && !lastAttempt(ctx, retried) {
@@ -38,7 +38,7 @@ func (w *Worker) ended(ctx, running context.Context, task *asynq.Task, err error
 		crashpoint.Reach(crashpoint.WorkerBuried)
 		switch {
 		case failure == nil && burial == domain.ConfirmedOnce:
-			// The handler's commit succeeded, and only the answer was lost.
+			// The event is confirmed already: the handler's commit succeeded, and only the answer was lost.
 			return nil
 		case failure == nil && burial == domain.BuriedEarly:
 			// The task leaves the queue. The relay makes another task when the event may take effect.
@@ -83,7 +83,7 @@ func (w *Worker) failedTask(ctx context.Context, task *asynq.Task, err error) (d
 	}, true
 }
 
-// note records a failed attempt that Asynq reports. note writes a journal entry, or makes a dead letter if Asynq
+// note is called when Asynq reports a failed attempt. note writes a journal entry, or makes a dead letter if Asynq
 // gives the task up for its own reasons, such as the deadline. If note cannot write, the leader's archivist makes
 // the dead letter later.
 func (w *Worker) note(ctx context.Context, task *asynq.Task, err error) {
@@ -111,8 +111,8 @@ func (w *Worker) note(ctx context.Context, task *asynq.Task, err error) {
 	}
 }
 
-// failed logs and records a failed attempt. Asynq calls it for every error of a handler, and when a handler's
-// timeout is reached.
+// failed is Asynq's error handler: it logs and records a failed attempt. Asynq calls failed for every error of a
+// handler, and when a handler's timeout is reached.
 func (w *Worker) failed(ctx context.Context, task *asynq.Task, err error) {
 	w.note(ctx, task, err)
 	id, _ := asynq.GetTaskID(ctx)
@@ -133,7 +133,7 @@ func (w *Worker) failed(ctx context.Context, task *asynq.Task, err error) {
 	case errors.Is(err, domain.ErrTooEarly):
 		log.Debug("a task goes back until it is its turn")
 	case errors.Is(err, broker.ErrNoHandler) && retried >= limit:
-		// Asynq archives such a task, whatever the error is.
+		// Asynq archives a task that it runs past its deadline, whatever the error is.
 		log.Error("no handler for this type of task and no attempt left; it is archived")
 	case errors.Is(err, broker.ErrNoHandler):
 		if tasks := w.unhandled.count(task.Type(), time.Now()); tasks > 0 {

@@ -17,7 +17,7 @@ import (
 
 // groups combines tasks that Asynq runs at the same time, each in its own goroutine, into common transactions. It
 // combines the tasks of batch handlers. For tasks with effects outside the database it combines the questions to
-// the inbox and the confirmations. If a group fails, its members are tried one by one.
+// the inbox and the confirmations. If the transaction of a group fails, its tasks are tried one by one.
 type groups struct {
 	w                        *Worker
 	questions, confirmations *gather.Gatherer[*member]
@@ -45,8 +45,8 @@ func newMember(ctx context.Context, task Task, record Record) *member {
 	return &member{ctx: ctx, task: task, record: record, answer: make(chan answer, 1)}
 }
 
-// in adds the member to a group and waits for its answer. If the group does not begin in time, the member leaves
-// it.
+// in adds a task to a group as a member, and waits for its answer. If the group does not begin in time, the member
+// leaves it.
 func (m *member) in(group *gather.Gatherer[*member]) answer {
 	group.Add(m.ctx, m)
 	if answer, answered := gather.Await(m.ctx, &m.place, m.answer); answered {
@@ -80,7 +80,7 @@ func newGroups(running context.Context, w *Worker) *groups {
 // group would be smaller.
 func (g *groups) atOnce() int { return max(min(runtime.GOMAXPROCS(0), g.w.o.Concurrency), 2) }
 
-// of returns the Gatherer for the tasks of one type and queue.
+// of returns the Gatherer that makes groups of the tasks of one type and queue.
 func (g *groups) of(queue, taskType string, batch Batch) *gather.Gatherer[*member] {
 	g.mu.Lock()
 	defer g.mu.Unlock()

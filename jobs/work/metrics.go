@@ -45,7 +45,8 @@ func newMetrics(registry prometheus.Registerer) *metrics {
 	return m
 }
 
-// register registers a collector. If the same metric is already registered, it returns that one.
+// register registers a collector. If the same metric is already registered, the function returns
+// the registered one.
 func register[C prometheus.Collector](registry prometheus.Registerer, c C) C {
 	err := registry.Register(c)
 	if before, ok := errors.AsType[prometheus.AlreadyRegisteredError](err); ok {
@@ -65,7 +66,8 @@ func (m *metrics) observe(taskType, outcome string, took time.Duration, traceID 
 	observe.Duration(m.duration.WithLabelValues(taskType), took, traceID)
 }
 
-// done records the time since the event's emission, which it reads from the event's ID.
+// done is called when an event has been confirmed. done records the time since the event's
+// emission, which it reads from the event's ID.
 func (m *metrics) done(id domain.ID, traceID string) {
 	if made, ok := id.Time(); ok {
 		observe.Duration(m.endToEnd, max(time.Since(made), 0), traceID)

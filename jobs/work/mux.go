@@ -69,8 +69,8 @@ func (w *Worker) mux(running context.Context) asynq.Handler {
 type handling func(ctx, running context.Context, task Task) (first bool, err error)
 
 // handlerOf returns the handling of a task type, or nil if there is none, and the name of the type in the metrics.
-// Types that only Any handles share one name there, because deliveries have too many types for one time series
-// each.
+// All types that only Options.Any handles share one name in the metrics, because deliveries have too many types for
+// one time series each.
 func (w *Worker) handlerOf(taskType string, together *groups) (handle handling, kind string) {
 	if handler, known := w.o.Handlers[taskType]; known {
 		return func(ctx, running context.Context, task Task) (bool, error) {
@@ -182,9 +182,9 @@ func (w *Worker) awaitDatabase(ctx, running context.Context) error {
 
 // awaitTurn handles a task whose event may not take effect yet, because another event of its ordering key has the
 // turn. awaitTurn returns err, and the task goes back to its queue. On the last attempt Asynq would archive the
-// task. So the task then waits here, and awaitTurn returns nil when the caller should ask again. Only some tasks
-// may wait here, because the event with the turn needs a free place. The others leave their queue: their events are
-// pending or held, and the relay makes new tasks when they have the turn.
+// task. On the last attempt awaitTurn therefore waits, and returns nil when the caller should ask again. Only some
+// tasks may wait here, because the event with the turn needs a free place. The other tasks leave their queue: their
+// events are pending or held, and the relay makes new tasks when the events have the turn.
 func (w *Worker) awaitTurn(ctx, running context.Context, err error) error {
 	w.early.Do(func() {
 		w.log.Info("tasks go back to their queue until their events may take effect: they were moved to a later time, or PostgreSQL went back to a state before the earlier event of their key took effect", "error", err)

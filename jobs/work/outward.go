@@ -12,10 +12,10 @@ import (
 )
 
 // Outward handles a task with an effect outside the database, such as a mail or a request to another server. While
-// it runs, it uses no transaction and no database connection. Its effect happens at least once: Outward may be
-// called again for the same event after an error, or if the process died before its Record was committed. If the
-// database cannot be reached, the worker tries again to commit the Record, until the process ends. An error with
-// domain.CodeInvalid makes the event a dead letter without a retry.
+// an Outward runs, it uses no transaction and no database connection. Its effect happens at least once: Outward
+// may be called again for the same event after an error, or if the process died before its Record was committed.
+// If the database cannot be reached, the worker tries again to commit the Record, until the process ends. An error
+// with domain.CodeInvalid makes the event a dead letter without a retry.
 type Outward func(ctx context.Context, task Task) (Record, error)
 
 // Record writes the result of an Outward, in the transaction that confirms the
@@ -37,13 +37,13 @@ func (p *Postponed) Unwrap() error { return p.Err }
 
 func isPostponed(err error) (*Postponed, bool) { return errors.AsType[*Postponed](err) }
 
-// recordPatience limits the time of one question to the inbox, and of one attempt to confirm an event. So a
-// database connection that hangs delays other tasks only for this time.
+// recordPatience limits the time of one question to the inbox, and of one attempt to confirm an event. A database
+// connection that hangs therefore delays other tasks only for this time.
 const recordPatience = 30 * time.Second
 
 // outward asks the inbox whether the event may take effect, calls out without a transaction, and confirms the
 // event. If the task's timeout is reached before the confirmation has succeeded, the task goes back to its queue
-// and the confirmation continues. The next task of the event waits for it here.
+// and the confirmation continues. The next task of the event waits here for the end of that confirmation.
 func (w *Worker) outward(ctx, running context.Context, together *groups, out Outward, task Task) (first bool, err error) {
 	leave, err := w.outside.enter(ctx, task.EventID)
 	if err != nil {
@@ -175,7 +175,7 @@ type outside struct {
 	ids map[domain.ID]chan struct{}
 }
 
-// enter waits until this process runs no other task of the event.
+// enter is called before an Outward runs, and waits until this process runs no other task of the same event.
 func (o *outside) enter(ctx context.Context, id domain.ID) (leave func(), err error) {
 	for {
 		o.mu.Lock()

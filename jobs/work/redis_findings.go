@@ -28,8 +28,8 @@ func newComplaints(log *slog.Logger) *complaints {
 	return &complaints{log: log, at: map[string]time.Time{}}
 }
 
-// hear logs an error that needs action. hear ignores errors that Asynq's scripts return about a task, and NOSCRIPT,
-// after which the script is sent in full.
+// hear is called with every error of a worker's Redis commands, and logs those that need action. hear ignores
+// errors that Asynq's scripts return about a task, and NOSCRIPT, after which the script is sent in full.
 func (c *complaints) hear(err error) {
 	if err == nil || errors.Is(err, redis.Nil) || redis.HasErrorPrefix(err, broker.NoScript) {
 		return

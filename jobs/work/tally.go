@@ -24,8 +24,8 @@ type tallied struct {
 	tasks int // since then
 }
 
-// count counts a task. count returns how many tasks of the type came since the last log line, including this one; 0
-// means that no line is due.
+// count is called for each task of a type. If a log line is due, count returns how many tasks of the type came
+// since the last line, including this one; otherwise 0.
 func (t *tally) count(kind string, now time.Time) int {
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -24,8 +24,9 @@ type changer struct {
 	look     chan struct{} // there are requests
 }
 
-// run carries out all requests at once, then again and when it is asked to, until ctx
-// ends. While a request waits for the end of an attempt, it tries again soon.
+// run carries out all requests at once, and again at intervals and whenever it is
+// asked to, until ctx ends. While a request waits for the end of a running attempt,
+// run tries the request again soon.
 func (c *changer) run(ctx context.Context, leads domain.StillLeads) {
 	for failing := false; ctx.Err() == nil && leads(ctx) == nil; {
 		left, err := c.carryOut(ctx)
@@ -41,7 +42,8 @@ func (c *changer) run(ctx context.Context, leads domain.StillLeads) {
 	}
 }
 
-// carryOut goes through all requests once. left says that some may still be there.
+// carryOut tries each request once. It returns left as true if some requests may
+// still be open.
 func (c *changer) carryOut(ctx context.Context) (left bool, err error) {
 	counts := map[domain.ChangeAnswer]int{}
 	defer func() {

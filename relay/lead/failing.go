@@ -63,7 +63,7 @@ func newFailing(store domain.Housekeeping, gauge *prometheus.GaugeVec, log *slog
 	return f
 }
 
-// begin clears the recorded failures of the previous leader.
+// begin is called when this process starts leading, and deletes the recorded failures of the previous leader.
 func (f *failing) begin(ctx context.Context) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -71,14 +71,15 @@ func (f *failing) begin(ctx context.Context) {
 	f.record(ctx, "", nil)
 }
 
-// end resets the metric when this process stops leading.
+// end is called when this process stops leading, and resets the metric.
 func (f *failing) end() {
 	for part := range duties {
 		f.gauge.WithLabelValues(string(part)).Set(0)
 	}
 }
 
-// note records how a duty ended. note writes to the database only if something changed.
+// note is called with the error of a duty, or nil. note writes to the database only if the duty began to fail, or
+// works again.
 func (f *failing) note(ctx context.Context, part duty, err error) {
 	if ctx.Err() != nil {
 		return

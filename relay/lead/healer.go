@@ -105,7 +105,8 @@ func (h *healer) run(ctx context.Context, leads domain.StillLeads) {
 }
 
 // report logs once that checking fails. An outage is reported elsewhere, so report logs an unreachable server only
-// if the cause is a missing right that only the healer needs. It is no failure if another process was faster.
+// if the cause is a missing right that only the healer needs. If another process has done the work already, that is
+// no failure.
 func (h *healer) report(ctx context.Context, err error) {
 	h.failing.note(ctx, dutyHeal, err)
 	_, known := domain.FindingOf(err)
@@ -180,9 +181,9 @@ func (h *healer) check(ctx context.Context) error {
 // loss says what may be lost, and why.
 type loss struct {
 	what, reason string
-	// back says that the database may have gone back to an earlier state, without its last commits.
+	// The result back is true if the database may have gone back to an earlier state, without its last commits.
 	back bool
-	// slots are those of a Redis Cluster whose data may be lost; nil: all data may be.
+	// slots has the slots of a Redis Cluster whose data may be lost; nil: all data may be lost.
 	slots *lost.Slots
 }
 
@@ -216,7 +217,7 @@ func (h *healer) recall(ctx context.Context) (err error) {
 	return err
 }
 
-// adopt accepts the present Redis as the right one, because the database has no record of a Redis yet.
+// adopt is called when the database has no record of a Redis yet: it records the present Redis as the right one.
 func (h *healer) adopt(ctx context.Context, seen lost.QueueIdentity) error {
 	next := seen
 	next.Canary, next.Gone = rand.Text(), ""
@@ -272,8 +273,8 @@ func (h *healer) isBehind(seen lost.QueueIdentity) bool {
 	return seen.Change(expected) == ""
 }
 
-// mark writes the canary to Redis if this process is still the leader, because it must not replace another leader's
-// canary.
+// mark writes the canary to Redis. It does so only while this process is still the leader, because it must not
+// replace another leader's canary.
 func (h *healer) mark(ctx context.Context, canary string) error {
 	if err := h.leads(ctx); err != nil {
 		return err

@@ -21,8 +21,9 @@ func (v *vouchers) take() []chan bool {
 	return waiting
 }
 
-// vouch waits for a check that begins after the call. vouch returns true if the check found no loss. Then missing
-// tasks are single losses, and not a loss of all data.
+// vouch tells the reconciler whether Redis still has its data: it waits for a check of the healer that begins
+// after the call, and returns true if the check found no loss. If vouch returns true, missing tasks are
+// single losses, and not a loss of all data.
 func (h *healer) vouch(ctx context.Context) bool {
 	answer := make(chan bool, 1)
 	h.vouchers.mu.Lock()

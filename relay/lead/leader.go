@@ -70,7 +70,7 @@ func New(d Duties, r Relay) *Leader {
 	return l
 }
 
-// Look asks the leader to check Redis for losses soon, because Redis could not be reached for a while.
+// Look is called when the relay has lost or regained a server, and asks the leader to check Redis for losses soon.
 func (l *Leader) Look() {
 	if l.healer != nil {
 		pace.Raise(l.healer.look)
@@ -262,7 +262,7 @@ func (l *Leader) passEnded(ctx context.Context, gone []domain.Event) error {
 }
 
 // fold adds the new entries to outbox_account. fold may be late, because reports count the entries as well as the
-// sums. fold also measures by type and queue, which has the same rhythm.
+// sums. fold also measures by type and queue, which is done as often.
 func (l *Leader) fold(ctx context.Context) {
 	_, err := l.duties.Housekeeping.FoldAccount(ctx)
 	l.failing.note(ctx, dutyFold, err)
@@ -276,8 +276,8 @@ func (l *Leader) fold(ctx context.Context) {
 	}
 }
 
-// tidy does the work that may wait for minutes. If it cannot lock a partition in time, the next round tries again:
-// partitions are created days before they are needed.
+// tidy does the leader's work that may wait for minutes, such as deleting old rows. If it cannot lock a partition
+// in time, the next round tries again: partitions are created days before they are needed.
 func (l *Leader) tidy(ctx context.Context) {
 	err := errors.Join(
 		l.duties.Housekeeping.KeepPartitions(ctx, l.duties.History),

@@ -19,8 +19,8 @@ type Queues struct {
 	Failing   domain.FailingTasks
 	// Receivers returns the receivers to which workers deliver nothing at present.
 	Receivers func(ctx context.Context) ([]domain.ReceiverStatus, error)
-	// Foreign returns the queues that only other programs use: they are not measured.
-	// nil: none is known.
+	// Foreign is the function that returns the queues that only other programs use, which are not measured. nil:
+	// no such queue is known.
 	Foreign func() []string
 }
 

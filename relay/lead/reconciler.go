@@ -66,7 +66,7 @@ type reconciler struct {
 	metrics *metrics
 	paused  func() bool
 	intact  func(context.Context) bool // reports whether the queue has lost no more than single tasks
-	// archivist makes dead letters of events whose tasks are archived; nil: nobody does.
+	// archivist makes dead letters of events whose tasks are archived; nil: this leader has no archivist.
 	archivist *archivist
 
 	closed  idRanges
@@ -269,8 +269,8 @@ func (r *reconciler) missing(ctx context.Context, waiting []domain.SentEvent) (m
 			case task.Lost(), task == domain.TaskCompleted:
 				missing = append(missing, lost.MissingEvent{SentEvent: waiting[i], Task: task})
 			case task == domain.TaskArchived && r.archivist != nil:
-				// The archivist reads what was archived since its last search. This task
-				// was archived before: its event was emitted again, or Redis's clock jumped.
+				// The archivist reads the tasks that were archived since its last search. This task was archived
+				// before the archivist's last search: its event was emitted again, or Redis's clock jumped.
 				if err := r.archivist.buryTask(ctx, events[i].Queue, events[i].TaskID()); err != nil {
 					return nil, err
 				}
@@ -281,7 +281,7 @@ func (r *reconciler) missing(ctx context.Context, waiting []domain.SentEvent) (m
 	return nil, nil
 }
 
-// deal records missing events, and sends them again where that is allowed (see resends).
+// deal is called with missing events: it records them, and sends them again where that is allowed (see resends).
 func (r *reconciler) deal(ctx context.Context, missing []lost.MissingEvent) error {
 	noted, err := r.o.Events.Note(ctx, missing)
 	if err != nil {

@@ -17,7 +17,7 @@ const (
 )
 
 // scheduler emits the events of schedules. scheduler runs in the leader, so that the other relays need not read the
-// schedules. If a former leader has not noticed yet that another relay leads, it does no harm: each tick is emitted
+// schedules. A former leader that has not noticed yet that another relay leads does no harm: each tick is emitted
 // only once.
 type scheduler struct {
 	schedules domain.Schedules

@@ -6,7 +6,8 @@ import (
 )
 
 // Backoff returns how long to wait after the n-th failure (n from 1): a random time between 0 and Ceiling(base,
-// limit, n), the method called "full jitter". So events that were refused together do not become due together.
+// limit, n), the method called "full jitter". Because the time is random, events that were refused together do
+// not become due together.
 func Backoff(base, limit time.Duration, n int) time.Duration {
 	return rand.N(Ceiling(base, limit, n) + 1)
 }

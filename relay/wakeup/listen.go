@@ -8,8 +8,8 @@ import (
 	"outboxd/relay/pace"
 )
 
-// Listen waits for producers' notifications until ctx ends. If the connection fails, it reconnects, without a limit
-// on attempts. While no notifications arrive, the relay polls more often.
+// Listen waits for producers' notifications until ctx ends. If the connection fails, Listen connects again, without
+// a limit on attempts. While no notifications arrive, the relay polls more often.
 func (w *Waker) Listen(ctx context.Context) error {
 	defer w.hear(false)
 	for failures := 0; ; {
@@ -38,8 +38,8 @@ func (w *Waker) Listen(ctx context.Context) error {
 	}
 }
 
-// hear records whether notifications arrive. When they stop, a poller may be in a long sleep and may have missed a
-// notification, so hear wakes one.
+// hear is called when notifications begin to arrive or stop arriving, and records that. When notifications stop
+// arriving, a poller may be in a long sleep and may have missed a notification, so hear wakes one poller.
 func (w *Waker) hear(hears bool) {
 	if w.hears.Swap(hears) == hears {
 		return

@@ -34,7 +34,7 @@ func (r *rate) add(events int, now time.Time) int {
 	return perSecond
 }
 
-// quiet returns how long the rate has been low.
+// quiet returns for how long the rate of events has been low.
 func (r *rate) quiet(now time.Time) time.Duration {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -61,9 +61,9 @@ type Waker struct {
 
 // napBounds bounds the sleeps of an idle poller. Each sleep is twice as long as the one before. The first sleeps
 // are short because some producers do not notify. A producer does not notify if it wrote its event before the relay
-// was marked asleep and commits after the relay's last claim. It also does not notify if it commits at the same
-// time as another producer. With short first sleeps the poller finds such an event about as late as its transaction
-// or its commit was long.
+// was marked asleep and commits after the relay's last claim. A producer also does not notify if it commits at the
+// same time as another producer. With short first sleeps the poller finds such an event about as late as its
+// transaction or its commit was long.
 type napBounds struct {
 	shortest time.Duration
 	longest  time.Duration // while producers notify and LISTEN works
@@ -85,17 +85,17 @@ func New(o Options) *Waker {
 	return w
 }
 
-// Hears reports whether notifications arrive.
+// Hears reports whether the relay receives notifications of the database.
 func (w *Waker) Hears() bool { return w.hears.Load() }
 
-// Wake wakes one sleeping poller. If none sleeps, the next poller that is about to sleep continues instead. A
+// Wake wakes one sleeping poller. If no poller sleeps, the next poller that is about to sleep continues instead. A
 // poller that finds a full batch wakes another poller, so one call of Wake is enough for many events.
 func (w *Waker) Wake() { pace.Raise(w.signal) }
 
-// Reconsider tells the Waker that the result of Paused may have changed.
+// Reconsider is called when the result of Paused may have changed, and makes the Waker ask Paused again.
 func (w *Waker) Reconsider() { pace.Raise(w.changed) }
 
-// Claimed tells the Waker how many events a pass has claimed.
+// Claimed is called after each pass, and tells the Waker how many events the pass has claimed.
 func (w *Waker) Claimed(events int) {
 	if events > 0 {
 		w.idle.Store(0)

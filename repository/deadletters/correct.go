@@ -13,8 +13,8 @@ import (
 )
 
 // correctSQL emits a copy of an event with another payload, due now. The copy has a
-// header that names the event. It comes after everything that waits for its ordering key.
-// A deadline that has passed is dropped.
+// header that names the event. The copy comes after all events that wait for its ordering
+// key. A deadline that has passed is dropped.
 var correctSQL = `
 INSERT INTO outbox (event_type, payload, headers, queue, max_retry, timeout_seconds, deadline, retention_seconds, unique_seconds, ordering_key)
 SELECT event_type, $2, headers || jsonb_build_object($3::text, $1::uuid::text), queue, max_retry, timeout_seconds,
@@ -26,7 +26,8 @@ RETURNING id`
 const correctedSQL = `
 INSERT INTO outbox_journal (event_id, stage, entry, generation, detail) VALUES ($1, 'person', 'corrected', $2, $3)`
 
-// whereSQL says of what an event is a delivery, and in which generation it is.
+// whereSQL reads of an event its generation and, if it is a delivery, which event it
+// delivers.
 var whereSQL = `
 SELECT origin_id, generation FROM (` + stored.Places.Union(`SELECT origin_id, generation FROM {table} WHERE id = $1`) + `) AS places ORDER BY generation DESC LIMIT 1`
 

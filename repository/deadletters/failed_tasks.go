@@ -85,15 +85,14 @@ SELECT state, generation FROM (
     ` + buriable.Union(`SELECT {state} AS state, generation FROM {table} WHERE id = $1`) + `
 ) AS places ORDER BY state = 'dead', generation DESC LIMIT 1`
 
-// buriable are the places of events that may have a task. Suppressed events
-// have none.
+// buriable has the tables in which an event may have a task. Suppressed events have none.
 var buriable = stored.Places.Only(domain.StatePending, domain.StateHeld, domain.StateInFlight, domain.StateDead)
 
 // burySQL moves an event from a table (%s) to the dead letters. An event that a producer
-// wrote more than once may have several rows, or may already be dead. Then one dead
-// letter of the event stays, and the account counts the other rows as repeats. $5 is true
-// for an event of the outbox: it may never have been claimed, so it keeps its value of
-// split.
+// wrote more than once may have several rows, or may already be dead. If there are
+// several rows, one dead letter of the event stays, and the account counts the other rows
+// as repeats. $5 is true for an event of the outbox: it may never have been claimed, so
+// it keeps its value of split.
 var burySQL = `
 WITH gone AS (
     DELETE FROM %s WHERE id = $1 AND generation <= $2 RETURNING ` + stored.Columns + `
@@ -119,12 +118,12 @@ const buryAttempts = 10
 // move moves an event to the dead letters, from whichever table has it.
 //
 // A fast worker may report a task before the relay has committed the claim that published
-// the task. At that time, move still finds the event in the outbox. The deletion from the
-// outbox waits for the relay and deletes nothing, because the relay has moved the event
-// to the history; the next attempt finds the event there. If the relay rolled back its
-// claim instead, the deletion removes the event from the outbox. If the event stayed in
-// the outbox, the relay would publish it again, and Asynq would answer that its archived
-// task already exists.
+// the task. Until that commit, move still finds the event in the outbox. The deletion
+// from the outbox waits for the relay and deletes nothing, because the relay has moved
+// the event to the history; the next attempt finds the event there. If the relay rolled
+// back its claim instead, the deletion removes the event from the outbox. If the event
+// stayed in the outbox, the relay would publish it again, and Asynq would answer that its
+// archived task already exists.
 func (f *FailedTasks) move(ctx context.Context, tx pgx.Tx, task *domain.FailedTask, onRecord bool) (domain.Burial, error) {
 	for range buryAttempts {
 		var state domain.EventState

@@ -19,11 +19,11 @@ const maxGroups = 100
 const errorFormSQL = `left(regexp_replace(error, '[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}|[0-9]+', '#', 'g'), 300)`
 
 // deadGroupsSQL reads only the $21 latest dead letters, by the index outbox_dead_place. So
-// it reads a bounded number of rows, whatever the number of dead letters, unless a filter
-// chooses few of them.
+// the statement reads a bounded number of rows, whatever the number of dead letters,
+// unless a filter chooses few of them.
 //
-// The form of an error is computed outside of the limit. Inside, PostgreSQL would compute
-// it for every dead letter that matches, if it sorts them.
+// The form of an error is computed outside of the limit. Inside the limit, PostgreSQL
+// would compute the form for every dead letter that matches, if it sorts them.
 var deadGroupsSQL = `
 SELECT event_type, ` + errorFormSQL + ` AS error_form, stage, count(*), min(died_at), max(died_at), sum(count(*)) OVER ()
 FROM (SELECT event_type, error, stage, died_at FROM outbox_dead d WHERE ` + deadFilterSQL + ` ORDER BY died_at DESC, id DESC LIMIT $21) AS latest

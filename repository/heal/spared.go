@@ -15,8 +15,8 @@ import (
 const queuesSQL = `SELECT DISTINCT queue FROM outbox_sent WHERE id > $1::uuid AND id <= $2::uuid`
 
 // spared returns the queues of a piece of the history that are in none of the lost slots.
-// A queue that another transaction adds to the piece meanwhile is not among them, so its
-// events are sent again.
+// If another transaction adds events of a further queue to the piece meanwhile, that
+// queue is not spared, so its events are sent again.
 func (r redrive) spared(ctx context.Context, tx pgx.Tx, after, last domain.ID) ([]string, error) {
 	if r.slots == nil {
 		return []string{}, nil

@@ -68,7 +68,8 @@ func TranslateWork(err error, doing string) error {
 // error.
 func SQLState(err error) string { return outage.State(err) }
 
-// readOnly is the SQLSTATE with which a read-only server refuses a write.
+// readOnly is the SQLSTATE of PostgreSQL's error if a server that is read-only gets a
+// write.
 const readOnly = "25006"
 
 // TooEarly is the SQLSTATE with which the trigger outbox_confirming refuses an

@@ -8,8 +8,8 @@ import (
 )
 
 // Work that grows with the amount of data is done in pieces. Each piece is a statement
-// that reads a bounded number of rows. So a piece ends before any reasonable timeout, and
-// does not hold back vacuum or other sessions for long.
+// that reads a bounded number of rows. A piece therefore ends before any reasonable
+// timeout, and does not hold back vacuum or other sessions for long.
 const (
 	LargestPiece  = 50_000
 	smallestPiece = 1_000

@@ -95,9 +95,9 @@ var sessionSettings = []setting{
 // and keeps for each client.
 var pooledParameters = []string{"client_encoding", "DateStyle", "TimeZone", "standard_conforming_strings", "application_name"}
 
-// mark is a parameter without a meaning. If a session has the mark, the session also got
-// the other settings. The mark is needed because some poolers drop parameters without an
-// error.
+// mark is a parameter that does nothing. outboxd sends it with the settings at the start of
+// a connection: if the session has the mark, it also got the other settings. The mark is
+// needed because some poolers drop parameters without an error.
 const mark = "outboxd.session"
 
 // The values of mark say which settings a connection was made with.
@@ -196,8 +196,9 @@ func isPooledParameter(name string) bool {
 	return false
 }
 
-// refused reports whether a connection failed because a pooler accepts no parameters.
-// After such a failure, outboxd sends only the parameters that PgBouncer accepts.
+// refused reports whether a connection failed because a pooler does not accept the
+// parameters that outboxd sends at the start of a connection. After such a failure, outboxd
+// sends only the parameters that PgBouncer accepts.
 func (s *session) refused(err error) bool {
 	pg, ok := errors.AsType[*pgconn.PgError](err)
 	if !ok || pg.Code != "08P01" || !strings.Contains(pg.Message, "unsupported startup parameter") {

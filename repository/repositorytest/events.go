@@ -86,7 +86,7 @@ func RelayAll(t testing.TB, store *repository.Outbox) string {
 	}
 }
 
-// Die claims events and commits them as dead letters, as a relay does.
+// Die makes dead letters: it claims events and commits them as dead, as a relay does.
 func Die(t testing.TB, store *repository.Outbox, why string) {
 	t.Helper()
 	batch := ClaimEvents(t, store)

@@ -13,7 +13,8 @@ import (
 // shortest is the shortest duration that @every accepts.
 const shortest = time.Minute
 
-// Cron is a cron expression in a time zone. Local time decides:
+// Cron is a cron expression in a time zone. The local time of the time zone decides when
+// a schedule ticks:
 //
 //   - If a tick falls into the hour that is skipped in spring, the tick comes when the
 //     clock has been put forward.

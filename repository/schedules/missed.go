@@ -9,8 +9,8 @@ import (
 // longestLook is how far back missed ticks are counted.
 const longestLook = 400 * 24 * time.Hour
 
-// plan says what happens to the ticks that are due: which are emitted and how many are
-// left out.
+// The type plan says what happens to the ticks that are due: which are emitted and how
+// many are left out.
 type plan struct {
 	emit    []time.Time
 	leftOut int64

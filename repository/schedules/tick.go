@@ -15,7 +15,8 @@ import (
 
 var _ domain.Schedules = (*Store)(nil)
 
-// never is stored as the next tick of a schedule that has no tick any more.
+// never is the time that is stored as the next tick of a schedule that will not tick any
+// more.
 var never = time.Date(9999, 12, 31, 0, 0, 0, 0, time.UTC)
 
 // longestSleep is the largest value of Ticks.Next, and failurePause its value after a
@@ -39,9 +40,9 @@ const (
 SELECT id, cron, time_zone, missed, next_at, changed_at, clock_timestamp() FROM outbox_schedules
 WHERE paused_at IS NULL AND next_at <= clock_timestamp() ORDER BY failed_at IS NOT NULL, next_at LIMIT $1`
 
-	// The tick of a schedule that fails stays due all the time, so it does not count here.
-	// The failed tick is tried again together with the next tick of another schedule, or
-	// after the leader's next measurement.
+	// The tick of a schedule that fails stays due all the time, so it does not count when
+	// the time of the next call is computed. The failed tick is tried again together with
+	// the next tick of another schedule, or after the leader's next measurement.
 	nextSQL = `
 SELECT coalesce((extract(epoch FROM min(next_at) - clock_timestamp()) * 1000000)::bigint, $1)
 FROM outbox_schedules WHERE paused_at IS NULL AND next_at < now() + interval '1 day' AND (failed_at IS NULL OR next_at > clock_timestamp())`

@@ -165,10 +165,10 @@ func (s accountSums) lines() []audit.AccountLine {
 // moment be nothing for which a held event waits.
 //
 // If a producer wrote an event more than once under one ID, several tables may have it.
-// Then the rows of the event have different times, or the account has counted each of the
-// rows. So several rows with the same ID and time are a violation only on a day and for a
-// type of which the account has counted fewer events than there are. $2 and $3 are these
-// days and types.
+// In that case the rows of the event have different times, or the account has counted
+// each of the rows. So several rows with the same ID and time are a violation only on a
+// day and for a type of which the account has counted fewer events than there are. $2 and
+// $3 are these days and types.
 var violationsSQL = `
 (SELECT id, 'in more than one place', string_agg(state, ', ' ORDER BY state)
  FROM (

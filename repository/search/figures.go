@@ -25,9 +25,10 @@ var _ figures.Store = (*Figures)(nil)
 // events.
 const pairsShown = 1000
 
-// What waits is counted among $1 events of each table, and grouped table by table. Of the
-// pending ones the 1,000 that are due first are read too, so that the oldest is among
-// them. The samples of an hour are at most 60 times 100 rows.
+// The statement counts the waiting events among $1 events of each table, and groups them
+// table by table. The statement also reads the 1,000 pending events that are due first,
+// so that the oldest one is among them. The samples of an hour are at most 60 times 100
+// rows.
 var pairsSQL = `
 WITH parts AS (
     SELECT event_type, queue, count(*) AS pending, 0 AS held, 0 AS dead, min(` + stored.Within("available_at") + `) FILTER (WHERE available_at <= now()) AS due
@@ -49,7 +50,7 @@ SELECT event_type, queue, coalesce(pending, 0), coalesce(held, 0), coalesce(dead
 FROM waiting FULL JOIN passed USING (event_type, queue)
 ORDER BY coalesce(pending, 0) + coalesce(held, 0) + coalesce(dead, 0) + coalesce(c2, 0) DESC, event_type, queue LIMIT $4`
 
-// passedSQL selects what a Passed has, of those rows of which a condition is true.
+// passedSQL selects the columns of a Passed, from the rows for which a condition is true.
 func passedSQL(which string) string {
 	filter := ""
 	if which != "" {
@@ -59,7 +60,8 @@ func passedSQL(which string) string {
            coalesce(sum(delay_p50 * confirmed)` + filter + ` / nullif(sum(confirmed)` + filter + `, 0), -1)::float8, coalesce(max(delay_p99)` + filter + `, -1)::float8`
 }
 
-// measuredSQL is how much of the windows was measured: the rows without type and queue.
+// measuredSQL reads how many seconds of the windows were measured, from the rows without
+// type and queue.
 const measuredSQL = `
 SELECT now(), coalesce(sum(seconds) FILTER (WHERE at > now() - $1 * interval '1 second'), 0), coalesce(sum(seconds), 0)
 FROM outbox_type_samples WHERE at > now() - $2 * interval '1 second' AND event_type = '' AND queue = ''`
@@ -127,8 +129,8 @@ func (r *passedRow) read() figures.Passed {
 	return r.Passed
 }
 
-// The row without type and queue says how much of a step was measured. The rows without
-// a type have what waited in their queue.
+// The row without type and queue says how much of a step was measured. The rows with a
+// queue and no type have the number of tasks that waited in the queue.
 var figuresHistorySQL = `
 WITH measured AS (
     SELECT ` + stepSQL + ` AS step, sum(seconds)::float8 AS seconds FROM outbox_type_samples

@@ -11,7 +11,7 @@ import (
 )
 
 // marksSQL finds the samples before which another relay measured, and the last heal.
-// Relays that are gone have no name any more.
+// The result has no name for a relay whose record was deleted.
 const marksSQL = `
 SELECT at, kind, coalesce((SELECT host || ', process ' || pid FROM outbox_relays WHERE id = relay), '') FROM (
     SELECT at, 'leader' AS kind, relay, lag(relay) OVER (ORDER BY at) AS before FROM outbox_samples WHERE at > now() - $1 * interval '1 second'

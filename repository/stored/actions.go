@@ -16,8 +16,8 @@ const (
 	growActionSQL  = `UPDATE outbox_actions SET events = events + $2 WHERE id = $1`
 )
 
-// Act does one batch of a person's action and records the action in the same transaction.
-// An action that changed no event is recorded too, once.
+// Act is called for each batch of a person's action: it makes the changes and records the
+// action in the same transaction. An action that changed no event is recorded too, once.
 func Act(ctx context.Context, d *postgres.Database, kind string, action *domain.Action, work func(tx pgx.Tx) (int64, error)) error {
 	id := action.ID
 	err := pgx.BeginFunc(ctx, d.Pool(), func(tx pgx.Tx) error {
@@ -47,7 +47,7 @@ func Record(ctx context.Context, d *postgres.Database, tx pgx.Tx, kind string, a
 	return id, tx.QueryRow(ctx, beginActionSQL, d.Storable(action.Actor), kind, string(filter), d.Storable(action.Reason), events).Scan((*[16]byte)(&id))
 }
 
-// ByWhom returns the text that the journal shows for an action: who did it and why.
+// ByWhom returns the text with which the journal describes an action: who did it and why.
 func ByWhom(d *postgres.Database, action *domain.Action) string {
 	if action.Reason == "" {
 		return d.Storable("by " + action.Actor)

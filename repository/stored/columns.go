@@ -37,8 +37,8 @@ var columns = []column{
 	{"split", "text", func(s *Scan) any { return &s.split }, func(r *Rows) any { return r.splits }},
 }
 
-// Met is the value of the column split for an event that returns to the outbox after a
-// claim: its deliveries exist, and the next claim does not make them again.
+// Met is the value of the column split for an event that returns to the outbox after a claim
+// has read it ("met" it). Its deliveries exist, and the next claim does not make them again.
 const Met = "coalesce(split, 'done')"
 
 var (
@@ -50,7 +50,7 @@ var (
 	// After Unnest, a statement must have one more array, with the parameter Beside, and the
 	// closing bracket.
 	Unnest = "unnest(" + each(func(i int, c column) string { return fmt.Sprintf("$%d::%s[]", i+1, c.sqlType) }) + ", "
-	// Beside is the parameter that follows those of Unnest.
+	// Beside is the number of the parameter that follows those of Unnest.
 	Beside = fmt.Sprintf("$%d", len(columns)+1)
 )
 

@@ -11,7 +11,8 @@ import (
 	"outboxd/domain"
 )
 
-// Always is 100 years: every event is younger.
+// Always is a duration of 100 years, for pieces without a bound in time: every event is
+// younger.
 const Always = 100 * 365 * 24 * time.Hour
 
 // LastID comes after all other IDs.

@@ -38,14 +38,14 @@ var Places = PlaceList{
 // PlaceList is some of the places.
 type PlaceList []Place
 
-// Only returns the places of events in these states.
+// Only returns those places whose tables have events in the given states.
 func (p PlaceList) Only(states ...domain.EventState) PlaceList {
 	return slices.DeleteFunc(slices.Clone(p), func(at Place) bool { return !slices.Contains(states, at.state) })
 }
 
-// Each returns the text once for each place, separated by sep. In the text, Each replaces
-// {table}, {state} (a string literal) and the expressions {since}, {stage}, {error} and
-// {rival} by the values of the place.
+// Each builds SQL from a text for one table: it repeats the text for each place,
+// separated by sep. In the text, Each replaces {table}, {state} (a string literal) and
+// the expressions {since}, {stage}, {error} and {rival} by the values of the place.
 func (p PlaceList) Each(text, sep string) string {
 	list := make([]string, len(p))
 	for i, at := range p {
@@ -55,12 +55,12 @@ func (p PlaceList) Each(text, sep string) string {
 	return strings.Join(list, sep)
 }
 
-// Union returns the text for each place, joined by UNION ALL. The text is a SELECT that
-// must return the same columns for every place.
+// Union builds one query of all places: it repeats the text for each place, joined by
+// UNION ALL. The text is a SELECT that must return the same columns for every place.
 func (p PlaceList) Union(text string) string { return p.Each(text, "\n    UNION ALL ") }
 
-// Have returns an SQL condition that is true if a table of one of the places has the
-// event with the ID. id is an SQL expression. The condition of Have looks into an index
+// Have returns an SQL condition that is true if the event with the ID is in a table of
+// one of the places. id is an SQL expression. The condition of Have looks into an index
 // once for each table and each partition of the history.
 func (p PlaceList) Have(id string) string {
 	return "(" + p.Each("EXISTS (SELECT FROM {table} e WHERE e.id = "+id+")", " OR ") + ")"

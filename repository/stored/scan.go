@@ -29,7 +29,7 @@ type Scan struct {
 }
 
 // NewScan returns a Scan for rows that have more columns after the columns of the event.
-// more are the targets of these columns.
+// more has the targets of these columns.
 func NewScan(more ...any) *Scan {
 	s := &Scan{}
 	for _, c := range columns {
@@ -99,9 +99,9 @@ func (s *Scan) Unfit() error {
 
 func wholeSeconds(n pgtype.Int4) time.Duration { return time.Duration(n.Int32) * time.Second }
 
-// word is a text that is mostly the same in successive rows. A word allocates memory only
-// if the text differs from that of the row before. Without this, three such columns would
-// cause more than half of an event's allocations.
+// word reads a column of text that mostly has the same value in successive rows, such as
+// the type. A word allocates memory only if the text differs from that of the row before.
+// Without this, three such columns would cause more than half of an event's allocations.
 type word string
 
 var _ pgtype.BytesScanner = (*word)(nil)

@@ -19,8 +19,8 @@ type SetUp struct {
 	There string // the condition of rows that count, such as "removed_at IS NULL"
 }
 
-// PauseSQL stops a row. Its parameters are the name, by whom and why. The first pause
-// counts: pausing again changes nothing.
+// PauseSQL stops a row. Its parameters are the name, by whom and why. If the row is
+// already paused, pausing it again changes nothing.
 func (t SetUp) PauseSQL() string {
 	return `
 UPDATE ` + t.Table + ` SET paused_at = coalesce(paused_at, clock_timestamp()), paused_by = CASE WHEN paused_at IS NULL THEN $2 ELSE paused_by END,
@@ -33,7 +33,8 @@ func (t SetUp) ResumeSQL() string {
 	return `UPDATE ` + t.Table + ` SET paused_at = NULL, paused_by = '', pause_reason = '' WHERE name = $1 AND ` + t.There
 }
 
-// Missing is the error about a name that is not there. It has domain.CodeNotFound.
+// Missing returns the error for a name that no subscription or schedule has. It has
+// domain.CodeNotFound.
 func (t SetUp) Missing(name string) error {
 	return domain.Errorf(domain.CodeNotFound, "there is no %s %q", t.Noun, name)
 }

@@ -122,16 +122,17 @@ func (l *leader) tryLock(ctx context.Context, lock int64) (bool, error) {
 	return false, err
 }
 
-// say sends statements in one message, and waits up to postgres.PingPatience for the
-// answer.
+// say sends statements to PostgreSQL in one message, and waits up to
+// postgres.PingPatience for the answer.
 func (l *leader) say(ctx context.Context, sql string) ([]*pgconn.Result, error) {
 	ctx, cancel := context.WithTimeout(ctx, postgres.PingPatience)
 	defer cancel()
 	return l.conn.PgConn().Exec(ctx, sql).ReadAll()
 }
 
-// speak renews the leadership: it ends the transaction and begins a new one. The lock
-// belongs to the session, so it stays when the old transaction ends.
+// speak sends a sign of life to PostgreSQL, which renews the leadership: it ends the
+// transaction and begins a new one. The lock belongs to the session, so it stays when the
+// old transaction ends.
 func (l *leader) speak(ctx context.Context) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -143,8 +144,8 @@ func (l *leader) speak(ctx context.Context) error {
 	return nil
 }
 
-// watch speaks at regular intervals. watch returns an error when the session has ended,
-// and nil when ctx ends.
+// watch calls speak at regular intervals. watch returns an error when the session has
+// ended, and nil when ctx ends.
 func (l *leader) watch(ctx context.Context) error {
 	word := time.NewTicker(l.terms.word)
 	defer word.Stop()
@@ -160,8 +161,9 @@ func (l *leader) watch(ctx context.Context) error {
 	}
 }
 
-// still is the domain.StillLeads. still asks PostgreSQL only if the last answer is older
-// than half of the allowed silence, which is not so while this process runs normally.
+// still implements domain.StillLeads: it reports whether this process still leads. still
+// asks PostgreSQL only if the last answer is older than half of the allowed silence,
+// which is not so while this process runs normally.
 func (l *leader) still(ctx context.Context) error {
 	l.mu.Lock()
 	last := l.last

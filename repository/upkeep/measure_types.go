@@ -9,8 +9,8 @@ import (
 )
 
 // measureTypesSQL writes the samples of a minute by type and queue: how many events were
-// confirmed, failed and died, and their delays. It covers the time up to ten seconds ago,
-// for the reason that measureSQL gives.
+// confirmed, failed and died, and their delays. The statement covers the time up to ten
+// seconds ago, for the reason that the comment on measureSQL gives.
 //
 //   - Of the confirmations it reads the 200 latest of each sixth of the minute, and looks
 //     up the type and queue of each by its ID. If there were more, the counts are
@@ -19,7 +19,7 @@ import (
 //     5,000 latest.
 //   - The limits stand inside of the bounds of the span: otherwise PostgreSQL might read
 //     and sort all rows of the span.
-//   - Neither reads an event that is not in the history any more: a cancelled one, or
+//   - The statement does not see events that are no longer in the history: a cancelled one, or
 //     all, where no history is kept.
 var measureTypesSQL = `
 WITH span AS (

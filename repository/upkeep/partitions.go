@@ -14,8 +14,8 @@ import (
 	"outboxd/repository/stored"
 )
 
-// daysAhead is for how many future days the leader makes partitions. So outboxd can be
-// without a leader for that long.
+// daysAhead is for how many future days the leader makes partitions. outboxd can therefore
+// work without a leader for that many days.
 const daysAhead = 7
 
 // The name of a partition is partitionPrefix and the day in UTC, as 20060102.

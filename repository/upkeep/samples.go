@@ -7,8 +7,9 @@ import (
 )
 
 // thinSQL makes one sample of those of each five minutes, once they are older than
-// 25 hours, so that a week of samples is about 11,000 rows. It looks at all of those
-// rows and leaves the joined ones, which cover more than a minute, as they are.
+// 25 hours, so that a week of samples is about 11,000 rows. thinSQL reads all
+// samples older than 25 hours. It does not change those that it has joined before,
+// which cover more than a minute.
 const thinSQL = `
 WITH joined AS (
     DELETE FROM outbox_samples
