@@ -43,6 +43,7 @@ var changes = map[string]string{
 
 	"/queues/change":      domain.ActionPause,
 	"/events/:id/correct": access.Correct,
+	"/events/cancel":      access.Cancel,
 }
 
 // TestEveryRouteTakesARole asks for every route as everybody.
