@@ -5,6 +5,7 @@ import (
 	"errors"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"gorm.io/gorm"
 
 	"outboxd/domain"
@@ -27,9 +28,12 @@ var _ domain.Inbox = (*Inbox)(nil)
 // attempt would be confirmed. A statement_timeout or lock_timeout could in the same way
 // end COMMIT, during which triggers pass on the turn of the ordering key.
 // transaction_timeout exists since PostgreSQL 17.
+//
+// Changing a setting costs more than reading it, and the last two settings almost always
+// have these values already.
 const timeoutsSQL = `set_config('idle_in_transaction_session_timeout', $1, true), set_config('statement_timeout', $1, true),
-    set_config('lock_timeout', '0', true),
-    CASE WHEN current_setting('transaction_timeout', true) IS NOT NULL THEN set_config('transaction_timeout', '0', true) END`
+    CASE WHEN current_setting('lock_timeout') <> '0' THEN set_config('lock_timeout', '0', true) END,
+    CASE WHEN current_setting('transaction_timeout', true) <> '0' THEN set_config('transaction_timeout', '0', true) END`
 
 // effectPatience bounds an effect whose task has no deadline, and longestPatience one
 // whose deadline is far away: PostgreSQL accepts no timeout above 24 days.
@@ -41,9 +45,11 @@ const (
 // The inbox row is written before the effect, together with BEGIN. A second task of the
 // same event waits here until the first one has ended, so the two never run at the same
 // time.
+//
+// The statement returns a row if the insert wrote one, and only then sets the timeouts.
 const processedSQL = `
-WITH wrote AS (INSERT INTO inbox (event_id) VALUES ($2) ON CONFLICT DO NOTHING RETURNING 1)
-SELECT EXISTS (SELECT FROM wrote), concat(` + timeoutsSQL + `)`
+INSERT INTO inbox (event_id) VALUES ($2) ON CONFLICT DO NOTHING
+RETURNING concat(` + timeoutsSQL + `)`
 
 // staleEverywhere is how often a transaction begins again because its connection has query
 // plans from before a change of a table. Each connection of the pool can have outdated plans
@@ -99,8 +105,10 @@ func again(err error, attempt int) bool {
 
 func (i *Inbox) process(ctx context.Context, id domain.ID, effect func(context.Context, domain.Effects) error) (first bool, err error) {
 	var wrote, unknown bool
-	var none any
-	opening := &postgres.Opening{SQL: processedSQL, Args: []any{postgres.Milliseconds(patience(ctx)), [16]byte(id)}, Read: postgres.ReadRow(&wrote, &none)}
+	opening := &postgres.Opening{SQL: processedSQL, Args: []any{postgres.Milliseconds(patience(ctx)), [16]byte(id)}, Read: func(rows pgx.Rows) error {
+		wrote = rows.Next()
+		return rows.Err()
+	}}
 	_, err = i.db.TransactOpened(ctx, opening, func(tx *gorm.DB) error {
 		if !wrote {
 			return postgres.Statements(tx).QueryRowContext(ctx, unknownSQL, id).Scan(&unknown)

@@ -156,6 +156,7 @@ func Open(ctx context.Context, o Options) (*Database, error) {
 func nameTypes(types *pgtype.Map) {
 	types.RegisterDefaultPgType([16]byte{}, "uuid")
 	types.RegisterDefaultPgType([][16]byte{}, "_uuid")
+	types.TryWrapEncodePlanFuncs = append([]pgtype.TryWrapEncodePlanFunc{encodeID}, types.TryWrapEncodePlanFuncs...)
 }
 
 // SQL returns the pool for database/sql: for migrations and single statements.

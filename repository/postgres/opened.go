@@ -1,9 +1,7 @@
 package postgres
 
 import (
-	"cmp"
 	"context"
-	"database/sql"
 	"database/sql/driver"
 	"fmt"
 
@@ -111,16 +109,6 @@ func readOpening(results pgx.BatchResults, begun int, o *Opening) error {
 	}
 	rows.Close()
 	return rows.Err()
-}
-
-// ReadRow returns an Opening.Read for a statement that returns one row.
-func ReadRow(into ...any) func(pgx.Rows) error {
-	return func(rows pgx.Rows) error {
-		if !rows.Next() {
-			return cmp.Or(rows.Err(), sql.ErrNoRows)
-		}
-		return rows.Scan(into...)
-	}
 }
 
 // openedTx is a transaction with an Opening.

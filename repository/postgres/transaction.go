@@ -42,8 +42,12 @@ func (d *Database) TransactOnce(ctx context.Context, work func(tx *gorm.DB) erro
 }
 
 func commitAfter(tx *gorm.DB, work func(tx *gorm.DB) error) (committing bool, err error) {
-	// After a commit, Rollback does nothing; after a panic in work, it frees the connection.
-	defer tx.Rollback()
+	// After a panic in work, Rollback frees the connection.
+	defer func() {
+		if !committing || err != nil {
+			tx.Rollback()
+		}
+	}()
 	if err := work(tx); err != nil {
 		return false, err
 	}
