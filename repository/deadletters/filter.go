@@ -15,7 +15,7 @@ var deadFilterSQL = `
     AND ($12 = '' OR d.ordering_key = $12) AND ($13::text[] IS NULL OR d.event_type <> ALL ($13))
     AND ($14 = '' OR CASE WHEN $15 = '' THEN d.headers ->> $14 IS NOT NULL ELSE d.headers ->> $14 = $15 END)
     AND ($5 = '' OR strpos(lower(d.error), lower($5)) > 0)
-    AND ($16::text[] IS NULL OR NOT EXISTS (SELECT FROM unnest($16) AS part WHERE strpos(lower(d.error), lower(part)) > 0))
+    AND ($16::text[] IS NULL OR NOT EXISTS (SELECT FROM unnest($16::text[]) AS part WHERE strpos(lower(d.error), lower(part)) > 0))
     AND ($9 = '' OR ` + errorFormSQL + ` = $9) AND ($17::text[] IS NULL OR ` + errorFormSQL + ` <> ALL ($17))
     AND ` + stored.FieldSQL(18)
 

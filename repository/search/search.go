@@ -58,7 +58,7 @@ WITH ` + stored.Places.Each(`{table}_read AS MATERIALIZED (
         WHERE ((SELECT id FROM floor) IS NULL OR id >= (SELECT id FROM floor))
           AND ($5 = '' OR event_type = $5) AND ($6 = '' OR queue = $6) AND ($7 = '' OR ordering_key = $7)
           AND has_field AND ($15 = '' OR strpos(lower(error), lower($15)) > 0)
-          AND ($16::text[] IS NULL OR NOT EXISTS (SELECT FROM unnest($16) AS part WHERE strpos(lower(error), lower(part)) > 0))
+          AND ($16::text[] IS NULL OR NOT EXISTS (SELECT FROM unnest($16::text[]) AS part WHERE strpos(lower(error), lower(part)) > 0))
           AND ($17::text[] IS NULL OR event_type <> ALL ($17))
           AND ($8 = '' OR CASE WHEN $9 = '' THEN headers ->> $8 IS NOT NULL ELSE headers ->> $8 = $9 END)
     ) AS matching
