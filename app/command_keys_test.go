@@ -51,7 +51,7 @@ func TestHeldKeysByCommand(t *testing.T) {
 		!strings.Contains(dead.Reason, "dead letter since ") {
 		t.Errorf("the key that a dead letter holds: %+v", dead)
 	}
-	if late.Key != "late" || late.Held != 1 || late.Turn.State != "pending" || late.Turn.Due != "2100-01-01T00:00:00Z" || late.Reason != "delayed until 2100-01-01 00:00:00" {
+	if late.Key != "late" || late.Held != 1 || late.Turn.State != "pending" || late.Turn.Due != "2100-01-01T00:00:00Z" || late.Reason != "delayed until 2100-01-01 00:00:00 UTC" {
 		t.Errorf("the key that waits for a delayed event: %+v", late)
 	}
 	if r := run("keys", "list", "late"); !strings.Contains(r.stdout, late.Turn.ID) || strings.Contains(r.stdout, "too heavy") {
