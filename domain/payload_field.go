@@ -1,6 +1,7 @@
 package domain
 
 import (
+	"slices"
 	"strings"
 )
 
@@ -23,10 +24,8 @@ func ParsePayloadField(text string) (f PayloadField, err error) {
 	}
 	path, value, found := strings.Cut(text, "=")
 	f = PayloadField{Path: strings.Split(path, "."), Value: value, Any: !found}
-	for _, name := range f.Path {
-		if name == "" {
-			return PayloadField{}, Errorf(CodeInvalid, "%.60q is no field of a payload: write name=value, or order.customer=value for a field within another", text)
-		}
+	if slices.Contains(f.Path, "") {
+		return PayloadField{}, Errorf(CodeInvalid, "%.60q is no field of a payload: write name=value, or order.customer=value for a field within another", text)
 	}
 	return f, nil
 }

@@ -112,7 +112,7 @@ func newMissingDocument(postgresErr, redisErr error) (d missingDocument) {
 	return d
 }
 
-func (d missingDocument) table(w io.Writer) {
+func (d missingDocument) writeMissing(w io.Writer) {
 	for _, server := range []struct{ name, fault string }{{"PostgreSQL", d.PostgresError}, {"Redis", d.RedisError}} {
 		if server.fault != "" {
 			fmt.Fprintf(w, "What only %s knows is not shown: %s\n", server.name, terminal.OneLine(server.fault, 0))
@@ -202,11 +202,11 @@ type pointDocument struct {
 // historyOf reads the measurements of the last hour, in steps of five minutes.
 func (s *sight) historyOf(ctx context.Context, eventType, queue string) ([]pointDocument, error) {
 	documents := []pointDocument{}
-	if s.StoreErr != nil {
+	if s.Store == nil {
 		return documents, nil
 	}
 	const step = 5 * time.Minute
-	points, err := s.Store.History(ctx, eventType, queue, figures.Hour, step)
+	points, err := s.Store.History(ctx, eventType, queue, figures.Long, step)
 	for _, p := range points {
 		d := pointDocument{
 			At: p.At.UTC(), Seconds: p.Seconds, Confirmed: p.Confirmed, Failed: p.Failed, Died: p.Died,

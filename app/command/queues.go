@@ -127,7 +127,7 @@ func queuesTable(w io.Writer, d *queuesDocument, now time.Time) {
 	if !d.Complete {
 		fmt.Fprintln(w, "There are more than were counted.")
 	}
-	d.missingDocument.table(w)
+	d.writeMissing(w)
 }
 
 func (q *queueDocument) state() string {

@@ -93,7 +93,7 @@ func typesTable(w io.Writer, d *typesDocument, now time.Time) {
 	if !d.Complete {
 		fmt.Fprintln(w, "There are more than were counted.")
 	}
-	d.missingDocument.table(w)
+	d.writeMissing(w)
 }
 
 func (c commands) newTypesShowCommand() *cobra.Command {

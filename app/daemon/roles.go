@@ -53,7 +53,7 @@ func (d *Daemon) addRelay() *relay.Relay {
 	options := RelayOptions(d.cfg, d.database, d.redis, d.process)
 	options.Publisher, options.Logger, options.Registry = d.traced(options.Publisher), d.log, d.registry
 	options.SubscriptionsChanged = d.subscriptionsChanged
-	options.Duties.Queues.Foreign = d.foreignQueues
+	options.Queues.Foreign = d.foreignQueues
 	r := relay.New(options)
 	d.relay, d.hangs = r, append(d.hangs, r.Hangs)
 	for _, actor := range r.Actors() {

@@ -10,7 +10,7 @@ import (
 // The windows of Stored.
 const (
 	Recent = 5 * time.Minute
-	Hour   = time.Hour
+	Long   = time.Hour
 )
 
 // Passed counts what happened to events within a window of time: how many were

@@ -123,7 +123,7 @@ func unmask(typed, old []byte) ([]byte, error) {
 		return nil, domain.Errorf(domain.CodeInvalid, "The payload is not JSON, as the old one is.")
 	}
 	if err := decode(old, &before); err != nil {
-		return typed, nil
+		before = nil // nothing of it can be put in place
 	}
 	lost := false
 	now = fill(now, before, &lost)

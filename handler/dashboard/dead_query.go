@@ -68,8 +68,16 @@ func readDeadQuery(values url.Values) (q deadQuery, f domain.DeadFilter, err err
 // for the log of actions.
 func (q *deadQuery) Pairs() (pairs []pair) {
 	for _, p := range []pair{
-		{"type", q.Type}, {"queue", q.Queue}, {"key", q.Key}, {"header", q.Header}, {"field", q.Field}, {"error", q.Error}, {"without", q.Without},
-		{"since", q.Since}, {"until", q.Until}, {"form", q.Form},
+		{"type", q.Type},
+		{"queue", q.Queue},
+		{"key", q.Key},
+		{"header", q.Header},
+		{"field", q.Field},
+		{"error", q.Error},
+		{"without", q.Without},
+		{"since", q.Since},
+		{"until", q.Until},
+		{"form", q.Form},
 	} {
 		if p.Value != "" {
 			pairs = append(pairs, p)

@@ -98,8 +98,16 @@ func (s *eventSearch) read(after string) (domain.EventFilter, domain.ID, error) 
 // Pairs returns what was chosen.
 func (s *eventSearch) Pairs() (pairs []pair) {
 	for _, p := range []pair{
-		{"type", s.Type}, {"queue", s.Queue}, {"key", s.Key}, {"state", s.State}, {"since", s.Since}, {"until", s.Until}, {"header", s.Header},
-		{"field", s.Field}, {"error", s.Error}, {"without", s.Without},
+		{"type", s.Type},
+		{"queue", s.Queue},
+		{"key", s.Key},
+		{"state", s.State},
+		{"since", s.Since},
+		{"until", s.Until},
+		{"header", s.Header},
+		{"field", s.Field},
+		{"error", s.Error},
+		{"without", s.Without},
 	} {
 		if p.Value != "" {
 			pairs = append(pairs, p)

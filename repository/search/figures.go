@@ -79,11 +79,11 @@ func (f *Figures) Snapshot(ctx context.Context) (s figures.Snapshot, err error) 
 	ctx, cancel := context.WithTimeout(ctx, lookPatience)
 	defer cancel()
 	s.Complete, s.Emitted = true, map[string]int64{}
-	err = f.db.Pool().QueryRow(ctx, measuredSQL, figures.Recent.Seconds(), figures.Hour.Seconds()).Scan(&s.At, &s.RecentSeconds, &s.HourSeconds)
+	err = f.db.Pool().QueryRow(ctx, measuredSQL, figures.Recent.Seconds(), figures.Long.Seconds()).Scan(&s.At, &s.RecentSeconds, &s.HourSeconds)
 	if err != nil {
 		return s, postgres.Translate(err, "read how long was measured")
 	}
-	rows, err := f.db.Pool().Query(ctx, pairsSQL, figures.Counted, figures.Recent.Seconds(), figures.Hour.Seconds(), pairsShown)
+	rows, err := f.db.Pool().Query(ctx, pairsSQL, figures.Counted, figures.Recent.Seconds(), figures.Long.Seconds(), pairsShown)
 	if err != nil {
 		return s, postgres.Translate(err, "look at types and queues")
 	}

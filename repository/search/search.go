@@ -148,8 +148,10 @@ func readFor(state domain.EventState) (states []string) {
 // searchOnce runs one step of a search and appends up to limit events to the page.
 // searchOnce returns the ID down to which it has read, or zero if there are no more rows.
 func searchOnce(ctx context.Context, tx pgx.Tx, page *domain.EventPage, f domain.EventFilter, first, last domain.ID, step, limit int) (domain.ID, error) {
-	args := append([]any{[16]byte(first), [16]byte(last), readFor(f.State), step,
-		f.Type, f.Queue, f.OrderingKey, f.HeaderName, f.HeaderValue, string(f.State), limit}, stored.FieldArgs(f.Payload)...)
+	args := append([]any{
+		[16]byte(first), [16]byte(last), readFor(f.State), step,
+		f.Type, f.Queue, f.OrderingKey, f.HeaderName, f.HeaderValue, string(f.State), limit,
+	}, stored.FieldArgs(f.Payload)...)
 	rows, err := tx.Query(ctx, searchSQL, append(args, f.Error, f.NotErrors, f.NotTypes)...)
 	if err != nil {
 		return domain.ID{}, err
