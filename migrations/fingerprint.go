@@ -53,9 +53,9 @@ func (s Set) fingerprints() (fingerprints, error) {
 func parseFingerprints(comment string) fingerprints {
 	prints := fingerprints{}
 	for field := range strings.FieldsSeq(comment) {
-		number, print, _ := strings.Cut(field, "=")
+		number, made, _ := strings.Cut(field, "=")
 		if version, err := strconv.ParseInt(number, 10, 64); err == nil {
-			prints[version] = print
+			prints[version] = made
 		}
 	}
 	return prints

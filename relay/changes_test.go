@@ -14,7 +14,7 @@ import (
 func TestTheLeaderCarriesOutWhatProducersAskFor(t *testing.T) {
 	t.Parallel()
 	url, database := servertest.Redis(t), schematest.Database(t)
-	outward := func(o *relay.Options) { o.Duties.Outward = []string{"mail"} }
+	outward := func(o *relay.Options) { o.Outward = []string{"mail"} }
 	f := newFixture(t, database, url, outward)
 	stop := f.start()
 	servertest.Eventually(t, "the leader knows what mails are", func() bool {

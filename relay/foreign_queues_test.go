@@ -20,7 +20,7 @@ func TestQueuesOfOthersAreNotMeasured(t *testing.T) {
 	databaseURL, redisURL := schematest.Database(t), servertest.Redis(t)
 	handle := openRedis(t, redisURL)
 	f := newFixture(t, databaseURL, redisURL, func(o *relay.Options) {
-		o.Duties.Queues = &lead.Queues{
+		o.Queues = &lead.Queues{
 			Overviews: inspect.NewOverviews(handle), Failing: retries.New(handle),
 			Receivers: search.NewOverviews(schematest.Connect(t, databaseURL)).Receivers, Foreign: func() []string { return []string{"theirs"} },
 		}

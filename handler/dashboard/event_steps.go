@@ -23,8 +23,9 @@ type timelineStep struct {
 // timeline gives the steps of an event the form in which they are shown. shown is the
 // error that the page shows elsewhere.
 func timeline(steps []domain.Step, shown string, now time.Time) []timelineStep {
-	list := make([]timelineStep, len(steps))
-	for i, s := range steps {
+	list := make([]timelineStep, 0, len(steps))
+	var before *domain.Step
+	for _, s := range steps {
 		t := timelineStep{Step: s, Title: titleOf(s.What), Tone: tone(s.What)}
 		if attempt, fault, found := strings.Cut(s.Detail, ": "); found && strings.HasPrefix(attempt, "attempt ") {
 			t.Detail, t.Error = attempt, fault
@@ -35,10 +36,11 @@ func timeline(steps []domain.Step, shown string, now time.Time) []timelineStep {
 		if s.At.After(now) {
 			t.Tone, t.Ahead = "later", "in "+words.Rough(s.At.Sub(now))
 		}
-		if i > 0 {
-			t.After = after(steps[i-1], s)
+		if before != nil {
+			t.After = after(*before, s)
 		}
-		list[i] = t
+		before = &s
+		list = append(list, t)
 	}
 	return list
 }

@@ -56,7 +56,7 @@ func ProcessedKey(queue string, day time.Time) string {
 	return QueuePrefix(queue) + "processed:" + day.UTC().Format(time.DateOnly)
 }
 
-// FailedKey: see ProcessedKey.
+// FailedKey returns the key of a day's count of failed attempts, as ProcessedKey does for processed tasks.
 func FailedKey(queue string, day time.Time) string {
 	return QueuePrefix(queue) + "failed:" + day.UTC().Format(time.DateOnly)
 }

@@ -57,7 +57,7 @@ type Options struct {
 	Tracer trace.Tracer
 }
 
-// The worker asks its Gate before it takes a task, always from one goroutine.
+// Gate is what the worker asks before it takes a task. The worker asks from one goroutine.
 type Gate interface {
 	// Pause returns how long the worker must not take a task; 0 means that it may take one now.
 	Pause() time.Duration
