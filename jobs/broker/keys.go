@@ -50,13 +50,13 @@ func ArchivedKey(queue string) string { return QueuePrefix(queue) + "archived" }
 // PausedKey returns a key that exists while the queue is paused.
 func PausedKey(queue string) string { return QueuePrefix(queue) + "paused" }
 
-// ProcessedKey and FailedKey count the attempts of a UTC day; the failed ones are among
-// the processed.
+// ProcessedKey returns the key that counts the attempts of a UTC day, failed attempts
+// included.
 func ProcessedKey(queue string, day time.Time) string {
 	return QueuePrefix(queue) + "processed:" + day.UTC().Format(time.DateOnly)
 }
 
-// FailedKey returns the key of a day's count of failed attempts, as ProcessedKey does for processed tasks.
+// FailedKey returns the key that counts the failed attempts of a UTC day.
 func FailedKey(queue string, day time.Time) string {
 	return QueuePrefix(queue) + "failed:" + day.UTC().Format(time.DateOnly)
 }
