@@ -17,7 +17,7 @@ import (
 )
 
 var (
-	listed = regexp.MustCompile(`<li class="[a-z]+" data-code="([^"]+)" data-level="([^"]+)"><strong>([^<]+)</strong>`)
+	listed = regexp.MustCompile(`<li class="[a-z]+" data-code="([^"]+)" data-level="([^"]+)"><details class="finding" open><summary><strong>([^<]+)</strong>`)
 	digits = regexp.MustCompile(`[0-9][0-9,.]*( (ms|s|min|h|d)\b)*`)
 )
 

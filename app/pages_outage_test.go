@@ -35,7 +35,7 @@ func TestPagesStayUp(t *testing.T) {
 	}
 	redis.Refuse()
 	look("/events", event)
-	look("/events/"+event, "emitted")
+	look("/events/"+event, "Emitted")
 	look("/dead", "No dead letters")
 	page.wantQuiet()
 	redis.Resume()

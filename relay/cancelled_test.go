@@ -34,7 +34,7 @@ func TestTheLeaderDeletesTasksOfCancelledEvents(t *testing.T) {
 	if n := len(f.tasks(domain.DefaultQueue)); n != 1 {
 		t.Errorf("Redis has %d tasks after the leader looked, want the one of the event that stays", n)
 	}
-	f.redis.FlushAll(t.Context())
+	f.redis.FlushDB(t.Context())
 	if n, err := heal.NewRedriver(f.db).Redrive(t.Context(), 1e15); err != nil || n != 1 {
 		t.Errorf("%d events were sent again, %v, want 1", n, err)
 	}
