@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"net/url"
+	"path"
 	"strings"
 
 	"github.com/gofiber/fiber/v2"
@@ -59,7 +61,7 @@ func (t *TaskPages) Close() error {
 func (t *TaskPages) routes(app *fiber.App, in *signin.SignIn, logger *slog.Logger, mask []string) {
 	readOnly, full := adaptor.HTTPHandler(t.readOnly), adaptor.HTTPHandler(t.full)
 	app.Get(tasksPath, func(c *fiber.Ctx) error { return c.Redirect("tasks/", http.StatusPermanentRedirect) })
-	check := func(c *fiber.Ctx) error { return in.Check(c, taskAction(c.Method(), c.Path())) }
+	check := func(c *fiber.Ctx) error { return in.Check(c, taskAction(c.Method(), asRouted(c))) }
 	app.All(tasksPath+"/*", check, func(c *fiber.Ctx) error {
 		who, serve := in.Identity(c), readOnly
 		if who.Role >= access.Operator {
@@ -68,7 +70,7 @@ func (t *TaskPages) routes(app *fiber.App, in *signin.SignIn, logger *slog.Logge
 		if err := serve(c); err != nil {
 			return err
 		}
-		if !who.May(access.Unmask) && strings.HasPrefix(c.Path(), tasksPath+"/api/") {
+		if !who.May(access.Unmask) && strings.HasPrefix(asRouted(c), tasksPath+"/api/") {
 			maskPayloads(c, mask)
 		}
 		if !handler.IsSafe(c.Method()) && c.Response().StatusCode() < http.StatusBadRequest {
@@ -83,17 +85,27 @@ func (t *TaskPages) routes(app *fiber.App, in *signin.SignIn, logger *slog.Logge
 	})
 }
 
+// asRouted returns the path of a request as Asynqmon's router reads it: decoded and
+// cleaned. Fiber's path is as it was sent, so "%61pi" would not be taken for "api".
+func asRouted(c *fiber.Ctx) string {
+	decoded, err := url.PathUnescape(c.Path())
+	if err != nil {
+		return c.Path() // Asynqmon cannot read it either
+	}
+	return path.Clean("/" + decoded)
+}
+
 // taskAction returns the kind of action that a request to Asynqmon asks for. In the
 // paths of Asynqmon's API, the verb stands after the last colon:
 // …/retry_tasks/{id}:run.
-func taskAction(method, path string) string {
+func taskAction(method, address string) string {
 	if handler.IsSafe(method) {
 		return access.See
 	}
-	place := path[strings.LastIndexByte(path, '/')+1:]
+	place := address[strings.LastIndexByte(address, '/')+1:]
 	verb := place[strings.LastIndexByte(place, ':')+1:]
 	switch verb = strings.TrimSuffix(strings.TrimPrefix(verb, "batch_"), "_all"); {
-	case method == http.MethodDelete && strings.HasPrefix(path, tasksPath+"/api/queues/") && strings.Count(path, "/") == strings.Count(tasksPath, "/")+3:
+	case method == http.MethodDelete && strings.HasPrefix(address, tasksPath+"/api/queues/") && strings.Count(address, "/") == strings.Count(tasksPath, "/")+3:
 		return access.Remove
 	case method == http.MethodDelete, verb == "delete":
 		return access.Discard
@@ -142,7 +154,7 @@ func maskWithin(value any, mask []string) {
 	case map[string]any:
 		for name, member := range value {
 			text, isText := member.(string)
-			if isText && (name == "payload" || name == "result") && text != "" {
+			if isText && (name == "payload" || name == "task_payload" || name == "result") && text != "" {
 				value[name] = dashboard.Masked(mask, []byte(text))
 			} else {
 				maskWithin(member, mask)

@@ -148,6 +148,12 @@ func TestOnlyAnAdminSeesPayloadsAsTheyAre(t *testing.T) {
 		o.Sources.Mask = []string{"user_id"}
 	})
 	for role, token := range tokens {
+		// Asynqmon's router decodes a path before it looks at it.
+		for _, api := range []string{"api", "%61pi", "static/%2e%2e/api"} {
+			if a := s.Get("/monitoring/tasks/"+api+"/queues/default/pending_tasks", "Authorization", "Bearer "+token); role != access.Admin && strings.Contains(a.Body, "user_id") && !strings.Contains(a.Body, "•••") {
+				t.Errorf("%s gets %d %s by %s", role, a.Status, a.Body, api)
+			}
+		}
 		a := s.Get("/monitoring/tasks/api/queues/default/pending_tasks", "Authorization", "Bearer "+token)
 		if shows := strings.Contains(a.Body, `user_id\":\"u`) || strings.Contains(a.Body, `user_id\": \"u`); a.Status != http.StatusOK || shows != (role == access.Admin) {
 			t.Errorf("%s gets %d %s", role, a.Status, a.Body)

@@ -62,10 +62,10 @@ func New(w Ways, logger *slog.Logger) *SignIn {
 // refuses it otherwise. The action is access.See or a kind of action.
 func (s *SignIn) Check(c *fiber.Ctx, action string) error { return s.guard.check(c, action) }
 
-// Identity returns who made a request that passed May.
+// Identity returns who made a request that passed Check.
 func (s *SignIn) Identity(c *fiber.Ctx) access.Identity { return visitOf(c).Identity }
 
-// Visitor returns who made a request that passed May, for the pages.
+// Visitor returns who made a request that passed Check, for the pages.
 func (s *SignIn) Visitor(c *fiber.Ctx) dashboard.Visitor { return s.guard.visitor(c) }
 
 // Routes adds the pages for signing in and out.
@@ -168,6 +168,6 @@ const maxName = 200 // bytes
 // isName reports whether a text may be a person's name: it refuses characters with
 // which somebody could pose as another person in the log of actions.
 func isName(name string) bool {
-	return name != "" && name != adminTokenName && len(name) <= maxName && utf8.ValidString(name) &&
+	return name != "" && name == strings.TrimSpace(name) && name != adminTokenName && len(name) <= maxName && utf8.ValidString(name) &&
 		!strings.ContainsFunc(name, func(r rune) bool { return !unicode.IsPrint(r) })
 }
