@@ -168,8 +168,9 @@ func (l *loading) rules() []rule {
 	}
 }
 
-// orProbe completes an error message: it names the option that lets other machines reach
-// the probes without the pages. orProbe returns "" if that option cannot help.
+// orProbe returns the end of an error message. It names the option that serves the probes at
+// an address of their own, so that other machines reach the probes but not the pages. orProbe
+// returns "" if that option would not help.
 func (l *loading) orProbe(name func(string) string) string {
 	if l.config.Probe.Addr != "" || l.config.HasRole(RoleMonitor) {
 		return ""

@@ -17,6 +17,7 @@ func TestFaults(t *testing.T) {
 		want []string
 	}{
 		{"role unknown", setting{flags: []string{"--roles=api,wroker"}}, []string{`"wroker"`, "--roles", "OUTBOXD_ROLES", "flag --roles", "api, relay, worker and monitor"}},
+		{"a token in the wrong form", setting{flags: []string{"--access-tokens=ada:operator:c2VjcmV0=="}}, []string{"name=role:sha256:digest"}},
 		{"no role", setting{flags: []string{"--roles="}}, []string{"--roles", "empty"}},
 		{"only commas", setting{flags: []string{"--roles=,"}}, []string{"no role"}},
 		{"no number", setting{env: []string{"OUTBOXD_RELAY_CONCURRENCY=many"}}, []string{`"many"`, "whole number", "--relay-concurrency", "relay.concurrency", "environment OUTBOXD_RELAY_CONCURRENCY"}},

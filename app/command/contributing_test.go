@@ -48,5 +48,5 @@ func TestWhereItIsDecidedIsCurrent(t *testing.T) {
 // defines reports whether Go or SQL defines a function, type, constant or variable.
 func defines(text, name string) bool {
 	name = regexp.QuoteMeta(name)
-	return regexp.MustCompile(`(?m)^(func (\([^)]*\) )?|type |const |var |CREATE FUNCTION )` + name + `\b`).MatchString(text)
+	return regexp.MustCompile(`(?m)^(func (\([^)]*\) )?|type |const |var |CREATE FUNCTION )` + name + `\b|^\t` + name + `\s+= `).MatchString(text)
 }

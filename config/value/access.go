@@ -65,8 +65,8 @@ var errToken = errors.New("a token has no name or no role: write it as name=role
 func parseToken(entry string) (Token, error) {
 	name, rest, found := strings.Cut(entry, "=")
 	name = strings.TrimSpace(name)
-	if !found {
-		return Token{}, errToken
+	if !found || strings.Contains(name, ":") {
+		return Token{}, errToken // the "=" may be the end of the token itself
 	}
 	role, digest, _ := strings.Cut(strings.TrimSpace(rest), ":")
 	if err := CheckPerson(name); err != nil {

@@ -42,17 +42,35 @@ type View[L any] struct {
 // Rates are the rates of a line, in events a second; negative: not measured.
 type Rates struct{ Recent, Hour float64 }
 
+// Sum has the database's figures of a type in all its queues, or of a queue with all
+// its types.
+type Sum struct {
+	Recent, Hour        Passed
+	Confirmed           Rates
+	Pending, Held, Dead int64     // events in PostgreSQL
+	OldestDue           time.Time // zero: none is due
+}
+
+func (s *Sum) add(p *Stored) {
+	s.Recent.add(&p.Recent)
+	s.Hour.add(&p.Hour)
+	s.Pending, s.Held, s.Dead, s.OldestDue = s.Pending+p.Pending, s.Held+p.Held, s.Dead+p.Dead, earlier(s.OldestDue, p.OldestDue)
+}
+
+// settle ends the adding.
+func (s *Sum) settle(of *Snapshot) {
+	s.Confirmed = of.rates(&s.Recent, &s.Hour)
+	s.Recent.settle()
+	s.Hour.settle()
+}
+
 // Type is what is known of one event type.
 type Type struct {
-	Name         string
-	Queues       []string
-	Recent, Hour Passed
-	Confirmed    Rates
-	Emitted      int64 // of the present UTC day
-	// Pending, Held and Dead are in PostgreSQL. Failing have tasks in Redis that failed
-	// and wait to be tried again.
-	Pending, Held, Dead, Failing int64
-	OldestDue                    time.Time
+	Name   string
+	Queues []string
+	Sum
+	Emitted int64 // of the present UTC day
+	Failing int64 // have tasks in Redis that failed and wait to be tried again
 }
 
 // Waits returns how many events of the type are known to wait: for a relay, for the
@@ -61,13 +79,9 @@ func (t *Type) Waits() int64 { return t.Pending + t.Held + t.Failing }
 
 // Queue is what is known of one queue.
 type Queue struct {
-	Name         string
-	Types        []string
-	Recent, Hour Passed
-	Confirmed    Rates
-	// Pending, Held and Dead are in PostgreSQL.
-	Pending, Held, Dead int64
-	OldestDue           time.Time
+	Name  string
+	Types []string
+	Sum
 	// Tasks are in Redis.
 	Tasks domain.QueueStatus
 	// Paused is set while no worker takes a task of the queue. By is who paused the
@@ -147,9 +161,7 @@ func (s *Source) Types(ctx context.Context) View[Type] {
 		p := &g.stored.Pairs[i]
 		t := lines.of(p.Type)
 		t.Queues = add(t.Queues, p.Queue)
-		t.Recent.add(&p.Recent)
-		t.Hour.add(&p.Hour)
-		t.Pending, t.Held, t.Dead, t.OldestDue = t.Pending+p.Pending, t.Held+p.Held, t.Dead+p.Dead, earlier(t.OldestDue, p.OldestDue)
+		t.add(p)
 	}
 	for name, n := range g.stored.Emitted {
 		lines.of(name).Emitted = n
@@ -163,9 +175,8 @@ func (s *Source) Types(ctx context.Context) View[Type] {
 	}
 	v := View[Type]{At: g.stored.At, StoreErr: g.storeErr, QueuesErr: g.queuesErr, Complete: g.stored.Complete, Estimated: g.failing.Estimated}
 	for name, t := range lines {
-		t.Name, t.Confirmed = name, g.stored.rates(&t.Recent, &t.Hour)
-		t.Recent.settle()
-		t.Hour.settle()
+		t.Name = name
+		t.settle(&g.stored)
 		v.Lines = append(v.Lines, *t)
 	}
 	slices.SortFunc(v.Lines, func(a, b Type) int {
@@ -182,9 +193,7 @@ func (s *Source) All(ctx context.Context) View[Queue] {
 		p := &g.stored.Pairs[i]
 		q := lines.of(p.Queue)
 		q.Types = add(q.Types, p.Type)
-		q.Recent.add(&p.Recent)
-		q.Hour.add(&p.Hour)
-		q.Pending, q.Held, q.Dead, q.OldestDue = q.Pending+p.Pending, q.Held+p.Held, q.Dead+p.Dead, earlier(q.OldestDue, p.OldestDue)
+		q.add(p)
 	}
 	var paused []string
 	for _, tasks := range g.queues {
@@ -209,9 +218,8 @@ func (s *Source) All(ctx context.Context) View[Queue] {
 	}
 	v := View[Queue]{At: g.stored.At, StoreErr: g.storeErr, QueuesErr: g.queuesErr, Complete: g.stored.Complete}
 	for name, q := range lines {
-		q.Name, q.Confirmed = name, g.stored.rates(&q.Recent, &q.Hour)
-		q.Recent.settle()
-		q.Hour.settle()
+		q.Name = name
+		q.settle(&g.stored)
 		v.Lines = append(v.Lines, *q)
 	}
 	slices.SortFunc(v.Lines, func(a, b Queue) int {

@@ -68,7 +68,7 @@ func (d *Dashboard) emitCorrected(c *fiber.Ctx) error {
 	if err != nil {
 		return err
 	}
-	f.Reason = strings.TrimSpace(strings.Clone(c.FormValue("reason")))
+	f.Reason = strings.TrimSpace(c.FormValue("reason"))
 	f.Discard = f.Life.State == domain.StateDead && c.FormValue("discard") != ""
 	if len(f.Reason) > maxReason {
 		return domain.Errorf(domain.CodeInvalid, "that is too much for one form: be brief about the reason")
@@ -78,8 +78,11 @@ func (d *Dashboard) emitCorrected(c *fiber.Ctx) error {
 		return err
 	}
 	f.Payload = string(payload)
-	if f.Hidden {
+	switch {
+	case f.Hidden && f.JSON:
 		payload, err = unmask(payload, f.Life.Payload)
+	case f.Hidden && bytes.Contains(payload, []byte(masked)):
+		err = domain.Errorf(domain.CodeInvalid, "The payload is text, so the hidden value (%s) cannot be filled in: write the value itself.", masked)
 	}
 	switch {
 	case f.Reason == "":
@@ -158,10 +161,11 @@ func fill(now, before any, lost *bool) any {
 			is[name] = fill(value, was[name], lost)
 		}
 	case []any:
+		// In a list of another length, an element may have had another place.
 		was, _ := before.([]any)
 		for i, value := range is {
 			var there any
-			if i < len(was) {
+			if len(is) == len(was) {
 				there = was[i]
 			}
 			is[i] = fill(value, there, lost)

@@ -9,6 +9,23 @@ import (
 	"outboxd/domain"
 )
 
+// TestUnmaskGivesNoElementTheValueOfAnother fills hidden values in by their places.
+func TestUnmaskGivesNoElementTheValueOfAnother(t *testing.T) {
+	t.Parallel()
+	const before = `{"name":"ada","tokens":[{"id":1,"token":"a"},{"id":2,"token":"b"}]}`
+	for typed, want := range map[string]string{
+		`{"name":"bob","tokens":[{"id":1,"token":"•••"},{"id":2,"token":"•••"}]}`: `{"name":"bob","tokens":[{"id":1,"token":"a"},{"id":2,"token":"b"}]}`,
+		`{"name":"bob","tokens":[{"id":2,"token":"b"}]}`:                          `{"name":"bob","tokens":[{"id":2,"token":"b"}]}`,
+		`{"name":"bob","tokens":[{"id":2,"token":"•••"}]}`:                        "", // the first element was removed
+		`{"other":"•••"}`: "",
+	} {
+		got, err := unmask([]byte(typed), []byte(before))
+		if string(got) != want || (err == nil) != (want != "") {
+			t.Errorf("%s: %s, %v, want %q", typed, got, err, want)
+		}
+	}
+}
+
 const letter = "01980000-0000-7000-8000-000000000000"
 
 // FuzzReadChange reads forms that a browser may send. No form chooses

@@ -126,8 +126,8 @@ func (g *guard) visit(c *fiber.Ctx) (visit, error) {
 			return visit{who, bySession}, nil
 		}
 	}
-	if who, ok := g.named(c); ok {
-		return visit{who, byProxy}, nil
+	if who, ok, err := g.named(c); ok || err != nil {
+		return visit{who, byProxy}, err
 	}
 	if g.isLocal(c) {
 		return visit{Identity: access.Identity{Role: access.Viewer}}, nil
@@ -156,18 +156,20 @@ func (g *guard) present(c *fiber.Ctx, token string) (access.Identity, error) {
 }
 
 // named returns the person whom a trusted proxy names.
-func (g *guard) named(c *fiber.Ctx) (access.Identity, bool) {
+func (g *guard) named(c *fiber.Ctx) (who access.Identity, ok bool, err error) {
 	if g.ways.IdentityHeader == "" || !c.IsProxyTrusted() {
-		return access.Identity{}, false
+		return access.Identity{}, false, nil
 	}
-	// If the header comes twice, the proxy did not remove one that its client had
-	// sent.
 	values := c.Request().Header.PeekAll(g.ways.IdentityHeader)
-	if len(values) != 1 {
-		return access.Identity{}, false
+	switch len(values) {
+	case 0:
+		return access.Identity{}, false, nil
+	case 1:
+		name := strings.TrimSpace(string(values[0]))
+		return access.Identity{Name: name, Role: g.ways.IdentityRole}, isName(name), nil
+	default:
+		return access.Identity{}, false, domain.Errorf(domain.CodeForbidden, "the header %s came more than once: let the proxy remove the one that its client sent", g.ways.IdentityHeader)
 	}
-	name := strings.TrimSpace(string(values[0]))
-	return access.Identity{Name: name, Role: g.ways.IdentityRole}, isName(name)
 }
 
 func unauthorized(detail string) error {

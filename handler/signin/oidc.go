@@ -118,7 +118,7 @@ func (p *provider) identify(ctx context.Context, t *trip, code string) (access.I
 // and, if the ones that are needed are not all among them, those of its user info.
 func (p *provider) claims(ctx context.Context, found *oidc.Provider, token *oauth2.Token, nonce string) (claims, error) {
 	raw, _ := token.Extra("id_token").(string)
-	verified, err := found.VerifierContext(ctx, &oidc.Config{ClientID: p.o.ClientID}).Verify(ctx, raw)
+	verified, err := found.Verifier(&oidc.Config{ClientID: p.o.ClientID}).Verify(ctx, raw)
 	if err != nil {
 		return nil, domain.Wrap(domain.CodeUnauthorized, err, "the OpenID provider's answer cannot be trusted: sign in again")
 	}

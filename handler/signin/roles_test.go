@@ -190,6 +190,7 @@ func TestAProxyNamesPeople(t *testing.T) {
 		"empty":             {http.MethodPost, []string{header, ""}, http.StatusForbidden},
 		"the admin token":   {http.MethodPost, []string{header, "admin token"}, http.StatusForbidden},
 		"two names":         {http.MethodPost, []string{header, "ada", header, "bob"}, http.StatusForbidden},
+		"two names look":    {http.MethodGet, []string{header, "ada", header, "bob"}, http.StatusForbidden},
 		"deletes":           {http.MethodDelete, []string{header, "ada"}, http.StatusForbidden},
 	} {
 		if a := s.Do(c.method, pause, "", c.headers...); a.Status != c.want {

@@ -164,9 +164,9 @@ func (r *Receiver) Deliver(ctx context.Context, d Delivery) (a Attempt, charged 
 	return a, !a.Down || r.breaker.State() == gobreaker.StateClosed
 }
 
-// allow asks the circuit breaker whether a delivery may be sent. The breaker knows only
-// the first wait of a receiver that is down. So allow itself refuses a delivery that
-// comes before the end of a later, longer wait.
+// allow asks the circuit breaker whether a delivery may be sent. The breaker stays
+// open equally long each time. The pauses before further probes are longer, so allow
+// itself refuses a delivery before such a pause has ended.
 func (r *Receiver) allow() (done func(error), err error) {
 	if r.breaker.State() != gobreaker.StateClosed {
 		r.mu.Lock()

@@ -20,14 +20,15 @@ import (
 
 const (
 	// mostLooks is how often a transaction is undone. After that, no event is changed
-	// that only the queue can judge.
+	// of which only Redis knows whether a task is running.
 	mostLooks = 3
 	// queuePatience bounds a question to the queue. Handlers of the changed events wait
 	// meanwhile.
 	queuePatience = 3 * time.Second
 )
 
-// queued is what the SQL functions answer if only the queue could judge an event.
+// queued is the answer of the SQL functions if the database cannot tell whether the
+// event's effect is happening now: only Redis knows whether its task is running.
 const queued domain.ChangeAnswer = "queued"
 
 // errDoubt undoes a transaction.
@@ -36,10 +37,10 @@ var errDoubt = errors.New("a task of a changed event may be running")
 // errNoQueue says that there is no queue to ask.
 var errNoQueue = domain.Errorf(domain.CodeUnavailable, "no queue is known")
 
-// doubt is what is known about events that only the queue can judge.
+// doubt is what is known about events of which only Redis knows whether a task is running.
 type doubt struct {
 	queue   domain.RunningTasks
-	blind   []domain.ID // they are not changed if only the queue can judge them
+	blind   []domain.ID // they are not changed if only Redis knows whether a task is running
 	running []domain.ID // a task of them may be running
 	looks   int
 	failed  error // why the queue could not be asked
