@@ -221,7 +221,14 @@ func (p *tab) see(name string) {
 func (p *tab) visit(path string) {
 	p.t.Helper()
 	p.MustSetViewport(1280, 800, 1, false)
-	p.MustNavigate("http://" + p.host + path).MustWaitLoad()
+	err := p.Navigate("http://" + p.host + path)
+	for is := (*rod.NavigationError)(nil); errors.As(err, &is) && is.Reason == "net::ERR_ABORTED"; { // by a page that was just loading itself again
+		err = p.Navigate("http://" + p.host + path)
+	}
+	if err != nil {
+		p.t.Fatalf("open %s: %v", path, err)
+	}
+	p.MustWaitLoad()
 }
 
 // await waits until an element with this text is there and can be seen.
