@@ -10,7 +10,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/go-rod/rod"
 	"github.com/go-rod/rod/lib/cdp"
@@ -234,7 +233,7 @@ func (p *tab) visit(path string) {
 // await waits until an element with this text is there and can be seen.
 func (p *tab) await(selector, text string) *rod.Element {
 	p.t.Helper()
-	waiting := p.Timeout(20 * time.Second)
+	waiting := p.Timeout(patience) // a figure may be counted every 10 s, and sent to pages as often
 	element, err := waiting.ElementR(selector, text)
 	for errors.Is(err, cdp.ErrCtxNotFound) { // the page that was looked at is being left
 		element, err = waiting.ElementR(selector, text)
