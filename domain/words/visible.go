@@ -2,6 +2,8 @@ package words
 
 import (
 	"fmt"
+	"regexp"
+	"strconv"
 	"strings"
 	"unicode"
 )
@@ -48,4 +50,24 @@ func picture(r rune) string {
 	default:
 		return fmt.Sprintf("‹U+%04X›", r)
 	}
+}
+
+var pictures = regexp.MustCompile(`‹U\+([0-9A-F]{4,6})›|[\x{2400}-\x{241f}\x{2421}]`)
+
+// Original turns the pictures of Visible back into the characters that they stand for.
+func Original(text string) string {
+	return pictures.ReplaceAllStringFunc(text, func(shown string) string {
+		first := []rune(shown)[0]
+		switch {
+		case first == '\u2421':
+			return "\x7f"
+		case first != '‹':
+			return string(first - '\u2400')
+		}
+		number, err := strconv.ParseUint(strings.Trim(shown, "‹U+›"), 16, 32)
+		if r := rune(number); err == nil && isHidden(r) {
+			return string(r)
+		}
+		return shown
+	})
 }

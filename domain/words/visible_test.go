@@ -1,6 +1,7 @@
 package words_test
 
 import (
+	"strings"
 	"testing"
 
 	"outboxd/domain/words"
@@ -27,6 +28,18 @@ func TestHiddenCharactersAreMadeVisible(t *testing.T) {
 		}
 		if words.Visible(got) != got {
 			t.Errorf("%q changes when it is shown again", got)
+		}
+		if again := words.Original(got); again != text && !strings.Contains(text, "\xff") {
+			t.Errorf("%q is read back as %q", text, again)
+		}
+	}
+}
+
+func TestPicturesOfOtherCharactersStay(t *testing.T) {
+	t.Parallel()
+	for _, text := range []string{"‹U+0041›", "‹U+110000›", "‹U+›", "␠"} {
+		if got := words.Original(text); got != text {
+			t.Errorf("%q is read as %q", text, got)
 		}
 	}
 }

@@ -10,6 +10,7 @@ import (
 
 	"outboxd/domain"
 	"outboxd/domain/access"
+	"outboxd/domain/words"
 )
 
 // correctForm is a corrected copy of an event before it is emitted.
@@ -39,7 +40,8 @@ func (d *Dashboard) correctable(c *fiber.Ctx) (f correctForm, err error) {
 	}
 	shown := d.mask.show(f.Life.Payload)
 	f.Payload, f.JSON = shown.Text, shown.Form == "JSON"
-	f.TooLong = shown.Cut || shown.Form == "hexadecimal"
+	// The field of a form would lose the characters that cannot be seen.
+	f.TooLong = shown.Cut || shown.Form == "hexadecimal" || words.Visible(shown.Text) != shown.Text
 	f.Hidden = strings.Contains(shown.Text, masked)
 	f.Discard = f.Life.State == domain.StateDead
 	return f, nil
@@ -73,20 +75,22 @@ func (d *Dashboard) emitCorrected(c *fiber.Ctx) error {
 	if len(f.Reason) > maxReason {
 		return domain.Errorf(domain.CodeInvalid, "that is too much for one form: be brief about the reason")
 	}
-	payload, err := correctedPayload(c)
+	payload, chosen, err := correctedPayload(c)
 	if err != nil {
 		return err
 	}
 	f.Payload = string(payload)
 	switch {
 	case f.Hidden && f.JSON:
-		payload, err = unmask(payload, f.Life.Payload)
+		payload, err = d.mask.unmask(payload, f.Life.Payload)
 	case f.Hidden && bytes.Contains(payload, []byte(masked)):
 		err = domain.Errorf(domain.CodeInvalid, "The payload is text, so the hidden value (%s) cannot be filled in: write the value itself.", masked)
 	}
 	switch {
 	case f.Reason == "":
 		f.Fault = "Say why, for the record."
+	case f.TooLong && !chosen:
+		f.Fault = "Choose a file with the corrected payload."
 	case err != nil:
 		f.Fault = err.Error()
 	case f.JSON && !json.Valid(payload):
@@ -104,72 +108,17 @@ func (d *Dashboard) emitCorrected(c *fiber.Ctx) error {
 	return c.Redirect("../"+copied.String(), fiber.StatusSeeOther)
 }
 
-// correctedPayload returns the payload that the person sent: an uploaded file, or else
-// the text of the form. Browsers send the line breaks of a text as CR LF.
-func correctedPayload(c *fiber.Ctx) ([]byte, error) {
+// correctedPayload returns the payload that the person sent: an uploaded file, if one was
+// chosen, or else the text of the form. Browsers send the line breaks of a text as CR LF.
+func correctedPayload(c *fiber.Ctx) (payload []byte, chosen bool, err error) {
 	if file, err := c.FormFile("file"); err == nil && file.Size > 0 {
 		opened, err := file.Open()
 		if err != nil {
-			return nil, domain.Wrap(domain.CodeInvalid, err, "the file cannot be read")
+			return nil, true, domain.Wrap(domain.CodeInvalid, err, "the file cannot be read")
 		}
 		defer func() { _ = opened.Close() }()
-		return io.ReadAll(opened)
+		payload, err = io.ReadAll(opened)
+		return payload, true, err
 	}
-	return []byte(strings.ReplaceAll(c.FormValue("payload"), "\r\n", "\n")), nil
-}
-
-// unmask replaces each hidden value of the corrected payload by the value at the same
-// place of the old payload. Its errors have domain.CodeInvalid.
-func unmask(typed, old []byte) ([]byte, error) {
-	var now, before any
-	if err := decode(typed, &now); err != nil {
-		return nil, domain.Errorf(domain.CodeInvalid, "The payload is not JSON, as the old one is.")
-	}
-	if err := decode(old, &before); err != nil {
-		before = nil // nothing of it can be put in place
-	}
-	lost := false
-	now = fill(now, before, &lost)
-	if lost {
-		return nil, domain.Errorf(domain.CodeInvalid, "A hidden value (%s) stands where the old payload has none: write the value itself.", masked)
-	}
-	var out bytes.Buffer
-	encoder := json.NewEncoder(&out)
-	encoder.SetEscapeHTML(false)
-	err := encoder.Encode(now)
-	return bytes.TrimSuffix(out.Bytes(), []byte("\n")), err
-}
-
-func decode(text []byte, into any) error {
-	decoder := json.NewDecoder(bytes.NewReader(text))
-	decoder.UseNumber()
-	return decoder.Decode(into)
-}
-
-// fill replaces hidden values by those at the same places of another document, and
-// reports whether a value is missing there.
-func fill(now, before any, lost *bool) any {
-	switch is := now.(type) {
-	case string:
-		if is == masked {
-			*lost = *lost || before == nil
-			return before
-		}
-	case map[string]any:
-		was, _ := before.(map[string]any)
-		for name, value := range is {
-			is[name] = fill(value, was[name], lost)
-		}
-	case []any:
-		// In a list of another length, an element may have had another place.
-		was, _ := before.([]any)
-		for i, value := range is {
-			var there any
-			if len(is) == len(was) {
-				there = was[i]
-			}
-			is[i] = fill(value, there, lost)
-		}
-	}
-	return now
+	return []byte(strings.ReplaceAll(c.FormValue("payload"), "\r\n", "\n")), false, nil
 }

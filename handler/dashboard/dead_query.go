@@ -28,7 +28,7 @@ const maxNot = 50
 // readDeadQuery reads the query of an address, or a form. Its errors have
 // domain.CodeInvalid.
 func readDeadQuery(values url.Values) (q deadQuery, f domain.DeadFilter, err error) {
-	get := func(name string) string { return strings.TrimSpace(values.Get(name)) }
+	get := func(name string) string { return strings.TrimSpace(typed(values.Get(name))) }
 	q = deadQuery{
 		Type: get("type"), Queue: get("queue"), Key: get("key"), Header: get("header"), Field: get("field"), Error: get("error"), Without: get("without"),
 		Since: get("since"), Until: get("until"), Form: values.Get("form"), Not: values["not"], IDs: values["id"],

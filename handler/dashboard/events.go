@@ -56,7 +56,8 @@ func readEventSearch(c *fiber.Ctx) eventSearch {
 	return eventSearchOf(func(name string) string { return strings.Clone(c.Query(name)) })
 }
 
-func eventSearchOf(get func(name string) string) eventSearch {
+func eventSearchOf(value func(name string) string) eventSearch {
+	get := func(name string) string { return typed(value(name)) }
 	return eventSearch{
 		ID: strings.TrimSpace(get("id")), Type: get("type"), Queue: get("queue"), Key: get("key"), State: get("state"), Since: get("since"), Until: get("until"), Header: get("header"),
 		Field: get("field"), Error: get("error"), Without: get("without"), States: domain.EventStates(), First: get("after") == "",

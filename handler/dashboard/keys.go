@@ -42,7 +42,7 @@ func (d *Dashboard) keys(c *fiber.Ctx) error {
 	if d.o.Sources.Keys == nil {
 		return errNoDatabase()
 	}
-	p := keysPage{Key: c.Query("key"), At: time.Now()}
+	p := keysPage{Key: typed(c.Query("key")), At: time.Now()}
 	var named []string
 	if p.Key != "" {
 		named = []string{p.Key}

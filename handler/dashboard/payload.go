@@ -7,7 +7,10 @@ import (
 	"fmt"
 	"regexp"
 	"strings"
+	"unicode/utf16"
 	"unicode/utf8"
+
+	"outboxd/domain/words"
 )
 
 // How many bytes of a payload a page shows: of text, and of binary data in
@@ -174,5 +177,26 @@ func quote(token any) string {
 	encoder := json.NewEncoder(&text)
 	encoder.SetEscapeHTML(false) // the page is escaped as a whole
 	_ = encoder.Encode(token)    // these values always encode
-	return strings.TrimSuffix(text.String(), "\n")
+	return escaped(strings.TrimSuffix(text.String(), "\n"))
+}
+
+// escaped writes the characters of JSON that cannot be seen as JSON's own escapes, so
+// that a person sees them, and a corrected copy keeps them.
+func escaped(text string) string {
+	if words.Visible(text) == text {
+		return text
+	}
+	var out strings.Builder
+	for _, r := range text {
+		switch {
+		case words.Visible(string(r)) == string(r):
+			out.WriteRune(r)
+		case r < 0x10000:
+			fmt.Fprintf(&out, `\u%04x`, r)
+		default:
+			high, low := utf16.EncodeRune(r)
+			fmt.Fprintf(&out, `\u%04x\u%04x`, high, low)
+		}
+	}
+	return out.String()
 }

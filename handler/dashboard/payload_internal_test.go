@@ -14,6 +14,7 @@ func TestPayloadsAreShownAndMasked(t *testing.T) {
 			"{\n  \"b\": 1.50,\n  \"a\": [\n    1,\n    {\n      \"Access_Token\": \"•••\",\n      \"<b>\": null\n    }\n  ],\n  \"e\": {},\n  \"f\": []\n}",
 		},
 		{`"text"`, "JSON", `"text"`},
+		{"\"a\u202eb\u200b\U000e0001\"", "JSON", `"a\u202eb\u200b\udb40\udc01"`},
 		{`12345678901234567890`, "JSON", `12345678901234567890`},
 		{`user=ada&password=hidden&x=1`, "text", `user=ada&password=•••&x=1`},
 		{`{"client-secret": "hid den", broken`, "text", `{"client-secret": •••, broken`},

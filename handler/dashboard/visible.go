@@ -2,14 +2,15 @@ package dashboard
 
 import (
 	"bytes"
+	"regexp"
 
 	"outboxd/domain/words"
 )
 
-// visible replaces invisible characters in the text of a page, whether they come from
-// a payload, an error or a name. visible does not change the attributes of the page's
-// elements, because forms send their values back. In a page that html/template wrote,
-// < and > stand only around tags.
+// visible replaces invisible characters in what a page shows, whether they come from a
+// payload, an error or a name: in its text, and in the attributes that people see or
+// hear. visible does not change other attributes, because forms and links send them
+// back. In a page that html/template wrote, < and > stand only around tags.
 func visible(page []byte) []byte {
 	var shown bytes.Buffer
 	for len(page) > 0 {
@@ -23,8 +24,32 @@ func visible(page []byte) []byte {
 		if tag == 0 {
 			tag = len(page)
 		}
-		shown.Write(page[:tag])
+		shown.Write(visibleTag(page[:tag]))
 		page = page[tag:]
 	}
 	return shown.Bytes()
 }
+
+var (
+	shownAttributes = regexp.MustCompile(`\s(?:title|aria-label|alt|placeholder|data-title|data-label)="[^"]*"`)
+	shownValue      = regexp.MustCompile(`\svalue="[^"]*"`)
+	hiddenInput     = regexp.MustCompile(`\stype="?(?:hidden|checkbox|radio)\b`)
+)
+
+// visibleTag does it for the attributes of one tag. The value of a field that people see
+// is one of them; typed reads it back.
+func visibleTag(tag []byte) []byte {
+	if words.Visible(string(tag)) == string(tag) {
+		return tag
+	}
+	show := func(attribute []byte) []byte { return []byte(words.Visible(string(attribute))) }
+	tag = shownAttributes.ReplaceAllFunc(tag, show)
+	if bytes.HasPrefix(tag, []byte("<input")) && !hiddenInput.Match(tag) {
+		tag = shownValue.ReplaceAllFunc(tag, show)
+	}
+	return tag
+}
+
+// typed returns what a person meant by the text of a field: the characters themselves
+// where the page showed pictures of them.
+func typed(text string) string { return words.Original(text) }

@@ -46,7 +46,7 @@ type provider struct {
 }
 
 func newProvider(o OIDC) *provider {
-	return &provider{o: o, client: &http.Client{Timeout: providerPatience}}
+	return &provider{o: o, client: &http.Client{Timeout: providerPatience, Transport: bounded{http.DefaultTransport}}}
 }
 
 // host returns the provider's host name, which the sign-in page shows; "" if there
@@ -129,7 +129,7 @@ func (p *provider) claims(ctx context.Context, found *oidc.Provider, token *oaut
 	if err := verified.Claims(&own); err != nil {
 		return nil, fmt.Errorf("read the claims of an ID token: %w", err)
 	}
-	if own.has(p.o.NameClaim) && own.has(p.o.RoleClaim) || found.UserInfoEndpoint() == "" {
+	if p.suffice(own) || found.UserInfoEndpoint() == "" {
 		return own, nil
 	}
 	info, err := found.UserInfo(ctx, oauth2.StaticTokenSource(token))
@@ -143,12 +143,15 @@ func (p *provider) claims(ctx context.Context, found *oidc.Provider, token *oaut
 	if err := info.Claims(&more); err != nil {
 		return nil, fmt.Errorf("read the claims of the user info: %w", err)
 	}
-	for name, value := range more {
-		if _, signed := own[name]; !signed {
-			own[name] = value
-		}
-	}
+	own.add(more)
 	return own, nil
+}
+
+// suffice reports whether the claims of an ID token say all that outboxd needs to know
+// of a person. Some providers say only in the user info whether a mail address is
+// verified.
+func (p *provider) suffice(c claims) bool {
+	return c.has(p.o.NameClaim) && c.has(p.o.RoleClaim) && (p.o.NameClaim != emailClaim || c.has(verifiedClaim))
 }
 
 // person returns the name and the role of the person whom the claims describe.
@@ -157,7 +160,7 @@ func (p *provider) person(c claims) (access.Identity, error) {
 	switch {
 	case !isName(name):
 		return access.Identity{}, domain.Errorf(domain.CodeForbidden, "the OpenID provider gives no usable name in the claim %s; the option oidc.name_claim names another one", p.o.NameClaim)
-	case p.o.NameClaim == "email" && c.deniesEmail():
+	case p.o.NameClaim == emailClaim && c.deniesEmail():
 		return access.Identity{}, domain.Errorf(domain.CodeForbidden, "the OpenID provider has not verified the address %s", name)
 	}
 	role := p.o.Roles["*"]
@@ -172,8 +175,27 @@ func (p *provider) person(c claims) (access.Identity, error) {
 	return access.Identity{Name: name, Role: role}, nil
 }
 
+// The claims with a person's mail address, and whether the provider has verified it.
+const (
+	emailClaim    = "email"
+	verifiedClaim = "email_verified"
+)
+
 // claims are what an OpenID provider says of a person.
 type claims map[string]any
+
+// add adds the claims of the user info, which replace none of the ID token. A
+// verification of another address counts as a refusal.
+func (c claims) add(info claims) {
+	if c.has(emailClaim) && info.has(emailClaim) && c[emailClaim] != info[emailClaim] && info.has(verifiedClaim) {
+		info[verifiedClaim] = false
+	}
+	for name, value := range info {
+		if _, signed := c[name]; !signed {
+			c[name] = value
+		}
+	}
+}
 
 // find returns a claim. The name of the claim may contain dots, or may be a path
 // into nested objects.
@@ -208,6 +230,6 @@ func (c claims) values(name string) (texts []string) {
 // deniesEmail reports whether the provider says that the person's mail address is
 // not verified. Some write it as a text.
 func (c claims) deniesEmail() bool {
-	verified, said := c["email_verified"]
+	verified, said := c[verifiedClaim]
 	return said && verified != true && verified != "true"
 }

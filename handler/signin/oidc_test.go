@@ -1,6 +1,7 @@
 package signin_test
 
 import (
+	"encoding/json"
 	"net/http"
 	"net/netip"
 	"net/url"
@@ -197,6 +198,65 @@ func TestOpenIDConnectMapsClaims(t *testing.T) {
 		if page.Status != http.StatusOK || !strings.Contains(page.Body, `title="ada, `+want+`"`) {
 			t.Errorf("%q: %d %s", groups, page.Status, page.Body)
 		}
+	}
+}
+
+// late is a person of whom only the user info says whether the mail address is
+// verified, as some providers do.
+type late struct {
+	*mockoidc.MockUser
+	address  string // in the user info
+	verified any
+	padding  string
+}
+
+func (u late) Userinfo([]string) ([]byte, error) {
+	return json.Marshal(map[string]any{"sub": u.Subject, "email": u.address, "email_verified": u.verified, "padding": u.padding})
+}
+
+// TestOpenIDConnectAsksWhetherAnAddressIsVerified signs in people whose ID tokens do not
+// say it.
+func TestOpenIDConnectAsksWhetherAnAddressIsVerified(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t, nil)
+	for what, c := range map[string]struct {
+		user   late
+		status int
+		says   string
+	}{
+		"verified":     {late{address: "ada@example.com", verified: true}, http.StatusSeeOther, ""},
+		"not verified": {late{address: "ada@example.com", verified: false}, http.StatusForbidden, "has not verified the address ada@example.com"},
+		"another's":    {late{address: "bob@example.com", verified: true}, http.StatusForbidden, "has not verified the address ada@example.com"},
+		"a flood":      {late{address: "ada@example.com", verified: true, padding: strings.Repeat("x", 2<<20)}, http.StatusServiceUnavailable, "does not say who you are"},
+	} {
+		t.Run(what, func(t *testing.T) {
+			c.user.MockUser = somebody(func(u *mockoidc.MockUser) { u.EmailVerified = false }) // mockoidc then leaves the claim out
+			cookie, back := desk{d.Site, t, d.provider}.leave(c.user, "/")
+			if a := d.Get(back, "Cookie", cookie); a.Status != c.status || !strings.Contains(a.Body, c.says) || (session(a) != "") != (c.says == "") {
+				t.Errorf("%d %s", a.Status, a.Body)
+			}
+		})
+	}
+}
+
+// TestOpenIDCallbackIsLimited sends answers that outboxd refuses.
+func TestOpenIDCallbackIsLimited(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t, func(o *signin.OIDC) { o.Roles["*"] = access.Viewer })
+	cookie, back := d.leave(somebody(nil), "/")
+	refusal := d.Get(back+"&error=denied&error_description="+strings.Repeat("long+", 1000), "Cookie", cookie)
+	if refusal.Status != http.StatusForbidden || len(refusal.Body) > 2000 {
+		t.Errorf("%d, %d bytes", refusal.Status, len(refusal.Body))
+	}
+	for range signin.MaxFailures {
+		cookie, back := d.leave(somebody(nil), "/")
+		if a := d.Get(strings.Replace(back, "code=", "code=x", 1), "Cookie", cookie); a.Status != http.StatusUnauthorized {
+			t.Errorf("%d %s", a.Status, a.Body)
+		}
+	}
+	cookie, back = d.leave(somebody(nil), "/")
+	if a := d.Get(back, "Cookie", cookie); a.Status != http.StatusTooManyRequests || a.Header.Get("Retry-After") == "" || session(a) != "" {
+		t.Errorf("%d %s", a.Status, a.Body)
 	}
 }
 

@@ -49,13 +49,14 @@ type SignIn struct {
 	guard     *guard
 	provider  *provider
 	envelopes envelopes
+	returns   *attempts // from the OpenID provider, that failed
 	logger    *slog.Logger
 }
 
 // New returns a SignIn. New does not contact the OpenID provider; the first sign-in
 // does.
 func New(w Ways, logger *slog.Logger) *SignIn {
-	return &SignIn{newGuard(w), newProvider(w.OIDC), newEnvelopes(), logger}
+	return &SignIn{newGuard(w), newProvider(w.OIDC), newEnvelopes(), newAttempts(), logger}
 }
 
 // Check lets a request pass to the next handler if its sender may do something, and

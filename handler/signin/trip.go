@@ -15,12 +15,15 @@ import (
 	"golang.org/x/oauth2"
 
 	"outboxd/domain"
+	"outboxd/domain/access"
+	"outboxd/domain/words"
 	"outboxd/handler"
 )
 
 const (
 	tripCookie = "outboxd_openid"
 	tripLife   = 10 * time.Minute
+	maxRefusal = 300 // characters of a provider's refusal that a page shows
 )
 
 // trip has what outboxd must remember of a person between leaving for the OpenID
@@ -106,11 +109,27 @@ func (s *signing) comeBack(c *fiber.Ctx) error {
 		return domain.Errorf(domain.CodeUnauthorized, "this sign-in took too long, or began in another browser or tab: sign in again")
 	}
 	if fault := c.Query("error"); fault != "" {
-		return domain.Errorf(domain.CodeForbidden, "the OpenID provider refused: %s", strings.TrimSpace(fault+" "+c.Query("error_description")))
+		return domain.Errorf(domain.CodeForbidden, "the OpenID provider refused: %s", words.Cut(strings.TrimSpace(fault+" "+c.Query("error_description")), maxRefusal))
 	}
-	who, err := s.provider.identify(c.UserContext(), t, c.Query("code"))
+	who, err := s.identify(c, t)
 	if err != nil {
 		return err
 	}
 	return s.welcome(c, who, t.Next)
+}
+
+// identify asks the OpenID provider who a person is. Anyone can get the cookie of a
+// trip, and each such cookie makes outboxd send requests to the provider, so a client
+// whose sign-ins fail has to wait.
+func (s *signing) identify(c *fiber.Ctx, t *trip) (access.Identity, error) {
+	client := handler.LimitKey(handler.ClientOf(c))
+	if wait := s.returns.wait(client, s.guard.now()); wait > 0 {
+		return access.Identity{}, handler.Problemf(http.StatusTooManyRequests, "too many sign-ins from this address failed").
+			With(fiber.HeaderRetryAfter, handler.RetryAfter(wait))
+	}
+	who, err := s.provider.identify(c.UserContext(), t, c.Query("code"))
+	if err != nil {
+		s.returns.failed(client, s.guard.now())
+	}
+	return who, err
 }

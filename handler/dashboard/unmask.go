@@ -1,0 +1,163 @@
+package dashboard
+
+import (
+	"bytes"
+	"encoding/json"
+	"reflect"
+
+	"outboxd/domain"
+)
+
+// unmask replaces each hidden value of a corrected payload by the value at the same
+// place of the old payload. Its errors have domain.CodeInvalid.
+func (m mask) unmask(typed, old []byte) ([]byte, error) {
+	var now, before any
+	if err := decode(typed, &now); err != nil {
+		return nil, domain.Errorf(domain.CodeInvalid, "The payload is not JSON, as the old one is.")
+	}
+	if err := decode(old, &before); err != nil {
+		before = nil // nothing of it can be put in place
+	}
+	f := filler{mask: m}
+	now = f.fill(now, before)
+	if f.lost {
+		return nil, domain.Errorf(domain.CodeInvalid, "For a hidden value (%s) it is not certain which value of the old payload it stands for: write the value itself.", masked)
+	}
+	var out bytes.Buffer
+	encoder := json.NewEncoder(&out)
+	encoder.SetEscapeHTML(false)
+	err := encoder.Encode(now)
+	return bytes.TrimSuffix(out.Bytes(), []byte("\n")), err
+}
+
+func decode(text []byte, into any) error {
+	decoder := json.NewDecoder(bytes.NewReader(text))
+	decoder.UseNumber()
+	return decoder.Decode(into)
+}
+
+// filler puts the values of an old document in the places of hidden values.
+type filler struct {
+	mask mask
+	lost bool // a value is missing in the old document, or it is not certain which one it is
+}
+
+// fill returns now with the hidden values replaced by those at the same places of
+// before.
+func (f *filler) fill(now, before any) any {
+	switch is := now.(type) {
+	case string:
+		if is == masked {
+			f.lost = f.lost || before == nil
+			return before
+		}
+	case map[string]any:
+		was, _ := before.(map[string]any)
+		for name, value := range is {
+			is[name] = f.fill(value, was[name])
+		}
+	case []any:
+		was, _ := before.([]any)
+		origins := f.origins(is, was)
+		for i, value := range is {
+			is[i] = f.fill(value, origins[i])
+		}
+	}
+	return now
+}
+
+// origins finds for each element of a list the element of the old list that it was;
+// nil if that is not certain. An element that looks as an old one did is that one,
+// wherever it stands now. An element that was edited is known by its place if all
+// others stand where they stood.
+func (f *filler) origins(is, was []any) []any {
+	now, old := f.looks(is, false), f.looks(was, true)
+	count, meant := map[string]int{}, map[string]any{}
+	for i, look := range old {
+		count[look]++
+		if same, known := meant[look]; known && !reflect.DeepEqual(same, was[i]) {
+			meant[look] = nil // several elements look the same, and hide different values
+		} else {
+			meant[look] = was[i]
+		}
+	}
+	inPlace, edited := len(is) == len(was), 0
+	for i, look := range now {
+		switch {
+		case inPlace && look == old[i]:
+		case count[look] > 0:
+			inPlace = false
+		case hasMasked(is[i]):
+			edited++
+		}
+	}
+	more := map[string]int{}
+	for _, look := range now {
+		more[look]++
+	}
+	origins := make([]any, len(is))
+	for i, look := range now {
+		switch {
+		case inPlace && (edited <= 1 || look == old[i]):
+			origins[i] = was[i]
+		case more[look] <= count[look]: // otherwise one of them is new, or was another
+			origins[i] = meant[look]
+		}
+	}
+	return origins
+}
+
+// looks returns what each element looks like on the pages.
+func (f *filler) looks(list []any, cover bool) []string {
+	looks := make([]string, len(list))
+	for i, value := range list {
+		if cover {
+			value = f.mask.cover(value)
+		}
+		text, _ := json.Marshal(value) // it was read from JSON
+		looks[i] = string(text)
+	}
+	return looks
+}
+
+// cover returns a value as the pages show it: with its hidden values masked.
+func (m mask) cover(value any) any {
+	switch is := value.(type) {
+	case map[string]any:
+		covered := make(map[string]any, len(is))
+		for name, inner := range is {
+			if covered[name] = masked; !m.hides(name) {
+				covered[name] = m.cover(inner)
+			}
+		}
+		return covered
+	case []any:
+		covered := make([]any, len(is))
+		for i := range is {
+			covered[i] = m.cover(is[i])
+		}
+		return covered
+	default:
+		return value
+	}
+}
+
+func hasMasked(value any) bool {
+	switch is := value.(type) {
+	case string:
+		return is == masked
+	case map[string]any:
+		for _, inner := range is {
+			if hasMasked(inner) {
+				return true
+			}
+		}
+	case []any:
+		for _, inner := range is {
+			if hasMasked(inner) {
+				return true
+			}
+		}
+	}
+	return false
+}
