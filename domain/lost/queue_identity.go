@@ -8,11 +8,11 @@ import (
 // QueueIdentity tells whether Redis has kept its data. The canary is a random value that outboxd writes to Redis
 // beside the tasks, and replaces regularly. A field is empty if the server does not report it.
 type QueueIdentity struct {
+	// RunID and ReplicationID have those of all masters of a Redis Cluster.
 	RunID         string // every start of the server makes a new one
 	ReplicationID string // every takeover by a replica makes a new one
 	Canary        string
-	// Shards has the masters of a Redis Cluster and their slots, as JoinShards writes them. Then RunID and
-	// ReplicationID are empty.
+	// Shards has the masters of a Redis Cluster and their slots, as JoinShards writes them.
 	Shards string
 	// If some canaries are missing while others are still there, Gone has the slots of the missing ones, as
 	// Slots.String writes them. It is not stored.
@@ -20,9 +20,10 @@ type QueueIdentity struct {
 }
 
 // Change compares i with the identity that is known from before. Change returns in a few words why Redis may have
-// lost data, and "" if there is no sign of a loss. Empty fields are not compared.
+// lost data, and "" if there is no sign of a loss. Empty fields are not compared. If both identities have shards,
+// Change compares the shards in place of the two IDs.
 func (i QueueIdentity) Change(known QueueIdentity) string {
-	differ := func(a, b string) bool { return a != "" && b != "" && a != b }
+	slots, narrow := i.LostSlots(known)
 	switch {
 	case i.Canary == "":
 		return "the canary is gone: it was emptied, or is another one"
@@ -30,7 +31,9 @@ func (i QueueIdentity) Change(known QueueIdentity) string {
 		return "the canary is not the last one: an older state was restored, or somebody else uses it too"
 	case i.Gone != "":
 		return "a master of the cluster has lost its canaries: it was emptied, or is another one"
-	case i.movedToStrangers(known):
+	case narrow && slots.Len() == 0:
+		return ""
+	case narrow, i.Shards+known.Shards != "" && i.hasOtherIDs(known):
 		return "a master of the cluster was restarted, was added or removed, or a replica took over"
 	case differ(i.RunID, known.RunID):
 		return "it was restarted, or another server took over"
@@ -41,10 +44,11 @@ func (i QueueIdentity) Change(known QueueIdentity) string {
 	}
 }
 
-func (i QueueIdentity) movedToStrangers(known QueueIdentity) bool {
-	slots, narrow := i.LostSlots(known)
-	return narrow && slots.Len() > 0
+func (i QueueIdentity) hasOtherIDs(known QueueIdentity) bool {
+	return differ(i.RunID, known.RunID) || differ(i.ReplicationID, known.ReplicationID)
 }
+
+func differ(a, b string) bool { return a != "" && b != "" && a != b }
 
 // Older reports whether Redis or the database has gone back to an earlier state: Redis has another canary than the
 // one stored in the database. In that case Redis or the database has gone back to an earlier state.
@@ -52,16 +56,17 @@ func (i QueueIdentity) Older(known QueueIdentity) bool {
 	return i.Canary != "" && i.Canary != known.Canary
 }
 
-// Over returns the identity i with its empty fields filled from the identity known.
+// Over returns the identity i with its empty fields filled from the identity known. Over does not keep the shards of
+// other masters.
 func (i QueueIdentity) Over(known QueueIdentity) QueueIdentity {
+	if i.Shards == "" && !i.hasOtherIDs(known) {
+		i.Shards = known.Shards
+	}
 	if i.RunID == "" {
 		i.RunID = known.RunID
 	}
 	if i.ReplicationID == "" {
 		i.ReplicationID = known.ReplicationID
-	}
-	if i.Shards == "" {
-		i.Shards = known.Shards
 	}
 	return i
 }

@@ -23,13 +23,13 @@ func JoinShards(shards []Shard) string {
 	return strings.Join(texts, " ")
 }
 
-// splitShards reads what JoinShards wrote. ok is false if there are no shards.
+// splitShards reads what JoinShards wrote. ok is false if there are no shards, or if one of them lacks an ID.
 func splitShards(text string) (shards []Shard, ok bool) {
 	for one := range strings.FieldsSeq(text) {
 		id, ranges, _ := strings.Cut(one, "=")
 		run, line, _ := strings.Cut(id, "/")
 		slots, ok := ParseSlots(ranges)
-		if !ok {
+		if !ok || run == "" || line == "" {
 			return nil, false
 		}
 		shards = append(shards, Shard{RunID: run, ReplicationID: line, Slots: slots})

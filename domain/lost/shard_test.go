@@ -1,6 +1,10 @@
 package lost_test
 
 import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
 	"testing"
 
 	"outboxd/domain/lost"
@@ -63,4 +67,65 @@ func TestSlotOf(t *testing.T) {
 			t.Errorf("the slot of %q is %d, want %d", tag, got, want)
 		}
 	}
+}
+
+// TestNoKindOfCheckHidesAFailover lets replicas take over and slots move between checks, while the user's rights change:
+// a check may learn the shards, only the joined IDs, only the slots, or nothing. Every check that learns IDs must notice a
+// failover since the last check that learned IDs, and must not take anything else for one.
+func TestNoKindOfCheckHidesAFailover(t *testing.T) {
+	t.Parallel()
+	const seeds, checks = 200, 50
+	for seed := range uint64(seeds) {
+		random := rand.New(rand.NewPCG(seed, 0))
+		runs := []int{1, 2, 3}
+		border := 100
+		var known lost.QueueIdentity
+		learned, failedOver := false, false
+		for n := range checks {
+			if random.IntN(3) == 0 {
+				runs[random.IntN(3)] = 10 + n
+				failedOver = true
+			}
+			if random.IntN(3) == 0 {
+				border = 1 + random.IntN(198)
+			}
+			kind := random.IntN(4)
+			seen := seenWith(kind, runs, border)
+			learns := kind < 2
+			want := learned && learns && failedOver
+			if n > 0 {
+				if reason := seen.Change(known); (reason != "") != want {
+					t.Fatalf("seed %d, check %d of kind %d: %q, want a failover to be noticed: %v\nnow   %+v\nknown %+v", seed, n, kind, reason, want, seen, known)
+				}
+			}
+			known = seen.Over(known)
+			learned = learned || learns
+			failedOver = failedOver && !learns
+		}
+	}
+}
+
+// seenWith returns what a check learns of three masters. Kind 0 learns the shards, 1 only the joined IDs, 2 only the slots.
+func seenWith(kind int, runs []int, border int) lost.QueueIdentity {
+	is := lost.QueueIdentity{Canary: "c"}
+	var ids, lines []string
+	shards := make([]lost.Shard, len(runs))
+	shards[0].Slots.Add(0, border)
+	shards[1].Slots.Add(border+1, 199)
+	shards[2].Slots.Add(200, 299)
+	for n, run := range runs {
+		ids, lines = append(ids, fmt.Sprint("run-", run)), append(lines, fmt.Sprint("line-", run))
+		if kind == 0 {
+			shards[n].RunID, shards[n].ReplicationID = ids[n], lines[n]
+		}
+	}
+	if kind == 0 || kind == 2 {
+		is.Shards = lost.JoinShards(shards)
+	}
+	if kind < 2 {
+		slices.Sort(ids)
+		slices.Sort(lines)
+		is.RunID, is.ReplicationID = strings.Join(ids, " "), strings.Join(lines, " ")
+	}
+	return is
 }

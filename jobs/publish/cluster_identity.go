@@ -3,6 +3,7 @@ package publish
 import (
 	"context"
 	"errors"
+	"slices"
 
 	"github.com/redis/go-redis/v9"
 
@@ -11,9 +12,9 @@ import (
 	"outboxd/jobs/broker"
 )
 
-// identifyCluster returns which masters the cluster has, with their slots, and the canary. If this user may not ask
-// a master for its slots, the run IDs and the replication IDs of all masters are joined into one identity. Then
-// outboxd cannot tell a loss of one master from a loss of all.
+// identifyCluster returns which masters the cluster has, with their slots, and the canary. The run IDs and the
+// replication IDs of all masters are joined. If this user may not ask a master for its slots, the identity has no
+// shards; then outboxd cannot tell a loss of one master from a loss of all.
 func (p *Publisher) identifyCluster(ctx context.Context, name string) (lost.QueueIdentity, error) {
 	masters, err := p.handle.Masters(ctx)
 	if err != nil {
@@ -32,12 +33,20 @@ func (p *Publisher) identifyCluster(ctx context.Context, name string) (lost.Queu
 			shards = append(shards, shard)
 		}
 	}
-	identity := lost.QueueIdentity{Shards: lost.JoinShards(shards)}
-	if len(shards) < len(masters) {
-		identity = lost.QueueIdentity{RunID: broker.Joined(runs), ReplicationID: broker.Joined(lines)}
+	identity := lost.QueueIdentity{RunID: joined(runs), ReplicationID: joined(lines)}
+	if len(shards) == len(masters) {
+		identity.Shards = lost.JoinShards(shards)
 	}
 	identity.Canary, identity.Gone, err = p.clusterCanary(ctx, name)
 	return identity, err
+}
+
+// joined joins the IDs of all masters. It returns "" if one of them did not tell its ID.
+func joined(ids []string) string {
+	if slices.Contains(ids, "") {
+		return ""
+	}
+	return broker.Joined(ids)
 }
 
 // identifyMaster asks a master which process it is and which slots it has. narrow is false if it may not tell its

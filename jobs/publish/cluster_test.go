@@ -2,11 +2,14 @@ package publish_test
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"runtime"
 	"testing"
 	"time"
+
+	"github.com/redis/go-redis/v9"
 
 	"outboxd/app/servertest"
 	"outboxd/domain"
@@ -89,6 +92,21 @@ func TestCluster(t *testing.T) {
 	if reason := moved.Change(was); reason != "" {
 		t.Errorf("a slot that moved counts as a loss: %s", reason)
 	}
+
+	may := func(right string) {
+		t.Helper()
+		if err := admin.ForEachMaster(t.Context(), func(ctx context.Context, master *redis.Client) error {
+			return master.Do(ctx, "ACL", "SETUSER", "default", right).Err()
+		}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	may("-cluster|myid")
+	less, err := p.Identify(t.Context(), "test")
+	if err != nil || less.Shards != "" || less.RunID == "" || less.RunID != moved.RunID || less.ReplicationID != moved.ReplicationID {
+		t.Errorf("without CLUSTER MYID identified as %+v (%v), want the IDs of %+v", less, err, moved)
+	}
+	may("+cluster|myid")
 
 	cluster.Flush(cluster.Masters[2])
 	is, err := p.Identify(t.Context(), "test")
