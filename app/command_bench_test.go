@@ -47,6 +47,27 @@ func TestBenchCommand(t *testing.T) {
 	}
 }
 
+// TestBenchPlan computes from recorded costs, and from its own output.
+func TestBenchPlan(t *testing.T) {
+	t.Parallel()
+	got := execute(t, nil, "bench", "plan", "--rate=50000", "--payload=400", "--assume=recorded", "-o=json")
+	var made struct {
+		Limits []struct{ Name string }
+		Steps  []struct{ First string }
+	}
+	if err := json.Unmarshal([]byte(got.stdout), &made); err != nil || got.code != 0 || len(made.Steps) != 4 || len(made.Limits) == 0 || made.Steps[0].First != made.Limits[0].Name {
+		t.Fatalf("exit code %d, %v:\n%s\n%s", got.code, err, got.stdout, got.stderr)
+	}
+	file := filepath.Join(t.TempDir(), "plan.json")
+	if err := os.WriteFile(file, []byte(got.stdout), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	got = execute(t, nil, "bench", "plan", "--rate=50000", "--payload=400", "--assume="+file)
+	if got.code != 0 || !strings.Contains(got.stdout, "What is reached first") || !strings.Contains(got.stdout, made.Limits[0].Name) {
+		t.Errorf("exit code %d:\n%s\n%s", got.code, got.stdout, got.stderr)
+	}
+}
+
 func TestBenchCommandRefuses(t *testing.T) {
 	t.Parallel()
 	environ, redisDB := benchEnviron(t)
@@ -57,6 +78,8 @@ func TestBenchCommandRefuses(t *testing.T) {
 	}{
 		{[]string{"bench", "nothing"}, 2, "nothing"},
 		{[]string{"bench", "backlog", redisDB, "--sizes=none"}, 2, "50k,500k,2m"},
+		{[]string{"bench", "plan", "--rate=0", "--assume=recorded"}, 2, "--rate"},
+		{[]string{"bench", "plan", "--assume=/nonexistent/plan.json"}, 1, "/nonexistent/plan.json"},
 		{[]string{"bench", "drain", redisDB, "--schema=No"}, 1, "--schema"},
 		{[]string{"bench", "drain", redisDB, "--events=0"}, 1, "--events"},
 		{[]string{"bench", "drain", redisDB, "--events=10", "--rounds=1", "--plot=/nonexistent/x.svg"}, 1, "/nonexistent/x.svg"},

@@ -55,6 +55,7 @@ func (c commands) newBenchCommand(more []bench.Bench) *cobra.Command {
 		cmd.RunE = func(cmd *cobra.Command, _ []string) error { return c.bench(cmd, flags, run) }
 		parent.AddCommand(cmd)
 	}
+	parent.AddCommand(c.newBenchPlanCommand(&flags))
 	return parent
 }
 
