@@ -68,6 +68,10 @@ func (c commands) benchPlan(cmd *cobra.Command, flags benchFlags, p *planFlags, 
 	if err := out.Check(); err != nil {
 		return err
 	}
+	// As for the other benchmarks, the configured roles do not matter.
+	if err := cmd.Flags().Set("roles", string(config.RoleRelay)); err != nil {
+		return config.Mistake{Err: err}
+	}
 	cfg, err := c.load(cmd)
 	if err != nil {
 		return err
