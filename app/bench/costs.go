@@ -118,14 +118,16 @@ func rowsOf(e *env.Env) float64 {
 	return without
 }
 
-// costProducers is how many connections the producers have.
-const costProducers = 16
+// costProducers returns how many connections the producers of n events have. A few
+// events have few connections, so that what a connection costs is a small part.
+func costProducers(n int) int32 { return int32(min(16, 1+n/20)) }
 
 // produce commits n events, each in its own transaction.
 func produce(ctx context.Context, e *env.Env, n, payload int) error {
 	e.Progress.Start("produce", int64(n))
 	defer e.Progress.Done()
-	pool, err := env.Pool(ctx, e.DatabaseURL, costProducers)
+	producers := costProducers(n)
+	pool, err := env.Pool(ctx, e.DatabaseURL, producers)
 	if err != nil {
 		return fmt.Errorf("connect the producers: %w", err)
 	}
@@ -137,7 +139,7 @@ func produce(ctx context.Context, e *env.Env, n, payload int) error {
 	var left atomic.Int64
 	left.Store(int64(n))
 	producing, ctx := errgroup.WithContext(ctx)
-	for range costProducers {
+	for range producers {
 		producing.Go(func() error {
 			for left.Add(-1) >= 0 {
 				if _, err := pool.Exec(ctx, sql, env.EventType, body); err != nil {

@@ -10,7 +10,7 @@ import (
 // TestCosts measures all costs on this machine's servers.
 func TestCosts(t *testing.T) {
 	t.Parallel()
-	measured, notes, err := bench.Costs(t.Context(), newEnv(t), 300, 400)
+	measured, notes, err := bench.Costs(t.Context(), newEnv(t), 100, 400)
 	if err != nil {
 		t.Fatal(err)
 	}
