@@ -118,16 +118,15 @@ func rowsOf(e *env.Env) float64 {
 	return without
 }
 
-// costProducers returns how many connections the producers of n events have. A few
-// events have few connections, so that what a connection costs is a small part.
-func costProducers(n int) int32 { return int32(min(16, 1+n/20)) }
+// costProducers is how many connections the producers have at most. A few events
+// have fewer, so that the connections are a small part of what is measured.
+const costProducers = 16
 
 // produce commits n events, each in its own transaction.
 func produce(ctx context.Context, e *env.Env, n, payload int) error {
 	e.Progress.Start("produce", int64(n))
 	defer e.Progress.Done()
-	producers := costProducers(n)
-	pool, err := env.Pool(ctx, e.DatabaseURL, producers)
+	pool, err := env.Pool(ctx, e.DatabaseURL, costProducers)
 	if err != nil {
 		return fmt.Errorf("connect the producers: %w", err)
 	}
@@ -139,7 +138,7 @@ func produce(ctx context.Context, e *env.Env, n, payload int) error {
 	var left atomic.Int64
 	left.Store(int64(n))
 	producing, ctx := errgroup.WithContext(ctx)
-	for range producers {
+	for range min(costProducers, 1+n/20) {
 		producing.Go(func() error {
 			for left.Add(-1) >= 0 {
 				if _, err := pool.Exec(ctx, sql, env.EventType, body); err != nil {
