@@ -12,6 +12,7 @@ import (
 	"outboxd/app/schematest"
 	"outboxd/domain"
 	"outboxd/domain/crashpoint"
+	"outboxd/domain/setup"
 	"outboxd/repository/postgres"
 	"outboxd/repository/subscriptions"
 )
@@ -82,12 +83,12 @@ func newDeliveryCrashes(t *testing.T, tagged string) *deliveryCrashes {
 }
 
 // subscriptions are one that keeps the order of keys, one without, and one instead of the queue.
-func (c *deliveryCrashes) subscriptions() []domain.Subscription {
-	list := make([]domain.Subscription, 3)
+func (c *deliveryCrashes) subscriptions() []setup.Subscription {
+	list := make([]setup.Subscription, 3)
 	for i, name := range []string{"instead", "keyed", "loose"} {
-		list[i] = domain.Subscription{Name: name, Types: []string{"order:*"}, URL: c.receiver.url + "/" + name, InsteadOfQueue: name == "instead"}
+		list[i] = setup.Subscription{Name: name, Types: []string{"order:*"}, URL: c.receiver.url + "/" + name, InsteadOfQueue: name == "instead"}
 		if name == "keyed" {
-			list[i].Ordering = domain.OrderingKey
+			list[i].Ordering = setup.OrderingKey
 		}
 		list[i] = list[i].WithDefaults()
 	}
@@ -157,7 +158,7 @@ func (c *deliveryCrashes) ordersArrive() {
 				c.t.Errorf("order %s was cancelled and came to %s", id, s.Name)
 			}
 		}
-		if s.Ordering != domain.OrderingKey {
+		if s.Ordering != setup.OrderingKey {
 			continue
 		}
 		last := map[string]int{}

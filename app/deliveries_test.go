@@ -18,6 +18,7 @@ import (
 	"outboxd/app/schematest"
 	"outboxd/app/servertest"
 	"outboxd/domain"
+	"outboxd/domain/setup"
 	"outboxd/repository/subscriptions"
 )
 
@@ -41,10 +42,10 @@ func newCourier(t *testing.T, roles string) *courier {
 	return &courier{t: t, db: db.SQL(), store: subscriptions.New(db), client: client, url: url, queue: queue}
 }
 
-func (p *courier) subscribe(s domain.Subscription) {
+func (p *courier) subscribe(s setup.Subscription) {
 	p.t.Helper()
 	s.Types = []string{"*"}
-	_, err := p.store.Apply(p.t.Context(), &domain.Action{Actor: "test"}, []domain.Subscription{s.WithDefaults()})
+	_, err := p.store.Apply(p.t.Context(), &domain.Action{Actor: "test"}, []setup.Subscription{s.WithDefaults()})
 	if err != nil {
 		p.t.Fatal(err)
 	}
@@ -57,7 +58,7 @@ func (p *courier) deliver(subscription string, n int) {
 		p.n++
 		id := domain.ID{0x01, 0x90, 6: 0x70, 8: 0x80, 14: byte(p.n >> 8), 15: byte(p.n)}
 		task := asynq.NewTask("user:created", []byte(`{}`))
-		_, err := p.client.EnqueueContext(p.t.Context(), task, asynq.Queue(domain.SubscriptionQueuePrefix+subscription), asynq.TaskID(id.String()), asynq.MaxRetry(1000), asynq.Timeout(time.Minute))
+		_, err := p.client.EnqueueContext(p.t.Context(), task, asynq.Queue(setup.SubscriptionQueuePrefix+subscription), asynq.TaskID(id.String()), asynq.MaxRetry(1000), asynq.Timeout(time.Minute))
 		if err != nil {
 			p.t.Fatal(err)
 		}
@@ -90,8 +91,8 @@ func TestASlowReceiverCostsOthersNothing(t *testing.T) {
 	other := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { took.Add(1) }))
 	t.Cleanup(other.Close)
 	p := newCourier(t, "worker")
-	p.subscribe(domain.Subscription{Name: "slow", URL: thinker.URL, Concurrency: slow, Timeout: time.Minute})
-	p.subscribe(domain.Subscription{Name: "quick", URL: other.URL, Concurrency: 4})
+	p.subscribe(setup.Subscription{Name: "slow", URL: thinker.URL, Concurrency: slow, Timeout: time.Minute})
+	p.subscribe(setup.Subscription{Name: "quick", URL: other.URL, Concurrency: 4})
 	p.deliver("slow", slow)
 	eventually(t, "all of the slow receiver are under way", func() bool { return thinking.Load() == slow })
 	eventually(t, "no transaction is open", func() bool {
@@ -123,7 +124,7 @@ func TestAnEventReachesEachReceiverUnderItsID(t *testing.T) {
 	t.Cleanup(server.Close)
 	p := newCourier(t, "relay,worker")
 	for _, name := range []string{"crm", "audit"} {
-		p.subscribe(domain.Subscription{Name: name, URL: server.URL + "/" + name})
+		p.subscribe(setup.Subscription{Name: name, URL: server.URL + "/" + name})
 	}
 	var id string
 	if err := p.db.QueryRowContext(t.Context(), `SELECT outboxd.emit('user:created', '{}', queue => 'people', headers => '{"tenant": "blue"}')`).Scan(&id); err != nil {
@@ -154,12 +155,12 @@ func TestDeliveriesFollowTheirSubscription(t *testing.T) {
 	t.Cleanup(server.Close)
 	p := newCourier(t, "worker")
 	confirmed := func(n int) func() bool { return func() bool { return p.count("SELECT count(*) FROM inbox") == n } }
-	p.subscribe(domain.Subscription{Name: "crm", URL: "http://127.0.0.1:1"})
+	p.subscribe(setup.Subscription{Name: "crm", URL: "http://127.0.0.1:1"})
 	p.deliver("crm", 1)
 	eventually(t, "an attempt without an answer is in the timeline", func() bool {
 		return p.count("SELECT count(*) FROM outbox_journal WHERE entry = 'failed' AND detail LIKE '%connection refused%'") > 0
 	})
-	p.subscribe(domain.Subscription{Name: "crm", URL: server.URL})
+	p.subscribe(setup.Subscription{Name: "crm", URL: server.URL})
 	eventually(t, "the delivery arrives at the new address", confirmed(1))
 	answer.Store(410)
 	p.deliver("crm", 1)
@@ -191,14 +192,14 @@ func TestAFormerReceiverPausesNothing(t *testing.T) {
 	t.Cleanup(present.Close)
 	p := newCourier(t, "worker")
 	former := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		s := domain.Subscription{Name: "crm", Types: []string{"*"}, URL: present.URL}.WithDefaults()
-		if _, err := p.store.Apply(context.Background(), &domain.Action{Actor: "test"}, []domain.Subscription{s}); err != nil {
+		s := setup.Subscription{Name: "crm", Types: []string{"*"}, URL: present.URL}.WithDefaults()
+		if _, err := p.store.Apply(context.Background(), &domain.Action{Actor: "test"}, []setup.Subscription{s}); err != nil {
 			t.Error(err)
 		}
 		w.WriteHeader(http.StatusGone)
 	}))
 	t.Cleanup(former.Close)
-	p.subscribe(domain.Subscription{Name: "crm", URL: former.URL})
+	p.subscribe(setup.Subscription{Name: "crm", URL: former.URL})
 	p.deliver("crm", 1)
 	eventually(t, "the present receiver has it", func() bool { return took.Load() == 1 })
 	if n := p.count("SELECT count(*) FROM outbox_actions WHERE action = 'pause'"); n != 0 {
@@ -218,7 +219,7 @@ func TestDoctorSeesAReceiverThatIsDown(t *testing.T) {
 	}))
 	t.Cleanup(server.Close)
 	p := newCourier(t, "worker")
-	p.subscribe(domain.Subscription{Name: "crm", URL: server.URL})
+	p.subscribe(setup.Subscription{Name: "crm", URL: server.URL})
 	p.deliver("crm", 6)
 	doctor := func() string {
 		return execute(t, nil, "doctor", "--database-url="+p.url, "--redis-url="+p.queue).stdout

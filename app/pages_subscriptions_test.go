@@ -11,6 +11,7 @@ import (
 	"outboxd/app/schematest"
 	"outboxd/app/servertest"
 	"outboxd/domain"
+	"outboxd/domain/setup"
 	"outboxd/repository/subscriptions"
 )
 
@@ -27,9 +28,9 @@ func TestDeliveriesAreShown(t *testing.T) {
 		w.WriteHeader(status)
 	}))
 	t.Cleanup(server.Close)
-	var list []domain.Subscription
+	var list []setup.Subscription
 	for _, name := range []string{"bad", "failing", "good", "paused", "other"} {
-		s := domain.Subscription{Name: name, Types: []string{"user:*"}, URL: server.URL + "/" + name, Ordering: domain.OrderingKey}
+		s := setup.Subscription{Name: name, Types: []string{"user:*"}, URL: server.URL + "/" + name, Ordering: setup.OrderingKey}
 		if name == "other" {
 			s.Types = []string{"order"}
 		}

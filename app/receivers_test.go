@@ -20,6 +20,7 @@ import (
 	standardwebhooks "github.com/standard-webhooks/standard-webhooks/libraries/go"
 
 	"outboxd/domain"
+	"outboxd/domain/setup"
 	"outboxd/jobs/deliver"
 )
 
@@ -123,9 +124,9 @@ func TestExampleReceivers(t *testing.T) {
 			url, stop := example(t, present+" "+former, c.program, c.file, journal)
 			p := newCourier(t, "worker")
 			want := 0
-			for _, format := range []string{domain.FormatRaw, domain.FormatCloudEvents, domain.FormatCloudEventsStructured} {
+			for _, format := range []string{setup.FormatRaw, setup.FormatCloudEvents, setup.FormatCloudEventsStructured} {
 				name := strings.ReplaceAll(format, "-", ".")
-				p.subscribe(domain.Subscription{Name: name, URL: url, Secrets: []string{"file:" + secret}, Format: format, Concurrency: 8})
+				p.subscribe(setup.Subscription{Name: name, URL: url, Secrets: []string{"file:" + secret}, Format: format, Concurrency: 8})
 				p.deliver(name, 20)
 				want += 20
 			}
@@ -223,20 +224,20 @@ func TestSubscriptionsTest(t *testing.T) {
 	t.Cleanup(encrypted.Close)
 	allow := "--deliver-allow=127.0.0.0/8"
 	for name, c := range map[string]struct {
-		s    domain.Subscription
+		s    setup.Subscription
 		flag string
 		want []string
 	}{
-		"refused":  {domain.Subscription{URL: status(400)}, allow, []string{"400 Bad Request", "so it is", "would be a dead letter"}},
-		"gone":     {domain.Subscription{URL: status(410)}, allow, []string{"410 Gone", "would pause the subscription"}},
-		"busy":     {domain.Subscription{URL: status(503)}, allow, []string{"503", "would be tried again"}},
-		"redirect": {domain.Subscription{URL: status(302)}, allow, []string{"redirect", "to where it leads"}},
-		"silent":   {domain.Subscription{URL: silent.URL, Timeout: time.Second}, allow, []string{"no answer", "timeout", "gave up after 1s"}},
-		"tls":      {domain.Subscription{URL: encrypted.URL}, allow, []string{"TLS", "certificate"}},
-		"not.tls":  {domain.Subscription{URL: strings.Replace(status(200), "http:", "https:", 1)}, allow, []string{"TLS", "http://"}},
-		"closed":   {domain.Subscription{URL: "http://127.0.0.1:1"}, allow, []string{"connection refused", "start the receiver"}},
-		"private":  {domain.Subscription{URL: status(200)}, "--deliver-allow=", []string{"refused address", "--deliver-allow=127.0.0.1/32"}},
-		"secret":   {domain.Subscription{URL: status(200), Secrets: []string{"env:OUTBOXD_TEST_NO_SECRET"}}, allow, []string{"secret", "OUTBOXD_TEST_NO_SECRET is not set"}},
+		"refused":  {setup.Subscription{URL: status(400)}, allow, []string{"400 Bad Request", "so it is", "would be a dead letter"}},
+		"gone":     {setup.Subscription{URL: status(410)}, allow, []string{"410 Gone", "would pause the subscription"}},
+		"busy":     {setup.Subscription{URL: status(503)}, allow, []string{"503", "would be tried again"}},
+		"redirect": {setup.Subscription{URL: status(302)}, allow, []string{"redirect", "to where it leads"}},
+		"silent":   {setup.Subscription{URL: silent.URL, Timeout: time.Second}, allow, []string{"no answer", "timeout", "gave up after 1s"}},
+		"tls":      {setup.Subscription{URL: encrypted.URL}, allow, []string{"TLS", "certificate"}},
+		"not.tls":  {setup.Subscription{URL: strings.Replace(status(200), "http:", "https:", 1)}, allow, []string{"TLS", "http://"}},
+		"closed":   {setup.Subscription{URL: "http://127.0.0.1:1"}, allow, []string{"connection refused", "start the receiver"}},
+		"private":  {setup.Subscription{URL: status(200)}, "--deliver-allow=", []string{"refused address", "--deliver-allow=127.0.0.1/32"}},
+		"secret":   {setup.Subscription{URL: status(200), Secrets: []string{"env:OUTBOXD_TEST_NO_SECRET"}}, allow, []string{"secret", "OUTBOXD_TEST_NO_SECRET is not set"}},
 	} {
 		c.s.Name = name
 		p.subscribe(c.s)
@@ -250,7 +251,7 @@ func TestSubscriptionsTest(t *testing.T) {
 			}
 		}
 	}
-	p.subscribe(domain.Subscription{Name: "well", URL: status(204)})
+	p.subscribe(setup.Subscription{Name: "well", URL: status(204)})
 	if r := execute(t, nil, "subscriptions", "test", "well", "-o", "json", "--database-url="+p.url, allow); r.code != 0 || !strings.Contains(r.stdout, `"accepted": true`) {
 		t.Errorf("%+v", r)
 	}

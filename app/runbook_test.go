@@ -8,29 +8,31 @@ import (
 	"time"
 
 	"outboxd/domain"
+	"outboxd/domain/lives"
+	"outboxd/domain/queued"
 )
 
 // answers returns what events show can answer: the description of an event in every
 // state, with every kind of task.
 func answers() map[string]bool {
 	now := time.Now()
-	tasks := [][]domain.TaskState{nil, {}}
-	for _, state := range []string{"active", "pending", "scheduled", "retry", "archived", "completed", domain.StateStranded} {
-		tasks = append(tasks, []domain.TaskState{{Queue: "mail", State: state, Retried: 9, MaxRetry: 25, LastError: "refused", NextAt: now}})
+	tasks := [][]queued.TaskState{nil, {}}
+	for _, state := range []string{"active", "pending", "scheduled", "retry", "archived", "completed", queued.StateStranded} {
+		tasks = append(tasks, []queued.TaskState{{Queue: "mail", State: state, Retried: 9, MaxRetry: 25, LastError: "refused", NextAt: now}})
 	}
-	tasks = append(tasks, []domain.TaskState{{Queue: "mail", State: "retry", LastError: "no handler", Unhandled: true, NextAt: now}})
+	tasks = append(tasks, []queued.TaskState{{Queue: "mail", State: "retry", LastError: "no handler", Unhandled: true, NextAt: now}})
 	id, other := domain.ID{1}, domain.ID{2}
 	said := map[string]bool{}
-	for _, state := range append(domain.EventStates(), domain.StateGone) {
-		if state == domain.StateFailing { // the database has it as in flight
+	for _, state := range append(lives.States(), lives.StateGone) {
+		if state == lives.StateFailing { // the database has it as in flight
 			continue
 		}
 		for _, task := range tasks {
 			for _, due := range []time.Time{now.Add(-time.Hour), now.Add(time.Hour)} {
 				for _, turn := range []domain.ID{{}, id, other} {
 					for _, split := range []domain.Split{"", domain.SplitInstead} {
-						for _, journal := range [][]domain.JournalEntry{nil, {{Entry: "discarded", Detail: "by ada"}}} {
-							life := domain.EventLife{State: state, Stage: domain.StageWorker, TurnOf: turn, HeldBehind: 9, Journal: journal, Cancelled: "by ada"}
+						for _, journal := range [][]lives.JournalEntry{nil, {{Entry: "discarded", Detail: "by ada"}}} {
+							life := lives.Life{State: state, Stage: domain.StageWorker, TurnOf: turn, HeldBehind: 9, Journal: journal, Cancelled: "by ada"}
 							life.ID, life.Available, life.Split, life.OrderingKey = id, due, split, "customer-3"
 							said[life.Describe(task, now)] = true
 						}

@@ -15,6 +15,7 @@ import (
 	"outboxd/app/schematest"
 	"outboxd/app/servertest"
 	"outboxd/domain"
+	"outboxd/domain/setup"
 	"outboxd/migrations"
 	"outboxd/repository/subscriptions"
 )
@@ -82,9 +83,9 @@ func BenchmarkBesideASlowReceiver(b *testing.B) {
 	watch := &stopwatch{}
 	quick := httptest.NewServer(watch)
 	b.Cleanup(quick.Close)
-	list := []domain.Subscription{
-		domain.Subscription{Name: "slow", Types: []string{"slow:*"}, URL: thinker.URL, Concurrency: slow, Timeout: time.Minute, InsteadOfQueue: true}.WithDefaults(),
-		domain.Subscription{Name: "quick", Types: []string{"quick:*"}, URL: quick.URL, Concurrency: 50, InsteadOfQueue: true}.WithDefaults(),
+	list := []setup.Subscription{
+		setup.Subscription{Name: "slow", Types: []string{"slow:*"}, URL: thinker.URL, Concurrency: slow, Timeout: time.Minute, InsteadOfQueue: true}.WithDefaults(),
+		setup.Subscription{Name: "quick", Types: []string{"quick:*"}, URL: quick.URL, Concurrency: 50, InsteadOfQueue: true}.WithDefaults(),
 	}
 	if _, err := subscriptions.New(db).Apply(b.Context(), &domain.Action{Actor: "bench"}, list); err != nil {
 		b.Fatal(err)

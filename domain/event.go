@@ -103,6 +103,12 @@ func ParseTaskID(taskID string) (ID, int, error) {
 	return id, generation, err
 }
 
+// SentEvent is an event that was handed to Redis and is not confirmed.
+type SentEvent struct {
+	Event  Event
+	SentAt time.Time
+}
+
 // EventStore claims due events and stores the outcome of each. Its methods are safe for concurrent use, by any
 // number of processes.
 type EventStore interface {

@@ -8,6 +8,7 @@ import (
 
 	"outboxd/domain"
 	"outboxd/domain/audit"
+	"outboxd/domain/lives"
 	"outboxd/repository/deadletters"
 	"outboxd/repository/search"
 )
@@ -44,7 +45,7 @@ func (o *oddRows) left() (left []string) {
 		if err := rows.Scan(&state, &e.ID, &e.Queue, &e.Generation); err != nil {
 			o.t.Fatal(err)
 		}
-		if state != string(domain.StateInFlight) || !o.waits(&e) {
+		if state != string(lives.StateInFlight) || !o.waits(&e) {
 			left = append(left, state+" "+o.placesOf(&e))
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"outboxd/app/schematest"
 	"outboxd/app/servertest"
 	"outboxd/domain"
+	"outboxd/domain/queued"
 	"outboxd/jobs/publish"
 	"outboxd/relay/lead"
 	"outboxd/repository/heal"
@@ -35,7 +36,7 @@ type reconcileBench struct {
 	*fixture
 	waiting int
 	missing *heal.MissingEvents
-	finder  domain.TaskFinder
+	finder  queued.TaskFinder
 }
 
 func newReconcileBench(b *testing.B, waiting int) *reconcileBench {
@@ -81,7 +82,7 @@ func (r *reconcileBench) run(b *testing.B) {
 			ended := time.Now()
 			database, queue, rests = database+read.Sub(begun), queue+ended.Sub(read), rests+lead.ReconcileRest(ended.Sub(begun))
 			for _, task := range found {
-				if task != domain.TaskUnfinished {
+				if task != queued.TaskUnfinished {
 					b.Fatalf("a task %v", task)
 				}
 			}

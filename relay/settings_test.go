@@ -12,6 +12,7 @@ import (
 	"outboxd/app/schematest"
 	"outboxd/app/servertest"
 	"outboxd/domain"
+	"outboxd/domain/lives"
 	"outboxd/relay"
 	"outboxd/repository"
 	"outboxd/repository/deadletters"
@@ -311,7 +312,7 @@ func (s *subject) doHousekeeping() {
 func (s *subject) show() {
 	s.t.Helper()
 	ctx := s.t.Context()
-	page, err := search.NewLives(s.own).Search(ctx, domain.EventFilter{OrderingKey: "key " + s.text}, domain.ID{}, 10)
+	page, err := search.NewLives(s.own).Search(ctx, lives.Filter{OrderingKey: "key " + s.text}, domain.ID{}, 10)
 	if err != nil || len(page.Events) != 6 {
 		s.t.Fatalf("found %+v: %v", page.Events, err)
 	}

@@ -8,6 +8,7 @@ import (
 	"outboxd/app/schematest"
 	"outboxd/app/servertest"
 	"outboxd/domain"
+	"outboxd/domain/lives"
 	"outboxd/relay"
 	"outboxd/repository"
 	"outboxd/repository/search"
@@ -38,13 +39,13 @@ func TestASuppressedEventIsSettled(t *testing.T) {
 			if n := len(w.tasks("default")); n != 2 {
 				t.Errorf("%d tasks are in Redis, want the first invoice's and the one behind the second", n)
 			}
-			lives := search.NewLives(db)
-			page, err := lives.Search(t.Context(), domain.EventFilter{State: domain.StateSuppressed}, domain.ID{}, 10)
+			reader := search.NewLives(db)
+			page, err := reader.Search(t.Context(), lives.Filter{State: lives.StateSuppressed}, domain.ID{}, 10)
 			if err != nil || len(page.Events) != 1 || page.Events[0].OrderingKey != "k" {
 				t.Fatalf("found %+v, %v, want the suppressed event", page, err)
 			}
-			life, err := lives.Find(t.Context(), page.Events[0].ID)
-			if err != nil || life.State != domain.StateSuppressed || life.SuppressedAt.IsZero() {
+			life, err := reader.Find(t.Context(), page.Events[0].ID)
+			if err != nil || life.State != lives.StateSuppressed || life.SuppressedAt.IsZero() {
 				t.Errorf("its life is %+v, %v", life, err)
 			}
 			holder, err := domain.EventID(life.Holder)

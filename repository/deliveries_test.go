@@ -9,6 +9,7 @@ import (
 
 	"outboxd/app/schematest"
 	"outboxd/domain"
+	"outboxd/domain/setup"
 	"outboxd/repository"
 	"outboxd/repository/deadletters"
 	"outboxd/repository/heal"
@@ -18,7 +19,7 @@ import (
 )
 
 // subscribe adds subscriptions, each with the types after its name.
-func subscribe(t testing.TB, db *postgres.Database, list ...domain.Subscription) {
+func subscribe(t testing.TB, db *postgres.Database, list ...setup.Subscription) {
 	t.Helper()
 	for i := range list {
 		list[i].URL = "http://receiver.example.com"
@@ -29,8 +30,8 @@ func subscribe(t testing.TB, db *postgres.Database, list ...domain.Subscription)
 	}
 }
 
-func wants(name string, types ...string) domain.Subscription {
-	return domain.Subscription{Name: name, Types: types}
+func wants(name string, types ...string) setup.Subscription {
+	return setup.Subscription{Name: name, Types: types}
 }
 
 // wentWhere relays all, and returns the queue and type of each, sorted.
@@ -278,9 +279,9 @@ func TestDeliveriesOfAKeyKeepItsOrder(t *testing.T) {
 	t.Parallel()
 	db, store := repositorytest.Outbox(t)
 	crm, loose := wants("crm", "k*"), wants("loose", "k*")
-	crm.Ordering = domain.OrderingKey
+	crm.Ordering = setup.OrderingKey
 	picky := wants("picky", "k2", "k3")
-	picky.Ordering = domain.OrderingKey
+	picky.Ordering = setup.OrderingKey
 	subscribe(t, db, crm, loose, picky)
 	emit(t, db, 1)
 	emitKeyed(t, db, "k1")
@@ -333,7 +334,7 @@ func TestDeliveriesOfAnUnconfirmedTypeAreConfirmed(t *testing.T) {
 	db := schematest.Open(t)
 	store := repository.NewOutbox(db, repository.OutboxOptions{History: true, Unconfirmed: []string{"log"}})
 	s := wants("crm", "log")
-	s.Ordering = domain.OrderingKey
+	s.Ordering = setup.OrderingKey
 	subscribe(t, db, s)
 	exec(t, db, `SELECT outboxd.emit('log', '{}', ordering_key => 'k'); SELECT outboxd.emit('log', '{}', ordering_key => 'k')`)
 	if got, want := wentWhere(t, store), "default/log default/log subscription:crm/log"; got != want {

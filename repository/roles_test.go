@@ -14,8 +14,10 @@ import (
 	"outboxd/app/schematest"
 	"outboxd/app/servertest"
 	"outboxd/domain"
+	"outboxd/domain/lives"
 	"outboxd/domain/lost"
 	"outboxd/domain/registration"
+	"outboxd/domain/setup"
 	"outboxd/migrations"
 	"outboxd/repository"
 	"outboxd/repository/deadletters"
@@ -140,8 +142,8 @@ func everyRoleWorks(t *testing.T, as func(role string) string) {
 
 	action := func() *domain.Action { return &domain.Action{Actor: "ada", Reason: "mended"} }
 	// operator, and a worker that a receiver told 410
-	nightly := domain.Schedule{Name: "nightly", Cron: "* * * * *", Event: domain.Event{Type: "report:build"}}.WithDefaults()
-	_, err = schedules.New(operator).Apply(t.Context(), action(), []domain.Schedule{nightly})
+	nightly := setup.Schedule{Name: "nightly", Cron: "* * * * *", Event: domain.Event{Type: "report:build"}}.WithDefaults()
+	_, err = schedules.New(operator).Apply(t.Context(), action(), []setup.Schedule{nightly})
 	must("apply a schedule", err)
 	exec(t, owner, "UPDATE outbox_schedules SET next_at = date_trunc('minute', now())")
 	ticks, err := schedules.New(relay).Tick(t.Context())
@@ -159,7 +161,7 @@ func everyRoleWorks(t *testing.T, as func(role string) string) {
 	must("list schedules", err)
 	must("remove a schedule", schedules.New(operator).Remove(t.Context(), action(), "nightly"))
 	subs := subscriptions.New(operator)
-	_, err = subs.Apply(t.Context(), action(), []domain.Subscription{domain.Subscription{Name: "crm", Types: []string{"crm:*"}, URL: "http://crm"}.WithDefaults()})
+	_, err = subs.Apply(t.Context(), action(), []setup.Subscription{setup.Subscription{Name: "crm", Types: []string{"crm:*"}, URL: "http://crm"}.WithDefaults()})
 	must("apply a subscription", err)
 	must("pause a subscription", subscriptions.New(worker).Pause(t.Context(), action(), "crm"))
 	must("resume a subscription", subs.Resume(t.Context(), action(), "crm"))
@@ -185,7 +187,7 @@ func everyRoleWorks(t *testing.T, as func(role string) string) {
 		must("read the history of a queue", err)
 		_, err = search.NewFigures(reader).PausedBy(t.Context(), []string{"default"})
 		must("look who paused a queue", err)
-		_, err = search.NewLives(reader).Search(t.Context(), domain.EventFilter{Payload: field}, domain.ID{}, 10)
+		_, err = search.NewLives(reader).Search(t.Context(), lives.Filter{Payload: field}, domain.ID{}, 10)
 		must("search by a payload field", err)
 		_, _, err = deadletters.New(reader).Groups(t.Context(), domain.DeadFilter{Payload: field}, 10)
 		must("group by a payload field", err)
@@ -201,10 +203,10 @@ func everyRoleWorks(t *testing.T, as func(role string) string) {
 	must("reschedule", err)
 	_, err = recall.New(operator).Erase(t.Context(), action(), mistaken)
 	must("erase", err)
-	all := domain.Subscription{Name: "all", Types: []string{"*"}, URL: "http://all", Ordering: domain.OrderingKey}.WithDefaults()
+	all := setup.Subscription{Name: "all", Types: []string{"*"}, URL: "http://all", Ordering: setup.OrderingKey}.WithDefaults()
 	_, err = subs.CountReplay(t.Context(), &all, time.Now().Add(-time.Hour))
 	must("count what a replay would send", err)
-	_, err = subs.ApplyAndReplay(t.Context(), action(), []domain.Subscription{all}, time.Now().Add(-time.Hour))
+	_, err = subs.ApplyAndReplay(t.Context(), action(), []setup.Subscription{all}, time.Now().Add(-time.Hour))
 	must("apply a subscription with a replay", err)
 	must("replay to a subscription", subs.ContinueReplay(t.Context(), "all", nil))
 	must("begin a replay to a subscription", subs.BeginReplay(t.Context(), action(), "all", time.Now().Add(-time.Hour)))

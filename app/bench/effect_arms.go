@@ -18,6 +18,7 @@ import (
 	"outboxd/app/bench/rival"
 	"outboxd/client/consumer"
 	"outboxd/domain"
+	"outboxd/domain/setup"
 	"outboxd/jobs/deliver"
 	"outboxd/jobs/work"
 	"outboxd/repository"
@@ -139,7 +140,7 @@ func (f *effects) runExternal(ctx context.Context, e *env.Env, t *tally) (stop f
 		}
 		w.WriteHeader(http.StatusNoContent)
 	}))
-	to := domain.Subscription{Name: "bench", URL: server.URL, Concurrency: f.atOnce}.WithDefaults()
+	to := setup.Subscription{Name: "bench", URL: server.URL, Concurrency: f.atOnce}.WithDefaults()
 	sender := deliver.NewSender(deliver.SenderOptions{Guard: deliver.NewGuard(netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128")), Connections: f.atOnce})
 	receiver := deliver.NewReceiver(sender, deliver.ReceiverOptions{Target: deliver.TargetOf(&to)})
 	stopWorker := e.RunWorkerWith(ctx, func(o *work.Options) {

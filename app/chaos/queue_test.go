@@ -11,6 +11,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"outboxd/domain"
+	"outboxd/domain/setup"
 )
 
 // queue is the Asynq queues that the events of a run go to, seen from below:
@@ -20,7 +21,7 @@ type queue struct{ redis redis.UniversalClient }
 const queuePrefix = "asynq:{" + domain.DefaultQueue + "}:"
 
 // queues are the names of all queues of a run.
-var queues = []string{domain.DefaultQueue, elsewhereQueue, domain.SubscriptionQueuePrefix + receiverNames[0], domain.SubscriptionQueuePrefix + receiverNames[1]}
+var queues = []string{domain.DefaultQueue, elsewhereQueue, setup.SubscriptionQueuePrefix + receiverNames[0], setup.SubscriptionQueuePrefix + receiverNames[1]}
 
 // keysOf returns the keys of a list or set in every queue.
 func keysOf(name string) (keys []string) {

@@ -15,6 +15,8 @@ import (
 	"outboxd/app/command/terminal"
 	"outboxd/config"
 	"outboxd/domain"
+	"outboxd/domain/lives"
+	"outboxd/domain/queued"
 	"outboxd/domain/words"
 	"outboxd/jobs/broker"
 	"outboxd/jobs/lookup"
@@ -70,7 +72,7 @@ may be that of the event or of its task.`,
 }
 
 // findTasks returns the tasks of an event, and those of its deliveries.
-func findTasks(ctx context.Context, o *opened, life *domain.EventLife) ([]domain.TaskState, map[domain.ID][]domain.TaskState, error) {
+func findTasks(ctx context.Context, o *opened, life *lives.Life) ([]queued.TaskState, map[domain.ID][]queued.TaskState, error) {
 	broker.BridgeLog(o.log)
 	redis, err := o.servers.OpenRedis(redisConnections)
 	if err != nil {
@@ -84,14 +86,14 @@ func findTasks(ctx context.Context, o *opened, life *domain.EventLife) ([]domain
 	if err != nil {
 		return nil, nil, err
 	}
-	deliveries, err := domain.DeliveryTasks(ctx, queue, life.Deliveries)
+	deliveries, err := lives.DeliveryTasks(ctx, queue, life.Deliveries)
 	return tasks, deliveries, err
 }
 
 // eventDocument is everything known about one event, in JSON and YAML.
 type eventDocument struct {
 	ID           domain.ID          `json:"id"`
-	State        domain.EventState  `json:"state"`
+	State        lives.State        `json:"state"`
 	Description  string             `json:"description"` // of the state: a sentence
 	Type         string             `json:"type,omitempty"`
 	Queue        string             `json:"queue,omitempty"`
@@ -128,7 +130,7 @@ type timelineDocument struct {
 	Detail string    `json:"detail,omitempty"`
 }
 
-func newTimelineDocument(life *domain.EventLife, tasks []domain.TaskState) []timelineDocument {
+func newTimelineDocument(life *lives.Life, tasks []queued.TaskState) []timelineDocument {
 	var steps []timelineDocument
 	for _, step := range life.Timeline(tasks) {
 		steps = append(steps, timelineDocument{step.At.UTC(), step.What, step.Detail})
@@ -136,7 +138,7 @@ func newTimelineDocument(life *domain.EventLife, tasks []domain.TaskState) []tim
 	return steps
 }
 
-func newEventDocument(life *domain.EventLife, tasks []domain.TaskState) eventDocument {
+func newEventDocument(life *lives.Life, tasks []queued.TaskState) eventDocument {
 	d := eventDocument{
 		ID: life.ID, State: life.StateWith(tasks), Description: life.Describe(tasks, time.Now()), Type: life.Type, Queue: life.Queue, OrderingKey: life.OrderingKey,
 		Generation: life.Generation, Attempts: life.Attempts, Headers: life.Headers, Payload: payloadText(life.Payload), PayloadBytes: len(life.Payload),

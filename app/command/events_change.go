@@ -15,6 +15,7 @@ import (
 	"outboxd/app/command/terminal"
 	"outboxd/config"
 	"outboxd/domain"
+	"outboxd/domain/lives"
 	"outboxd/domain/words"
 	"outboxd/jobs/broker"
 	"outboxd/jobs/lookup"
@@ -53,15 +54,15 @@ type tooLateDocument struct {
 type eventChange struct {
 	verb, past string
 	done       domain.ChangeAnswer
-	states     []domain.EventState // that an event must have
-	inRedis    bool                // their tasks are removed at once
+	states     []lives.State // that an event must have
+	inRedis    bool          // their tasks are removed at once
 	change     func(ctx context.Context, changes domain.EventChanges, action *domain.Action, ids []domain.ID) ([]domain.Change, error)
 }
 
 func (c commands) newEventsCancelCommand() *cobra.Command {
 	cmd := c.newEventChangeCommand(config.RoleAPI, &eventChange{
 		verb: "cancel", past: "Cancelled", done: domain.ChangeCancelled,
-		states: []domain.EventState{domain.StatePending, domain.StateHeld, domain.StateInFlight, domain.StateFailing},
+		states: []lives.State{lives.StatePending, lives.StateHeld, lives.StateInFlight, lives.StateFailing},
 		change: func(ctx context.Context, changes domain.EventChanges, action *domain.Action, ids []domain.ID) ([]domain.Change, error) {
 			return changes.Cancel(ctx, action, ids)
 		},
@@ -84,7 +85,7 @@ func (c commands) newEventsRescheduleCommand() *cobra.Command {
 	var due time.Time
 	change := &eventChange{
 		verb: "reschedule", past: "Rescheduled", done: domain.ChangeRescheduled,
-		states: []domain.EventState{domain.StatePending, domain.StateHeld, domain.StateInFlight, domain.StateFailing},
+		states: []lives.State{lives.StatePending, lives.StateHeld, lives.StateInFlight, lives.StateFailing},
 		change: func(ctx context.Context, changes domain.EventChanges, action *domain.Action, ids []domain.ID) ([]domain.Change, error) {
 			return changes.Reschedule(ctx, action, ids, due)
 		},
@@ -108,7 +109,7 @@ What was too late is named, with the reason: confirmed, running, busy, in flight
 			return nil
 		}
 		var err error
-		if due, err = domain.ParseMoment(at, time.Now()); err != nil {
+		if due, err = lives.ParseMoment(at, time.Now()); err != nil {
 			return config.Mistake{Err: fmt.Errorf("--at: %w", err)}
 		}
 		return nil
@@ -213,7 +214,7 @@ func (r *eventChangeRun) close() {
 // takeMatching changes the events that the filter chooses and that can be changed,
 // page by page. The pages are in the order of the IDs, so no event is changed
 // twice, even if its state changes meanwhile.
-func (r *eventChangeRun) takeMatching(ctx context.Context, filter domain.EventFilter) error {
+func (r *eventChangeRun) takeMatching(ctx context.Context, filter lives.Filter) error {
 	lives, closed, err := openLives(r.o)
 	if err != nil {
 		return err

@@ -7,21 +7,23 @@ import (
 
 	"outboxd/app/command/terminal"
 	"outboxd/domain"
+	"outboxd/domain/lives"
+	"outboxd/domain/queued"
 )
 
 // deliveryDocument is a delivery of an event in JSON and YAML.
 type deliveryDocument struct {
-	ID           domain.ID         `json:"id"`
-	Subscription string            `json:"subscription"`
-	State        domain.EventState `json:"state"`
-	Description  string            `json:"description"` // of the state
-	Since        *time.Time        `json:"since,omitempty"`
-	Attempts     int               `json:"attempts"`
-	LastStatus   string            `json:"last_status,omitempty"`
-	NextAt       *time.Time        `json:"next_at,omitempty"`
+	ID           domain.ID   `json:"id"`
+	Subscription string      `json:"subscription"`
+	State        lives.State `json:"state"`
+	Description  string      `json:"description"` // of the state
+	Since        *time.Time  `json:"since,omitempty"`
+	Attempts     int         `json:"attempts"`
+	LastStatus   string      `json:"last_status,omitempty"`
+	NextAt       *time.Time  `json:"next_at,omitempty"`
 }
 
-func newDeliveryDocuments(deliveries []domain.EventDelivery, tasks map[domain.ID][]domain.TaskState) []deliveryDocument {
+func newDeliveryDocuments(deliveries []lives.Delivery, tasks map[domain.ID][]queued.TaskState) []deliveryDocument {
 	now := time.Now()
 	list := make([]deliveryDocument, len(deliveries))
 	for i := range deliveries {

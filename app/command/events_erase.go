@@ -8,13 +8,14 @@ import (
 
 	"outboxd/config"
 	"outboxd/domain"
+	"outboxd/domain/lives"
 	"outboxd/domain/words"
 	"outboxd/jobs/lookup"
 )
 
 func (c commands) newEventsEraseCommand() *cobra.Command {
 	cmd := c.newEventChangeCommand(config.RoleRelay, &eventChange{
-		verb: "erase", past: "Erased", done: domain.ChangeErased, states: domain.EventStates(), inRedis: true,
+		verb: "erase", past: "Erased", done: domain.ChangeErased, states: lives.States(), inRedis: true,
 		change: func(ctx context.Context, changes domain.EventChanges, action *domain.Action, ids []domain.ID) ([]domain.Change, error) {
 			return changes.Erase(ctx, action, ids)
 		},

@@ -13,6 +13,7 @@ import (
 	"outboxd/config"
 	"outboxd/domain"
 	"outboxd/domain/failing"
+	"outboxd/domain/lives"
 	"outboxd/domain/words"
 	"outboxd/jobs/broker"
 	"outboxd/jobs/inspect"
@@ -24,8 +25,8 @@ import (
 // openLives returns the search for events, and a function that closes its
 // connections to Redis. The search finds failing events only if a Redis is
 // configured.
-func openLives(o *opened) (domain.EventLives, func(), error) {
-	lives := failing.Lives{EventLives: search.NewLives(o.db), NoHistory: o.cfg.Relay.History <= 0}
+func openLives(o *opened) (lives.Reader, func(), error) {
+	lives := failing.Lives{Reader: search.NewLives(o.db), NoHistory: o.cfg.Relay.History <= 0}
 	if o.servers.RedisURL == "" {
 		return lives, func() {}, nil
 	}

@@ -11,24 +11,26 @@ import (
 	"outboxd/app/command/terminal"
 	"outboxd/config"
 	"outboxd/domain"
+	"outboxd/domain/lives"
+	"outboxd/domain/queued"
 	"outboxd/domain/words"
 )
 
 // listedEvent is one event of the list, in JSON and YAML.
 type listedEvent struct {
-	ID           domain.ID         `json:"id"`
-	Type         string            `json:"type"`
-	Queue        string            `json:"queue"`
-	OrderingKey  string            `json:"ordering_key,omitempty"`
-	State        domain.EventState `json:"state"`
-	CreatedAt    time.Time         `json:"created_at"`
-	Since        time.Time         `json:"since"` // when it came into its state; pending: when it is due
-	Attempts     int               `json:"attempts"`
-	Generation   int               `json:"generation"`
-	Error        string            `json:"error,omitempty"`
-	PayloadBytes int               `json:"payload_bytes"`
-	WaitsFor     *domain.ID        `json:"waits_for,omitempty"`
-	Failing      *failingDocument  `json:"failing,omitempty"`
+	ID           domain.ID        `json:"id"`
+	Type         string           `json:"type"`
+	Queue        string           `json:"queue"`
+	OrderingKey  string           `json:"ordering_key,omitempty"`
+	State        lives.State      `json:"state"`
+	CreatedAt    time.Time        `json:"created_at"`
+	Since        time.Time        `json:"since"` // when it came into its state; pending: when it is due
+	Attempts     int              `json:"attempts"`
+	Generation   int              `json:"generation"`
+	Error        string           `json:"error,omitempty"`
+	PayloadBytes int              `json:"payload_bytes"`
+	WaitsFor     *domain.ID       `json:"waits_for,omitempty"`
+	Failing      *failingDocument `json:"failing,omitempty"`
 }
 
 // failingDocument has the attempts of a failing event.
@@ -41,7 +43,7 @@ type failingDocument struct {
 	says string
 }
 
-func newFailingDocument(t *domain.FailingTask) *failingDocument {
+func newFailingDocument(t *queued.FailingTask) *failingDocument {
 	if t == nil {
 		return nil
 	}
@@ -65,7 +67,7 @@ type eventListDocument struct {
 	QueueError string `json:"queue_error,omitempty"`
 }
 
-func newEventListDocument(page *domain.EventPage) eventListDocument {
+func newEventListDocument(page *lives.Page) eventListDocument {
 	document := eventListDocument{Events: []listedEvent{}, GaveUp: page.GaveUp, Examined: page.Examined, QueueError: page.QueueFault}
 	for i := range page.Events {
 		e := &page.Events[i]
@@ -87,7 +89,7 @@ func newEventListDocument(page *domain.EventPage) eventListDocument {
 
 // eventFlags choose events.
 type eventFlags struct {
-	filter                            domain.EventFilter
+	filter                            lives.Filter
 	state, since, until, header, next string
 	field                             string
 }
@@ -110,8 +112,8 @@ func (f *eventFlags) addFilter(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&f.filter.Error, "error", "", "only those whose error contains this text, in either case; of failing events together with --state failing")
 	cmd.Flags().StringArrayVar(&f.filter.NotErrors, "not-error", nil, "leave out those whose error contains this text, in either case; may be repeated")
 	cmd.Flags().StringArrayVar(&f.filter.NotTypes, "not-type", nil, "leave out this event type; may be repeated")
-	states := make([]string, 0, len(domain.EventStates()))
-	for _, state := range domain.EventStates() {
+	states := make([]string, 0, len(lives.States()))
+	for _, state := range lives.States() {
 		states = append(states, strings.ReplaceAll(string(state), " ", "-"))
 	}
 	_ = cmd.RegisterFlagCompletionFunc("state", cobra.FixedCompletions(states, cobra.ShellCompDirectiveNoFileComp))
@@ -129,9 +131,9 @@ func (f *eventFlags) said(cmd *cobra.Command) map[string]string {
 }
 
 // read returns the filter, and the event after which the list begins.
-func (f *eventFlags) read() (domain.EventFilter, domain.ID, error) {
+func (f *eventFlags) read() (lives.Filter, domain.ID, error) {
 	var err error
-	if f.filter.State, err = domain.ParseEventState(f.state); err != nil {
+	if f.filter.State, err = lives.ParseState(f.state); err != nil {
 		return f.filter, domain.ID{}, config.Mistake{Err: fmt.Errorf("--state: %w", err)}
 	}
 	now := time.Now()
@@ -142,7 +144,7 @@ func (f *eventFlags) read() (domain.EventFilter, domain.ID, error) {
 		if moment.text == "" {
 			continue
 		}
-		if *moment.at, err = domain.ParseMoment(moment.text, now); err != nil {
+		if *moment.at, err = lives.ParseMoment(moment.text, now); err != nil {
 			return f.filter, domain.ID{}, config.Mistake{Err: fmt.Errorf("%s: %w", moment.name, err)}
 		}
 	}
@@ -239,9 +241,9 @@ func (e *listedEvent) detail() string {
 		return e.Failing.says
 	case e.Error != "":
 		return e.Error
-	case e.State == domain.StateHeld:
+	case e.State == lives.StateHeld:
 		return "its key's turn is about to be given"
-	case e.State == domain.StatePending && e.Since.After(time.Now()):
+	case e.State == lives.StatePending && e.Since.After(time.Now()):
 		return "not due yet"
 	default:
 		return "-"

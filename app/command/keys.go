@@ -10,6 +10,7 @@ import (
 	"outboxd/app/command/terminal"
 	"outboxd/config"
 	"outboxd/domain"
+	"outboxd/domain/lives"
 	"outboxd/repository/search"
 )
 
@@ -39,8 +40,8 @@ keys.`,
 	out.AddFlag(cmd)
 	cmd.Flags().IntVar(&limit, "limit", 100, "most keys to list")
 	cmd.RunE = c.withServers(config.RoleAPI, &out, func(cmd *cobra.Command, args []string, o *opened) error {
-		if limit < 1 || limit > domain.HeldKeysCounted {
-			return config.Mistake{Err: fmt.Errorf("--limit %d: from 1 to %d", limit, domain.HeldKeysCounted)}
+		if limit < 1 || limit > lives.HeldKeysCounted {
+			return config.Mistake{Err: fmt.Errorf("--limit %d: from 1 to %d", limit, lives.HeldKeysCounted)}
 		}
 		var named []string
 		if len(args) > 0 {
@@ -77,20 +78,20 @@ type keyDocument struct {
 }
 
 type turnDocument struct {
-	ID        domain.ID         `json:"id"`
-	Since     time.Time         `json:"since"`
-	State     domain.EventState `json:"state"`
-	Type      string            `json:"type,omitempty"`
-	Queue     string            `json:"queue,omitempty"`
-	Due       *time.Time        `json:"due,omitempty"`
-	SentAt    *time.Time        `json:"sent_at,omitempty"`
-	DiedAt    *time.Time        `json:"died_at,omitempty"`
-	Attempts  int               `json:"attempts"`
-	Error     string            `json:"error,omitempty"`
-	Confirmed bool              `json:"confirmed"`
+	ID        domain.ID   `json:"id"`
+	Since     time.Time   `json:"since"`
+	State     lives.State `json:"state"`
+	Type      string      `json:"type,omitempty"`
+	Queue     string      `json:"queue,omitempty"`
+	Due       *time.Time  `json:"due,omitempty"`
+	SentAt    *time.Time  `json:"sent_at,omitempty"`
+	DiedAt    *time.Time  `json:"died_at,omitempty"`
+	Attempts  int         `json:"attempts"`
+	Error     string      `json:"error,omitempty"`
+	Confirmed bool        `json:"confirmed"`
 }
 
-func newKeyDocument(k *domain.HeldKey) keyDocument {
+func newKeyDocument(k *lives.HeldKey) keyDocument {
 	d := keyDocument{Key: k.Key, Held: k.Held, Since: k.Since.UTC(), Next: k.Next, Reason: k.Turn.Holds(time.Now())}
 	if t := k.Turn; t != nil {
 		d.Turn = &turnDocument{
@@ -98,13 +99,13 @@ func newKeyDocument(k *domain.HeldKey) keyDocument {
 		}
 		at := new(t.At.UTC())
 		switch t.State {
-		case domain.StatePending:
+		case lives.StatePending:
 			d.Turn.Due = at
-		case domain.StateInFlight, domain.StateFailing:
+		case lives.StateInFlight, lives.StateFailing:
 			d.Turn.SentAt = at
-		case domain.StateDead:
+		case lives.StateDead:
 			d.Turn.DiedAt = at
-		case domain.StateHeld, domain.StateConfirmed, domain.StateSuppressed, domain.StateCancelled, domain.StateGone:
+		case lives.StateHeld, lives.StateConfirmed, lives.StateSuppressed, lives.StateCancelled, lives.StateGone:
 		}
 	}
 	return d
@@ -122,7 +123,7 @@ func keysTable(w io.Writer, document *keysDocument) {
 			id, kind = k.Turn.ID.String(), terminal.OneLine(k.Turn.Type, 40)
 		}
 		held := fmt.Sprint(k.Held)
-		if k.Held == domain.HeldEventsCounted {
+		if k.Held == lives.HeldEventsCounted {
 			held += "+"
 		}
 		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", terminal.OneLine(k.Key, 40), held, terminal.Instant(k.Since), id, kind, terminal.OneLine(k.Reason, 100))
@@ -137,7 +138,7 @@ func keysTable(w io.Writer, document *keysDocument) {
 
 func firstDead(keys []keyDocument) *keyDocument {
 	for i := range keys {
-		if t := keys[i].Turn; t != nil && t.State == domain.StateDead {
+		if t := keys[i].Turn; t != nil && t.State == lives.StateDead {
 			return &keys[i]
 		}
 	}

@@ -14,6 +14,7 @@ import (
 	"outboxd/config"
 	"outboxd/domain"
 	"outboxd/domain/figures"
+	"outboxd/domain/setup"
 	"outboxd/domain/words"
 	"outboxd/jobs/broker"
 	"outboxd/jobs/pauses"
@@ -36,11 +37,11 @@ func (c commands) newQueuesCommand() *cobra.Command {
 
 // queueDocument is a queue in JSON and YAML. What is not known is null.
 type queueDocument struct {
-	Queue   string        `json:"queue"`
-	Types   []string      `json:"types"` // that the database knows of it
-	Paused  *domain.Pause `json:"paused"`
-	Foreign bool          `json:"foreign"` // only other programs use it
-	Workers *int          `json:"workers"` // that serve it
+	Queue   string       `json:"queue"`
+	Types   []string     `json:"types"` // that the database knows of it
+	Paused  *setup.Pause `json:"paused"`
+	Foreign bool         `json:"foreign"` // only other programs use it
+	Workers *int         `json:"workers"` // that serve it
 	passedDocument
 	Pending   *int64          `json:"pending"` // in PostgreSQL, as held and dead
 	Held      *int64          `json:"held"`
@@ -179,7 +180,7 @@ func (c commands) newQueuesShowCommand() *cobra.Command {
 	return cmd
 }
 
-func pausedLine(p *domain.Pause) string {
+func pausedLine(p *setup.Pause) string {
 	if p.By == "" {
 		return "Paused since " + terminal.Instant(p.Since) + ", not by outboxd"
 	}

@@ -14,6 +14,7 @@ import (
 	"outboxd/app/command/terminal"
 	"outboxd/config"
 	"outboxd/domain"
+	"outboxd/domain/setup"
 	"outboxd/repository/schedules"
 )
 
@@ -37,7 +38,7 @@ type scheduleDocument struct {
 	State     string            `json:"state"` // active, paused or failing
 	Cron      string            `json:"cron"`
 	TimeZone  string            `json:"time_zone"`
-	Missed    domain.MissedRule `json:"missed"`
+	Missed    setup.MissedRule  `json:"missed"`
 	Type      string            `json:"type"`
 	Payload   json.RawMessage   `json:"payload"`
 	Headers   map[string]string `json:"headers,omitempty"`
@@ -53,12 +54,12 @@ type scheduleDocument struct {
 	LeftOut   int64             `json:"left_out"` // missed ticks without an event
 	Error     string            `json:"error,omitempty"`
 	FailedAt  *time.Time        `json:"failed_at,omitempty"`
-	Paused    *domain.Pause     `json:"paused,omitempty"`
+	Paused    *setup.Pause      `json:"paused,omitempty"`
 	CreatedAt time.Time         `json:"created_at"`
 	ChangedAt time.Time         `json:"changed_at"`
 }
 
-func newScheduleDocument(s *domain.Schedule) scheduleDocument {
+func newScheduleDocument(s *setup.Schedule) scheduleDocument {
 	e, o := &s.Event, &s.Event.Options
 	d := scheduleDocument{
 		Name: s.Name, State: s.State(), Cron: s.Cron, TimeZone: s.TimeZone, Missed: s.Missed, Type: e.Type, Payload: e.Payload, Headers: e.Headers, Queue: e.Queue,
@@ -115,8 +116,8 @@ paused. A new schedule has its first tick after now. Without --yes the file is o
 			return err
 		}
 		type appliedSchedule struct {
-			Name   string         `json:"name"`
-			Change domain.Applied `json:"change"`
+			Name   string        `json:"name"`
+			Change setup.Applied `json:"change"`
 		}
 		applied := make([]appliedSchedule, len(list))
 		for i := range list {
@@ -131,7 +132,7 @@ paused. A new schedule has its first tick after now. Without --yes the file is o
 	return cmd
 }
 
-func schedulesIn(cmd *cobra.Command, file string) ([]domain.Schedule, error) {
+func schedulesIn(cmd *cobra.Command, file string) ([]setup.Schedule, error) {
 	switch file {
 	case "":
 		return nil, config.Mistake{Err: errors.New("say which file: -f schedules.yaml, or -f - for standard input")}

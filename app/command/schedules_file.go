@@ -11,6 +11,7 @@ import (
 
 	"outboxd/config"
 	"outboxd/domain"
+	"outboxd/domain/setup"
 	"outboxd/repository/schedules"
 )
 
@@ -19,7 +20,7 @@ type scheduleFile struct {
 	Name      string            `yaml:"name"`
 	Cron      string            `yaml:"cron"`
 	TimeZone  string            `yaml:"time_zone"`
-	Missed    domain.MissedRule `yaml:"missed"`
+	Missed    setup.MissedRule  `yaml:"missed"`
 	Type      string            `yaml:"type"`
 	Payload   any               `yaml:"payload"` // becomes JSON
 	Headers   map[string]string `yaml:"headers"`
@@ -33,7 +34,7 @@ type scheduleFile struct {
 
 // readSchedules reads a list of schedules from YAML and fills in defaults. Unknown
 // keys and repeated names are errors.
-func readSchedules(r io.Reader) ([]domain.Schedule, error) {
+func readSchedules(r io.Reader) ([]setup.Schedule, error) {
 	decoder := yaml.NewDecoder(r)
 	decoder.KnownFields(true)
 	var files []scheduleFile
@@ -47,7 +48,7 @@ func readSchedules(r io.Reader) ([]domain.Schedule, error) {
 		return nil, config.Mistake{Err: errors.New("the file has no schedules")}
 	}
 	named := map[string]bool{}
-	list := make([]domain.Schedule, len(files))
+	list := make([]setup.Schedule, len(files))
 	for i := range files {
 		var err error
 		if list[i], err = files[i].schedule(); err != nil {
@@ -61,15 +62,15 @@ func readSchedules(r io.Reader) ([]domain.Schedule, error) {
 	return list, nil
 }
 
-func (f *scheduleFile) schedule() (domain.Schedule, error) {
+func (f *scheduleFile) schedule() (setup.Schedule, error) {
 	payload := []byte("{}")
 	if f.Payload != nil {
 		var err error
 		if payload, err = json.Marshal(f.Payload); err != nil {
-			return domain.Schedule{}, fmt.Errorf("schedule %q: the payload cannot be written as JSON: %w", f.Name, err)
+			return setup.Schedule{}, fmt.Errorf("schedule %q: the payload cannot be written as JSON: %w", f.Name, err)
 		}
 	}
-	s := domain.Schedule{
+	s := setup.Schedule{
 		Name: f.Name, Cron: f.Cron, TimeZone: f.TimeZone, Missed: f.Missed,
 		Event: domain.Event{
 			Type: f.Type, Payload: payload, Headers: f.Headers, Queue: f.Queue, OrderingKey: f.Key,

@@ -15,6 +15,7 @@ import (
 	"outboxd/app/command/terminal"
 	"outboxd/config"
 	"outboxd/domain"
+	"outboxd/domain/setup"
 	"outboxd/repository/subscriptions"
 )
 
@@ -34,29 +35,29 @@ func (c commands) newSubscriptionsCommand() *cobra.Command {
 
 // subscriptionDocument is a subscription in JSON and YAML.
 type subscriptionDocument struct {
-	Name           string                     `json:"name"`
-	State          string                     `json:"state"` // active, paused or removed
-	Types          []string                   `json:"types"`
-	Headers        map[string]string          `json:"headers,omitempty"`
-	URL            string                     `json:"url"`
-	Secret         []string                   `json:"secret,omitempty"` // references
-	Format         string                     `json:"format"`
-	Timeout        string                     `json:"timeout"`
-	Concurrency    int                        `json:"concurrency"`
-	Rate           float64                    `json:"rate"` // a second; 0: no limit
-	Attempts       int                        `json:"attempts"`
-	RetryMax       string                     `json:"retry_max"`
-	Ordering       string                     `json:"ordering"`
-	InsteadOfQueue bool                       `json:"instead_of_queue"`
-	Paused         *domain.Pause              `json:"paused,omitempty"`
-	Down           *domain.ReceiverDown       `json:"down,omitempty"`   // the workers' report about the receiver
-	Replay         *domain.SubscriptionReplay `json:"replay,omitempty"` // the last one
-	CreatedAt      time.Time                  `json:"created_at"`
-	ChangedAt      time.Time                  `json:"changed_at"`
-	RemovedAt      *time.Time                 `json:"removed_at,omitempty"`
+	Name           string                    `json:"name"`
+	State          string                    `json:"state"` // active, paused or removed
+	Types          []string                  `json:"types"`
+	Headers        map[string]string         `json:"headers,omitempty"`
+	URL            string                    `json:"url"`
+	Secret         []string                  `json:"secret,omitempty"` // references
+	Format         string                    `json:"format"`
+	Timeout        string                    `json:"timeout"`
+	Concurrency    int                       `json:"concurrency"`
+	Rate           float64                   `json:"rate"` // a second; 0: no limit
+	Attempts       int                       `json:"attempts"`
+	RetryMax       string                    `json:"retry_max"`
+	Ordering       string                    `json:"ordering"`
+	InsteadOfQueue bool                      `json:"instead_of_queue"`
+	Paused         *setup.Pause              `json:"paused,omitempty"`
+	Down           *setup.ReceiverDown       `json:"down,omitempty"`   // the workers' report about the receiver
+	Replay         *setup.SubscriptionReplay `json:"replay,omitempty"` // the last one
+	CreatedAt      time.Time                 `json:"created_at"`
+	ChangedAt      time.Time                 `json:"changed_at"`
+	RemovedAt      *time.Time                `json:"removed_at,omitempty"`
 }
 
-func newSubscriptionDocument(s *domain.Subscription) subscriptionDocument {
+func newSubscriptionDocument(s *setup.Subscription) subscriptionDocument {
 	d := subscriptionDocument{
 		Name: s.Name, State: "active", Types: s.Types, Headers: s.Headers, URL: s.URL, Secret: s.Secrets, Format: s.Format, Timeout: s.Timeout.String(),
 		Concurrency: s.Concurrency, Rate: s.Rate, Attempts: s.Attempts, RetryMax: s.RetryMax.String(), Ordering: s.Ordering, InsteadOfQueue: s.InsteadOfQueue,
@@ -72,9 +73,9 @@ func newSubscriptionDocument(s *domain.Subscription) subscriptionDocument {
 }
 
 type appliedDocument struct {
-	Name   string                     `json:"name"`
-	Change domain.Applied             `json:"change"`
-	Replay *domain.SubscriptionReplay `json:"replay,omitempty"`
+	Name   string                    `json:"name"`
+	Change setup.Applied             `json:"change"`
+	Replay *setup.SubscriptionReplay `json:"replay,omitempty"`
 }
 
 func (c commands) newSubscriptionsApplyCommand() *cobra.Command {
@@ -118,7 +119,7 @@ outboxd subscriptions replay does the same later.`,
 			return cmp.Or(countReplays(cmd, store, &out, list, since), error(consent))
 		}
 		action := flags.action(map[string]string{"file": file})
-		var changes []domain.Applied
+		var changes []setup.Applied
 		if since.IsZero() {
 			changes, err = store.Apply(cmd.Context(), action, list)
 		} else {
@@ -151,7 +152,7 @@ outboxd subscriptions replay does the same later.`,
 	return cmd
 }
 
-func subscriptionsIn(cmd *cobra.Command, file string) ([]domain.Subscription, error) {
+func subscriptionsIn(cmd *cobra.Command, file string) ([]setup.Subscription, error) {
 	switch file {
 	case "":
 		return nil, config.Mistake{Err: errors.New("say which file: -f subscriptions.yaml, or -f - for standard input")}

@@ -11,7 +11,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"outboxd/config"
-	"outboxd/domain"
+	"outboxd/domain/setup"
 )
 
 // subscriptionFile is one subscription in the form of the YAML file.
@@ -47,7 +47,7 @@ func (o *oneOrMore) UnmarshalYAML(node *yaml.Node) error {
 
 // readSubscriptions reads a list of subscriptions from YAML and fills in defaults.
 // Unknown keys and repeated names are errors.
-func readSubscriptions(r io.Reader) ([]domain.Subscription, error) {
+func readSubscriptions(r io.Reader) ([]setup.Subscription, error) {
 	decoder := yaml.NewDecoder(r)
 	decoder.KnownFields(true)
 	var files []subscriptionFile
@@ -58,14 +58,14 @@ func readSubscriptions(r io.Reader) ([]domain.Subscription, error) {
 		return nil, config.Mistake{Err: errors.New("the file has more than one YAML document: write all subscriptions into one list")}
 	}
 	named := map[string]bool{}
-	list := make([]domain.Subscription, len(files))
+	list := make([]setup.Subscription, len(files))
 	for i := range files {
 		f := &files[i]
 		rate, err := perSecond(f.Rate)
 		if err != nil {
 			return nil, config.Mistake{Err: fmt.Errorf("subscription %q: %w", f.Name, err)}
 		}
-		list[i] = domain.Subscription{
+		list[i] = setup.Subscription{
 			Name: f.Name, Types: f.Types, Headers: f.Headers, URL: f.URL, Secrets: f.Secret, Format: f.Format, Timeout: f.Timeout, Concurrency: f.Concurrency,
 			Rate: rate, Attempts: f.Retry.Attempts, RetryMax: f.Retry.Max, Ordering: f.Ordering, InsteadOfQueue: f.InsteadOfQueue,
 		}.WithDefaults()

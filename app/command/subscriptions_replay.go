@@ -12,6 +12,8 @@ import (
 	"outboxd/app/command/terminal"
 	"outboxd/config"
 	"outboxd/domain"
+	"outboxd/domain/lives"
+	"outboxd/domain/setup"
 	"outboxd/domain/words"
 	"outboxd/repository/subscriptions"
 )
@@ -54,7 +56,7 @@ with what nobody else does. Without --yes it only counts.`,
 			return err
 		}
 		if !flags.yes {
-			return cmp.Or(countReplays(cmd, store, &out, []domain.Subscription{*found}, since), flags.consent("replay"))
+			return cmp.Or(countReplays(cmd, store, &out, []setup.Subscription{*found}, since), flags.consent("replay"))
 		}
 		if err := store.BeginReplay(cmd.Context(), flags.action(nil), found.Name, since); err != nil {
 			return err
@@ -73,7 +75,7 @@ func replayMoment(flag, text string) (time.Time, error) {
 	if text == "" {
 		return time.Time{}, nil
 	}
-	since, err := domain.ParseMoment(text, time.Now())
+	since, err := lives.ParseMoment(text, time.Now())
 	if err != nil {
 		return since, config.Mistake{Err: fmt.Errorf("%s: %w", flag, err)}
 	}
@@ -88,7 +90,7 @@ type replayCount struct {
 	DryRun       bool      `json:"dry_run"`
 }
 
-func countReplays(cmd *cobra.Command, store *subscriptions.Store, out *terminal.Output, list []domain.Subscription, since time.Time) error {
+func countReplays(cmd *cobra.Command, store *subscriptions.Store, out *terminal.Output, list []setup.Subscription, since time.Time) error {
 	counts := make([]replayCount, len(list))
 	for i := range list {
 		matched, err := store.CountReplay(cmd.Context(), &list[i], since)
@@ -109,9 +111,9 @@ func countReplays(cmd *cobra.Command, store *subscriptions.Store, out *terminal.
 const progressEvery = 2 * time.Second
 
 // followReplay continues a replay until its end, and prints its progress.
-func followReplay(cmd *cobra.Command, store *subscriptions.Store, name string) (*domain.SubscriptionReplay, error) {
+func followReplay(cmd *cobra.Command, store *subscriptions.Store, name string) (*setup.SubscriptionReplay, error) {
 	told := time.Now()
-	err := store.ContinueReplay(cmd.Context(), name, func(r domain.SubscriptionReplay) {
+	err := store.ContinueReplay(cmd.Context(), name, func(r setup.SubscriptionReplay) {
 		if time.Since(told) >= progressEvery {
 			told = time.Now()
 			fmt.Fprintf(cmd.ErrOrStderr(), "%s: %s so far\n", name, replaySaid(&r))
@@ -127,7 +129,7 @@ func followReplay(cmd *cobra.Command, store *subscriptions.Store, name string) (
 	return replay, err
 }
 
-func replaySaid(r *domain.SubscriptionReplay) string {
+func replaySaid(r *setup.SubscriptionReplay) string {
 	said := fmt.Sprintf("%s made of %s that %s", words.Count(r.Made)+words.Plural(r.Made, " delivery", " deliveries"), words.Many(r.Matched, "event"), words.Plural(r.Matched, "matches", "match"))
 	if r.Refused > 0 {
 		said += fmt.Sprintf("; %s left out, see the log", words.Many(r.Refused, "event"))

@@ -8,6 +8,7 @@ import (
 	"outboxd/app/command/terminal"
 	"outboxd/domain"
 	"outboxd/domain/diagnosis"
+	"outboxd/domain/overview"
 	"outboxd/domain/words"
 )
 
@@ -65,7 +66,7 @@ type topQueue struct {
 	Archived  int64  `json:"archived"`
 }
 
-func newTopFlow(f domain.Flow) *topFlow {
+func newTopFlow(f overview.Flow) *topFlow {
 	return &topFlow{f.Rate(f.Emitted), f.Rate(f.Enqueued), f.Rate(f.Confirmed), f.Rate(f.Died)}
 }
 

@@ -14,6 +14,7 @@ import (
 	"outboxd/domain"
 	"outboxd/domain/audit"
 	"outboxd/domain/lost"
+	"outboxd/domain/queued"
 	"outboxd/jobs/lookup"
 	"outboxd/repository/search"
 )
@@ -187,7 +188,7 @@ const verifyPage = 1000
 // may leave Redis between the two queries, because its event was just confirmed. So
 // lostEvents queries PostgreSQL again for the events without a task, and leaves out
 // the confirmed ones.
-func lostEvents(ctx context.Context, auditor audit.Auditor, finder domain.TaskFinder, except []string, limit int) ([]audit.Violation, error) {
+func lostEvents(ctx context.Context, auditor audit.Auditor, finder queued.TaskFinder, except []string, limit int) ([]audit.Violation, error) {
 	var lost []audit.Violation
 	for after := (domain.ID{}); len(lost) < limit; {
 		page, err := auditor.Unconfirmed(ctx, after, verifyPage, except)
@@ -210,7 +211,7 @@ func lostEvents(ctx context.Context, auditor audit.Auditor, finder domain.TaskFi
 		for _, m := range missing {
 			if !confirmed[m.Event.ID] {
 				broken := "neither in Redis nor confirmed"
-				if m.Task == domain.TaskCompleted {
+				if m.Task == queued.TaskCompleted {
 					broken = "done and not confirmed"
 				}
 				lost = append(lost, audit.Violation{
@@ -223,7 +224,7 @@ func lostEvents(ctx context.Context, auditor audit.Auditor, finder domain.TaskFi
 	return lost, nil
 }
 
-func missingTasks(ctx context.Context, finder domain.TaskFinder, sent []domain.SentEvent) ([]lost.MissingEvent, error) {
+func missingTasks(ctx context.Context, finder queued.TaskFinder, sent []domain.SentEvent) ([]lost.MissingEvent, error) {
 	events := make([]domain.Event, len(sent))
 	for i := range sent {
 		events[i] = sent[i].Event
@@ -234,7 +235,7 @@ func missingTasks(ctx context.Context, finder domain.TaskFinder, sent []domain.S
 	}
 	var missing []lost.MissingEvent
 	for i := range sent {
-		if found[i].Lost() || found[i] == domain.TaskCompleted {
+		if found[i].Lost() || found[i] == queued.TaskCompleted {
 			missing = append(missing, lost.MissingEvent{SentEvent: sent[i], Task: found[i]})
 		}
 	}

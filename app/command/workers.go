@@ -9,7 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"outboxd/app/command/terminal"
-	"outboxd/domain"
+	"outboxd/domain/overview"
 	"outboxd/domain/words"
 )
 
@@ -48,7 +48,7 @@ type workingDocument struct {
 	Deadline *time.Time `json:"deadline,omitempty"`
 }
 
-func newWorkerDocument(w *domain.WorkerStatus) workerDocument {
+func newWorkerDocument(w *overview.WorkerStatus) workerDocument {
 	d := workerDocument{
 		Worker: w.Host + ":" + strconv.Itoa(w.PID), Host: w.Host, PID: w.PID, StartedAt: w.StartedAt.UTC(), State: "active",
 		Concurrency: w.Concurrency, Busy: w.Busy, Queues: w.Queues, Strict: w.Strict, Tasks: []workingDocument{},
@@ -62,7 +62,7 @@ func newWorkerDocument(w *domain.WorkerStatus) workerDocument {
 	return d
 }
 
-func (d *workerDocument) queues() string { return domain.QueueWeights(d.Queues) }
+func (d *workerDocument) queues() string { return overview.QueueWeights(d.Queues) }
 
 func (c commands) newWorkersListCommand() *cobra.Command {
 	var out terminal.Output

@@ -13,6 +13,7 @@ import (
 	"outboxd/config"
 	"outboxd/domain"
 	"outboxd/domain/diagnosis"
+	"outboxd/domain/setup"
 	"outboxd/domain/words"
 	"outboxd/jobs/deliver"
 	"outboxd/jobs/work"
@@ -28,7 +29,7 @@ type deliveries struct {
 	store   *subscriptions.Store
 	log     *slog.Logger
 	every   time.Duration // between two readings of the subscriptions
-	options func(s *domain.Subscription) (options work.Options, receiver *deliver.Receiver, closed func())
+	options func(s *setup.Subscription) (options work.Options, receiver *deliver.Receiver, closed func())
 	metrics *deliver.Metrics
 	look    chan struct{} // asks for a look at once
 	hears   func() bool   // a change asks for a look
@@ -41,7 +42,7 @@ type deliveries struct {
 
 // delivering is the running worker of one subscription.
 type delivering struct {
-	is       domain.Subscription
+	is       setup.Subscription
 	receiver *deliver.Receiver
 	said     time.Time // when the database was last told that the receiver is down; zero if it works
 	hangs    func() error
@@ -60,7 +61,7 @@ func (d *Daemon) addDeliveries() error {
 		store: subscriptions.New(d.database), log: d.log.With("component", "deliveries"), every: d.cfg.Deliver.CheckInterval,
 		metrics: deliver.NewMetrics(d.registry), look: make(chan struct{}, 1), hears: func() bool { return d.relay != nil && d.relay.Hears() }, running: map[string]*delivering{},
 	}
-	f.options = func(s *domain.Subscription) (work.Options, *deliver.Receiver, func()) {
+	f.options = func(s *setup.Subscription) (work.Options, *deliver.Receiver, func()) {
 		own := options
 		own.Connections = s.Concurrency
 		sender := deliver.NewSender(own)
@@ -100,7 +101,7 @@ func SenderOptions(cfg *config.Config) (deliver.SenderOptions, error) {
 type pauser struct{ f *deliveries }
 
 // PauseReceiver implements deliver.Pauser.
-func (p pauser) PauseReceiver(ctx context.Context, action *domain.Action, of *domain.Subscription) (bool, error) {
+func (p pauser) PauseReceiver(ctx context.Context, action *domain.Action, of *setup.Subscription) (bool, error) {
 	paused, err := p.f.store.PauseReceiver(ctx, action, of)
 	p.f.lookNow()
 	return paused, err
@@ -181,10 +182,10 @@ func (f *deliveries) unread(ctx context.Context, err error) {
 // and starts a worker for every active subscription that has none. If a
 // subscription has changed, its new worker starts after its old worker has finished
 // its tasks.
-func (f *deliveries) adjust(ctx context.Context, list []domain.Subscription) {
+func (f *deliveries) adjust(ctx context.Context, list []setup.Subscription) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	wanted := map[string]*domain.Subscription{}
+	wanted := map[string]*setup.Subscription{}
 	for i := range list {
 		if s := &list[i]; s.Paused == nil && s.RemovedAt.IsZero() {
 			wanted[s.Name] = s
@@ -211,7 +212,7 @@ func (f *deliveries) adjust(ctx context.Context, list []domain.Subscription) {
 	}
 }
 
-func (f *deliveries) start(ctx context.Context, s *domain.Subscription) {
+func (f *deliveries) start(ctx context.Context, s *setup.Subscription) {
 	options, receiver, closeSender := f.options(s)
 	ctx, cancel := context.WithCancel(ctx)
 	r := &delivering{is: *s, receiver: receiver, cancel: cancel, done: make(chan struct{})}

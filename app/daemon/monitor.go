@@ -63,7 +63,7 @@ func (d *Daemon) addMonitor(beside *relay.Relay) error {
 func (d *Daemon) sources() dashboard.Sources {
 	return dashboard.Sources{
 		Events: search.NewOverviews(d.database), Look: d.lookout.Look,
-		Lives: failing.Lives{EventLives: search.NewLives(d.database), Tasks: retries.New(d.redis), NoHistory: d.cfg.Relay.History <= 0}, Tasks: lookup.New(d.redis),
+		Lives: failing.Lives{Reader: search.NewLives(d.database), Tasks: retries.New(d.redis), NoHistory: d.cfg.Relay.History <= 0}, Tasks: lookup.New(d.redis),
 		Failing: d.failingChange(),
 		Dead:    deadletters.New(d.database), Unconfirmed: d.cfg.Relay.Unconfirmed,
 		Subscriptions: subscriptions.New(d.database),

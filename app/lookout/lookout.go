@@ -15,6 +15,8 @@ import (
 
 	"outboxd/domain"
 	"outboxd/domain/diagnosis"
+	"outboxd/domain/overview"
+	"outboxd/domain/queued"
 )
 
 // patience bounds one reading of the facts. A server that has not answered within
@@ -23,11 +25,11 @@ const patience = 2 * time.Second
 
 // Sources has what a Lookout reads the facts from.
 type Sources struct {
-	Events domain.Overviews
-	Queues domain.QueueOverviews
+	Events overview.Overviews
+	Queues overview.QueueOverviews
 	// Failing groups the failing tasks; nil: they are not grouped.
 	Failing interface {
-		Summary(ctx context.Context) (domain.FailingSummary, error)
+		Summary(ctx context.Context) (queued.FailingSummary, error)
 	}
 	// PostgresErr and RedisErr say why a server cannot be queried; nil: it can.
 	PostgresErr, RedisErr error
@@ -104,15 +106,15 @@ func (l *Lookout) Quick(ctx context.Context) diagnosis.Quick {
 }
 
 type redisAnswer struct {
-	queues  []domain.QueueStatus
-	workers []domain.WorkerStatus
-	failing domain.FailingSummary
+	queues  []overview.QueueStatus
+	workers []overview.WorkerStatus
+	failing queued.FailingSummary
 	err     error
 }
 
 // redis reads the facts from Redis. redis returns when ctx ends at the latest. If
 // an earlier call still waits for Redis, it returns an error at once.
-func (l *Lookout) redis(ctx context.Context) (queues []domain.QueueStatus, workers []domain.WorkerStatus, failing domain.FailingSummary, err error) {
+func (l *Lookout) redis(ctx context.Context) (queues []overview.QueueStatus, workers []overview.WorkerStatus, failing queued.FailingSummary, err error) {
 	if !l.asking.CompareAndSwap(false, true) {
 		return nil, nil, failing, domain.Errorf(domain.CodeUnavailable, "Redis has not answered yet")
 	}
@@ -123,7 +125,7 @@ func (l *Lookout) redis(ctx context.Context) (queues []domain.QueueStatus, worke
 		if a.queues, a.err = l.s.Queues.Queues(ctx); a.err == nil {
 			a.workers, a.err = l.s.Queues.Workers(ctx)
 		}
-		fails := func(q domain.QueueStatus) bool { return q.Retry > 0 }
+		fails := func(q overview.QueueStatus) bool { return q.Retry > 0 }
 		if a.err == nil && l.s.Failing != nil && slices.ContainsFunc(a.queues, fails) {
 			a.failing, a.err = l.s.Failing.Summary(ctx)
 		}

@@ -6,6 +6,8 @@ import (
 	"strings"
 
 	"outboxd/domain"
+	"outboxd/domain/overview"
+	"outboxd/domain/queued"
 	"outboxd/domain/words"
 )
 
@@ -22,7 +24,7 @@ func (q Quick) judgeFailing(failing int64, rests map[string]bool) []domain.Findi
 	if failing == 0 {
 		return nil
 	}
-	groups := slices.DeleteFunc(slices.Clone(q.Failing.Groups), func(g domain.FailingGroup) bool {
+	groups := slices.DeleteFunc(slices.Clone(q.Failing.Groups), func(g queued.FailingGroup) bool {
 		return rests[g.Queue] || slices.Contains(q.Foreign, g.Queue)
 	})
 	var unhandled int64
@@ -71,7 +73,7 @@ func judgeArchived(archived int64) []domain.Finding {
 }
 
 // judgeHeal reports that Redis recently lost data and that events were sent again.
-func judgeHeal(s domain.Standing) []domain.Finding {
+func judgeHeal(s overview.Standing) []domain.Finding {
 	if s.HealedAt.IsZero() || s.At.Sub(s.HealedAt) > HealRecent {
 		return nil
 	}
@@ -81,7 +83,7 @@ func judgeHeal(s domain.Standing) []domain.Finding {
 }
 
 // judgeGrowth reports a backlog in Redis that grows.
-func judgeGrowth(s domain.Standing) []domain.Finding {
+func judgeGrowth(s overview.Standing) []domain.Finding {
 	const clearly = 1.1 // more than chance
 	if s.QueuedBefore < 0 || s.QueuedNow < BacklogLarge || float64(s.QueuedNow) < clearly*float64(s.QueuedBefore) {
 		return nil

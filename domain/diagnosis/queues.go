@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"outboxd/domain"
+	"outboxd/domain/setup"
 	"outboxd/domain/words"
 )
 
@@ -72,7 +73,7 @@ func (q *QueueFacts) unserved() []domain.Finding {
 // cure returns the remedy for a queue without a worker: how to start one. outboxd's own worker has handlers for
 // few types.
 func (w UnservedQueue) cure(handled map[string]string) string {
-	if name, delivery := domain.SubscriptionOfQueue(w.Name); delivery && w.Removed {
+	if name, delivery := setup.SubscriptionOfQueue(w.Name); delivery && w.Removed {
 		return fmt.Sprintf("the subscription was removed: outboxd events cancel --queue=%s takes back what Redis does not have yet, and outboxd subscriptions apply makes %s anew, which delivers the others", w.Name, name)
 	} else if delivery {
 		return "start outboxd --roles=worker, which delivers to all subscriptions"

@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"outboxd/domain"
+	"outboxd/domain/overview"
+	"outboxd/domain/queued"
 	"outboxd/domain/words"
 )
 
@@ -15,13 +17,13 @@ type Quick struct {
 	Process Process
 
 	// Standing is PostgreSQL's answer. If PostgresErr is set, PostgreSQL did not answer.
-	Standing    domain.Standing
+	Standing    overview.Standing
 	PostgresErr error
 
 	// Queues and Workers are Redis's answer. If RedisErr is set, there is no answer.
-	Queues   []domain.QueueStatus
-	Workers  []domain.WorkerStatus
-	Failing  domain.FailingSummary // without groups where nobody groups them
+	Queues   []overview.QueueStatus
+	Workers  []overview.WorkerStatus
+	Failing  queued.FailingSummary // without groups where nobody groups them
 	RedisErr error
 
 	// Foreign are queues with tasks of other programs only, according to the last of the slower checks.
@@ -52,8 +54,8 @@ func (q Quick) Findings() []domain.Finding {
 }
 
 // judgeStanding reports if relays do not move events, and reports dead letters.
-func judgeStanding(s domain.Standing) (found []domain.Finding) {
-	var alive []domain.RelayStatus
+func judgeStanding(s overview.Standing) (found []domain.Finding) {
+	var alive []overview.RelayStatus
 	for _, r := range s.Relays {
 		if s.At.Sub(r.SeenAt) < RelayGone {
 			alive = append(alive, r)
@@ -77,7 +79,7 @@ func judgeStanding(s domain.Standing) (found []domain.Finding) {
 	found = append(found, judgeGrowth(s)...)
 	if s.Dead > 0 {
 		many := words.Many(s.Dead, "dead letter")
-		if s.Dead >= domain.StandingCounted {
+		if s.Dead >= overview.StandingCounted {
 			many = words.Count(s.Dead) + " or more dead letters"
 		}
 		if !s.OldestDead.IsZero() {
@@ -91,7 +93,7 @@ func judgeStanding(s domain.Standing) (found []domain.Finding) {
 }
 
 // Late returns how long the oldest due event has been due.
-func Late(s domain.Standing) time.Duration {
+func Late(s overview.Standing) time.Duration {
 	if s.OldestDue.IsZero() {
 		return 0
 	}
@@ -99,7 +101,7 @@ func Late(s domain.Standing) time.Duration {
 }
 
 // began returns the start time of the relay that has run longest.
-func began(relays []domain.RelayStatus) time.Time {
+func began(relays []overview.RelayStatus) time.Time {
 	first := relays[0].StartedAt
 	for _, r := range relays {
 		if r.StartedAt.Before(first) {
@@ -144,8 +146,8 @@ func (q Quick) judgeTasks() (found []domain.Finding) {
 }
 
 // Ours returns the queues without those that only other programs use.
-func (q Quick) Ours() []domain.QueueStatus {
-	return slices.DeleteFunc(slices.Clone(q.Queues), func(queue domain.QueueStatus) bool { return slices.Contains(q.Foreign, queue.Name) })
+func (q Quick) Ours() []overview.QueueStatus {
+	return slices.DeleteFunc(slices.Clone(q.Queues), func(queue overview.QueueStatus) bool { return slices.Contains(q.Foreign, queue.Name) })
 }
 
 // Waiting says how many events and tasks wait, and how long the oldest of them has waited.
@@ -163,11 +165,11 @@ func (q Quick) Waiting() Waiting {
 	w := Waiting{EventsKnown: q.PostgresErr == nil, TasksKnown: q.RedisErr == nil}
 	if w.EventsKnown {
 		s := q.Standing
-		due, manyDue := s.Due, s.Due >= domain.StandingCounted
+		due, manyDue := s.Due, s.Due >= overview.StandingCounted
 		if manyDue {
 			due = max(due, s.Pending) // an estimate, which includes events that are not due
 		}
-		w.Events, w.Estimated, w.Oldest = due+s.Held, manyDue || s.Held >= domain.StandingCounted, Late(s)
+		w.Events, w.Estimated, w.Oldest = due+s.Held, manyDue || s.Held >= overview.StandingCounted, Late(s)
 		if !s.OldestHeld.IsZero() {
 			w.Oldest = max(w.Oldest, s.At.Sub(s.OldestHeld))
 		}

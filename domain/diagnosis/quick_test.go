@@ -8,6 +8,8 @@ import (
 
 	"outboxd/domain"
 	"outboxd/domain/diagnosis"
+	"outboxd/domain/overview"
+	"outboxd/domain/setup"
 )
 
 // said returns what was found, as code/level.
@@ -23,10 +25,10 @@ func said(found []domain.Finding) string {
 func well(now time.Time) diagnosis.Quick {
 	return diagnosis.Quick{
 		At: now,
-		Standing: domain.Standing{At: now, SampledAt: now.Add(-5 * time.Second), Relays: []domain.RelayStatus{
+		Standing: overview.Standing{At: now, SampledAt: now.Add(-5 * time.Second), Relays: []overview.RelayStatus{
 			{StartedAt: now.Add(-time.Hour), SeenAt: now.Add(-15 * time.Second)},
 		}},
-		Queues: []domain.QueueStatus{{Name: "q"}}, Workers: []domain.WorkerStatus{{Host: "h"}},
+		Queues: []overview.QueueStatus{{Name: "q"}}, Workers: []overview.WorkerStatus{{Host: "h"}},
 	}
 }
 
@@ -49,21 +51,21 @@ func TestQuickFindings(t *testing.T) {
 			q.Standing.SampledAt, q.Standing.Relays[0].StartedAt = time.Time{}, now.Add(-diagnosis.LeaderAbsence)
 		}, "", ""},
 		"one dead letter":     {func(q *diagnosis.Quick) { q.Standing.Dead, q.Standing.OldestDead = 1, now.Add(-72*time.Hour) }, "dead-letters/warning", "1 dead letter, the oldest of 3 d ago"},
-		"many dead letters":   {func(q *diagnosis.Quick) { q.Standing.Dead = domain.StandingCounted }, "dead-letters/warning", "50,000 or more dead letters"},
+		"many dead letters":   {func(q *diagnosis.Quick) { q.Standing.Dead = overview.StandingCounted }, "dead-letters/warning", "50,000 or more dead letters"},
 		"no worker":           {func(q *diagnosis.Quick) { q.Workers = nil }, "no-worker/warning", ""},
 		"no worker for tasks": {func(q *diagnosis.Quick) { q.Workers, q.Queues[0].Pending = nil, 1 }, "no-worker/broken", "1 task waits in Redis"},
 		"no worker for another's tasks": {func(q *diagnosis.Quick) {
 			q.Workers, q.Queues[0].Pending, q.Foreign = nil, 1, []string{"q"}
 		}, "no-worker/warning", ""},
 		"deliveries to a paused receiver": {func(q *diagnosis.Quick) {
-			q.Workers, q.Queues = nil, []domain.QueueStatus{{Name: "subscription:crm", Pending: 3, Retry: 1}}
-			q.Standing.Receivers = []domain.ReceiverStatus{{Subscription: "crm", Paused: true}}
+			q.Workers, q.Queues = nil, []overview.QueueStatus{{Name: "subscription:crm", Pending: 3, Retry: 1}}
+			q.Standing.Receivers = []overview.ReceiverStatus{{Subscription: "crm", Paused: true}}
 		}, "no-worker/warning", ""},
 		"a receiver that is down": {func(q *diagnosis.Quick) {
-			q.Standing.Receivers = []domain.ReceiverStatus{{Subscription: "crm", Down: &domain.ReceiverDown{Since: now.Add(-time.Hour), Reason: "status 503"}}}
+			q.Standing.Receivers = []overview.ReceiverStatus{{Subscription: "crm", Down: &setup.ReceiverDown{Since: now.Add(-time.Hour), Reason: "status 503"}}}
 		}, "receiver-down/warning", "crm for 1 h; the last attempt: status 503"},
 		"a paused receiver that was down": {func(q *diagnosis.Quick) {
-			q.Standing.Receivers = []domain.ReceiverStatus{{Subscription: "crm", Paused: true, Down: &domain.ReceiverDown{Since: now}}}
+			q.Standing.Receivers = []overview.ReceiverStatus{{Subscription: "crm", Paused: true, Down: &setup.ReceiverDown{Since: now}}}
 		}, "", ""},
 		"nothing ever enqueued": {func(q *diagnosis.Quick) { q.Workers, q.Queues = nil, nil }, "", ""},
 		"failing":               {func(q *diagnosis.Quick) { q.Queues[0].Retry = 12500 }, "tasks-failing/warning", "12,500 tasks have failed and are tried again later"},
@@ -132,7 +134,7 @@ func TestHeadlines(t *testing.T) {
 		"both": {func(q *diagnosis.Quick) {
 			q.Standing.Held, q.Standing.OldestHeld, q.Queues[0].Pending = 2, now.Add(-2*time.Hour), 1
 		}, "All well; 2 events and 1 task wait, the oldest 2 h", ""},
-		"too many to count": {func(q *diagnosis.Quick) { q.Standing.Due, q.Standing.Pending = domain.StandingCounted, 1_234_567 }, "All well; about 1,234,567 events wait", ""},
+		"too many to count": {func(q *diagnosis.Quick) { q.Standing.Due, q.Standing.Pending = overview.StandingCounted, 1_234_567 }, "All well; about 1,234,567 events wait", ""},
 		"planned":           {func(q *diagnosis.Quick) { q.Standing.Pending, q.Queues[0].Scheduled, q.Queues[0].Active = 5, 5, 5 }, "All well; nothing waits", ""},
 		"without Redis": {
 			func(q *diagnosis.Quick) {

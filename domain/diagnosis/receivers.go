@@ -5,6 +5,8 @@ import (
 	"strings"
 
 	"outboxd/domain"
+	"outboxd/domain/overview"
+	"outboxd/domain/setup"
 	"outboxd/domain/words"
 )
 
@@ -12,7 +14,7 @@ import (
 const receiversNamed = 5
 
 // receiversDown returns a finding about the receivers that workers have reported as down.
-func receiversDown(s domain.Standing) []domain.Finding {
+func receiversDown(s overview.Standing) []domain.Finding {
 	var down []string
 	var last string
 	for _, r := range s.Receivers {
@@ -26,11 +28,11 @@ func receiversDown(s domain.Standing) []domain.Finding {
 
 // resting returns the queues of subscriptions that are paused or removed. It is no problem that no worker takes the
 // tasks of these queues.
-func resting(receivers []domain.ReceiverStatus) map[string]bool {
+func resting(receivers []overview.ReceiverStatus) map[string]bool {
 	queues := map[string]bool{}
 	for _, r := range receivers {
 		if r.Paused || r.Removed {
-			queues[domain.SubscriptionQueuePrefix+r.Subscription] = true
+			queues[setup.SubscriptionQueuePrefix+r.Subscription] = true
 		}
 	}
 	return queues

@@ -10,6 +10,7 @@ import (
 	"unicode/utf8"
 
 	"outboxd/domain"
+	"outboxd/domain/lives"
 )
 
 // page is how many rows are read at a time.
@@ -65,7 +66,7 @@ func DeadLetters(ctx context.Context, w io.Writer, form string, letters domain.D
 
 // Events writes the events that a filter chooses, the newest first, and returns how many.
 // Errors: as DeadLetters.
-func Events(ctx context.Context, w io.Writer, form string, lives domain.EventLives, filter domain.EventFilter) (int64, error) {
+func Events(ctx context.Context, w io.Writer, form string, lives lives.Reader, filter lives.Filter) (int64, error) {
 	t, err := newTable(w, form, []string{"id", "type", "queue", "ordering_key", "state", "created_at", "since", "attempts", "generation", "error", "payload_bytes"})
 	if err != nil {
 		return 0, err

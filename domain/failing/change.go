@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"outboxd/domain"
+	"outboxd/domain/queued"
 )
 
 // Filter chooses failing tasks that match every field that is not zero.
@@ -13,23 +14,23 @@ type Filter struct {
 	IDs         []domain.ID
 	Type, Queue string
 	Error       string // part of the error, ignoring case
-	ErrorForm   string // as domain.ErrorForm returns it
+	ErrorForm   string // as queued.ErrorForm returns it
 }
 
-func (f *Filter) matches(t *domain.FailingTask) bool {
+func (f *Filter) matches(t *queued.FailingTask) bool {
 	return (f.Type == "" || t.Type == f.Type) && (f.Queue == "" || t.Queue == f.Queue) &&
 		(f.Error == "" || strings.Contains(strings.ToLower(t.Error), strings.ToLower(f.Error))) &&
-		(f.ErrorForm == "" || domain.ErrorForm(t.Error) == f.ErrorForm)
+		(f.ErrorForm == "" || queued.ErrorForm(t.Error) == f.ErrorForm)
 }
 
 // Change lets Asynq retry failing tasks now, or gives the tasks up.
 type Change struct {
-	Tasks domain.FailingTasks
+	Tasks queued.FailingTasks
 	// Known returns those of the given IDs that are events of this database. Change does not touch tasks of other
 	// IDs, because other programs may use the same Redis.
 	Known func(ctx context.Context, ids []domain.ID) ([]domain.ID, error)
 	// Archived and Failures make dead letters of the events whose tasks were given up.
-	Archived domain.ArchivedTasks
+	Archived queued.ArchivedTasks
 	Failures domain.FailedTasks
 	Actions  domain.ActionRecords
 }
@@ -43,14 +44,14 @@ type Result struct {
 
 // Count returns how many failing tasks the filter chooses.
 func (c *Change) Count(ctx context.Context, filter Filter) (Result, error) {
-	return c.each(ctx, filter, func([]domain.TaskRef) (int64, error) { return 0, nil })
+	return c.each(ctx, filter, func([]queued.TaskRef) (int64, error) { return 0, nil })
 }
 
 // Retry makes the chosen tasks due now. It charges no attempt.
 //
 // Errors: domain.CodeUnavailable.
 func (c *Change) Retry(ctx context.Context, action *domain.Action, filter Filter) (Result, error) {
-	result, err := c.each(ctx, filter, func(tasks []domain.TaskRef) (int64, error) {
+	result, err := c.each(ctx, filter, func(tasks []queued.TaskRef) (int64, error) {
 		done, err := c.Tasks.Retry(ctx, tasks)
 		return int64(len(done)), err
 	})
@@ -62,7 +63,7 @@ func (c *Change) Retry(ctx context.Context, action *domain.Action, filter Filter
 //
 // Errors: domain.CodeUnavailable.
 func (c *Change) GiveUp(ctx context.Context, action *domain.Action, filter Filter) (Result, error) {
-	result, err := c.each(ctx, filter, func(tasks []domain.TaskRef) (int64, error) {
+	result, err := c.each(ctx, filter, func(tasks []queued.TaskRef) (int64, error) {
 		done, err := c.Tasks.Archive(ctx, tasks)
 		for _, task := range done {
 			if err != nil {
@@ -75,7 +76,7 @@ func (c *Change) GiveUp(ctx context.Context, action *domain.Action, filter Filte
 	return result, c.record(ctx, domain.ActionGiveUp, action, result, err)
 }
 
-func (c *Change) bury(ctx context.Context, task domain.TaskRef) error {
+func (c *Change) bury(ctx context.Context, task queued.TaskRef) error {
 	failed, err := c.Archived.Failure(ctx, task.Queue, task.TaskID)
 	if domain.ErrorCode(err) == domain.CodeNotFound {
 		return nil // the leader was quicker, or somebody deleted it
@@ -99,14 +100,14 @@ func (c *Change) record(ctx context.Context, kind string, action *domain.Action,
 
 // each calls the function do with the chosen tasks, batch by batch. each lists all tasks before it changes the
 // first, so a task that fails again meanwhile is not changed twice.
-func (c *Change) each(ctx context.Context, filter Filter, do func([]domain.TaskRef) (int64, error)) (r Result, err error) {
+func (c *Change) each(ctx context.Context, filter Filter, do func([]queued.TaskRef) (int64, error)) (r Result, err error) {
 	all, more, err := c.Tasks.All(ctx, listed)
 	if err != nil {
 		return r, err
 	}
 	r.More = more
 	if len(filter.IDs) > 0 || filter.Queue != "" {
-		all = slices.DeleteFunc(all, func(t domain.TaskRef) bool {
+		all = slices.DeleteFunc(all, func(t queued.TaskRef) bool {
 			id, _, err := domain.ParseTaskID(t.TaskID)
 			return err != nil || filter.Queue != "" && t.Queue != filter.Queue || len(filter.IDs) > 0 && !slices.Contains(filter.IDs, id)
 		})
@@ -131,7 +132,7 @@ func (c *Change) each(ctx context.Context, filter Filter, do func([]domain.TaskR
 
 // chosen returns those of the given tasks that still fail, that match the filter, and whose events are in this
 // database.
-func (c *Change) chosen(ctx context.Context, filter *Filter, some []domain.TaskRef) (chosen []domain.TaskRef, err error) {
+func (c *Change) chosen(ctx context.Context, filter *Filter, some []queued.TaskRef) (chosen []queued.TaskRef, err error) {
 	tasks, err := c.Tasks.Failing(ctx, some)
 	if err != nil {
 		return nil, err
@@ -151,7 +152,7 @@ func (c *Change) chosen(ctx context.Context, filter *Filter, some []domain.TaskR
 	if err != nil {
 		return nil, err
 	}
-	return slices.DeleteFunc(chosen, func(ref domain.TaskRef) bool {
+	return slices.DeleteFunc(chosen, func(ref queued.TaskRef) bool {
 		id, _, _ := domain.ParseTaskID(ref.TaskID)
 		return !slices.Contains(known, id)
 	}), nil

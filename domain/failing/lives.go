@@ -6,6 +6,8 @@ import (
 	"slices"
 
 	"outboxd/domain"
+	"outboxd/domain/lives"
+	"outboxd/domain/queued"
 )
 
 const (
@@ -18,40 +20,40 @@ const (
 // Lives reads single events from the database, and finds out from Redis which of those in flight are failing. The
 // database alone cannot distinguish StateFailing from StateInFlight.
 type Lives struct {
-	domain.EventLives
+	lives.Reader
 	// Tasks is nil if the process has no Redis. Failing events then stay in flight.
-	Tasks domain.FailingTasks
+	Tasks queued.FailingTasks
 	// NoHistory is true if the database keeps no events that are in flight. A failing event is then built from its
 	// task in Redis alone.
 	NoHistory bool
 }
 
-var _ domain.EventLives = Lives{}
+var _ lives.Reader = Lives{}
 
-// Search implements domain.EventLives. If Redis does not answer, failing events are listed as in flight. A search
+// Search implements lives.Reader. If Redis does not answer, failing events are listed as in flight. A search
 // for failing events then returns the error of Redis.
-func (l Lives) Search(ctx context.Context, filter domain.EventFilter, before domain.ID, limit int) (domain.EventPage, error) {
-	if filter.State == domain.StateFailing {
+func (l Lives) Search(ctx context.Context, filter lives.Filter, before domain.ID, limit int) (lives.Page, error) {
+	if filter.State == lives.StateFailing {
 		return l.failing(ctx, filter, before, limit)
 	}
-	page, err := l.EventLives.Search(ctx, filter, before, limit)
-	if err != nil || filter.State != "" && filter.State != domain.StateInFlight {
+	page, err := l.Reader.Search(ctx, filter, before, limit)
+	if err != nil || filter.State != "" && filter.State != lives.StateInFlight {
 		return page, err
 	}
 	if err := l.mark(ctx, page.Events); err != nil {
 		page.QueueFault = err.Error()
 	}
-	page.Events = slices.DeleteFunc(page.Events, func(e domain.EventSummary) bool {
-		return e.State == domain.StateFailing && (filter.State == domain.StateInFlight || !filter.ErrorMatches(e.Error, e.Type))
+	page.Events = slices.DeleteFunc(page.Events, func(e lives.Summary) bool {
+		return e.State == lives.StateFailing && (filter.State == lives.StateInFlight || !filter.ErrorMatches(e.Error, e.Type))
 	})
 	return page, nil
 }
 
 // mark looks up the tasks of the events in flight, and sets StateFailing where the task is failing.
-func (l Lives) mark(ctx context.Context, events []domain.EventSummary) error {
-	var asked []domain.TaskRef
+func (l Lives) mark(ctx context.Context, events []lives.Summary) error {
+	var asked []queued.TaskRef
 	for i := range events {
-		if events[i].State == domain.StateInFlight {
+		if events[i].State == lives.StateInFlight {
 			asked = append(asked, taskOf(&events[i]))
 		}
 	}
@@ -63,7 +65,7 @@ func (l Lives) mark(ctx context.Context, events []domain.EventSummary) error {
 	}
 	found, err := l.Tasks.Failing(ctx, asked)
 	for i := range events {
-		if task, failing := found[taskOf(&events[i]).TaskID]; failing && events[i].State == domain.StateInFlight {
+		if task, failing := found[taskOf(&events[i]).TaskID]; failing && events[i].State == lives.StateInFlight {
 			set(&events[i], task)
 		}
 	}
@@ -74,13 +76,13 @@ func errNoQueue() error {
 	return domain.Errorf(domain.CodeUnavailable, "no Redis is named, which alone knows what fails: name it with --redis-url")
 }
 
-func taskOf(e *domain.EventSummary) domain.TaskRef {
+func taskOf(e *lives.Summary) queued.TaskRef {
 	event := domain.Event{ID: e.ID, Generation: e.Generation}
-	return domain.TaskRef{Queue: e.Queue, TaskID: event.TaskID()}
+	return queued.TaskRef{Queue: e.Queue, TaskID: event.TaskID()}
 }
 
-func set(e *domain.EventSummary, task domain.FailingTask) {
-	e.State, e.Failing, e.Attempts, e.Error = domain.StateFailing, &task, task.Failed, task.Error
+func set(e *lives.Summary, task queued.FailingTask) {
+	e.State, e.Failing, e.Attempts, e.Error = lives.StateFailing, &task, task.Failed, task.Error
 	if !task.FailedAt.IsZero() {
 		e.Since = task.FailedAt
 	}
@@ -89,11 +91,11 @@ func set(e *domain.EventSummary, task domain.FailingTask) {
 // named is a failing task with the ID of its event.
 type named struct {
 	id   domain.ID
-	task domain.TaskRef
+	task queued.TaskRef
 }
 
 // failing searches the failing tasks for matching events, newest event first.
-func (l Lives) failing(ctx context.Context, filter domain.EventFilter, before domain.ID, limit int) (page domain.EventPage, err error) {
+func (l Lives) failing(ctx context.Context, filter lives.Filter, before domain.ID, limit int) (page lives.Page, err error) {
 	if l.Tasks == nil {
 		return page, errNoQueue()
 	}
@@ -123,7 +125,7 @@ func (l Lives) failing(ctx context.Context, filter domain.EventFilter, before do
 
 // within returns the events of the given failing tasks, newest first. within keeps events that come before the ID
 // before and that match the filter's queue, ID and times.
-func within(tasks []domain.TaskRef, filter domain.EventFilter, before domain.ID) (events []named) {
+func within(tasks []queued.TaskRef, filter lives.Filter, before domain.ID) (events []named) {
 	for _, task := range tasks {
 		id, _, err := domain.ParseTaskID(task.TaskID)
 		at, timed := id.Time()
@@ -140,8 +142,8 @@ func within(tasks []domain.TaskRef, filter domain.EventFilter, before domain.ID)
 }
 
 // look returns those of the given events that match the filter and whose tasks still fail.
-func (l Lives) look(ctx context.Context, filter domain.EventFilter, events []named) (found []domain.EventSummary, err error) {
-	refs := make([]domain.TaskRef, len(events))
+func (l Lives) look(ctx context.Context, filter lives.Filter, events []named) (found []lives.Summary, err error) {
+	refs := make([]queued.TaskRef, len(events))
 	ids := make([]domain.ID, len(events))
 	for i, e := range events {
 		refs[i], ids[i] = e.task, e.id
@@ -156,7 +158,7 @@ func (l Lives) look(ctx context.Context, filter domain.EventFilter, events []nam
 	}
 	for _, e := range events {
 		task, failing := tasks[e.task.TaskID]
-		at := slices.IndexFunc(known, func(k domain.EventSummary) bool { return taskOf(&k) == e.task })
+		at := slices.IndexFunc(known, func(k lives.Summary) bool { return taskOf(&k) == e.task })
 		switch {
 		case !failing || filter.Type != "" && task.Type != filter.Type || !filter.ErrorMatches(task.Error, task.Type):
 		case at >= 0:
@@ -164,7 +166,7 @@ func (l Lives) look(ctx context.Context, filter domain.EventFilter, events []nam
 			found = append(found, known[at])
 		case l.NoHistory && filter.OrderingKey == "" && filter.HeaderName == "" && filter.Payload.Path == nil:
 			made, _ := e.id.Time()
-			summary := domain.EventSummary{ID: e.id, Type: task.Type, Queue: task.Queue, CreatedAt: made, Since: made}
+			summary := lives.Summary{ID: e.id, Type: task.Type, Queue: task.Queue, CreatedAt: made, Since: made}
 			set(&summary, task)
 			found = append(found, summary)
 		}

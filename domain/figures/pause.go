@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"outboxd/domain"
+	"outboxd/domain/setup"
 )
 
 // Pauses carries out a person's command to pause or resume a queue, and records the
@@ -20,7 +21,7 @@ type Pauses struct {
 // domain.QueuePauses; domain.CodeInvalid for the queue of a subscription, because a
 // subscription has its own way to be paused.
 func (p *Pauses) Change(ctx context.Context, kind string, action *domain.Action, queue string) error {
-	if name, delivery := domain.SubscriptionOfQueue(queue); delivery {
+	if name, delivery := setup.SubscriptionOfQueue(queue); delivery {
 		return domain.Errorf(domain.CodeInvalid, "this queue has the deliveries to subscription %s: use outboxd subscriptions %s %s", name, kind, name)
 	}
 	do := p.Queues.Pause

@@ -7,17 +7,19 @@ import (
 	"sync"
 	"time"
 
-	"outboxd/domain"
+	"outboxd/domain/overview"
+	"outboxd/domain/queued"
+	"outboxd/domain/setup"
 )
 
 // Source reads the figures of types and queues from both servers. It is safe for
 // concurrent use.
 type Source struct {
 	Store  Store
-	Queues domain.QueueOverviews
+	Queues overview.QueueOverviews
 	// Failing groups the failing tasks.
 	Failing interface {
-		Summary(ctx context.Context) (domain.FailingSummary, error)
+		Summary(ctx context.Context) (queued.FailingSummary, error)
 	}
 	// Foreign returns the queues that only other programs use; nil: none.
 	Foreign func() []string
@@ -35,7 +37,7 @@ type View[L any] struct {
 	// StoreErr and QueuesErr say why a server's figures are missing; nil: they are
 	// there.
 	StoreErr, QueuesErr error
-	// Complete is as in Snapshot; Estimated is as in domain.FailingSummary.
+	// Complete is as in Snapshot; Estimated is as in queued.FailingSummary.
 	Complete, Estimated bool
 }
 
@@ -83,10 +85,10 @@ type Queue struct {
 	Types []string
 	Sum
 	// Tasks are in Redis.
-	Tasks domain.QueueStatus
+	Tasks overview.QueueStatus
 	// Paused is set while no worker takes a task of the queue. By is who paused the
 	// queue; "" if it was paused without outboxd.
-	Paused  *domain.Pause
+	Paused  *setup.Pause
 	Workers int  // that serve it
 	Foreign bool // only other programs use it
 }
@@ -94,7 +96,7 @@ type Queue struct {
 // Subscription returns the name of the subscription to which the queue belongs; "" if
 // it belongs to none.
 func (q *Queue) Subscription() string {
-	if name, delivery := domain.SubscriptionOfQueue(q.Name); delivery {
+	if name, delivery := setup.SubscriptionOfQueue(q.Name); delivery {
 		return name
 	}
 	return ""
@@ -115,9 +117,9 @@ func (q *Queue) Waits() int64 { return q.Pending + q.Held + q.Tasks.Pending + q.
 // gathered has the answers of PostgreSQL and of Redis.
 type gathered struct {
 	stored    Snapshot
-	queues    []domain.QueueStatus
-	workers   []domain.WorkerStatus
-	failing   domain.FailingSummary
+	queues    []overview.QueueStatus
+	workers   []overview.WorkerStatus
+	failing   queued.FailingSummary
 	storeErr  error
 	queuesErr error
 }
@@ -147,7 +149,7 @@ func (s *Source) ask(ctx context.Context, g *gathered) (err error) {
 	if g.workers, err = s.Queues.Workers(ctx); err != nil {
 		return err
 	}
-	if slices.ContainsFunc(g.queues, func(q domain.QueueStatus) bool { return q.Retry > 0 }) {
+	if slices.ContainsFunc(g.queues, func(q overview.QueueStatus) bool { return q.Retry > 0 }) {
 		g.failing, err = s.Failing.Summary(ctx)
 	}
 	return err
@@ -200,7 +202,7 @@ func (s *Source) All(ctx context.Context) View[Queue] {
 		q := lines.of(tasks.Name)
 		q.Tasks, q.Foreign = tasks, s.isForeign(tasks.Name)
 		if !tasks.PausedAt.IsZero() {
-			q.Paused = &domain.Pause{Since: tasks.PausedAt}
+			q.Paused = &setup.Pause{Since: tasks.PausedAt}
 			paused = append(paused, tasks.Name)
 		}
 	}

@@ -4,7 +4,7 @@ import (
 	"context"
 	"time"
 
-	"outboxd/domain"
+	"outboxd/domain/setup"
 )
 
 // The windows of Stored.
@@ -71,5 +71,5 @@ type Store interface {
 
 	// PausedBy returns who paused which of these queues last, and why. The result leaves
 	// out a queue that was paused without outboxd.
-	PausedBy(ctx context.Context, queues []string) (map[string]domain.Pause, error)
+	PausedBy(ctx context.Context, queues []string) (map[string]setup.Pause, error)
 }

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"outboxd/domain"
+	"outboxd/domain/queued"
 )
 
 // SentPage is one page of outbox_sent (the history), in the order of the events' IDs.
@@ -20,7 +21,7 @@ type SentPage struct {
 // MissingEvent is an event that is not confirmed and whose task is lost, so that no worker will run it.
 type MissingEvent struct {
 	domain.SentEvent
-	Task     domain.TaskPresence
+	Task     queued.TaskPresence
 	FoundAt  time.Time // when it was first missed
 	Resends  int       // how often it was sent again because it was missing
 	ResentAt time.Time // zero: never

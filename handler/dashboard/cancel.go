@@ -13,6 +13,7 @@ import (
 
 	"outboxd/domain"
 	"outboxd/domain/access"
+	"outboxd/domain/lives"
 	"outboxd/domain/replay"
 )
 
@@ -43,13 +44,13 @@ func (f *cancelForm) Says() string {
 }
 
 // cancellable are the states of events that can be cancelled.
-func cancellable(state domain.EventState) bool {
-	return slices.Contains([]domain.EventState{domain.StatePending, domain.StateHeld, domain.StateInFlight, domain.StateFailing}, state)
+func cancellable(state lives.State) bool {
+	return slices.Contains([]lives.State{lives.StatePending, lives.StateHeld, lives.StateInFlight, lives.StateFailing}, state)
 }
 
 // readCancel reads what the form chooses. It refuses to choose everything. What is
 // relative to now becomes fixed, and no later event is chosen.
-func readCancel(values url.Values) (f cancelForm, filter domain.EventFilter, err error) {
+func readCancel(values url.Values) (f cancelForm, filter lives.Filter, err error) {
 	f.eventSearch = eventSearchOf(values.Get)
 	if f.Reason = strings.TrimSpace(values.Get("reason")); len(f.Reason) > maxReason {
 		return f, filter, domain.Errorf(domain.CodeInvalid, "that is too much for one form: be brief about the reason")
@@ -84,7 +85,7 @@ func (d *Dashboard) confirmCancel(c *fiber.Ctx) error {
 	return d.cancelForm(c, &f, filter)
 }
 
-func (d *Dashboard) cancelForm(c *fiber.Ctx, f *cancelForm, filter domain.EventFilter) error {
+func (d *Dashboard) cancelForm(c *fiber.Ctx, f *cancelForm, filter lives.Filter) error {
 	if d.o.Sources.Lives == nil {
 		return errNoDatabase()
 	}
@@ -107,7 +108,7 @@ var errEnough = errors.New("enough was counted")
 
 // eachCancellable calls do with the events that a filter chooses and that can be
 // cancelled, page by page, until do returns an error.
-func (d *Dashboard) eachCancellable(ctx context.Context, filter domain.EventFilter, do func(ids []domain.ID) error) error {
+func (d *Dashboard) eachCancellable(ctx context.Context, filter lives.Filter, do func(ids []domain.ID) error) error {
 	for before := (domain.ID{}); ; {
 		page, err := d.o.Sources.Lives.Search(ctx, filter, before, cancelPage)
 		if err != nil {

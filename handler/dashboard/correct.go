@@ -10,13 +10,14 @@ import (
 
 	"outboxd/domain"
 	"outboxd/domain/access"
+	"outboxd/domain/lives"
 	"outboxd/domain/words"
 )
 
 // correctForm is a corrected copy of an event before it is emitted.
 type correctForm struct {
 	ID      domain.ID
-	Life    *domain.EventLife
+	Life    *lives.Life
 	Payload string
 	JSON    bool   // the old payload is JSON, so the new one must be
 	TooLong bool   // for this page
@@ -43,7 +44,7 @@ func (d *Dashboard) correctable(c *fiber.Ctx) (f correctForm, err error) {
 	// The field of a form would lose the characters that cannot be seen.
 	f.TooLong = shown.Cut || shown.Form == "hexadecimal" || words.Visible(shown.Text) != shown.Text
 	f.Hidden = strings.Contains(shown.Text, masked)
-	f.Discard = f.Life.State == domain.StateDead
+	f.Discard = f.Life.State == lives.StateDead
 	return f, nil
 }
 
@@ -71,7 +72,7 @@ func (d *Dashboard) emitCorrected(c *fiber.Ctx) error {
 		return err
 	}
 	f.Reason = strings.TrimSpace(c.FormValue("reason"))
-	f.Discard = f.Life.State == domain.StateDead && c.FormValue("discard") != ""
+	f.Discard = f.Life.State == lives.StateDead && c.FormValue("discard") != ""
 	if len(f.Reason) > maxReason {
 		return domain.Errorf(domain.CodeInvalid, "that is too much for one form: be brief about the reason")
 	}

@@ -32,6 +32,10 @@ import (
 	"outboxd/domain/diagnosis"
 	"outboxd/domain/failing"
 	"outboxd/domain/figures"
+	"outboxd/domain/lives"
+	"outboxd/domain/overview"
+	"outboxd/domain/queued"
+	"outboxd/domain/setup"
 )
 
 // Visitor is the person who opened a page.
@@ -83,17 +87,17 @@ type Options struct {
 // Sources gives the pages their data. Each of its members may be nil. The pages
 // then show the server behind it as one that does not answer.
 type Sources struct {
-	Events domain.Overviews // for the charts
+	Events overview.Overviews // for the charts
 	// Look returns the state of the system. Cheap facts are not older than
 	// maxAge.
 	Look  func(maxAge time.Duration) diagnosis.Sight
-	Lives domain.EventLives
-	Tasks domain.TaskStates
+	Lives lives.Reader
+	Tasks queued.TaskStates
 	Dead  domain.DeadLetters
 	// Failing finds failing events and changes them.
 	Failing *failing.Change
 
-	Subscriptions domain.SubscriptionOverviews
+	Subscriptions setup.SubscriptionOverviews
 	// Figures reads the figures of types, queues and workers. Pauses pauses and resumes queues.
 	Figures     *figures.Source
 	Pauses      *figures.Pauses

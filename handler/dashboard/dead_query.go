@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"outboxd/domain"
+	"outboxd/domain/lives"
 )
 
 // deadQuery is what a person chose on the pages of dead letters.
@@ -56,7 +57,7 @@ func readDeadQuery(values url.Values) (q deadQuery, f domain.DeadFilter, err err
 		if moment.text == "" {
 			continue
 		}
-		if *moment.at, err = domain.ParseMoment(moment.text, now); err != nil {
+		if *moment.at, err = lives.ParseMoment(moment.text, now); err != nil {
 			return q, f, err
 		}
 	}

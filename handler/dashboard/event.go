@@ -11,6 +11,8 @@ import (
 	"github.com/gofiber/fiber/v2"
 
 	"outboxd/domain"
+	"outboxd/domain/lives"
+	"outboxd/domain/queued"
 )
 
 // queuePatience bounds how long Redis may take to answer. Without an answer the
@@ -19,8 +21,8 @@ const queuePatience = 3 * time.Second
 
 // eventPage is everything known about one event.
 type eventPage struct {
-	Life       *domain.EventLife
-	State      domain.EventState
+	Life       *lives.Life
+	State      lives.State
 	Says       string
 	Steps      []timelineStep
 	Tasks      []taskLine
@@ -36,12 +38,12 @@ type eventPage struct {
 
 // deliveryLine is a delivery of the event to a subscription.
 type deliveryLine struct {
-	domain.EventDelivery
+	lives.Delivery
 	Says, Status string
 	Next         time.Time
 }
 
-func deliveryLines(deliveries []domain.EventDelivery, tasks map[domain.ID][]domain.TaskState, now time.Time) []deliveryLine {
+func deliveryLines(deliveries []lives.Delivery, tasks map[domain.ID][]queued.TaskState, now time.Time) []deliveryLine {
 	lines := make([]deliveryLine, len(deliveries))
 	for i, delivery := range deliveries {
 		own := tasks[delivery.ID]
@@ -51,7 +53,7 @@ func deliveryLines(deliveries []domain.EventDelivery, tasks map[domain.ID][]doma
 }
 
 type taskLine struct {
-	domain.TaskState
+	queued.TaskState
 	Address string // of Asynqmon's page, below the first page
 }
 
@@ -85,7 +87,7 @@ func (d *Dashboard) event(c *fiber.Ctx) error {
 	p.Says = capital(strings.TrimSuffix(life.Describe(tasks, now), ": "+p.Error))
 	p.Steps = timeline(life.Timeline(tasks), p.Error, now)
 	switch p.State {
-	case domain.StatePending, domain.StateHeld, domain.StateInFlight, domain.StateFailing:
+	case lives.StatePending, lives.StateHeld, lives.StateInFlight, lives.StateFailing:
 		p.Live = true
 	default:
 	}
@@ -104,7 +106,7 @@ func (d *Dashboard) event(c *fiber.Ctx) error {
 
 // tasks reads the event's tasks from Redis. If Redis does not answer, fault says
 // why.
-func (d *Dashboard) tasks(ctx context.Context, life *domain.EventLife) (tasks []domain.TaskState, deliveries map[domain.ID][]domain.TaskState, fault string) {
+func (d *Dashboard) tasks(ctx context.Context, life *lives.Life) (tasks []queued.TaskState, deliveries map[domain.ID][]queued.TaskState, fault string) {
 	if d.o.Sources.Tasks == nil {
 		return nil, nil, "this process has no Redis to ask"
 	}
@@ -112,7 +114,7 @@ func (d *Dashboard) tasks(ctx context.Context, life *domain.EventLife) (tasks []
 	defer cancel()
 	tasks, err := d.o.Sources.Tasks.Tasks(ctx, life.LastKnown())
 	if err == nil {
-		deliveries, err = domain.DeliveryTasks(ctx, d.o.Sources.Tasks, life.Deliveries)
+		deliveries, err = lives.DeliveryTasks(ctx, d.o.Sources.Tasks, life.Deliveries)
 	}
 	if err != nil {
 		return nil, nil, "Redis does not answer, so what it knows of the event's task is not shown"

@@ -6,13 +6,13 @@ import (
 	"unicode"
 	"unicode/utf8"
 
-	"outboxd/domain"
+	"outboxd/domain/lives"
 	"outboxd/domain/words"
 )
 
 // timelineStep is a step as the page shows it.
 type timelineStep struct {
-	domain.Step
+	lives.Step
 	Title string
 	Tone  string // good, warn or bad; later for a step that is still to come
 	After string // how long after the step before; "" for the first, and below the precision
@@ -22,9 +22,9 @@ type timelineStep struct {
 
 // timeline gives the steps of an event the form in which they are shown. shown is the
 // error that the page shows elsewhere.
-func timeline(steps []domain.Step, shown string, now time.Time) []timelineStep {
+func timeline(steps []lives.Step, shown string, now time.Time) []timelineStep {
 	list := make([]timelineStep, 0, len(steps))
-	var before *domain.Step
+	var before *lives.Step
 	for _, s := range steps {
 		t := timelineStep{Step: s, Title: titleOf(s.What), Tone: tone(s.What)}
 		if attempt, fault, found := strings.Cut(s.Detail, ": "); found && strings.HasPrefix(attempt, "attempt ") {
@@ -48,7 +48,7 @@ func timeline(steps []domain.Step, shown string, now time.Time) []timelineStep {
 // after writes how much time passed between two steps of the timeline. Redis stores
 // whole seconds only, and the clocks of two servers may differ a little, so a later
 // step may have an earlier time.
-func after(before, s domain.Step) string {
+func after(before, s lives.Step) string {
 	gap := s.At.Sub(before.At)
 	if before.ToTheSecond || s.ToTheSecond {
 		if gap = gap.Truncate(time.Second); gap < 2*time.Second {

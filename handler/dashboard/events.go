@@ -9,6 +9,7 @@ import (
 	"github.com/gofiber/fiber/v2"
 
 	"outboxd/domain"
+	"outboxd/domain/lives"
 )
 
 // eventsShown is how many events a page lists.
@@ -18,9 +19,9 @@ const eventsShown = 50
 type eventSearch struct {
 	ID, Type, Queue, Key, State, Since, Until, Header string
 	Field, Error, Without                             string
-	States                                            []domain.EventState
+	States                                            []lives.State
 	Fault                                             string // what is wrong with the form
-	Page                                              domain.EventPage
+	Page                                              lives.Page
 	Next                                              template.URL // the query of the next page; "" at the end
 	First                                             bool         // whether this is the first page
 }
@@ -60,7 +61,7 @@ func eventSearchOf(value func(name string) string) eventSearch {
 	get := func(name string) string { return typed(value(name)) }
 	return eventSearch{
 		ID: strings.TrimSpace(get("id")), Type: get("type"), Queue: get("queue"), Key: get("key"), State: get("state"), Since: get("since"), Until: get("until"), Header: get("header"),
-		Field: get("field"), Error: get("error"), Without: get("without"), States: domain.EventStates(), First: get("after") == "",
+		Field: get("field"), Error: get("error"), Without: get("without"), States: lives.States(), First: get("after") == "",
 	}
 }
 
@@ -69,8 +70,8 @@ func errNoDatabase() error {
 }
 
 // read returns the filter of the form. Its errors have domain.CodeInvalid.
-func (s *eventSearch) read(after string) (domain.EventFilter, domain.ID, error) {
-	f := domain.EventFilter{Type: s.Type, Queue: s.Queue, OrderingKey: s.Key, Error: s.Error}
+func (s *eventSearch) read(after string) (lives.Filter, domain.ID, error) {
+	f := lives.Filter{Type: s.Type, Queue: s.Queue, OrderingKey: s.Key, Error: s.Error}
 	if s.Without != "" {
 		f.NotErrors = []string{s.Without}
 	}
@@ -83,9 +84,9 @@ func (s *eventSearch) read(after string) (domain.EventFilter, domain.ID, error) 
 		read func(text string) error
 	}{
 		{s.ID, func(text string) (err error) { f.ID, err = domain.EventID(text); return err }},
-		{s.State, func(text string) (err error) { f.State, err = domain.ParseEventState(text); return err }},
-		{s.Since, func(text string) (err error) { f.Since, err = domain.ParseMoment(text, now); return err }},
-		{s.Until, func(text string) (err error) { f.Until, err = domain.ParseMoment(text, now); return err }},
+		{s.State, func(text string) (err error) { f.State, err = lives.ParseState(text); return err }},
+		{s.Since, func(text string) (err error) { f.Since, err = lives.ParseMoment(text, now); return err }},
+		{s.Until, func(text string) (err error) { f.Until, err = lives.ParseMoment(text, now); return err }},
 		{s.Field, func(text string) (err error) { f.Payload, err = domain.ParsePayloadField(text); return err }},
 		{after, func(text string) (err error) { before, err = domain.ParseID(text); return err }},
 	} {

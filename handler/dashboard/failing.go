@@ -10,6 +10,8 @@ import (
 
 	"outboxd/domain"
 	"outboxd/domain/failing"
+	"outboxd/domain/lives"
+	"outboxd/domain/queued"
 )
 
 // failingPage has the groups of failing tasks.
@@ -21,7 +23,7 @@ type failingPage struct {
 }
 
 type failingGroup struct {
-	domain.FailingGroup
+	queued.FailingGroup
 	Query  template.URL // for a change of the group
 	Events template.URL // for the list of its events
 }
@@ -41,7 +43,7 @@ func (d *Dashboard) failing(c *fiber.Ctx) error {
 	for _, g := range summary.Groups {
 		p.Groups = append(p.Groups, failingGroup{
 			g, encoded(url.Values{"type": {g.Type}, "queue": {g.Queue}, "error": {g.ErrorForm}}),
-			encoded(url.Values{"type": {g.Type}, "queue": {g.Queue}, "state": {string(domain.StateFailing)}}),
+			encoded(url.Values{"type": {g.Type}, "queue": {g.Queue}, "state": {string(lives.StateFailing)}}),
 		})
 	}
 	return d.Render(c, Page{Template: "failing", Title: "Failing", Section: SectionFailing, Data: p})

@@ -6,8 +6,8 @@ import (
 	"strconv"
 	"time"
 
-	"outboxd/domain"
 	"outboxd/domain/diagnosis"
+	"outboxd/domain/overview"
 	"outboxd/domain/words"
 )
 
@@ -28,7 +28,7 @@ var formats = template.FuncMap{
 	"age":      age,
 	"seconds":  func(s float64) string { return words.Duration(time.Duration(s * float64(time.Second))) },
 	"decimal":  decimal,
-	"weights":  domain.QueueWeights,
+	"weights":  overview.QueueWeights,
 	"of":       typeQuery,
 	"in":       queueQuery,
 }
@@ -53,8 +53,8 @@ type leg struct {
 	Now, Hour float64
 }
 
-func newLeg(name string, known bool, now, hour domain.Flow) leg {
-	choose := func(f domain.Flow) float64 {
+func newLeg(name string, known bool, now, hour overview.Flow) leg {
+	choose := func(f overview.Flow) float64 {
 		switch name {
 		case "emitted":
 			return f.Rate(f.Emitted)

@@ -8,7 +8,7 @@ import (
 
 	"github.com/gofiber/fiber/v2"
 
-	"outboxd/domain"
+	"outboxd/domain/lives"
 )
 
 // keysShown is how many ordering keys the page lists.
@@ -19,7 +19,7 @@ type HeldKeys interface {
 	// List returns up to limit keys, those that have waited longest first: of the named
 	// ones, or of all. complete is false if not all keys were looked at. Errors:
 	// domain.CodeUnavailable.
-	List(ctx context.Context, named []string, limit int) (keys []domain.HeldKey, complete bool, err error)
+	List(ctx context.Context, named []string, limit int) (keys []lives.HeldKey, complete bool, err error)
 }
 
 // keysPage lists ordering keys that hold events back.
@@ -31,7 +31,7 @@ type keysPage struct {
 }
 
 type keyLine struct {
-	domain.HeldKey
+	lives.HeldKey
 	Reason string
 	Events template.URL // the query of the key's events
 }

@@ -7,6 +7,7 @@ import (
 	"github.com/gofiber/fiber/v2"
 
 	"outboxd/domain"
+	"outboxd/domain/overview"
 )
 
 // overviewData is the data of the overview's template.
@@ -71,11 +72,11 @@ type mark struct {
 
 // marksOf converts the marks of the charts (such as a heal) to the form that the
 // page shows, the latest first.
-func marksOf(found []domain.HistoryMark) []mark {
+func marksOf(found []overview.HistoryMark) []mark {
 	marks := []mark{}
 	for _, m := range found {
 		what := "Everything unconfirmed was sent again, because Redis had lost data"
-		if m.Kind == domain.MarkLeader {
+		if m.Kind == overview.MarkLeader {
 			what = "Another relay became the leader"
 			if m.Relay != "" {
 				what += ": " + m.Relay
@@ -114,7 +115,7 @@ func (d *Dashboard) history(c *fiber.Ctx) error {
 	return c.Send(body)
 }
 
-func (d *Dashboard) historyOf(c *fiber.Ctx, window, step time.Duration) ([]domain.HistoryPoint, error) {
+func (d *Dashboard) historyOf(c *fiber.Ctx, window, step time.Duration) ([]overview.HistoryPoint, error) {
 	if d.o.Sources.Events == nil {
 		return nil, nil
 	}
@@ -136,7 +137,7 @@ func (d *Dashboard) historyTable(c *fiber.Ctx) error {
 
 // seriesOf converts the points for the charts. If measurements are missing for more
 // than two steps, it leaves a gap, so that the chart draws no line there.
-func seriesOf(points []domain.HistoryPoint, s span) series {
+func seriesOf(points []overview.HistoryPoint, s span) series {
 	empty := func() []*float64 { return []*float64{} }
 	out := series{[]int64{}, empty(), empty(), empty(), empty(), empty(), empty(), empty(), empty(), empty(), []mark{}}
 	add := func(at time.Time, values [9]*float64) {

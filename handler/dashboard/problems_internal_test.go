@@ -7,13 +7,14 @@ import (
 
 	"outboxd/domain"
 	"outboxd/domain/diagnosis"
+	"outboxd/domain/overview"
 )
 
 // The page says of each finding what everybody says, with the page that shows more.
 func TestVerdictShowsTheProblems(t *testing.T) {
 	t.Parallel()
 	s := state{}
-	s.Quick = diagnosis.Quick{At: time.Now(), Queues: []domain.QueueStatus{{Name: "q", Pending: 45_854, OldestAt: time.Now().Add(-12*time.Minute - 30*time.Second)}}}
+	s.Quick = diagnosis.Quick{At: time.Now(), Queues: []overview.QueueStatus{{Name: "q", Pending: 45_854, OldestAt: time.Now().Add(-12*time.Minute - 30*time.Second)}}}
 	s.Findings = []domain.Finding{
 		{Code: "no-relay", Level: domain.FindingBroken, Found: "no relay"},
 		{Code: "dead-letters", Level: domain.FindingWarning, Found: "1 dead letter"},

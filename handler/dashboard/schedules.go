@@ -6,17 +6,17 @@ import (
 
 	"github.com/gofiber/fiber/v2"
 
-	"outboxd/domain"
+	"outboxd/domain/setup"
 )
 
 // ScheduleList lists schedules.
 type ScheduleList interface {
 	// List returns all schedules by name. Errors: domain.CodeUnavailable.
-	List(ctx context.Context) ([]domain.Schedule, error)
+	List(ctx context.Context) ([]setup.Schedule, error)
 }
 
 type scheduleLine struct {
-	domain.Schedule
+	setup.Schedule
 	State  string // active, paused or failing
 	Events template.URL
 }

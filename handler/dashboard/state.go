@@ -6,8 +6,8 @@ import (
 
 	"golang.org/x/sync/singleflight"
 
-	"outboxd/domain"
 	"outboxd/domain/diagnosis"
+	"outboxd/domain/overview"
 )
 
 // fresh is how long the state of the system is cached.
@@ -43,10 +43,10 @@ func (s *state) Known() bool { return s.Quick.PostgresErr == nil }
 func (s *state) QueueKnown() bool { return s.Quick.RedisErr == nil }
 
 // Standing returns how many events are in each state.
-func (s *state) Standing() domain.Standing { return s.Quick.Standing }
+func (s *state) Standing() overview.Standing { return s.Quick.Standing }
 
 // Workers returns the workers that are alive: those with a recent heartbeat.
-func (s *state) Workers() []domain.WorkerStatus { return s.Quick.Workers }
+func (s *state) Workers() []overview.WorkerStatus { return s.Quick.Workers }
 
 // InQueue returns how many tasks in Redis are not finished.
 func (s *state) InQueue() (n int64) {
@@ -73,7 +73,7 @@ func (s *state) TooLate() bool { return s.Late() > diagnosis.EventsLate }
 // WorkerVersion returns the version of a worker. Asynq does not know a worker's
 // version, so WorkerVersion returns the version of the relay in the same process,
 // if there is one.
-func (s *state) WorkerVersion(w domain.WorkerStatus) string {
+func (s *state) WorkerVersion(w overview.WorkerStatus) string {
 	for _, r := range s.Quick.Standing.Relays {
 		if r.Host == w.Host && r.PID == w.PID {
 			return r.Version

@@ -6,12 +6,14 @@ import (
 	"time"
 
 	"outboxd/domain"
+	"outboxd/domain/lives"
+	"outboxd/domain/queued"
 )
 
 func TestTimelineSaysHowLongStepsTookAndWhatIsAhead(t *testing.T) {
 	t.Parallel()
 	at := time.Date(2026, 11, 28, 11, 0, 0, 0, time.UTC)
-	steps := timeline([]domain.Step{
+	steps := timeline([]lives.Step{
 		{At: at, What: "emitted", Detail: "a:b"},
 		{At: at, What: "available"},
 		{At: at.Add(15 * time.Millisecond), What: "enqueued"},
@@ -43,8 +45,8 @@ func TestAnErrorIsShownOnceAndInShort(t *testing.T) {
 		t.Errorf("%+v", short)
 	}
 	failing := eventPage{
-		Life:  &domain.EventLife{Event: domain.Event{LastError: "the one before"}},
-		Tasks: []taskLine{{TaskState: domain.TaskState{LastError: "the last one"}}},
+		Life:  &lives.Life{Event: domain.Event{LastError: "the one before"}},
+		Tasks: []taskLine{{TaskState: queued.TaskState{LastError: "the last one"}}},
 	}
 	if got := failing.shownError(); got != "the last one" {
 		t.Errorf("the page shows %q", got)

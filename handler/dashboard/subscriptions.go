@@ -7,13 +7,14 @@ import (
 
 	"github.com/gofiber/fiber/v2"
 
-	"outboxd/domain"
+	"outboxd/domain/overview"
+	"outboxd/domain/setup"
 )
 
 // subscriptionLine is a subscription with the state of its deliveries.
 type subscriptionLine struct {
-	domain.Subscription
-	domain.SubscriptionStanding
+	setup.Subscription
+	setup.SubscriptionStanding
 	State      string // active, paused or removed
 	InRedis    int64  // deliveries that Redis has and that are not done
 	RedisKnown bool
@@ -28,7 +29,7 @@ type subscriptionPage struct {
 	subscriptionLine
 	Complete bool
 	Types    string
-	Replay   *domain.SubscriptionReplay
+	Replay   *setup.SubscriptionReplay
 }
 
 // subscriptions lists the subscriptions.
@@ -56,7 +57,7 @@ func (d *Dashboard) subscription(c *fiber.Ctx) error {
 	if err != nil {
 		return err
 	}
-	lines, complete, err := d.subscriptionLines(c, []domain.Subscription{*found})
+	lines, complete, err := d.subscriptionLines(c, []setup.Subscription{*found})
 	if err != nil {
 		return err
 	}
@@ -70,12 +71,12 @@ func (d *Dashboard) subscription(c *fiber.Ctx) error {
 // sightAge is how old the facts from Redis and the workers may be.
 const sightAge = 5 * time.Second
 
-func (d *Dashboard) subscriptionLines(c *fiber.Ctx, list []domain.Subscription) (lines []subscriptionLine, complete bool, err error) {
+func (d *Dashboard) subscriptionLines(c *fiber.Ctx, list []setup.Subscription) (lines []subscriptionLine, complete bool, err error) {
 	standings, complete, err := d.o.Sources.Subscriptions.Standings(c.UserContext())
 	if err != nil {
 		return nil, false, err
 	}
-	var queues []domain.QueueStatus
+	var queues []overview.QueueStatus
 	var redisKnown bool
 	if d.o.Sources.Look != nil {
 		sight := d.o.Sources.Look(sightAge)
@@ -90,7 +91,7 @@ func (d *Dashboard) subscriptionLines(c *fiber.Ctx, list []domain.Subscription) 
 		case s.Paused != nil:
 			line.State = "paused"
 		}
-		if at := slices.IndexFunc(queues, func(q domain.QueueStatus) bool { return q.Name == s.Queue() }); at >= 0 {
+		if at := slices.IndexFunc(queues, func(q overview.QueueStatus) bool { return q.Name == s.Queue() }); at >= 0 {
 			line.InRedis = queues[at].Unfinished()
 		}
 		lines = append(lines, line)

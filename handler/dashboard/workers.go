@@ -5,13 +5,13 @@ import (
 
 	"github.com/gofiber/fiber/v2"
 
-	"outboxd/domain"
+	"outboxd/domain/overview"
 )
 
 // workersPage lists the worker processes.
 type workersPage struct {
 	At      time.Time
-	Workers []domain.WorkerStatus
+	Workers []overview.WorkerStatus
 }
 
 // workers serves the page that lists the worker processes with the tasks that

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"outboxd/domain"
+	"outboxd/domain/setup"
 	"outboxd/jobs/work"
 )
 
@@ -28,7 +29,7 @@ const (
 // returns false and pauses nothing if the subscription has another URL by now. Errors:
 // domain.CodeUnavailable.
 type Pauser interface {
-	PauseReceiver(ctx context.Context, action *domain.Action, of *domain.Subscription) (bool, error)
+	PauseReceiver(ctx context.Context, action *domain.Action, of *setup.Subscription) (bool, error)
 }
 
 // Journal writes the answer of a receiver into the journal, in the transaction that
@@ -39,7 +40,7 @@ type Journal interface {
 
 // HandlerOptions has what a Handler needs. All are required.
 type HandlerOptions struct {
-	Subscription domain.Subscription
+	Subscription setup.Subscription
 	Receiver     *Receiver
 	Pauser       Pauser
 	Journal      Journal
@@ -122,6 +123,6 @@ func deliveryOf(task work.Task) Delivery {
 }
 
 // TargetOf returns the Target for the deliveries of a subscription.
-func TargetOf(s *domain.Subscription) Target {
+func TargetOf(s *setup.Subscription) Target {
 	return Target{Name: s.Name, URL: s.URL, Secrets: s.Secrets, Format: s.Format, Timeout: s.Timeout}
 }

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"outboxd/domain"
+	"outboxd/domain/setup"
 )
 
 // ProbeType is the event type of a probe.
@@ -20,7 +21,7 @@ const ProbeType = "outboxd:probe"
 // has an ID of its own.
 func (s *Sender) Probe(ctx context.Context, target Target, id domain.ID) Attempt {
 	return s.Send(ctx, target, Delivery{
-		EventID: id, Type: ProbeType, Queue: domain.SubscriptionQueuePrefix + target.Name,
+		EventID: id, Type: ProbeType, Queue: setup.SubscriptionQueuePrefix + target.Name,
 		Payload: fmt.Appendf(nil, `{"probe":true,"subscription":%q}`, target.Name), CreatedAt: time.Now(), Attempt: 1,
 	})
 }

@@ -15,6 +15,7 @@ import (
 	"go.opentelemetry.io/otel/propagation"
 
 	"outboxd/domain"
+	"outboxd/domain/setup"
 )
 
 // outboxd adds these headers to a request. The name of each header of the event gets the
@@ -73,12 +74,12 @@ func (s *Sender) request(ctx context.Context, target *Target, d *Delivery, at ti
 // encode writes the event into the request, and returns the request's body.
 func (s *Sender) encode(ctx context.Context, r *http.Request, format string, d *Delivery) ([]byte, error) {
 	switch format {
-	case domain.FormatRaw, "":
+	case setup.FormatRaw, "":
 		r.Header.Set("Content-Type", contentType(d))
 		setBody(r, d.Payload)
 		return d.Payload, nil
-	case domain.FormatCloudEvents, domain.FormatCloudEventsStructured:
-		if err := s.writeCloudEvent(ctx, r, format == domain.FormatCloudEventsStructured, d); err != nil {
+	case setup.FormatCloudEvents, setup.FormatCloudEventsStructured:
+		if err := s.writeCloudEvent(ctx, r, format == setup.FormatCloudEventsStructured, d); err != nil {
 			return nil, fmt.Errorf("write the CloudEvent: %w", err)
 		}
 		if r.Body == nil {

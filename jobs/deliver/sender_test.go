@@ -14,7 +14,7 @@ import (
 	protocol "github.com/cloudevents/sdk-go/v2/protocol/http"
 	standardwebhooks "github.com/standard-webhooks/standard-webhooks/libraries/go"
 
-	"outboxd/domain"
+	"outboxd/domain/setup"
 	"outboxd/jobs/deliver"
 )
 
@@ -70,7 +70,7 @@ func TestCloudEvents(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, format := range []string{domain.FormatCloudEvents, domain.FormatCloudEventsStructured} {
+	for _, format := range []string{setup.FormatCloudEvents, setup.FormatCloudEventsStructured} {
 		for name, payload := range map[string][]byte{"JSON": []byte(`{"a": "<ü>"}`), "bytes": {0, 1, 0xff}, "nothing": nil} {
 			t.Run(format+" "+name, func(t *testing.T) {
 				t.Parallel()
@@ -84,7 +84,7 @@ func TestCloudEvents(t *testing.T) {
 				if err := verifier.Verify(got.body, got.header); err != nil {
 					t.Error(err)
 				}
-				structured := format == domain.FormatCloudEventsStructured
+				structured := format == setup.FormatCloudEventsStructured
 				if !structured && string(got.body) != string(payload) {
 					t.Errorf("body %q", got.body)
 				}

@@ -10,10 +10,11 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"outboxd/domain"
+	"outboxd/domain/queued"
 	"outboxd/jobs/broker"
 )
 
-// Archive implements domain.ArchivedTasks: it reads the tasks that Asynq has archived.
+// Archive implements queued.ArchivedTasks: it reads the tasks that Asynq has archived.
 type Archive struct {
 	redis     redis.UniversalClient
 	inspector *asynq.Inspector
@@ -22,9 +23,9 @@ type Archive struct {
 // NewArchive returns the Archive of a Redis.
 func NewArchive(r *broker.Redis) *Archive { return &Archive{r.Client(), r.Inspector()} }
 
-var _ domain.ArchivedTasks = (*Archive)(nil)
+var _ queued.ArchivedTasks = (*Archive)(nil)
 
-// Queues implements domain.ArchivedTasks.
+// Queues implements queued.ArchivedTasks.
 func (a *Archive) Queues(ctx context.Context) ([]string, error) {
 	queues, err := a.redis.SMembers(ctx, broker.QueuesKey).Result()
 	if err != nil {
@@ -33,15 +34,15 @@ func (a *Archive) Queues(ctx context.Context) ([]string, error) {
 	return queues, nil
 }
 
-// Archived implements domain.ArchivedTasks.
-func (a *Archive) Archived(ctx context.Context, queue string, from time.Time, skip, limit int) ([]domain.ArchivedTask, error) {
+// Archived implements queued.ArchivedTasks.
+func (a *Archive) Archived(ctx context.Context, queue string, from time.Time, skip, limit int) ([]queued.ArchivedTask, error) {
 	members, err := a.redis.ZRangeByScoreWithScores(ctx, broker.ArchivedKey(queue), &redis.ZRangeBy{
 		Min: strconv.FormatInt(from.Unix(), 10), Max: "+inf", Offset: int64(skip), Count: int64(limit),
 	}).Result()
 	if err != nil {
 		return nil, broker.Unavailable("read the archived tasks of queue "+queue, err)
 	}
-	tasks := make([]domain.ArchivedTask, len(members))
+	tasks := make([]queued.ArchivedTask, len(members))
 	for i, member := range members {
 		tasks[i].TaskID, _ = member.Member.(string)
 		tasks[i].At = time.Unix(int64(member.Score), 0)
@@ -49,7 +50,7 @@ func (a *Archive) Archived(ctx context.Context, queue string, from time.Time, sk
 	return tasks, nil
 }
 
-// Failure implements domain.ArchivedTasks. Asynq's inspector takes no context; the
+// Failure implements queued.ArchivedTasks. Asynq's inspector takes no context; the
 // timeouts of the client limit it.
 func (a *Archive) Failure(_ context.Context, queue, taskID string) (domain.FailedTask, error) {
 	info, err := a.inspector.GetTaskInfo(queue, taskID)

@@ -10,6 +10,8 @@ import (
 
 	"outboxd/domain"
 	"outboxd/domain/diagnosis"
+	"outboxd/domain/overview"
+	"outboxd/domain/setup"
 	"outboxd/jobs/broker"
 )
 
@@ -46,7 +48,7 @@ func (i *Inspector) Handles(types map[string]string) { i.handled = types }
 func (i *Inspector) OnlyOurs(known Known) { i.known = known }
 
 // Receivers is a function that returns the subscriptions that get no deliveries now.
-type Receivers func(ctx context.Context) ([]domain.ReceiverStatus, error)
+type Receivers func(ctx context.Context) ([]overview.ReceiverStatus, error)
 
 // Receivers makes the Inspector leave out findings about the queues of paused
 // subscriptions. Call it before the first use.
@@ -61,7 +63,7 @@ func (i *Inspector) resting(ctx context.Context) (paused, removed map[string]boo
 	}
 	list, _ := i.receivers(ctx)
 	for _, r := range list {
-		queue := domain.SubscriptionQueuePrefix + r.Subscription
+		queue := setup.SubscriptionQueuePrefix + r.Subscription
 		paused[queue], removed[queue] = r.Paused && !r.Removed, r.Removed
 	}
 	return paused, removed

@@ -14,6 +14,8 @@ import (
 	"outboxd/app/schematest"
 	"outboxd/app/servertest"
 	"outboxd/domain"
+	"outboxd/domain/overview"
+	"outboxd/domain/setup"
 	"outboxd/jobs/broker"
 	"outboxd/jobs/inspect"
 	"outboxd/repository/postgres"
@@ -178,13 +180,13 @@ func TestQueuesOfSubscriptionsThatRest(t *testing.T) {
 	url := servertest.Redis(t)
 	tasks := asynq.NewClientFromRedisClient(connect(t, url))
 	for _, name := range []string{"paused", "removed", "served"} {
-		if _, err := tasks.EnqueueContext(t.Context(), asynq.NewTask("a", nil), asynq.Queue(domain.SubscriptionQueuePrefix+name), asynq.ProcessIn(time.Hour)); err != nil {
+		if _, err := tasks.EnqueueContext(t.Context(), asynq.NewTask("a", nil), asynq.Queue(setup.SubscriptionQueuePrefix+name), asynq.ProcessIn(time.Hour)); err != nil {
 			t.Fatal(err)
 		}
 	}
 	inspector := inspect.NewInspector(open(t, url), false, time.Now)
-	inspector.Receivers(func(context.Context) ([]domain.ReceiverStatus, error) {
-		return []domain.ReceiverStatus{{Subscription: "paused", Paused: true}, {Subscription: "removed", Removed: true}}, nil
+	inspector.Receivers(func(context.Context) ([]overview.ReceiverStatus, error) {
+		return []overview.ReceiverStatus{{Subscription: "paused", Paused: true}, {Subscription: "removed", Removed: true}}, nil
 	})
 	one := &tenant{t, nil, inspector}
 	contains(t, "an examination", one.found(),

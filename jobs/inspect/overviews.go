@@ -12,10 +12,12 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"outboxd/domain"
+	"outboxd/domain/overview"
+	"outboxd/domain/queued"
 	"outboxd/jobs/broker"
 )
 
-// Overviews implements domain.QueueOverviews. It is safe for concurrent use.
+// Overviews implements overview.QueueOverviews. It is safe for concurrent use.
 type Overviews struct {
 	redis     redis.UniversalClient
 	inspector *asynq.Inspector
@@ -24,7 +26,7 @@ type Overviews struct {
 // NewOverviews returns the overviews of a Redis.
 func NewOverviews(r *broker.Redis) *Overviews { return &Overviews{r.Client(), r.Inspector()} }
 
-var _ domain.QueueOverviews = (*Overviews)(nil)
+var _ overview.QueueOverviews = (*Overviews)(nil)
 
 // oldestLooked is the number of tasks at each end of the retry set that are read to find
 // the oldest task. An old task may be at either end, because the tasks with the most
@@ -41,10 +43,10 @@ type queueReads struct {
 	paused, processed, failed                   *redis.StringCmd
 }
 
-// Queues implements domain.QueueOverviews. Queues takes two round trips, or three if
+// Queues implements overview.QueueOverviews. Queues takes two round trips, or three if
 // tasks are pending. Asynq's own inspector is not used, because it would also estimate
 // memory and read tasks for that.
-func (o *Overviews) Queues(ctx context.Context) ([]domain.QueueStatus, error) {
+func (o *Overviews) Queues(ctx context.Context) ([]overview.QueueStatus, error) {
 	names, err := o.redis.SMembers(ctx, broker.QueuesKey).Result()
 	if err != nil {
 		return nil, broker.Unavailable("count the tasks of the queues", err)
@@ -71,12 +73,12 @@ func (o *Overviews) Queues(ctx context.Context) ([]domain.QueueStatus, error) {
 	if err := o.heads(ctx, names, reads); err != nil {
 		return nil, broker.Unavailable("look at the oldest tasks of the queues", err)
 	}
-	queues := make([]domain.QueueStatus, 0, len(names))
+	queues := make([]overview.QueueStatus, 0, len(names))
 	for i, r := range reads {
 		if broker.IsForbiddenKey(r.pending.Err()) {
 			continue // a finding names this queue
 		}
-		queues = append(queues, domain.QueueStatus{
+		queues = append(queues, overview.QueueStatus{
 			Name: names[i], Pending: r.pending.Val(), Active: r.active.Val(), Scheduled: r.scheduled.Val(), Retry: r.retry.Val(), Archived: r.archived.Val(),
 			OldestAt: r.oldest(), PausedAt: r.pausedAt(), Processed: number(r.processed), Failed: number(r.failed),
 		})
@@ -152,21 +154,21 @@ func number(read *redis.StringCmd) int64 {
 	return n
 }
 
-// Workers implements domain.QueueOverviews. Asynq's inspector takes no context; the
+// Workers implements overview.QueueOverviews. Asynq's inspector takes no context; the
 // timeouts of the client limit it.
-func (o *Overviews) Workers(context.Context) ([]domain.WorkerStatus, error) {
+func (o *Overviews) Workers(context.Context) ([]overview.WorkerStatus, error) {
 	servers, err := o.inspector.Servers()
 	if err != nil {
 		return nil, broker.Unavailable("look for workers", err)
 	}
-	workers := make([]domain.WorkerStatus, len(servers))
+	workers := make([]overview.WorkerStatus, len(servers))
 	for i, s := range servers {
-		workers[i] = domain.WorkerStatus{
+		workers[i] = overview.WorkerStatus{
 			Host: s.Host, PID: s.PID, StartedAt: s.Started, Concurrency: s.Concurrency, Busy: len(s.ActiveWorkers),
 			Stopping: s.Status != "active", Queues: s.Queues, Strict: s.StrictPriority, Tasks: working(s.ActiveWorkers),
 		}
 	}
-	slices.SortFunc(workers, func(a, b domain.WorkerStatus) int {
+	slices.SortFunc(workers, func(a, b overview.WorkerStatus) int {
 		if order := strings.Compare(a.Host, b.Host); order != 0 {
 			return order
 		}
@@ -175,12 +177,12 @@ func (o *Overviews) Workers(context.Context) ([]domain.WorkerStatus, error) {
 	return workers, nil
 }
 
-func working(active []*asynq.WorkerInfo) []domain.WorkingTask {
+func working(active []*asynq.WorkerInfo) []overview.WorkingTask {
 	slices.SortFunc(active, func(a, b *asynq.WorkerInfo) int { return a.Started.Compare(b.Started) })
-	active = active[:min(len(active), domain.WorkerTasksShown)]
-	tasks := make([]domain.WorkingTask, len(active))
+	active = active[:min(len(active), overview.WorkerTasksShown)]
+	tasks := make([]overview.WorkingTask, len(active))
 	for i, a := range active {
-		tasks[i] = domain.WorkingTask{TaskRef: domain.TaskRef{Queue: a.Queue, TaskID: a.TaskID}, Type: a.TaskType, Since: a.Started, Deadline: a.Deadline}
+		tasks[i] = overview.WorkingTask{TaskRef: queued.TaskRef{Queue: a.Queue, TaskID: a.TaskID}, Type: a.TaskType, Since: a.Started, Deadline: a.Deadline}
 	}
 	return tasks
 }

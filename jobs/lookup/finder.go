@@ -9,6 +9,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"outboxd/domain"
+	"outboxd/domain/queued"
 	"outboxd/jobs/broker"
 )
 
@@ -67,18 +68,18 @@ type Inquiry struct {
 
 // Presence returns where the task is, as the answer says. A task for which that is not
 // certain counts as there.
-func (q *Inquiry) Presence() domain.TaskPresence {
+func (q *Inquiry) Presence() queued.TaskPresence {
 	switch q.answer {
 	case answeredMissing:
-		return domain.TaskMissing
+		return queued.TaskMissing
 	case answeredStranded:
-		return domain.TaskStranded
+		return queued.TaskStranded
 	case answeredCompleted:
-		return domain.TaskCompleted
+		return queued.TaskCompleted
 	case answeredArchived:
-		return domain.TaskArchived
+		return queued.TaskArchived
 	default:
-		return domain.TaskUnfinished
+		return queued.TaskUnfinished
 	}
 }
 
@@ -221,10 +222,10 @@ func (f *Finder) isAbandoned(q *Inquiry) (bool, error) {
 	return true, nil
 }
 
-var _ domain.TaskFinder = (*Finder)(nil)
+var _ queued.TaskFinder = (*Finder)(nil)
 
-// Look implements domain.TaskFinder.
-func (f *Finder) Look(ctx context.Context, events []domain.Event) ([]domain.TaskPresence, error) {
+// Look implements queued.TaskFinder.
+func (f *Finder) Look(ctx context.Context, events []domain.Event) ([]queued.TaskPresence, error) {
 	asked := make([]*Inquiry, len(events))
 	for i := range events {
 		asked[i] = &Inquiry{Queue: events[i].Queue, TaskID: events[i].TaskID()}
@@ -232,7 +233,7 @@ func (f *Finder) Look(ctx context.Context, events []domain.Event) ([]domain.Task
 	if err := f.Ask(ctx, asked); err != nil {
 		return nil, err
 	}
-	found := make([]domain.TaskPresence, len(asked))
+	found := make([]queued.TaskPresence, len(asked))
 	for i, q := range asked {
 		found[i] = q.Presence()
 	}

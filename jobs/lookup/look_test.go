@@ -13,6 +13,7 @@ import (
 
 	"outboxd/app/servertest"
 	"outboxd/domain"
+	"outboxd/domain/queued"
 	"outboxd/jobs/jobstest"
 	"outboxd/jobs/lookup"
 )
@@ -28,73 +29,73 @@ func TestLookTellsTasksFromTheirRemains(t *testing.T) {
 	key := jobstest.TaskKeyPrefix + jobstest.Events(1)[0].TaskID()
 	tests := map[string]struct {
 		begin func(t *testing.T, c *redis.Client)
-		want  domain.TaskPresence
+		want  queued.TaskPresence
 	}{
-		"nothing": {func(*testing.T, *redis.Client) {}, domain.TaskMissing},
-		"pending": {func(t *testing.T, c *redis.Client) { jobstest.PendingTask(t, c) }, domain.TaskUnfinished},
+		"nothing": {func(*testing.T, *redis.Client) {}, queued.TaskMissing},
+		"pending": {func(t *testing.T, c *redis.Client) { jobstest.PendingTask(t, c) }, queued.TaskUnfinished},
 		"pending, list deleted": {func(t *testing.T, c *redis.Client) {
 			jobstest.PendingTask(t, c)
 			c.Del(t.Context(), "asynq:{default}:pending")
-		}, domain.TaskStranded},
+		}, queued.TaskStranded},
 		"pending, list deleted, others came": {func(t *testing.T, c *redis.Client) {
 			jobstest.PendingTask(t, c)
 			c.Del(t.Context(), "asynq:{default}:pending")
 			jobstest.EnqueueOthers(t, c, 1500)
-		}, domain.TaskStranded},
+		}, queued.TaskStranded},
 		"pending before many others": {func(t *testing.T, c *redis.Client) {
 			jobstest.PendingTask(t, c)
 			jobstest.EnqueueOthers(t, c, 1500)
-		}, domain.TaskUnfinished},
+		}, queued.TaskUnfinished},
 		"pending behind many others": {func(t *testing.T, c *redis.Client) {
 			jobstest.EnqueueOthers(t, c, 1500)
 			jobstest.PendingTask(t, c)
-		}, domain.TaskUnfinished},
+		}, queued.TaskUnfinished},
 		"pending behind many others, by a clock that is slow": {func(t *testing.T, c *redis.Client) {
 			jobstest.EnqueueOthers(t, c, 1500)
 			jobstest.PendingTask(t, c)
 			c.HSet(t.Context(), key, "pending_since", time.Now().Add(-time.Hour).UnixNano())
-		}, domain.TaskUnfinished},
+		}, queued.TaskUnfinished},
 		"given back by a worker that stopped": {func(t *testing.T, c *redis.Client) {
 			jobstest.PendingTask(t, c)
 			c.HDel(t.Context(), key, "pending_since")
 			jobstest.EnqueueOthers(t, c, 5)
-		}, domain.TaskUnfinished},
-		"hash deleted": {func(t *testing.T, c *redis.Client) { jobstest.PendingTask(t, c); c.Del(t.Context(), key) }, domain.TaskMissing},
+		}, queued.TaskUnfinished},
+		"hash deleted": {func(t *testing.T, c *redis.Client) { jobstest.PendingTask(t, c); c.Del(t.Context(), key) }, queued.TaskMissing},
 		"hash deleted, and made again by a worker": {func(t *testing.T, c *redis.Client) {
 			jobstest.PendingTask(t, c)
 			c.Del(t.Context(), key)
 			jobstest.Take(t, c)
-		}, domain.TaskStranded},
-		"active": {func(t *testing.T, c *redis.Client) { jobstest.PendingTask(t, c); jobstest.Take(t, c) }, domain.TaskUnfinished},
+		}, queued.TaskStranded},
+		"active": {func(t *testing.T, c *redis.Client) { jobstest.PendingTask(t, c); jobstest.Take(t, c) }, queued.TaskUnfinished},
 		"active, lease deleted": {func(t *testing.T, c *redis.Client) {
 			jobstest.PendingTask(t, c)
 			jobstest.Take(t, c)
 			c.Del(t.Context(), "asynq:{default}:lease")
-		}, domain.TaskStranded},
+		}, queued.TaskStranded},
 		"active, list deleted": {func(t *testing.T, c *redis.Client) {
 			jobstest.PendingTask(t, c)
 			jobstest.Take(t, c)
 			c.Del(t.Context(), "asynq:{default}:active")
-		}, domain.TaskStranded},
+		}, queued.TaskStranded},
 		"to be tried again": {func(t *testing.T, c *redis.Client) {
 			jobstest.PendingTask(t, c)
 			jobstest.Run(t, c, fmt.Errorf("no"))
-		}, domain.TaskUnfinished},
+		}, queued.TaskUnfinished},
 		"to be tried again, set deleted": {func(t *testing.T, c *redis.Client) {
 			jobstest.PendingTask(t, c)
 			jobstest.Run(t, c, fmt.Errorf("no"))
 			c.Del(t.Context(), "asynq:{default}:retry")
-		}, domain.TaskStranded},
+		}, queued.TaskStranded},
 		"completed": {func(t *testing.T, c *redis.Client) {
 			jobstest.PendingTask(t, c, asynq.Retention(time.Hour))
 			jobstest.Run(t, c, nil)
-		}, domain.TaskCompleted},
-		"archived": {func(t *testing.T, c *redis.Client) { jobstest.PendingTask(t, c); jobstest.Run(t, c, asynq.SkipRetry) }, domain.TaskArchived},
+		}, queued.TaskCompleted},
+		"archived": {func(t *testing.T, c *redis.Client) { jobstest.PendingTask(t, c); jobstest.Run(t, c, asynq.SkipRetry) }, queued.TaskArchived},
 		"archived, set deleted": {func(t *testing.T, c *redis.Client) {
 			jobstest.PendingTask(t, c)
 			jobstest.Run(t, c, asynq.SkipRetry)
 			c.Del(t.Context(), "asynq:{default}:archived")
-		}, domain.TaskStranded},
+		}, queued.TaskStranded},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -130,7 +131,7 @@ func TestLookLeavesARunningTaskWithoutItsLease(t *testing.T) {
 		return len(servers) == 1 && len(servers[0].ActiveWorkers) == 1
 	})
 	client.Del(t.Context(), "asynq:{default}:lease")
-	if found, err := newTaskFinder(t, url).Look(t.Context(), jobstest.Events(1)); err != nil || found[0] != domain.TaskUnfinished {
+	if found, err := newTaskFinder(t, url).Look(t.Context(), jobstest.Events(1)); err != nil || found[0] != queued.TaskUnfinished {
 		t.Errorf("the running task %v (%v)", found[0], err)
 	}
 }
@@ -161,7 +162,7 @@ func TestFindTasksTellsRemains(t *testing.T) {
 		t.Errorf("a task that waits: %s", got)
 	}
 	client.HDel(t.Context(), jobstest.TaskKeyPrefix+event.TaskID(), "msg")
-	if got := state(); got != domain.StateStranded {
+	if got := state(); got != queued.StateStranded {
 		t.Errorf("a task without its message: %s", got)
 	}
 }
@@ -184,7 +185,7 @@ func TestLookNamesAllQueuesThatCannotBeUsed(t *testing.T) {
 	if queues := domain.UnusableQueues(err); !slices.Equal(queues, []string{"one", "two", "three"}) || domain.ErrorCode(err) != domain.CodeUnavailable {
 		t.Errorf("%q, %v", queues, err)
 	}
-	if found, err := finder.Look(t.Context(), events[1:2]); err != nil || found[0] != domain.TaskMissing {
+	if found, err := finder.Look(t.Context(), events[1:2]); err != nil || found[0] != queued.TaskMissing {
 		t.Errorf("%v, %v", found, err)
 	}
 }

@@ -7,12 +7,13 @@ import (
 	"github.com/hibiken/asynq"
 
 	"outboxd/domain"
+	"outboxd/domain/queued"
 	"outboxd/jobs/broker"
 )
 
-var _ domain.TaskRemover = (*Finder)(nil)
+var _ queued.TaskRemover = (*Finder)(nil)
 
-// Remove implements domain.TaskRemover. Remove deletes the task of an event's generation,
+// Remove implements queued.TaskRemover. Remove deletes the task of an event's generation,
 // and those of up to maxGenerations generations before.
 func (f *Finder) Remove(ctx context.Context, events []domain.Event) ([]bool, error) {
 	var asked []*Inquiry
@@ -31,7 +32,7 @@ func (f *Finder) Remove(ctx context.Context, events []domain.Event) ([]bool, err
 		removed[i] = true
 	}
 	for i, q := range asked {
-		if p := q.Presence(); p != domain.TaskUnfinished && p != domain.TaskArchived {
+		if p := q.Presence(); p != queued.TaskUnfinished && p != queued.TaskArchived {
 			continue
 		}
 		gone, err := f.delete(q.Queue, q.TaskID)

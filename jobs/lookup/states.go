@@ -7,19 +7,20 @@ import (
 	"github.com/hibiken/asynq"
 
 	"outboxd/domain"
+	"outboxd/domain/queued"
 	"outboxd/jobs/broker"
 )
 
-var _ domain.TaskStates = (*Finder)(nil)
+var _ queued.TaskStates = (*Finder)(nil)
 
 // maxGenerations is the largest number of generations of an event whose tasks are looked
 // for.
 const maxGenerations = 20
 
-// Tasks implements domain.TaskStates. Tasks looks for tasks in the places where workers
+// Tasks implements queued.TaskStates. Tasks looks for tasks in the places where workers
 // find them, and then reads their details. If the event has no queue, Tasks looks in all
 // queues.
-func (f *Finder) Tasks(ctx context.Context, event *domain.Event) ([]domain.TaskState, error) {
+func (f *Finder) Tasks(ctx context.Context, event *domain.Event) ([]queued.TaskState, error) {
 	const doing = "look for an event's tasks"
 	queues := []string{event.Queue}
 	if event.Queue == "" {
@@ -38,15 +39,15 @@ func (f *Finder) Tasks(ctx context.Context, event *domain.Event) ([]domain.TaskS
 	if err := f.Ask(ctx, asked); err != nil {
 		return nil, err
 	}
-	found := []domain.TaskState{}
+	found := []queued.TaskState{}
 	for _, q := range asked {
 		switch q.Presence() {
-		case domain.TaskMissing:
+		case queued.TaskMissing:
 			continue
-		case domain.TaskStranded:
-			found = append(found, domain.TaskState{TaskID: q.TaskID, Queue: q.Queue, State: domain.StateStranded})
+		case queued.TaskStranded:
+			found = append(found, queued.TaskState{TaskID: q.TaskID, Queue: q.Queue, State: queued.StateStranded})
 			continue
-		case domain.TaskUnfinished, domain.TaskCompleted, domain.TaskArchived: // Asynq has more details
+		case queued.TaskUnfinished, queued.TaskCompleted, queued.TaskArchived: // Asynq has more details
 		}
 		info, err := f.inspector.GetTaskInfo(q.Queue, q.TaskID)
 		switch {
@@ -54,7 +55,7 @@ func (f *Finder) Tasks(ctx context.Context, event *domain.Event) ([]domain.TaskS
 		case err != nil:
 			return nil, broker.Unavailable(doing, err)
 		default:
-			found = append(found, domain.TaskState{
+			found = append(found, queued.TaskState{
 				TaskID: info.ID, Queue: info.Queue, State: info.State.String(), Retried: info.Retried, MaxRetry: info.MaxRetry,
 				LastError: info.LastErr, NextAt: info.NextProcessAt, CompletedAt: info.CompletedAt, Unhandled: broker.IsNoHandler(info.LastErr),
 			})

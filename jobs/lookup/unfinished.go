@@ -4,12 +4,13 @@ import (
 	"context"
 
 	"outboxd/domain"
+	"outboxd/domain/queued"
 	"outboxd/jobs/broker"
 )
 
-var _ domain.UnfinishedTasks = (*Finder)(nil)
+var _ queued.UnfinishedTasks = (*Finder)(nil)
 
-// Unfinished implements domain.UnfinishedTasks.
+// Unfinished implements queued.UnfinishedTasks.
 func (f *Finder) Unfinished(ctx context.Context, events []domain.Event) ([]bool, error) {
 	queues, err := f.redis.SMembers(ctx, broker.QueuesKey).Result()
 	if err != nil {
@@ -31,7 +32,7 @@ func (f *Finder) Unfinished(ctx context.Context, events []domain.Event) ([]bool,
 	found := make([]bool, len(events))
 	for i := range events {
 		for _, q := range of[i] {
-			found[i] = found[i] || q.Presence() == domain.TaskUnfinished
+			found[i] = found[i] || q.Presence() == queued.TaskUnfinished
 		}
 	}
 	return found, nil

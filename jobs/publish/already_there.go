@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"outboxd/domain"
+	"outboxd/domain/queued"
 	"outboxd/jobs/lookup"
 )
 
@@ -45,7 +46,7 @@ func (p *Publisher) lookCloser(ctx context.Context, l *lane, events []domain.Eve
 	var again []domain.Event
 	var places []int
 	for n, q := range asked {
-		if presence := q.Presence(); presence.Lost() || presence == domain.TaskCompleted && q.Todo == lookup.ClearCompleted {
+		if presence := q.Presence(); presence.Lost() || presence == queued.TaskCompleted && q.Todo == lookup.ClearCompleted {
 			again, places = append(again, events[of[n]]), append(places, of[n])
 		}
 	}

@@ -5,7 +5,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
-	"outboxd/domain"
+	"outboxd/domain/queued"
 )
 
 // readScript returns data about the failing tasks of a queue. The script reads the tasks'
@@ -62,7 +62,7 @@ for _, id in ipairs(ids) do
 	if message then
 		local f = fields(message)
 		answers[#answers + 1] = { id, due, f[1] or "", string.format("%.0f", f[5] or 0), string.format("%.0f", f[6] or 0),
-			string.sub(f[7] or "", 1, ` + strconv.Itoa(domain.FailingErrorBytes) + `), string.format("%.0f", f[11] or 0) }
+			string.sub(f[7] or "", 1, ` + strconv.Itoa(queued.FailingErrorBytes) + `), string.format("%.0f", f[11] or 0) }
 	end
 end
 return answers

@@ -11,7 +11,8 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"outboxd/client/bell"
-	"outboxd/domain"
+	"outboxd/domain/queued"
+	"outboxd/domain/setup"
 	"outboxd/jobs/broker"
 )
 
@@ -31,11 +32,11 @@ type Tasks struct{ redis redis.UniversalClient }
 // New returns the Tasks of a Redis.
 func New(r *broker.Redis) *Tasks { return &Tasks{r.Client()} }
 
-var _ domain.FailingTasks = (*Tasks)(nil)
+var _ queued.FailingTasks = (*Tasks)(nil)
 
-// Failing implements domain.FailingTasks.
-func (t *Tasks) Failing(ctx context.Context, tasks []domain.TaskRef) (map[string]domain.FailingTask, error) {
-	found := map[string]domain.FailingTask{}
+// Failing implements queued.FailingTasks.
+func (t *Tasks) Failing(ctx context.Context, tasks []queued.TaskRef) (map[string]queued.FailingTask, error) {
+	found := map[string]queued.FailingTask{}
 	err := eachQueue(tasks, func(queue string, ids []any) error {
 		some, err := t.read(ctx, queue, append([]any{broker.TaskPrefix(queue), "ids"}, ids...))
 		for _, task := range some {
@@ -56,7 +57,7 @@ func unavailable(tried string, err error) error {
 // eachQueue calls do for one queue at a time, with the IDs of some of the queue's tasks.
 // If this Redis user may not use the keys of a queue, eachQueue continues with the next
 // queue.
-func eachQueue(tasks []domain.TaskRef, do func(queue string, ids []any) error) error {
+func eachQueue(tasks []queued.TaskRef, do func(queue string, ids []any) error) error {
 	byQueue := map[string][]any{}
 	var queues []string
 	for _, task := range tasks {
@@ -75,12 +76,12 @@ func eachQueue(tasks []domain.TaskRef, do func(queue string, ids []any) error) e
 	return nil
 }
 
-func (t *Tasks) read(ctx context.Context, queue string, args []any) ([]domain.FailingTask, error) {
+func (t *Tasks) read(ctx context.Context, queue string, args []any) ([]queued.FailingTask, error) {
 	answers, err := readScript.Run(ctx, t.redis, []string{broker.RetryKey(queue)}, args...).Slice()
 	if err != nil {
 		return nil, err
 	}
-	tasks := make([]domain.FailingTask, 0, len(answers))
+	tasks := make([]queued.FailingTask, 0, len(answers))
 	for _, answer := range answers {
 		task, err := taskOf(queue, answer)
 		if err != nil {
@@ -94,7 +95,7 @@ func (t *Tasks) read(ctx context.Context, queue string, args []any) ([]domain.Fa
 // answered is the number of values that readScript returns for one task.
 const answered = 7
 
-func taskOf(queue string, answer any) (task domain.FailingTask, err error) {
+func taskOf(queue string, answer any) (task queued.FailingTask, err error) {
 	values, ok := answer.([]any)
 	if !ok || len(values) != answered {
 		return task, fmt.Errorf("%.60v is no answer about a failing task", answer)
@@ -110,11 +111,11 @@ func taskOf(queue string, answer any) (task domain.FailingTask, err error) {
 		err = cmp.Or(err, failed)
 		return int64(n)
 	}
-	task = domain.FailingTask{
-		TaskRef: domain.TaskRef{Queue: queue, TaskID: texts[0]}, NextAt: time.Unix(number(texts[1]), 0), Type: texts[2],
+	task = queued.FailingTask{
+		TaskRef: queued.TaskRef{Queue: queue, TaskID: texts[0]}, NextAt: time.Unix(number(texts[1]), 0), Type: texts[2],
 		Attempts: int(number(texts[3])) + 1, Failed: int(number(texts[4])), Error: broker.Cause(texts[5]).Error(), Unhandled: broker.IsNoHandler(texts[5]),
 	}
-	if _, delivery := domain.SubscriptionOfQueue(queue); delivery {
+	if _, delivery := setup.SubscriptionOfQueue(queue); delivery {
 		task.Attempts = 0
 	}
 	if failed := number(texts[6]); failed > 0 {
@@ -123,8 +124,8 @@ func taskOf(queue string, answer any) (task domain.FailingTask, err error) {
 	return task, err
 }
 
-// All implements domain.FailingTasks.
-func (t *Tasks) All(ctx context.Context, limit int) (tasks []domain.TaskRef, more bool, err error) {
+// All implements queued.FailingTasks.
+func (t *Tasks) All(ctx context.Context, limit int) (tasks []queued.TaskRef, more bool, err error) {
 	const doing = "list the failing tasks"
 	queues, err := t.redis.SMembers(ctx, broker.QueuesKey).Result()
 	if err != nil {
@@ -138,14 +139,14 @@ func (t *Tasks) All(ctx context.Context, limit int) (tasks []domain.TaskRef, mor
 		}
 		more = more || len(ids) > limit
 		for _, id := range ids[:min(len(ids), limit)] {
-			tasks = append(tasks, domain.TaskRef{Queue: queue, TaskID: id})
+			tasks = append(tasks, queued.TaskRef{Queue: queue, TaskID: id})
 		}
 	}
 	return tasks, more, nil
 }
 
-// Retry implements domain.FailingTasks.
-func (t *Tasks) Retry(ctx context.Context, tasks []domain.TaskRef) (done []domain.TaskRef, err error) {
+// Retry implements queued.FailingTasks.
+func (t *Tasks) Retry(ctx context.Context, tasks []queued.TaskRef) (done []queued.TaskRef, err error) {
 	err = eachQueue(tasks, func(queue string, ids []any) error {
 		args := append([]any{broker.TaskPrefix(queue), time.Now().UnixNano()}, ids...)
 		moved, err := retryScript.Run(ctx, t.redis, []string{broker.RetryKey(queue), broker.PendingKey(queue)}, args...).StringSlice()
@@ -160,8 +161,8 @@ func (t *Tasks) Retry(ctx context.Context, tasks []domain.TaskRef) (done []domai
 	return done, unavailable("retry failing tasks", err)
 }
 
-// Archive implements domain.FailingTasks.
-func (t *Tasks) Archive(ctx context.Context, tasks []domain.TaskRef) (done []domain.TaskRef, err error) {
+// Archive implements queued.FailingTasks.
+func (t *Tasks) Archive(ctx context.Context, tasks []queued.TaskRef) (done []queued.TaskRef, err error) {
 	err = eachQueue(tasks, func(queue string, ids []any) error {
 		args := append([]any{broker.TaskPrefix(queue), time.Now().Unix()}, ids...)
 		moved, err := archiveScript.Run(ctx, t.redis, []string{broker.RetryKey(queue), broker.ArchivedKey(queue)}, args...).StringSlice()
@@ -171,21 +172,21 @@ func (t *Tasks) Archive(ctx context.Context, tasks []domain.TaskRef) (done []dom
 	return done, unavailable("give failing tasks up", err)
 }
 
-func refs(queue string, ids []string) []domain.TaskRef {
-	list := make([]domain.TaskRef, len(ids))
+func refs(queue string, ids []string) []queued.TaskRef {
+	list := make([]queued.TaskRef, len(ids))
 	for i, id := range ids {
-		list[i] = domain.TaskRef{Queue: queue, TaskID: id}
+		list[i] = queued.TaskRef{Queue: queue, TaskID: id}
 	}
 	return list
 }
 
-// Summary implements domain.FailingTasks.
-func (t *Tasks) Summary(ctx context.Context) (domain.FailingSummary, error) {
+// Summary implements queued.FailingTasks.
+func (t *Tasks) Summary(ctx context.Context) (queued.FailingSummary, error) {
 	summary, err := t.summary(ctx)
 	return summary, unavailable("group the failing tasks", err)
 }
 
-func (t *Tasks) summary(ctx context.Context) (s domain.FailingSummary, err error) {
+func (t *Tasks) summary(ctx context.Context) (s queued.FailingSummary, err error) {
 	queues, err := t.redis.SMembers(ctx, broker.QueuesKey).Result()
 	if err != nil {
 		return s, err
@@ -218,13 +219,13 @@ func (t *Tasks) summary(ctx context.Context) (s domain.FailingSummary, err error
 		s.Estimated = s.Estimated || count > most
 		s.Groups = append(s.Groups, groupsOf(tasks, count)...)
 	}
-	slices.SortStableFunc(s.Groups, func(a, b domain.FailingGroup) int { return cmp.Compare(b.Tasks, a.Tasks) })
+	slices.SortStableFunc(s.Groups, func(a, b queued.FailingGroup) int { return cmp.Compare(b.Tasks, a.Tasks) })
 	return s, nil
 }
 
 // sample reads up to most failing tasks of a queue, at both ends of the retry set: the
 // tasks that are due first, and the tasks that are due last.
-func (t *Tasks) sample(ctx context.Context, queue string, count, most int64) (tasks []domain.FailingTask, err error) {
+func (t *Tasks) sample(ctx context.Context, queue string, count, most int64) (tasks []queued.FailingTask, err error) {
 	spans := [][2]int64{{0, count}}
 	if count > most {
 		spans = [][2]int64{{0, most / 2}, {count - most/2, count}}
@@ -242,14 +243,14 @@ func (t *Tasks) sample(ctx context.Context, queue string, count, most int64) (ta
 }
 
 // groupsOf groups some tasks of a queue that has count failing tasks in all.
-func groupsOf(tasks []domain.FailingTask, count int64) (groups []domain.FailingGroup) {
+func groupsOf(tasks []queued.FailingTask, count int64) (groups []queued.FailingGroup) {
 	for _, task := range tasks {
-		form := domain.ErrorForm(task.Error)
-		same := func(g domain.FailingGroup) bool { return g.Type == task.Type && g.ErrorForm == form }
+		form := queued.ErrorForm(task.Error)
+		same := func(g queued.FailingGroup) bool { return g.Type == task.Type && g.ErrorForm == form }
 		at := slices.IndexFunc(groups, same)
 		if at < 0 {
 			at = len(groups)
-			groups = append(groups, domain.FailingGroup{Type: task.Type, Queue: task.Queue, ErrorForm: form, Error: task.Error, Unhandled: task.Unhandled, Next: task.NextAt})
+			groups = append(groups, queued.FailingGroup{Type: task.Type, Queue: task.Queue, ErrorForm: form, Error: task.Error, Unhandled: task.Unhandled, Next: task.NextAt})
 		}
 		groups[at].Tasks++
 		if task.NextAt.Before(groups[at].Next) {

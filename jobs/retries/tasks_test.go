@@ -13,7 +13,7 @@ import (
 
 	"outboxd/app/servertest"
 	ids "outboxd/client"
-	"outboxd/domain"
+	"outboxd/domain/queued"
 	"outboxd/jobs/jobstest"
 	"outboxd/jobs/retries"
 )
@@ -70,7 +70,7 @@ func TestFailingTasks(t *testing.T) {
 	if some, more, err := tasks.All(t.Context(), 2); err != nil || !more || len(some) != 2 {
 		t.Errorf("two of them are %d, more: %t, %v", len(some), more, err)
 	}
-	found, err := tasks.Failing(t.Context(), append(all, domain.TaskRef{Queue: "mail", TaskID: "none"}, domain.TaskRef{Queue: "other", TaskID: all[0].TaskID}))
+	found, err := tasks.Failing(t.Context(), append(all, queued.TaskRef{Queue: "mail", TaskID: "none"}, queued.TaskRef{Queue: "other", TaskID: all[0].TaskID}))
 	if err != nil || len(found) != len(sent) {
 		t.Fatalf("found %d, %v", len(found), err)
 	}
@@ -91,7 +91,7 @@ func TestFailingTasks(t *testing.T) {
 		t.Errorf("the largest group is %+v", g)
 	}
 
-	retried, err := tasks.Retry(t.Context(), append(all[:1:1], domain.TaskRef{Queue: "mail", TaskID: "none"}))
+	retried, err := tasks.Retry(t.Context(), append(all[:1:1], queued.TaskRef{Queue: "mail", TaskID: "none"}))
 	if err != nil || len(retried) != 1 || retried[0] != all[0] {
 		t.Fatalf("retried %v, %v", retried, err)
 	}

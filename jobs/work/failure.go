@@ -10,6 +10,7 @@ import (
 
 	"outboxd/domain"
 	"outboxd/domain/crashpoint"
+	"outboxd/domain/setup"
 	"outboxd/jobs/broker"
 )
 
@@ -73,7 +74,7 @@ func (w *Worker) failedTask(ctx context.Context, task *asynq.Task, err error) (d
 		ID: id, Generation: generation, Type: task.Type(), Payload: task.Payload(), Headers: broker.EventHeaders(task.Headers()), Queue: queue,
 		Options: domain.TaskOptions{MaxRetry: &limit},
 	}
-	if name, delivery := domain.SubscriptionOfQueue(queue); delivery {
+	if name, delivery := setup.SubscriptionOfQueue(queue); delivery {
 		if origin, err := domain.ParseID(event.Headers[domain.HeaderOrigin]); err == nil {
 			event.Origin, event.Subscription = origin, name
 		}

@@ -8,15 +8,16 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"outboxd/domain"
+	"outboxd/domain/queued"
 	"outboxd/relay/pace"
 )
 
 // Archives has what the leader needs to find archived tasks whose events are not dead letters yet. Such tasks exist
 // if a worker was killed during the last attempt, could not reach the database, or is not outboxd's.
 type Archives struct {
-	Queue    domain.ArchivedTasks
+	Queue    queued.ArchivedTasks
 	Failures domain.FailedTasks
-	Tasks    domain.TaskRemover // deletes archived tasks of events that may not take effect yet; nil: they stay
+	Tasks    queued.TaskRemover // deletes archived tasks of events that may not take effect yet; nil: they stay
 	Every    time.Duration      // between two searches
 }
 
@@ -95,7 +96,7 @@ func (a *archivist) lookInto(ctx context.Context, queue string) error {
 
 // bury makes dead letters of a batch of archived tasks. bury skips tasks whose event this database does not have;
 // one query a batch finds these.
-func (a *archivist) bury(ctx context.Context, queue string, batch []domain.ArchivedTask) error {
+func (a *archivist) bury(ctx context.Context, queue string, batch []queued.ArchivedTask) error {
 	tasks := map[domain.ID][]string{}
 	var ids []domain.ID
 	for _, task := range batch {

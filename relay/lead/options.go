@@ -7,6 +7,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"outboxd/domain"
+	"outboxd/domain/queued"
+	"outboxd/domain/setup"
 )
 
 // Duties are the leader's duties and what it needs for them. Only Housekeeping,
@@ -15,10 +17,10 @@ type Duties struct {
 	Housekeeping domain.Housekeeping
 	// Unfinished reports whether Redis still has a task of an event that the database no longer has. If it is nil,
 	// such an event keeps the turn of its ordering key.
-	Unfinished domain.UnfinishedTasks
+	Unfinished queued.UnfinishedTasks
 	// Cancelled deletes the tasks of cancelled events. If it is nil, these tasks stay until a worker takes them,
 	// and have no effect.
-	Cancelled domain.TaskRemover
+	Cancelled queued.TaskRemover
 	// Unconfirmed are the types of events that no consumer confirms.
 	Unconfirmed []string
 	// Outward are the types of events whose handlers act outside the database.
@@ -34,9 +36,9 @@ type Duties struct {
 	Changes domain.ChangeRequests
 	// Replays lets the leader continue a replay to a subscription whose command ended early. If it is nil, such a
 	// replay stops.
-	Replays domain.SubscriptionReplays
+	Replays setup.SubscriptionReplays
 	// Schedules emits the events of schedules. If it is nil, this leader emits none.
-	Schedules domain.Schedules
+	Schedules setup.Schedules
 	// Archives makes dead letters of archived tasks. If it is nil, the leader does not search for them.
 	Archives *Archives
 	// Queues counts the waiting tasks in Redis. If it is nil, the leader does not count them.

@@ -10,15 +10,16 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
-	"outboxd/domain"
+	"outboxd/domain/overview"
+	"outboxd/domain/queued"
 )
 
 // Queues has what the leader needs to count the waiting tasks in Redis, for metrics and for outbox_samples.
 type Queues struct {
-	Overviews domain.QueueOverviews
-	Failing   domain.FailingTasks
+	Overviews overview.QueueOverviews
+	Failing   queued.FailingTasks
 	// Receivers returns the receivers to which workers deliver nothing at present.
-	Receivers func(ctx context.Context) ([]domain.ReceiverStatus, error)
+	Receivers func(ctx context.Context) ([]overview.ReceiverStatus, error)
 	// Foreign is the function that returns the queues that only other programs use, which are not measured. nil:
 	// no such queue is known.
 	Foreign func() []string
@@ -55,10 +56,10 @@ func (l *Leader) watchQueues(ctx context.Context) {
 
 // inQueues is what one look saw.
 type inQueues struct {
-	queues    []domain.QueueStatus
-	workers   []domain.WorkerStatus
-	failing   domain.FailingSummary
-	receivers []domain.ReceiverStatus
+	queues    []overview.QueueStatus
+	workers   []overview.WorkerStatus
+	failing   queued.FailingSummary
+	receivers []overview.ReceiverStatus
 	at        time.Time
 }
 
@@ -69,7 +70,7 @@ func (q *Queues) look(ctx context.Context) (seen inQueues, err error) {
 	if seen.workers, err = q.Overviews.Workers(ctx); err != nil {
 		return seen, err
 	}
-	if slices.ContainsFunc(seen.queues, func(q domain.QueueStatus) bool { return q.Retry > 0 }) {
+	if slices.ContainsFunc(seen.queues, func(q overview.QueueStatus) bool { return q.Retry > 0 }) {
 		if seen.failing, err = q.Failing.Summary(ctx); err != nil {
 			return seen, err
 		}
@@ -77,8 +78,8 @@ func (q *Queues) look(ctx context.Context) (seen inQueues, err error) {
 	seen.at = time.Now()
 	if q.Foreign != nil {
 		foreign := q.Foreign()
-		seen.queues = slices.DeleteFunc(seen.queues, func(q domain.QueueStatus) bool { return slices.Contains(foreign, q.Name) })
-		seen.failing.Groups = slices.DeleteFunc(seen.failing.Groups, func(g domain.FailingGroup) bool { return slices.Contains(foreign, g.Queue) })
+		seen.queues = slices.DeleteFunc(seen.queues, func(q overview.QueueStatus) bool { return slices.Contains(foreign, q.Name) })
+		seen.failing.Groups = slices.DeleteFunc(seen.failing.Groups, func(g queued.FailingGroup) bool { return slices.Contains(foreign, g.Queue) })
 	}
 	seen.receivers, err = q.Receivers(ctx)
 	return seen, err
@@ -189,14 +190,14 @@ func (g *queueGauges) Collect(values chan<- prometheus.Metric) {
 }
 
 // largestQueues returns the largest queues, and adds up all others under the label "other".
-func largestQueues(queues []domain.QueueStatus) []domain.QueueStatus {
+func largestQueues(queues []overview.QueueStatus) []overview.QueueStatus {
 	if len(queues) <= queueSeries {
 		return queues
 	}
 	queues = slices.Clone(queues)
-	size := func(q domain.QueueStatus) int64 { return q.Unfinished() + q.Archived }
-	slices.SortStableFunc(queues, func(a, b domain.QueueStatus) int { return cmp.Compare(size(b), size(a)) })
-	other := domain.QueueStatus{Name: otherLabel}
+	size := func(q overview.QueueStatus) int64 { return q.Unfinished() + q.Archived }
+	slices.SortStableFunc(queues, func(a, b overview.QueueStatus) int { return cmp.Compare(size(b), size(a)) })
+	other := overview.QueueStatus{Name: otherLabel}
 	for _, q := range queues[queueSeries:] {
 		other.Pending, other.Active, other.Scheduled = other.Pending+q.Pending, other.Active+q.Active, other.Scheduled+q.Scheduled
 		other.Retry, other.Archived = other.Retry+q.Retry, other.Archived+q.Archived
@@ -210,7 +211,7 @@ func largestQueues(queues []domain.QueueStatus) []domain.QueueStatus {
 type typeInQueue struct{ kind, queue string }
 
 // failingByType adds up the groups of failing tasks by type and queue. The largest group must come first.
-func failingByType(s domain.FailingSummary) map[typeInQueue]int64 {
+func failingByType(s queued.FailingSummary) map[typeInQueue]int64 {
 	tasks := map[typeInQueue]int64{}
 	for _, g := range s.Groups {
 		at := typeInQueue{g.Type, g.Queue}

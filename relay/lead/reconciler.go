@@ -10,6 +10,7 @@ import (
 
 	"outboxd/domain"
 	"outboxd/domain/lost"
+	"outboxd/domain/queued"
 	"outboxd/relay/pace"
 )
 
@@ -17,7 +18,7 @@ import (
 // (RunID, canary) has not changed.
 type Reconciliation struct {
 	Events lost.MissingEvents
-	Tasks  domain.TaskFinder
+	Tasks  queued.TaskFinder
 	// Resend says that missing events are sent again if other events of their type were confirmed. Without Resend
 	// they are only recorded.
 	Resend bool
@@ -266,9 +267,9 @@ func (r *reconciler) missing(ctx context.Context, waiting []domain.SentEvent) (m
 		}
 		for i, task := range tasks {
 			switch {
-			case task.Lost(), task == domain.TaskCompleted:
+			case task.Lost(), task == queued.TaskCompleted:
 				missing = append(missing, lost.MissingEvent{SentEvent: waiting[i], Task: task})
-			case task == domain.TaskArchived && r.archivist != nil:
+			case task == queued.TaskArchived && r.archivist != nil:
 				// The archivist reads the tasks that were archived since its last search. This task was archived
 				// before the archivist's last search: its event was emitted again, or Redis's clock jumped.
 				if err := r.archivist.buryTask(ctx, events[i].Queue, events[i].TaskID()); err != nil {
@@ -288,7 +289,7 @@ func (r *reconciler) deal(ctx context.Context, missing []lost.MissingEvent) erro
 		return err
 	}
 	r.noted = true
-	ids := map[domain.TaskPresence][]domain.ID{}
+	ids := map[queued.TaskPresence][]domain.ID{}
 	for i := range noted {
 		e := &noted[i]
 		resend := r.resends(e)

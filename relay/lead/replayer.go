@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"outboxd/domain"
+	"outboxd/domain/setup"
 	"outboxd/relay/pace"
 )
 
@@ -21,7 +22,7 @@ const (
 // replayer finishes replays to subscriptions whose command ended early, for example because it was killed. It runs
 // in the leader.
 type replayer struct {
-	replays domain.SubscriptionReplays
+	replays setup.SubscriptionReplays
 	log     *slog.Logger
 	failing *failing
 	look    chan struct{} // a replay has not ended
@@ -55,8 +56,8 @@ func (r *replayer) goOn(ctx context.Context) error {
 			break
 		}
 		r.log.Info("goes on with a replay to a subscription", "subscription", name)
-		var last domain.SubscriptionReplay
-		if err := r.replays.ContinueReplay(ctx, name, func(now domain.SubscriptionReplay) { last = now }); err != nil {
+		var last setup.SubscriptionReplay
+		if err := r.replays.ContinueReplay(ctx, name, func(now setup.SubscriptionReplay) { last = now }); err != nil {
 			failed = errors.Join(failed, fmt.Errorf("subscription %s: %w", name, err))
 			continue
 		}

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"outboxd/domain"
+	"outboxd/domain/setup"
 	"outboxd/relay/pace"
 )
 
@@ -20,7 +21,7 @@ const (
 // schedules. A former leader that has not noticed yet that another relay leads does no harm: each tick is emitted
 // only once.
 type scheduler struct {
-	schedules domain.Schedules
+	schedules setup.Schedules
 	log       *slog.Logger
 	failing   *failing
 	metrics   *metrics

@@ -9,6 +9,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"outboxd/domain"
+	"outboxd/domain/lives"
 	"outboxd/repository/postgres"
 	"outboxd/repository/stored"
 )
@@ -86,7 +87,7 @@ SELECT state, generation FROM (
 ) AS places ORDER BY state = 'dead', generation DESC LIMIT 1`
 
 // buriable has the tables in which an event may have a task. Suppressed events have none.
-var buriable = stored.Places.Only(domain.StatePending, domain.StateHeld, domain.StateInFlight, domain.StateDead)
+var buriable = stored.Places.Only(lives.StatePending, lives.StateHeld, lives.StateInFlight, lives.StateDead)
 
 // burySQL moves an event from a table (%s) to the dead letters. An event that a producer
 // wrote more than once may have several rows, or may already be dead. If there are
@@ -126,7 +127,7 @@ const buryAttempts = 10
 // archived task already exists.
 func (f *FailedTasks) move(ctx context.Context, tx pgx.Tx, task *domain.FailedTask, onRecord bool) (domain.Burial, error) {
 	for range buryAttempts {
-		var state domain.EventState
+		var state lives.State
 		var generation int
 		err := tx.QueryRow(ctx, whereIsSQL, [16]byte(task.ID)).Scan(&state, &generation)
 		switch {
@@ -136,13 +137,13 @@ func (f *FailedTasks) move(ctx context.Context, tx pgx.Tx, task *domain.FailedTa
 			return f.writeDown(ctx, tx, task)
 		case err != nil:
 			return 0, fmt.Errorf("look for the event: %w", err)
-		case state == domain.StateDead && generation >= task.Generation:
+		case state == lives.StateDead && generation >= task.Generation:
 			return domain.BuriedBefore, nil
 		case generation > task.Generation:
 			return domain.Superseded, nil
 		}
 		var moved int
-		err = tx.QueryRow(ctx, fmt.Sprintf(burySQL, buriable.Table(state)), [16]byte(task.ID), task.Generation, task.Attempt, f.db.ErrorText(task.Err), state == domain.StatePending).Scan(&moved)
+		err = tx.QueryRow(ctx, fmt.Sprintf(burySQL, buriable.Table(state)), [16]byte(task.ID), task.Generation, task.Attempt, f.db.ErrorText(task.Err), state == lives.StatePending).Scan(&moved)
 		if err != nil {
 			return 0, fmt.Errorf("take the event, which was %s, to the dead letters: %w", state, err)
 		}
@@ -203,7 +204,7 @@ func (f *FailedTasks) writeDown(ctx context.Context, tx pgx.Tx, task *domain.Fai
 var unburiedSQL = `
 SELECT id FROM unnest($1::uuid[]) AS asked (id)
 WHERE NOT EXISTS (SELECT FROM inbox i WHERE i.event_id = asked.id)
-  AND ` + stored.Places.Only(domain.StatePending, domain.StateHeld, domain.StateInFlight).Have("asked.id")
+  AND ` + stored.Places.Only(lives.StatePending, lives.StateHeld, lives.StateInFlight).Have("asked.id")
 
 // Unburied implements domain.FailedTasks.
 func (f *FailedTasks) Unburied(ctx context.Context, ids []domain.ID) ([]domain.ID, error) {

@@ -7,6 +7,7 @@ import (
 
 	"outboxd/app/schematest"
 	"outboxd/domain"
+	"outboxd/domain/lives"
 	"outboxd/repository"
 	"outboxd/repository/deadletters"
 	"outboxd/repository/heal"
@@ -199,16 +200,16 @@ func TestBuryWaitsForAConfirmation(t *testing.T) {
 func TestTheLifeOfAnEvent(t *testing.T) {
 	t.Parallel()
 	db := schematest.Open(t)
-	lives := search.NewLives(db)
+	reader := search.NewLives(db)
 	store := repository.NewOutbox(db, repository.OutboxOptions{History: true, DeadHoldsKey: true})
-	if _, err := lives.Find(t.Context(), domain.ID{1}); domain.ErrorCode(err) != domain.CodeNotFound {
+	if _, err := reader.Find(t.Context(), domain.ID{1}); domain.ErrorCode(err) != domain.CodeNotFound {
 		t.Errorf("of no event: %v, want not found", err)
 	}
 	emitKeyed(t, db, "a1", "a2")
 	first, second := find(t, db, "a1"), find(t, db, "a2")
-	want := func(id domain.ID, state domain.EventState, entries ...string) *domain.EventLife {
+	want := func(id domain.ID, state lives.State, entries ...string) *lives.Life {
 		t.Helper()
-		life, err := lives.Find(t.Context(), id)
+		life, err := reader.Find(t.Context(), id)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -226,15 +227,15 @@ func TestTheLifeOfAnEvent(t *testing.T) {
 		}
 		return life
 	}
-	want(first, domain.StatePending)
+	want(first, lives.StatePending)
 	if err := claimEvents(t, store).Commit(t.Context(), []domain.Outcome{{Verdict: domain.Refused, Err: errors.New("busy")}}); err != nil {
 		t.Fatal(err)
 	}
 	die(t, store, "no")
-	if life := want(first, domain.StateDead, "refused", "died"); life.TurnOf != first || life.HeldBehind != 1 || life.Error != "no" || life.Journal[1].Attempt != 2 {
+	if life := want(first, lives.StateDead, "refused", "died"); life.TurnOf != first || life.HeldBehind != 1 || life.Error != "no" || life.Journal[1].Attempt != 2 {
 		t.Errorf("dead: %+v", life)
 	}
-	if life := want(second, domain.StateHeld); life.TurnOf != first || life.HeldAt.IsZero() {
+	if life := want(second, lives.StateHeld); life.TurnOf != first || life.HeldAt.IsZero() {
 		t.Errorf("held: %+v", life)
 	}
 	letters, action := deadletters.New(db), domain.Action{Actor: "ada"}
@@ -253,7 +254,7 @@ func TestTheLifeOfAnEvent(t *testing.T) {
 	}
 	relayAll(t, store)
 	confirm(t, db, "a1")
-	if life := want(first, domain.StateConfirmed, "refused", "died", "replayed", "redriven"); life.ConfirmedAt.IsZero() || life.SentAt.IsZero() ||
+	if life := want(first, lives.StateConfirmed, "refused", "died", "replayed", "redriven"); life.ConfirmedAt.IsZero() || life.SentAt.IsZero() ||
 		life.Generation != 1 || life.Journal[3].Detail != "by ada: why" || life.Journal[3].Stage != domain.StagePerson {
 		t.Errorf("confirmed: %+v", life)
 	}

@@ -7,6 +7,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"outboxd/domain"
+	"outboxd/domain/lives"
 	"outboxd/repository/postgres"
 	"outboxd/repository/stored"
 )
@@ -69,7 +70,7 @@ FROM (
     SELECT EXISTS (SELECT FROM outbox_dead d WHERE d.id = r.id AND d.generation >= r.generation) AS dead,
            EXISTS (SELECT FROM inbox i WHERE i.event_id = r.id)
            OR r.event_type = ANY ($4::text[]) AND NOT ` +
-	stored.Places.Only(domain.StatePending, domain.StateHeld, domain.StateDead).Have("r.id") + ` AS confirmed
+	stored.Places.Only(lives.StatePending, lives.StateHeld, lives.StateDead).Have("r.id") + ` AS confirmed
     FROM unnest($1::uuid[], $2::integer[], $3::text[]) AS r (id, generation, event_type)
 ) AS replayed`
 

@@ -5,10 +5,10 @@ import (
 	"fmt"
 
 	"outboxd/domain/diagnosis"
+	"outboxd/domain/lives"
 
 	"github.com/jackc/pgx/v5"
 
-	"outboxd/domain"
 	"outboxd/repository/stored"
 )
 
@@ -59,7 +59,7 @@ const positionSample = 2000
 
 var positionsSQL = `
 SELECT (SELECT last_value FROM outbox_ordering_position), coalesce(max(ordering_position), 0) FROM (` +
-	stored.Places.Only(domain.StatePending, domain.StateHeld, domain.StateInFlight, domain.StateDead).Union(
+	stored.Places.Only(lives.StatePending, lives.StateHeld, lives.StateInFlight, lives.StateDead).Union(
 		fmt.Sprintf("(SELECT ordering_position FROM {table} ORDER BY id DESC LIMIT %d)", positionSample)) + `) AS newest`
 
 func (e *Examiner) positions(ctx context.Context, tx pgx.Tx, facts *diagnosis.PostgresFacts) error {

@@ -5,8 +5,8 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
-	"outboxd/domain"
 	"outboxd/domain/diagnosis"
+	"outboxd/domain/setup"
 )
 
 const lateSchedulesSQL = `
@@ -18,7 +18,7 @@ FROM outbox_schedules WHERE paused_at IS NULL AND next_at < clock_timestamp() - 
 func (e *Examiner) schedules(ctx context.Context, tx pgx.Tx, facts *diagnosis.PostgresFacts) error {
 	var l diagnosis.LateSchedules
 	var late float64
-	if err := tx.QueryRow(ctx, lateSchedulesSQL, domain.MissedAfter.Seconds()).Scan(&l.Schedules, &l.Example, &late, &l.Error); err != nil {
+	if err := tx.QueryRow(ctx, lateSchedulesSQL, setup.MissedAfter.Seconds()).Scan(&l.Schedules, &l.Example, &late, &l.Error); err != nil {
 		return err
 	}
 	l.Lateness, l.Error = inSeconds(late), legible(l.Error)

@@ -8,7 +8,9 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"outboxd/domain"
+	"outboxd/domain/lives"
 	"outboxd/domain/lost"
+	"outboxd/domain/queued"
 	"outboxd/repository/postgres"
 	"outboxd/repository/stored"
 )
@@ -132,7 +134,7 @@ func (m *MissingEvents) Note(ctx context.Context, events []lost.MissingEvent) ([
 	n := len(events)
 	ids, types, queues := make([][16]byte, n), make([]string, n), make([]string, n)
 	generations, sent, tasks := make([]int, n), make([]time.Time, n), make([]string, n)
-	found := map[domain.ID]domain.TaskPresence{}
+	found := map[domain.ID]queued.TaskPresence{}
 	for i := range events {
 		e := &events[i]
 		ids[i], types[i], queues[i], generations[i], sent[i], tasks[i] = e.Event.ID, e.Event.Type, e.Event.Queue, e.Event.Generation, e.SentAt, e.Task.String()
@@ -167,7 +169,7 @@ WITH ended AS (
     DELETE FROM outbox_missing m
     WHERE EXISTS (SELECT FROM inbox i WHERE i.event_id = m.event_id)
        OR ` + IsMissingSQL + ` AND seen_at < $1::timestamptz
-       OR NOT ` + stored.Places.Only(domain.StatePending, domain.StateHeld, domain.StateInFlight).Have("m.event_id") + `
+       OR NOT ` + stored.Places.Only(lives.StatePending, lives.StateHeld, lives.StateInFlight).Have("m.event_id") + `
     RETURNING ` + IsMissingSQL + ` AS missing
 )
 SELECT (SELECT count(*) FROM outbox_missing WHERE ` + IsMissingSQL + `) - (SELECT count(*) FROM ended WHERE missing),

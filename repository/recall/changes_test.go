@@ -8,6 +8,7 @@ import (
 	"outboxd/app/schematest"
 	"outboxd/domain"
 	"outboxd/domain/audit"
+	"outboxd/domain/lives"
 	"outboxd/repository"
 	"outboxd/repository/postgres"
 	"outboxd/repository/recall"
@@ -86,7 +87,7 @@ func TestAnEventIsTakenBackWhereverItWaits(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if want == "cancelled" && (life.State != domain.StateCancelled || len(life.Journal) != 1 || life.Journal[0].Entry != "cancelled" || life.Cancelled == "") {
+		if want == "cancelled" && (life.State != lives.StateCancelled || len(life.Journal) != 1 || life.Journal[0].Entry != "cancelled" || life.Cancelled == "") {
 			t.Errorf("the life of %s: %+v", name, life)
 		}
 	}
@@ -97,7 +98,7 @@ func TestAnEventIsTakenBackWhereverItWaits(t *testing.T) {
 		t.Errorf("cancelled events were relayed: %s", again)
 	}
 	adds(t, db, 4)
-	page, err := search.NewLives(db).Search(t.Context(), domain.EventFilter{State: domain.StateCancelled}, domain.ID{}, 10)
+	page, err := search.NewLives(db).Search(t.Context(), lives.Filter{State: lives.StateCancelled}, domain.ID{}, 10)
 	if err != nil || len(page.Events) != 4 {
 		t.Errorf("a search for cancelled events finds %d of 4, %v", len(page.Events), err)
 	}

@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	"outboxd/domain"
+	"outboxd/domain/setup"
 	"outboxd/repository/postgres"
 	"outboxd/repository/recall"
 	rt "outboxd/repository/repositorytest"
@@ -13,8 +14,8 @@ import (
 // subscribe makes a subscription to every event, in the order of its key.
 func subscribe(t *testing.T, db *postgres.Database, name string) {
 	t.Helper()
-	subscription := domain.Subscription{Name: name, Types: []string{"*"}, URL: "http://crm.example.com", Ordering: domain.OrderingKey}.WithDefaults()
-	if _, err := subscriptions.New(db).Apply(t.Context(), &domain.Action{Actor: "a test"}, []domain.Subscription{subscription}); err != nil {
+	subscription := setup.Subscription{Name: name, Types: []string{"*"}, URL: "http://crm.example.com", Ordering: setup.OrderingKey}.WithDefaults()
+	if _, err := subscriptions.New(db).Apply(t.Context(), &domain.Action{Actor: "a test"}, []setup.Subscription{subscription}); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -15,6 +15,7 @@ import (
 	"outboxd/app/schematest"
 	"outboxd/app/servertest"
 	"outboxd/domain"
+	"outboxd/domain/setup"
 	"outboxd/jobs/jobstest"
 	"outboxd/jobs/lookup"
 	"outboxd/repository"
@@ -195,7 +196,7 @@ func TestADeliveryThatWaitsInRedisIsTakenBackWithItsEvent(t *testing.T) {
 			t.Fatalf("cancel: %v, %v, want %s", changes, err, want)
 		}
 	}
-	queue := domain.SubscriptionQueuePrefix + "crm"
+	queue := setup.SubscriptionQueuePrefix + "crm"
 	q.take(delivery, queue)
 	cancel(domain.TooLateRunning)
 	if n := rt.Count(t, q.db, "SELECT count(*) FROM outbox_cancelled"); n != 0 {

@@ -3,7 +3,7 @@ package schedules
 import (
 	"time"
 
-	"outboxd/domain"
+	"outboxd/domain/setup"
 )
 
 // longestLook is how far back missed ticks are counted.
@@ -20,7 +20,7 @@ type plan struct {
 
 // plan decides what happens to the tick at the time due and to every later tick up to
 // now, which is the time of the database's clock.
-func (c *Cron) plan(due, now time.Time, rule domain.MissedRule) plan {
+func (c *Cron) plan(due, now time.Time, rule setup.MissedRule) plan {
 	var p plan
 	var missed []time.Time
 	tick := due
@@ -32,18 +32,18 @@ func (c *Cron) plan(due, now time.Time, rule domain.MissedRule) plan {
 	}
 	for ; !tick.IsZero() && !tick.After(now); tick = c.Next(tick) {
 		p.last = tick
-		if now.Sub(tick) <= domain.MissedAfter {
+		if now.Sub(tick) <= setup.MissedAfter {
 			p.emit = append(p.emit, tick)
 			continue
 		}
 		missed = append(missed, tick)
 		keep := 0
 		switch rule {
-		case domain.MissedOnce:
+		case setup.MissedOnce:
 			keep = 1
-		case domain.MissedAll:
-			keep = domain.MissedAllAtMost
-		case domain.MissedSkip:
+		case setup.MissedAll:
+			keep = setup.MissedAllAtMost
+		case setup.MissedSkip:
 		}
 		if n := len(missed) - keep; n > 0 {
 			p.leftOut += int64(n)

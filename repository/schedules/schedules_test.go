@@ -9,6 +9,7 @@ import (
 
 	"outboxd/app/schematest"
 	"outboxd/domain"
+	"outboxd/domain/setup"
 	"outboxd/repository/postgres"
 	rt "outboxd/repository/repositorytest"
 	"outboxd/repository/schedules"
@@ -16,9 +17,9 @@ import (
 
 func person() *domain.Action { return &domain.Action{Actor: "ada@here", Reason: "test"} }
 
-func report(name string, rule domain.MissedRule) domain.Schedule {
+func report(name string, rule setup.MissedRule) setup.Schedule {
 	retries := 3
-	return domain.Schedule{
+	return setup.Schedule{
 		Name: name, Cron: "* * * * *", TimeZone: "Europe/Berlin", Missed: rule,
 		Event: domain.Event{
 			Type: "report:build", Payload: []byte(`{"kind": "daily"}`), Headers: map[string]string{"tenant": "acme"}, Queue: "low", OrderingKey: "reports",
@@ -27,9 +28,9 @@ func report(name string, rule domain.MissedRule) domain.Schedule {
 	}
 }
 
-func apply(t *testing.T, store *schedules.Store, want domain.Applied, s domain.Schedule) {
+func apply(t *testing.T, store *schedules.Store, want setup.Applied, s setup.Schedule) {
 	t.Helper()
-	changes, err := store.Apply(t.Context(), person(), []domain.Schedule{s})
+	changes, err := store.Apply(t.Context(), person(), []setup.Schedule{s})
 	if err != nil || changes[0] != want {
 		t.Fatalf("Apply: %v, %v, want %s", changes, err, want)
 	}
@@ -55,32 +56,32 @@ func TestApplyKeepsWhatItIsGiven(t *testing.T) {
 	t.Parallel()
 	db := schematest.Open(t)
 	store := schedules.New(db)
-	apply(t, store, domain.AppliedAdded, report("nightly", domain.MissedAll))
+	apply(t, store, setup.AppliedAdded, report("nightly", setup.MissedAll))
 	first, err := store.Find(t.Context(), "nightly")
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := report("nightly", domain.MissedAll)
+	want := report("nightly", setup.MissedAll)
 	if !reflect.DeepEqual(first.Event, want.Event) || first.Cron != want.Cron || first.Missed != want.Missed || !first.Next.After(time.Now().Add(-time.Second)) {
 		t.Errorf("%+v", first)
 	}
 	rt.Exec(t, db, "UPDATE outbox_schedules SET next_at = next_at - interval '1 hour'")
-	apply(t, store, domain.AppliedUnchanged, want)
+	apply(t, store, setup.AppliedUnchanged, want)
 	want.Event.Payload = []byte(`{"kind": "weekly"}`)
-	apply(t, store, domain.AppliedChanged, want)
+	apply(t, store, setup.AppliedChanged, want)
 	if kept, err := store.Find(t.Context(), "nightly"); err != nil || !kept.Next.Equal(first.Next.Add(-time.Hour)) || kept.ID != first.ID {
 		t.Errorf("the next tick is another one, though the times are the same: %+v, %v", kept, err)
 	}
 	rt.Exec(t, db, "UPDATE outbox_schedules SET last_at = now() + interval '2 hours'") // the clock was put back
 	want.Cron = "*/2 * * * *"
-	apply(t, store, domain.AppliedChanged, want)
+	apply(t, store, setup.AppliedChanged, want)
 	if moved, err := store.Find(t.Context(), "nightly"); err != nil || !moved.Next.After(moved.Last) {
 		t.Errorf("a tick that was emitted comes again: %+v, %v", moved, err)
 	}
-	wrong := report("nightly", domain.MissedAll)
+	wrong := report("nightly", setup.MissedAll)
 	wrong.Event.Headers = map[string]string{"x": string(make([]byte, 0))}
 	wrong.Event.Queue = " "
-	if _, err := store.Apply(t.Context(), person(), []domain.Schedule{wrong}); domain.ErrorCode(err) != domain.CodeInvalid {
+	if _, err := store.Apply(t.Context(), person(), []setup.Schedule{wrong}); domain.ErrorCode(err) != domain.CodeInvalid {
 		t.Errorf("an event that cannot be delivered is taken: %v", err)
 	}
 	if err := store.Remove(t.Context(), person(), "nightly"); err != nil {
@@ -96,7 +97,7 @@ func TestATickIsAnEvent(t *testing.T) {
 	t.Parallel()
 	db := schematest.Open(t)
 	store := schedules.New(db)
-	apply(t, store, domain.AppliedAdded, report("nightly", domain.MissedOnce))
+	apply(t, store, setup.AppliedAdded, report("nightly", setup.MissedOnce))
 	tick(t, store, 0, 0)
 	back(t, db, 1)
 	tick(t, store, 1, 0)
@@ -116,14 +117,14 @@ func TestATickIsAnEvent(t *testing.T) {
 // What was missed is left out, made up for once, or one by one, up to a bound.
 func TestMissedTicks(t *testing.T) {
 	t.Parallel()
-	for rule, want := range map[domain.MissedRule]struct{ emitted, leftOut int64 }{
-		domain.MissedSkip: {2, 1198}, domain.MissedOnce: {3, 1197}, domain.MissedAll: {2 + domain.MissedAllAtMost, 1198 - domain.MissedAllAtMost},
+	for rule, want := range map[setup.MissedRule]struct{ emitted, leftOut int64 }{
+		setup.MissedSkip: {2, 1198}, setup.MissedOnce: {3, 1197}, setup.MissedAll: {2 + setup.MissedAllAtMost, 1198 - setup.MissedAllAtMost},
 	} {
 		t.Run(string(rule), func(t *testing.T) {
 			t.Parallel()
 			db := schematest.Open(t)
 			store := schedules.New(db)
-			apply(t, store, domain.AppliedAdded, report("nightly", rule))
+			apply(t, store, setup.AppliedAdded, report("nightly", rule))
 			// Ticks that are up to two minutes late are not missed: of those on the
 			// minute two, or three where one is just two minutes old.
 			back(t, db, 1200)
@@ -153,7 +154,7 @@ func TestTwoLeadersEmitATickOnce(t *testing.T) {
 	store := schedules.New(db)
 	const leaders, names, rounds = 4, 5, 10
 	for n := range names {
-		apply(t, store, domain.AppliedAdded, report(fmt.Sprintf("s%d", n), domain.MissedAll))
+		apply(t, store, setup.AppliedAdded, report(fmt.Sprintf("s%d", n), setup.MissedAll))
 	}
 	for range rounds {
 		rt.Exec(t, db, "UPDATE outbox_schedules SET next_at = next_at - interval '1 hour', last_at = NULL, id = outbox_new_id()")
@@ -178,7 +179,7 @@ func TestATickThatIsForgottenIsTheSameEvent(t *testing.T) {
 	t.Parallel()
 	db := schematest.Open(t)
 	store := schedules.New(db)
-	apply(t, store, domain.AppliedAdded, report("nightly", domain.MissedOnce))
+	apply(t, store, setup.AppliedAdded, report("nightly", setup.MissedOnce))
 	back(t, db, 1)
 	tick(t, store, 1, 0)
 	before := rt.Find(t, db, "report:build")
@@ -198,8 +199,8 @@ func TestPausedAndFailingSchedules(t *testing.T) {
 	t.Parallel()
 	db := schematest.Open(t)
 	store := schedules.New(db)
-	apply(t, store, domain.AppliedAdded, report("a", domain.MissedOnce))
-	apply(t, store, domain.AppliedAdded, report("b", domain.MissedOnce))
+	apply(t, store, setup.AppliedAdded, report("a", setup.MissedOnce))
+	apply(t, store, setup.AppliedAdded, report("b", setup.MissedOnce))
 	if err := store.Pause(t.Context(), person(), "a"); err != nil {
 		t.Fatal(err)
 	}
@@ -229,7 +230,7 @@ func TestPausedAndFailingSchedules(t *testing.T) {
 	if err != nil || failing.Error == "" || failing.FailedAt.IsZero() {
 		t.Errorf("it does not say why: %+v, %v", failing, err)
 	}
-	apply(t, store, domain.AppliedChanged, report("a", domain.MissedOnce))
+	apply(t, store, setup.AppliedChanged, report("a", setup.MissedOnce))
 	back(t, db, 1)
 	if _, err := store.Tick(t.Context()); err != nil {
 		t.Error(err)

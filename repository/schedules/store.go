@@ -10,6 +10,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"outboxd/domain"
+	"outboxd/domain/setup"
 	"outboxd/repository/postgres"
 	"outboxd/repository/stored"
 )
@@ -30,12 +31,12 @@ SELECT id, name, cron, time_zone, missed, event_type, payload, headers, queue, m
 FROM outbox_schedules`
 
 // List returns all schedules by name.
-func (s *Store) List(ctx context.Context) ([]domain.Schedule, error) {
+func (s *Store) List(ctx context.Context) ([]setup.Schedule, error) {
 	return s.query(ctx, "list schedules", schedulesSQL+" ORDER BY name")
 }
 
 // Find returns the schedule of that name. Errors: domain.CodeNotFound.
-func (s *Store) Find(ctx context.Context, name string) (*domain.Schedule, error) {
+func (s *Store) Find(ctx context.Context, name string) (*setup.Schedule, error) {
 	found, err := s.query(ctx, fmt.Sprintf("look for schedule %q", name), schedulesSQL+" WHERE name = $1", s.db.Storable(name))
 	if err != nil {
 		return nil, err
@@ -46,7 +47,7 @@ func (s *Store) Find(ctx context.Context, name string) (*domain.Schedule, error)
 	return &found[0], nil
 }
 
-func (s *Store) query(ctx context.Context, doing, statement string, args ...any) ([]domain.Schedule, error) {
+func (s *Store) query(ctx context.Context, doing, statement string, args ...any) ([]setup.Schedule, error) {
 	rows, err := s.db.Pool().Query(ctx, statement, args...)
 	if err != nil {
 		return nil, postgres.Translate(err, doing)
@@ -55,8 +56,8 @@ func (s *Store) query(ctx context.Context, doing, statement string, args ...any)
 	return list, postgres.Translate(err, doing)
 }
 
-func scanSchedule(row pgx.CollectableRow) (domain.Schedule, error) {
-	var s domain.Schedule
+func scanSchedule(row pgx.CollectableRow) (setup.Schedule, error) {
+	var s setup.Schedule
 	var headers []byte
 	var timeout, retention, unique *int
 	var last, failed, paused *time.Time
@@ -111,7 +112,7 @@ RETURNING xmax::text <> '0'`
 // which it is applied.
 //
 // Errors: domain.CodeInvalid if a schedule is wrong; the error names the first one.
-func (s *Store) Apply(ctx context.Context, action *domain.Action, list []domain.Schedule) ([]domain.Applied, error) {
+func (s *Store) Apply(ctx context.Context, action *domain.Action, list []setup.Schedule) ([]setup.Applied, error) {
 	crons := make([]*Cron, len(list))
 	for i := range list {
 		var err error
@@ -119,7 +120,7 @@ func (s *Store) Apply(ctx context.Context, action *domain.Action, list []domain.
 			return nil, err
 		}
 	}
-	changes := make([]domain.Applied, len(list))
+	changes := make([]setup.Applied, len(list))
 	err := stored.Act(ctx, s.db, "apply", action, func(tx pgx.Tx) (int64, error) {
 		for i := range list {
 			var err error
@@ -136,7 +137,7 @@ func (s *Store) Apply(ctx context.Context, action *domain.Action, list []domain.
 }
 
 // Check returns when a schedule ticks. Errors: domain.CodeInvalid.
-func Check(s *domain.Schedule) (*Cron, error) {
+func Check(s *setup.Schedule) (*Cron, error) {
 	if err := s.Validate(); err != nil {
 		return nil, err
 	}
@@ -147,7 +148,7 @@ func Check(s *domain.Schedule) (*Cron, error) {
 	return c, nil
 }
 
-func applyOne(ctx context.Context, tx pgx.Tx, s *domain.Schedule, c *Cron) (domain.Applied, error) {
+func applyOne(ctx context.Context, tx pgx.Tx, s *setup.Schedule, c *Cron) (setup.Applied, error) {
 	headers, err := stored.Headers(s.Event.Headers)
 	if err != nil {
 		return "", err

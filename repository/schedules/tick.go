@@ -10,10 +10,11 @@ import (
 
 	"outboxd/domain"
 	"outboxd/domain/crashpoint"
+	"outboxd/domain/setup"
 	"outboxd/repository/postgres"
 )
 
-var _ domain.Schedules = (*Store)(nil)
+var _ setup.Schedules = (*Store)(nil)
 
 // never is the time that is stored as the next tick of a schedule that will not tick any
 // more.
@@ -60,7 +61,7 @@ WITH moved AS (
 ), emitted AS (
     INSERT INTO outbox (id, event_type, payload, headers, queue, max_retry, timeout_seconds, retention_seconds, unique_seconds, ordering_key)
     SELECT outbox_tick_id(m.id, tick), event_type, payload,
-           headers || jsonb_build_object('` + domain.HeaderSchedule + `', name, '` + domain.HeaderTick + `', to_char(tick AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"')),
+           headers || jsonb_build_object('` + setup.HeaderSchedule + `', name, '` + setup.HeaderTick + `', to_char(tick AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"')),
            queue, max_retry, timeout_seconds, retention_seconds, unique_seconds, ordering_key
     FROM moved m, unnest($6::timestamptz[]) WITH ORDINALITY AS ticks (tick, n) ORDER BY n
     ON CONFLICT (id) DO NOTHING
@@ -75,13 +76,13 @@ UPDATE outbox_schedules SET failed_at = coalesce(failed_at, clock_timestamp()), 
 type due struct {
 	id             domain.ID
 	cron, timeZone string
-	missed         domain.MissedRule
+	missed         setup.MissedRule
 	next, changed  time.Time
 	now            time.Time
 }
 
-// Tick implements domain.Schedules.
-func (s *Store) Tick(ctx context.Context) (ticks domain.Ticks, err error) {
+// Tick implements setup.Schedules.
+func (s *Store) Tick(ctx context.Context) (ticks setup.Ticks, err error) {
 	const doing = "emit the events of schedules"
 	rows, err := s.db.Pool().Query(ctx, dueSQL, dueAtOnce)
 	if err != nil {

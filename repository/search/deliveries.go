@@ -7,6 +7,8 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"outboxd/domain"
+	"outboxd/domain/lives"
+	"outboxd/domain/setup"
 	"outboxd/repository/stored"
 )
 
@@ -33,7 +35,7 @@ WHERE e.state IS NOT NULL OR i.processed_at IS NOT NULL OR last.at IS NOT NULL
 ORDER BY named.name`
 
 // Deliveries of an event, by name.
-func (l *Lives) deliveries(ctx context.Context, id domain.ID) ([]domain.EventDelivery, error) {
+func (l *Lives) deliveries(ctx context.Context, id domain.ID) ([]lives.Delivery, error) {
 	rows, err := l.db.Pool().Query(ctx, deliveriesSQL, [16]byte(id))
 	if err != nil {
 		return nil, err
@@ -41,10 +43,10 @@ func (l *Lives) deliveries(ctx context.Context, id domain.ID) ([]domain.EventDel
 	return pgx.CollectRows(rows, scanDelivery)
 }
 
-func scanDelivery(row pgx.CollectableRow) (domain.EventDelivery, error) {
-	var d domain.EventDelivery
-	var pause domain.Pause
-	var last domain.JournalEntry
+func scanDelivery(row pgx.CollectableRow) (lives.Delivery, error) {
+	var d lives.Delivery
+	var pause setup.Pause
+	var last lives.JournalEntry
 	var paused, since, confirmed, at *time.Time
 	if err := row.Scan((*[16]byte)(&d.ID), &d.Subscription, &paused, &pause.By, &pause.Reason, &d.Removed, &d.State, &since, &d.Generation, &confirmed,
 		&d.Attempts, &at, &last.Stage, &last.Entry, &last.Generation, &last.Attempt, &last.Detail); err != nil {
@@ -57,8 +59,8 @@ func scanDelivery(row pgx.CollectableRow) (domain.EventDelivery, error) {
 	if since != nil {
 		d.Since = *since
 	}
-	if confirmed != nil && d.State != domain.StateDead && d.State != domain.StateCancelled {
-		d.State, d.Since = domain.StateConfirmed, *confirmed
+	if confirmed != nil && d.State != lives.StateDead && d.State != lives.StateCancelled {
+		d.State, d.Since = lives.StateConfirmed, *confirmed
 	}
 	if at != nil {
 		last.At = *at

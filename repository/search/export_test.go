@@ -1,8 +1,8 @@
 package search
 
 import (
-	"outboxd/domain"
 	"outboxd/domain/figures"
+	"outboxd/domain/lives"
 )
 
 // SearchStatement is the statement of one step of a search.
@@ -15,7 +15,7 @@ const HeldHeadsSQL = heldHeadsSQL
 // SearchStatement.
 func PageStatements() map[string][]any {
 	return map[string][]any{
-		"standing":         {nowSQL, nil, domain.HeldKeysCounted, CountLimit},
+		"standing":         {nowSQL, nil, lives.HeldKeysCounted, CountLimit},
 		"flows":            {flowsSQL},
 		"relays":           {presentRelaysSQL},
 		"history of a day": {historySQL, 86400.0, 300.0},

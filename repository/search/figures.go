@@ -6,8 +6,8 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
-	"outboxd/domain"
 	"outboxd/domain/figures"
+	"outboxd/domain/setup"
 	"outboxd/repository/postgres"
 	"outboxd/repository/stored"
 )
@@ -172,15 +172,15 @@ SELECT last.queue, at, actor, reason FROM unnest($1::text[]) AS last (queue), LA
 WHERE action = 'pause'`
 
 // PausedBy implements figures.Store.
-func (f *Figures) PausedBy(ctx context.Context, queues []string) (map[string]domain.Pause, error) {
+func (f *Figures) PausedBy(ctx context.Context, queues []string) (map[string]setup.Pause, error) {
 	const doing = "look who paused queues"
 	rows, err := f.db.Pool().Query(ctx, pausedBySQL, queues)
 	if err != nil {
 		return nil, postgres.Translate(err, doing)
 	}
-	by := map[string]domain.Pause{}
+	by := map[string]setup.Pause{}
 	var queue string
-	var p domain.Pause
+	var p setup.Pause
 	_, err = pgx.ForEachRow(rows, []any{&queue, &p.Since, &p.By, &p.Reason}, func() error {
 		by[queue] = p
 		return nil

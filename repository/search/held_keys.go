@@ -4,7 +4,7 @@ import (
 	"context"
 	"time"
 
-	"outboxd/domain"
+	"outboxd/domain/lives"
 	"outboxd/repository/postgres"
 	"outboxd/repository/stored"
 )
@@ -45,7 +45,7 @@ SELECT page.key, page.id, page.held_at,
        EXISTS (SELECT FROM inbox i WHERE i.event_id = page.holder), (SELECT count(*) FROM heads)
 FROM page LEFT JOIN outbox_turns t ON t.ordering_key = page.key LEFT JOIN LATERAL (
     SELECT * FROM (
-    ` + stored.Places.Only(domain.StatePending, domain.StateInFlight, domain.StateDead).Union(
+    ` + stored.Places.Only(lives.StatePending, lives.StateInFlight, lives.StateDead).Union(
 	`SELECT {state} AS state, event_type, queue, {since} AS at, attempts, {error} AS error, generation, created_at FROM {table} WHERE id = page.holder`) + `
     ) AS places ORDER BY generation DESC, state = 'in flight', state = 'pending' LIMIT 1
 ) AS e ON true
@@ -59,36 +59,36 @@ func NewHeldKeys(db *postgres.Database) *HeldKeys { return &HeldKeys{db: db} }
 
 // List returns up to limit ordering keys whose events are held back: only the named keys,
 // or all keys if none is named. The keys whose events have waited longest come first.
-// complete is false if there are more than domain.HeldKeysCounted such keys; then List
+// complete is false if there are more than lives.HeldKeysCounted such keys; then List
 // looked only at the first ones in the order of their names. Errors:
 // domain.CodeUnavailable.
-func (k *HeldKeys) List(ctx context.Context, named []string, limit int) (list []domain.HeldKey, complete bool, err error) {
+func (k *HeldKeys) List(ctx context.Context, named []string, limit int) (list []lives.HeldKey, complete bool, err error) {
 	const doing = "list held keys"
-	rows, err := k.db.Pool().Query(ctx, heldKeysSQL, named, domain.HeldKeysCounted, limit, domain.HeldEventsCounted)
+	rows, err := k.db.Pool().Query(ctx, heldKeysSQL, named, lives.HeldKeysCounted, limit, lives.HeldEventsCounted)
 	if err != nil {
 		return nil, false, postgres.Translate(err, doing)
 	}
 	defer rows.Close()
 	complete = true
 	for rows.Next() {
-		var key domain.HeldKey
-		var turn domain.Turn
+		var key lives.HeldKey
+		var turn lives.Turn
 		var owner *[16]byte
 		var since, at *time.Time
-		var state *domain.EventState
+		var state *lives.State
 		var looked int
 		if err := rows.Scan(&key.Key, (*[16]byte)(&key.Next), &key.Since, &key.Held, &owner, &since, &state, &turn.Type, &turn.Queue,
 			&at, &turn.Attempts, &turn.Error, &turn.Confirmed, &looked); err != nil {
 			return nil, false, postgres.Translate(err, doing)
 		}
 		if owner != nil {
-			turn.ID, turn.Since, turn.State = *owner, *since, domain.StateGone
+			turn.ID, turn.Since, turn.State = *owner, *since, lives.StateGone
 			if state != nil {
 				turn.State, turn.At = *state, *at
 			}
 			key.Turn = &turn
 		}
-		complete = named != nil || looked < domain.HeldKeysCounted
+		complete = named != nil || looked < lives.HeldKeysCounted
 		list = append(list, key)
 	}
 	return list, complete, postgres.Translate(rows.Err(), doing)

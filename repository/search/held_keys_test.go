@@ -7,6 +7,7 @@ import (
 
 	"outboxd/app/schematest"
 	"outboxd/domain"
+	"outboxd/domain/lives"
 	"outboxd/repository"
 	"outboxd/repository/search"
 	"outboxd/repository/upkeep"
@@ -66,11 +67,11 @@ func TestHeldKeysSayWhatTheyWaitFor(t *testing.T) {
 		t.Errorf("times: %+v, %+v", list[0], list[1].Turn)
 	}
 	// An event that waits for one that was never due is shown so everywhere.
-	lives := search.NewLives(db)
-	if life, err := lives.Find(t.Context(), list[1].Next); err != nil || life.TurnOf != list[1].Turn.ID {
+	reader := search.NewLives(db)
+	if life, err := reader.Find(t.Context(), list[1].Next); err != nil || life.TurnOf != list[1].Turn.ID {
 		t.Errorf("the life of a2: %+v, %v", life, err)
 	}
-	found, err := lives.Search(t.Context(), domain.EventFilter{OrderingKey: "a", State: domain.StateHeld}, domain.ID{}, 10)
+	found, err := reader.Search(t.Context(), lives.Filter{OrderingKey: "a", State: lives.StateHeld}, domain.ID{}, 10)
 	if err != nil || len(found.Events) != 1 || found.Events[0].WaitsFor != list[1].Turn.ID {
 		t.Errorf("a search for a2: %+v, %v", found, err)
 	}
@@ -101,11 +102,11 @@ func TestHeldKeysAreFoundThroughTheIndex(t *testing.T) {
 		SELECT gen_random_uuid(), 'e', '', '{}', 'default', now(), 0, 0, now(), CASE WHEN n <= 10000 THEN 'hot' ELSE 'key' || n END, n FROM generate_series(1, 25000) n`)
 	exec(t, db, "ANALYZE outbox_held")
 	backlog, _, err := upkeep.NewHousekeeping(db, "").Measure(t.Context(), domain.RelayProcess{}, nil)
-	if err != nil || backlog.Held != 25000 || backlog.HeldKeys != domain.HeldKeysCounted {
+	if err != nil || backlog.Held != 25000 || backlog.HeldKeys != lives.HeldKeysCounted {
 		t.Errorf("backlog: %+v, %v", backlog, err)
 	}
 	list, complete, err := search.NewHeldKeys(db).List(t.Context(), []string{"hot"}, 1)
-	if err != nil || !complete || len(list) != 1 || list[0].Held != domain.HeldEventsCounted {
+	if err != nil || !complete || len(list) != 1 || list[0].Held != lives.HeldEventsCounted {
 		t.Errorf("the hot key: %+v, %t, %v", list, complete, err)
 	}
 	if _, complete, err = search.NewHeldKeys(db).List(t.Context(), nil, 1); err != nil || complete {

@@ -6,6 +6,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"outboxd/domain"
+	"outboxd/domain/lives"
 	"outboxd/repository/postgres"
 	"outboxd/repository/stored"
 )
@@ -15,22 +16,22 @@ import (
 var inFlightSQL = `
 SELECT DISTINCT ON (id) id, event_type, queue, coalesce(ordering_key, ''), ` + stored.Within("created_at") + `, ` + stored.Within("sent_at") + `,
        generation, octet_length(payload)
-FROM ` + stored.Places.Table(domain.StateInFlight) + ` AS s
+FROM ` + stored.Places.Table(lives.StateInFlight) + ` AS s
 WHERE id = ANY ($1::uuid[]) AND NOT EXISTS (SELECT FROM inbox i WHERE i.event_id = s.id)
   AND ($2 = '' OR event_type = $2) AND ($3 = '' OR queue = $3) AND ($4 = '' OR ordering_key = $4)
   AND ($5 = '' OR CASE WHEN $6 = '' THEN headers ->> $5 IS NOT NULL ELSE headers ->> $5 = $6 END)
   AND ` + stored.FieldSQL(7) + `
 ORDER BY id, generation DESC`
 
-// InFlight implements domain.EventLives.
-func (l *Lives) InFlight(ctx context.Context, f domain.EventFilter, ids []domain.ID) ([]domain.EventSummary, error) {
+// InFlight implements lives.Reader.
+func (l *Lives) InFlight(ctx context.Context, f lives.Filter, ids []domain.ID) ([]lives.Summary, error) {
 	const doing = "look for events in flight"
 	rows, err := l.db.Pool().Query(ctx, inFlightSQL, append([]any{postgres.UUIDs(ids), f.Type, f.Queue, f.OrderingKey, f.HeaderName, f.HeaderValue}, stored.FieldArgs(f.Payload)...)...)
 	if err != nil {
 		return nil, postgres.Translate(err, doing)
 	}
-	found, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (e domain.EventSummary, err error) {
-		e.State = domain.StateInFlight
+	found, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (e lives.Summary, err error) {
+		e.State = lives.StateInFlight
 		err = row.Scan((*[16]byte)(&e.ID), &e.Type, &e.Queue, &e.OrderingKey, &e.CreatedAt, &e.Since, &e.Generation, &e.PayloadBytes)
 		return e, err
 	})

@@ -9,14 +9,15 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"outboxd/domain"
+	"outboxd/domain/lives"
 	"outboxd/repository/postgres"
 	"outboxd/repository/stored"
 )
 
-// Lives implements domain.EventLives.
+// Lives implements lives.Reader.
 type Lives struct{ db *postgres.Database }
 
-var _ domain.EventLives = (*Lives)(nil)
+var _ lives.Reader = (*Lives)(nil)
 
 // NewLives returns the Lives of db.
 func NewLives(db *postgres.Database) *Lives { return &Lives{db: db} }
@@ -33,10 +34,10 @@ FROM (
 
 const lifeJournalSQL = `SELECT at, stage, entry, generation, attempt, detail FROM outbox_journal WHERE event_id = $1 ORDER BY at`
 
-// Find implements domain.EventLives.
-func (l *Lives) Find(ctx context.Context, id domain.ID) (*domain.EventLife, error) {
+// Find implements lives.Reader.
+func (l *Lives) Find(ctx context.Context, id domain.ID) (*lives.Life, error) {
 	doing := fmt.Sprintf("look for event %s", id)
-	life := &domain.EventLife{State: domain.StateGone}
+	life := &lives.Life{State: lives.StateGone}
 	found, err := l.place(ctx, id, life)
 	if err != nil {
 		return nil, postgres.Translate(err, doing)
@@ -50,18 +51,18 @@ func (l *Lives) Find(ctx context.Context, id domain.ID) (*domain.EventLife, erro
 	if confirmed != nil {
 		life.ConfirmedAt = *confirmed
 		switch life.State {
-		case domain.StateDead:
-		case domain.StateCancelled: // the row is of the cancellation
+		case lives.StateDead:
+		case lives.StateCancelled: // the row is of the cancellation
 			life.ConfirmedAt = time.Time{}
 		default:
-			life.State = domain.StateConfirmed
+			life.State = lives.StateConfirmed
 		}
 	}
 	rows, err := l.db.Pool().Query(ctx, lifeJournalSQL, [16]byte(id))
 	if err != nil {
 		return nil, postgres.Translate(err, doing)
 	}
-	if life.Journal, err = pgx.CollectRows(rows, pgx.RowToStructByPos[domain.JournalEntry]); err != nil {
+	if life.Journal, err = pgx.CollectRows(rows, pgx.RowToStructByPos[lives.JournalEntry]); err != nil {
 		return nil, postgres.Translate(err, doing)
 	}
 	if life.Deliveries, err = l.deliveries(ctx, id); err != nil {
@@ -73,7 +74,7 @@ func (l *Lives) Find(ctx context.Context, id domain.ID) (*domain.EventLife, erro
 	return life, nil
 }
 
-func (l *Lives) place(ctx context.Context, id domain.ID, life *domain.EventLife) (bool, error) {
+func (l *Lives) place(ctx context.Context, id domain.ID, life *lives.Life) (bool, error) {
 	var since time.Time
 	var stage domain.Stage
 	var fault, rival string
@@ -90,17 +91,17 @@ func (l *Lives) place(ctx context.Context, id domain.ID, life *domain.EventLife)
 		life.TurnOf = *turn
 	}
 	switch life.State {
-	case domain.StateHeld:
+	case lives.StateHeld:
 		life.HeldAt = since
-	case domain.StateInFlight, domain.StateFailing:
+	case lives.StateInFlight, lives.StateFailing:
 		life.SentAt = since
-	case domain.StateDead:
+	case lives.StateDead:
 		life.DiedAt, life.Stage, life.Error = since, stage, fault
-	case domain.StateSuppressed:
+	case lives.StateSuppressed:
 		life.SuppressedAt, life.Holder = since, rival
-	case domain.StateCancelled:
+	case lives.StateCancelled:
 		life.Cancelled = fault
-	case domain.StatePending, domain.StateConfirmed, domain.StateGone:
+	case lives.StatePending, lives.StateConfirmed, lives.StateGone:
 	}
 	return true, nil
 }

@@ -6,7 +6,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
-	"outboxd/domain"
+	"outboxd/domain/overview"
 	"outboxd/repository/postgres"
 )
 
@@ -19,15 +19,15 @@ SELECT at, kind, coalesce((SELECT host || ', process ' || pid FROM outbox_relays
     SELECT healed_at, 'heal', NULL, '00000000-0000-0000-0000-000000000000' FROM outbox_queue_identity WHERE healed_at > now() - $1 * interval '1 second'
 ) AS found WHERE before <> relay OR kind = 'heal' ORDER BY at DESC LIMIT 50`
 
-// Marks implements domain.Overviews.
-func (o *Overviews) Marks(ctx context.Context, window time.Duration) ([]domain.HistoryMark, error) {
+// Marks implements overview.Overviews.
+func (o *Overviews) Marks(ctx context.Context, window time.Duration) ([]overview.HistoryMark, error) {
 	ctx, cancel := context.WithTimeout(ctx, lookPatience)
 	defer cancel()
 	rows, err := o.db.Pool().Query(ctx, marksSQL, window.Seconds())
 	if err != nil {
 		return nil, postgres.Translate(err, "read the marks of the history")
 	}
-	marks, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (m domain.HistoryMark, err error) {
+	marks, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (m overview.HistoryMark, err error) {
 		err = row.Scan(&m.At, &m.Kind, &m.Relay)
 		return m, err
 	})

@@ -6,18 +6,20 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
-	"outboxd/domain"
+	"outboxd/domain/lives"
+	"outboxd/domain/overview"
+	"outboxd/domain/setup"
 	"outboxd/repository/postgres"
 )
 
-// Overviews implements domain.Overviews. Overviews reads the samples that
+// Overviews implements overview.Overviews. Overviews reads the samples that
 // Housekeeping.Measure writes, and counts as Measure does.
 type Overviews struct{ db *postgres.Database }
 
 // NewOverviews returns the overviews of db.
 func NewOverviews(db *postgres.Database) *Overviews { return &Overviews{db} }
 
-var _ domain.Overviews = (*Overviews)(nil)
+var _ overview.Overviews = (*Overviews)(nil)
 
 // lookPatience bounds one look. If an old transaction prevents vacuum, even a bounded
 // count may read millions of dead rows and take long; then there is no overview.
@@ -43,14 +45,14 @@ SELECT id, host, pid, version, asleep, started_at, seen_at,
        coalesce(id = (SELECT relay FROM outbox_samples WHERE at > now() - interval '1 minute' ORDER BY at DESC LIMIT 1), false)
 FROM outbox_relays ORDER BY host, pid, id LIMIT 100`
 
-// Standing implements domain.Overviews.
-func (o *Overviews) Standing(ctx context.Context) (domain.Standing, error) {
+// Standing implements overview.Overviews.
+func (o *Overviews) Standing(ctx context.Context) (overview.Standing, error) {
 	ctx, cancel := context.WithTimeout(ctx, lookPatience)
 	defer cancel()
-	var s domain.Standing
+	var s overview.Standing
 	var found Standing
 	var oldestDead, healed *time.Time
-	err := o.db.Pool().QueryRow(ctx, nowSQL, nil, domain.HeldKeysCounted, CountLimit).Scan(append([]any{&s.At, &s.Due, &oldestDead, &healed, &s.QueuedNow, &s.QueuedBefore}, found.Targets()...)...)
+	err := o.db.Pool().QueryRow(ctx, nowSQL, nil, lives.HeldKeysCounted, CountLimit).Scan(append([]any{&s.At, &s.Due, &oldestDead, &healed, &s.QueuedNow, &s.QueuedBefore}, found.Targets()...)...)
 	if err != nil {
 		return s, postgres.Translate(err, "look at where the events are")
 	}
@@ -68,7 +70,7 @@ func (o *Overviews) Standing(ctx context.Context) (domain.Standing, error) {
 	if err != nil {
 		return s, postgres.Translate(err, "read the relays")
 	}
-	s.Relays, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (r domain.RelayStatus, err error) {
+	s.Relays, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (r overview.RelayStatus, err error) {
 		err = row.Scan((*[16]byte)(&r.ID), &r.Host, &r.PID, &r.Version, &r.Asleep, &r.StartedAt, &r.SeenAt, &r.Leads)
 		return r, err
 	})
@@ -88,7 +90,7 @@ FROM outbox_subscriptions WHERE paused_at IS NOT NULL OR removed_at IS NOT NULL 
 // Receivers returns the subscriptions that get no deliveries now.
 //
 // Errors: domain.CodeUnavailable.
-func (o *Overviews) Receivers(ctx context.Context) ([]domain.ReceiverStatus, error) {
+func (o *Overviews) Receivers(ctx context.Context) ([]overview.ReceiverStatus, error) {
 	rows, err := o.db.Pool().Query(ctx, receiversSQL)
 	if err != nil {
 		return nil, postgres.Translate(err, "read the receivers")
@@ -97,9 +99,9 @@ func (o *Overviews) Receivers(ctx context.Context) ([]domain.ReceiverStatus, err
 	return list, postgres.Translate(err, "read the receivers")
 }
 
-func scanReceiver(row pgx.CollectableRow) (r domain.ReceiverStatus, err error) {
+func scanReceiver(row pgx.CollectableRow) (r overview.ReceiverStatus, err error) {
 	var since *time.Time
-	var down domain.ReceiverDown
+	var down setup.ReceiverDown
 	err = row.Scan(&r.Subscription, &r.Paused, &r.Removed, &since, &down.Reason)
 	if since != nil {
 		down.Since = *since
@@ -108,14 +110,14 @@ func scanReceiver(row pgx.CollectableRow) (r domain.ReceiverStatus, err error) {
 	return r, err
 }
 
-func (o *Overviews) flows(ctx context.Context, s *domain.Standing) error {
+func (o *Overviews) flows(ctx context.Context, s *overview.Standing) error {
 	rows, err := o.db.Pool().Query(ctx, flowsSQL)
 	if err != nil {
 		return err
 	}
-	var f domain.Flow
+	var f overview.Flow
 	var newest *time.Time
-	into := []*domain.Flow{&s.Now, &s.Hour, &s.Day}
+	into := []*overview.Flow{&s.Now, &s.Hour, &s.Day}
 	_, err = pgx.ForEachRow(rows, []any{&f.Seconds, &f.Emitted, &f.Enqueued, &f.Confirmed, &f.Died, &newest}, func() error {
 		*into[0], into = f, into[1:]
 		return nil
@@ -137,15 +139,15 @@ SELECT to_timestamp(floor(extract(epoch FROM at) / $2) * $2) AS step,
        coalesce(max(queued), -1)
 FROM outbox_samples WHERE at > now() - $1 * interval '1 second' GROUP BY 1 ORDER BY 1`
 
-// History implements domain.Overviews.
-func (o *Overviews) History(ctx context.Context, window, step time.Duration) ([]domain.HistoryPoint, error) {
+// History implements overview.Overviews.
+func (o *Overviews) History(ctx context.Context, window, step time.Duration) ([]overview.HistoryPoint, error) {
 	ctx, cancel := context.WithTimeout(ctx, lookPatience)
 	defer cancel()
 	rows, err := o.db.Pool().Query(ctx, historySQL, window.Seconds(), step.Seconds())
 	if err != nil {
 		return nil, postgres.Translate(err, "read the history")
 	}
-	points, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (p domain.HistoryPoint, err error) {
+	points, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (p overview.HistoryPoint, err error) {
 		var oldest, p50, p99 float64
 		err = row.Scan(&p.At, &p.Seconds, &p.Emitted, &p.Enqueued, &p.Confirmed, &p.Died,
 			&p.Pending, &p.Held, &p.Dead, &oldest, &p50, &p99, &p.Queued)

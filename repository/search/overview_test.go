@@ -6,6 +6,7 @@ import (
 
 	"outboxd/app/schematest"
 	"outboxd/domain"
+	"outboxd/domain/overview"
 	"outboxd/repository"
 	"outboxd/repository/search"
 	"outboxd/repository/upkeep"
@@ -59,7 +60,7 @@ func TestOverviewCountsWhatWasMeasured(t *testing.T) {
 	if s.Pending != 21 || s.Estimated || s.Dead != 2 || s.Held != 3 || s.HeldKeys != 1 || s.OldestHeld.IsZero() || s.OldestDue.IsZero() || s.SampledAt.IsZero() {
 		t.Errorf("%+v", s)
 	}
-	for name, f := range map[string]domain.Flow{"now": s.Now, "hour": s.Hour, "day": s.Day} {
+	for name, f := range map[string]overview.Flow{"now": s.Now, "hour": s.Hour, "day": s.Day} {
 		if f.Emitted != 20 || f.Confirmed != 5 || f.Died != 2 || f.Seconds < 9.9 || f.Seconds > 59 {
 			t.Errorf("%s: %+v", name, f)
 		}
@@ -116,7 +117,7 @@ func TestOldSamplesAreJoined(t *testing.T) {
 		}
 	}
 	marks, err := overviews.Marks(t.Context(), 7*24*time.Hour)
-	if err != nil || len(marks) != 4 || marks[0].Kind != domain.MarkLeader || marks[3].Kind != domain.MarkHeal {
+	if err != nil || len(marks) != 4 || marks[0].Kind != overview.MarkLeader || marks[3].Kind != overview.MarkHeal {
 		t.Errorf("%+v, %v", marks, err)
 	}
 	if marks, err := overviews.Marks(t.Context(), time.Hour+10*time.Minute); err != nil || len(marks) != 1 {

@@ -7,6 +7,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"outboxd/domain"
+	"outboxd/domain/lives"
 	"outboxd/repository/postgres"
 	"outboxd/repository/stored"
 )
@@ -72,9 +73,9 @@ SELECT floor.id, floor.examined, page.id, CASE WHEN confirmed_at IS NULL THEN st
 FROM floor LEFT JOIN page ON true
 ORDER BY page.id DESC`
 
-// Search implements domain.EventLives.
-func (l *Lives) Search(ctx context.Context, filter domain.EventFilter, before domain.ID, limit int) (domain.EventPage, error) {
-	var page domain.EventPage
+// Search implements lives.Reader.
+func (l *Lives) Search(ctx context.Context, filter lives.Filter, before domain.ID, limit int) (lives.Page, error) {
+	var page lives.Page
 	first, last := searchRange(filter, before)
 	began := time.Now()
 	err := pgx.BeginTxFunc(ctx, l.db.Pool(), pgx.TxOptions{AccessMode: pgx.ReadOnly}, func(tx pgx.Tx) error {
@@ -111,7 +112,7 @@ func (l *Lives) Search(ctx context.Context, filter domain.EventFilter, before do
 }
 
 // searchRange returns the lowest and the highest ID that the filter allows.
-func searchRange(filter domain.EventFilter, before domain.ID) (first, last domain.ID) {
+func searchRange(filter lives.Filter, before domain.ID) (first, last domain.ID) {
 	last = domain.LastID()
 	if !filter.Since.IsZero() {
 		first = domain.FirstID(filter.Since)
@@ -131,15 +132,15 @@ func searchRange(filter domain.EventFilter, before domain.ID) (first, last domai
 // readFor returns the states whose tables may have events of the given state: confirmed
 // events are in the same table as events in flight. readFor returns a []string, because
 // pgx cannot encode another type unless the statement is prepared.
-func readFor(state domain.EventState) (states []string) {
+func readFor(state lives.State) (states []string) {
 	switch state {
 	case "":
-		for _, s := range domain.EventStates() {
+		for _, s := range lives.States() {
 			states = append(states, string(s))
 		}
 		return states
-	case domain.StateConfirmed, domain.StateFailing:
-		return []string{string(domain.StateInFlight)}
+	case lives.StateConfirmed, lives.StateFailing:
+		return []string{string(lives.StateInFlight)}
 	default:
 		return []string{string(state)}
 	}
@@ -147,7 +148,7 @@ func readFor(state domain.EventState) (states []string) {
 
 // searchOnce runs one step of a search and appends up to limit events to the page.
 // searchOnce returns the ID down to which it has read, or zero if there are no more rows.
-func searchOnce(ctx context.Context, tx pgx.Tx, page *domain.EventPage, f domain.EventFilter, first, last domain.ID, step, limit int) (domain.ID, error) {
+func searchOnce(ctx context.Context, tx pgx.Tx, page *lives.Page, f lives.Filter, first, last domain.ID, step, limit int) (domain.ID, error) {
 	args := append([]any{
 		[16]byte(first), [16]byte(last), readFor(f.State), step,
 		f.Type, f.Queue, f.OrderingKey, f.HeaderName, f.HeaderValue, string(f.State), limit,
@@ -169,8 +170,8 @@ func searchOnce(ctx context.Context, tx pgx.Tx, page *domain.EventPage, f domain
 		if id == nil {
 			break
 		}
-		e := domain.EventSummary{
-			ID: *id, State: domain.EventState(*state), Type: *kind, Queue: *queue, CreatedAt: *created, Since: *since,
+		e := lives.Summary{
+			ID: *id, State: lives.State(*state), Type: *kind, Queue: *queue, CreatedAt: *created, Since: *since,
 			Attempts: *attempts, Generation: *generation, Error: *fault, PayloadBytes: *bytes,
 		}
 		if key != nil {

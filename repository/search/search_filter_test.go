@@ -6,6 +6,7 @@ import (
 
 	"outboxd/app/schematest"
 	"outboxd/domain"
+	"outboxd/domain/lives"
 	"outboxd/repository"
 )
 
@@ -19,7 +20,7 @@ func TestEventsAreChosenByPayloadAndError(t *testing.T) {
 	exec(t, db, `INSERT INTO outbox (event_type, payload) VALUES ('b:sent', '{"to": "ada", "n": 1e3}')`)
 	relayAll(t, store)
 	exec(t, db, `INSERT INTO outbox (event_type, payload, last_error, available_at) VALUES ('c:refused', '{"to": "bob"}', 'Redis said no', now() + interval '1 hour'), ('d:bytes', '\xff', NULL, now())`)
-	for want, filters := range map[string][]domain.EventFilter{
+	for want, filters := range map[string][]lives.Filter{
 		"b:sent a:dead":         {{Payload: domain.PayloadField{Path: []string{"to"}, Value: "ada"}}},
 		"b:sent":                {{Payload: domain.PayloadField{Path: []string{"n"}, Value: "1e3"}}, {Payload: domain.PayloadField{Path: []string{"n"}, Any: true}}},
 		"c:refused":             {{Error: "redis SAID"}},

@@ -9,6 +9,7 @@ import (
 
 	"outboxd/app/schematest"
 	"outboxd/domain"
+	"outboxd/domain/lives"
 	"outboxd/repository"
 	"outboxd/repository/postgres"
 	"outboxd/repository/repositorytest"
@@ -16,12 +17,12 @@ import (
 )
 
 // found are the types and states of what is found, page by page.
-func found(t *testing.T, db *postgres.Database, filter domain.EventFilter, limit int) (list []string) {
+func found(t *testing.T, db *postgres.Database, filter lives.Filter, limit int) (list []string) {
 	t.Helper()
-	lives := search.NewLives(db)
+	reader := search.NewLives(db)
 	var before domain.ID
 	for {
-		page, err := lives.Search(t.Context(), filter, before, limit)
+		page, err := reader.Search(t.Context(), filter, before, limit)
 		if err != nil {
 			t.Fatalf("search %+v: %v", filter, err)
 		}
@@ -62,25 +63,25 @@ func TestEventsAreSearched(t *testing.T) {
 	all := []string{"e:pending=pending", "d:held=held", "c:confirmed=confirmed", "b:first=in flight", "a:dead=dead"}
 	for _, c := range []struct {
 		name   string
-		filter domain.EventFilter
+		filter lives.Filter
 		want   []string
 	}{
-		{"all", domain.EventFilter{}, all},
-		{"by ID", domain.EventFilter{ID: confirmed}, all[2:3]},
-		{"by type", domain.EventFilter{Type: "d:held"}, all[1:2]},
-		{"by queue", domain.EventFilter{Queue: "low"}, all[4:]},
-		{"by key", domain.EventFilter{OrderingKey: "k"}, []string{all[1], all[3]}},
-		{"pending", domain.EventFilter{State: domain.StatePending}, all[:1]},
-		{"held", domain.EventFilter{State: domain.StateHeld}, all[1:2]},
-		{"in flight", domain.EventFilter{State: domain.StateInFlight}, all[3:4]},
-		{"confirmed", domain.EventFilter{State: domain.StateConfirmed}, all[2:3]},
-		{"dead", domain.EventFilter{State: domain.StateDead}, all[4:]},
-		{"by header name", domain.EventFilter{HeaderName: "tenant"}, all[2:3]},
-		{"by header", domain.EventFilter{HeaderName: "tenant", HeaderValue: "acme"}, all[2:3]},
-		{"by another header value", domain.EventFilter{HeaderName: "tenant", HeaderValue: "other"}, nil},
-		{"since", domain.EventFilter{Since: between}, all[:1]},
-		{"until", domain.EventFilter{Until: between.Add(-time.Hour)}, nil},
-		{"since and until", domain.EventFilter{Since: between.Add(-time.Hour), Until: between.Add(time.Hour), Queue: "low"}, all[4:]},
+		{"all", lives.Filter{}, all},
+		{"by ID", lives.Filter{ID: confirmed}, all[2:3]},
+		{"by type", lives.Filter{Type: "d:held"}, all[1:2]},
+		{"by queue", lives.Filter{Queue: "low"}, all[4:]},
+		{"by key", lives.Filter{OrderingKey: "k"}, []string{all[1], all[3]}},
+		{"pending", lives.Filter{State: lives.StatePending}, all[:1]},
+		{"held", lives.Filter{State: lives.StateHeld}, all[1:2]},
+		{"in flight", lives.Filter{State: lives.StateInFlight}, all[3:4]},
+		{"confirmed", lives.Filter{State: lives.StateConfirmed}, all[2:3]},
+		{"dead", lives.Filter{State: lives.StateDead}, all[4:]},
+		{"by header name", lives.Filter{HeaderName: "tenant"}, all[2:3]},
+		{"by header", lives.Filter{HeaderName: "tenant", HeaderValue: "acme"}, all[2:3]},
+		{"by another header value", lives.Filter{HeaderName: "tenant", HeaderValue: "other"}, nil},
+		{"since", lives.Filter{Since: between}, all[:1]},
+		{"until", lives.Filter{Until: between.Add(-time.Hour)}, nil},
+		{"since and until", lives.Filter{Since: between.Add(-time.Hour), Until: between.Add(time.Hour), Queue: "low"}, all[4:]},
 	} {
 		for _, limit := range []int{1, 2, 100} {
 			if got := found(t, db, c.filter, limit); strings.Join(got, " ") != strings.Join(c.want, " ") {
@@ -88,7 +89,7 @@ func TestEventsAreSearched(t *testing.T) {
 			}
 		}
 	}
-	page, err := search.NewLives(db).Search(t.Context(), domain.EventFilter{}, domain.ID{}, 10)
+	page, err := search.NewLives(db).Search(t.Context(), lives.Filter{}, domain.ID{}, 10)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -142,19 +143,19 @@ func TestSearchIsBounded(t *testing.T) {
 	}
 	run("RESET ALL")
 	repositorytest.WantBounded(t, conn, search.PageStatements(), search.CountLimit, search.CountLimit)
-	lives := search.NewLives(db)
-	for _, filter := range []domain.EventFilter{{Type: "none"}, {State: domain.StateInFlight}, {HeaderName: "none"}, {OrderingKey: "none", State: domain.StatePending}} {
-		page, err := lives.Search(t.Context(), filter, domain.ID{}, 50)
+	reader := search.NewLives(db)
+	for _, filter := range []lives.Filter{{Type: "none"}, {State: lives.StateInFlight}, {HeaderName: "none"}, {OrderingKey: "none", State: lives.StatePending}} {
+		page, err := reader.Search(t.Context(), filter, domain.ID{}, 50)
 		if err != nil || len(page.Events) > 0 || !page.GaveUp || page.Next.IsZero() || page.Examined > 150_000 {
 			t.Errorf("%+v: %d events, %d examined, gave up %t, next %s, %v", filter, len(page.Events), page.Examined, page.GaveUp, page.Next, err)
 		}
 		t.Logf("%+v: %d examined", filter, page.Examined)
 	}
-	if page, err := lives.Search(t.Context(), domain.EventFilter{Type: "test:a"}, domain.ID{}, 50); err != nil || len(page.Events) != 50 || page.Examined > 1000 {
+	if page, err := reader.Search(t.Context(), lives.Filter{Type: "test:a"}, domain.ID{}, 50); err != nil || len(page.Events) != 50 || page.Examined > 1000 {
 		t.Errorf("%d events, %d examined, %v: want a page after one step", len(page.Events), page.Examined, err)
 	}
 	run("BEGIN; LOCK TABLE outbox IN ACCESS EXCLUSIVE MODE")
-	if _, err := lives.Search(t.Context(), domain.EventFilter{}, domain.ID{}, 50); domain.ErrorCode(err) != domain.CodeUnavailable || !strings.Contains(errorMessage(err), "given up") {
+	if _, err := reader.Search(t.Context(), lives.Filter{}, domain.ID{}, 50); domain.ErrorCode(err) != domain.CodeUnavailable || !strings.Contains(errorMessage(err), "given up") {
 		t.Errorf("behind a lock: %v, want to be told that the search was given up", err)
 	}
 	run("ROLLBACK")

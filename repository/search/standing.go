@@ -4,11 +4,12 @@ import (
 	"time"
 
 	"outboxd/domain"
+	"outboxd/domain/overview"
 	"outboxd/repository/stored"
 )
 
 // CountLimit is the largest number of rows that a measurement counts in one table.
-const CountLimit = domain.StandingCounted
+const CountLimit = overview.StandingCounted
 
 // StandingSQL counts the events in each place. Up to the limit a count is exact. Above
 // the limit, the planner's estimate is used if it is larger than the count. StandingSQL

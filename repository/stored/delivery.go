@@ -1,6 +1,9 @@
 package stored
 
-import "outboxd/domain"
+import (
+	"outboxd/domain"
+	"outboxd/domain/setup"
+)
 
 // DeliveryColumns returns the columns of a delivery, for ColumnsWith. event is the table
 // or alias that has the event. A statement with DeliveryColumns must also have the
@@ -12,7 +15,7 @@ func DeliveryColumns(event string) map[string]string {
 	return map[string]string{
 		"id":                "delivery_id",
 		"headers":           "CASE WHEN pg_column_size(" + event + ".headers) < 65000 THEN " + event + ".headers || jsonb_build_object('" + domain.HeaderOrigin + "', " + event + ".id, '" + domain.HeaderQueue + "', queue) ELSE " + event + ".headers END",
-		"queue":             "'" + domain.SubscriptionQueuePrefix + "' || name",
+		"queue":             "'" + setup.SubscriptionQueuePrefix + "' || name",
 		"max_retry":         "most_attempts - 1",
 		"timeout_seconds":   "NULL::integer",
 		"deadline":          "NULL::timestamptz",

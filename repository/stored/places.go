@@ -4,14 +4,14 @@ import (
 	"slices"
 	"strings"
 
-	"outboxd/domain"
+	"outboxd/domain/lives"
 )
 
 // Place is a table that holds events. An event is in one table at a time, and that table
 // determines the event's state. The fields have SQL expressions that say since when and
 // why an event is in the table.
 type Place struct {
-	state domain.EventState
+	state lives.State
 	table string
 	since string // the column that says since when; in the outbox, when the event is due
 	stage string // which stage gave the event up
@@ -27,19 +27,19 @@ const (
 // Places has all tables that have events, in the order in which an event passes through
 // them. An event in the history is in flight, or confirmed if the inbox has its ID.
 var Places = PlaceList{
-	{domain.StatePending, "outbox", "available_at", noText, lastError, noText},
-	{domain.StateHeld, "outbox_held", "held_at", noText, lastError, noText},
-	{domain.StateInFlight, "outbox_sent", "sent_at", noText, lastError, noText},
-	{domain.StateDead, "outbox_dead", "died_at", "stage", "error", noText},
-	{domain.StateSuppressed, "outbox_suppressed", "suppressed_at", noText, lastError, "holder"},
-	{domain.StateCancelled, "outbox_cancelled", "cancelled_at", noText, "detail", noText},
+	{lives.StatePending, "outbox", "available_at", noText, lastError, noText},
+	{lives.StateHeld, "outbox_held", "held_at", noText, lastError, noText},
+	{lives.StateInFlight, "outbox_sent", "sent_at", noText, lastError, noText},
+	{lives.StateDead, "outbox_dead", "died_at", "stage", "error", noText},
+	{lives.StateSuppressed, "outbox_suppressed", "suppressed_at", noText, lastError, "holder"},
+	{lives.StateCancelled, "outbox_cancelled", "cancelled_at", noText, "detail", noText},
 }
 
 // PlaceList is some of the places.
 type PlaceList []Place
 
 // Only returns those places whose tables have events in the given states.
-func (p PlaceList) Only(states ...domain.EventState) PlaceList {
+func (p PlaceList) Only(states ...lives.State) PlaceList {
 	return slices.DeleteFunc(slices.Clone(p), func(at Place) bool { return !slices.Contains(states, at.state) })
 }
 
@@ -67,4 +67,4 @@ func (p PlaceList) Have(id string) string {
 }
 
 // Table returns the table of a state.
-func (p PlaceList) Table(state domain.EventState) string { return p.Only(state)[0].table }
+func (p PlaceList) Table(state lives.State) string { return p.Only(state)[0].table }

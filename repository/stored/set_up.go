@@ -8,6 +8,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"outboxd/domain"
+	"outboxd/domain/setup"
 	"outboxd/repository/postgres"
 )
 
@@ -57,23 +58,23 @@ func (t SetUp) Change(ctx context.Context, d *postgres.Database, kind string, ac
 
 // Applied reads what an INSERT … ON CONFLICT DO UPDATE … RETURNING xmax::text <> '0'
 // did with one row.
-func Applied(rows pgx.Rows) (domain.Applied, error) {
+func Applied(rows pgx.Rows) (setup.Applied, error) {
 	there, err := pgx.CollectRows(rows, pgx.RowTo[bool])
 	switch {
 	case err != nil:
 		return "", err
 	case len(there) == 0:
-		return domain.AppliedUnchanged, nil
+		return setup.AppliedUnchanged, nil
 	case there[0]:
-		return domain.AppliedChanged, nil
+		return setup.AppliedChanged, nil
 	}
-	return domain.AppliedAdded, nil
+	return setup.AppliedAdded, nil
 }
 
 // Paused returns the pause of a row; nil if since is.
-func Paused(since *time.Time, by, reason string) *domain.Pause {
+func Paused(since *time.Time, by, reason string) *setup.Pause {
 	if since == nil {
 		return nil
 	}
-	return &domain.Pause{Since: *since, By: by, Reason: reason}
+	return &setup.Pause{Since: *since, By: by, Reason: reason}
 }

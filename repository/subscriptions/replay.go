@@ -11,6 +11,7 @@ import (
 
 	"outboxd/domain"
 	"outboxd/domain/crashpoint"
+	"outboxd/domain/setup"
 	"outboxd/repository/postgres"
 	"outboxd/repository/stored"
 )
@@ -83,8 +84,8 @@ func (s *Store) beginReplay(ctx context.Context, tx pgx.Tx, action *domain.Actio
 
 const replaysSQL = `SELECT subscription, since, begun_at, moved_at, matched, made, refused, ended_at FROM outbox_replays`
 
-func scanReplay(row pgx.CollectableRow) (domain.SubscriptionReplay, error) {
-	var r domain.SubscriptionReplay
+func scanReplay(row pgx.CollectableRow) (setup.SubscriptionReplay, error) {
+	var r setup.SubscriptionReplay
 	var ended *time.Time
 	err := row.Scan(&r.Subscription, &r.Since, &r.BegunAt, &r.MovedAt, &r.Matched, &r.Made, &r.Refused, &ended)
 	if ended != nil {
@@ -94,7 +95,7 @@ func scanReplay(row pgx.CollectableRow) (domain.SubscriptionReplay, error) {
 }
 
 // Replay returns the last replay to a subscription, or nil if there was none.
-func (s *Store) Replay(ctx context.Context, name string) (*domain.SubscriptionReplay, error) {
+func (s *Store) Replay(ctx context.Context, name string) (*setup.SubscriptionReplay, error) {
 	const doing = "look for a replay"
 	rows, err := s.db.Pool().Query(ctx, replaysSQL+" WHERE subscription = $1", s.db.Storable(name))
 	if err != nil {
@@ -135,7 +136,7 @@ func (s *Store) openReplay(ctx context.Context, name string) (from domain.ID, op
 // the next call continues from there.
 //
 // Errors: domain.CodeUnavailable if the database cannot be reached.
-func (s *Store) ContinueReplay(ctx context.Context, name string, tell func(domain.SubscriptionReplay)) error {
+func (s *Store) ContinueReplay(ctx context.Context, name string, tell func(setup.SubscriptionReplay)) error {
 	from, open, err := s.openReplay(ctx, name)
 	if err != nil || !open {
 		return err
@@ -161,7 +162,7 @@ func (s *Store) ContinueReplay(ctx context.Context, name string, tell func(domai
 	return s.giveTurns(ctx, name, tell)
 }
 
-func (s *Store) tellReplay(ctx context.Context, name string, tell func(domain.SubscriptionReplay)) error {
+func (s *Store) tellReplay(ctx context.Context, name string, tell func(setup.SubscriptionReplay)) error {
 	if tell == nil {
 		return nil
 	}
@@ -216,7 +217,7 @@ func (s *Store) awaitClaims(ctx context.Context) error {
 var dueSQL = fmt.Sprintf(`SELECT count(*) FROM (SELECT FROM outbox WHERE available_at <= now() ORDER BY available_at, id LIMIT %d) AS due`, replayRoom+1)
 
 // awaitRoom waits until at most replayRoom events are due.
-func (s *Store) awaitRoom(ctx context.Context, name string, tell func(domain.SubscriptionReplay)) error {
+func (s *Store) awaitRoom(ctx context.Context, name string, tell func(setup.SubscriptionReplay)) error {
 	for {
 		var due int
 		if err := s.db.Pool().QueryRow(ctx, dueSQL).Scan(&due); err != nil {
@@ -256,7 +257,7 @@ SELECT DISTINCT ordering_key FROM outbox_held WHERE subscription = $1 AND orderi
 // giveTurns gives the turn of each ordering key to the first held delivery of the key. If
 // giveTurns is interrupted, the leader's next round of housekeeping gives the other
 // turns.
-func (s *Store) giveTurns(ctx context.Context, name string, tell func(domain.SubscriptionReplay)) error {
+func (s *Store) giveTurns(ctx context.Context, name string, tell func(setup.SubscriptionReplay)) error {
 	for after := ""; ; {
 		rows, err := s.db.Pool().Query(ctx, heldKeysSQL, s.db.Storable(name), after, keysAtOnce)
 		if err != nil {

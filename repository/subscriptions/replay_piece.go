@@ -11,6 +11,8 @@ import (
 
 	"outboxd/domain"
 	"outboxd/domain/crashpoint"
+	"outboxd/domain/lives"
+	"outboxd/domain/setup"
 	"outboxd/repository/postgres"
 	"outboxd/repository/stored"
 )
@@ -43,9 +45,9 @@ WITH sub AS (
 // replayed returns a query for each table that may have events which the relay has
 // claimed before.
 func replayed(query string) string {
-	return stored.Places.Only(domain.StateHeld, domain.StateSuppressed).Union(query) + `
-        UNION ALL ` + stored.Places.Only(domain.StatePending, domain.StateDead).Union(query+" AND split IS NOT NULL") + `
-        UNION ALL ` + stored.Places.Only(domain.StateInFlight).Union(query+" AND "+sentSinceSQL)
+	return stored.Places.Only(lives.StateHeld, lives.StateSuppressed).Union(query) + `
+        UNION ALL ` + stored.Places.Only(lives.StatePending, lives.StateDead).Union(query+" AND split IS NOT NULL") + `
+        UNION ALL ` + stored.Places.Only(lives.StateInFlight).Union(query+" AND "+sentSinceSQL)
 }
 
 const sentSinceSQL = `sent_at >= date_trunc('day', $3::timestamptz - interval '1 hour', 'UTC')`
@@ -99,7 +101,7 @@ func replayColumns() map[string]string {
 // pieceEndSQL finds the last ID of a piece: the smallest of the IDs that are %d rows
 // further on in each of the tables.
 var pieceEndSQL = `
-SELECT least(` + stored.Places.Only(domain.StatePending, domain.StateHeld, domain.StateDead, domain.StateSuppressed).Each(`(SELECT id FROM {table} WHERE id >= $1::uuid ORDER BY id OFFSET %[1]d LIMIT 1)`, ", ") + `,
+SELECT least(` + stored.Places.Only(lives.StatePending, lives.StateHeld, lives.StateDead, lives.StateSuppressed).Each(`(SELECT id FROM {table} WHERE id >= $1::uuid ORDER BY id OFFSET %[1]d LIMIT 1)`, ", ") + `,
     (SELECT id FROM outbox_sent WHERE id >= $1::uuid AND sent_at >= date_trunc('day', $2::timestamptz - interval '1 hour', 'UTC') ORDER BY id OFFSET %[1]d LIMIT 1))`
 
 // pieceEnd returns the last ID of a piece with at most so many rows of each table.
@@ -198,7 +200,7 @@ func (s *Store) tryReplayPiece(ctx context.Context, name string, rows int, cause
 	return ended, err
 }
 
-func makeDeliveries(ctx context.Context, tx pgx.Tx, s *domain.Subscription, from, end domain.ID, since time.Time) (piece, error) {
+func makeDeliveries(ctx context.Context, tx pgx.Tx, s *setup.Subscription, from, end domain.ID, since time.Time) (piece, error) {
 	args, err := wantedArgs(s)
 	if err != nil {
 		return piece{}, err
@@ -214,7 +216,7 @@ func makeDeliveries(ctx context.Context, tx pgx.Tx, s *domain.Subscription, from
 }
 
 // wantedArgs returns the parameters of metSQL that say which events a subscription wants.
-func wantedArgs(s *domain.Subscription) ([]any, error) {
+func wantedArgs(s *setup.Subscription) ([]any, error) {
 	headers := s.Headers
 	if headers == nil {
 		headers = map[string]string{}
@@ -232,7 +234,7 @@ func wantedArgs(s *domain.Subscription) ([]any, error) {
 // delivery already exists.
 //
 // Errors: domain.CodeUnavailable if the database cannot be reached.
-func (s *Store) CountReplay(ctx context.Context, sub *domain.Subscription, since time.Time) (total int64, err error) {
+func (s *Store) CountReplay(ctx context.Context, sub *setup.Subscription, since time.Time) (total int64, err error) {
 	args, err := wantedArgs(sub)
 	if err != nil {
 		return 0, err

@@ -10,6 +10,7 @@ import (
 
 	"outboxd/app/schematest"
 	"outboxd/domain"
+	"outboxd/domain/setup"
 	"outboxd/repository"
 	"outboxd/repository/deadletters"
 	"outboxd/repository/postgres"
@@ -34,19 +35,19 @@ func newReplayed(t *testing.T) *replayed {
 	return &replayed{t, db, repository.NewOutbox(db, repository.OutboxOptions{History: true}), subscriptions.New(db)}
 }
 
-func wants(name string, types ...string) domain.Subscription {
-	return domain.Subscription{Name: name, Types: types, URL: "http://receiver.example.com"}.WithDefaults()
+func wants(name string, types ...string) setup.Subscription {
+	return setup.Subscription{Name: name, Types: types, URL: "http://receiver.example.com"}.WithDefaults()
 }
 
 // begin adds subscriptions, with a replay of the last hour.
-func (r *replayed) begin(list ...domain.Subscription) {
+func (r *replayed) begin(list ...setup.Subscription) {
 	r.t.Helper()
 	if _, err := r.store.ApplyAndReplay(r.t.Context(), person(), list, time.Now().Add(-time.Hour)); err != nil {
 		r.t.Fatal(err)
 	}
 }
 
-func (r *replayed) finish(name string) domain.SubscriptionReplay {
+func (r *replayed) finish(name string) setup.SubscriptionReplay {
 	r.t.Helper()
 	if err := r.store.ContinueReplay(r.t.Context(), name, nil); err != nil {
 		r.t.Fatal(err)
@@ -162,7 +163,7 @@ func TestAReplayKeepsTheOrderOfEachKey(t *testing.T) {
 	}
 	r.deliver("")
 	crm := wants("crm", "*")
-	crm.Ordering = domain.OrderingKey
+	crm.Ordering = setup.OrderingKey
 	r.begin(crm)
 	for i := range 3 {
 		rt.Exec(t, r.db, "SELECT outboxd.emit($1, '{}', ordering_key => 'k')", fmt.Sprintf("new%d", i))
@@ -220,7 +221,7 @@ func TestAReplayGoesOnWhereItWas(t *testing.T) {
 	}
 	r.begin(wants("crm", "many"))
 	ctx, cancel := context.WithCancel(t.Context())
-	if err := r.store.ContinueReplay(ctx, "crm", func(domain.SubscriptionReplay) { cancel() }); err == nil {
+	if err := r.store.ContinueReplay(ctx, "crm", func(setup.SubscriptionReplay) { cancel() }); err == nil {
 		t.Error("the replay ended in its first piece")
 	}
 	names, err := r.store.AbandonedReplays(t.Context(), 0)
@@ -436,7 +437,7 @@ func TestARemovedSubscriptionHasNoReplay(t *testing.T) {
 	rt.Emit(t, r.db, 3)
 	rt.RelayAll(t, r.relay)
 	crm := wants("crm", "*")
-	crm.Ordering = domain.OrderingKey
+	crm.Ordering = setup.OrderingKey
 	r.begin(crm)
 	if err := r.store.Remove(t.Context(), person(), "crm"); err != nil {
 		t.Fatal(err)
@@ -444,7 +445,7 @@ func TestARemovedSubscriptionHasNoReplay(t *testing.T) {
 	if err := r.store.BeginReplay(t.Context(), person(), "crm", time.Now()); domain.ErrorCode(err) != domain.CodeNotFound {
 		t.Errorf("a replay to a removed subscription: %v", err)
 	}
-	if _, err := r.store.Apply(t.Context(), person(), []domain.Subscription{crm}); err != nil {
+	if _, err := r.store.Apply(t.Context(), person(), []setup.Subscription{crm}); err != nil {
 		t.Fatal(err)
 	}
 	if err := r.store.ContinueReplay(t.Context(), "crm", nil); err != nil {

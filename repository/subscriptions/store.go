@@ -9,6 +9,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"outboxd/domain"
+	"outboxd/domain/setup"
 	"outboxd/repository/postgres"
 	"outboxd/repository/stored"
 )
@@ -32,7 +33,7 @@ FROM outbox_subscriptions`
 
 // List returns all subscriptions in the order of their names, including removed
 // ones.
-func (s *Store) List(ctx context.Context) ([]domain.Subscription, error) {
+func (s *Store) List(ctx context.Context) ([]setup.Subscription, error) {
 	rows, err := s.db.Pool().Query(ctx, subscriptionsSQL+" ORDER BY name")
 	if err != nil {
 		return nil, postgres.TranslateWork(err, "list subscriptions")
@@ -42,7 +43,7 @@ func (s *Store) List(ctx context.Context) ([]domain.Subscription, error) {
 }
 
 // Find returns the subscription of that name. Errors: domain.CodeNotFound.
-func (s *Store) Find(ctx context.Context, name string) (*domain.Subscription, error) {
+func (s *Store) Find(ctx context.Context, name string) (*setup.Subscription, error) {
 	found, err := findIn(ctx, s.db.Pool(), s.db.Storable(name))
 	switch {
 	case err != nil:
@@ -57,7 +58,7 @@ func (s *Store) Find(ctx context.Context, name string) (*domain.Subscription, er
 func findIn(ctx context.Context, q interface {
 	Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error)
 }, name string,
-) (*domain.Subscription, error) {
+) (*setup.Subscription, error) {
 	rows, err := q.Query(ctx, subscriptionsSQL+" WHERE name = $1", name)
 	if err != nil {
 		return nil, err
@@ -69,13 +70,13 @@ func findIn(ctx context.Context, q interface {
 	return &found[0], nil
 }
 
-func scanSubscription(row pgx.CollectableRow) (domain.Subscription, error) {
-	var s domain.Subscription
+func scanSubscription(row pgx.CollectableRow) (setup.Subscription, error) {
+	var s setup.Subscription
 	var headers []byte
 	var timeout, retryMax int64
 	var pausedAt, removedAt, downSince *time.Time
 	var by, reason string
-	var down domain.ReceiverDown
+	var down setup.ReceiverDown
 	if err := row.Scan((*[16]byte)(&s.ID), &s.Name, &s.Types, &headers, &s.URL, &s.Secrets, &s.Format, &timeout, &s.Concurrency, &s.Rate, &s.Attempts,
 		&retryMax, &s.Ordering, &s.InsteadOfQueue, &s.CreatedAt, &s.ChangedAt, &pausedAt, &by, &reason, &removedAt, &downSince, &down.Reason); err != nil {
 		return s, err
@@ -123,25 +124,25 @@ ON CONFLICT (id) DO UPDATE SET removed_at = excluded.removed_at`
 // from now on.
 //
 // Errors: domain.CodeInvalid for the first invalid subscription.
-func (s *Store) Apply(ctx context.Context, action *domain.Action, list []domain.Subscription) ([]domain.Applied, error) {
+func (s *Store) Apply(ctx context.Context, action *domain.Action, list []setup.Subscription) ([]setup.Applied, error) {
 	return s.apply(ctx, action, list, time.Time{})
 }
 
 // ApplyAndReplay does what Apply does, and begins to send each of the subscriptions the
 // events that were emitted since a time; see BeginReplay.
-func (s *Store) ApplyAndReplay(ctx context.Context, action *domain.Action, list []domain.Subscription, since time.Time) ([]domain.Applied, error) {
+func (s *Store) ApplyAndReplay(ctx context.Context, action *domain.Action, list []setup.Subscription, since time.Time) ([]setup.Applied, error) {
 	return s.apply(ctx, action, list, since)
 }
 
 // apply begins no replay if since is zero. The replay begins in the transaction that adds
 // the subscription, so that no delivery of a later event comes before it.
-func (s *Store) apply(ctx context.Context, action *domain.Action, list []domain.Subscription, since time.Time) ([]domain.Applied, error) {
+func (s *Store) apply(ctx context.Context, action *domain.Action, list []setup.Subscription, since time.Time) ([]setup.Applied, error) {
 	for i := range list {
 		if err := list[i].Validate(); err != nil {
 			return nil, err
 		}
 	}
-	changes := make([]domain.Applied, len(list))
+	changes := make([]setup.Applied, len(list))
 	err := stored.Act(ctx, s.db, "apply", action, func(tx pgx.Tx) (int64, error) {
 		for i := range list {
 			var err error
@@ -160,7 +161,7 @@ func (s *Store) apply(ctx context.Context, action *domain.Action, list []domain.
 	return changes, postgres.Translate(err, "apply subscriptions")
 }
 
-func applyOne(ctx context.Context, tx pgx.Tx, s *domain.Subscription) (domain.Applied, error) {
+func applyOne(ctx context.Context, tx pgx.Tx, s *setup.Subscription) (setup.Applied, error) {
 	kept, err := tx.Exec(ctx, keepFormerSQL, s.Name)
 	if err != nil {
 		return "", err
@@ -176,17 +177,17 @@ func applyOne(ctx context.Context, tx pgx.Tx, s *domain.Subscription) (domain.Ap
 		return "", err
 	}
 	change, err := stored.Applied(rows)
-	if removed && change == domain.AppliedChanged {
-		change = domain.AppliedAdded
+	if removed && change == setup.AppliedChanged {
+		change = setup.AppliedAdded
 	}
 	return change, err
 }
 
 // patterns returns the event types of a subscription as patterns for SQL's LIKE.
-func patterns(s *domain.Subscription) []string {
+func patterns(s *setup.Subscription) []string {
 	list := make([]string, len(s.Types))
 	for i, t := range s.Types {
-		list[i] = domain.TypePattern(t)
+		list[i] = setup.TypePattern(t)
 	}
 	return list
 }
@@ -204,7 +205,7 @@ func (s *Store) Pause(ctx context.Context, action *domain.Action, name string) e
 // PauseReceiver pauses a subscription because of an answer of its receiver. PauseReceiver
 // does nothing and returns false if the subscription has another URL by now or no longer
 // exists.
-func (s *Store) PauseReceiver(ctx context.Context, action *domain.Action, of *domain.Subscription) (bool, error) {
+func (s *Store) PauseReceiver(ctx context.Context, action *domain.Action, of *setup.Subscription) (bool, error) {
 	// With another URL, or a name that was used again, the receiver is another one.
 	err := table.Change(ctx, s.db, "pause", action, of.Name, table.PauseSQL()+" AND id = $4 AND url = $5", s.db.Storable(action.Actor), s.db.Storable(action.Reason), of.ID, of.URL)
 	if domain.ErrorCode(err) == domain.CodeNotFound {
@@ -237,13 +238,13 @@ WHERE id = $1`
 
 // Down records that the receiver of a subscription is down: since how long (long) and
 // why. The record is valid for the time holds, unless Down is called again.
-func (s *Store) Down(ctx context.Context, of *domain.Subscription, long time.Duration, why string, holds time.Duration) error {
+func (s *Store) Down(ctx context.Context, of *setup.Subscription, long time.Duration, why string, holds time.Duration) error {
 	_, err := s.db.Pool().Exec(ctx, downSQL, of.ID, s.db.Storable(why), long.Seconds(), holds.Seconds())
 	return postgres.TranslateWork(err, "note that a receiver is down")
 }
 
 // Up records that the receiver of a subscription works again.
-func (s *Store) Up(ctx context.Context, of *domain.Subscription) error {
+func (s *Store) Up(ctx context.Context, of *setup.Subscription) error {
 	_, err := s.db.Pool().Exec(ctx, upSQL, of.ID)
 	return postgres.TranslateWork(err, "note that a receiver works again")
 }

@@ -7,16 +7,17 @@ import (
 
 	"outboxd/app/schematest"
 	"outboxd/domain"
+	"outboxd/domain/setup"
 	"outboxd/repository/subscriptions"
 )
 
 func person() *domain.Action { return &domain.Action{Actor: "ada@here", Reason: "test"} }
 
-func crm() domain.Subscription {
-	return domain.Subscription{
+func crm() setup.Subscription {
+	return setup.Subscription{
 		Name: "crm", Types: []string{"user:*", "order:paid"}, Headers: map[string]string{"region": "eu"}, URL: "https://crm.example.com/hooks",
-		Secrets: []string{"env:CRM_SECRET", "file:/run/secrets/crm"}, Format: domain.FormatCloudEvents, Timeout: 1500 * time.Millisecond, Concurrency: 50, Rate: 200,
-		Attempts: 3, RetryMax: time.Minute, Ordering: domain.OrderingKey, InsteadOfQueue: true,
+		Secrets: []string{"env:CRM_SECRET", "file:/run/secrets/crm"}, Format: setup.FormatCloudEvents, Timeout: 1500 * time.Millisecond, Concurrency: 50, Rate: 200,
+		Attempts: 3, RetryMax: time.Minute, Ordering: setup.OrderingKey, InsteadOfQueue: true,
 	}
 }
 
@@ -24,10 +25,10 @@ func crm() domain.Subscription {
 func TestApplyKeepsWhatItIsGiven(t *testing.T) {
 	t.Parallel()
 	store := subscriptions.New(schematest.Open(t))
-	one, other := crm(), domain.Subscription{Name: "search", Types: []string{"*"}, URL: "http://search.example.com"}.WithDefaults()
-	apply := func(want ...domain.Applied) {
+	one, other := crm(), setup.Subscription{Name: "search", Types: []string{"*"}, URL: "http://search.example.com"}.WithDefaults()
+	apply := func(want ...setup.Applied) {
 		t.Helper()
-		changes, err := store.Apply(t.Context(), person(), []domain.Subscription{one, other})
+		changes, err := store.Apply(t.Context(), person(), []setup.Subscription{one, other})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -35,8 +36,8 @@ func TestApplyKeepsWhatItIsGiven(t *testing.T) {
 			t.Errorf("%q, want %q", changes, want)
 		}
 	}
-	apply(domain.AppliedAdded, domain.AppliedAdded)
-	apply(domain.AppliedUnchanged, domain.AppliedUnchanged)
+	apply(setup.AppliedAdded, setup.AppliedAdded)
+	apply(setup.AppliedUnchanged, setup.AppliedUnchanged)
 	first, err := store.Find(t.Context(), "crm")
 	if err != nil {
 		t.Fatal(err)
@@ -47,7 +48,7 @@ func TestApplyKeepsWhatItIsGiven(t *testing.T) {
 		t.Errorf("%+v\nwant %+v", got, crm())
 	}
 	one.Rate = 0
-	apply(domain.AppliedChanged, domain.AppliedUnchanged)
+	apply(setup.AppliedChanged, setup.AppliedUnchanged)
 	list, err := store.List(t.Context())
 	if err != nil || len(list) != 2 || list[0].Rate != 0 || list[0].ID != first.ID || list[1].Name != "search" {
 		t.Errorf("%+v, %v", list, err)
@@ -61,7 +62,7 @@ func TestPauseKeepsTheFirstReason(t *testing.T) {
 	s := crm()
 	apply := func() {
 		t.Helper()
-		if _, err := store.Apply(t.Context(), person(), []domain.Subscription{s}); err != nil {
+		if _, err := store.Apply(t.Context(), person(), []setup.Subscription{s}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -100,9 +101,9 @@ func TestAReceiverPausesItsOwnSubscriptionOnly(t *testing.T) {
 	db := schematest.Open(t)
 	store := subscriptions.New(db)
 	s := crm()
-	apply := func() *domain.Subscription {
+	apply := func() *setup.Subscription {
 		t.Helper()
-		if _, err := store.Apply(t.Context(), person(), []domain.Subscription{s}); err != nil {
+		if _, err := store.Apply(t.Context(), person(), []setup.Subscription{s}); err != nil {
 			t.Fatal(err)
 		}
 		found, err := store.Find(t.Context(), "crm")
@@ -111,7 +112,7 @@ func TestAReceiverPausesItsOwnSubscriptionOnly(t *testing.T) {
 		}
 		return found
 	}
-	pause := func(of *domain.Subscription, want bool) {
+	pause := func(of *setup.Subscription, want bool) {
 		t.Helper()
 		if paused, err := store.PauseReceiver(t.Context(), &domain.Action{Actor: "worker", Reason: "410"}, of); err != nil || paused != want {
 			t.Errorf("paused: %v, %v, want %v", paused, err, want)
@@ -143,10 +144,10 @@ func TestAReceiverPausesItsOwnSubscriptionOnly(t *testing.T) {
 func TestAReceiverIsDownForAsLongAsAWorkerSaysSo(t *testing.T) {
 	t.Parallel()
 	store := subscriptions.New(schematest.Open(t))
-	if _, err := store.Apply(t.Context(), person(), []domain.Subscription{crm()}); err != nil {
+	if _, err := store.Apply(t.Context(), person(), []setup.Subscription{crm()}); err != nil {
 		t.Fatal(err)
 	}
-	find := func() *domain.Subscription {
+	find := func() *setup.Subscription {
 		t.Helper()
 		found, err := store.Find(t.Context(), "crm")
 		if err != nil {
@@ -186,7 +187,7 @@ func TestAReceiverIsDownForAsLongAsAWorkerSaysSo(t *testing.T) {
 func TestARemovedSubscriptionIsAnotherOneWhenItIsAppliedAgain(t *testing.T) {
 	t.Parallel()
 	store := subscriptions.New(schematest.Open(t))
-	find := func() *domain.Subscription {
+	find := func() *setup.Subscription {
 		t.Helper()
 		found, err := store.Find(t.Context(), "crm")
 		if err != nil {
@@ -196,7 +197,7 @@ func TestARemovedSubscriptionIsAnotherOneWhenItIsAppliedAgain(t *testing.T) {
 	}
 	apply := func() {
 		t.Helper()
-		if changes, err := store.Apply(t.Context(), person(), []domain.Subscription{crm()}); err != nil || changes[0] != domain.AppliedAdded {
+		if changes, err := store.Apply(t.Context(), person(), []setup.Subscription{crm()}); err != nil || changes[0] != setup.AppliedAdded {
 			t.Fatalf("%q, %v", changes, err)
 		}
 	}
@@ -223,7 +224,7 @@ func TestApplyIsAllOrNothing(t *testing.T) {
 	store := subscriptions.New(schematest.Open(t))
 	bad := crm()
 	bad.Name = "Bad Name"
-	if _, err := store.Apply(t.Context(), person(), []domain.Subscription{crm(), bad}); domain.ErrorCode(err) != domain.CodeInvalid {
+	if _, err := store.Apply(t.Context(), person(), []setup.Subscription{crm(), bad}); domain.ErrorCode(err) != domain.CodeInvalid {
 		t.Error(err)
 	}
 	if list, err := store.List(t.Context()); err != nil || len(list) != 0 {

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"outboxd/domain"
+	"outboxd/domain/lives"
 	"outboxd/repository/search"
 )
 
@@ -13,7 +14,7 @@ const EntriesLimit = entriesLimit
 // MeasureStatement is the measurement for /metrics, with its parameters.
 func MeasureStatement() map[string][]any {
 	return map[string][]any{
-		"measurement": {measureSQL, nil, domain.HeldKeysCounted, search.CountLimit, [16]byte{1}, entriesLimit, domain.ChoresAhead.Seconds(), 0},
+		"measurement": {measureSQL, nil, lives.HeldKeysCounted, search.CountLimit, [16]byte{1}, entriesLimit, domain.ChoresAhead.Seconds(), 0},
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"outboxd/domain"
+	"outboxd/domain/lives"
 	"outboxd/repository/postgres"
 	"outboxd/repository/stored"
 )
@@ -22,7 +23,7 @@ WITH RECURSIVE keys (key, n) AS (
     SELECT key, t.event_id, EXISTS (SELECT FROM inbox i WHERE i.event_id = t.event_id) AS confirmed,
            EXISTS (SELECT FROM outbox_held h WHERE h.id = t.event_id) AS held,
            t.taken_at < now() - interval '1 minute' AND NOT ` +
-	stored.Places.Only(domain.StatePending, domain.StateInFlight, domain.StateDead).Have("t.event_id") + ` AS gone
+	stored.Places.Only(lives.StatePending, lives.StateInFlight, lives.StateDead).Have("t.event_id") + ` AS gone
     FROM keys LEFT JOIN outbox_turns t ON t.ordering_key = key
     WHERE key IS NOT NULL
 )

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"outboxd/domain"
+	"outboxd/domain/lives"
 	"outboxd/repository/postgres"
 	"outboxd/repository/search"
 	"outboxd/repository/stored"
@@ -82,7 +83,7 @@ func (h *Housekeeping) Measure(ctx context.Context, process domain.RelayProcess,
 	ctx, cancel := context.WithTimeout(ctx, measurePatience)
 	defer cancel()
 	var found search.Standing
-	err = h.db.Pool().QueryRow(ctx, measureSQL, nil, domain.HeldKeysCounted, search.CountLimit, [16]byte(process.ID), entriesLimit, domain.ChoresAhead.Seconds(), queued).
+	err = h.db.Pool().QueryRow(ctx, measureSQL, nil, lives.HeldKeysCounted, search.CountLimit, [16]byte(process.ID), entriesLimit, domain.ChoresAhead.Seconds(), queued).
 		Scan(append(found.Targets(), &chores.Tick, &chores.Remove, &chores.Replays, &chores.Changes)...)
 	if err != nil {
 		return domain.Backlog{}, domain.Chores{}, postgres.Translate(err, "measure the backlog")

@@ -3,7 +3,7 @@ package upkeep
 import (
 	"context"
 
-	"outboxd/domain"
+	"outboxd/domain/lives"
 	"outboxd/repository/postgres"
 	"outboxd/repository/stored"
 )
@@ -44,7 +44,7 @@ WITH span AS (
     FROM (
         SELECT event_id, entry, at, begun FROM span, LATERAL (SELECT event_id, entry, at FROM outbox_journal WHERE at <= ended ORDER BY at DESC, id DESC LIMIT 5000) AS latest
     ) AS j CROSS JOIN LATERAL (
-        SELECT * FROM (` + stored.Places.Only(domain.StatePending, domain.StateInFlight, domain.StateDead).Union(`SELECT event_type, queue FROM {table} WHERE id = j.event_id`) + `) AS places LIMIT 1
+        SELECT * FROM (` + stored.Places.Only(lives.StatePending, lives.StateInFlight, lives.StateDead).Union(`SELECT event_type, queue FROM {table} WHERE id = j.event_id`) + `) AS places LIMIT 1
     ) AS e WHERE j.at > j.begun AND j.entry IN ('failed', 'refused') GROUP BY 1, 2
 ), died AS (
     SELECT event_type, queue, count(*) AS n

@@ -1,4 +1,6 @@
-package domain
+// Package overview has the numbers of the whole system that pages, commands and metrics show: the flow of events,
+// the backlog, queues, workers, relays and receivers. It reads nothing itself.
+package overview
 
 import (
 	"cmp"
@@ -8,6 +10,10 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"outboxd/domain"
+	"outboxd/domain/queued"
+	"outboxd/domain/setup"
 )
 
 // Flow counts what happened to events within a span of time: how many were emitted, enqueued, confirmed and given
@@ -33,7 +39,7 @@ const StandingCounted = 50_000
 
 // Standing says how many events are in which state at one moment, and which relays run.
 type Standing struct {
-	Backlog
+	domain.Backlog
 	At time.Time // by the database's clock, as all times here
 
 	Due        int64     // pending events that are due, counted up to StandingCounted
@@ -57,12 +63,12 @@ type Standing struct {
 type ReceiverStatus struct {
 	Subscription    string
 	Paused, Removed bool
-	Down            *ReceiverDown // nil: not known to be down
+	Down            *setup.ReceiverDown // nil: not known to be down
 }
 
 // RelayStatus is one relay process and its last sign of life.
 type RelayStatus struct {
-	RelayProcess
+	domain.RelayProcess
 	Asleep            bool // waits for events
 	Leads             bool // is the leader
 	StartedAt, SeenAt time.Time
@@ -148,7 +154,7 @@ const WorkerTasksShown = 100
 
 // WorkingTask is a task that a worker carries out.
 type WorkingTask struct {
-	TaskRef
+	queued.TaskRef
 	Type     string
 	Since    time.Time
 	Deadline time.Time // by which it must be done; zero: none

@@ -1,37 +1,41 @@
-package domain
+package lives
 
 import (
 	"context"
 	"fmt"
 	"time"
+
+	"outboxd/domain"
+	"outboxd/domain/queued"
+	"outboxd/domain/setup"
 )
 
-// EventDelivery is the state that the database has of one event's delivery to one subscription.
-type EventDelivery struct {
-	ID           ID
+// Delivery is the state that the database has of one event's delivery to one subscription.
+type Delivery struct {
+	ID           domain.ID
 	Subscription string
-	State        EventState // StateGone: only the journal knows it
-	Since        time.Time  // when it came into its state; of a pending one when it is due
+	State        State     // StateGone: only the journal knows it
+	Since        time.Time // when it came into its state; of a pending one when it is due
 	Generation   int
 	Attempts     int           // that are on record
 	Last         *JournalEntry // the last thing on record; nil: nothing
-	Paused       *Pause        // nil: the subscription is not paused
+	Paused       *setup.Pause  // nil: the subscription is not paused
 	Removed      bool          // the subscription was removed
 }
 
 // Event returns the event whose task in Redis is this delivery.
-func (d *EventDelivery) Event() *Event {
-	return &Event{ID: d.ID, Queue: SubscriptionQueuePrefix + d.Subscription, Generation: d.Generation}
+func (d *Delivery) Event() *domain.Event {
+	return &domain.Event{ID: d.ID, Queue: setup.SubscriptionQueuePrefix + d.Subscription, Generation: d.Generation}
 }
 
 // Open reports whether the delivery may still be attempted.
-func (d *EventDelivery) Open() bool {
+func (d *Delivery) Open() bool {
 	return d.State == StatePending || d.State == StateHeld || d.State == StateInFlight
 }
 
 // Describe describes the delivery's state in a few words. tasks are the delivery's tasks in Redis; nil means that
 // Redis was not asked.
-func (d *EventDelivery) Describe(tasks []TaskState, now time.Time) string {
+func (d *Delivery) Describe(tasks []queued.TaskState, now time.Time) string {
 	switch {
 	case d.State == StateConfirmed:
 		return "delivered"
@@ -57,7 +61,7 @@ func (d *EventDelivery) Describe(tasks []TaskState, now time.Time) string {
 		return "is being delivered"
 	case len(tasks) > 0 && tasks[0].State == "pending":
 		return "waits for a worker"
-	case len(tasks) > 0 && tasks[0].State == taskRetry:
+	case len(tasks) > 0 && tasks[0].State == queued.StateRetry:
 		return "waits for the next attempt"
 	case tasks != nil && len(tasks) == 0:
 		return "has no task in Redis any more; the relay sends it again"
@@ -68,7 +72,7 @@ func (d *EventDelivery) Describe(tasks []TaskState, now time.Time) string {
 
 // NextAt returns the planned time of the next attempt. NextAt is zero if no attempt is planned, or if the next one
 // comes at once.
-func (d *EventDelivery) NextAt(tasks []TaskState, now time.Time) time.Time {
+func (d *Delivery) NextAt(tasks []queued.TaskState, now time.Time) time.Time {
 	switch {
 	case !d.Open() || d.Removed || d.Paused != nil:
 		return time.Time{}
@@ -82,7 +86,7 @@ func (d *EventDelivery) NextAt(tasks []TaskState, now time.Time) time.Time {
 
 // LastStatus returns the receiver's answer to the last attempt, or why there was no answer. It is "" if no attempt
 // is recorded.
-func (d *EventDelivery) LastStatus(tasks []TaskState) string {
+func (d *Delivery) LastStatus(tasks []queued.TaskState) string {
 	if d.Open() && len(tasks) > 0 && tasks[0].LastError != "" {
 		return tasks[0].LastError
 	}
@@ -97,8 +101,8 @@ const deliveriesAsked = 20
 
 // DeliveryTasks looks up the tasks of up to 20 deliveries that are in flight. The map has no key for a delivery
 // that was not looked up. Errors: CodeUnavailable.
-func DeliveryTasks(ctx context.Context, queue TaskStates, deliveries []EventDelivery) (map[ID][]TaskState, error) {
-	tasks := map[ID][]TaskState{}
+func DeliveryTasks(ctx context.Context, queue queued.TaskStates, deliveries []Delivery) (map[domain.ID][]queued.TaskState, error) {
+	tasks := map[domain.ID][]queued.TaskState{}
 	for i := range deliveries {
 		d := &deliveries[i]
 		if d.State != StateInFlight {

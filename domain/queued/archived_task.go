@@ -1,8 +1,10 @@
-package domain
+package queued
 
 import (
 	"context"
 	"time"
+
+	"outboxd/domain"
 )
 
 // ArchivedTask is a task that Asynq gave up, or that a person moved to Asynq's archive.
@@ -24,5 +26,5 @@ type ArchivedTasks interface {
 	Archived(ctx context.Context, queue string, from time.Time, skip, limit int) ([]ArchivedTask, error)
 
 	// Failure reads how an archived task failed. Errors: CodeNotFound if the task is no longer archived.
-	Failure(ctx context.Context, queue, taskID string) (FailedTask, error)
+	Failure(ctx context.Context, queue, taskID string) (domain.FailedTask, error)
 }

@@ -1,9 +1,11 @@
-package domain
+package setup
 
 import (
 	"fmt"
 	"regexp"
 	"strings"
+
+	"outboxd/domain"
 )
 
 // Applied is the result of applying one subscription or schedule: whether it
@@ -22,10 +24,10 @@ const longestName = 63
 var nameForm = regexp.MustCompile(`^[a-z0-9][a-z0-9._-]*$`)
 
 // faults collects what is wrong with a subscription or a schedule.
-type faults []FieldError
+type faults []domain.FieldError
 
 func (f *faults) add(field, format string, args ...any) {
-	*f = append(*f, FieldError{Field: field, Message: fmt.Sprintf(format, args...)})
+	*f = append(*f, domain.FieldError{Field: field, Message: fmt.Sprintf(format, args...)})
 }
 
 func (f *faults) checkName(name string) {
@@ -43,5 +45,5 @@ func (f *faults) err(kind, name string) error {
 	for i, fault := range *f {
 		texts[i] = fault.Field + " " + fault.Message
 	}
-	return &Error{Code: CodeInvalid, Message: fmt.Sprintf("%s %.60q: %s", kind, name, strings.Join(texts, "; ")), Fields: *f}
+	return &domain.Error{Code: domain.CodeInvalid, Message: fmt.Sprintf("%s %.60q: %s", kind, name, strings.Join(texts, "; ")), Fields: *f}
 }

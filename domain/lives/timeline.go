@@ -1,9 +1,12 @@
-package domain
+package lives
 
 import (
 	"fmt"
 	"slices"
 	"time"
+
+	"outboxd/domain"
+	"outboxd/domain/queued"
 )
 
 // Step is something that has happened to an event, or will happen next.
@@ -25,7 +28,7 @@ func (s *Step) latest() time.Time {
 
 // LastKnown returns the event with its newest generation. If no table has the event any more, the generation comes
 // from the journal.
-func (l *EventLife) LastKnown() *Event {
+func (l *Life) LastKnown() *domain.Event {
 	event := l.Event
 	for _, entry := range l.Journal {
 		event.Generation = max(event.Generation, entry.Generation)
@@ -35,7 +38,7 @@ func (l *EventLife) LastKnown() *Event {
 
 // Describe returns a sentence with the event's state, and what the event waits for. tasks are its tasks in Redis;
 // nil means that Redis was not asked.
-func (l *EventLife) Describe(tasks []TaskState, now time.Time) string {
+func (l *Life) Describe(tasks []queued.TaskState, now time.Time) string {
 	switch {
 	case l.State == StateDead:
 		state := fmt.Sprintf("dead, given up by the %s; outboxd dead replay sends it again", l.Stage)
@@ -57,17 +60,17 @@ func (l *EventLife) Describe(tasks []TaskState, now time.Time) string {
 		return "pending: due at " + l.Available.UTC().Format(time.DateTime) + " UTC"
 	case l.State == StatePending:
 		return "pending: due, waits for a relay"
-	case l.State == StateInFlight && l.Split == SplitInstead:
+	case l.State == StateInFlight && l.Split == domain.SplitInstead:
 		return "in flight: it has no task of its own; it is confirmed when all of its deliveries have ended"
 	case l.StateWith(tasks) == StateFailing:
-		failing := tasks[0].failing()
+		failing := tasks[0].Failing()
 		said := failing.Describe()
 		if l.TurnOf == l.ID && l.HeldBehind > 0 {
 			said += "; " + l.waitForIt()
 		}
 		return said
 	case l.State == StateInFlight && len(tasks) > 0:
-		return fmt.Sprintf("in flight: handed to Redis, not confirmed yet; its task %s", tasks[0].describe())
+		return fmt.Sprintf("in flight: handed to Redis, not confirmed yet; its task %s", tasks[0].Describe())
 	case l.State == StateInFlight && tasks != nil:
 		return "in flight: handed to Redis, not confirmed; its task is not in Redis any more: it is lost, or was done without a confirmation"
 	case l.State == StateInFlight:
@@ -81,15 +84,15 @@ func (l *EventLife) Describe(tasks []TaskState, now time.Time) string {
 
 // StateWith returns the event's state in view of its tasks in Redis: if an event in flight has a task that waits
 // for a retry, the state is StateFailing.
-func (l *EventLife) StateWith(tasks []TaskState) EventState {
-	if (l.State == StateInFlight || l.State == StateFailing) && len(tasks) > 0 && tasks[0].State == taskRetry {
+func (l *Life) StateWith(tasks []queued.TaskState) State {
+	if (l.State == StateInFlight || l.State == StateFailing) && len(tasks) > 0 && tasks[0].State == queued.StateRetry {
 		return StateFailing
 	}
 	return l.State
 }
 
 // waitForIt says how many events of the ordering key wait for this event.
-func (l *EventLife) waitForIt() string {
+func (l *Life) waitForIt() string {
 	if l.HeldBehind == 1 {
 		return fmt.Sprintf("1 event of key %s waits for it", l.OrderingKey)
 	}
@@ -98,14 +101,14 @@ func (l *EventLife) waitForIt() string {
 
 // holderName returns "event" and the ID if the task belongs to an event, otherwise "task" and the task ID.
 func holderName(taskID string) string {
-	if id, err := EventID(taskID); err == nil {
+	if id, err := domain.EventID(taskID); err == nil {
 		return "event " + id.String()
 	}
 	return fmt.Sprintf("task %.60q, which is no event's,", taskID)
 }
 
 // Timeline returns all known steps of the event in the order of time.
-func (l *EventLife) Timeline(tasks []TaskState) []Step {
+func (l *Life) Timeline(tasks []queued.TaskState) []Step {
 	var steps []Step
 	step := func(at time.Time, what, detail string) {
 		if !at.IsZero() {

@@ -1,8 +1,9 @@
-package domain
+package lives
 
 import (
 	"time"
 
+	"outboxd/domain"
 	"outboxd/domain/words"
 )
 
@@ -19,7 +20,7 @@ type HeldKey struct {
 	Held int // events that wait, counted up to HeldEventsCounted
 	// Next is the event that gets the turn next, and Since is when it began to
 	// wait.
-	Next  ID
+	Next  domain.ID
 	Since time.Time
 	// Turn is the event for which the held events wait. Turn is nil while a transaction gives the turn to the next
 	// event.
@@ -28,12 +29,12 @@ type HeldKey struct {
 
 // Turn is the event for which the held events of an ordering key wait. It is pending, in flight or dead.
 type Turn struct {
-	ID    ID
+	ID    domain.ID
 	Since time.Time // when it got the turn, or when it was written if it was never due
 	// State is StatePending, StateInFlight or StateDead, or StateGone if no table
 	// has the event, for example because no history is kept. Confirmed says whether
 	// it took effect.
-	State EventState
+	State State
 	Type  string
 	Queue string
 	// At is when the event becomes due (pending), was handed to Redis (in flight) or died (dead). It is zero with

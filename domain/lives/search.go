@@ -1,4 +1,4 @@
-package domain
+package lives
 
 import (
 	"context"
@@ -6,48 +6,50 @@ import (
 	"strings"
 	"time"
 
+	"outboxd/domain"
+	"outboxd/domain/queued"
 	"outboxd/domain/words"
 )
 
-// EventState is the state of an event. SQL, commands and web pages use the same names.
-type EventState string
+// State is the state of an event. SQL, commands and web pages use the same names.
+type State string
 
 // The states of an event.
 const (
-	StatePending  EventState = "pending"   // in the outbox
-	StateHeld     EventState = "held"      // waits for its ordering key's turn
-	StateInFlight EventState = "in flight" // handed to the queue and not confirmed
+	StatePending  State = "pending"   // in the outbox
+	StateHeld     State = "held"      // waits for its ordering key's turn
+	StateInFlight State = "in flight" // handed to the queue and not confirmed
 	// StateFailing is an event in flight whose task failed and waits to be tried again. Only Redis knows that a
 	// task is failing; in the database its event is in flight.
-	StateFailing   EventState = "failing"
-	StateConfirmed EventState = "confirmed" // took effect
-	StateDead      EventState = "dead"      // given up
+	StateFailing   State = "failing"
+	StateConfirmed State = "confirmed" // took effect
+	StateDead      State = "dead"      // given up
 	// StateSuppressed is a unique event that got no task, because another event's task held the unique lock.
-	StateSuppressed EventState = "suppressed"
-	StateCancelled  EventState = "cancelled" // cancelled before it took effect
+	StateSuppressed State = "suppressed"
+	StateCancelled  State = "cancelled" // cancelled before it took effect
 	// StateGone is an event of which only the journal is left. No search finds it.
-	StateGone EventState = "gone"
+	StateGone State = "gone"
 )
 
-// EventStates lists all states that a search can find, in the order in which an event passes them.
-func EventStates() []EventState {
-	return []EventState{StatePending, StateHeld, StateInFlight, StateFailing, StateConfirmed, StateDead, StateSuppressed, StateCancelled}
+// States lists all states that a search can find, in the order in which an event passes them.
+func States() []State {
+	return []State{StatePending, StateHeld, StateInFlight, StateFailing, StateConfirmed, StateDead, StateSuppressed, StateCancelled}
 }
 
-// EventFilter chooses the events that match every field that is not zero. The zero EventFilter chooses all events.
-type EventFilter struct {
-	ID          ID
+// Filter chooses the events that match every field that is not zero. The zero Filter chooses all events.
+type Filter struct {
+	ID          domain.ID
 	Type        string
 	Queue       string
 	OrderingKey string
-	State       EventState
+	State       State
 	// Since (inclusive) and Until (exclusive) bound the time in the event's ID, which is when the event was
 	// emitted. An ID that is not of version 7 contains no time; a search compares its bytes like those of any other
 	// ID.
 	Since, Until time.Time
 	HeaderName   string
 	HeaderValue  string // with HeaderName; "" is any
-	Payload      PayloadField
+	Payload      domain.PayloadField
 	// Error is a part of the error, ignoring case. The error of a failing event is only in Redis, so the filter
 	// finds it only together with StateFailing.
 	Error string
@@ -57,18 +59,18 @@ type EventFilter struct {
 }
 
 // ErrorMatches reports whether an event with this error and type passes the filter's conditions on error and type.
-func (f *EventFilter) ErrorMatches(text, eventType string) bool {
+func (f *Filter) ErrorMatches(text, eventType string) bool {
 	contains := func(part string) bool { return strings.Contains(strings.ToLower(text), strings.ToLower(part)) }
 	return (f.Error == "" || contains(f.Error)) && !slices.ContainsFunc(f.NotErrors, contains) && !slices.Contains(f.NotTypes, eventType)
 }
 
-// EventSummary is an event in a list.
-type EventSummary struct {
-	ID          ID
+// Summary is an event in a list.
+type Summary struct {
+	ID          domain.ID
 	Type        string
 	Queue       string
 	OrderingKey string
-	State       EventState
+	State       State
 	CreatedAt   time.Time
 	Since       time.Time // when it came into its state; for a pending event, when it is due
 	// Attempts counts the relay's attempts to publish the event. In StateFailing it counts the failed attempts of
@@ -77,16 +79,16 @@ type EventSummary struct {
 	Generation   int
 	Error        string // the last error; dead: the error that it died of; suppressed: which task took its place; cancelled: who cancelled it, and why
 	PayloadBytes int
-	WaitsFor     ID // held: the event that has the turn of its key; zero: none has
+	WaitsFor     domain.ID // held: the event that has the turn of its key; zero: none has
 	// Failing is the event's failing task in Redis. It is nil unless State is StateFailing.
-	Failing *FailingTask
+	Failing *queued.FailingTask
 }
 
-// EventPage is one page of search results, newest first.
-type EventPage struct {
-	Events []EventSummary
-	// Next is the argument before of EventLives.Search for the next page. It is zero on the last page.
-	Next ID
+// Page is one page of search results, newest first.
+type Page struct {
+	Events []Summary
+	// Next is the argument before of Reader.Search for the next page. It is zero on the last page.
+	Next domain.ID
 	// GaveUp says that the search stopped early because it took too long. A new search can continue from Next.
 	GaveUp bool
 	// Examined is a lower bound on the number of events that the search read.
@@ -96,23 +98,23 @@ type EventPage struct {
 	QueueFault string
 }
 
-// EventLives reads single events from the database. Its methods are safe for concurrent use.
-type EventLives interface {
+// Reader reads single events from the database. Its methods are safe for concurrent use.
+type Reader interface {
 	// Search returns up to limit events that were emitted before the event named before. If before is zero, it
 	// begins with the newest event. Search reads a bounded number of events, whatever the filter is.
 	//
 	// Errors: CodeUnavailable if the database cannot be reached or is too slow.
-	Search(ctx context.Context, filter EventFilter, before ID, limit int) (EventPage, error)
+	Search(ctx context.Context, filter Filter, before domain.ID, limit int) (Page, error)
 
 	// Find returns the life of one event. Errors: CodeNotFound if the database has nothing about it,
 	// CodeUnavailable.
-	Find(ctx context.Context, id ID) (*EventLife, error)
+	Find(ctx context.Context, id domain.ID) (*Life, error)
 
 	// InFlight returns those of the named events that are in outbox_sent, are not confirmed, and match the filter's
 	// type, queue, ordering key and header. They come in no particular order.
 	//
 	// Errors: as Search.
-	InFlight(ctx context.Context, filter EventFilter, ids []ID) ([]EventSummary, error)
+	InFlight(ctx context.Context, filter Filter, ids []domain.ID) ([]Summary, error)
 }
 
 // ParseMoment reads a time that a person wrote. ParseMoment accepts a duration, which means so long ago (15m, 24h,
@@ -128,14 +130,14 @@ func ParseMoment(text string, now time.Time) (time.Time, error) {
 			return at, nil
 		}
 	}
-	return time.Time{}, Errorf(CodeInvalid, "%.40q is not a time: write how long ago, such as 15m or 24h, or a time such as 2006-01-02T15:04:05Z", text)
+	return time.Time{}, domain.Errorf(domain.CodeInvalid, "%.40q is not a time: write how long ago, such as 15m or 24h, or a time such as 2006-01-02T15:04:05Z", text)
 }
 
-// ParseEventState returns the state with that name, or "" for "". "in flight"
+// ParseState returns the state with that name, or "" for "". "in flight"
 // may be written with a hyphen. Its errors have CodeInvalid.
-func ParseEventState(text string) (EventState, error) {
-	if state := EventState(strings.ReplaceAll(text, "-", " ")); text == "" || slices.Contains(EventStates(), state) {
+func ParseState(text string) (State, error) {
+	if state := State(strings.ReplaceAll(text, "-", " ")); text == "" || slices.Contains(States(), state) {
 		return state, nil
 	}
-	return "", Errorf(CodeInvalid, "%.40q is not a state: the states are pending, held, in-flight, failing, confirmed, dead, suppressed and cancelled", text)
+	return "", domain.Errorf(domain.CodeInvalid, "%.40q is not a state: the states are pending, held, in-flight, failing, confirmed, dead, suppressed and cancelled", text)
 }

@@ -1,10 +1,12 @@
-package domain
+package setup
 
 import (
 	"net/url"
 	"slices"
 	"strings"
 	"time"
+
+	"outboxd/domain"
 )
 
 // SubscriptionQueuePrefix is the beginning of the name of an Asynq queue that carries the deliveries of a
@@ -27,8 +29,8 @@ const (
 // Subscription says which events go to which receiver, and how. A matching event gets one delivery to this
 // subscription.
 type Subscription struct {
-	ID   ID     // given by the store; a reused name gets another ID
-	Name string // lower-case letters, digits, '.', '_' and '-'
+	ID   domain.ID // given by the store; a reused name gets another ID
+	Name string    // lower-case letters, digits, '.', '_' and '-'
 
 	// Types are patterns of event types. * stands for any number of characters.
 	Types []string

@@ -1,9 +1,11 @@
-package domain
+package setup
 
 import (
 	"context"
 	"strings"
 	"time"
+
+	"outboxd/domain"
 )
 
 // The headers of an event that a schedule emitted: the schedule's name, and the time of the tick in RFC 3339.
@@ -32,12 +34,12 @@ const MissedAfter = 2 * time.Minute
 
 // Schedule says which event to emit at which times. The ID, the times and the origin of Event are ignored.
 type Schedule struct {
-	ID       ID
+	ID       domain.ID
 	Name     string // lower-case letters, digits, '.', '_' and '-'
 	Cron     string // five fields, or a word such as @daily
 	TimeZone string // of the IANA database
 	Missed   MissedRule
-	Event    Event
+	Event    domain.Event
 
 	Paused     *Pause // nil: not paused
 	Next, Last time.Time
@@ -70,7 +72,7 @@ func (s Schedule) WithDefaults() Schedule {
 		s.Missed = MissedOnce
 	}
 	if s.Event.Queue == "" {
-		s.Event.Queue = DefaultQueue
+		s.Event.Queue = domain.DefaultQueue
 	}
 	return s
 }

@@ -1,10 +1,11 @@
-package domain_test
+package lives_test
 
 import (
 	"testing"
 	"time"
 
 	"outboxd/domain"
+	"outboxd/domain/lives"
 )
 
 func TestFirstIDBoundsATime(t *testing.T) {
@@ -32,12 +33,12 @@ func TestParseMoment(t *testing.T) {
 		"15m": "2026-03-04T04:51:07Z", " 24h ": "2026-03-03T05:06:07Z", "2026-01-02": "2026-01-02T00:00:00Z",
 		"2026-01-02T03:04": "2026-01-02T03:04:00Z", "2026-01-02T03:04Z": "2026-01-02T03:04:00Z", "2026-01-02 03:04:05": "2026-01-02T03:04:05Z", "2026-01-02T03:04:05+01:00": "2026-01-02T02:04:05Z",
 	} {
-		if at, err := domain.ParseMoment(text, now); err != nil || at.UTC().Format(time.RFC3339) != want {
+		if at, err := lives.ParseMoment(text, now); err != nil || at.UTC().Format(time.RFC3339) != want {
 			t.Errorf("%q is %v, %v, want %s", text, at, err, want)
 		}
 	}
 	for _, text := range []string{"", "-1h", "yesterday", "2026-13-01", "15"} {
-		if at, err := domain.ParseMoment(text, now); domain.ErrorCode(err) != domain.CodeInvalid {
+		if at, err := lives.ParseMoment(text, now); domain.ErrorCode(err) != domain.CodeInvalid {
 			t.Errorf("%q is %v, %v", text, at, err)
 		}
 	}
@@ -49,14 +50,14 @@ func FuzzParseMoment(f *testing.F) {
 	}
 	now := time.Date(2026, 3, 4, 5, 6, 7, 0, time.UTC)
 	f.Fuzz(func(t *testing.T, text string) {
-		at, err := domain.ParseMoment(text, now)
+		at, err := lives.ParseMoment(text, now)
 		if err != nil {
 			if domain.ErrorCode(err) != domain.CodeInvalid || len(err.Error()) > 400 {
 				t.Errorf("%q: %v, want it called invalid in few words", text, err)
 			}
 			return
 		}
-		if again, err := domain.ParseMoment(at.Format(time.RFC3339Nano), now); err != nil || !again.Equal(at) {
+		if again, err := lives.ParseMoment(at.Format(time.RFC3339Nano), now); err != nil || !again.Equal(at) {
 			t.Errorf("%q is %s, and that is %s, %v", text, at, again, err)
 		}
 	})

@@ -1,16 +1,20 @@
-package domain
+package lives
 
-import "time"
+import (
+	"time"
 
-// EventLife is everything that the database has about one event.
-type EventLife struct {
-	Event
+	"outboxd/domain"
+)
+
+// Life is everything that the database has about one event.
+type Life struct {
+	domain.Event
 	// State is StateGone if only the journal still has the event.
-	State  EventState
+	State  State
 	SentAt time.Time // in flight or confirmed, while the history has it
 	HeldAt time.Time // with StateHeld
 	DiedAt time.Time // with StateDead, as Stage and Error
-	Stage  Stage
+	Stage  domain.Stage
 	Error  string
 	// SuppressedAt and Holder are set with StateSuppressed. Holder is the ID of the task that held the unique lock.
 	SuppressedAt time.Time
@@ -20,21 +24,21 @@ type EventLife struct {
 	ConfirmedAt time.Time // zero: not confirmed, or no longer known
 	// TurnOf is the event of the same ordering key that has the turn, or an earlier event of the key that is not
 	// yet due. It is zero if there is no such event.
-	TurnOf ID
+	TurnOf domain.ID
 	// HeldBehind is how many later events of the ordering key are held, counted up to 1,000.
 	HeldBehind int
 	Journal    []JournalEntry // oldest first
 	// Deliveries are the event's deliveries, in the order of their subscriptions' names. If the event is itself a
 	// delivery, Deliveries is empty, and Origin and Subscription are set.
-	Deliveries []EventDelivery
+	Deliveries []Delivery
 }
 
 // JournalEntry records something unusual that happened to an event, such as a failed attempt.
 type JournalEntry struct {
-	At         time.Time `json:"at"`
-	Stage      Stage     `json:"stage"`
-	Entry      string    `json:"entry"` // refused, failed, died, replayed, discarded, redriven, cancelled, rescheduled, erased or corrected
-	Generation int       `json:"generation"`
-	Attempt    int       `json:"attempt,omitempty"`
-	Detail     string    `json:"detail,omitempty"`
+	At         time.Time    `json:"at"`
+	Stage      domain.Stage `json:"stage"`
+	Entry      string       `json:"entry"` // refused, failed, died, replayed, discarded, redriven, cancelled, rescheduled, erased or corrected
+	Generation int          `json:"generation"`
+	Attempt    int          `json:"attempt,omitempty"`
+	Detail     string       `json:"detail,omitempty"`
 }

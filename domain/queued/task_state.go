@@ -1,9 +1,12 @@
-package domain
+package queued
 
 import (
 	"context"
 	"fmt"
 	"time"
+
+	"outboxd/domain"
+	"outboxd/domain/setup"
 )
 
 // TaskState is the state of one task in Redis.
@@ -24,13 +27,13 @@ type TaskState struct {
 // lists. No worker can take it.
 const StateStranded = "stranded"
 
-// taskRetry is the state of a task that failed and waits to be tried again.
-const taskRetry = "retry"
+// StateRetry is the state of a task that failed and waits to be tried again.
+const StateRetry = "retry"
 
-// failing converts the task to a FailingTask.
-func (t *TaskState) failing() FailingTask {
+// Failing converts the task to a FailingTask.
+func (t *TaskState) Failing() FailingTask {
 	f := FailingTask{TaskRef: TaskRef{t.Queue, t.TaskID}, Failed: t.Retried, Attempts: t.MaxRetry + 1, Error: t.LastError, NextAt: t.NextAt, Unhandled: t.Unhandled}
-	if _, delivery := SubscriptionOfQueue(t.Queue); delivery {
+	if _, delivery := setup.SubscriptionOfQueue(t.Queue); delivery {
 		f.Attempts = 0
 	}
 	return f
@@ -39,7 +42,7 @@ func (t *TaskState) failing() FailingTask {
 // Retries returns in words how often the task was retried, and its maximum number of retries. For a delivery the
 // subscription sets the maximum, so Retries does not show Asynq's.
 func (t *TaskState) Retries() string {
-	switch _, delivery := SubscriptionOfQueue(t.Queue); {
+	switch _, delivery := setup.SubscriptionOfQueue(t.Queue); {
 	case !delivery:
 		return fmt.Sprintf("%d of %d retries", t.Retried, t.MaxRetry)
 	case t.Retried == 1:
@@ -49,8 +52,8 @@ func (t *TaskState) Retries() string {
 	}
 }
 
-// describe returns the rest of a sentence whose subject is the task.
-func (t *TaskState) describe() string {
+// Describe returns the rest of a sentence whose subject is the task.
+func (t *TaskState) Describe() string {
 	because := ""
 	if t.LastError != "" {
 		because = ": " + t.LastError
@@ -62,7 +65,7 @@ func (t *TaskState) describe() string {
 		return "waits for a worker"
 	case "scheduled":
 		return "waits for its time"
-	case taskRetry:
+	case StateRetry:
 		return "failed and waits to be tried again" + because
 	case "archived":
 		return "was archived" + because
@@ -79,7 +82,7 @@ type TaskStates interface {
 	// nil. Tasks looks in the event's queue, or in all queues if Queue is "".
 	//
 	// Errors: CodeUnavailable if Redis cannot be reached.
-	Tasks(ctx context.Context, event *Event) ([]TaskState, error)
+	Tasks(ctx context.Context, event *domain.Event) ([]TaskState, error)
 }
 
 // UnfinishedTasks says whether events still have unfinished tasks. It is safe
@@ -90,5 +93,5 @@ type UnfinishedTasks interface {
 	// event.
 	//
 	// Errors: CodeUnavailable.
-	Unfinished(ctx context.Context, events []Event) ([]bool, error)
+	Unfinished(ctx context.Context, events []domain.Event) ([]bool, error)
 }

@@ -1,6 +1,10 @@
-package domain
+package queued
 
-import "context"
+import (
+	"context"
+
+	"outboxd/domain"
+)
 
 // TaskPresence says whether a worker will still run an event's task.
 type TaskPresence uint8
@@ -41,7 +45,7 @@ type TaskRemover interface {
 	// true for an event that has no task left. A running task is not deleted.
 	//
 	// Errors: CodeUnavailable.
-	Remove(ctx context.Context, events []Event) ([]bool, error)
+	Remove(ctx context.Context, events []domain.Event) ([]bool, error)
 }
 
 // TaskFinder looks up tasks in Redis. It is safe for concurrent use.
@@ -55,5 +59,5 @@ type TaskFinder interface {
 	//
 	// Errors: CodeUnavailable if Redis cannot be reached; QueueOutages with that code if only some queues of the
 	// events cannot be used.
-	Look(ctx context.Context, events []Event) ([]TaskPresence, error)
+	Look(ctx context.Context, events []domain.Event) ([]TaskPresence, error)
 }

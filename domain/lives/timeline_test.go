@@ -1,0 +1,60 @@
+package lives_test
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"outboxd/domain/lives"
+	"outboxd/domain/queued"
+)
+
+// Asynq keeps times in whole seconds, so a task seems to be done before its
+// event was emitted.
+func TestTimelineKeepsTheOrderWithinASecond(t *testing.T) {
+	t.Parallel()
+	second := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	life := lives.Life{SentAt: second.Add(73 * time.Millisecond), ConfirmedAt: second.Add(80 * time.Millisecond)}
+	life.CreatedAt = second.Add(67 * time.Millisecond)
+	var order []string
+	for _, step := range life.Timeline([]queued.TaskState{{TaskID: "1", CompletedAt: second}}) {
+		order = append(order, step.What)
+	}
+	want := []string{"emitted", "enqueued", "confirmed", "completed (Redis)"}
+	if len(order) != len(want) {
+		t.Fatalf("%q, want %q", order, want)
+	}
+	for i := range want {
+		if order[i] != want[i] {
+			t.Errorf("%q, want %q", order, want)
+			break
+		}
+	}
+}
+
+func TestDescribeSaysWhatTheTaskWaitsFor(t *testing.T) {
+	t.Parallel()
+	life := lives.Life{State: lives.StateInFlight}
+	for _, c := range []struct {
+		want string
+		task queued.TaskState
+	}{
+		{"its task waits for a worker", queued.TaskState{State: "pending"}},
+		{"its task is being carried out", queued.TaskState{State: "active"}},
+		{"its task waits for its time", queued.TaskState{State: "scheduled"}},
+		{"failing: its task failed: no", queued.TaskState{State: "retry", LastError: "no"}},
+		{"its task was archived", queued.TaskState{State: "archived"}},
+		{"its task is completed", queued.TaskState{State: "completed"}},
+		{"its task is not in Redis any more, except for remains that no worker finds", queued.TaskState{State: queued.StateStranded}},
+	} {
+		if got := life.Describe([]queued.TaskState{c.task}, time.Now()); strings.TrimPrefix(got, "in flight: handed to Redis, not confirmed yet; ") != c.want {
+			t.Errorf("%+v: %q, want %q", c.task, got, c.want)
+		}
+	}
+	if got := life.Describe([]queued.TaskState{}, time.Now()); !strings.Contains(got, "its task is not in Redis any more") {
+		t.Errorf("without a task: %q", got)
+	}
+	if got := life.Describe(nil, time.Now()); strings.Contains(got, "task") {
+		t.Errorf("without having asked: %q", got)
+	}
+}
