@@ -68,17 +68,6 @@ BEGIN
 END $$;
 -- +goose StatementEnd
 
--- outbox_absorb removes a held event that repeats another event: a producer wrote the same ID twice, and the first
--- row counts.
--- +goose StatementBegin
-CREATE FUNCTION outbox_absorb(event uuid) RETURNS void
-LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path FROM CURRENT AS $$
-BEGIN
-    WITH repeats AS (DELETE FROM outbox_held WHERE id = event RETURNING event_type, created_at)
-    INSERT INTO outbox_entries (event_type, created_at, repeated) SELECT event_type, created_at, 1 FROM repeats;
-END $$;
--- +goose StatementEnd
-
 -- outbox_let_go moves a held event back to outbox. An earlier due time becomes now, because the relay's cursor may
 -- have passed it. The event's deliveries were made when it was first claimed. The function returns false if the
 -- event is not in outbox afterwards: it was no longer held, or a CHECK of outbox refused it and it is a dead letter
@@ -135,6 +124,31 @@ BEGIN
     RETURN moved > 0;
 END $$
 $ddl$, columns, replace(replace(columns, 'available_at', 'greatest(available_at, clock_timestamp())'), 'split', 'coalesce(split, ''done'')')); END $do$;
+-- +goose StatementEnd
+
+-- outbox_absorb removes a held event that repeats another event: a producer wrote the same ID twice, and the first
+-- row has the turn of another ordering key. The first row counts.
+--
+-- The second row may be the only one that is left: if an event goes back to outbox and finds a repeat there, the
+-- repeat stays. Then the repeat takes the place of the first row, with the ordering key whose turn the event has. A
+-- dead letter is no other row: a repeat of a dead event is relayed.
+-- +goose StatementBegin
+CREATE FUNCTION outbox_absorb(event uuid) RETURNS void
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path FROM CURRENT AS $$
+BEGIN
+    WITH repeats AS (
+        DELETE FROM outbox_held WHERE id = event
+          AND (EXISTS (SELECT FROM outbox o WHERE o.id = event) OR EXISTS (SELECT FROM outbox_sent s WHERE s.id = event)
+            OR EXISTS (SELECT FROM inbox i WHERE i.event_id = event))
+        RETURNING event_type, created_at
+    )
+    INSERT INTO outbox_entries (event_type, created_at, repeated) SELECT event_type, created_at, 1 FROM repeats;
+    IF FOUND THEN
+        RETURN;
+    END IF;
+    UPDATE outbox_held h SET ordering_key = t.ordering_key FROM outbox_turns t WHERE h.id = event AND t.event_id = event;
+    PERFORM outbox_let_go(event);
+END $$;
 -- +goose StatementEnd
 
 -- outbox_pass_turn ends an event's turn and gives the turn to the next held event of the key, if there is one. If

@@ -15,6 +15,7 @@ import (
 const (
 	firstID  = "11111111-0000-7000-8000-000000000001"
 	repeated = "22222222-0000-7000-8000-000000000002"
+	nextID   = "33333333-0000-7000-8000-000000000003"
 )
 
 // ordering is an outbox in which events of a key are handed on and confirmed.

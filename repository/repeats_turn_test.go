@@ -1,11 +1,14 @@
 package repository_test
 
 import (
+	"context"
 	"testing"
 
 	"outboxd/domain"
+	"outboxd/repository"
 	"outboxd/repository/deadletters"
 	"outboxd/repository/heal"
+	"outboxd/repository/repositorytest"
 )
 
 // An event's ordering key has its turn, and the outbox has another row of the event:
@@ -100,5 +103,91 @@ func TestATaskIsGivenUpWhoseEventIsDeadInALaterGeneration(t *testing.T) {
 	o.end()
 	if n := count(t, o.db, "SELECT count(*) FROM inbox WHERE event_id = $1", firstID); n != 1 {
 		t.Error("the next event of the key never took effect")
+	}
+}
+
+// An event has the turn of its ordering key, and its producer writes it once more, with another key. The event goes back to the outbox
+// while the second row waits there, so only the second row is left. The event takes effect all the same, and before the next of its
+// key.
+func TestTheLastRowOfAnEventIsNotAbsorbed(t *testing.T) {
+	t.Parallel()
+	id, err := domain.ParseID(repeated)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, back := range map[string]func(*ordering) error{
+		"the queue lost it": func(o *ordering) error {
+			o.pass()
+			o.write(repeated, "other")
+			_, err := heal.NewRedriver(o.db).Redrive(o.t.Context(), 1<<40)
+			return err
+		},
+		"it is missing": func(o *ordering) error {
+			o.pass()
+			o.write(repeated, "other")
+			_, err := heal.NewMissingEvents(o.db).Resend(o.t.Context(), []domain.ID{id}, "it is missing")
+			return err
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			o := newOrdering(t)
+			o.write(repeated, "k")
+			if err := back(o); err != nil {
+				t.Fatal(err)
+			}
+			o.write(nextID, "k")
+			o.pass()
+			o.tidy()
+			o.pass()
+			if n := count(t, o.db, "SELECT count(*) FROM outbox_held WHERE id = $1", nextID); n != 1 {
+				t.Error("the next event of the key goes before the effect of the first")
+			}
+			o.confirm(repeated)
+			o.end()
+			for _, id := range []string{repeated, nextID} {
+				if n := count(t, o.db, "SELECT count(*) FROM outbox_sent WHERE id = $1", id); n == 0 {
+					t.Errorf("event %s was never sent again", id)
+				}
+			}
+		})
+	}
+}
+
+// While an event goes back to the outbox, no relay claims the repeat that it finds there: a relay that still saw the row in the history
+// would absorb the repeat, and nothing would be left.
+func TestARepeatIsNotClaimedWhileItsEventGoesBack(t *testing.T) {
+	t.Parallel()
+	o := newOrdering(t)
+	o.write(repeated, "k")
+	o.pass()
+	o.write(repeated, "other")
+	// The transaction that moves the event back stops before its commit, at a lock that the test has.
+	exec(t, o.db, `CREATE FUNCTION stop() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_advisory_xact_lock(1); RETURN NULL; END $$`)
+	exec(t, o.db, `CREATE CONSTRAINT TRIGGER stop AFTER INSERT ON outbox_entries DEFERRABLE INITIALLY DEFERRED
+		FOR EACH ROW WHEN (NEW.repeated > 0) EXECUTE FUNCTION stop()`)
+	tx := repository.Begin(t.Context(), o.db)
+	defer tx.Rollback()
+	if err := tx.Exec("SELECT pg_advisory_xact_lock(1)").Error; err != nil {
+		t.Fatal(err)
+	}
+	back := make(chan error, 1)
+	go func() {
+		_, err := heal.NewRedriver(o.db).Redrive(context.WithoutCancel(t.Context()), 1<<40)
+		back <- err
+	}()
+	repositorytest.Eventually(t, o.db, 1, "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'advisory'")
+	if batch := claim(t, o.store, 100); len(batch.Events())+batch.Held() > 0 {
+		t.Error("a relay claims the repeat")
+	}
+	if err := tx.Rollback().Error; err != nil {
+		t.Fatal(err)
+	}
+	if err := <-back; err != nil {
+		t.Fatal(err)
+	}
+	o.end()
+	if n := count(t, o.db, "SELECT count(*) FROM inbox WHERE event_id = $1", repeated); n != 1 {
+		t.Error("the event never took effect")
 	}
 }

@@ -38,16 +38,27 @@ func newSlot(name string, command func() (*exec.Cmd, error)) *slot {
 	return &slot{name: name, command: command, output: &output{}}
 }
 
-// restartAfter is how long a process stays away that ended, as with a service
-// manager that does not wait.
-const restartAfter = 50 * time.Millisecond
+// A process that ended stays away for restartAfter, as with a service manager that
+// hardly waits. If it fails again and again, it stays away for longer each time.
+const (
+	restartAfter     = 50 * time.Millisecond
+	restartAfterMost = time.Second // after many failures
+)
 
 // A process that fails this often in a row, each time soon after its start, does
-// not fail because of a fault.
+// not fail because of a fault. The faults that last longest end before that: a login
+// that was taken away is not given back while PostgreSQL's disk is full.
 const (
-	hopeless = 100
+	hopeless = 150
 	soon     = 2 * time.Second
 )
+
+// away is how long the slot stays empty now.
+func (s *slot) away() time.Duration {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return min(restartAfter<<min(s.inVain, 10), restartAfterMost)
+}
 
 // health is an error if no process can be kept in the slot.
 func (s *slot) health() error {
@@ -71,7 +82,7 @@ func (s *slot) start() {
 	go func(stopping, kept chan struct{}) {
 		defer close(kept)
 		for s.once(stopping) {
-			pause := time.NewTimer(restartAfter)
+			pause := time.NewTimer(s.away())
 			select {
 			case <-stopping:
 				pause.Stop()

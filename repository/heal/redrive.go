@@ -97,11 +97,14 @@ func (o *Redriver) Redrive(ctx context.Context, window time.Duration, except ...
 
 // backSQL inserts the rows that "gone" deleted from the history into the outbox, one row
 // for each event. If a producer wrote an event again before it was confirmed, the history
-// has two rows of it, or the outbox has it too. Then the additional row has no effect.
+// has two rows of it, or the outbox has it too. Then the additional row has no effect. The
+// row that the outbox already has is locked, although it is not changed, so that no relay
+// claims it before this transaction ends. Otherwise outbox_absorb could take the deleted
+// row of the history for the one that is left, and remove this row too.
 var backSQL = `), back AS (
     INSERT INTO outbox (` + stored.Columns + `)
     SELECT DISTINCT ON (id) ` + stored.ColumnsWith(map[string]string{"split": stored.Met}) + ` FROM moving, gone ORDER BY id, generation DESC
-    ON CONFLICT (id) DO NOTHING
+    ON CONFLICT (id) DO UPDATE SET generation = excluded.generation WHERE false
     RETURNING id, generation
 ), absorbed AS (
     INSERT INTO outbox_entries (event_type, created_at, repeated)
