@@ -68,6 +68,21 @@ func TestBenchPlan(t *testing.T) {
 	}
 }
 
+// The guide shows what bench plan prints.
+func TestScalingGuideShowsThePlan(t *testing.T) {
+	t.Parallel()
+	guide, err := os.ReadFile("../docs/guides/scaling.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, after, found := strings.Cut(string(guide), "```text plan\n")
+	block, _, closed := strings.Cut(after, "```")
+	got := execute(t, nil, "bench", "plan", "--rate=50000", "--payload=400", "--assume=recorded")
+	if !found || !closed || block == "" || got.code != 0 || !strings.Contains(got.stdout, block) {
+		t.Errorf("exit code %d; the guide has %q, which is not a part of:\n%s%s", got.code, block, got.stdout, got.stderr)
+	}
+}
+
 func TestBenchCommandRefuses(t *testing.T) {
 	t.Parallel()
 	environ, redisDB := benchEnviron(t)
