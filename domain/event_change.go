@@ -22,6 +22,9 @@ const (
 	TooLateDead       ChangeAnswer = "dead"       // it was given up before
 	TooLateSuppressed ChangeAnswer = "suppressed" // the task of another event takes its place
 	TooLateUnknown    ChangeAnswer = "unknown"    // there is no such event, or it is no longer kept
+
+	// TooLateSuperseded is the answer to a request of a producer that waited, if the event was moved meanwhile.
+	TooLateSuperseded ChangeAnswer = "superseded"
 )
 
 // Explain returns the answer in words, as the rest of a sentence that begins with the event.
@@ -47,6 +50,8 @@ func (a ChangeAnswer) Explain() string {
 		return "is suppressed: the task of another event stands for it"
 	case TooLateUnknown:
 		return "is not known"
+	case TooLateSuperseded:
+		return "was moved after this request"
 	default:
 		return "is " + string(a)
 	}
@@ -76,12 +81,20 @@ type RunningTasks interface {
 // ask the queue whether a task runs.
 type ChangeRequests interface {
 	// CarryOut carries out up to limit requests, of events with IDs after the given one and in the order of the IDs,
-	// in one transaction. CarryOut returns the answer for each request; a request whose answer is TooLateRunning,
-	// TooLateBusy or TooLateInFlight may still be there. last is zero at the end of the requests.
+	// in one transaction. If ask is false, or if the queue cannot be asked, CarryOut ends only the requests that do
+	// not need the queue.
 	//
-	// Errors: CodeUnavailable if the database or the queue cannot be reached. After that error, the requests that
-	// need the queue are still in the database.
-	CarryOut(ctx context.Context, after ID, limit int) (answers []Change, last ID, err error)
+	// Errors: CodeUnavailable if the database cannot be reached.
+	CarryOut(ctx context.Context, after ID, limit int, ask bool) (CarriedOut, error)
+}
+
+// CarriedOut is what became of some requests.
+type CarriedOut struct {
+	// Changes has the answer for each request. A request whose answer is TooLateRunning, TooLateBusy or
+	// TooLateInFlight may still be there.
+	Changes []Change
+	Last    ID    // the event of the last request; zero at the end of the requests
+	Queue   error // why the queue could not be asked
 }
 
 // EventChanges changes events that have not taken effect. Each call is one transaction, which also records action,

@@ -219,8 +219,9 @@ CREATE CONSTRAINT TRIGGER outbox_took_back AFTER INSERT ON outbox_cancelled
 -- A handler that has begun cannot be stopped. The handler has inserted the event's row into inbox and not yet
 -- committed it. This function inserts the same row: if the insert waits too long, a handler is running; if the row
 -- exists already, the event took effect. Handlers that begin later wait for this row, and then the trigger
--- outbox_confirmed refuses them. The function deletes the row at once. The inbox may refuse this insert as too
--- early because of the event's ordering key. In that case it also refuses a handler of the event's task.
+-- outbox_confirmed refuses them. The function deletes the row at once. With the setting outboxd.barring, the inbox
+-- accepts this insert even if the event does not have the turn of its ordering key. Only this transaction sees that
+-- the event has moved. Other transactions may still see an event that may take effect, so they have to wait too.
 -- asked has the same meaning as in outbox_cancel_one: a task that is not active in Redis waits for the row too.
 -- +goose StatementBegin
 DO $do$
@@ -289,15 +290,13 @@ BEGIN
                 IF handed_over THEN
                     confirming := true;
                     DELETE FROM outbox_void_tasks WHERE event_id = event;
-                    BEGIN
-                        INSERT INTO inbox (event_id) VALUES (event) ON CONFLICT DO NOTHING;
-                        IF NOT FOUND THEN
-                            RAISE SQLSTATE 'OB002';
-                        END IF;
-                        DELETE FROM inbox WHERE event_id = event;
-                    EXCEPTION WHEN SQLSTATE 'OB001' THEN
-                        NULL;
-                    END;
+                    PERFORM set_config('outboxd.barring', event::text, true);
+                    INSERT INTO inbox (event_id) VALUES (event) ON CONFLICT DO NOTHING;
+                    IF NOT FOUND THEN
+                        RAISE SQLSTATE 'OB002';
+                    END IF;
+                    DELETE FROM inbox WHERE event_id = event;
+                    PERFORM set_config('outboxd.barring', '', true);
                 END IF;
             END IF;
             IF handed_over THEN
@@ -520,6 +519,26 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path FROM CURRENT AS $$
 $$;
 -- +goose StatementEnd
 
+-- outbox_ask is for consumers that act outside the database: it answers as confirm_many, and the caller rolls back
+-- before it acts. If confirm_many waits for a transaction that moves an event to a later time, confirm_many answers
+-- 'first', because its caller would be refused at its commit. A caller that rolls back is not refused. So outbox_ask
+-- looks for such moves in a second statement, which sees the transactions that have ended meanwhile.
+-- +goose StatementBegin
+CREATE FUNCTION outbox_ask(events uuid[]) RETURNS TABLE (event_id uuid, answer text)
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path FROM CURRENT AS $$
+DECLARE
+    ids uuid[];
+    answers text[];
+BEGIN
+    SELECT array_agg(c.event_id), array_agg(c.answer) INTO ids, answers FROM confirm_many(events) AS c;
+    RETURN QUERY SELECT a.id, CASE
+            WHEN a.answer = 'first' AND EXISTS (SELECT FROM outbox_void_tasks v WHERE v.event_id = a.id AND v.until > clock_timestamp()) THEN 'early'
+            ELSE a.answer
+        END
+        FROM unnest(ids, answers) AS a(id, answer);
+END $$;
+-- +goose StatementEnd
+
 -- outbox_request stores a request to change an event, which the leader carries out. The journal says who asked for
 -- it. It returns 'requested'.
 -- +goose StatementBegin
@@ -536,10 +555,21 @@ BEGIN
 END $$;
 -- +goose StatementEnd
 
+-- outbox_moves_since returns how often an event was moved to another time after a moment.
+CREATE FUNCTION outbox_moves_since(event uuid, since timestamptz) RETURNS bigint
+LANGUAGE sql VOLATILE SET search_path FROM CURRENT AS $$
+    SELECT count(*) FROM outbox_journal WHERE event_id = event AND at > since AND entry = 'rescheduled'
+$$;
+
 -- outbox_carry_out does what producers asked for with outbox_request, for the leader. If the caller sets asked for a
 -- request, it must look into Redis before it commits, as the comment on outbox_standing says. A request ends with a
 -- final answer; the journal says why it was too late. The request stays if the event's handler is running, or if the
 -- event is being moved between tables.
+--
+-- If the event was moved to another time after the request, that later change counts, and the request ends with
+-- 'superseded'. The transaction of the later change cannot delete the request, because it has locked the event, and
+-- the leader locks the request first. So this function compares the times. It compares them again after its own
+-- change: then it holds the locks of the event, and sees every change that was made before.
 -- +goose StatementBegin
 CREATE FUNCTION outbox_carry_out(events uuid[], not_asked uuid[]) RETURNS TABLE (event_id uuid, answer text)
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path FROM CURRENT AS $$
@@ -549,11 +579,20 @@ DECLARE
     done text;
 BEGIN
     FOR r IN SELECT * FROM outbox_requests WHERE event_id = ANY (events) ORDER BY event_id FOR UPDATE SKIP LOCKED LOOP
-        IF r.due IS NULL THEN
-            done := outbox_cancel(r.event_id, r.actor, r.reason, r.event_id <> ALL (not_asked));
-        ELSE
-            done := outbox_reschedule(r.event_id, r.due, r.actor, r.reason, r.event_id <> ALL (not_asked));
-        END IF;
+        BEGIN
+            IF outbox_moves_since(r.event_id, r.requested_at) > 0 THEN
+                RAISE SQLSTATE 'OB003';
+            ELSIF r.due IS NULL THEN
+                done := outbox_cancel(r.event_id, r.actor, r.reason, r.event_id <> ALL (not_asked));
+            ELSE
+                done := outbox_reschedule(r.event_id, r.due, r.actor, r.reason, r.event_id <> ALL (not_asked));
+            END IF;
+            IF outbox_moves_since(r.event_id, r.requested_at) > (done = 'rescheduled')::integer THEN
+                RAISE SQLSTATE 'OB003';
+            END IF;
+        EXCEPTION WHEN SQLSTATE 'OB003' THEN
+            done := 'superseded';
+        END;
         IF done NOT IN ('running', 'busy', 'queued') THEN
             DELETE FROM outbox_requests WHERE event_id = r.event_id;
             IF done NOT IN ('cancelled', 'rescheduled') THEN
@@ -598,7 +637,9 @@ END $$;
 DROP FUNCTION reschedule;
 DROP FUNCTION cancel;
 DROP FUNCTION outbox_carry_out;
+DROP FUNCTION outbox_moves_since;
 DROP FUNCTION outbox_request;
+DROP FUNCTION outbox_ask;
 DROP FUNCTION outbox_asked_tasks;
 DROP FUNCTION outbox_erase;
 DROP FUNCTION outbox_erase_one;

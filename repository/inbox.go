@@ -2,7 +2,6 @@ package repository
 
 import (
 	"context"
-	"errors"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -78,24 +77,13 @@ func (i *Inbox) Process(ctx context.Context, id domain.ID, effect func(context.C
 	}
 }
 
-// errAsked makes the transaction of Ask roll back.
-var errAsked = errors.New("it was only a question")
-
-// Ask implements domain.Inbox. Ask writes the inbox row and rolls back, so that the
-// triggers decide as they would before an effect.
+// Ask implements domain.Inbox.
 func (i *Inbox) Ask(ctx context.Context, id domain.ID) (bool, error) {
-	const doing = "ask whether an event took effect"
-	for attempt := 1; ; attempt++ {
-		first, err := i.process(ctx, id, func(context.Context, domain.Effects) error { return errAsked })
-		switch {
-		case errors.Is(err, errAsked):
-			return true, nil
-		case err == nil:
-			return first, nil
-		case !again(err, attempt) || ctx.Err() != nil:
-			return false, postgres.TranslateWork(err, doing)
-		}
+	verdicts, err := i.AskAll(ctx, []domain.ID{id})
+	if err != nil {
+		return false, err
 	}
+	return verdicts[0].First, verdicts[0].Err
 }
 
 // again reports whether to repeat a failed transaction, in which no effect has begun yet.

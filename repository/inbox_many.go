@@ -63,7 +63,7 @@ func (i *Inbox) processAll(ctx context.Context, ids []domain.ID, effect func(con
 	return verdicts, err
 }
 
-// readVerdicts returns the answers of the SQL function confirm_many in the order of the
+// readVerdicts returns the answers of confirm_many or outbox_ask in the order of the
 // events. If an answer is missing or unknown, readVerdicts returns an error, and no event
 // counts as confirmed.
 func readVerdicts(rows pgx.Rows, ids []domain.ID) (_ []domain.Confirmation, held bool, err error) {
@@ -91,15 +91,15 @@ func readVerdicts(rows pgx.Rows, ids []domain.ID) (_ []domain.Confirmation, held
 		case "unknown":
 			verdicts[n].Err = domain.ErrUnknownEvent
 		default:
-			return nil, false, fmt.Errorf("confirm_many answers %q for event %s", answer, id)
+			return nil, false, fmt.Errorf("%q is no answer about event %s", answer, id)
 		}
 	}
 	return verdicts, held, nil
 }
 
-// AskAll implements domain.Inbox. It takes one round trip and rolls back. AskAll calls
-// Ask for each event that does not exist, because the journal must keep an entry about
-// such an event.
+// AskAll implements domain.Inbox. It takes one round trip and rolls back. AskAll asks
+// again about each event that does not exist, because the journal must keep an entry
+// about such an event.
 func (i *Inbox) AskAll(ctx context.Context, ids []domain.ID) (verdicts []domain.Confirmation, err error) {
 	const doing = "ask whether events took effect"
 	for attempt := 1; ; attempt++ {
@@ -112,17 +112,32 @@ func (i *Inbox) AskAll(ctx context.Context, ids []domain.ID) (verdicts []domain.
 	}
 	for n := range verdicts {
 		if errors.Is(verdicts[n].Err, domain.ErrUnknownEvent) {
-			first, err := i.Ask(ctx, ids[n])
-			if err != nil && !errors.Is(err, domain.ErrUnknownEvent) && !errors.Is(err, domain.ErrTooEarly) {
+			if verdicts[n], err = i.record(ctx, ids[n]); err != nil {
 				return nil, err
 			}
-			verdicts[n] = domain.Confirmation{First: first, Err: err}
 		}
 	}
 	return verdicts, nil
 }
 
-const askAllSQL = `SELECT event_id, answer, false, NULL FROM confirm_many($1::uuid[])`
+// errAsked makes a transaction roll back.
+var errAsked = errors.New("it was only a question")
+
+// record asks about an event that does not exist, and commits the entry about it in the
+// journal. If the event exists by now, its task comes again.
+func (i *Inbox) record(ctx context.Context, id domain.ID) (domain.Confirmation, error) {
+	first, err := i.Process(ctx, id, func(context.Context, domain.Effects) error { return errAsked })
+	switch {
+	case errors.Is(err, errAsked):
+		return domain.Confirmation{Err: domain.ErrTooEarly}, nil
+	case err == nil, errors.Is(err, domain.ErrUnknownEvent), errors.Is(err, domain.ErrTooEarly):
+		return domain.Confirmation{First: first, Err: err}, nil
+	default:
+		return domain.Confirmation{}, err
+	}
+}
+
+const askAllSQL = `SELECT event_id, answer, false, NULL FROM outbox_ask($1::uuid[])`
 
 func (i *Inbox) askAll(ctx context.Context, ids []domain.ID) (verdicts []domain.Confirmation, err error) {
 	conn, err := i.db.Pool().Acquire(ctx)

@@ -128,6 +128,8 @@ func everyRoleWorks(t *testing.T, as func(role string) string) {
 		return example.NewNotifications(worker, schema).MarkSent(ctx, effects, notifications[0].ID)
 	})
 	must("process", err)
+	_, err = repository.NewInbox(worker).Ask(t.Context(), domain.ID{9})
+	must("ask", err)
 	tasks := deadletters.NewFailedTasks(worker, false)
 	bury := func(task domain.FailedTask) {
 		t.Helper()
@@ -277,7 +279,7 @@ func doHousekeeping(t *testing.T, relay *postgres.Database, store *repository.Ou
 		_, err := acknowledged.Acknowledge(t.Context(), []domain.Acknowledgement{{EventID: domain.ID{1}}}, "", "1-1")
 		return err
 	})
-	call("look for what producers asked for", func() error { _, _, err := recall.New(relay).CarryOut(t.Context(), domain.ID{}, 10); return err })
+	call("look for what producers asked for", func() error { _, err := recall.New(relay).CarryOut(t.Context(), domain.ID{}, 10, true); return err })
 	exec(t, relay, "SELECT count(*) FROM outbox_carry_out('{}', '{}'), outbox_asked_tasks('{}')")
 	call("say what nobody confirms", func() error { return house.SayUnconfirmed(t.Context(), []string{"log"}, nil) })
 	call("look for cancelled events", func() error { _, err := house.CancelledTasks(t.Context(), domain.ID{}, 10); return err })

@@ -43,7 +43,7 @@ GRANT SELECT, INSERT, UPDATE, DELETE ON outbox_dead TO outboxd_worker;
 GRANT SELECT ON outbox_turns TO outboxd_worker;
 GRANT SELECT, UPDATE (unconfirmed) ON outbox_account TO outboxd_worker;
 GRANT INSERT ON outbox_entries, outbox_journal TO outboxd_worker;
-GRANT EXECUTE ON FUNCTION confirm_many, outbox_follow, outbox_end_run, outbox_pass_turn, outbox_is_confirmed, outbox_new_id TO outboxd_worker;
+GRANT EXECUTE ON FUNCTION confirm_many, outbox_ask, outbox_follow, outbox_end_run, outbox_pass_turn, outbox_is_confirmed, outbox_new_id TO outboxd_worker;
 -- If a receiver answers 410, the worker pauses the subscription, and records that in
 -- outbox_actions.
 GRANT SELECT, UPDATE (paused_at, paused_by, pause_reason, down_since, down_until, down_reason) ON outbox_subscriptions TO outboxd_worker;

@@ -10,6 +10,11 @@ import (
 // all keys of a queue in one slot.
 const QueuesKey = "asynq:queues"
 
+// WorkersKey names a sorted set of the keys of hashes: one hash for each server, with the
+// ID of each task that the server is working on as a field. The scores are the times at
+// which the hashes expire, by the servers' clocks. A server writes its hash every 5 s.
+const WorkersKey = "asynq:workers"
+
 // QueuePrefix returns the prefix of all keys of a queue.
 func QueuePrefix(queue string) string { return "asynq:{" + queue + "}:" }
 

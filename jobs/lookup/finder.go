@@ -99,7 +99,7 @@ func (f *Finder) Ask(ctx context.Context, asked []*Inquiry) error {
 		case answeredUnsure:
 			absent, err = f.lists.lack(ctx, f.redis, q)
 		case answeredUnleased:
-			absent, err = f.isAbandoned(q)
+			absent, err = f.isAbandoned(ctx, q)
 		default:
 			continue
 		}
@@ -207,19 +207,9 @@ func (c lookCall) read(command *redis.Cmd) error {
 // isAbandoned reports whether no worker reports that it is running the task. isAbandoned
 // asks the workers, because a worker that has lost the lease of a task still runs it,
 // although Asynq's recovery looks only at leases.
-func (f *Finder) isAbandoned(q *Inquiry) (bool, error) {
-	servers, err := f.inspector.Servers()
-	if err != nil {
-		return false, broker.Unavailable("look for running workers", err)
-	}
-	for _, server := range servers {
-		for _, worker := range server.ActiveWorkers {
-			if worker.TaskID == q.TaskID && worker.Queue == q.Queue {
-				return false, nil
-			}
-		}
-	}
-	return true, nil
+func (f *Finder) isAbandoned(ctx context.Context, q *Inquiry) (bool, error) {
+	told, err := f.working(ctx)
+	return err == nil && !told[q.TaskID], err
 }
 
 var _ queued.TaskFinder = (*Finder)(nil)

@@ -56,7 +56,7 @@ func (f *Finder) Running(ctx context.Context, events []domain.Event) ([]bool, er
 	if !slices.Contains(running, false) {
 		return running, nil
 	}
-	return running, f.addWorkers(asked, running)
+	return running, f.addWorkers(ctx, asked, running)
 }
 
 // runs reads the answer about one task. Its keys may be forbidden: then it may run.
@@ -76,20 +76,13 @@ func (a asking) runs() (bool, error) {
 }
 
 // addWorkers adds the tasks that workers say they work on.
-func (f *Finder) addWorkers(asked []asking, running []bool) error {
-	servers, err := f.inspector.Servers()
+func (f *Finder) addWorkers(ctx context.Context, asked []asking, running []bool) error {
+	told, err := f.working(ctx)
 	if err != nil {
-		return broker.Unavailable("look for running workers", err)
-	}
-	type task struct{ queue, id string }
-	told := map[task]bool{}
-	for _, server := range servers {
-		for _, worker := range server.ActiveWorkers {
-			told[task{worker.Queue, worker.TaskID}] = true
-		}
+		return err
 	}
 	for _, a := range asked {
-		running[a.of] = running[a.of] || told[task{a.queue, a.taskID}]
+		running[a.of] = running[a.of] || told[a.taskID]
 	}
 	return nil
 }

@@ -1,6 +1,7 @@
 package lead
 
 import (
+	"cmp"
 	"context"
 	"log/slog"
 	"time"
@@ -10,9 +11,12 @@ import (
 )
 
 const (
-	changesEvery  = 10 * time.Minute
-	changesRetry  = time.Second
-	changesAtOnce = 100
+	changesEvery = 10 * time.Minute
+	changesRetry = time.Second
+	// changesAtOnce is the number of requests that one transaction carries out. Handlers of
+	// their events, and producers that ask again, wait for that transaction, which asks the
+	// queue before it commits.
+	changesAtOnce = 10
 )
 
 // changer carries out the changes of events that producers asked for and that need a
@@ -42,8 +46,9 @@ func (c *changer) run(ctx context.Context, leads domain.StillLeads) {
 	}
 }
 
-// carryOut tries each request once. It returns left as true if some requests may
-// still be open.
+// carryOut tries each request once. It returns left as true if some requests may still be
+// open. After an error of the queue, carryOut no longer asks the queue, but still ends the
+// requests that do not need it.
 func (c *changer) carryOut(ctx context.Context) (left bool, err error) {
 	counts := map[domain.ChangeAnswer]int{}
 	defer func() {
@@ -52,21 +57,23 @@ func (c *changer) carryOut(ctx context.Context) (left bool, err error) {
 		}
 	}()
 	for after := (domain.ID{}); ctx.Err() == nil; {
-		answers, last, err := c.requests.CarryOut(ctx, after, changesAtOnce)
-		if err != nil {
-			return true, err
+		out, failed := c.requests.CarryOut(ctx, after, changesAtOnce, err == nil)
+		if failed != nil {
+			return true, cmp.Or(err, failed)
 		}
-		for _, a := range answers {
-			switch a.Answer {
-			case domain.TooLateRunning, domain.TooLateBusy:
+		err = cmp.Or(err, out.Queue)
+		for _, a := range out.Changes {
+			switch {
+			case a.Answer == domain.TooLateRunning, a.Answer == domain.TooLateBusy,
+				a.Answer == domain.TooLateInFlight && err != nil:
 				left = true
 			default:
 				counts[a.Answer]++
 			}
 		}
-		if after = last; after.IsZero() {
-			return left, nil
+		if after = out.Last; after.IsZero() {
+			return left, err
 		}
 	}
-	return true, nil
+	return true, err
 }

@@ -274,13 +274,13 @@ func TestARequestIsCarriedOut(t *testing.T) {
 	}
 	carryOut := func(want string) {
 		t.Helper()
-		answers, last, err := q.changes.CarryOut(t.Context(), domain.ID{}, 10)
+		out, err := q.changes.CarryOut(t.Context(), domain.ID{}, 10, true)
 		got := ""
-		for _, a := range answers {
+		for _, a := range out.Changes {
 			got += fmt.Sprintf("%d %s ", slices.Index(ids, a.ID), a.Answer)
 		}
-		if err != nil || !last.IsZero() || got != want {
-			t.Fatalf("%q, %v, %v, want %q", got, last, err, want)
+		if err != nil || out.Queue != nil || !out.Last.IsZero() || got != want {
+			t.Fatalf("%q, %+v, %v, want %q", got, out, err, want)
 		}
 	}
 	carryOut("")

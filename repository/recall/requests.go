@@ -17,39 +17,44 @@ const (
 )
 
 // CarryOut implements domain.ChangeRequests.
-func (c *Changes) CarryOut(ctx context.Context, after domain.ID, limit int) (answers []domain.Change, last domain.ID, err error) {
+func (c *Changes) CarryOut(ctx context.Context, after domain.ID, limit int, ask bool) (out domain.CarriedOut, err error) {
 	const doing = "carry out what producers asked for"
 	rows, err := c.db.Pool().Query(ctx, requestsSQL, [16]byte(after), limit)
 	if err != nil {
-		return nil, last, postgres.Translate(err, doing)
+		return out, postgres.Translate(err, doing)
 	}
 	ids, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (id domain.ID, err error) {
 		err = row.Scan((*[16]byte)(&id))
 		return id, err
 	})
 	if err != nil || len(ids) == 0 {
-		return nil, last, postgres.Translate(err, doing)
+		return out, postgres.Translate(err, doing)
 	}
 	if len(ids) == limit {
-		last = ids[limit-1]
+		out.Last = ids[limit-1]
 	}
-	var failed error
-	err = c.sure(ctx, ids, func(d *doubt) error {
-		failed = d.failed
+	asking := *c
+	if !ask {
+		asking.queue = nil
+	}
+	err = asking.sure(ctx, ids, func(d *doubt) error {
+		if ask {
+			out.Queue = d.failed
+		}
 		return pgx.BeginFunc(ctx, c.db.Pool(), func(tx pgx.Tx) error {
 			rows, err := tx.Query(ctx, carryOutSQL, postgres.UUIDs(ids), postgres.UUIDs(d.blind))
 			if err != nil {
 				return err
 			}
-			answers, err = d.read(rows)
+			out.Changes, err = d.read(rows)
 			if err != nil {
 				return err
 			}
-			return d.look(ctx, tx, answers)
+			return d.look(ctx, tx, out.Changes)
 		})
 	})
-	if err == nil {
-		return answers, last, failed
+	if err != nil {
+		return domain.CarriedOut{}, postgres.Translate(err, doing)
 	}
-	return nil, last, postgres.Translate(err, doing)
+	return out, nil
 }

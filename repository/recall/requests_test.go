@@ -1,0 +1,127 @@
+package recall_test
+
+import (
+	"errors"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"outboxd/domain"
+	"outboxd/repository"
+	rt "outboxd/repository/repositorytest"
+)
+
+// due returns the time to which an event was moved.
+func (q *queued) due(id domain.ID) string {
+	q.t.Helper()
+	return answer(q.t, q.db.SQL(), "SELECT to_char(available_at AT TIME ZONE 'UTC', 'YYYY') FROM outbox WHERE id = $1", id.String())
+}
+
+// A request that waits does not undo what a person did after it, not even if the person's
+// transaction is still open when the leader begins.
+func TestALaterChangeCountsMoreThanARequestThatWaits(t *testing.T) {
+	t.Parallel()
+	q := newQueued(t)
+	rt.Exec(t, q.db, "SELECT outboxd.emit('mail', to_jsonb(n)) FROM generate_series(1, 3) AS n")
+	ids := q.relay()
+	rt.Exec(t, q.db, "SELECT outboxd.reschedule($1, '2200-01-01 12:00+00')", ids[0])
+	rt.Exec(t, q.db, "SELECT outboxd.cancel($1)", ids[1])
+	rt.Exec(t, q.db, "SELECT outboxd.reschedule($1, '2200-01-01 12:00+00')", ids[2])
+	later := time.Date(2300, 1, 1, 12, 0, 0, 0, time.UTC)
+	changes, err := q.changes.Reschedule(t.Context(), &domain.Action{Actor: "ada"}, ids[:2], later)
+	if err != nil || changes[0].Answer != domain.ChangeRescheduled || changes[1].Answer != domain.ChangeRescheduled {
+		t.Fatalf("%v, %v", changes, err)
+	}
+	open, err := q.db.SQL().Begin()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = open.Rollback() })
+	if got := answer(t, open, "SELECT outbox_reschedule($1, $2, 'ada', '', true)", ids[2].String(), later); got != "rescheduled" {
+		t.Fatalf("reschedule: %s", got)
+	}
+	var all sync.WaitGroup
+	all.Go(func() {
+		for {
+			out, err := q.changes.CarryOut(t.Context(), domain.ID{}, 10, true)
+			if err != nil || out.Queue != nil {
+				t.Errorf("%v, %v", err, out.Queue)
+				return
+			}
+			if len(out.Changes) == 0 {
+				return
+			}
+			for _, a := range out.Changes { // the last event is busy if this machine is slow
+				if a.Answer != domain.TooLateSuperseded && (a.Answer != domain.TooLateBusy || a.ID != ids[2]) {
+					t.Errorf("the request for event %d: %s", slices.Index(ids, a.ID), a.Answer)
+				}
+			}
+		}
+	})
+	rt.AwaitWaiting(t, q.db)
+	if err := open.Commit(); err != nil {
+		t.Fatal(err)
+	}
+	all.Wait()
+	for i, id := range ids {
+		if got := q.due(id); got != "2300" {
+			t.Errorf("event %d was moved to the year %s, want what came last", i, got)
+		}
+	}
+	if n := rt.Count(t, q.db, "SELECT count(*) FROM outbox_requests"); n != 0 {
+		t.Errorf("%d requests wait", n)
+	}
+	if n := rt.Count(t, q.db, "SELECT count(*) FROM outbox_journal WHERE entry = 'too late' AND detail LIKE '%superseded%'"); n != 3 {
+		t.Errorf("%d timelines say why, want 3", n)
+	}
+	adds(t, q.db, 0)
+}
+
+// While a move of an event to a later time is not committed, the event's task waits, and
+// is then too early. If the database went back, an event may be in flight without the turn
+// of its ordering key: its task waits too.
+func TestATaskWaitsForAMoveOfItsEvent(t *testing.T) {
+	t.Parallel()
+	for what, prepare := range map[string]func(q *queued){
+		"in flight": func(*queued) {},
+		"in flight without the turn": func(q *queued) {
+			rt.Exec(t, q.db, "DELETE FROM outbox_turns")
+			rt.Exec(t, q.db, "UPDATE outbox_queue_identity SET went_back_at = now(), history_seconds = 3600")
+		},
+	} {
+		t.Run(what, func(t *testing.T) {
+			t.Parallel()
+			q := newQueued(t)
+			rt.Exec(t, q.db, "SELECT outboxd.emit('mail', '{}', ordering_key => 'k')")
+			id := q.relay()[0]
+			prepare(q)
+			open, err := q.db.SQL().Begin()
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { _ = open.Rollback() })
+			if got := answer(t, open, "SELECT outbox_reschedule($1, now() + interval '1 day', 'ada', '', true)", id.String()); got != "rescheduled" {
+				t.Fatalf("reschedule: %s", got)
+			}
+			asked := make(chan error, 1)
+			go func() {
+				first, err := repository.NewInbox(q.db).Ask(t.Context(), id)
+				if first {
+					err = errors.New("it may be sent")
+				}
+				asked <- err
+			}()
+			rt.AwaitWaiting(t, q.db)
+			if err := open.Commit(); err != nil {
+				t.Fatal(err)
+			}
+			if err := <-asked; !errors.Is(err, domain.ErrTooEarly) {
+				t.Errorf("its task before the new time: %v", err)
+			}
+			if n := rt.Count(t, q.db, "SELECT count(*) FROM inbox"); n != 0 {
+				t.Errorf("%d rows are in the inbox", n)
+			}
+		})
+	}
+}
