@@ -12,6 +12,7 @@ import (
 	"outboxd/domain/access"
 	"outboxd/domain/lives"
 	"outboxd/domain/words"
+	"outboxd/handler/dashboard/masking"
 )
 
 // correctForm is a corrected copy of an event before it is emitted.
@@ -39,11 +40,11 @@ func (d *Dashboard) correctable(c *fiber.Ctx) (f correctForm, err error) {
 	if f.Life, err = d.o.Sources.Lives.Find(c.UserContext(), f.ID); err != nil {
 		return f, err
 	}
-	shown := d.mask.show(f.Life.Payload)
+	shown := d.mask.Show(f.Life.Payload)
 	f.Payload, f.JSON = shown.Text, shown.Form == "JSON"
 	// The field of a form would lose the characters that cannot be seen.
 	f.TooLong = shown.Cut || shown.Form == "hexadecimal" || words.Visible(shown.Text) != shown.Text
-	f.Hidden = strings.Contains(shown.Text, masked)
+	f.Hidden = strings.Contains(shown.Text, masking.Hidden)
 	f.Discard = f.Life.State == lives.StateDead
 	return f, nil
 }
@@ -83,9 +84,9 @@ func (d *Dashboard) emitCorrected(c *fiber.Ctx) error {
 	f.Payload = string(payload)
 	switch {
 	case f.Hidden && f.JSON:
-		payload, err = d.mask.unmask(payload, f.Life.Payload)
-	case f.Hidden && bytes.Contains(payload, []byte(masked)):
-		err = domain.Errorf(domain.CodeInvalid, "The payload is text, so the hidden value (%s) cannot be filled in: write the value itself.", masked)
+		payload, err = d.mask.Unmask(payload, f.Life.Payload)
+	case f.Hidden && bytes.Contains(payload, []byte(masking.Hidden)):
+		err = domain.Errorf(domain.CodeInvalid, "The payload is text, so the hidden value (%s) cannot be filled in: write the value itself.", masking.Hidden)
 	}
 	switch {
 	case f.Reason == "":

@@ -36,6 +36,10 @@ import (
 	"outboxd/domain/overview"
 	"outboxd/domain/queued"
 	"outboxd/domain/setup"
+	"outboxd/handler/dashboard/assets"
+	"outboxd/handler/dashboard/live"
+	"outboxd/handler/dashboard/masking"
+	"outboxd/handler/dashboard/sight"
 )
 
 // Visitor is the person who opened a page.
@@ -74,7 +78,7 @@ type Options struct {
 	Version string
 	Sources Sources
 	// Readiness returns the answer of /readyz.
-	Readiness func() Readiness
+	Readiness func() sight.Readiness
 	// Check lets a request pass to the next handler if its sender may do something,
 	// which is access.See or a kind of action, and refuses it otherwise.
 	Check func(c *fiber.Ctx, action string) error
@@ -118,41 +122,41 @@ type Sources struct {
 // Dashboard serves the pages. Its methods are safe for concurrent use.
 type Dashboard struct {
 	o       Options
-	files   files
+	files   assets.Files
 	pages   map[string]*template.Template // by the name of their file, without its ending
-	watch   *watch
-	live    *live
-	charts  memory
-	mask    mask
+	watch   *sight.Watch
+	live    *live.Overview
+	charts  live.Memory
+	mask    masking.Mask
 	changes *changes
 }
 
 // New returns the pages. Nothing runs in the background while no page is open.
 func New(o Options) *Dashboard {
-	d := &Dashboard{o: o, files: newFiles(), pages: parsePages(), watch: &watch{o: o}, mask: newMask(o.Sources.Mask), changes: newChanges()}
-	d.live = &live{render: d.frame}
+	d := &Dashboard{o: o, files: assets.New(), pages: parsePages(), watch: sight.NewWatch(o.Sources.Look, o.Readiness), mask: masking.New(o.Sources.Mask), changes: newChanges()}
+	d.live = live.New(d.frame)
 	return d
 }
 
 // frame renders the parts of the overview that change.
-func (d *Dashboard) frame() (f frame, err error) {
+func (d *Dashboard) frame() (f live.Frame, err error) {
 	v := view{Page: d.overviewPage(), Version: d.o.Version, Root: Root("/"), files: d.files}
-	if f.announced, err = d.write("announced", v); err != nil {
-		return frame{}, err
+	if f.Announced, err = d.write("announced", v); err != nil {
+		return live.Frame{}, err
 	}
-	if f.verdict, err = d.write("verdict", v); err != nil {
-		return frame{}, err
+	if f.Verdict, err = d.write("verdict", v); err != nil {
+		return live.Frame{}, err
 	}
-	f.state, err = d.write("state", v)
+	f.State, err = d.write("state", v)
 	return f, err
 }
 
 // Routes adds the pages and their assets to the monitor's app.
 func (d *Dashboard) Routes(app fiber.Router) {
-	d.files.serve(app)
+	d.files.Serve(app)
 	r := routes{app, d}
 	r.get("/", d.overview)
-	r.get("/live", d.stream)
+	r.get("/live", d.live.Stream)
 	r.get("/history", d.history)
 	r.get("/history/table", d.historyTable)
 	r.get("/events", d.events)

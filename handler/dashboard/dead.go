@@ -101,11 +101,6 @@ func (d *Dashboard) countDead(ctx context.Context, filter domain.DeadFilter) (n 
 	return n, n == deadCounted, err
 }
 
-// encoded returns a URL query as a type that templates do not escape again.
-func encoded(q url.Values) template.URL {
-	return template.URL(q.Encode()) //nolint:gosec // Encode leaves nothing that could end an attribute
-}
-
 // deadGroup lists the chosen dead letters, those that died first at the top.
 func (d *Dashboard) deadGroup(c *fiber.Ctx) error {
 	p, filter, err := d.readDead(c)

@@ -9,6 +9,7 @@ import (
 
 	"outboxd/domain"
 	"outboxd/domain/lives"
+	"outboxd/handler/dashboard/show"
 )
 
 // deadQuery is what a person chose on the pages of dead letters.
@@ -29,7 +30,7 @@ const maxNot = 50
 // readDeadQuery reads the query of an address, or a form. Its errors have
 // domain.CodeInvalid.
 func readDeadQuery(values url.Values) (q deadQuery, f domain.DeadFilter, err error) {
-	get := func(name string) string { return strings.TrimSpace(typed(values.Get(name))) }
+	get := func(name string) string { return strings.TrimSpace(show.Typed(values.Get(name))) }
 	q = deadQuery{
 		Type: get("type"), Queue: get("queue"), Key: get("key"), Header: get("header"), Field: get("field"), Error: get("error"), Without: get("without"),
 		Since: get("since"), Until: get("until"), Form: values.Get("form"), Not: values["not"], IDs: values["id"],
@@ -104,7 +105,7 @@ func (q *deadQuery) Query(more ...pair) template.URL {
 	for _, p := range append(q.Pairs(), more...) {
 		values.Add(p.Name, p.Value)
 	}
-	return encoded(values)
+	return show.Encoded(values)
 }
 
 // said returns it for the record.

@@ -13,6 +13,7 @@ import (
 	"outboxd/domain"
 	"outboxd/domain/lives"
 	"outboxd/domain/queued"
+	"outboxd/handler/dashboard/masking"
 )
 
 // queuePatience bounds how long Redis may take to answer. Without an answer the
@@ -28,7 +29,7 @@ type eventPage struct {
 	Tasks      []taskLine
 	QueueFault string // why there are no tasks
 	Headers    []headerLine
-	Payload    payload
+	Payload    masking.Payload
 	TraceID    string
 	TraceURL   string // "" without a template
 	Deliveries []deliveryLine
@@ -77,7 +78,7 @@ func (d *Dashboard) event(c *fiber.Ctx) error {
 	now := time.Now()
 	p := eventPage{
 		Life: life, State: life.StateWith(tasks), QueueFault: fault,
-		Payload: d.mask.show(life.Payload), TraceID: domain.TraceID(life.Headers),
+		Payload: d.mask.Show(life.Payload), TraceID: domain.TraceID(life.Headers),
 		Deliveries: deliveryLines(life.Deliveries, deliveries, now),
 	}
 	for _, t := range tasks {
@@ -93,8 +94,8 @@ func (d *Dashboard) event(c *fiber.Ctx) error {
 	}
 	for _, name := range slices.Sorted(maps.Keys(life.Headers)) {
 		value := life.Headers[name]
-		if d.mask.hides(name) {
-			value = masked
+		if d.mask.Hides(name) {
+			value = masking.Hidden
 		}
 		p.Headers = append(p.Headers, headerLine{name, value})
 	}

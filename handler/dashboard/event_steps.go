@@ -88,23 +88,6 @@ func capital(text string) string {
 	return string(unicode.ToUpper(first)) + text[size:]
 }
 
-// longText is a text of which a page shows only the beginning; the person can open
-// the rest with "more".
-type longText struct {
-	Short, Whole string // Short is "" if Whole is short
-}
-
-const shortText = 200 // characters
-
-func newLongText(text string) longText {
-	text = strings.TrimSpace(text)
-	first, rest, _ := strings.Cut(text, "\n")
-	if utf8.RuneCountInString(text) <= shortText && strings.Count(rest, "\n") < 2 {
-		return longText{Whole: text}
-	}
-	return longText{Short: words.Cut(first, shortText), Whole: text}
-}
-
 // shownError returns the error that the page of an event shows: why it is dead, or
 // why its last attempt failed.
 func (p *eventPage) shownError() string {

@@ -10,6 +10,7 @@ import (
 
 	"outboxd/domain"
 	"outboxd/domain/lives"
+	"outboxd/handler/dashboard/show"
 )
 
 // eventsShown is how many events a page lists.
@@ -58,7 +59,7 @@ func readEventSearch(c *fiber.Ctx) eventSearch {
 }
 
 func eventSearchOf(value func(name string) string) eventSearch {
-	get := func(name string) string { return typed(value(name)) }
+	get := func(name string) string { return show.Typed(value(name)) }
 	return eventSearch{
 		ID: strings.TrimSpace(get("id")), Type: get("type"), Queue: get("queue"), Key: get("key"), State: get("state"), Since: get("since"), Until: get("until"), Header: get("header"),
 		Field: get("field"), Error: get("error"), Without: get("without"), States: lives.States(), First: get("after") == "",
@@ -124,5 +125,5 @@ func (s *eventSearch) Query(more ...pair) template.URL {
 	for _, p := range append(s.Pairs(), more...) {
 		q.Add(p.Name, p.Value)
 	}
-	return encoded(q)
+	return show.Encoded(q)
 }

@@ -12,6 +12,8 @@ import (
 
 	"outboxd/domain"
 	"outboxd/domain/export"
+	"outboxd/handler/dashboard/live"
+	"outboxd/handler/dashboard/masking"
 )
 
 // exportDead sends the chosen dead letters as a file. Values that the pages hide are
@@ -30,14 +32,14 @@ func (d *Dashboard) exportDead(c *fiber.Ctx) error {
 	}
 	hidden := export.Hidden{
 		Payload: func(raw []byte) (text, encoded string) {
-			if shown := d.mask.show(raw); shown.Form != "hexadecimal" {
+			if shown := d.mask.Show(raw); shown.Form != "hexadecimal" {
 				return shown.Text, ""
 			}
 			return export.Payload(raw)
 		},
 		Header: func(name, value string) string {
-			if d.mask.hides(name) {
-				return masked
+			if d.mask.Hides(name) {
+				return masking.Hidden
 			}
 			return value
 		},
@@ -95,7 +97,7 @@ type patient struct {
 }
 
 func (p patient) Write(part []byte) (int, error) {
-	if err := p.connection.SetWriteDeadline(time.Now().Add(streamPatience)); err != nil {
+	if err := p.connection.SetWriteDeadline(time.Now().Add(live.Patience)); err != nil {
 		return 0, err
 	}
 	return p.Writer.Write(part)

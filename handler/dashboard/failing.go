@@ -12,6 +12,7 @@ import (
 	"outboxd/domain/failing"
 	"outboxd/domain/lives"
 	"outboxd/domain/queued"
+	"outboxd/handler/dashboard/show"
 )
 
 // failingPage has the groups of failing tasks.
@@ -42,8 +43,8 @@ func (d *Dashboard) failing(c *fiber.Ctx) error {
 	p := failingPage{Tasks: summary.Tasks, Estimated: summary.Estimated}
 	for _, g := range summary.Groups {
 		p.Groups = append(p.Groups, failingGroup{
-			g, encoded(url.Values{"type": {g.Type}, "queue": {g.Queue}, "error": {g.ErrorForm}}),
-			encoded(url.Values{"type": {g.Type}, "queue": {g.Queue}, "state": {string(lives.StateFailing)}}),
+			g, show.Encoded(url.Values{"type": {g.Type}, "queue": {g.Queue}, "error": {g.ErrorForm}}),
+			show.Encoded(url.Values{"type": {g.Type}, "queue": {g.Queue}, "state": {string(lives.StateFailing)}}),
 		})
 	}
 	return d.Render(c, Page{Template: "failing", Title: "Failing", Section: SectionFailing, Data: p})

@@ -9,6 +9,7 @@ import (
 	"github.com/gofiber/fiber/v2"
 
 	"outboxd/domain/lives"
+	"outboxd/handler/dashboard/show"
 )
 
 // keysShown is how many ordering keys the page lists.
@@ -42,7 +43,7 @@ func (d *Dashboard) keys(c *fiber.Ctx) error {
 	if d.o.Sources.Keys == nil {
 		return errNoDatabase()
 	}
-	p := keysPage{Key: typed(c.Query("key")), At: time.Now()}
+	p := keysPage{Key: show.Typed(c.Query("key")), At: time.Now()}
 	var named []string
 	if p.Key != "" {
 		named = []string{p.Key}
@@ -53,7 +54,7 @@ func (d *Dashboard) keys(c *fiber.Ctx) error {
 	}
 	p.More = !complete || len(list) == keysShown
 	for i := range list {
-		p.Keys = append(p.Keys, keyLine{list[i], list[i].Turn.Holds(p.At), encoded(url.Values{"key": {list[i].Key}})})
+		p.Keys = append(p.Keys, keyLine{list[i], list[i].Turn.Holds(p.At), show.Encoded(url.Values{"key": {list[i].Key}})})
 	}
 	return d.Render(c, Page{Template: "keys", Title: "Keys", Section: SectionKeys, Data: p})
 }

@@ -12,6 +12,9 @@ import (
 	"github.com/gofiber/fiber/v2"
 
 	"outboxd/domain/access"
+	"outboxd/handler/dashboard/assets"
+	"outboxd/handler/dashboard/show"
+	"outboxd/handler/dashboard/sight"
 )
 
 // policy is the Content-Security-Policy of the pages. A page may load files from
@@ -61,23 +64,23 @@ type view struct {
 	Alarm   string // the last verdict in a word, for the tab; "" if all is well or nobody looked
 	Icon    string // of the tab
 
-	files files
+	files assets.Files
 }
 
 // Asset returns the address of an embedded file. The address changes with the
 // content, so browsers may cache the file.
 func (v view) Asset(name string) (string, error) {
-	f, ok := v.files[name]
+	address, ok := v.files.Address(name)
 	if !ok {
 		return "", fmt.Errorf("no file %q is served", name)
 	}
-	return v.Root + f.address, nil
+	return v.Root + address, nil
 }
 
 // parsePages returns one template for each page: the layout with the page's own
 // templates.
 func parsePages() map[string]*template.Template {
-	layout := template.Must(template.New("layout").Funcs(formats).ParseFS(templates, "templates/layout.html", "templates/parts.html"))
+	layout := template.Must(template.New("layout").Funcs(show.Formats).ParseFS(templates, "templates/layout.html", "templates/parts.html"))
 	files, err := fs.Glob(templates, "templates/*.html")
 	if err != nil {
 		panic(err) // the pattern is above
@@ -115,22 +118,22 @@ func (d *Dashboard) write(name string, v view) ([]byte, error) {
 	if err := d.pages[v.Template].ExecuteTemplate(&page, name, v); err != nil {
 		return nil, fmt.Errorf("render %s of the page %s: %w", name, v.Template, err)
 	}
-	return visible(page.Bytes()), nil
+	return show.Visible(page.Bytes()), nil
 }
 
 // markTab chooses the title and the icon of the browser's tab by the last verdict, if
 // the verdict is not too old and the visitor may see it. It asks no server.
 func (d *Dashboard) markTab(v *view) (err error) {
 	icon := "icon.svg"
-	if s := d.watch.recent(); s != nil && v.Section != "" {
-		judged := judge(s)
+	if s := d.watch.Recent(); s != nil && v.Section != "" {
+		judged := sight.Judge(s)
 		v.Alarm = judged.Alarm()
 		switch judged.Level {
-		case LevelWarn:
+		case sight.Warn:
 			icon = "icon-warn.svg"
-		case LevelBad:
+		case sight.Bad:
 			icon = "icon-bad.svg"
-		case LevelGood:
+		case sight.Good:
 		}
 	}
 	v.Icon, err = v.Asset(icon)

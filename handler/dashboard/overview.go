@@ -8,17 +8,18 @@ import (
 
 	"outboxd/domain"
 	"outboxd/domain/overview"
+	"outboxd/handler/dashboard/sight"
 )
 
 // overviewData is the data of the overview's template.
 type overviewData struct {
-	*state
-	Verdict verdict
+	*sight.State
+	Verdict sight.Verdict
 }
 
 func (d *Dashboard) overviewPage() Page {
-	s := d.watch.look()
-	return Page{Template: "overview", Title: "Overview", Section: SectionOverview, Data: overviewData{s, judge(s)}}
+	s := d.watch.Look()
+	return Page{Template: "overview", Title: "Overview", Section: SectionOverview, Data: overviewData{s, sight.Judge(s)}}
 }
 
 func (d *Dashboard) overview(c *fiber.Ctx) error { return d.Render(c, d.overviewPage()) }
@@ -93,7 +94,7 @@ func (d *Dashboard) history(c *fiber.Ctx) error {
 	if err != nil {
 		return err
 	}
-	body, err := d.charts.recall(name, func() ([]byte, error) {
+	body, err := d.charts.Recall(name, func() ([]byte, error) {
 		points, err := d.historyOf(c, s.window, s.step)
 		if err != nil {
 			return nil, err

@@ -10,6 +10,7 @@ import (
 
 	"outboxd/domain"
 	"outboxd/domain/figures"
+	"outboxd/handler/dashboard/show"
 )
 
 // queuesPage lists queues.
@@ -115,5 +116,5 @@ func (d *Dashboard) changeQueue(c *fiber.Ctx) error {
 	if err := d.o.Sources.Pauses.Change(c.UserContext(), f.Action, action, f.Queue); err != nil {
 		return err
 	}
-	return c.Redirect("../queues?"+string(queueQuery(f.Queue)), fiber.StatusSeeOther)
+	return c.Redirect("../queues?"+string(show.QueueQuery(f.Queue)), fiber.StatusSeeOther)
 }

@@ -7,6 +7,7 @@ import (
 	"github.com/gofiber/fiber/v2"
 
 	"outboxd/domain/setup"
+	"outboxd/handler/dashboard/show"
 )
 
 // ScheduleList lists schedules.
@@ -32,7 +33,7 @@ func (d *Dashboard) schedules(c *fiber.Ctx) error {
 	}
 	lines := make([]scheduleLine, len(list))
 	for i := range list {
-		lines[i] = scheduleLine{list[i], list[i].State(), typeQuery(list[i].Event.Type)}
+		lines[i] = scheduleLine{list[i], list[i].State(), show.TypeQuery(list[i].Event.Type)}
 	}
 	return d.Render(c, Page{Template: "schedules", Title: "Schedules", Section: SectionSchedules, Data: lines})
 }

@@ -8,6 +8,7 @@ import (
 	"outboxd/domain"
 	"outboxd/domain/lives"
 	"outboxd/domain/queued"
+	"outboxd/handler/dashboard/show"
 )
 
 func TestTimelineSaysHowLongStepsTookAndWhatIsAhead(t *testing.T) {
@@ -38,10 +39,10 @@ func TestTimelineSaysHowLongStepsTookAndWhatIsAhead(t *testing.T) {
 
 func TestAnErrorIsShownOnceAndInShort(t *testing.T) {
 	t.Parallel()
-	if long := newLongText(strings.Repeat("word ", 100) + "\nsecond line"); !strings.HasSuffix(long.Short, "…") || strings.Contains(long.Short, "second") || !strings.HasSuffix(long.Whole, "second line") {
+	if long := show.NewLongText(strings.Repeat("word ", 100) + "\nsecond line"); !strings.HasSuffix(long.Short, "…") || strings.Contains(long.Short, "second") || !strings.HasSuffix(long.Whole, "second line") {
 		t.Errorf("%+v", long)
 	}
-	if short := newLongText(" two\nlines "); short.Short != "" || short.Whole != "two\nlines" {
+	if short := show.NewLongText(" two\nlines "); short.Short != "" || short.Whole != "two\nlines" {
 		t.Errorf("%+v", short)
 	}
 	failing := eventPage{

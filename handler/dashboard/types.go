@@ -1,15 +1,14 @@
 package dashboard
 
 import (
-	"fmt"
 	"html/template"
-	"net/url"
 	"slices"
 	"time"
 
 	"github.com/gofiber/fiber/v2"
 
 	"outboxd/domain/figures"
+	"outboxd/handler/dashboard/show"
 )
 
 // typesPage lists event types.
@@ -53,7 +52,7 @@ type history struct {
 	Window string // hour or day; "": nothing is known
 	Query  template.URL
 	Points []figures.Point
-	Lines  []sparkline
+	Lines  []show.Sparkline
 }
 
 // historyOfFigures reads the window that the query asks for. Without the database there
@@ -63,80 +62,15 @@ func (d *Dashboard) historyOfFigures(c *fiber.Ctx, storeErr error, eventType, qu
 	if err != nil || storeErr != nil {
 		return h, err
 	}
-	h.Window, h.Query = name, typeQuery(eventType)
+	h.Window, h.Query = name, show.TypeQuery(eventType)
 	if eventType == "" {
-		h.Query = queueQuery(queue)
+		h.Query = show.QueueQuery(queue)
 	}
 	fine, err := d.o.Sources.Figures.Store.History(c.UserContext(), eventType, queue, s.window, max(s.step, time.Minute))
 	if err != nil {
 		return h, err
 	}
-	h.Lines = sparklines(fine, s.window, queue != "" && eventType == "")
+	h.Lines = show.Sparklines(fine, s.window, queue != "" && eventType == "")
 	h.Points, err = d.o.Sources.Figures.Store.History(c.UserContext(), eventType, queue, s.window, s.line)
 	return h, err
 }
-
-// sparkline is a small chart without axes.
-type sparkline struct {
-	Name, Unit string
-	Points     string // of an SVG polyline, 300 wide and 48 high
-	Most       float64
-	Seconds    bool // whether Most is a time
-}
-
-const (
-	sparkWidth  = 300
-	sparkHeight = 48
-)
-
-// sparklines draws the rate, the delay and, for a queue, what waited in Redis.
-func sparklines(points []figures.Point, window time.Duration, queue bool) []sparkline {
-	lines := []sparkline{
-		sparklineOf("Confirmed", "a second", points, window, func(p *figures.Point) float64 {
-			if p.Seconds <= 0 {
-				return -1
-			}
-			return float64(p.Confirmed) / p.Seconds
-		}),
-		sparklineOf("Delay, 99 %", "", points, window, func(p *figures.Point) float64 { return p.P99.Seconds() }),
-		sparklineOf("Failed attempts", "a step", points, window, func(p *figures.Point) float64 { return float64(p.Failed) }),
-	}
-	lines[1].Seconds = true
-	if queue {
-		lines = append(lines, sparklineOf("Waited in Redis", "tasks", points, window, func(p *figures.Point) float64 { return float64(p.Queued) }))
-	}
-	return lines
-}
-
-// sparklineOf leaves out negative values, because they mean that the number is not
-// known.
-func sparklineOf(name, unit string, points []figures.Point, window time.Duration, value func(*figures.Point) float64) sparkline {
-	line := sparkline{Name: name, Unit: unit}
-	for i := range points {
-		line.Most = max(line.Most, value(&points[i]))
-	}
-	if len(points) == 0 {
-		return line
-	}
-	end := points[len(points)-1].At
-	var text []byte
-	for i := range points {
-		v := value(&points[i])
-		if v < 0 {
-			continue
-		}
-		x := sparkWidth * (1 - float64(end.Sub(points[i].At))/float64(window))
-		y := float64(sparkHeight - 2)
-		if line.Most > 0 {
-			y -= (sparkHeight - 4) * v / line.Most
-		}
-		text = fmt.Appendf(text, "%.1f,%.1f ", x, y)
-	}
-	line.Points = string(text)
-	return line
-}
-
-// typeQuery is the query of a type's page, and of lists of its events.
-func typeQuery(name string) template.URL { return encoded(url.Values{"type": {name}}) }
-
-func queueQuery(name string) template.URL { return encoded(url.Values{"queue": {name}}) }

@@ -13,6 +13,7 @@ import (
 
 	"outboxd/handler"
 	"outboxd/handler/dashboard"
+	"outboxd/handler/dashboard/assets"
 	"outboxd/handler/signin"
 )
 
@@ -80,7 +81,7 @@ func (o Options) newServer(name string) *handler.Server {
 	return handler.NewServer(handler.Options{
 		Name: name, Logger: o.Logger, Registerer: o.Registry, TrustedProxies: o.TrustedProxies,
 		ReadLimit: formLimit, Timeouts: o.Timeouts, Connections: o.Connections,
-		Quiet: append(dashboard.AssetPaths(), "/healthz", "/readyz", "/metrics", "/live", "/history", tasksPath+"/*"),
+		Quiet: append(assets.Paths(), "/healthz", "/readyz", "/metrics", "/live", "/history", tasksPath+"/*"),
 	})
 }
 

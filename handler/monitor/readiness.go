@@ -14,7 +14,7 @@ import (
 	"golang.org/x/sync/singleflight"
 
 	"outboxd/domain"
-	"outboxd/handler/dashboard"
+	"outboxd/handler/dashboard/sight"
 )
 
 // checkPatience is how long one check may take.
@@ -117,11 +117,11 @@ func (r *readiness) answer(c *fiber.Ctx) error {
 }
 
 // forPeople returns the readiness in the form that the pages show.
-func (r *readiness) forPeople() dashboard.Readiness {
+func (r *readiness) forPeople() sight.Readiness {
 	state := r.look()
-	shown := dashboard.Readiness{Status: state.Status, Roles: state.Roles}
+	shown := sight.Readiness{Status: state.Status, Roles: state.Roles}
 	for _, c := range state.Checks {
-		shown.Checks = append(shown.Checks, dashboard.Check{
+		shown.Checks = append(shown.Checks, sight.Check{
 			Name: c.Name, Fault: c.Error, Took: time.Duration(c.DurationMS * float64(time.Millisecond)),
 		})
 	}

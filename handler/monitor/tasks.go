@@ -19,7 +19,7 @@ import (
 	"outboxd/domain"
 	"outboxd/domain/access"
 	"outboxd/handler"
-	"outboxd/handler/dashboard"
+	"outboxd/handler/dashboard/masking"
 	"outboxd/handler/signin"
 )
 
@@ -155,7 +155,7 @@ func maskWithin(value any, mask []string) {
 		for name, member := range value {
 			text, isText := member.(string)
 			if isText && (name == "payload" || name == "task_payload" || name == "result") && text != "" {
-				value[name] = dashboard.Masked(mask, []byte(text))
+				value[name] = masking.Masked(mask, []byte(text))
 			} else {
 				maskWithin(member, mask)
 			}

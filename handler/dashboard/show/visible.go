@@ -1,4 +1,4 @@
-package dashboard
+package show
 
 import (
 	"bytes"
@@ -7,11 +7,11 @@ import (
 	"outboxd/domain/words"
 )
 
-// visible replaces invisible characters in what a page shows, whether they come from a
+// Visible replaces invisible characters in what a page shows, whether they come from a
 // payload, an error or a name: in its text, and in the attributes that people see or
-// hear. visible does not change other attributes, because forms and links send them
+// hear. Visible does not change other attributes, because forms and links send them
 // back. In a page that html/template wrote, < and > stand only around tags.
-func visible(page []byte) []byte {
+func Visible(page []byte) []byte {
 	var shown bytes.Buffer
 	for len(page) > 0 {
 		text := page
@@ -37,7 +37,7 @@ var (
 )
 
 // visibleTag does it for the attributes of one tag. The value of a field that people see
-// is one of them; typed reads it back.
+// is one of them; Typed reads it back.
 func visibleTag(tag []byte) []byte {
 	if words.Visible(string(tag)) == string(tag) {
 		return tag
@@ -50,6 +50,6 @@ func visibleTag(tag []byte) []byte {
 	return tag
 }
 
-// typed returns what a person meant by the text of a field: the characters themselves
+// Typed returns what a person meant by the text of a field: the characters themselves
 // where the page showed pictures of them.
-func typed(text string) string { return words.Original(text) }
+func Typed(text string) string { return words.Original(text) }

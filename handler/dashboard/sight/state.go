@@ -1,4 +1,6 @@
-package dashboard
+// Package sight reads the state of the system for the overview, and judges it: the verdict, and a page with details for
+// each problem. The package diagnosis of domain finds the problems.
+package sight
 
 import (
 	"sync"
@@ -8,6 +10,7 @@ import (
 
 	"outboxd/domain/diagnosis"
 	"outboxd/domain/overview"
+	"outboxd/handler/dashboard/show"
 )
 
 // fresh is how long the state of the system is cached.
@@ -27,8 +30,8 @@ type Check struct {
 	Took  time.Duration
 }
 
-// state is the state of the system at one moment, for the overview.
-type state struct {
+// State is the state of the system at one moment, for the overview.
+type State struct {
 	diagnosis.Sight
 	Readiness Readiness
 	seen      time.Time
@@ -36,20 +39,20 @@ type state struct {
 
 // Known reports whether PostgreSQL answered, so that the numbers from PostgreSQL
 // are known.
-func (s *state) Known() bool { return s.Quick.PostgresErr == nil }
+func (s *State) Known() bool { return s.Quick.PostgresErr == nil }
 
 // QueueKnown reports whether Redis answered, so that the numbers from Redis are
 // known.
-func (s *state) QueueKnown() bool { return s.Quick.RedisErr == nil }
+func (s *State) QueueKnown() bool { return s.Quick.RedisErr == nil }
 
 // Standing returns how many events are in each state.
-func (s *state) Standing() overview.Standing { return s.Quick.Standing }
+func (s *State) Standing() overview.Standing { return s.Quick.Standing }
 
 // Workers returns the workers that are alive: those with a recent heartbeat.
-func (s *state) Workers() []overview.WorkerStatus { return s.Quick.Workers }
+func (s *State) Workers() []overview.WorkerStatus { return s.Quick.Workers }
 
 // InQueue returns how many tasks in Redis are not finished.
-func (s *state) InQueue() (n int64) {
+func (s *State) InQueue() (n int64) {
 	for _, q := range s.Quick.Ours() {
 		n += q.Unfinished()
 	}
@@ -57,7 +60,7 @@ func (s *state) InQueue() (n int64) {
 }
 
 // Retrying returns how many tasks have failed and wait for their next attempt.
-func (s *state) Retrying() (n int64) {
+func (s *State) Retrying() (n int64) {
 	for _, q := range s.Quick.Ours() {
 		n += q.Retry
 	}
@@ -65,15 +68,15 @@ func (s *state) Retrying() (n int64) {
 }
 
 // Late returns how long the oldest due event has been due.
-func (s *state) Late() time.Duration { return diagnosis.Late(s.Quick.Standing) }
+func (s *State) Late() time.Duration { return diagnosis.Late(s.Quick.Standing) }
 
 // TooLate reports whether events have been due for so long that it is a problem.
-func (s *state) TooLate() bool { return s.Late() > diagnosis.EventsLate }
+func (s *State) TooLate() bool { return s.Late() > diagnosis.EventsLate }
 
 // WorkerVersion returns the version of a worker. Asynq does not know a worker's
 // version, so WorkerVersion returns the version of the relay in the same process,
 // if there is one.
-func (s *state) WorkerVersion(w overview.WorkerStatus) string {
+func (s *State) WorkerVersion(w overview.WorkerStatus) string {
 	for _, r := range s.Quick.Standing.Relays {
 		if r.Host == w.Host && r.PID == w.PID {
 			return r.Version
@@ -84,28 +87,35 @@ func (s *state) WorkerVersion(w overview.WorkerStatus) string {
 
 // BreakerOf returns the circuit breaker of a server if it is open, given the name
 // of the server's check; otherwise nil.
-func (s *state) BreakerOf(check string) *diagnosis.Breaker {
+func (s *State) BreakerOf(check string) *diagnosis.Breaker {
 	for i := range s.Quick.Process.Breakers {
-		if s.Quick.Process.Breakers[i].Server == title(check) {
+		if s.Quick.Process.Breakers[i].Server == show.Title(check) {
 			return &s.Quick.Process.Breakers[i]
 		}
 	}
 	return nil
 }
 
-// watch reads the state of the system for the pages. Requests that come at the same
+// Watch reads the state of the system for the pages. Requests that come at the same
 // time, or soon after one another, share the result.
-type watch struct {
-	o     Options
-	group singleflight.Group
+type Watch struct {
+	readiness func() Readiness
+	read      func(maxAge time.Duration) diagnosis.Sight
+	group     singleflight.Group
 
 	mu   sync.Mutex
-	last *state
+	last *State
 }
 
-// look returns the state of the system. look takes at most as long as Sources.Look
-// and Readiness together.
-func (w *watch) look() *state {
+// NewWatch returns a watch. read returns the state of the system, in which cheap facts are not older than maxAge; nil:
+// the state is not known. readiness returns the answer of /readyz.
+func NewWatch(read func(maxAge time.Duration) diagnosis.Sight, readiness func() Readiness) *Watch {
+	return &Watch{read: read, readiness: readiness}
+}
+
+// Look returns the state of the system. Look takes at most as long as reading the state and the
+// readiness together.
+func (w *Watch) Look() *State {
 	// Several requests share this result, so no request's context may end the
 	// reading.
 	found, _, _ := w.group.Do("", func() (any, error) {
@@ -121,15 +131,15 @@ func (w *watch) look() *state {
 		w.mu.Unlock()
 		return s, nil
 	})
-	return found.(*state)
+	return found.(*State)
 }
 
 // tabAge is how old a verdict may be that a page shows in its tab.
 const tabAge = time.Minute
 
-// recent returns the last state that was read, if it is not too old. recent itself
+// Recent returns the last state that was read, if it is not too old. Recent itself
 // reads nothing.
-func (w *watch) recent() *state {
+func (w *Watch) Recent() *State {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.last == nil || time.Since(w.last.seen) > tabAge {
@@ -140,12 +150,12 @@ func (w *watch) recent() *state {
 
 // gather reads the state from both servers at the same time. gather does not log
 // outages: the readiness checks log when an outage begins and ends.
-func (w *watch) gather() *state {
-	s := &state{seen: time.Now()}
+func (w *Watch) gather() *State {
+	s := &State{seen: time.Now()}
 	var asked sync.WaitGroup
-	asked.Go(func() { s.Readiness = w.o.Readiness() })
-	if w.o.Sources.Look != nil {
-		asked.Go(func() { s.Sight = w.o.Sources.Look(fresh) })
+	asked.Go(func() { s.Readiness = w.readiness() })
+	if w.read != nil {
+		asked.Go(func() { s.Sight = w.read(fresh) })
 	} else {
 		s.Sight = diagnosis.Blind()
 	}

@@ -1,4 +1,6 @@
-package dashboard
+// Package assets has the files that the pages load: style sheets, scripts and icons. It serves them at addresses
+// that change with the content.
+package assets
 
 import (
 	"bytes"
@@ -13,8 +15,8 @@ import (
 	"github.com/gofiber/fiber/v2"
 )
 
-//go:embed assets
-var assets embed.FS
+//go:embed *.css *.js *.svg htmx/*.js uplot/*.js uplot/*.css
+var embedded embed.FS
 
 const (
 	css        = "text/css; charset=utf-8"
@@ -30,11 +32,12 @@ type file struct {
 	packed    func() []byte // with gzip
 }
 
-// files are all embedded files, by their names in assets.
-type files map[string]file
+// Files are all embedded files, by their names in assets.
+type Files map[string]file
 
-func newFiles() files {
-	all := files{}
+// New returns all files.
+func New() Files {
+	all := Files{}
 	for name, mediaType := range map[string]string{
 		"dashboard.css":           css,
 		"dashboard.js":            javaScript,
@@ -49,7 +52,7 @@ func newFiles() files {
 		"uplot/uPlot.iife.min.js": javaScript,
 		"uplot/uPlot.min.css":     css,
 	} {
-		body, err := assets.ReadFile("assets/" + name)
+		body, err := embedded.ReadFile(name)
 		if err != nil {
 			panic(fmt.Errorf("read an embedded file: %w", err)) // a broken build
 		}
@@ -62,19 +65,25 @@ func newFiles() files {
 	return all
 }
 
-// AssetPaths returns the paths of all embedded files. A browser requests these
+// Paths returns the paths of all embedded files. A browser requests these
 // files with each page.
-func AssetPaths() (paths []string) {
-	for _, f := range newFiles() {
+func Paths() (paths []string) {
+	for _, f := range New() {
 		paths = append(paths, "/"+f.address)
 	}
 	return paths
 }
 
-// serve serves the files without a sign-in, because the sign-in page needs them.
+// Address returns the address of a file, below that of the first page. The result is false if there is no such file.
+func (all Files) Address(name string) (string, bool) {
+	f, ok := all[name]
+	return f.address, ok
+}
+
+// Serve serves the files without a sign-in, because the sign-in page needs them.
 // Browsers may cache the files, because the address of a file changes with its
 // content.
-func (all files) serve(app fiber.Router) {
+func (all Files) Serve(app fiber.Router) {
 	for _, f := range all {
 		app.Get("/"+f.address, func(c *fiber.Ctx) error {
 			c.Set(fiber.HeaderContentType, f.mediaType)

@@ -1,4 +1,4 @@
-package dashboard
+package masking
 
 import (
 	"strings"
@@ -7,7 +7,7 @@ import (
 
 func TestPayloadsAreShownAndMasked(t *testing.T) {
 	t.Parallel()
-	m := newMask([]string{"password", "token", "secret", "authorization"})
+	m := New([]string{"password", "token", "secret", "authorization"})
 	for _, c := range []struct{ raw, form, want string }{
 		{
 			`{"b":1.50,"a":[1,{"Access_Token":{"x":"hidden"},"<b>":null}],"e":{},"f":[]}`, "JSON",
@@ -21,7 +21,7 @@ func TestPayloadsAreShownAndMasked(t *testing.T) {
 		{"", "text", ""},
 		{"\x00\xff", "hexadecimal", "00000000  00 ff                                             |..|\n"},
 	} {
-		if got := m.show([]byte(c.raw)); got.Form != c.form || got.Text != c.want || got.Cut || got.Bytes != len(c.raw) {
+		if got := m.Show([]byte(c.raw)); got.Form != c.form || got.Text != c.want || got.Cut || got.Bytes != len(c.raw) {
 			t.Errorf("%q is shown as %s: %q", c.raw, got.Form, got.Text)
 		}
 	}
@@ -29,7 +29,7 @@ func TestPayloadsAreShownAndMasked(t *testing.T) {
 		`{"a":"` + strings.Repeat("x", 40_000) + `"}`: "JSON", `[` + strings.Repeat("1,", 40_000) + `1]`: "JSON",
 		strings.Repeat("ä", 40_000) + "x": "text", strings.Repeat("\xff", 40_000): "hexadecimal",
 	} {
-		if got := m.show([]byte(raw)); !got.Cut || got.Form != form || len(got.Text) > textShown || len(got.Text) < 4000 || strings.ContainsRune(got.Text, '\uFFFD') {
+		if got := m.Show([]byte(raw)); !got.Cut || got.Form != form || len(got.Text) > textShown || len(got.Text) < 4000 || strings.ContainsRune(got.Text, '\uFFFD') {
 			t.Errorf("%.20q… is shown as %s, %d bytes, cut: %t", raw, got.Form, len(got.Text), got.Cut)
 		}
 	}
@@ -39,9 +39,9 @@ func FuzzShow(f *testing.F) {
 	for _, seed := range []string{`{"token":{"a":[1]},"b":"c"}`, `password=x`, "\xff", `[[[[`, `{"a":1}{"b":2}`} {
 		f.Add([]byte(seed))
 	}
-	m := newMask([]string{"token"})
+	m := New([]string{"token"})
 	f.Fuzz(func(t *testing.T, raw []byte) {
-		if got := m.show(raw); got.Bytes != len(raw) || len(got.Text) > 6*textShown {
+		if got := m.Show(raw); got.Bytes != len(raw) || len(got.Text) > 6*textShown {
 			t.Errorf("%d bytes are shown as %d", len(raw), len(got.Text))
 		}
 	})

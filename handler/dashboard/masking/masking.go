@@ -1,4 +1,6 @@
-package dashboard
+// Package masking shows payloads: as text, without the values that only few people may see. It also puts the hidden
+// values back into a payload that somebody edited.
+package masking
 
 import (
 	"bytes"
@@ -20,18 +22,19 @@ const (
 	hexShown  = 2 << 10
 )
 
-// masked is shown in place of a hidden value.
-const masked = "•••"
+// Hidden is shown in place of a hidden value.
+const Hidden = "•••"
 
-// mask hides the values of keys whose name contains one of the mask's names. Case,
+// Mask hides the values of keys whose name contains one of the mask's names. Case,
 // hyphens and underscores do not matter.
-type mask struct {
+type Mask struct {
 	names []string
 	text  *regexp.Regexp // finds keys and values in text that is not JSON; nil: no names
 }
 
-func newMask(names []string) mask {
-	m := mask{}
+// New returns a mask of the names.
+func New(names []string) Mask {
+	m := Mask{}
 	var patterns []string
 	for _, name := range names {
 		if plain := plainKey(name); plain != "" {
@@ -49,7 +52,8 @@ func plainKey(key string) string {
 	return strings.NewReplacer("-", "", "_", "").Replace(strings.ToLower(key))
 }
 
-func (m mask) hides(key string) bool {
+// Hides reports whether the pages hide the values of a key.
+func (m Mask) Hides(key string) bool {
 	key = plainKey(key)
 	for _, name := range m.names {
 		if strings.Contains(key, name) {
@@ -59,8 +63,8 @@ func (m mask) hides(key string) bool {
 	return false
 }
 
-// payload is a payload as a page shows it.
-type payload struct {
+// Payload is a payload as a page shows it.
+type Payload struct {
 	Form  string // JSON, text or hexadecimal
 	Text  string
 	Bytes int
@@ -69,11 +73,11 @@ type payload struct {
 
 // Masked returns a payload as the pages show it. Masked hides the values of keys
 // whose name contains one of names.
-func Masked(names []string, raw []byte) string { return newMask(names).show(raw).Text }
+func Masked(names []string, raw []byte) string { return New(names).Show(raw).Text }
 
-// show converts a payload to a form that people can read.
-func (m mask) show(raw []byte) payload {
-	p := payload{Bytes: len(raw)}
+// Show converts a payload to a form that people can read.
+func (m Mask) Show(raw []byte) Payload {
+	p := Payload{Bytes: len(raw)}
 	if json.Valid(raw) {
 		w := &indenter{mask: m, limit: textShown}
 		decoder := json.NewDecoder(bytes.NewReader(raw))
@@ -93,7 +97,7 @@ func (m mask) show(raw []byte) payload {
 	if utf8.Valid(shown) && !bytes.ContainsRune(shown, 0) {
 		p.Form, p.Text, p.Cut = "text", string(shown), len(raw) > textShown
 		if m.text != nil {
-			p.Text = m.text.ReplaceAllString(p.Text, "${1}"+masked)
+			p.Text = m.text.ReplaceAllString(p.Text, "${1}"+Hidden)
 		}
 		return p
 	}
@@ -105,7 +109,7 @@ func (m mask) show(raw []byte) payload {
 // indenter writes JSON with line breaks. It keeps the order of the keys and hides
 // masked values.
 type indenter struct {
-	mask  mask
+	mask  Mask
 	out   strings.Builder
 	limit int
 	cut   bool
@@ -162,9 +166,9 @@ func (w *indenter) member(decoder *json.Decoder, of json.Delim, depth int) error
 		}
 		name, _ := key.(string)
 		w.write(quote(name) + ": ")
-		if w.mask.hides(name) {
+		if w.mask.Hides(name) {
 			var hidden json.RawMessage
-			w.write(quote(masked))
+			w.write(quote(Hidden))
 			return decoder.Decode(&hidden)
 		}
 	}

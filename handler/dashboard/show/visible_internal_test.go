@@ -1,4 +1,4 @@
-package dashboard
+package show
 
 import "testing"
 
@@ -12,7 +12,7 @@ func TestHiddenCharactersOfAPageAreVisible(t *testing.T) {
 		"<input value=\"\x01\"><pre>\x01 two\nlines</pre": "<input value=\"␁\"><pre>␁ two\nlines</pre",
 		"": "",
 	} {
-		if got := string(visible([]byte(page))); got != want {
+		if got := string(Visible([]byte(page))); got != want {
 			t.Errorf("%q is shown as %q, want %q", page, got, want)
 		}
 	}

@@ -1,16 +1,17 @@
-package dashboard
+package masking
 
 import (
 	"bytes"
 	"encoding/json"
 	"reflect"
+	"slices"
 
 	"outboxd/domain"
 )
 
-// unmask replaces each hidden value of a corrected payload by the value at the same
+// Unmask replaces each hidden value of a corrected payload by the value at the same
 // place of the old payload. Its errors have domain.CodeInvalid.
-func (m mask) unmask(typed, old []byte) ([]byte, error) {
+func (m Mask) Unmask(typed, old []byte) ([]byte, error) {
 	var now, before any
 	if err := decode(typed, &now); err != nil {
 		return nil, domain.Errorf(domain.CodeInvalid, "The payload is not JSON, as the old one is.")
@@ -21,7 +22,7 @@ func (m mask) unmask(typed, old []byte) ([]byte, error) {
 	f := filler{mask: m}
 	now = f.fill(now, before)
 	if f.lost {
-		return nil, domain.Errorf(domain.CodeInvalid, "For a hidden value (%s) it is not certain which value of the old payload it stands for: write the value itself.", masked)
+		return nil, domain.Errorf(domain.CodeInvalid, "For a hidden value (%s) it is not certain which value of the old payload it stands for: write the value itself.", Hidden)
 	}
 	var out bytes.Buffer
 	encoder := json.NewEncoder(&out)
@@ -38,7 +39,7 @@ func decode(text []byte, into any) error {
 
 // filler puts the values of an old document in the places of hidden values.
 type filler struct {
-	mask mask
+	mask Mask
 	lost bool // a value is missing in the old document, or it is not certain which one it is
 }
 
@@ -47,7 +48,7 @@ type filler struct {
 func (f *filler) fill(now, before any) any {
 	switch is := now.(type) {
 	case string:
-		if is == masked {
+		if is == Hidden {
 			f.lost = f.lost || before == nil
 			return before
 		}
@@ -121,12 +122,12 @@ func (f *filler) looks(list []any, cover bool) []string {
 }
 
 // cover returns a value as the pages show it: with its hidden values masked.
-func (m mask) cover(value any) any {
+func (m Mask) cover(value any) any {
 	switch is := value.(type) {
 	case map[string]any:
 		covered := make(map[string]any, len(is))
 		for name, inner := range is {
-			if covered[name] = masked; !m.hides(name) {
+			if covered[name] = Hidden; !m.Hides(name) {
 				covered[name] = m.cover(inner)
 			}
 		}
@@ -145,7 +146,7 @@ func (m mask) cover(value any) any {
 func hasMasked(value any) bool {
 	switch is := value.(type) {
 	case string:
-		return is == masked
+		return is == Hidden
 	case map[string]any:
 		for _, inner := range is {
 			if hasMasked(inner) {
@@ -153,11 +154,7 @@ func hasMasked(value any) bool {
 			}
 		}
 	case []any:
-		for _, inner := range is {
-			if hasMasked(inner) {
-				return true
-			}
-		}
+		return slices.ContainsFunc(is, hasMasked)
 	}
 	return false
 }

@@ -1,4 +1,4 @@
-package dashboard
+package sight
 
 import (
 	"fmt"
@@ -14,9 +14,9 @@ type Level string
 
 // The levels.
 const (
-	LevelGood Level = "good"
-	LevelWarn Level = "warn"
-	LevelBad  Level = "bad"
+	Good Level = "good"
+	Warn Level = "warn"
+	Bad  Level = "bad"
 )
 
 // problem is a finding that needs action, with a link to the page that shows
@@ -28,9 +28,9 @@ type problem struct {
 	Link, LinkCaption string // below the first page
 }
 
-// verdict is the summary at the top of the overview: whether the system works, and
+// Verdict is the summary at the top of the overview: whether the system works, and
 // the problems if there are any.
-type verdict struct {
+type Verdict struct {
 	Level    Level
 	Badge    string
 	Headline string
@@ -43,18 +43,18 @@ type verdict struct {
 
 // Alarm is the verdict in one word, for the title of the browser's tab; "" if all
 // is well.
-func (v verdict) Alarm() string {
-	if v.Level == LevelGood {
+func (v Verdict) Alarm() string {
+	if v.Level == Good {
 		return ""
 	}
 	return fmt.Sprintf("%s (%s)", v.Badge, words.Count(len(v.Problems)))
 }
 
-// judge turns findings into a verdict.
-func judge(s *state) verdict {
+// Judge turns findings into a verdict.
+func Judge(s *State) Verdict {
 	level, badge := badgeOf(diagnosis.Worst(s.Findings))
 	waiting := s.Quick.Waiting()
-	v := verdict{
+	v := Verdict{
 		Level: level, Badge: badge,
 		Headline: diagnosis.Headline(s.Findings, waiting), Announced: badge + ": " + diagnosis.CoarseHeadline(s.Findings, waiting),
 	}
@@ -73,11 +73,11 @@ func judge(s *state) verdict {
 func badgeOf(level domain.FindingLevel) (Level, string) {
 	switch level {
 	case domain.FindingBroken:
-		return LevelBad, "Broken"
+		return Bad, "Broken"
 	case domain.FindingWarning:
-		return LevelWarn, "Warning"
+		return Warn, "Warning"
 	default:
-		return LevelGood, "Healthy"
+		return Good, "Healthy"
 	}
 }
 

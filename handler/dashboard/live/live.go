@@ -1,4 +1,8 @@
-package dashboard
+// Package live has what all open pages share, so that many open pages cost as little as one: the parts of the overview
+// that change, sent as server-sent events, and the cached data of charts.
+//
+// The package dashboard renders the parts and decides who may see them.
+package live
 
 import (
 	"bytes"
@@ -13,22 +17,25 @@ const (
 	maxStreams = 64
 )
 
-// frame has the parts of the overview that change, rendered at one moment.
-type frame struct{ announced, verdict, state []byte }
+// Frame has the parts of the overview that change, rendered at one moment.
+type Frame struct{ Announced, Verdict, State []byte }
 
-// live renders the overview again and again, and sends it to all open pages, while
+// Overview renders the overview again and again, and sends it to all open pages, while
 // at least one page is open. All open pages get the same result.
-type live struct {
-	render func() (frame, error)
+type Overview struct {
+	render func() (Frame, error)
 
 	mu       sync.Mutex
 	watchers map[chan []byte]bool
 	stop     context.CancelFunc // of the loop that runs while there are watchers
 }
 
+// New returns an overview that render renders.
+func New(render func() (Frame, error)) *Overview { return &Overview{render: render} }
+
 // join adds an open page. join returns the channel of the frames to send to it, and
 // a function that removes the page. frames is nil if too many pages are open.
-func (l *live) join() (frames <-chan []byte, leave func()) {
+func (l *Overview) join() (frames <-chan []byte, leave func()) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if len(l.watchers) >= maxStreams {
@@ -55,7 +62,7 @@ func (l *live) join() (frames <-chan []byte, leave func()) {
 }
 
 // run renders until the last page has left. join starts run again for a later page.
-func (l *live) run(ctx context.Context) {
+func (l *Overview) run(ctx context.Context) {
 	tick := time.NewTicker(liveEvery)
 	defer tick.Stop()
 	var told []byte
@@ -69,12 +76,12 @@ func (l *live) run(ctx context.Context) {
 		if err != nil {
 			continue // the page itself fails in the same way, and says why
 		}
-		sent := append(event("verdict", now.verdict), event("state", now.state)...)
+		sent := append(event("verdict", now.Verdict), event("state", now.State)...)
 		// A screen reader reads this part aloud each time it is sent, so send it
 		// only if it has changed.
-		if !bytes.Equal(now.announced, told) {
-			sent = append(sent, event("announced", now.announced)...)
-			told = now.announced
+		if !bytes.Equal(now.Announced, told) {
+			sent = append(sent, event("announced", now.Announced)...)
+			told = now.Announced
 		}
 		l.send(sent)
 	}
@@ -83,7 +90,7 @@ func (l *live) run(ctx context.Context) {
 // send sends a frame to all open pages. send does not wait for slow clients: for
 // them, the next frame replaces this one. If a client misses a verdict, it gets the
 // verdict with the next change.
-func (l *live) send(frame []byte) {
+func (l *Overview) send(frame []byte) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for watcher := range l.watchers {

@@ -1,4 +1,6 @@
-package dashboard
+// Package show writes values for the pages: numbers, times, long texts, hidden characters, small charts, and links to
+// types and queues.
+package show
 
 import (
 	"html/template"
@@ -11,10 +13,10 @@ import (
 	"outboxd/domain/words"
 )
 
-// formats has the functions that templates call to write values.
-var formats = template.FuncMap{
+// Formats has the functions that templates call to write values.
+var Formats = template.FuncMap{
 	"brief":    brief,
-	"long":     newLongText,
+	"long":     NewLongText,
 	"count":    words.Count[int64],
 	"countInt": words.Count[int],
 	"int64":    func(n int) int64 { return int64(n) },
@@ -23,18 +25,18 @@ var formats = template.FuncMap{
 	"instant":  instant,
 	"rate":     words.Rate,
 	"ago":      words.Ago,
-	"title":    title,
+	"title":    Title,
 	"leg":      newLeg,
 	"age":      age,
 	"seconds":  func(s float64) string { return words.Duration(time.Duration(s * float64(time.Second))) },
 	"decimal":  decimal,
 	"weights":  overview.QueueWeights,
-	"of":       typeQuery,
-	"in":       queueQuery,
+	"of":       TypeQuery,
+	"in":       QueueQuery,
 }
 
-// title writes the name of a server with its usual capitals.
-func title(name string) string {
+// Title writes the name of a server with its usual capitals.
+func Title(name string) string {
 	switch name {
 	case "postgres":
 		return diagnosis.PostgreSQL

@@ -1,4 +1,4 @@
-package dashboard
+package live
 
 import (
 	"bufio"
@@ -14,14 +14,14 @@ const (
 	// opens the next stream by itself, and the guard checks again whether the
 	// visitor may see the pages.
 	streamLife = 10 * time.Minute
-	// streamPatience is how long a client may take to accept one frame.
-	streamPatience = 10 * time.Second
+	// Patience is how long a client may take to accept one frame.
+	Patience = 10 * time.Second
 )
 
-// stream sends the overview as it changes. The stream ends when the server begins
+// Stream sends the overview as it changes. The stream ends when the server begins
 // to shut down, so that it does not delay the shutdown.
-func (d *Dashboard) stream(c *fiber.Ctx) error {
-	frames, leave := d.live.join()
+func (l *Overview) Stream(c *fiber.Ctx) error {
+	frames, leave := l.join()
 	if leave == nil {
 		return &domain.Error{Code: domain.CodeUnavailable, Message: "too many people watch already", RetryAfter: time.Minute}
 	}
@@ -37,7 +37,7 @@ func (d *Dashboard) stream(c *fiber.Ctx) error {
 		for {
 			// Set a deadline for each frame: the server's write timeout is for a
 			// whole answer and too short for a stream.
-			if connection.SetWriteDeadline(time.Now().Add(streamPatience)) != nil {
+			if connection.SetWriteDeadline(time.Now().Add(Patience)) != nil {
 				return
 			}
 			if _, err := w.Write(frame); err != nil {

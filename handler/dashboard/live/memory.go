@@ -1,4 +1,4 @@
-package dashboard
+package live
 
 import (
 	"sync"
@@ -8,10 +8,10 @@ import (
 // remembered is how long the charts' data is cached.
 const remembered = 5 * time.Second
 
-// memory caches the last result for each name, so that many open pages cost as
-// little as one. memory never removes a name, so use only a few names. It is safe
+// Memory caches the last result for each name, so that many open pages cost as
+// little as one. Memory never removes a name, so use only a few names. It is safe
 // for concurrent use.
-type memory struct {
+type Memory struct {
 	mu    sync.Mutex
 	known map[string]memo
 }
@@ -21,9 +21,9 @@ type memo struct {
 	body []byte
 }
 
-// recall returns the cached result for a name. If the result is too old, recall
+// Recall returns the cached result for a name. If the result is too old, Recall
 // calls produce for a new one. Errors are not cached.
-func (m *memory) recall(name string, produce func() ([]byte, error)) ([]byte, error) {
+func (m *Memory) Recall(name string, produce func() ([]byte, error)) ([]byte, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if known, ok := m.known[name]; ok && time.Since(known.at) < remembered {
