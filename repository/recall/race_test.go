@@ -3,8 +3,10 @@ package recall_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -18,9 +20,10 @@ import (
 	rt "outboxd/repository/repositorytest"
 )
 
-// Claims, confirmations, healing and cancellations happen at the same time, and each
-// of them fails in every way. Each event ends with exactly one of an effect and a
-// cancellation, and every answer is true.
+// Claims, confirmations, healing and cancellations happen at the same time, each of them
+// fails in every way, the queue loses tasks, and producers write events again, with other
+// ordering keys. Each event ends with exactly one of an effect and a cancellation, and
+// every answer is true.
 func TestEveryEventTakesEffectOrIsCancelled(t *testing.T) {
 	t.Parallel()
 	const events, workers = 400, 3
@@ -60,6 +63,14 @@ func TestEveryEventTakesEffectOrIsCancelled(t *testing.T) {
 	together(2, w.handle)
 	together(3, func(ctx context.Context, random *rand.Rand) error {
 		return w.cancel(ctx, random, ids[random.IntN(len(ids))])
+	})
+	var repeats atomic.Int64
+	together(4, func(ctx context.Context, random *rand.Rand) error {
+		if repeats.Add(1) > events {
+			<-ctx.Done()
+			return nil
+		}
+		return w.repeat(ctx, random, ids[random.IntN(len(ids))])
 	})
 	work.Go(func() {
 		for ctx.Err() == nil {
@@ -115,7 +126,9 @@ func (w *world) poll(ctx context.Context, random *rand.Rand) error {
 	outcomes := make([]domain.Outcome, len(batch.Events()))
 	for i, e := range batch.Events() {
 		if random.IntN(3) > 0 {
-			w.queue <- e.ID
+			if random.IntN(5) > 0 { // otherwise the queue loses it
+				w.queue <- e.ID
+			}
 			outcomes[i].Verdict = domain.Delivered
 		} else if random.IntN(2) == 0 {
 			outcomes[i] = domain.Outcome{Verdict: domain.Refused, Err: errors.New("no"), Delay: time.Millisecond}
@@ -150,6 +163,23 @@ func (w *world) handle(ctx context.Context, random *rand.Rand) error {
 		w.queue <- id
 		return nil
 	}
+	return err
+}
+
+// repeat writes the event again, or one that has a turn. It may be anywhere by now. The
+// second row has one of the others' ordering keys, a key of its own, or none.
+func (w *world) repeat(ctx context.Context, random *rand.Rand, id domain.ID) error {
+	var key any
+	switch random.IntN(3) {
+	case 0:
+		key = fmt.Sprint("key ", random.IntN(7))
+	case 1:
+		key = "of " + id.String()
+	}
+	_, err := w.db.Pool().Exec(ctx, `
+		INSERT INTO outbox (id, event_type, payload, ordering_key, available_at)
+		SELECT CASE WHEN $3 THEN coalesce((SELECT event_id FROM outbox_turns ORDER BY random() LIMIT 1), $1) ELSE $1 END, 'test', '', $2, now() + random() * interval '100 ms'
+		ON CONFLICT DO NOTHING`, [16]byte(id), key, random.IntN(2) == 0)
 	return err
 }
 
