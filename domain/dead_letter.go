@@ -50,8 +50,8 @@ type DeadFilter struct {
 	HeaderName  string
 	HeaderValue string // with HeaderName; "" is any
 	Payload     PayloadField
-	// These fields leave dead letters out: those whose error contains one of these texts (ignoring case), whose
-	// error has one of these forms, or whose event has one of these types.
+	// NotErrors leaves out dead letters whose error contains one of its texts, ignoring case. NotForms leaves out
+	// dead letters whose error has one of its forms (DeadGroup.ErrorForm). NotTypes leaves out events of its types.
 	NotErrors, NotForms, NotTypes []string
 
 	// Since leaves out events that died before this time, by the database's clock.

@@ -621,8 +621,9 @@ END $$;
 -- +goose StatementEnd
 
 -- reschedule moves an event that has not taken effect to an earlier or later time, in the caller's transaction.
--- reschedule returns 'rescheduled', 'requested' as cancel does, or why it could not; see outbox_reschedule_one. A handler that begins with the
--- event waits until the caller's transaction has ended.
+-- reschedule returns 'rescheduled', or 'requested' if only the leader can move the event. In all other cases
+-- reschedule returns why it did not move the event; see outbox_reschedule_one. A handler that begins with the event
+-- waits until the caller's transaction has ended.
 -- +goose StatementBegin
 CREATE FUNCTION reschedule(event_id uuid, available_at timestamptz, reason text DEFAULT '') RETURNS text
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path FROM CURRENT AS $$

@@ -104,8 +104,8 @@ func New(o Options) *Relay {
 	return r
 }
 
-// Actors returns the pollers, the two parts of the waker, and the leader. Each may fail and be restarted while the
-// others continue.
+// Actors returns the actors of the relay. With Listen they include the listener, and with MaxQueue the watch of the
+// queues' bounds. Each actor may fail and be restarted while the others continue.
 func (r *Relay) Actors() []Actor {
 	actors := []Actor{
 		{"presence", r.waker.Show},

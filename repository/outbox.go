@@ -22,9 +22,8 @@ import (
 type OutboxOptions struct {
 	// History says whether published events are kept, in outbox_sent.
 	History bool
-	// BatchBytes bounds the sum of the payloads of one batch, in bytes, so that a few large
-	// events need no more memory than many small ones. A batch always has at least one
-	// event. 0 means 8 MiB.
+	// BatchBytes limits the memory that the payloads of one batch need. A batch ends with
+	// the event whose payload makes the sum reach BatchBytes. 0 means 8 MiB.
 	BatchBytes int
 	// Unconfirmed has the event types that no consumer confirms. If such an event has an
 	// ordering key, the next event of the key may go as soon as the queue has accepted this
@@ -102,16 +101,18 @@ const batchLife = time.Minute
 //   - The condition on excepted queues stands in a CASE, for which the planner assumes
 //     that half the rows match. For a plain comparison with a parameter it assumes that
 //     almost no row matches, and sorts the table.
-//   - fitting ends the batch, in the order of due, before the payloads exceed $3 bytes.
-//     The rows after that place stay locked until the batch ends. After that, the rows
-//     are due again.
+//   - fitting ends the batch, in the order of due, with the row whose payload makes the
+//     sum reach $3 bytes. The rows behind that row stay locked until the batch ends, and
+//     are then due again.
 //   - With = ANY(ARRAY(…)) PostgreSQL deletes the rows directly by their tuple
 //     identifiers (ctid).
-//   - held has the events that have a key but not its turn; going has the other events.
-//     Both look up the key in outbox_turns, and look up nothing for events without a key:
-//     a subquery in a comparison cannot become a hash table of all turns. PostgreSQL
-//     evaluates going twice, which costs less than storing its rows.
-//   - If an event is already held, its second row has no effect.
+//   - holding has the events that have a key but not the key's turn. going has the other
+//     events. Both look up the key in outbox_turns, and look up nothing for events without
+//     a key. The lookup is a subquery in a comparison, because PostgreSQL cannot turn such
+//     a subquery into a hash table of all turns. With a history PostgreSQL evaluates going
+//     twice, which costs less than storing the rows of going.
+//   - held inserts the rows of holding into outbox_held. If an event is already held, its
+//     second row is only counted (absorbed).
 //   - If the claim held events, one additional row of the result, without an event,
 //     reports them.
 var claimSQL = `
@@ -407,8 +408,9 @@ func (b *batch) read(rows pgx.Rows, limit int) error {
 	return nil
 }
 
-// dueFrom returns the due time from which a claim reads the index. The zero Cursor means
-// before all times, even before those that the outbox does not allow.
+// dueFrom returns the due time from which a claim reads the index. For the zero Cursor it
+// is -infinity. So a claim also finds rows with a time that the outbox's constraints
+// forbid.
 func dueFrom(from domain.Cursor) pgtype.Timestamptz {
 	if from == (domain.Cursor{}) {
 		return pgtype.Timestamptz{Valid: true, InfinityModifier: pgtype.NegativeInfinity}

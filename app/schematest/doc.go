@@ -1,4 +1,4 @@
-// Package schematest gives tests databases with outboxd's schema. Either one
+// Package schematest makes databases with outboxd's schema, for tests. Either one
 // account owns everything, or the database has the roles and grants of
 // deploy/postgres.
 //

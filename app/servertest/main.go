@@ -1,4 +1,4 @@
-// Package servertest gives tests real servers. Each test gets a database and a Redis
+// Package servertest starts real servers for tests. Each test gets a database and a Redis
 // database of its own, from one PostgreSQL and one Redis per test binary. A test
 // can also start its own servers, to kill them, fill their disk, promote them or
 // restore them from a backup.

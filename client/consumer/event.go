@@ -24,7 +24,7 @@ type Event struct {
 	// the ID along with effects outside the database, so that their receivers can
 	// recognise a repeat.
 	ID client.ID
-	// Replay is how often the event was a dead letter and was replayed.
+	// Replay is the event's generation. A replay raises it, and so can a reschedule.
 	Replay int
 	Type   string
 	Queue  string
@@ -46,8 +46,8 @@ func EventOf(ctx context.Context) Event {
 	return event
 }
 
-// readEvent reads the event of a task. The only error of readEvent is
-// ErrNotAnEvent; the returned event then has no ID.
+// readEvent reads the event of a task. Every error that readEvent returns for the
+// context of a task is ErrNotAnEvent; the returned event then has no ID.
 func readEvent(ctx context.Context, task *asynq.Task) (Event, error) {
 	name, inside := asynq.GetTaskID(ctx)
 	if !inside {
@@ -66,7 +66,7 @@ func readEvent(ctx context.Context, task *asynq.Task) (Event, error) {
 	return event, err
 }
 
-// readTaskID splits a task's ID into the event's ID and the number of replays.
+// readTaskID splits a task's ID into the event's ID and the event's generation.
 func readTaskID(name string) (client.ID, int, error) {
 	text, replay, replayed := strings.Cut(name, ".")
 	id, err := client.ParseID(text)

@@ -129,16 +129,17 @@ func (f *finisher) passOn() {
 	f.waiting[0].turn <- true
 }
 
-// A script without an answer is repeated as often as go-redis would repeat a
-// command, and after the same pauses: 100 ms at first, then doubled, with jitter.
+// A script is repeated at most repeats times, which is how often go-redis would
+// repeat a command. The first pause is about repeatAfter, and each pause is twice as
+// long as the one before, with jitter.
 const (
 	repeats     = 3
 	repeatAfter = 100 * time.Millisecond
 )
 
 // sendAll sends the scripts and gives each one its answer. sendAll sends a script
-// again only if that got no answer. Repeating is safe, because each script first
-// checks that its task is still active.
+// again if the script got no answer, or an error that will soon pass (see mayPass).
+// Repeating is safe, because each script first checks that its task is still active.
 func sendAll(client redis.UniversalClient, batch []*ending) {
 	ctx := context.Background()
 	for n := 0; len(batch) > 0; n++ {

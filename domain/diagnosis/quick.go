@@ -118,8 +118,8 @@ func latest(a, b time.Time) time.Time {
 	return b
 }
 
-// judgeTasks reports if workers do not run the tasks. If Redis has no queue, nothing was ever enqueued, and a
-// missing worker is no problem.
+// judgeTasks reports a missing worker, and failing and archived tasks. If Redis has no queue, nothing was ever
+// enqueued, and a missing worker is no problem.
 func (q Quick) judgeTasks() (found []domain.Finding) {
 	var unfinished, failing, archived int64
 	rests := resting(q.Standing.Receivers)

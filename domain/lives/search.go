@@ -53,8 +53,8 @@ type Filter struct {
 	// Error is a part of the error, ignoring case. The error of a failing event is only in Redis, so the filter
 	// finds it only together with StateFailing.
 	Error string
-	// These fields leave events out: those whose error contains one of these texts (ignoring case), or whose type
-	// is one of these.
+	// NotErrors leaves out events whose error contains one of its texts, ignoring case. NotTypes leaves out events
+	// of its types.
 	NotErrors, NotTypes []string
 }
 

@@ -10,7 +10,8 @@ import (
 
 // SentPage is one page of outbox_sent (the history), in the order of the events' IDs.
 type SentPage struct {
-	// Waiting are the events of the page that were handed to Redis at least age ago and are not confirmed.
+	// Waiting has the page's unconfirmed events that were handed to Redis at least as long ago as the argument age
+	// of Page.
 	Waiting []domain.SentEvent
 	Open    int       // events of the page that are not confirmed, of any age
 	Proven  []string  // the types of which the page has a confirmed event
@@ -37,8 +38,9 @@ type MissingEvents interface {
 	// number is negative if the database keeps no statistics. It also returns the database's time.
 	HandedOver(ctx context.Context) (int64, time.Time, error)
 
-	// Page reads up to limit rows of the history whose IDs are greater than after and at most until. Waiting has
-	// only events that were sent at least age ago. Events of the types in except count as confirmed.
+	// Page reads up to limit rows of the history whose IDs are greater than after and at most until. age is the
+	// shortest time since an event of SentPage.Waiting was handed to Redis. Events of the types in except count as
+	// confirmed.
 	Page(ctx context.Context, after, until domain.ID, limit int, age time.Duration, except []string) (SentPage, error)
 
 	// Note stores events as missing, up to MissingNoted in all. Note returns those of the given events that are

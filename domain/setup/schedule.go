@@ -97,8 +97,8 @@ func (s *Schedule) Validate() error {
 // Ticks is the result of one call of Schedules.Tick.
 type Ticks struct {
 	Emitted, LeftOut int64
-	// Next is how long to wait before the next call of Tick, at most 15 s. Next is also set with an error, if other
-	// schedules can still be emitted. 0 means that it is not known.
+	// Next is how long to wait before the next call of Tick. Next is also set with an error, if the database
+	// answered afterwards. 0 means that Next is not known.
 	Next time.Duration
 	// Lateness is how long the oldest tick that could not be emitted has been due. It is 0 if no tick failed.
 	Lateness time.Duration

@@ -11,7 +11,6 @@ import (
 	"outboxd/handler/dashboard/sight"
 )
 
-// overviewData is the data of the overview's template.
 type overviewData struct {
 	*sight.State
 	Verdict sight.Verdict

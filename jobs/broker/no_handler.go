@@ -13,9 +13,9 @@ import (
 )
 
 // ErrNoHandler is the error of a task that a worker took although it has no handler for
-// it. A worker takes such a task only if the message of the task names two types. The
-// text of ErrNoHandler becomes the task's last error, by which other processes recognise
-// it.
+// it. outboxd's worker takes such a task only if the task's message has the field for the
+// type twice: the worker's script goes by the first type, and Asynq by the last. The text
+// of ErrNoHandler becomes the task's last error, by which IsNoHandler recognises it.
 var ErrNoHandler = errors.New("no handler for this type of task")
 
 // IsNoHandler reports, from a task's last error, whether the worker had no handler for

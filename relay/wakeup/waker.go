@@ -15,11 +15,12 @@ const (
 	// NapFirst is the shortest time before a poller looks again for a due event
 	// that another transaction has locked.
 	NapFirst = 10 * time.Millisecond
-	// A process that claims more than busyRate events a second polls every busyNap, and its producers need not
-	// notify. Under load, a NOTIFY in each commit costs producers more than this polling costs the database.
+	// A relay process that claims more than busyRate events a second polls every busyNap, and is not marked asleep.
+	// Producers notify only while some relay is marked asleep. Under load, a NOTIFY in each commit costs producers
+	// more than this polling costs the database.
 	busyRate = 1000
 	busyNap  = 2 * time.Millisecond
-	// calmAfter is how long the rate must have been low before producers must notify again.
+	// calmAfter is how long the rate must have been low before the process may be marked asleep again.
 	calmAfter = 500 * time.Millisecond
 )
 
@@ -50,10 +51,10 @@ type Waker struct {
 	signal  chan struct{} // holds one wake-up, for one poller
 	watch   chan struct{} // holds one token: the sleeping poller that has it watches the time of the next due event
 	recheck chan struct{} // the watching poller's timer may be too late
-	changed chan struct{} // whether producers must notify may have changed
-	busy    atomic.Bool   // producers need not notify
+	changed chan struct{} // holds one token: whether the relay should be marked asleep may have changed
+	busy    atomic.Bool   // the rate was above busyRate less than calmAfter ago
 	hears   atomic.Bool   // LISTEN works
-	marked  atomic.Bool   // producers see that they must notify
+	marked  atomic.Bool   // the database shows the relay as asleep, so producers notify
 	idle    atomic.Int64  // sleeps since the last claim that found something
 
 	window rate

@@ -20,9 +20,10 @@ var _ setup.Schedules = (*Store)(nil)
 // more.
 var never = time.Date(9999, 12, 31, 0, 0, 0, 0, time.UTC)
 
-// longestSleep is the largest value of Ticks.Next, and failurePause its value after a
-// failure of the database. If a person applies a schedule that ticks sooner than all
-// others, the leader learns that from its next measurement (domain.Chores).
+// longestSleep is the largest value of Ticks.Next. failurePause is the value of
+// Ticks.Next if a tick failed and the database could not record the failure. If a person
+// applies a schedule that ticks sooner than all others, the leader learns that from its
+// next measurement (domain.Chores).
 const (
 	longestSleep = 10 * time.Minute
 	failurePause = 15 * time.Second

@@ -44,13 +44,14 @@ type leader struct {
 // so its leadership ends when its session ends. The session does not come from the pool:
 // otherwise the next user of the session would have the lock.
 //
-// If a process is suspended or separated by the network, the server keeps its connection:
-// two hours by the kernel's defaults. So the leader's session is always in a transaction,
-// and idle_in_transaction_session_timeout, which every version of PostgreSQL has, ends
-// it. The transaction has no snapshot and no transaction ID, so it does not hold back
-// vacuum. Each message begins a new transaction, so that no monitoring takes it for a
-// forgotten one. The transaction also makes a PgBouncer in transaction mode keep the same
-// server session for the leader.
+// If a process is suspended or separated by the network, the server keeps the process's
+// connection: two hours by the kernel's defaults. So the leader's session is always in a
+// transaction. If the leader is silent for too long,
+// idle_in_transaction_session_timeout ends the transaction and the session. Every version
+// of PostgreSQL that outboxd supports has that setting. The transaction has no snapshot
+// and no transaction ID, so it does not hold back vacuum. Each message begins a new
+// transaction, so that no monitoring takes an old one for forgotten. The transaction also
+// makes a PgBouncer in transaction mode keep the same server session for the leader.
 func (h *Housekeeping) Lead(ctx context.Context, work func(context.Context, domain.StillLeads) error) error {
 	conn, err := h.db.ConnectDirectly(ctx, h.directURL)
 	if err != nil {

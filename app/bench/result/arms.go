@@ -54,7 +54,7 @@ func (r *Report) Ratio(name string, of, by *Contender) {
 	r.Ratios[name] = ratio(of.rate(), by.rate())
 }
 
-// PerSecond returns a rate; 0 if nothing was measured.
+// PerSecond returns events per second, or 0 if took is 0.
 func PerSecond(events int, took time.Duration) float64 { return ratio(float64(events), took.Seconds()) }
 
 func (c *Contender) add(s Measurement) {
@@ -88,7 +88,7 @@ func (c *Contender) arm() Arm {
 	return a
 }
 
-// ratio returns a divided by b; 0 if nothing was measured.
+// ratio returns a divided by b, or 0 if b is 0.
 func ratio(a, b float64) float64 {
 	if b == 0 {
 		return 0
