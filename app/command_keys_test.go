@@ -57,6 +57,14 @@ func TestHeldKeysByCommand(t *testing.T) {
 	if r := run("keys", "list", "late"); !strings.Contains(r.stdout, late.Turn.ID) || strings.Contains(r.stdout, "too heavy") {
 		t.Errorf("of one key:\n%s%s", r.stdout, r.stderr)
 	}
+	for _, want := range []string{"Held          2", "too heavy", "State         dead", "outboxd dead replay " + dead.Turn.ID, "outboxd events list --state held --key dead"} {
+		if r := run("keys", "show", "dead"); r.code != 0 || !strings.Contains(r.stdout, want) {
+			t.Errorf("of a key that a dead letter holds, without %q: %d\n%s%s", want, r.code, r.stdout, r.stderr)
+		}
+	}
+	if r := run("keys", "show", "nobody's"); r.code == 0 || !strings.Contains(r.stderr, "no event of the ordering key") {
+		t.Errorf("of a key that holds nothing: %d\n%s%s", r.code, r.stdout, r.stderr)
+	}
 	if r := run("keys", "list", "--limit=1"); !strings.Contains(r.stdout, "There may be more") || strings.Contains(r.stdout, late.Turn.ID) {
 		t.Errorf("one key:\n%s%s", r.stdout, r.stderr)
 	}

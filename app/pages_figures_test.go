@@ -50,6 +50,28 @@ func TestFigurePages(t *testing.T) {
 	tab.await("main", "places busy")
 	tab.wantQuiet()
 
+	ask(`INSERT INTO outbox_schedules (name, cron, time_zone, missed, event_type, payload, next_at)
+		VALUES ('nightly', '0 3 * * *', 'UTC', 'once', 'report:nightly', '', now() + interval '1 day') RETURNING ''`)
+	tab.visit("/schedules")
+	tab.await("a.button", "^Pause…$").MustClick()
+	tab.MustElement("#reason").MustInput("the report moves")
+	tab.await("button", "^Pause$").MustClick()
+	tab.await("main", "Paused since .* by .+: the report moves")
+	tab.await("a.button", "^Resume…$").MustClick()
+	tab.MustElement("#reason").MustInput("it has moved")
+	tab.await("button", "^Resume$").MustClick()
+	tab.await("td .badge", "^active$")
+	tab.visit("/events")
+	tab.MustElement("#type").MustFocus()
+	tab.MustElement("#types option[value='pay:out']")
+	tab.MustElement("#queue").MustFocus()
+	tab.MustElement("#queues option[value=lonely]")
+	tab.visit("/dead?type=pay:*")
+	tab.await("p[role=status]", "^1 dead letter matches: of type pay:\\*")
+	tab.visit("/dead?type=pax:*")
+	tab.await(".empty", "^No dead letter matches")
+	tab.wantQuiet()
+
 	ask(`SELECT count(outboxd.emit('test:later', '{}', available_at => now() + interval '1 day'))::text FROM generate_series(1, 3)`)
 	tab.visit("/events?type=test:later")
 	tab.await("a.button", "^Cancel all that match…$").MustClick()
@@ -82,8 +104,8 @@ func TestFigurePages(t *testing.T) {
 	if n := ask(`SELECT count(*)::text FROM outbox_dead`); n != "0" {
 		t.Errorf("%s dead letters are left", n)
 	}
-	if n := ask(`SELECT count(*)::text FROM outbox_actions WHERE action IN ('pause', 'resume', 'correct', 'cancel')`); n != "4" {
-		t.Errorf("%s actions are on record, want 4", n)
+	if n := ask(`SELECT count(*)::text FROM outbox_actions WHERE action IN ('pause', 'resume', 'correct', 'cancel')`); n != "6" {
+		t.Errorf("%s actions are on record, want 6", n)
 	}
 	p.stop()
 }

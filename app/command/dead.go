@@ -39,8 +39,8 @@ type deadFlags struct {
 }
 
 func (f *deadFlags) add(cmd *cobra.Command) {
-	cmd.Flags().StringVar(&f.filter.Type, "type", "", "only of this event type")
-	cmd.Flags().StringVar(&f.filter.Queue, "queue", "", "only of this queue")
+	cmd.Flags().StringVar(&f.filter.Type, "type", "", "only of this event type; email:* chooses all that begin with email:")
+	cmd.Flags().StringVar(&f.filter.Queue, "queue", "", "only of this queue, or low* for all that begin with low")
 	cmd.Flags().StringVar(&f.stage, "stage", "", "only those given up by: relay or worker")
 	_ = cmd.RegisterFlagCompletionFunc("stage", cobra.FixedCompletions([]string{string(domain.StageRelay), string(domain.StageWorker)}, cobra.ShellCompDirectiveNoFileComp))
 	cmd.Flags().StringVar(&f.filter.Error, "error", "", "only those whose error contains this text, in either case")

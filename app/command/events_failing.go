@@ -46,8 +46,8 @@ type failingFlags struct {
 }
 
 func (f *failingFlags) add(cmd *cobra.Command) {
-	cmd.Flags().StringVar(&f.filter.Type, "type", "", "only of this event type")
-	cmd.Flags().StringVar(&f.filter.Queue, "queue", "", "only of this queue")
+	cmd.Flags().StringVar(&f.filter.Type, "type", "", "only of this event type; email:* chooses all that begin with email:")
+	cmd.Flags().StringVar(&f.filter.Queue, "queue", "", "only of this queue, or low* for all that begin with low")
 	cmd.Flags().StringVar(&f.filter.Error, "error", "", "only those whose last error contains this text, in either case")
 	cmd.Flags().BoolVar(&f.all, "all", false, "all failing events")
 }

@@ -101,8 +101,8 @@ func (f *eventFlags) add(cmd *cobra.Command) {
 
 // addFilter adds the flags that choose events, but not the flags for paging.
 func (f *eventFlags) addFilter(cmd *cobra.Command) {
-	cmd.Flags().StringVar(&f.filter.Type, "type", "", "only of this event type")
-	cmd.Flags().StringVar(&f.filter.Queue, "queue", "", "only of this queue")
+	cmd.Flags().StringVar(&f.filter.Type, "type", "", "only of this event type; email:* chooses all that begin with email:")
+	cmd.Flags().StringVar(&f.filter.Queue, "queue", "", "only of this queue, or low* for all that begin with low")
 	cmd.Flags().StringVar(&f.filter.OrderingKey, "key", "", "only of this ordering key")
 	cmd.Flags().StringVar(&f.state, "state", "", "only: pending, held, in-flight, failing, confirmed, dead, suppressed or cancelled")
 	cmd.Flags().StringVar(&f.since, "since", "", "only events emitted within this time (15m, 24h), or since this moment (RFC 3339)")

@@ -132,7 +132,7 @@ type passedDocument struct {
 }
 
 func newPassedDocument(rates figures.Rates, hour *figures.Passed, known bool) (d passedDocument) {
-	if !known {
+	if !known || rates.Hour < 0 {
 		return d
 	}
 	d.Failed, d.Died = &hour.Failed, &hour.Died
@@ -156,7 +156,10 @@ func (d *passedDocument) cells() string {
 		}
 		return words.Rate(*r)
 	}, func(s *float64) string {
-		if s == nil {
+		switch {
+		case d.Failed == nil:
+			return unknown
+		case s == nil: // nothing was confirmed
 			return "-"
 		}
 		return words.Duration(time.Duration(*s * float64(time.Second)))
@@ -179,9 +182,12 @@ func timeOrNull(t time.Time) *time.Time {
 	return new(t.UTC())
 }
 
-// ageCell says how long ago something was.
-func ageCell(now time.Time, at *time.Time) string {
-	if at == nil {
+// ageCell says how long ago something was, if that is known.
+func ageCell(now time.Time, at *time.Time, known bool) string {
+	switch {
+	case at == nil && !known:
+		return unknown
+	case at == nil:
 		return "-"
 	}
 	return words.Rough(max(now.Sub(*at), 0))
@@ -220,15 +226,18 @@ func (s *sight) historyOf(ctx context.Context, eventType, queue string) ([]point
 	return documents, err
 }
 
-func historyTable(w io.Writer, history []pointDocument) {
+func historyTable(w io.Writer, history []pointDocument, queue bool) {
 	if len(history) == 0 {
 		return
 	}
-	fmt.Fprintln(w, "\nFROM (UTC)\tCONFIRMED\tFAILED\tDIED\tP50\tP99\tWAITED IN REDIS")
+	waited := ""
+	if queue {
+		waited = "\tWAITED IN REDIS"
+	}
+	fmt.Fprintln(w, "\nFROM (UTC)\tCONFIRMED\tFAILED\tDIED\tP50\tP99"+waited)
 	for _, p := range history {
-		queued := "-"
-		if p.Queued != nil {
-			queued = words.Count(*p.Queued)
+		if queue {
+			waited = "\t" + counted(p.Queued)
 		}
 		delay := func(s *float64) string {
 			if s == nil {
@@ -236,6 +245,6 @@ func historyTable(w io.Writer, history []pointDocument) {
 			}
 			return words.Duration(time.Duration(*s * float64(time.Second)))
 		}
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", terminal.Instant(p.At), words.Count(p.Confirmed), words.Count(p.Failed), words.Count(p.Died), delay(p.P50), delay(p.P99), queued)
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s%s\n", terminal.Instant(p.At), words.Count(p.Confirmed), words.Count(p.Failed), words.Count(p.Died), delay(p.P50), delay(p.P99), waited)
 	}
 }

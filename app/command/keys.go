@@ -11,6 +11,7 @@ import (
 	"outboxd/config"
 	"outboxd/domain"
 	"outboxd/domain/lives"
+	"outboxd/domain/words"
 	"outboxd/repository/search"
 )
 
@@ -21,7 +22,7 @@ func (c commands) newKeysCommand() *cobra.Command {
 		Args:  noArguments,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	keys.AddCommand(c.newKeysListCommand())
+	keys.AddCommand(c.newKeysListCommand(), c.newKeysShowCommand())
 	return keys
 }
 
@@ -122,11 +123,7 @@ func keysTable(w io.Writer, document *keysDocument) {
 		if k.Turn != nil {
 			id, kind = k.Turn.ID.String(), terminal.OneLine(k.Turn.Type, 40)
 		}
-		held := fmt.Sprint(k.Held)
-		if k.Held == lives.HeldEventsCounted {
-			held += "+"
-		}
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", terminal.OneLine(k.Key, 40), held, terminal.Instant(k.Since), id, kind, terminal.OneLine(k.Reason, 100))
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", terminal.OneLine(k.Key, 40), k.held(), terminal.Instant(k.Since), id, kind, terminal.OneLine(k.Reason, 100))
 	}
 	if dead := firstDead(document.Keys); dead != nil {
 		fmt.Fprintf(w, "A dead letter holds its key until it is replayed or discarded: outboxd dead show %s\n", dead.Turn.ID)
@@ -134,6 +131,58 @@ func keysTable(w io.Writer, document *keysDocument) {
 	if !document.Complete {
 		fmt.Fprintln(w, "There may be more: --limit, or name the keys.")
 	}
+}
+
+// held is how many events the key holds back.
+func (k *keyDocument) held() string {
+	if k.Held == lives.HeldEventsCounted {
+		return words.Count(k.Held) + " or more"
+	}
+	return words.Count(k.Held)
+}
+
+func (c commands) newKeysShowCommand() *cobra.Command {
+	var out terminal.Output
+	cmd := &cobra.Command{
+		Use:     "show KEY",
+		Short:   "Show an ordering key that holds events back, and what to do",
+		Example: "  outboxd keys show account-7",
+		Args:    oneArgument("one ordering key"),
+	}
+	out.AddFlag(cmd)
+	cmd.RunE = c.withServers(config.RoleAPI, &out, func(cmd *cobra.Command, args []string, o *opened) error {
+		list, _, err := search.NewHeldKeys(o.db).List(cmd.Context(), args, 1)
+		if err != nil {
+			return err
+		}
+		if len(list) == 0 {
+			return domain.Errorf(domain.CodeNotFound, "no event of the ordering key %.100q is held", args[0])
+		}
+		d := newKeyDocument(&list[0])
+		return out.Write(cmd.OutOrStdout(), d, func(w io.Writer) { keyTable(w, &d) })
+	})
+	return cmd
+}
+
+func keyTable(w io.Writer, d *keyDocument) {
+	fmt.Fprintf(w, "Key\t%s\nHeld\t%s\nHeld since\t%s\nWhy\t%s\n", terminal.OneLine(d.Key, 100), d.held(), terminal.Instant(d.Since), terminal.OneLine(d.Reason, 300))
+	if t := d.Turn; t != nil {
+		fmt.Fprintf(w, "The turn has\t%s\nSince\t%s\nState\t%s\n", t.ID, terminal.Instant(t.Since), t.State)
+		if t.Type != "" {
+			fmt.Fprintf(w, "Type\t%s\nQueue\t%s\nAttempts\t%s\n", terminal.OneLine(t.Type, 100), terminal.OneLine(t.Queue, 100), words.Count(t.Attempts))
+		}
+		if t.Error != "" {
+			fmt.Fprintf(w, "Error\t%s\n", terminal.OneLine(t.Error, 300))
+		}
+	}
+	fmt.Fprintf(w, "Next\t%s\n\n", d.Next)
+	if t := d.Turn; t != nil {
+		fmt.Fprintf(w, "The event that has the turn: outboxd events show %s\n", t.ID)
+		if t.State == lives.StateDead {
+			fmt.Fprintf(w, "The key goes on after: outboxd dead replay %[1]s, or outboxd dead discard %[1]s\n", t.ID)
+		}
+	}
+	fmt.Fprintf(w, "All that it holds: outboxd events list --state held --key %s\n", terminal.ShellWord(d.Key))
 }
 
 func firstDead(keys []keyDocument) *keyDocument {

@@ -123,7 +123,7 @@ func queuesTable(w io.Writer, d *queuesDocument, now time.Time) {
 			}
 		}
 		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", terminal.OneLine(q.Queue, 40), q.state(), workers, q.cells(),
-			counted(q.Pending), counted(q.Held), waiting, retry, active, counted(q.Dead), ageCell(now, oldest))
+			counted(q.Pending), counted(q.Held), waiting, retry, active, counted(q.Dead), ageCell(now, oldest, q.Pending != nil && q.Tasks != nil))
 	}
 	if !d.Complete {
 		fmt.Fprintln(w, "There are more than were counted.")
@@ -173,7 +173,7 @@ func (c commands) newQueuesShowCommand() *cobra.Command {
 			if d.Paused != nil {
 				fmt.Fprintln(w, "\n"+pausedLine(d.Paused))
 			}
-			historyTable(w, d.History)
+			historyTable(w, d.History, true)
 			fmt.Fprintf(w, "\nIts events: outboxd events list --queue %[1]s; its dead letters: outboxd dead list --queue %[1]s\n", terminal.OneLine(d.Queue, 0))
 		})
 	})

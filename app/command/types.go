@@ -88,7 +88,7 @@ func typesTable(w io.Writer, d *typesDocument, now time.Time) {
 	for i := range d.Types {
 		t := &d.Types[i]
 		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", terminal.OneLine(t.Type, 40), terminal.OneLine(strings.Join(t.Queues, ", "), 30), t.cells(),
-			counted(t.Pending), counted(t.Held), counted(t.Failing), counted(t.Dead), ageCell(now, t.OldestDue))
+			counted(t.Pending), counted(t.Held), counted(t.Failing), counted(t.Dead), ageCell(now, t.OldestDue, t.Pending != nil))
 	}
 	if !d.Complete {
 		fmt.Fprintln(w, "There are more than were counted.")
@@ -119,7 +119,7 @@ func (c commands) newTypesShowCommand() *cobra.Command {
 		missing := newMissingDocument(view.StoreErr, view.QueuesErr)
 		return out.Write(cmd.OutOrStdout(), d, func(w io.Writer) {
 			typesTable(w, &typesDocument{Types: []typeDocument{d}, Complete: true, missingDocument: missing}, view.At)
-			historyTable(w, d.History)
+			historyTable(w, d.History, false)
 			fmt.Fprintf(w, "\nIts events: outboxd events list --type %[1]s; its dead letters: outboxd dead list --type %[1]s\n", terminal.OneLine(d.Type, 0))
 		})
 	})

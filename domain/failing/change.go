@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"outboxd/domain"
+	"outboxd/domain/lives"
 	"outboxd/domain/queued"
 )
 
@@ -18,7 +19,7 @@ type Filter struct {
 }
 
 func (f *Filter) matches(t *queued.FailingTask) bool {
-	return (f.Type == "" || t.Type == f.Type) && (f.Queue == "" || t.Queue == f.Queue) &&
+	return lives.Names(f.Type, t.Type) && lives.Names(f.Queue, t.Queue) &&
 		(f.Error == "" || strings.Contains(strings.ToLower(t.Error), strings.ToLower(f.Error))) &&
 		(f.ErrorForm == "" || queued.ErrorForm(t.Error) == f.ErrorForm)
 }
@@ -109,7 +110,7 @@ func (c *Change) each(ctx context.Context, filter Filter, do func([]queued.TaskR
 	if len(filter.IDs) > 0 || filter.Queue != "" {
 		all = slices.DeleteFunc(all, func(t queued.TaskRef) bool {
 			id, _, err := domain.ParseTaskID(t.TaskID)
-			return err != nil || filter.Queue != "" && t.Queue != filter.Queue || len(filter.IDs) > 0 && !slices.Contains(filter.IDs, id)
+			return err != nil || !lives.Names(filter.Queue, t.Queue) || len(filter.IDs) > 0 && !slices.Contains(filter.IDs, id)
 		})
 	}
 	for some := range slices.Chunk(all, atOnce) {

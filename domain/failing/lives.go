@@ -130,7 +130,7 @@ func within(tasks []queued.TaskRef, filter lives.Filter, before domain.ID) (even
 		id, _, err := domain.ParseTaskID(task.TaskID)
 		at, timed := id.Time()
 		switch {
-		case err != nil, filter.Queue != "" && task.Queue != filter.Queue, !filter.ID.IsZero() && id != filter.ID:
+		case err != nil, !lives.Names(filter.Queue, task.Queue), !filter.ID.IsZero() && id != filter.ID:
 		case !before.IsZero() && string(id[:]) >= string(before[:]):
 		case !filter.Since.IsZero() && (!timed || at.Before(filter.Since)), !filter.Until.IsZero() && (!timed || !at.Before(filter.Until)):
 		default:
@@ -160,7 +160,7 @@ func (l Lives) look(ctx context.Context, filter lives.Filter, events []named) (f
 		task, failing := tasks[e.task.TaskID]
 		at := slices.IndexFunc(known, func(k lives.Summary) bool { return taskOf(&k) == e.task })
 		switch {
-		case !failing || filter.Type != "" && task.Type != filter.Type || !filter.ErrorMatches(task.Error, task.Type):
+		case !failing || !lives.Names(filter.Type, task.Type) || !filter.ErrorMatches(task.Error, task.Type):
 		case at >= 0:
 			set(&known[at], task)
 			found = append(found, known[at])

@@ -53,6 +53,10 @@ type Sum struct {
 	OldestDue           time.Time // zero: none is due
 }
 
+// Measured reports whether anything was measured within the last hour. Otherwise Recent
+// and Hour are not known.
+func (s *Sum) Measured() bool { return s.Confirmed.Hour >= 0 }
+
 func (s *Sum) add(p *Stored) {
 	s.Recent.add(&p.Recent)
 	s.Hour.add(&p.Hour)

@@ -117,6 +117,13 @@ type Reader interface {
 	InFlight(ctx context.Context, filter Filter, ids []domain.ID) ([]Summary, error)
 }
 
+// Names reports whether a filter's type or queue chooses a name: "" chooses every name, and a * at the end of the
+// filter stands for any ending.
+func Names(filter, name string) bool {
+	prefix, begins := strings.CutSuffix(filter, "*")
+	return filter == "" || name == filter || begins && strings.HasPrefix(name, prefix)
+}
+
 // ParseMoment reads a time that a person wrote. ParseMoment accepts a duration, which means so long ago (15m, 24h,
 // 2d), and RFC 3339. ParseMoment also accepts a part of RFC 3339, which then is in UTC: 2006-01-02 or
 // 2006-01-02T15:04. A space may replace the T, and seconds may follow. Its errors have CodeInvalid.

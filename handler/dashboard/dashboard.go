@@ -127,6 +127,7 @@ type Dashboard struct {
 	watch   *sight.Watch
 	live    *live.Overview
 	charts  live.Memory
+	known   live.Memory // names of types and queues
 	mask    masking.Mask
 	changes *changes
 }
@@ -178,6 +179,9 @@ func (d *Dashboard) Routes(app fiber.Router) {
 	r.get("/workers", d.workers)
 	r.get("/keys", d.keys)
 	r.get("/schedules", d.schedules)
+	r.get("/schedules/change", d.confirmSchedule)
+	r.post("/schedules/change", d.changeSchedule, domain.ActionPause, domain.ActionResume)
+	r.get("/names", d.names)
 	r.get("/actions", d.actions)
 	r.get("/dead", d.dead)
 	r.get("/dead/group", d.deadGroup)

@@ -53,6 +53,9 @@ type history struct {
 	Query  template.URL
 	Points []figures.Point
 	Lines  []show.Sparkline
+	// OfQueue reports whether it is a queue, of which the points say how many tasks
+	// waited.
+	OfQueue bool
 }
 
 // historyOfFigures reads the window that the query asks for. Without the database there
@@ -62,7 +65,7 @@ func (d *Dashboard) historyOfFigures(c *fiber.Ctx, storeErr error, eventType, qu
 	if err != nil || storeErr != nil {
 		return h, err
 	}
-	h.Window, h.Query = name, show.TypeQuery(eventType)
+	h.Window, h.Query, h.OfQueue = name, show.TypeQuery(eventType), eventType == ""
 	if eventType == "" {
 		h.Query = show.QueueQuery(queue)
 	}

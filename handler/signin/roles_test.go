@@ -42,6 +42,7 @@ var changes = map[string]string{
 	"/dead/change":    access.Replay,
 
 	"/queues/change":      domain.ActionPause,
+	"/schedules/change":   domain.ActionPause,
 	"/events/:id/correct": access.Correct,
 	"/events/cancel":      access.Cancel,
 }

@@ -18,6 +18,8 @@ const (
 	keysEvery    = 30 * time.Second
 	queuesEvery  = 30 * time.Second
 	foldEvery    = time.Minute
+	typesEvery   = time.Minute
+	typesEarly   = 15 * time.Second // within the first minute, so that a person who tries outboxd out sees figures
 	lookEvery    = time.Minute
 	tidyEvery    = 10 * time.Minute
 	trimBatch    = 10_000
@@ -140,6 +142,11 @@ func (l *Leader) keep(ctx context.Context, leads domain.StillLeads) error {
 	defer advance.Stop()
 	fold := time.NewTicker(foldEvery)
 	defer fold.Stop()
+	types := time.NewTicker(typesEvery)
+	defer types.Stop()
+	early := time.NewTicker(typesEarly)
+	defer early.Stop()
+	settled := time.After(typesEvery - typesEarly/2)
 	queues := time.NewTicker(queuesEvery)
 	defer queues.Stop()
 	look := time.NewTicker(lookEvery)
@@ -159,6 +166,13 @@ func (l *Leader) keep(ctx context.Context, leads domain.StillLeads) error {
 			step = l.tidy
 		case <-fold.C:
 			step = l.fold
+		case <-types.C:
+			step = l.measureTypes
+		case <-early.C:
+			step = l.measureTypes
+		case <-settled:
+			early.Stop()
+			continue
 		case <-look.C:
 			step = l.look
 		case <-measure.C:
@@ -262,17 +276,21 @@ func (l *Leader) passEnded(ctx context.Context, gone []domain.Event) error {
 }
 
 // fold adds the new entries to outbox_account. fold may be late, because reports count the entries as well as the
-// sums. fold also measures by type and queue, which is done as often.
+// sums.
 func (l *Leader) fold(ctx context.Context) {
 	_, err := l.duties.Housekeeping.FoldAccount(ctx)
 	l.failing.note(ctx, dutyFold, err)
 	if err != nil && ctx.Err() == nil {
 		l.log.Warn("could not fold the account of events", "retry_in", foldEvery, "error", err)
 	}
-	err = l.duties.Housekeeping.MeasureTypes(ctx, l.metrics.queues.byQueue())
+}
+
+// measureTypes measures by type and queue.
+func (l *Leader) measureTypes(ctx context.Context) {
+	err := l.duties.Housekeeping.MeasureTypes(ctx, l.metrics.queues.byQueue())
 	l.failing.note(ctx, dutyTypes, err)
 	if err != nil && ctx.Err() == nil {
-		l.log.Warn("could not measure types and queues", "retry_in", foldEvery, "error", err)
+		l.log.Warn("could not measure types and queues", "retry_in", typesEvery, "error", err)
 	}
 }
 

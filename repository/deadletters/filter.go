@@ -9,7 +9,7 @@ import (
 // deadFilterSQL is the condition of a domain.DeadFilter, with the parameters of
 // deadArgs: $1 to $20. What costs little comes first.
 var deadFilterSQL = `
-    ($1::uuid[] IS NULL OR d.id = ANY ($1)) AND ($2 = '' OR d.event_type = $2) AND ($3 = '' OR d.queue = $3)
+    ($1::uuid[] IS NULL OR d.id = ANY ($1)) AND ` + stored.NamedSQL("$2", "d.event_type") + ` AND ` + stored.NamedSQL("$3", "d.queue") + `
     AND ($4 = '' OR d.stage = $4) AND ($6::float8 = 0 OR d.died_at <= now() - $6 * interval '1 second') AND ($7::float8 = 0 OR d.died_at >= now() - $7 * interval '1 second')
     AND ($8::timestamptz IS NULL OR d.died_at <= $8) AND ($11::timestamptz IS NULL OR d.died_at >= $11) AND ($10::uuid[] IS NULL OR d.id <> ALL ($10))
     AND ($12 = '' OR d.ordering_key = $12) AND ($13::text[] IS NULL OR d.event_type <> ALL ($13))

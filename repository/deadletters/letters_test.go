@@ -33,7 +33,7 @@ func TestDeadLettersAreListedByFilterAndPage(t *testing.T) {
 		filter domain.DeadFilter
 		want   int
 	}{
-		"all": {domain.DeadFilter{}, 3}, "type": {domain.DeadFilter{Type: "test:1"}, 1}, "queue": {domain.DeadFilter{Queue: "low"}, 1},
+		"all": {domain.DeadFilter{}, 3}, "type": {domain.DeadFilter{Type: "test:1"}, 1}, "queue": {domain.DeadFilter{Queue: "low"}, 1}, "types": {domain.DeadFilter{Type: "test:*"}, 2}, "queues": {domain.DeadFilter{Queue: "lo*"}, 1}, "no types": {domain.DeadFilter{Type: "est:*"}, 0},
 		"error": {domain.DeadFilter{Error: "wrong type"}, 2}, "relay": {domain.DeadFilter{Stage: domain.StageRelay}, 3}, "worker": {domain.DeadFilter{Stage: domain.StageWorker}, 0},
 		"old": {domain.DeadFilter{OlderThan: time.Hour}, 1}, "new": {domain.DeadFilter{NewerThan: time.Hour}, 2},
 		"until": {domain.DeadFilter{Until: time.Now().Add(-time.Hour)}, 1}, "ID": {domain.DeadFilter{IDs: []domain.ID{find(t, db, "other")}}, 1},

@@ -18,7 +18,7 @@ SELECT DISTINCT ON (id) id, event_type, queue, coalesce(ordering_key, ''), ` + s
        generation, octet_length(payload)
 FROM ` + stored.Places.Table(lives.StateInFlight) + ` AS s
 WHERE id = ANY ($1::uuid[]) AND NOT EXISTS (SELECT FROM inbox i WHERE i.event_id = s.id)
-  AND ($2 = '' OR event_type = $2) AND ($3 = '' OR queue = $3) AND ($4 = '' OR ordering_key = $4)
+  AND ` + stored.NamedSQL("$2", "event_type") + ` AND ` + stored.NamedSQL("$3", "queue") + ` AND ($4 = '' OR ordering_key = $4)
   AND ($5 = '' OR CASE WHEN $6 = '' THEN headers ->> $5 IS NOT NULL ELSE headers ->> $5 = $6 END)
   AND ` + stored.FieldSQL(7) + `
 ORDER BY id, generation DESC`

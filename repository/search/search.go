@@ -57,7 +57,7 @@ WITH ` + stored.Places.Each(`{table}_read AS MATERIALIZED (
         SELECT looked.*, CASE state WHEN 'in flight' THEN (SELECT i.processed_at FROM inbox i WHERE i.event_id = looked.id) END AS confirmed_at
         FROM looked
         WHERE ((SELECT id FROM floor) IS NULL OR id >= (SELECT id FROM floor))
-          AND ($5 = '' OR event_type = $5) AND ($6 = '' OR queue = $6) AND ($7 = '' OR ordering_key = $7)
+          AND ` + stored.NamedSQL("$5", "event_type") + ` AND ` + stored.NamedSQL("$6", "queue") + ` AND ($7 = '' OR ordering_key = $7)
           AND has_field AND ($15 = '' OR strpos(lower(error), lower($15)) > 0)
           AND ($16::text[] IS NULL OR NOT EXISTS (SELECT FROM unnest($16::text[]) AS part WHERE strpos(lower(error), lower(part)) > 0))
           AND ($17::text[] IS NULL OR event_type <> ALL ($17))

@@ -1,0 +1,17 @@
+package terminal
+
+import (
+	"regexp"
+	"strings"
+)
+
+var plainWord = regexp.MustCompile(`^[\w.:@/+,-]+$`)
+
+// ShellWord writes a text as one word of a POSIX shell, so that people can copy the
+// command in which it stands.
+func ShellWord(text string) string {
+	if plainWord.MatchString(text) {
+		return text
+	}
+	return "'" + strings.ReplaceAll(OneLine(text, 0), "'", `'\''`) + "'"
+}
