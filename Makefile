@@ -15,7 +15,7 @@ PKG ?= ./...           # make test PKG=./relay/...: only these packages
 TESTFLAGS ?=           # make test TESTFLAGS="-run TestClaim -v": more flags for go test
 FUZZTIME ?= 30s        # make fuzz FUZZTIME=5m: how long each target runs
 BENCH ?= .             # make bench BENCH=Drain: which benchmarks
-DURATION ?= 5m         # make chaos DURATION=30m: how long faults fall, for each seed
+DURATION ?= 5m         # make chaos DURATION=30m, make cluster: how long faults fall, for each seed
 SEED ?= 1              # make chaos SEED=7: from which the faults follow
 SEEDS ?= 1             # make chaos SEEDS=5: how many runs, each with the next seed
 MODULE ?=              # make module MODULE=git.example.com/team/outboxd: where a fork lies
@@ -160,6 +160,17 @@ chaos: ## Break everything at random for DURATION, and count what is lost: SEED,
 	@.ci/setup faketime || true
 	@$(MAKE) --no-print-directory build
 	$(CHAOS) -run='^TestChaos$$' -chaos.duration=$(strip $(DURATION))
+
+.PHONY: cluster
+cluster: ## Kill and empty masters of a Redis Cluster and move slots for DURATION, and count: SEED, SEEDS
+	@.ci/setup go postgresql redis
+	@$(MAKE) --no-print-directory build
+	$(CHAOS) -run='^TestClusterStorm$$' -chaos.cluster -chaos.duration=$(strip $(DURATION))
+
+.PHONY: failovers
+failovers: ## Fail over Sentinels ten times and promote standbys of PostgreSQL that lag, under load
+	@.ci/setup go postgresql redis
+	CGO_ENABLED=0 go test -count=1 -timeout=30m -v -run='^(TestSentinelFailsOver|TestPostgresGoesBack)$$' $(TESTFLAGS) ./app ./relay -every-failover
 
 .PHONY: conservation
 conservation: ## Kill processes and backends while EVENTS events pass, and count: SEED, SEEDS

@@ -3,7 +3,9 @@ package app_test
 import (
 	"context"
 	"fmt"
+	"net/http"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/jackc/pgx/v5"
@@ -50,6 +52,12 @@ func TestRedisCluster(t *testing.T) {
 		t.Fatal(err)
 	}
 	eventually(t, "the other tasks are in the cluster", func() bool { return redis.LLen(t.Context(), broker.PendingKey(sparedQueue)).Val() == 5 })
+	for _, path := range []string{"", "api/queues", "api/queues/notifications", "api/queues/notifications/pending_tasks", "api/queues/notifications/completed_tasks", "api/servers", "api/queue_stats", "api/redis_info"} {
+		status, text := get(t, p.monitor+"/monitoring/tasks/"+path)
+		if status != http.StatusOK || strings.HasPrefix(path, "api/queues") && path != "api/queues/notifications/completed_tasks" && !strings.Contains(text, "notifications") {
+			t.Errorf("Asynqmon's %q on a cluster: %d %.200s", path, status, text)
+		}
+	}
 	cluster.Flush(owner)
 	eventually(t, "what one master lost is sent again", func() bool { return redis.LLen(t.Context(), pending).Val() == 5 })
 

@@ -19,8 +19,14 @@ import (
 // same way).
 func throughPgBouncer(t *testing.T, direct, listenURL, mode string, said *journal, change func(*relay.Options)) *fixture {
 	t.Helper()
+	return through(t, servertest.PgBouncer(t, direct), direct, listenURL, mode, said, change)
+}
+
+// through is throughPgBouncer for a PgBouncer that runs.
+func through(t *testing.T, pooled, direct, listenURL, mode string, said *journal, change func(*relay.Options)) *fixture {
+	t.Helper()
 	db, err := postgres.Open(t.Context(), postgres.Options{
-		URL: servertest.PgBouncer(t, direct), MaxConns: 8, ExecMode: mode,
+		URL: pooled, MaxConns: 8, ExecMode: mode,
 		ConnectTimeout: 10 * time.Second, Logger: servertest.Logger(t),
 	})
 	if err != nil {
@@ -101,6 +107,47 @@ func TestThroughPgBouncerAlone(t *testing.T) {
 			}
 			if n := len(f.tasks("default")); n != 155 {
 				t.Errorf("%d tasks, want 155", n)
+			}
+		})
+	}
+}
+
+// PgBouncer is killed and started again twice while events pass. In session mode LISTEN goes through it too. Nothing is
+// lost or charged, and the relay listens and relays again.
+func TestPgBouncerRestarts(t *testing.T) {
+	t.Parallel()
+	for _, mode := range []string{"transaction", "session"} {
+		t.Run(mode, func(t *testing.T) {
+			t.Parallel()
+			direct := schematest.Database(t)
+			bouncer := servertest.StartPgBouncer(t, direct, mode)
+			listenURL := direct
+			if mode == "session" {
+				listenURL = ""
+			}
+			var said journal
+			f := through(t, bouncer.URL(), direct, listenURL, "cache_describe", &said, nil)
+			f.start()
+			f.eventually(1, "SELECT count(*) FROM outbox_relays WHERE asleep")
+			f.eventually(1, leaders)
+			const each = 200
+			emitted := 0
+			for range 2 {
+				f.exec(emitMany, each)
+				f.eventually(1, "SELECT (count(*) > $1)::int FROM outbox_sent", emitted)
+				bouncer.Kill()
+				f.exec(emitMany, each)
+				emitted += 2 * each
+				back := time.Now()
+				bouncer.Start()
+				f.eventually(emitted, "SELECT count(*) FROM outbox_sent WHERE attempts = 0")
+				t.Logf("everything is relayed %v after PgBouncer started again", time.Since(back).Round(time.Millisecond))
+			}
+			f.eventually(1, "SELECT count(*) FROM outbox_relays WHERE asleep")
+			f.exec("SELECT outboxd.emit('test:woken', '{}')") // the relay polls once an hour
+			f.eventually(1, "SELECT count(*) FROM outbox_sent WHERE event_type = 'test:woken'")
+			if n := len(f.tasks("default")); n != emitted+1 {
+				t.Errorf("%d tasks, want %d", n, emitted+1)
 			}
 		})
 	}

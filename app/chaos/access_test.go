@@ -27,12 +27,17 @@ func (s Servers) asFleet() (Servers, error) {
 	if err != nil {
 		return s, fmt.Errorf("read the database address: %w", err)
 	}
+	database.User = url.User(fleetUser)
+	s.Database = database.String()
+	if s.Cluster != nil { // no fault touches its users
+		return s, nil
+	}
 	memory, err := url.Parse(s.Redis)
 	if err != nil {
 		return s, fmt.Errorf("read the Redis address: %w", err)
 	}
-	database.User, memory.User = url.User(fleetUser), url.UserPassword(fleetUser, fleetPassword)
-	s.Database, s.Redis = database.String(), memory.String()
+	memory.User = url.UserPassword(fleetUser, fleetPassword)
+	s.Redis = memory.String()
 	return s, nil
 }
 
@@ -66,6 +71,9 @@ func (r *run) admit(ctx context.Context) error {
 	defer func() { _ = db.Close() }()
 	if _, err := migrations.Core().Up(ctx, db, r.o.Log); err != nil {
 		return err
+	}
+	if r.o.Servers.Cluster != nil {
+		return nil
 	}
 	return admitToRedis(ctx, r.queue.redis)
 }

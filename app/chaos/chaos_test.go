@@ -22,6 +22,7 @@ var (
 	effects  = flag.Int("chaos.effects", 2_500, "events that take effect, of a run that counts a number of events")
 	only     = flag.String("chaos.only", "", "parts of the names of the only faults to fall, with commas between; empty: all")
 	speed    = flag.Float64("chaos.rate", 200, "events a second of all producers, in a run that counts none")
+	cluster  = flag.Bool("chaos.cluster", false, "break a Redis Cluster too")
 	outboxd  = flag.String("chaos.outboxd", "", "the outboxd to break; empty: this test binary, race detector and all")
 )
 

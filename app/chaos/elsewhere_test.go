@@ -7,6 +7,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"net/url"
+	"strings"
 	"time"
 
 	"github.com/hibiken/asynq"
@@ -63,6 +64,18 @@ func elsewhereURL(database string) string {
 	return address.String()
 }
 
+// redisOption reads the address of Redis for Asynq, which knows no URL of a cluster.
+func redisOption(address string) (asynq.RedisConnOpt, error) {
+	if nodes, is := strings.CutPrefix(address, "redis-cluster://"); is {
+		return asynq.RedisClusterClientOpt{Addrs: strings.Split(nodes, ",")}, nil
+	}
+	option, err := asynq.ParseRedisURI(address)
+	if err != nil {
+		return nil, fmt.Errorf("read the Redis address: %w", err)
+	}
+	return option, nil
+}
+
 // consumerDuty is what a consumer with another database has to know.
 type consumerDuty struct {
 	Database, Redis string
@@ -80,9 +93,9 @@ func (d *consumerDuty) run(ctx context.Context, _ io.Writer) error {
 		return fmt.Errorf("open the consumer's database: %w", err)
 	}
 	defer func() { _ = db.Close() }()
-	redis, err := asynq.ParseRedisURI(d.Redis)
+	redis, err := redisOption(d.Redis)
 	if err != nil {
-		return fmt.Errorf("read the Redis address: %w", err)
+		return err
 	}
 	c, err := consumer.NewRemote(consumer.SQL(db), redis, consumer.Options{Schema: "chaos"})
 	if err != nil {

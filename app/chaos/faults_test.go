@@ -26,7 +26,9 @@ type injector struct {
 	paused    map[*slot]int                                // how often at this moment
 	stepped   bool                                         // a second step would be undone by the end of the first
 	receivers []*receiver                                  // over HTTP; empty: none
-	suspended *slot                                        // nil: none; no other fault hits it
+	open      map[string]bool                              // keys whose slots are half moved
+	say       func(format string, args ...any)
+	suspended *slot // nil: none; no other fault hits it
 }
 
 // possible reports whether this run has the servers that a kind of fault needs.
@@ -40,6 +42,10 @@ func (s Servers) possible(kind Kind) bool {
 		return s.PostgresDisk != nil
 	case StepClock:
 		return s.PostgresClock != nil
+	case KillMaster, KillReplica, FlushMaster, MoveSlot, BreakMove:
+		return s.Cluster != nil
+	case KillRedis, ForgetRedis, FlushRedis:
+		return s.Cluster == nil
 	default:
 		return true
 	}
@@ -110,6 +116,8 @@ func (i *injector) inject(ctx context.Context, f Fault) (hit string, end func() 
 		return i.step(f.Target)
 	case KillReceiver:
 		return i.killReceiver(f.Target)
+	case KillMaster, KillReplica, FlushMaster, MoveSlot, BreakMove:
+		return i.breakCluster(f)
 	case Suspend:
 		return i.suspend(ctx, f.Target)
 	default:

@@ -42,6 +42,11 @@ const (
 	InsertOdd       Kind = "odd row inserted"
 	DeleteTasks     Kind = "tasks deleted in Redis"
 	KillReceiver    Kind = "receiver over HTTP killed"
+	KillMaster      Kind = "master of the cluster killed, its data lost"
+	KillReplica     Kind = "replica of the cluster killed"
+	FlushMaster     Kind = "master of the cluster flushed"
+	MoveSlot        Kind = "slot of a queue moved"
+	BreakMove       Kind = "slot of a queue half moved, and one of both masters killed"
 )
 
 // Fault is one fault of a plan.
@@ -118,12 +123,36 @@ func General(duration time.Duration) Profile {
 	if duration >= 2*suspension {
 		p.Odds = append(p.Odds, Odds{Suspend, 1})
 	}
-	for _, lasts := range []time.Duration{100 * time.Millisecond, time.Second, 4 * time.Second, 17 * time.Second, 75 * time.Second} {
-		if lasts <= duration/4 {
-			p.Lasts = append(p.Lasts, lasts)
+	p.Lasts = lengths(duration)
+	return p
+}
+
+// lengths are how long faults last in a run of that length.
+func lengths(duration time.Duration) (lengths []time.Duration) {
+	for _, length := range []time.Duration{100 * time.Millisecond, time.Second, 4 * time.Second, 17 * time.Second, 75 * time.Second} {
+		if length <= duration/4 {
+			lengths = append(lengths, length)
 		}
 	}
-	return p
+	return lengths
+}
+
+// Clustered is what outboxd survives of a Redis Cluster: its masters die, lose their data, and hand over slots, while
+// processes die and connections to PostgreSQL drop. A master that is away for longer than clusterTimeout is replaced by
+// its replica. One that comes back earlier is empty.
+func Clustered(duration time.Duration) Profile {
+	return Profile{
+		Name: "cluster", Gap: 1500 * time.Millisecond, Losses: []Kind{FlushMaster, KillMaster}, LossEvery: 4, Lasts: lengths(min(duration, 20*time.Second)),
+		Odds: []Odds{
+			{KillMaster, 3},
+			{KillReplica, 1},
+			{MoveSlot, 6},
+			{BreakMove, 2},
+			{Kill, 3},
+			{Terminate, 1},
+			{BreakPostgres, 2},
+		},
+	}
 }
 
 // Only leaves the profile the kinds whose names contain one of these texts, to look

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -16,7 +17,10 @@ import (
 
 // queue is the Asynq queues that the events of a run go to, seen from below:
 // the harness asks Redis and not outboxd.
-type queue struct{ redis redis.UniversalClient }
+type queue struct {
+	redis      redis.UniversalClient
+	canaryKeys func(name string) []string
+}
 
 const queuePrefix = "asynq:{" + domain.DefaultQueue + "}:"
 
@@ -87,7 +91,7 @@ func pagesOf(ctx context.Context, key string, read func(context.Context, string,
 	}
 }
 
-// At one moment, because tasks move.
+// In each queue at one moment, because tasks move.
 var lengthScript = redis.NewScript(`
 local total = 0
 for _, key in ipairs(KEYS) do
@@ -97,13 +101,16 @@ return total`)
 
 // length is how many tasks have to run.
 func (q queue) length(ctx context.Context) (total int64, err error) {
-	var keys []string
-	for _, name := range slices.Concat(listsOfTasks, setsOfTasks) {
-		keys = append(keys, keysOf(name)...)
-	}
-	total, err = lengthScript.Run(ctx, q.redis, keys).Int64()
-	if err != nil {
-		return 0, fmt.Errorf("count the tasks: %w", err)
+	for i := range queues {
+		var keys []string
+		for _, name := range slices.Concat(listsOfTasks, setsOfTasks) {
+			keys = append(keys, keysOf(name)[i])
+		}
+		n, err := lengthScript.Run(ctx, q.redis, keys).Int64()
+		if err != nil {
+			return 0, fmt.Errorf("count the tasks: %w", err)
+		}
+		total += n
 	}
 	return total, nil
 }
@@ -136,18 +143,42 @@ func (q queue) antedateIn(ctx context.Context, key string, to time.Time) error {
 }
 
 // canary returns the value that the relays wrote into Redis to notice a loss,
-// or "" if it is missing.
-func (q queue) canary(ctx context.Context, name string) (string, error) {
-	canary, err := q.redis.Get(ctx, "asynq:{outboxd}:canary:"+name).Result()
-	if err != nil && !errors.Is(err, redis.Nil) {
-		return "", fmt.Errorf("look for the canary: %w", err)
+// or "" if it is missing, or is not everywhere the same.
+func (q queue) canary(ctx context.Context, name string) (canary string, err error) {
+	for i, key := range q.canaryKeys(name) {
+		one, err := q.redis.Get(ctx, key).Result()
+		if err != nil && !errors.Is(err, redis.Nil) {
+			return "", fmt.Errorf("look for the canary: %w", err)
+		}
+		if i > 0 && one != canary {
+			return "", nil
+		}
+		canary = one
 	}
 	return canary, nil
 }
 
-// runID is made anew by Redis whenever it starts.
+// runID is made anew by Redis whenever it starts. Of a cluster, runID returns those of all masters, as outboxd does.
 func (q queue) runID(ctx context.Context) (string, error) {
-	text, err := q.redis.Info(ctx, "server").Result()
+	cluster, is := q.redis.(*redis.ClusterClient)
+	if !is {
+		return runIDOf(ctx, q.redis)
+	}
+	var mu sync.Mutex
+	var ids []string
+	err := cluster.ForEachMaster(ctx, func(ctx context.Context, master *redis.Client) error {
+		id, err := runIDOf(ctx, master)
+		mu.Lock()
+		defer mu.Unlock()
+		ids = append(ids, id)
+		return err
+	})
+	slices.Sort(ids)
+	return strings.Join(ids, " "), err
+}
+
+func runIDOf(ctx context.Context, server redis.UniversalClient) (string, error) {
+	text, err := server.Info(ctx, "server").Result()
 	if err != nil {
 		return "", fmt.Errorf("ask Redis for its run: %w", err)
 	}

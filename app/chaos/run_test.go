@@ -70,13 +70,14 @@ func Run(ctx context.Context, o Options) (_ *Report, err error) {
 		return nil, err
 	}
 	r := &run{o: o, fleet: newFleet(o), report: &Report{Seed: o.Seed, Profile: o.Profile.Name}}
-	admin, client, err := o.Servers.open(ctx)
+	admin, handle, err := o.Servers.open(ctx)
 	if err != nil {
 		return r.report, err
 	}
 	defer admin.Close()
+	client := handle.Client()
 	defer func() { _ = client.Close() }()
-	r.admin, r.queue = admin, queue{client}
+	r.admin, r.queue = admin, queue{client, handle.CanaryKeys}
 	if err := r.prepare(ctx); err != nil {
 		return r.report, err
 	}
@@ -87,8 +88,8 @@ func Run(ctx context.Context, o Options) (_ *Report, err error) {
 	}
 	defer r.closeReceivers()
 	injector := &injector{
-		fleet: r.fleet, servers: o.Servers, admin: admin, redis: client, receivers: r.receivers,
-		down: map[Server]bool{}, changed: map[Kind]bool{}, owed: map[Server][]func(context.Context) error{}, paused: map[*slot]int{},
+		fleet: r.fleet, servers: o.Servers, admin: admin, redis: client, receivers: r.receivers, say: o.Say,
+		open: map[string]bool{}, down: map[Server]bool{}, changed: map[Kind]bool{}, owed: map[Server][]func(context.Context) error{}, paused: map[*slot]int{},
 	}
 	r.weather = newWeather(injector, NewPlan(o.Profile, o.Seed), o.Say)
 	defer func() {
@@ -138,7 +139,7 @@ func (r *run) storm(ctx context.Context) error {
 			return err
 		}
 		over = time.Since(begun) >= r.o.Duration
-		if len(r.weather.injector.down) > 0 {
+		if len(r.weather.injector.down) > 0 || !r.weather.injector.mended() {
 			continue
 		}
 		if time.Since(told) > tellEvery {
@@ -166,6 +167,9 @@ func (r *run) storm(ctx context.Context) error {
 	}
 	r.report.Storm = time.Since(begun)
 	r.weather.clear()
+	if cluster := r.o.Servers.Cluster; cluster != nil {
+		cluster.Mend(keysOf("pending")...)
+	}
 	start(r.fleet.relays)
 	return r.weather.injector.broken
 }

@@ -10,8 +10,6 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
-	"github.com/redis/go-redis/v9"
-
 	"outboxd/app/faulttest"
 	"outboxd/app/servertest"
 	"outboxd/jobs/broker"
@@ -27,6 +25,7 @@ type Servers struct {
 	PostgresNetwork, RedisNetwork *faulttest.Proxy // nil: there is nothing in between
 	PostgresDisk                  *servertest.PostgresDisk
 	PostgresClock                 *servertest.PostgresClock
+	Cluster                       *servertest.RedisCluster // instead of RedisServer; nil: Redis is no cluster
 }
 
 // Server is a server that can be ended as if it had crashed, with its data
@@ -40,6 +39,11 @@ type Server interface {
 type redisServer struct{ *servertest.RedisServer }
 
 func (s redisServer) Stop() { s.Kill() }
+
+// clusterNode is a node of a Redis Cluster. It keeps nothing on disk.
+type clusterNode struct{ *servertest.RedisProgram }
+
+func (s clusterNode) Stop() { s.Kill() }
 
 // directly are servers without a network that could be broken.
 func directly(postgres *servertest.PostgresServer, redis *servertest.RedisServer) Servers {
@@ -65,7 +69,7 @@ const application = "chaos"
 const schema = "outboxd"
 
 // open connects the harness.
-func (s Servers) open(ctx context.Context) (*pgxpool.Pool, redis.UniversalClient, error) {
+func (s Servers) open(ctx context.Context) (*pgxpool.Pool, *broker.Redis, error) {
 	config, err := pgxpool.ParseConfig(s.AdminDatabase)
 	if err != nil {
 		return nil, nil, fmt.Errorf("read the database address: %w", err)
@@ -82,7 +86,7 @@ func (s Servers) open(ctx context.Context) (*pgxpool.Pool, redis.UniversalClient
 		admin.Close()
 		return nil, nil, err
 	}
-	return admin, handle.Client(), nil
+	return admin, handle, nil
 }
 
 // patiently repeats what fails because a server has just been restarted.

@@ -85,7 +85,7 @@ func (i *injector) deleteTasks(ctx context.Context, target uint64) (string, func
 	}
 	d := deletions[target%uint64(len(deletions))]
 	inspector := asynq.NewInspectorFromRedisClient(i.redis)
-	n, err := d.do(ctx, queue{i.redis}, inspector)
+	n, err := d.do(ctx, queue{redis: i.redis}, inspector)
 	if err != nil {
 		return "", nil, fmt.Errorf("delete %s: %w", d.what, err)
 	}

@@ -24,11 +24,11 @@ var pgbouncerPrograms = []string{"pgbouncer", "/usr/sbin/pgbouncer", "/opt/homeb
 const pgbouncerConfig = `[databases]
 * = host=%s port=5432 user=%s connect_query='SET statement_timeout = 0'
 [pgbouncer]
-pool_mode = transaction
+pool_mode = %s
 auth_type = any
 listen_port = 5432
 unix_socket_dir = %s
-default_pool_size = 8
+default_pool_size = %d
 ; A role's timeouts hit a login under load. The pause after one that failed is 15 s.
 server_login_retry = 0.1
 `
@@ -36,6 +36,22 @@ server_login_retry = 0.1
 // PgBouncer starts a PgBouncer in transaction mode in front of a database and returns its URL.
 // upstream is a URL of Database or OwnPostgres. PgBouncer is stopped at the end of the test.
 func PgBouncer(t testing.TB, upstream string) string {
+	t.Helper()
+	return StartPgBouncer(t, upstream, "transaction").URL()
+}
+
+// PgBouncerProgram is a PgBouncer for one test, which can be killed and started again. A method of PgBouncerProgram
+// that cannot do its work fails the test.
+type PgBouncerProgram struct {
+	t       testing.TB
+	account *syscall.Credential
+	folder  string
+	url     string
+	process *child.Process // nil while killed
+}
+
+// StartPgBouncer starts a PgBouncer in a mode, "transaction" or "session", as PgBouncer does.
+func StartPgBouncer(t testing.TB, upstream, mode string) *PgBouncerProgram {
 	t.Helper()
 	if binary == nil {
 		t.Fatal("servertest.Main must be called from TestMain")
@@ -47,50 +63,73 @@ func PgBouncer(t testing.TB, upstream string) string {
 	if role == "" {
 		role = "outboxd"
 	}
-	folder := binary.home.folder()
-	if err := os.Mkdir(folder, 0o755); err != nil { // another account must enter
+	sessions := 8
+	if mode == "session" { // each client keeps one
+		sessions = 32
+	}
+	p := &PgBouncerProgram{t: t, account: accountOf(t, sockets), folder: binary.home.folder()}
+	if err := os.Mkdir(p.folder, 0o755); err != nil { // another account must enter
 		t.Fatalf("make folder for PgBouncer: %v", err)
 	}
-	configuration, log := filepath.Join(folder, "pgbouncer.ini"), filepath.Join(folder, "pgbouncer.log")
-	if err := os.WriteFile(configuration, fmt.Appendf(nil, pgbouncerConfig, sockets, role, folder), 0o644); err != nil { // as above
+	if err := os.WriteFile(p.file("ini"), fmt.Appendf(nil, pgbouncerConfig, sockets, role, mode, p.folder, sessions), 0o644); err != nil { // as above
 		t.Fatalf("configure PgBouncer: %v", err)
 	}
-	output, err := os.Create(log)
-	if err != nil {
-		t.Fatalf("make PgBouncer's log: %v", err)
-	}
-	defer func() { _ = output.Close() }()
-	cmd := exec.Command(pgbouncerProgram(t), configuration)
-	cmd.Dir, cmd.Stdout, cmd.Stderr = "/", output, output
-	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: accountOf(t, sockets)}
-	if owner := cmd.SysProcAttr.Credential; owner != nil {
-		if err := os.Chown(folder, int(owner.Uid), int(owner.Gid)); err != nil {
+	if p.account != nil {
+		if err := os.Chown(p.folder, int(p.account.Uid), int(p.account.Gid)); err != nil {
 			t.Fatalf("give PgBouncer its folder: %v", err)
 		}
 	}
-	process, err := child.Start(cmd, syscall.SIGKILL)
-	if err != nil {
-		t.Fatalf("start PgBouncer: %v", err)
-	}
-	t.Cleanup(func() {
-		_ = process.Signal(syscall.SIGKILL)
-		<-process.Done()
-	})
 	// Leave out the URL's startup parameters, such as the search path, because
 	// PgBouncer refuses them.
-	u.RawQuery = url.Values{"host": {folder}, "port": {"5432"}, "sslmode": {"disable"}}.Encode()
-	awaitPgBouncer(t, process, u.String(), log)
-	return u.String()
+	u.RawQuery = url.Values{"host": {p.folder}, "port": {"5432"}, "sslmode": {"disable"}}.Encode()
+	p.url = u.String()
+	t.Cleanup(p.Kill)
+	p.Start()
+	return p
 }
 
-func awaitPgBouncer(t testing.TB, process *child.Process, address, log string) {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), stopLimit)
+func (p *PgBouncerProgram) file(ending string) string {
+	return filepath.Join(p.folder, "pgbouncer."+ending)
+}
+
+// URL returns PgBouncer's URL, which never changes.
+func (p *PgBouncerProgram) URL() string { return p.url }
+
+// Start starts PgBouncer again after Kill, and returns when PgBouncer lets a client in.
+func (p *PgBouncerProgram) Start() {
+	p.t.Helper()
+	output, err := os.Create(p.file("log"))
+	if err != nil {
+		p.t.Fatalf("make PgBouncer's log: %v", err)
+	}
+	defer func() { _ = output.Close() }()
+	cmd := exec.Command(pgbouncerProgram(p.t), p.file("ini"))
+	cmd.Dir, cmd.Stdout, cmd.Stderr = "/", output, output
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: p.account}
+	if p.process, err = child.Start(cmd, syscall.SIGKILL); err != nil {
+		p.t.Fatalf("start PgBouncer: %v", err)
+	}
+	p.await()
+}
+
+// Kill ends PgBouncer by SIGKILL, with all connections through it, and returns when its process is gone.
+func (p *PgBouncerProgram) Kill() {
+	if p.process == nil {
+		return
+	}
+	_ = p.process.Signal(syscall.SIGKILL)
+	<-p.process.Done()
+	p.process = nil
+}
+
+func (p *PgBouncerProgram) await() {
+	p.t.Helper()
+	ctx, cancel := context.WithTimeout(p.t.Context(), stopLimit)
 	defer cancel()
 	retry := time.NewTicker(10 * time.Millisecond)
 	defer retry.Stop()
 	for {
-		conn, err := pgx.Connect(ctx, address)
+		conn, err := pgx.Connect(ctx, p.url)
 		if err == nil {
 			_ = conn.Close(ctx)
 			return
@@ -98,11 +137,11 @@ func awaitPgBouncer(t testing.TB, process *child.Process, address, log string) {
 		select {
 		case <-retry.C:
 			continue
-		case <-process.Done():
+		case <-p.process.Done():
 		case <-ctx.Done():
 		}
-		said, _ := os.ReadFile(log)
-		t.Fatalf("start PgBouncer: %v; it says:\n%s", err, said)
+		said, _ := os.ReadFile(p.file("log"))
+		p.t.Fatalf("start PgBouncer: %v; it says:\n%s", err, said)
 	}
 }
 

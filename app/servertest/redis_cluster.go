@@ -101,35 +101,23 @@ func (c *RedisCluster) OwnerOf(key string) *RedisProgram {
 	return nil
 }
 
-// MoveSlot moves the hash slot of a key, with all keys in that slot, from one
-// master to another.
-func (c *RedisCluster) MoveSlot(key string, from, to *RedisProgram) {
-	c.t.Helper()
-	slot := c.do(from, "CLUSTER", "KEYSLOT", key)
-	source, target := c.do(from, "CLUSTER", "MYID"), c.do(to, "CLUSTER", "MYID")
-	c.do(to, "CLUSTER", "SETSLOT", slot, "IMPORTING", source)
-	c.do(from, "CLUSTER", "SETSLOT", slot, "MIGRATING", target)
-	for {
-		keys, _ := c.do(from, "CLUSTER", "GETKEYSINSLOT", slot, 100).([]any)
-		if len(keys) == 0 {
-			break
-		}
-		c.do(from, append([]any{"MIGRATE", "127.0.0.1", to.Port, "", 0, 5000, "KEYS"}, keys...)...)
-	}
-	for _, master := range []*RedisProgram{to, from} {
-		c.do(master, "CLUSTER", "SETSLOT", slot, "NODE", target)
-	}
-}
-
 func (c *RedisCluster) do(node *RedisProgram, args ...any) any {
 	c.t.Helper()
-	client := redis.NewClient(&redis.Options{Addr: node.Address(), Protocol: 2})
+	answer, err := c.ask(node, args...)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	return answer
+}
+
+func (c *RedisCluster) ask(node *RedisProgram, args ...any) (any, error) {
+	client := redis.NewClient(&redis.Options{Addr: node.Address(), Protocol: 2, MaxRetries: -1})
 	defer func() { _ = client.Close() }()
 	answer, err := client.Do(context.WithoutCancel(c.t.Context()), args...).Result()
 	if err != nil {
-		c.t.Fatalf("%v: %v", args, err)
+		return nil, fmt.Errorf("%v: %w", args, err)
 	}
-	return answer
+	return answer, nil
 }
 
 func (c *RedisCluster) await(node *RedisProgram, command string, want ...string) {
