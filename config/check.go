@@ -115,12 +115,25 @@ func (l *loading) rules() []rule {
 				fmt.Sprintf("%s is longer than the %s of %s: shorten the one or lengthen the other",
 					value.FormatDuration(c.Relay.PollMin), value.FormatDuration(c.Relay.PollWithoutListen), name("relay.poll_without_listen")))
 		}},
-		{[]string{"relay.listen_url", "database.url"}, func() string {
-			return only(c.Relay.ListenURL != "" && c.Database.URL == "",
+		{[]string{"databases", "database.url", "source"}, func() string {
+			return only(len(c.Databases) > 0 && c.Database.URL != "", "there are two answers to which databases to use: unset "+name("databases")+", or unset "+name("database.url"))
+		}},
+		{[]string{"databases", "database.password_file", "source"}, func() string {
+			return only(len(c.Databases) > 0 && c.Database.PasswordFile != "", "each of several databases has a password_file of its own: unset "+name("database.password_file"))
+		}},
+		{[]string{"databases", "relay.listen_url", "source"}, func() string {
+			return only(len(c.Databases) > 0 && c.Relay.ListenURL != "", "each of several databases has a listen_url of its own: unset "+name("relay.listen_url"))
+		}},
+		{[]string{"databases", "roles", "source"}, func() string {
+			return only(len(c.Databases) > 0 && (c.HasRole(RoleAPI) || c.HasRole(RoleWorker)),
+				fmt.Sprintf("the roles api and worker use one database: choose %s with %s, or give relay, monitor or both for %s", strings.Join(c.Databases.Names(), " or "), name("source"), name("roles")))
+		}},
+		{[]string{"relay.listen_url", "database.url", "databases"}, func() string {
+			return only(c.Relay.ListenURL != "" && c.Database.URL == "" && len(c.Databases) == 0,
 				"it names the server of a database that outboxd would run itself: set "+name("database.url")+" too, or neither")
 		}},
-		{[]string{"database.password_file", "database.url"}, func() string {
-			return only(c.Database.PasswordFile != "" && c.Database.URL == "", "outboxd's own server has no password: set "+name("database.url")+" too, or neither")
+		{[]string{"database.password_file", "database.url", "databases"}, func() string {
+			return only(c.Database.PasswordFile != "" && c.Database.URL == "" && len(c.Databases) == 0, "outboxd's own server has no password: set "+name("database.url")+" too, or neither")
 		}},
 		{[]string{"redis.password_file", "redis.url"}, func() string {
 			return only(c.Redis.PasswordFile != "" && c.Redis.URL == "", "outboxd's own Redis has no password: set "+name("redis.url")+" too, or neither")

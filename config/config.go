@@ -15,6 +15,8 @@ type Config struct {
 	Migrate         string        // MigrateAuto or MigrateOff
 	ShutdownTimeout time.Duration // how long draining may take in all
 	AdminToken      value.Secret  // empty: nothing can be changed over HTTP
+	Databases       value.Sources // empty: Database says which one there is
+	Source          string        // empty: all Databases; Load resolves it, so it is always empty
 	Example         string        // ExampleAuto or ExampleOn; see RunsExample
 	Notify          string        // NotifyLog, NotifySMTP, NotifyWebhook; empty only if no worker sends
 

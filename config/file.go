@@ -174,13 +174,16 @@ func (f *yamlFile) refuse(line int, key, problem string) {
 func nodeText(value *yaml.Node, o *option) (string, bool) {
 	var entries []string
 	isMap := o.isMap()
+	if o.kind() == "databases" && value.Kind == yaml.MappingNode {
+		return sourcesText(value)
+	}
 	switch {
 	case value.Kind == yaml.ScalarNode:
 		return value.Value, true
 	case value.Kind == yaml.SequenceNode && o.isList():
 		for _, entry := range value.Content {
 			entry = resolveAlias(entry)
-			if entry.Kind != yaml.ScalarNode || strings.Contains(entry.Value, ",") {
+			if entry.Kind != yaml.ScalarNode || strings.Contains(entry.Value, o.separator()) {
 				return "", false
 			}
 			entries = append(entries, entry.Value)
@@ -196,13 +199,44 @@ func nodeText(value *yaml.Node, o *option) (string, bool) {
 	default:
 		return "", false
 	}
-	return strings.Join(entries, ","), true
+	return strings.Join(entries, o.separator()), true
+}
+
+// sourcesText returns a map of databases as text. The value of a name is a URL, or a map.
+func sourcesText(mapping *yaml.Node) (string, bool) {
+	var entries []string
+	add := func(key string, value *yaml.Node) bool {
+		ok := value.Kind == yaml.ScalarNode && !strings.ContainsAny(key+value.Value, " \t\r\n")
+		entries = append(entries, key+"="+value.Value)
+		return ok
+	}
+	for i := 0; i+1 < len(mapping.Content); i += 2 {
+		name, value := resolveAlias(mapping.Content[i]), resolveAlias(mapping.Content[i+1])
+		if value.Kind != yaml.MappingNode {
+			if !add(name.Value, value) {
+				return "", false
+			}
+			continue
+		}
+		for j := 0; j+1 < len(value.Content); j += 2 {
+			key := name.Value
+			if part := resolveAlias(value.Content[j]).Value; part != "url" {
+				key += "." + part
+			}
+			if !add(key, resolveAlias(value.Content[j+1])) {
+				return "", false
+			}
+		}
+	}
+	return strings.Join(entries, " "), true
 }
 
 func shape(o *option) string {
 	switch {
 	case o.kind() == "weights":
 		return "a map of names and weights, or text such as default=3,low=1"
+	case o.kind() == "databases":
+		return "a map of names to URLs, or to maps with url, password_file and listen_url, without spaces"
 	case o.isList():
 		return "a list, or text with commas between the entries"
 	default:

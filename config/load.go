@@ -51,6 +51,7 @@ func Load(fs *pflag.FlagSet, environ []string, dir string) (*Config, error) {
 	l.readVariables(variables)
 	l.readFlags(fs)
 	l.decode()
+	l.choose()
 	l.check()
 	if len(l.faults) > 0 {
 		return nil, l.faults
@@ -101,6 +102,9 @@ func (l *loading) decode() {
 	for _, o := range l.options {
 		// A file with a secret often has a newline at its end.
 		text := strings.TrimSpace(l.viper.GetString(o.key))
+		if o.separator() == " " {
+			text = strings.Join(strings.Fields(text), " ") // entries may stand on lines of their own
+		}
 		if err := o.decode(text); err != nil {
 			l.broken[o.key] = true
 			l.fault(o.key, err.Error())

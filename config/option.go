@@ -45,7 +45,7 @@ func (o *option) names() string { return o.key + " (--" + o.flag() + ", " + o.va
 
 func (o *option) isSecret() bool {
 	switch o.field.(type) {
-	case *value.Secret, *value.SecretURL:
+	case *value.Secret, *value.SecretURL, *value.Sources:
 		return true
 	default:
 		return false
@@ -54,7 +54,7 @@ func (o *option) isSecret() bool {
 
 func (o *option) isList() bool {
 	switch o.field.(type) {
-	case *Roles, *value.Networks, *value.Names, *value.Queues, *value.Bounds, *value.Tokens, *value.Grants:
+	case *Roles, *value.Networks, *value.Names, *value.Queues, *value.Bounds, *value.Tokens, *value.Grants, *value.Sources:
 		return true
 	default:
 		return false
@@ -69,6 +69,15 @@ func (o *option) isMap() bool {
 	default:
 		return false
 	}
+}
+
+// separator returns what stands between the entries of a list. The URLs of databases may
+// contain commas.
+func (o *option) separator() string {
+	if o.kind() == "databases" {
+		return " "
+	}
+	return ","
 }
 
 // kind returns the type of the option's value in one word, such as int.
@@ -90,6 +99,8 @@ func (o *option) kind() string {
 		return "tokens"
 	case *value.Grants:
 		return "roles"
+	case *value.Sources:
+		return "databases"
 	case *value.Secret:
 		return "secret"
 	case *value.SecretURL:
@@ -192,7 +203,7 @@ func (v *flagValue) String() string { return v.text }
 
 func (v *flagValue) Set(text string) error {
 	if v.given && v.option.isList() {
-		text = v.text + "," + text
+		text = v.text + v.option.separator() + text
 	}
 	v.text, v.given = text, true
 	return nil

@@ -42,6 +42,14 @@ func (c *Config) generalOptions() []*option {
 			help: "Token of at least 16 bytes. Whoever has it may change everything on the monitor's pages, and is recorded as \"admin token\". Prefer access.tokens or oidc.issuer, which name people. Without any way to sign in, the pages are read-only, and the monitor listens on loopback addresses only.",
 		},
 		{
+			field: &c.Databases, key: "databases", optional: true,
+			help: "Several databases that one process relays from and shows, in place of database.url, each with a name: orders=postgres://user@host/orders, with spaces between the entries. The flag may be repeated. In the file also as a map, whose values are URLs, or maps with url, password_file and listen_url; elsewhere these are orders.password_file=path and orders.listen_url=URL. Needs the roles relay and monitor alone, or source.",
+		},
+		{
+			field: &c.Source, key: "source", optional: true,
+			help: "Name of the one database of databases that this process or command uses. Empty means all of them. The roles api and worker, and most commands, need one.",
+		},
+		{
 			field: &c.Example, key: "example", value: ExampleAuto, choices: []string{ExampleAuto, ExampleOn},
 			help: "Whether this process runs the example, user registration. It then makes the example's tables, in a schema named database.schema plus _example, and its worker sends the example's notifications. With auto, only a process with the role api runs it. With on, a worker without the API runs it too, and `outboxd migrate` also works on the example's tables.",
 		},

@@ -1,0 +1,47 @@
+package config
+
+import (
+	"strings"
+
+	"outboxd/config/value"
+	"outboxd/config/words"
+)
+
+// choose makes the configuration one for a single database if the option source names it.
+// After choose, either Databases is empty, or the process serves all of them.
+func (l *loading) choose() {
+	c := l.config
+	if c.Source == "" || !l.intact([]string{"source", "databases", "database.url", "database.password_file", "relay.listen_url"}) {
+		return
+	}
+	source, found := c.Databases.Find(c.Source)
+	switch {
+	case len(c.Databases) == 0:
+		l.refuse("source", "there are no databases to choose from: set "+l.byKey["databases"].names()+", or unset it")
+		return
+	case !found:
+		l.refuse("source", "there is no database "+words.Quote(c.Source)+": give "+strings.Join(c.Databases.Names(), " or "))
+		return
+	case c.Database.URL != "" || c.Database.PasswordFile != "" || c.Relay.ListenURL != "":
+		return // check reports it
+	}
+	chosen := c.For(source)
+	*c = *chosen
+	c.origins["database.url"], c.origins["database.password_file"], c.origins["relay.listen_url"] =
+		c.origins["databases"], c.origins["databases"], c.origins["databases"]
+	delete(c.origins, "databases")
+	delete(c.origins, "source")
+}
+
+func (l *loading) refuse(key, problem string) {
+	l.broken[key] = true
+	l.fault(key, problem)
+}
+
+// For returns the configuration of a process that serves only the given one of Databases.
+func (c *Config) For(source value.Source) *Config {
+	one := *c
+	one.Databases, one.Source = nil, ""
+	one.Database.URL, one.Database.PasswordFile, one.Relay.ListenURL = source.URL, source.PasswordFile, source.ListenURL
+	return &one
+}
