@@ -7,21 +7,17 @@ import (
 	"log/slog"
 	"net"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
-	"outboxd/app/lookout"
 	"outboxd/app/servers"
 	"outboxd/config"
-	"outboxd/config/value"
 	"outboxd/domain"
 	"outboxd/jobs/broker"
 	"outboxd/jobs/inspect"
-	"outboxd/migrations"
-	"outboxd/relay"
-	"outboxd/repository/postgres"
 )
 
 // Build identifies the binary.
@@ -40,15 +36,17 @@ type Daemon struct {
 	apiListener, monitorListener, probeListener net.Listener // nil: not configured
 
 	servers    *servers.Servers
-	database   *postgres.Database
-	redis      *broker.Redis // nil: no role needs it
-	watches    []*watch
+	sources    []*source
+	one        *source            // the only source; nil if there are several
+	redis      *broker.Redis      // nil: no role needs it
+	redisWatch *watch             // nil without Redis
 	inspector  *inspect.Inspector // nil without Redis
-	lookout    *lookout.Lookout   // nil if this process neither relays nor shows pages
-	relay      *relay.Relay       // nil: not a role of this process
-	hangs      []func() error     // of the relay and the workers: see alive
+	hangs      []func() error     // of the relays and the workers: see alive
 	deliveries *deliveries        // nil without the role worker
 	lineup     *lineup
+
+	outboxesMu sync.Mutex
+	outboxes   map[string]string // the name of an outbox to its source
 
 	undo []func() // clean-up of everything opened so far, called in reverse order
 }
@@ -78,7 +76,7 @@ func New(ctx context.Context, cfg *config.Config, log *slog.Logger, build Build)
 		return nil, err
 	}
 	keepWithinLimits(d.servers.Embedded(), log)
-	if err := d.openDatabase(ctx); err != nil {
+	if err := d.openSources(ctx); err != nil {
 		return nil, err
 	}
 	if err := d.openRedis(); err != nil {
@@ -143,97 +141,13 @@ func (d *Daemon) startServers(ctx context.Context) (err error) {
 	return nil
 }
 
-func (d *Daemon) openDatabase(ctx context.Context) (err error) {
-	if d.database, err = servers.OpenDatabase(ctx, d.cfg, d.servers.DatabaseURL, d.cfg.PoolSize(), d.traces.statements(), d.log); err != nil {
-		return err
-	}
-	d.undo = append(d.undo, d.closeDatabase)
-	// PostgreSQL may become unreachable during the start. In that case New waits for
-	// PostgreSQL as long as if PostgreSQL had not answered at all.
-	patience := time.NewTimer(d.cfg.Database.ConnectTimeout)
-	defer patience.Stop()
-	retry := time.NewTicker(schemaRetry)
-	defer retry.Stop()
-	for waiting := false; ; waiting = true {
-		err := d.prepareSchema(ctx)
-		if err == nil || !postgres.IsUnavailable(err) {
-			return err
-		}
-		if !waiting {
-			d.log.Info("the database went away; waiting for it", "patience", d.cfg.Database.ConnectTimeout, "error", err)
-		}
-		select {
-		case <-ctx.Done():
-			return err
-		case <-patience.C:
-			return err
-		case <-retry.C:
-		}
-	}
-}
-
-const schemaRetry = 200 * time.Millisecond
-
-// prepareSchema applies pending migrations. If this process may not migrate
-// (--migrate=off), prepareSchema returns an error if migrations are pending.
-func (d *Daemon) prepareSchema(ctx context.Context) error {
-	for _, set := range servers.Migrations(d.cfg.RunsExample()) {
-		if d.cfg.Migrate == config.MigrateOff {
-			if err := set.Check(ctx, d.database.SQL()); err != nil {
-				return err
-			}
-			continue
-		}
-		applied, err := set.Up(ctx, d.database.SQL(), d.log.With("component", "migrations"))
-		if applied > 0 {
-			d.log.Info("brought the schema up to date", "schema", d.database.Schema()+set.Suffix, "migrations", applied)
-		}
-		if err != nil {
-			return err
-		}
-	}
-	if d.cfg.Migrate == config.MigrateOff {
-		return d.comparePayloadLimit(ctx)
-	}
-	_, err := servers.LimitPayload(ctx, d.cfg, d.database, d.log)
-	return err
-}
-
-// comparePayloadLimit logs a warning if the configured payload limit differs from
-// the limit in the outbox's schema. prepareSchema calls comparePayloadLimit in processes that
-// may not change the schema.
-func (d *Daemon) comparePayloadLimit(ctx context.Context) error {
-	if d.cfg.Relay.MaxPayload == 0 {
-		return nil
-	}
-	limit, err := migrations.PayloadLimit(ctx, d.database.SQL())
-	if err == nil && limit != int(d.cfg.Relay.MaxPayload) {
-		d.log.Warn("the outbox has another payload limit than is configured; run outboxd migrate up with this configuration",
-			"configured", d.cfg.Relay.MaxPayload, "in_force", value.Size(limit))
-	}
-	return err
-}
-
-// poolPatience is how long closing the pool may wait for connections in use.
-const poolPatience = 5 * time.Second
-
-// closeDatabase closes the pool. closeDatabase waits only a limited time, because a
-// server that does not answer can block the close.
-func (d *Daemon) closeDatabase() {
-	closed := make(chan struct{})
-	go func() { d.database.Close(); close(closed) }()
-	patience := time.NewTimer(poolPatience)
-	defer patience.Stop()
-	select {
-	case <-closed:
-	case <-patience.C:
-		d.log.Warn("the database connections could not be closed in time; the server will find out", "patience", poolPatience)
-	}
-}
-
 // spareConnections is the number of connections to Redis for everything except the
-// pollers: the leader, the probes, the examination and the pages.
-const spareConnections = 6
+// pollers: the leader, the probes, the examination and the pages. Each further database
+// adds leaderConnections, because it has a leader of its own.
+const (
+	spareConnections  = 6
+	leaderConnections = 2
+)
 
 // openRedis does not connect yet, so an outage of Redis does not prevent the
 // start.
@@ -242,7 +156,8 @@ func (d *Daemon) openRedis() (err error) {
 		return nil
 	}
 	broker.BridgeLog(d.log)
-	d.redis, err = d.servers.OpenRedis(d.cfg.Relay.Concurrency + spareConnections)
+	n := len(d.sources)
+	d.redis, err = d.servers.OpenRedis(n*d.cfg.Relay.Concurrency + (n-1)*leaderConnections + spareConnections)
 	if err == nil {
 		d.undo = append(d.undo, func() { _ = d.redis.Close() })
 	}

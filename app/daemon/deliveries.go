@@ -58,8 +58,8 @@ func (d *Daemon) addDeliveries() error {
 		return err
 	}
 	f := &deliveries{
-		store: subscriptions.New(d.database), log: d.log.With("component", "deliveries"), every: d.cfg.Deliver.CheckInterval,
-		metrics: deliver.NewMetrics(d.registry), look: make(chan struct{}, 1), hears: func() bool { return d.relay != nil && d.relay.Hears() }, running: map[string]*delivering{},
+		store: subscriptions.New(d.one.database), log: d.log.With("component", "deliveries"), every: d.cfg.Deliver.CheckInterval,
+		metrics: deliver.NewMetrics(d.registry), look: make(chan struct{}, 1), hears: func() bool { return d.one.relay != nil && d.one.relay.Hears() }, running: map[string]*delivering{},
 	}
 	f.options = func(s *setup.Subscription) (work.Options, *deliver.Receiver, func()) {
 		own := options
@@ -67,10 +67,10 @@ func (d *Daemon) addDeliveries() error {
 		sender := deliver.NewSender(own)
 		receiver := deliver.NewReceiver(sender, deliver.ReceiverOptions{Target: deliver.TargetOf(s), Rate: s.Rate})
 		return work.Options{
-			Redis: d.redis, Inbox: repository.NewInbox(d.database),
-			Failures: deadletters.NewFailedTasks(d.database, d.cfg.Relay.Ordering == config.OrderingBlock),
+			Redis: d.redis, Inbox: repository.NewInbox(d.one.database),
+			Failures: deadletters.NewFailedTasks(d.one.database, d.cfg.Relay.Ordering == config.OrderingBlock),
 			Any: deliver.Handler(deliver.HandlerOptions{
-				Subscription: *s, Receiver: receiver, Pauser: pauser{f}, Journal: repository.NewDeliveryJournal(d.database), Metrics: f.metrics,
+				Subscription: *s, Receiver: receiver, Pauser: pauser{f}, Journal: repository.NewDeliveryJournal(d.one.database), Metrics: f.metrics,
 				Actor: "outboxd worker at " + d.process.Host, Logger: f.log,
 			}),
 			Name: s.Queue(), Gate: receiver, Concurrency: s.Concurrency, Queues: map[string]int{s.Queue(): 1},

@@ -11,16 +11,15 @@ import (
 	"outboxd/jobs/registration/notify"
 	"outboxd/jobs/work"
 	"outboxd/migrations/example"
-	"outboxd/relay"
 	store "outboxd/repository/registration"
 )
 
-func (d *Daemon) addAPI(beside *relay.Relay) {
+func (d *Daemon) addAPI() {
 	var committed func()
-	if beside != nil {
-		committed = beside.Wake
+	if d.one.relay != nil {
+		committed = d.one.relay.Wake
 	}
-	users := store.NewUsers(d.database, example.Schema(d.cfg.Database.Schema))
+	users := store.NewUsers(d.one.database, example.Schema(d.cfg.Database.Schema))
 	app := api.New(api.Options{
 		Users: users, Committed: committed, Logger: d.log, Registerer: d.registry, Tracer: d.traces.tracer("outboxd/handler"), Version: d.build.Version,
 		BodyLimit: int(d.cfg.API.BodyLimit), HashConcurrency: d.cfg.API.HashConcurrency,
@@ -36,7 +35,7 @@ func (d *Daemon) exampleSenders() (map[string]work.Outward, error) {
 	if err != nil {
 		return nil, err
 	}
-	notifications := store.NewNotifications(d.database, example.Schema(d.cfg.Database.Schema))
+	notifications := store.NewNotifications(d.one.database, example.Schema(d.cfg.Database.Schema))
 	return map[string]work.Outward{registration.TypeSendNotification: tasks.SendNotification(notifications, notifier)}, nil
 }
 

@@ -15,7 +15,6 @@ import (
 	"outboxd/jobs/pauses"
 	"outboxd/jobs/publish"
 	"outboxd/jobs/retries"
-	"outboxd/relay"
 	"outboxd/repository/deadletters"
 	"outboxd/repository/recall"
 	"outboxd/repository/schedules"
@@ -25,8 +24,8 @@ import (
 
 // addMonitor adds the HTTP listeners. Every process serves health, readiness and
 // metrics; a process with the role monitor also serves the pages, on the same
-// listener or on one of their own. beside is the relay of this process, or nil.
-func (d *Daemon) addMonitor(beside *relay.Relay) error {
+// listener or on one of their own.
+func (d *Daemon) addMonitor() error {
 	if d.monitorListener == nil && d.probeListener == nil {
 		return nil
 	}
@@ -35,7 +34,7 @@ func (d *Daemon) addMonitor(beside *relay.Relay) error {
 	if d.monitorListener != nil && d.cfg.HasRole(config.RoleMonitor) {
 		pages = monitor.NewTaskPages(d.redis)
 		d.undo = append(d.undo, func() { _ = pages.Close() })
-		sources = d.sources()
+		sources = d.one.pages()
 	}
 	roles := make([]string, len(d.cfg.Roles))
 	for i, role := range d.cfg.Roles {
@@ -43,7 +42,7 @@ func (d *Daemon) addMonitor(beside *relay.Relay) error {
 	}
 	options := monitor.Options{
 		Logger: d.log, Registry: d.registry, Version: d.build.Version, Roles: roles,
-		Checks: d.checks(beside), Warnings: d.warnings, Draining: d.lineup.isDraining,
+		Checks: d.checks(), Warnings: d.warnings, Draining: d.lineup.isDraining,
 		Pages: pages, Sources: sources, Ways: waysIn(d.cfg), TrustedProxies: d.cfg.API.TrustedProxies,
 	}
 	patience := share(d.cfg.ShutdownTimeout, requestShare) / 2
@@ -59,52 +58,55 @@ func (d *Daemon) addMonitor(beside *relay.Relay) error {
 	return nil
 }
 
-// sources returns the interfaces from which the pages read their data.
-func (d *Daemon) sources() dashboard.Sources {
+// pages returns the interfaces from which the pages read their data.
+func (s *source) pages() dashboard.Sources {
+	d := s.d
 	return dashboard.Sources{
-		Events: search.NewOverviews(d.database), Look: d.lookout.Look,
-		Lives: failing.Lives{Reader: search.NewLives(d.database), Tasks: retries.New(d.redis), NoHistory: d.cfg.Relay.History <= 0}, Tasks: lookup.New(d.redis),
-		Failing: d.failingChange(),
-		Dead:    deadletters.New(d.database), Unconfirmed: d.cfg.Relay.Unconfirmed,
-		Subscriptions: subscriptions.New(d.database),
+		Events: search.NewOverviews(s.database), Look: s.lookout.Look,
+		Lives: failing.Lives{Reader: search.NewLives(s.database), Tasks: retries.New(d.redis), NoHistory: d.cfg.Relay.History <= 0}, Tasks: lookup.New(d.redis),
+		Failing: s.failingChange(),
+		Dead:    deadletters.New(s.database), Unconfirmed: d.cfg.Relay.Unconfirmed,
+		Subscriptions: subscriptions.New(s.database),
 		Figures: &figures.Source{
-			Store: search.NewFigures(d.database), Queues: inspect.NewOverviews(d.redis), Failing: retries.New(d.redis), Foreign: d.foreignQueues,
+			Store: search.NewFigures(s.database), Queues: inspect.NewOverviews(d.redis), Failing: retries.New(d.redis), Foreign: d.foreignQueues,
 		},
-		Pauses:      &figures.Pauses{Queues: pauses.New(d.redis), Actions: deadletters.New(d.database)},
-		Corrections: deadletters.New(d.database), Changes: recall.New(d.database).Asking(lookup.New(d.redis)),
-		Keys: search.NewHeldKeys(d.database), Schedules: schedules.New(d.database),
+		Pauses:      &figures.Pauses{Queues: pauses.New(d.redis), Actions: deadletters.New(s.database)},
+		Corrections: deadletters.New(s.database), Changes: recall.New(s.database).Asking(lookup.New(d.redis)),
+		Keys: search.NewHeldKeys(s.database), Schedules: schedules.New(s.database),
 		Mask: d.cfg.Monitor.Mask, TraceURL: d.cfg.Monitor.TraceURL,
 	}
 }
 
 // failingChange returns what the pages use to retry failing tasks or give them up.
-func (d *Daemon) failingChange() *failing.Change {
+func (s *source) failingChange() *failing.Change {
+	d := s.d
 	return &failing.Change{
-		Tasks: retries.New(d.redis), Known: search.NewKnownEvents(d.database, d.cfg.Relay.History).Among, Archived: inspect.NewArchive(d.redis),
-		Failures: deadletters.NewFailedTasks(d.database, d.cfg.Relay.Ordering == config.OrderingBlock), Actions: deadletters.New(d.database),
+		Tasks: retries.New(d.redis), Known: search.NewKnownEvents(s.database, d.cfg.Relay.History).Among, Archived: inspect.NewArchive(d.redis),
+		Failures: deadletters.NewFailedTasks(s.database, d.cfg.Relay.Ordering == config.OrderingBlock), Actions: deadletters.New(s.database),
 	}
 }
 
 // checks returns the readiness checks, one for each server that the roles of this
-// process need.
-func (d *Daemon) checks(beside *relay.Relay) []monitor.Check {
+// process need. A process with several databases is ready while it serves one of them.
+func (d *Daemon) checks() []monitor.Check {
 	var checks []monitor.Check
-	checks = append(checks, monitor.Check{Name: "postgres", Run: func(ctx context.Context) error {
-		if err := d.database.Ping(ctx); err != nil || beside == nil {
-			return err
+	for _, s := range d.sources {
+		check := monitor.Check{Name: "postgres", Run: s.ping}
+		if s.name != "" {
+			check.Name, check.OneOf = "postgres "+s.name, "databases"
 		}
-		return beside.DatabaseUsable()
-	}})
+		checks = append(checks, check)
+	}
 	if d.redis != nil {
 		prober := publish.New(d.redis)
 		if d.cfg.HasRole(config.RoleRelay) {
 			prober.WaitReplicas(d.cfg.Redis.WaitReplicas)
 		}
 		checks = append(checks, monitor.Check{Name: "redis", Run: func(ctx context.Context) error {
-			if err := prober.Ping(ctx); err != nil || beside == nil {
+			if err := prober.Ping(ctx); err != nil {
 				return err
 			}
-			return beside.QueueUsable()
+			return d.queueUsable()
 		}})
 	}
 	return checks
@@ -117,8 +119,12 @@ const probedAge = 5 * time.Second
 // warnings returns the findings that need action. A process can have such findings
 // and still be ready.
 func (d *Daemon) warnings() []string {
-	if d.lookout == nil {
-		return domain.Warnings(d.findings())
+	switch {
+	case d.one == nil:
+		return domain.Warnings(d.findingsOfAll(probedAge))
+	case d.one.lookout == nil:
+		return domain.Warnings(d.one.findings())
+	default:
+		return domain.Warnings(d.one.lookout.Look(probedAge).Findings)
 	}
-	return domain.Warnings(d.lookout.Look(probedAge).Findings)
 }

@@ -11,7 +11,6 @@ import (
 
 	"outboxd/config"
 	"outboxd/jobs/work"
-	"outboxd/relay"
 	"outboxd/repository"
 	"outboxd/repository/deadletters"
 )
@@ -19,14 +18,14 @@ import (
 // addRoles adds the actors of all chosen roles, and the HTTP listener that every
 // process has.
 func (d *Daemon) addRoles() error {
-	var relay *relay.Relay
+	d.newRedisWatch()
+	d.addSources()
 	for _, role := range []struct {
 		name config.Role
 		add  func() error
 	}{
-		{config.RoleRelay, func() error { relay = d.addRelay(); return nil }},
 		{config.RoleWorker, d.addWorker},
-		{config.RoleAPI, func() error { d.addAPI(relay); return nil }},
+		{config.RoleAPI, func() error { d.addAPI(); return nil }},
 	} {
 		if !d.cfg.HasRole(role.name) {
 			continue
@@ -38,10 +37,8 @@ func (d *Daemon) addRoles() error {
 	if d.servers.Embedded() {
 		d.lineup.add(stageMonitor, "embedded servers", d.servers.Watch)
 	}
-	if err := d.addWatches(relay); err != nil {
-		return err
-	}
-	return d.addMonitor(relay)
+	d.addWatches()
+	return d.addMonitor()
 }
 
 // addSupervised adds an actor and restarts it when it fails.
@@ -49,17 +46,23 @@ func (d *Daemon) addSupervised(at stage, name string, run func(context.Context) 
 	d.lineup.add(at, name, func(ctx context.Context) error { return supervise(ctx, name, d.log, run) })
 }
 
-func (d *Daemon) addRelay() *relay.Relay {
-	options := RelayOptions(d.cfg, d.database, d.redis, d.process)
-	options.Publisher, options.Logger, options.Registry = d.traced(options.Publisher), d.log, d.registry
-	options.SubscriptionsChanged = d.subscriptionsChanged
-	options.Queues.Foreign = d.foreignQueues
-	r := relay.New(options)
-	d.relay, d.hangs = r, append(d.hangs, r.Hangs)
-	for _, actor := range r.Actors() {
-		d.addSupervised(stageRelay, actor.Name, actor.Run)
+// addSources adds the actors of the relay. If this process has several databases, each has
+// one actor, which opens the database too.
+func (d *Daemon) addSources() {
+	for _, s := range d.sources {
+		d.hangs = append(d.hangs, s.hangs)
+		if s.name != "" {
+			d.lineup.add(stageRelay, s.name, s.run)
+			continue
+		}
+		s.assemble()
+		if s.relay == nil {
+			continue
+		}
+		for _, actor := range s.relay.Actors() {
+			d.addSupervised(stageRelay, actor.Name, actor.Run)
+		}
 	}
-	return r
 }
 
 // The shares of the shutdown timeout for requests and for running tasks. The stages
@@ -83,8 +86,8 @@ func (d *Daemon) addWorker() error {
 	}
 	worker := work.New(work.Options{
 		Redis:        d.redis,
-		Inbox:        repository.NewInbox(d.database),
-		Failures:     deadletters.NewFailedTasks(d.database, d.cfg.Relay.Ordering == config.OrderingBlock),
+		Inbox:        repository.NewInbox(d.one.database),
+		Failures:     deadletters.NewFailedTasks(d.one.database, d.cfg.Relay.Ordering == config.OrderingBlock),
 		Handlers:     handlers,
 		Batches:      batches,
 		Outward:      outward,

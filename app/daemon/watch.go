@@ -7,16 +7,9 @@ import (
 	"sync/atomic"
 	"time"
 
-	"outboxd/app/lookout"
-	"outboxd/app/servers"
-	"outboxd/config"
 	"outboxd/domain"
 	"outboxd/domain/diagnosis"
 	"outboxd/jobs/inspect"
-	"outboxd/jobs/retries"
-	"outboxd/relay"
-	"outboxd/repository/examine"
-	"outboxd/repository/search"
 )
 
 // How often a server is examined, which is also how late a change may be reported.
@@ -38,8 +31,12 @@ type watch struct {
 	latest   atomic.Pointer[[]domain.Finding]
 }
 
-// findings returns the findings of the last examination; none before the first.
+// findings returns the findings of the last examination; none before the first, and none
+// of a nil watch.
 func (w *watch) findings() []domain.Finding {
+	if w == nil {
+		return nil
+	}
 	if found := w.latest.Load(); found != nil {
 		return *found
 	}
@@ -95,36 +92,46 @@ func (w *watch) look(ctx context.Context) time.Duration {
 	return watchEvery
 }
 
-// addWatches adds the periodic examinations. A process with the role relay or
-// monitor examines PostgreSQL; every process that uses Redis examines Redis. beside
-// is the relay of this process, or nil.
-func (d *Daemon) addWatches(beside *relay.Relay) error {
-	log := d.log.With("component", "doctor")
-	add := func(server string, examiner domain.Examiner) {
-		w := &watch{server: server, examiner: examiner, log: log}
-		d.watches = append(d.watches, w)
-		d.addSupervised(stageMonitor, "examination of "+server, w.run)
-	}
-	shows := d.cfg.HasRole(config.RoleRelay) || d.cfg.HasRole(config.RoleMonitor)
-	if shows {
-		add(diagnosis.PostgreSQL, examine.New(d.database, servers.ExamineOptions(d.cfg)))
-	}
+func newWatch(server string, examiner domain.Examiner, log *slog.Logger) *watch {
+	return &watch{server: server, examiner: examiner, log: log.With("component", "doctor")}
+}
+
+// newRedisWatch makes the examination of Redis; every process that uses Redis has one.
+func (d *Daemon) newRedisWatch() {
 	if d.redis == nil {
+		return
+	}
+	d.inspector = inspect.NewInspector(d.redis, d.servers.Forgetful(), time.Now)
+	d.inspector.Handles(HandledTypes())
+	d.inspector.OnlyOurs(d.knownEvents)
+	d.inspector.Receivers(d.receivers)
+	d.redisWatch = newWatch(diagnosis.Redis, d.inspector, d.log)
+}
+
+// addWatches adds the periodic examinations. A process with the role relay or
+// monitor examines PostgreSQL.
+func (d *Daemon) addWatches() {
+	for _, s := range d.sources {
+		switch {
+		case s.name != "":
+			d.addSupervised(stageMonitor, "examination of "+s.name, s.examine)
+		case s.watch != nil:
+			d.addSupervised(stageMonitor, "examination of "+diagnosis.PostgreSQL, s.watch.run)
+		}
+	}
+	if d.redisWatch != nil {
+		d.addSupervised(stageMonitor, "examination of "+diagnosis.Redis, d.redisWatch.run)
+	}
+}
+
+// examine examines the database as soon as the source is open.
+func (s *source) examine(ctx context.Context) error {
+	select {
+	case <-ctx.Done():
 		return nil
+	case <-s.opened:
+		return s.watch.run(ctx)
 	}
-	inspector := inspect.NewInspector(d.redis, d.servers.Forgetful(), time.Now)
-	d.inspector = inspector
-	inspector.Handles(HandledTypes())
-	inspector.OnlyOurs(search.NewKnownEvents(d.database, d.cfg.Relay.History).Among)
-	inspector.Receivers(search.NewOverviews(d.database).Receivers)
-	add(diagnosis.Redis, inspector)
-	if shows {
-		d.lookout = lookout.New(lookout.Sources{
-			Events: search.NewOverviews(d.database), Queues: inspect.NewOverviews(d.redis), Failing: retries.New(d.redis), Foreign: inspector.Foreign,
-			Process: func() diagnosis.Process { return d.itself(beside) }, Thorough: d.findings,
-		})
-	}
-	return nil
 }
 
 // foreignQueues returns the queues that only other programs use, as the last look found.
@@ -135,34 +142,11 @@ func (d *Daemon) foreignQueues() []string {
 	return d.inspector.Foreign()
 }
 
-// itself returns the facts about this process that findings depend on. beside is the
-// relay of this process, or nil.
-func (d *Daemon) itself(beside *relay.Relay) diagnosis.Process {
-	p := diagnosis.Process{Draining: d.lineup.isDraining()}
-	if beside != nil {
-		p.Breakers = []diagnosis.Breaker{
-			{Server: diagnosis.Redis, Open: beside.QueueUsable() != nil}, {Server: diagnosis.PostgreSQL, Open: beside.DatabaseUsable() != nil},
-		}
-	}
-	return p
-}
-
-// findings returns the findings of the last thorough examinations, the worst first.
-func (d *Daemon) findings() []domain.Finding {
-	var found []domain.Finding
-	for _, w := range d.watches {
-		found = append(found, w.findings()...)
-	}
+// shared returns the findings that are not about a database.
+func (d *Daemon) shared() []domain.Finding {
+	found := slices.Clone(d.redisWatch.findings())
 	if d.deliveries != nil {
 		found = append(found, d.deliveries.findings()...)
 	}
-	if d.relay != nil {
-		// The relay of this process already knows which queues Redis refuses. The last
-		// examination may have been before Redis began to refuse a queue.
-		for _, f := range diagnosis.ForbiddenQueues(d.relay.UnusableQueues()) {
-			found = append(slices.DeleteFunc(found, func(g domain.Finding) bool { return g.Code == f.Code }), f)
-		}
-	}
-	domain.SortFindings(found)
 	return found
 }

@@ -40,7 +40,7 @@ func NeedsRedis(cfg *config.Config) bool {
 func Start(ctx context.Context, cfg *config.Config, log *slog.Logger) (*Servers, error) {
 	s := &Servers{DatabaseURL: string(cfg.Database.URL), RedisURL: string(cfg.Redis.URL), redis: cfg.Redis}
 	own := embedded.Options{
-		Postgres:    s.DatabaseURL == "",
+		Postgres:    s.DatabaseURL == "" && len(cfg.Databases) == 0,
 		Redis:       s.RedisURL == "" && NeedsRedis(cfg),
 		DataDir:     cfg.DataDir,
 		PostgresBin: cfg.Embedded.PostgresBin,
@@ -100,7 +100,7 @@ func (s *Servers) Forgetful() bool { return s.embedded != nil && s.embedded.Forg
 // whose data directory does not exist yet. Otherwise a command that only reads
 // would make a new, empty database.
 func RequireData(cfg *config.Config) error {
-	if cfg.Database.URL != "" {
+	if cfg.Database.URL != "" || len(cfg.Databases) > 0 {
 		return nil
 	}
 	dir, err := DataDir(cfg)

@@ -38,6 +38,14 @@ func Unusable(server string, err error) domain.Finding {
 		"start it, or name another with --redis-url; redis-cli PING says whether it answers")[0]
 }
 
+// NotServed returns the finding about one of several databases that this process has not
+// been able to open. why must contain no address and no secret.
+func NotServed(why string) domain.Finding {
+	return of("database-not-served", "this process does not serve the database: "+why,
+		"its events wait; the events of the other databases go on; none is lost",
+		"the log of this process says more; the process tries again by itself")[0]
+}
+
 // judge returns the findings about this process. answers says whether PostgreSQL answers and
 // whether Redis answers.
 func (p Process) judge(answers map[string]bool) (found []domain.Finding) {

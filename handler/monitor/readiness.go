@@ -28,6 +28,9 @@ type Check struct {
 	// goroutine, but never twice at once. After two seconds the check counts as
 	// failed.
 	Run func(ctx context.Context) error
+	// OneOf names a group of checks. The process is ready if one check of the group
+	// passes. "": the check must pass by itself.
+	OneOf string
 }
 
 // Readiness is the answer of /readyz.
@@ -92,10 +95,8 @@ func (r *readiness) look() Readiness {
 			done.Go(func() { state.Checks[i] = p.look(r.logger) })
 		}
 		done.Wait()
-		for _, c := range state.Checks {
-			if c.Status != statusOK {
-				state.Status = statusFailing
-			}
+		if !r.isReady(state.Checks) {
+			state.Status = statusFailing
 		}
 		if r.draining != nil && r.draining() {
 			state.Status = statusDraining
@@ -106,6 +107,27 @@ func (r *readiness) look() Readiness {
 		return state, nil
 	})
 	return found.(Readiness)
+}
+
+// isReady reports whether the results, which have the order of the probes, make the
+// process ready.
+func (r *readiness) isReady(results []CheckResult) bool {
+	passes := map[string]bool{} // by group
+	for i, c := range results {
+		group := r.probes[i].OneOf
+		switch {
+		case group != "":
+			passes[group] = passes[group] || c.Status == statusOK
+		case c.Status != statusOK:
+			return false
+		}
+	}
+	for _, passed := range passes {
+		if !passed {
+			return false
+		}
+	}
+	return true
 }
 
 func (r *readiness) answer(c *fiber.Ctx) error {

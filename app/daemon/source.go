@@ -1,0 +1,285 @@
+package daemon
+
+import (
+	"context"
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"outboxd/app/lookout"
+	"outboxd/app/servers"
+	"outboxd/config"
+	"outboxd/config/value"
+	"outboxd/domain"
+	"outboxd/domain/diagnosis"
+	"outboxd/jobs/inspect"
+	"outboxd/jobs/retries"
+	"outboxd/migrations"
+	"outboxd/relay"
+	"outboxd/repository/examine"
+	"outboxd/repository/postgres"
+	"outboxd/repository/search"
+)
+
+// source is a database that this process serves, and the parts of this process that
+// belong to that database. A process with several databases has several sources, and opens
+// each of them while it runs: see source.run. Its methods are safe for concurrent use.
+type source struct {
+	d        *Daemon
+	name     string // "": this process has no other source
+	cfg      *config.Config
+	url      string
+	log      *slog.Logger
+	registry prometheus.Registerer
+
+	// opened is closed when the source is open. The fields below it are set before, and
+	// do not change afterwards.
+	opened   chan struct{}
+	database *postgres.Database
+	relay    *relay.Relay     // nil: not a role of this process
+	watch    *watch           // nil if this process neither relays nor shows pages
+	lookout  *lookout.Lookout // nil if this process neither relays nor shows pages
+
+	mu     sync.Mutex
+	fault  error // why the source is not served; nil: it is
+	closed bool
+}
+
+// newSource returns a source that is not open. cfg is the configuration for this database
+// alone.
+func (d *Daemon) newSource(name string, cfg *config.Config, url string) *source {
+	s := &source{d: d, name: name, cfg: cfg, url: url, log: d.log, registry: d.registry, opened: make(chan struct{})}
+	if name != "" {
+		s.log = d.log.With("source", name)
+		s.registry = prometheus.WrapRegistererWith(prometheus.Labels{"source": name}, d.registry)
+	}
+	d.undo = append(d.undo, s.close)
+	return s
+}
+
+// openSources opens the database of this process. If there are several databases,
+// openSources opens none: their actors do, so that a database that is down does not
+// prevent the start.
+func (d *Daemon) openSources(ctx context.Context) error {
+	if len(d.cfg.Databases) == 0 {
+		d.one = d.newSource("", d.cfg, d.servers.DatabaseURL)
+		d.sources = []*source{d.one}
+		return d.one.connect(ctx)
+	}
+	for _, named := range d.cfg.Databases {
+		d.sources = append(d.sources, d.newSource(named.Name, d.cfg.For(named), string(named.URL)))
+	}
+	d.log.Info("this process serves several databases; the workers of their events and subscriptions are processes of their own",
+		"databases", d.cfg.Databases.Names(), "connections_each", d.cfg.PoolSize())
+	return nil
+}
+
+// connect opens the database and brings its schema up to date.
+func (s *source) connect(ctx context.Context) (err error) {
+	db, err := servers.OpenDatabase(ctx, s.cfg, s.url, s.cfg.PoolSize(), s.d.traces.statements(), s.log)
+	if err != nil {
+		return err
+	}
+	s.mu.Lock()
+	s.database = db
+	closed := s.closed
+	s.mu.Unlock()
+	if closed {
+		closeDatabase(db, s.log)
+		return context.Canceled
+	}
+	return s.awaitSchema(ctx)
+}
+
+const schemaRetry = 200 * time.Millisecond
+
+// awaitSchema brings the schema up to date. PostgreSQL may become unreachable during the
+// start. In that case awaitSchema waits for PostgreSQL as long as if PostgreSQL had not
+// answered at all.
+func (s *source) awaitSchema(ctx context.Context) error {
+	patience := time.NewTimer(s.cfg.Database.ConnectTimeout)
+	defer patience.Stop()
+	retry := time.NewTicker(schemaRetry)
+	defer retry.Stop()
+	for waiting := false; ; waiting = true {
+		err := s.prepareSchema(ctx)
+		if err == nil || !postgres.IsUnavailable(err) {
+			return err
+		}
+		if !waiting {
+			s.log.Info("the database went away; waiting for it", "patience", s.cfg.Database.ConnectTimeout, "error", err)
+		}
+		select {
+		case <-ctx.Done():
+			return err
+		case <-patience.C:
+			return err
+		case <-retry.C:
+		}
+	}
+}
+
+// prepareSchema applies pending migrations. If this process may not migrate
+// (--migrate=off), prepareSchema returns an error if migrations are pending.
+func (s *source) prepareSchema(ctx context.Context) error {
+	for _, set := range servers.Migrations(s.cfg.RunsExample()) {
+		if s.cfg.Migrate == config.MigrateOff {
+			if err := set.Check(ctx, s.database.SQL()); err != nil {
+				return err
+			}
+			continue
+		}
+		applied, err := set.Up(ctx, s.database.SQL(), s.log.With("component", "migrations"))
+		if applied > 0 {
+			s.log.Info("brought the schema up to date", "schema", s.database.Schema()+set.Suffix, "migrations", applied)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	if s.cfg.Migrate == config.MigrateOff {
+		return s.comparePayloadLimit(ctx)
+	}
+	_, err := servers.LimitPayload(ctx, s.cfg, s.database, s.log)
+	return err
+}
+
+// comparePayloadLimit logs a warning if the configured payload limit differs from
+// the limit in the outbox's schema. prepareSchema calls comparePayloadLimit in processes that
+// may not change the schema.
+func (s *source) comparePayloadLimit(ctx context.Context) error {
+	if s.cfg.Relay.MaxPayload == 0 {
+		return nil
+	}
+	limit, err := migrations.PayloadLimit(ctx, s.database.SQL())
+	if err == nil && limit != int(s.cfg.Relay.MaxPayload) {
+		s.log.Warn("the outbox has another payload limit than is configured; run outboxd migrate up with this configuration",
+			"configured", s.cfg.Relay.MaxPayload, "in_force", value.Size(limit))
+	}
+	return err
+}
+
+// assemble makes the relay and the examinations of the source, whose database is open.
+func (s *source) assemble() {
+	if s.cfg.HasRole(config.RoleRelay) {
+		options := RelayOptions(s.cfg, s.database, s.d.redis, s.d.process)
+		options.Publisher, options.Logger, options.Registry = s.d.traced(options.Publisher), s.log, s.registry
+		options.SubscriptionsChanged = s.d.subscriptionsChanged
+		options.Queues.Foreign = s.d.foreignQueues
+		s.relay = relay.New(options)
+	}
+	if s.cfg.HasRole(config.RoleRelay) || s.cfg.HasRole(config.RoleMonitor) {
+		s.watch = newWatch(diagnosis.PostgreSQL, examine.New(s.database, servers.ExamineOptions(s.cfg)), s.log)
+		s.lookout = lookout.New(lookout.Sources{
+			Events: search.NewOverviews(s.database), Queues: inspect.NewOverviews(s.d.redis), Failing: retries.New(s.d.redis), Foreign: s.d.foreignQueues,
+			Process: s.itself, Thorough: s.findings,
+		})
+	}
+	close(s.opened)
+}
+
+// isOpen reports whether the source is open.
+func (s *source) isOpen() bool {
+	select {
+	case <-s.opened:
+		return true
+	default:
+		return false
+	}
+}
+
+// itself returns the facts about this process that findings depend on.
+func (s *source) itself() diagnosis.Process {
+	p := diagnosis.Process{Draining: s.d.lineup.isDraining()}
+	if s.relay != nil {
+		p.Breakers = []diagnosis.Breaker{
+			{Server: diagnosis.Redis, Open: s.relay.QueueUsable() != nil}, {Server: diagnosis.PostgreSQL, Open: s.relay.DatabaseUsable() != nil},
+		}
+	}
+	return p
+}
+
+func (s *source) knownEvents(ctx context.Context, ids []domain.ID) ([]domain.ID, error) {
+	return search.NewKnownEvents(s.database, s.cfg.Relay.History).Among(ctx, ids)
+}
+
+func (s *source) receivers(ctx context.Context) ([]domain.ReceiverStatus, error) {
+	return search.NewOverviews(s.database).Receivers(ctx)
+}
+
+// findings returns the findings of the last thorough examinations, the worst first.
+func (s *source) findings() []domain.Finding {
+	found := slices.Clone(s.watch.findings())
+	found = append(found, s.d.shared()...)
+	if s.relay != nil {
+		// The relay of this process already knows which queues Redis refuses. The last
+		// examination may have been before Redis began to refuse a queue.
+		for _, f := range diagnosis.ForbiddenQueues(s.relay.UnusableQueues()) {
+			found = append(slices.DeleteFunc(found, func(g domain.Finding) bool { return g.Code == f.Code }), f)
+		}
+	}
+	domain.SortFindings(found)
+	return found
+}
+
+// hangs returns the error of a relay that hangs.
+func (s *source) hangs() error {
+	if !s.isOpen() || s.relay == nil {
+		return nil
+	}
+	return s.relay.Hangs()
+}
+
+// ping returns nil if the relay can work with the database, or, without a relay, if the
+// database answers.
+func (s *source) ping(ctx context.Context) error {
+	if err := s.whyNot(); err != nil {
+		return domain.Errorf(domain.CodeUnavailable, "%s", outsidersText(err))
+	}
+	if err := s.database.Ping(ctx); err != nil || s.relay == nil {
+		return err
+	}
+	return s.relay.DatabaseUsable()
+}
+
+// whyNot returns why the source is not served, or nil if it is.
+func (s *source) whyNot() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.fault == nil && !s.isOpen() {
+		return errOpening
+	}
+	return s.fault
+}
+
+var errOpening = domain.Errorf(domain.CodeUnavailable, "it is being opened")
+
+func (s *source) close() {
+	s.mu.Lock()
+	s.closed = true
+	db := s.database
+	s.mu.Unlock()
+	if db != nil {
+		closeDatabase(db, s.log)
+	}
+}
+
+// poolPatience is how long closing the pool may wait for connections in use.
+const poolPatience = 5 * time.Second
+
+// closeDatabase closes a pool. closeDatabase waits only a limited time, because a
+// server that does not answer can block the close.
+func closeDatabase(db *postgres.Database, log *slog.Logger) {
+	closed := make(chan struct{})
+	go func() { db.Close(); close(closed) }()
+	patience := time.NewTimer(poolPatience)
+	defer patience.Stop()
+	select {
+	case <-closed:
+	case <-patience.C:
+		log.Warn("the database connections could not be closed in time; the server will find out", "patience", poolPatience)
+	}
+}
