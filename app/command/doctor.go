@@ -112,7 +112,7 @@ func (c commands) newDoctorCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		cfg, err := c.loadToLook(cmd, config.RoleRelay)
+		cfg, err := toLook(c.loadAll(cmd, config.RoleRelay))
 		if err != nil {
 			return err
 		}
@@ -142,7 +142,7 @@ func (c commands) doctorOptions(cmd *cobra.Command, flags doctorFlags) (examine.
 	}
 	cfg, err := c.load(cmd)
 	if err != nil {
-		if cfg, err = c.loadAs(cmd, config.RoleRelay); err != nil {
+		if cfg, err = c.loadAll(cmd, config.RoleRelay); err != nil {
 			return examine.Options{}, err
 		}
 	}
@@ -167,7 +167,30 @@ func diagnose(cmd *cobra.Command, cfg *config.Config, options examine.Options) (
 			err = stopped
 		}
 	}()
+	if len(cfg.Databases) > 0 {
+		return examineSeveral(ctx, cfg, s, options, log)
+	}
 	return examineBoth(ctx, cfg, s, options, log)
+}
+
+// examineSeveral examines each of several databases, together with Redis, and joins the
+// findings.
+func examineSeveral(ctx context.Context, cfg *config.Config, s *servers.Servers, options examine.Options, log *slog.Logger) ([]domain.Finding, error) {
+	about := make([]diagnosis.About, len(cfg.Databases))
+	errs := make([]error, len(cfg.Databases))
+	var examined sync.WaitGroup
+	for i, source := range cfg.Databases {
+		examined.Go(func() {
+			one := *s
+			one.DatabaseURL = string(source.URL)
+			options := options
+			options.ListenURL = string(source.ListenURL)
+			about[i].Source = source.Name
+			about[i].Findings, errs[i] = examineBoth(ctx, cfg.For(source), &one, options, log.With("source", source.Name))
+		})
+	}
+	examined.Wait()
+	return diagnosis.Join(about, nil), errors.Join(errs...)
 }
 
 // examineBoth does both the quick and the thorough examinations. examineBoth logs

@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/user"
 	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -62,7 +63,22 @@ func (c commands) withServersIfNamed(out *terminal.Output, do func(*cobra.Comman
 
 // loadAs reads the configuration for a command. loadAs ignores the configured
 // roles, and validates the configuration as if role were the only one.
+//
+// If the configuration has several databases, loadAs returns an error: the person has to
+// choose one with --source.
 func (c commands) loadAs(cmd *cobra.Command, role config.Role) (*config.Config, error) {
+	if err := cmd.Flags().Set("roles", string(config.RoleRelay)); err != nil {
+		return nil, fmt.Errorf("choose the role: %w", err)
+	}
+	if cfg, err := c.load(cmd); err == nil && len(cfg.Databases) > 0 {
+		return nil, config.Mistake{Err: fmt.Errorf("several databases are configured, and %s needs one: choose it with --source, which may be %s",
+			cmd.CommandPath(), strings.Join(cfg.Databases.Names(), " or "))}
+	}
+	return c.loadAll(cmd, role)
+}
+
+// loadAll is like loadAs, for a command that works with several databases, too.
+func (c commands) loadAll(cmd *cobra.Command, role config.Role) (*config.Config, error) {
 	if err := cmd.Flags().Set("roles", string(role)); err != nil {
 		return nil, fmt.Errorf("choose the role: %w", err)
 	}
@@ -78,7 +94,10 @@ func (c commands) loadAs(cmd *cobra.Command, role config.Role) (*config.Config, 
 // loadToLook reads the configuration for a command that only works on existing
 // data.
 func (c commands) loadToLook(cmd *cobra.Command, role config.Role) (*config.Config, error) {
-	cfg, err := c.loadAs(cmd, role)
+	return toLook(c.loadAs(cmd, role))
+}
+
+func toLook(cfg *config.Config, err error) (*config.Config, error) {
 	if err != nil {
 		return nil, err
 	}

@@ -31,7 +31,7 @@ func (d *Daemon) addMonitor() error {
 	}
 	var pages *monitor.TaskPages
 	var sources dashboard.Sources
-	if d.monitorListener != nil && d.cfg.HasRole(config.RoleMonitor) {
+	if d.monitorListener != nil && d.cfg.HasRole(config.RoleMonitor) && d.one != nil {
 		pages = monitor.NewTaskPages(d.redis)
 		d.undo = append(d.undo, func() { _ = pages.Close() })
 		sources = d.one.pages()

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/gofiber/fiber/v2"
+	"github.com/prometheus/client_golang/prometheus"
 
 	"outboxd/config"
 	"outboxd/jobs/work"
@@ -52,6 +53,9 @@ func (d *Daemon) addSources() {
 	for _, s := range d.sources {
 		d.hangs = append(d.hangs, s.hangs)
 		if s.name != "" {
+			s.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+				Name: "outboxd_relay_source_open", Help: "1 if this process has opened the database, 0 if it has not been able to since its start. Absent with a single database.",
+			}, s.open01))
 			d.lineup.add(stageRelay, s.name, s.run)
 			continue
 		}

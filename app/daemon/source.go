@@ -79,7 +79,11 @@ func (d *Daemon) openSources(ctx context.Context) error {
 
 // connect opens the database and brings its schema up to date.
 func (s *source) connect(ctx context.Context) (err error) {
-	db, err := servers.OpenDatabase(ctx, s.cfg, s.url, s.cfg.PoolSize(), s.d.traces.statements(), s.log)
+	open := servers.OpenDatabase
+	if s.name != "" {
+		open = servers.OpenSource
+	}
+	db, err := open(ctx, s.cfg, s.url, s.cfg.PoolSize(), s.d.traces.statements(), s.log)
 	if err != nil {
 		return err
 	}
@@ -189,6 +193,14 @@ func (s *source) isOpen() bool {
 	default:
 		return false
 	}
+}
+
+// open01 returns the value of the metric outboxd_relay_source_open.
+func (s *source) open01() float64 {
+	if s.isOpen() {
+		return 1
+	}
+	return 0
 }
 
 // itself returns the facts about this process that findings depend on.

@@ -3,10 +3,8 @@ package daemon
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -44,7 +42,7 @@ func (s *source) run(ctx context.Context) error {
 // ended before.
 func (s *source) awaitOpen(ctx context.Context) bool {
 	pause := backoff.NewExponentialBackOff()
-	pause.InitialInterval, pause.Multiplier, pause.MaxInterval = 500*time.Millisecond, 2, 30*time.Second
+	pause.InitialInterval, pause.Multiplier, pause.MaxInterval = 500*time.Millisecond, 2, 10*time.Second
 	for {
 		err := domain.Recovered("panic", func() error { return s.open(ctx) })
 		if err == nil {
@@ -225,11 +223,11 @@ func (d *Daemon) findingsOfAll(maxAge time.Duration) []domain.Finding {
 		looked.Go(func() { each[i] = s.look(maxAge) })
 	}
 	looked.Wait()
-	var sights []sight
+	about := make([]diagnosis.About, len(each))
 	for i, s := range d.sources {
-		sights = append(sights, sight{s.name, each[i]})
+		about[i] = diagnosis.About{Source: s.name, Findings: each[i]}
 	}
-	return join(sights, d.shared())
+	return diagnosis.Join(about, d.shared())
 }
 
 // look returns the findings about one of several sources.
@@ -242,37 +240,4 @@ func (s *source) look(maxAge time.Duration) []domain.Finding {
 	default:
 		return s.lookout.Look(maxAge).Findings
 	}
-}
-
-// sight has the findings about one source.
-type sight struct {
-	name     string
-	findings []domain.Finding
-}
-
-// join joins the findings about several sources into one list, the worst first. A finding
-// that is in shared is about Redis or the process, so it appears once. Every other finding
-// names the sources that have it.
-func join(sights []sight, shared []domain.Finding) []domain.Finding {
-	found := slices.Clone(shared)
-	var about []domain.Finding
-	var names [][]string
-	for _, s := range sights {
-		for _, f := range s.findings {
-			if slices.ContainsFunc(shared, func(g domain.Finding) bool { return g.Code == f.Code }) {
-				continue
-			}
-			i := slices.Index(about, f)
-			if i < 0 {
-				i, about, names = len(about), append(about, f), append(names, nil)
-			}
-			names[i] = append(names[i], s.name)
-		}
-	}
-	for i, f := range about {
-		f.Found = fmt.Sprintf("%s: %s", strings.Join(names[i], ", "), f.Found)
-		found = append(found, f)
-	}
-	domain.SortFindings(found)
-	return found
 }

@@ -136,6 +136,15 @@ func (s *Servers) OpenRedis(connections int) (*broker.Redis, error) {
 
 // OpenDatabase connects to the database at url, with at most conns connections; tracer may be nil.
 func OpenDatabase(ctx context.Context, cfg *config.Config, url string, conns int, tracer pgx.QueryTracer, log *slog.Logger) (*postgres.Database, error) {
+	return openDatabase(ctx, cfg, url, conns, tracer, log, "--database-url, OUTBOXD_DATABASE_URL or database.url says where it is")
+}
+
+// OpenSource is like OpenDatabase, for one of several databases.
+func OpenSource(ctx context.Context, cfg *config.Config, url string, conns int, tracer pgx.QueryTracer, log *slog.Logger) (*postgres.Database, error) {
+	return openDatabase(ctx, cfg, url, conns, tracer, log, "--databases, OUTBOXD_DATABASES or databases says where it is")
+}
+
+func openDatabase(ctx context.Context, cfg *config.Config, url string, conns int, tracer pgx.QueryTracer, log *slog.Logger, hint string) (*postgres.Database, error) {
 	db, err := postgres.Open(ctx, postgres.Options{
 		URL: url, PasswordFile: domain.SecretFile(cfg.Database.PasswordFile), Schema: cfg.Database.Schema, MaxConns: conns, ExecMode: cfg.Database.ExecMode, ConnectTimeout: cfg.Database.ConnectTimeout, Tracer: tracer, Logger: log,
 	})
@@ -143,7 +152,7 @@ func OpenDatabase(ctx context.Context, cfg *config.Config, url string, conns int
 	case "":
 		return db, nil
 	case domain.CodeInvalid, domain.CodeUnavailable:
-		return nil, fmt.Errorf("%w (--database-url, OUTBOXD_DATABASE_URL or database.url says where it is)", err)
+		return nil, fmt.Errorf("%w (%s)", err, hint)
 	default:
 		return nil, err
 	}

@@ -1,0 +1,119 @@
+package app_test
+
+import (
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/hibiken/asynq"
+
+	"outboxd/app/schematest"
+	"outboxd/app/servertest"
+)
+
+// TestSeveralDatabases relays from several databases to one Redis. One of them cannot be
+// reached at first, and is killed later; another is a second name of the first.
+func TestSeveralDatabases(t *testing.T) {
+	t.Parallel()
+	orders, billing, redis := schematest.Database(t), servertest.OwnPostgres(t), servertest.Redis(t)
+	billing.Stop()
+	p := start(t, "--roles=relay", "--redis-url="+redis, "--databases=orders="+orders+" twin="+otherName(t, orders), "--databases=billing="+billing.URL(),
+		"--database-connect-timeout=500ms")
+
+	const events = 20
+	emit := func(databaseURL string) {
+		t.Helper()
+		books := openLedger(t, databaseURL)
+		var emitted int
+		books.scan(&emitted, "SELECT count(outboxd.emit('test:several', '{}')) FROM generate_series(1, $1)", events)
+	}
+	options, err := asynq.ParseRedisURI(redis)
+	if err != nil {
+		t.Fatal(err)
+	}
+	inspector := asynq.NewInspector(options)
+	t.Cleanup(func() { _ = inspector.Close() })
+	awaitTasks := func(n int) {
+		t.Helper()
+		eventually(t, "the tasks are in Redis", func() bool {
+			info, err := inspector.GetQueueInfo("default")
+			return err == nil && info.Pending == n
+		})
+	}
+	checks := func() (status int, failing []string, warnings string) {
+		var ready readiness
+		status = getJSON(t, p.monitor+"/readyz", &ready)
+		for _, c := range ready.Checks {
+			if c.Status != "ok" {
+				failing = append(failing, c.Name)
+			}
+		}
+		return status, failing, strings.Join(ready.Warnings, "\n")
+	}
+	awaitFailing := func(want ...string) {
+		t.Helper()
+		eventually(t, "/readyz says which databases are not served", func() bool {
+			status, failing, _ := checks()
+			return status == http.StatusOK && slices.Equal(failing, want)
+		})
+	}
+
+	// Of two names for one database, the one that is opened first is served.
+	served, _ := p.awaitLog("this database is served")["source"].(string)
+	twin := map[string]string{"orders": "twin", "twin": "orders"}[served]
+	emit(orders)
+	awaitTasks(events)
+	awaitFailing("postgres "+twin, "postgres billing")
+	eventually(t, "the warnings name the databases", func() bool {
+		_, _, warnings := checks()
+		return strings.Contains(warnings, "billing: this process does not serve the database: the database does not answer") &&
+			strings.Contains(warnings, twin+": this process does not serve the database: it has the same outbox as "+served) &&
+			!strings.Contains(warnings, served+": this process")
+	})
+
+	billing.Start()
+	awaitFailing("postgres " + twin)
+	emit(billing.URL())
+	awaitTasks(2 * events)
+	eventually(t, "each database has a leader, and its metrics name it", func() bool {
+		_, metrics := get(t, p.monitor+"/metrics")
+		found := true
+		for _, source := range []string{served, "billing"} {
+			found = found && strings.Contains(metrics, `outboxd_relay_events_total{outcome="enqueued",source="`+source+`"} 20`) &&
+				strings.Contains(metrics, `outboxd_relay_pending_events{source="`+source+`"} 0`)
+		}
+		return found && strings.Contains(metrics, `outboxd_relay_source_open{source="`+twin+`"} 0`) && strings.Contains(metrics, `outboxd_relay_source_open{source="billing"} 1`)
+	})
+
+	billing.Stop()
+	awaitFailing("postgres "+twin, "postgres billing")
+	emit(orders)
+	awaitTasks(3 * events)
+	p.stop()
+}
+
+// otherName returns a URL of the same database whose host has another name.
+func otherName(t *testing.T, databaseURL string) string {
+	t.Helper()
+	u, err := url.Parse(databaseURL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	query := u.Query()
+	folder, err := os.MkdirTemp("", "pg") // short: a socket's path may have about 100 bytes
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(folder) })
+	link := filepath.Join(folder, "s")
+	if err := os.Symlink(query.Get("host"), link); err != nil {
+		t.Fatal(err)
+	}
+	query.Set("host", link)
+	u.RawQuery = query.Encode()
+	return u.String()
+}
