@@ -76,6 +76,9 @@ func layeredOptions() []layered {
 		texts("migrate", "off", "auto", "off"),
 		durations("shutdown_timeout"),
 		secrets("admin_token", "first-token-of-16", "second-token-of-16", "third-token-of-16"),
+		{key: "databases", with: []string{"OUTBOXD_ROLES=relay"}, texts: [3]string{"a=postgres://h/a", "b=postgres://h/b", "c=postgres://h/c"}, want: [3]any{
+			value.Sources{{Name: "a", URL: "postgres://h/a"}}, value.Sources{{Name: "b", URL: "postgres://h/b"}}, value.Sources{{Name: "c", URL: "postgres://h/c"}},
+		}},
 		texts("example", "on", "auto", "on"),
 		texts("notify", "smtp", "webhook", "log").needs("OUTBOXD_ROLES=api"),
 		texts("api.addr", "127.0.0.1:1", "127.0.0.1:2", ":0"),
@@ -227,6 +230,7 @@ func TestEveryFieldIsAnOption(t *testing.T) {
 		}
 		delete(fields, name)
 	}
+	delete(fields, "Source") // Load resolves it: see TestDatabases
 	for name := range fields {
 		t.Errorf("the field %s is not tested", name)
 	}

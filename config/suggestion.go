@@ -26,6 +26,9 @@ func (l *loading) suggestion(key string) string {
 	if len(near) > 3 {
 		near = near[:3]
 	}
+	if section := l.nearSection(key); section != "" {
+		near = append(near, "the section "+section)
+	}
 	return ". Did you mean " + strings.Join(near, ", or ") + "?"
 }
 
@@ -59,9 +62,17 @@ func (l *loading) namesakes(key string) []string {
 }
 
 func (l *loading) sectionSuggestion(key string) string {
+	if section := l.nearSection(key); section != "" {
+		return ". Did you mean the section " + section + "?"
+	}
+	return ""
+}
+
+// nearSection returns the section whose name resembles the key, or "".
+func (l *loading) nearSection(key string) string {
 	for _, o := range l.options {
 		if section := o.section(); section != "" && distance(section, spelling(key)) <= 2 {
-			return ". Did you mean the section " + section + "?"
+			return section
 		}
 	}
 	return ""

@@ -91,6 +91,9 @@ func (c commands) measure(cmd *cobra.Command, flags benchFlags, run bench.Run) (
 		return nil, config.Mistake{Err: err}
 	}
 	cfg, err := c.load(cmd)
+	if err == nil {
+		err = requireOne(cmd, cfg)
+	}
 	if err != nil {
 		return nil, err
 	}

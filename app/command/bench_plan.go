@@ -73,6 +73,9 @@ func (c commands) benchPlan(cmd *cobra.Command, flags benchFlags, p *planFlags, 
 		return config.Mistake{Err: err}
 	}
 	cfg, err := c.load(cmd)
+	if err == nil {
+		err = requireOne(cmd, cfg)
+	}
 	if err != nil {
 		return err
 	}

@@ -70,11 +70,21 @@ func (c commands) loadAs(cmd *cobra.Command, role config.Role) (*config.Config, 
 	if err := cmd.Flags().Set("roles", string(config.RoleRelay)); err != nil {
 		return nil, fmt.Errorf("choose the role: %w", err)
 	}
-	if cfg, err := c.load(cmd); err == nil && len(cfg.Databases) > 0 {
-		return nil, config.Mistake{Err: fmt.Errorf("several databases are configured, and %s needs one: choose it with --source, which may be %s",
-			cmd.CommandPath(), strings.Join(cfg.Databases.Names(), " or "))}
+	if cfg, err := c.load(cmd); err == nil {
+		if err := requireOne(cmd, cfg); err != nil {
+			return nil, err
+		}
 	}
 	return c.loadAll(cmd, role)
+}
+
+// requireOne returns an error if the configuration has several databases.
+func requireOne(cmd *cobra.Command, cfg *config.Config) error {
+	if len(cfg.Databases) == 0 {
+		return nil
+	}
+	return config.Mistake{Err: fmt.Errorf("several databases are configured, and %s needs one: choose it with --source, which may be %s",
+		cmd.CommandPath(), strings.Join(cfg.Databases.Names(), " or "))}
 }
 
 // loadAll is like loadAs, for a command that works with several databases, too.

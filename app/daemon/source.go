@@ -15,6 +15,7 @@ import (
 	"outboxd/config/value"
 	"outboxd/domain"
 	"outboxd/domain/diagnosis"
+	"outboxd/domain/overview"
 	"outboxd/jobs/inspect"
 	"outboxd/jobs/retries"
 	"outboxd/migrations"
@@ -218,7 +219,7 @@ func (s *source) knownEvents(ctx context.Context, ids []domain.ID) ([]domain.ID,
 	return search.NewKnownEvents(s.database, s.cfg.Relay.History).Among(ctx, ids)
 }
 
-func (s *source) receivers(ctx context.Context) ([]domain.ReceiverStatus, error) {
+func (s *source) receivers(ctx context.Context) ([]overview.ReceiverStatus, error) {
 	return search.NewOverviews(s.database).Receivers(ctx)
 }
 

@@ -12,6 +12,7 @@ import (
 
 	"outboxd/domain"
 	"outboxd/domain/diagnosis"
+	"outboxd/domain/overview"
 	"outboxd/migrations"
 	"outboxd/relay"
 	"outboxd/repository/heal"
@@ -188,7 +189,7 @@ func (d *Daemon) knownEvents(ctx context.Context, ids []domain.ID) ([]domain.ID,
 }
 
 // receivers returns the receivers of all sources to which nothing is delivered now.
-func (d *Daemon) receivers(ctx context.Context) (all []domain.ReceiverStatus, err error) {
+func (d *Daemon) receivers(ctx context.Context) (all []overview.ReceiverStatus, err error) {
 	for _, s := range d.sources {
 		if !s.isOpen() {
 			continue
