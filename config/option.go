@@ -209,4 +209,14 @@ func (v *flagValue) Set(text string) error {
 	return nil
 }
 
+// Replace sets a flag that AddFlags added, in place of what it was set to before.
+func Replace(fs *pflag.FlagSet, name, text string) error {
+	if flag := fs.Lookup(name); flag != nil {
+		if value, ok := flag.Value.(*flagValue); ok {
+			value.given = false
+		}
+	}
+	return fs.Set(name, text)
+}
+
 func (v *flagValue) Type() string { return v.option.kind() }

@@ -87,7 +87,7 @@ func (c commands) bench(cmd *cobra.Command, flags benchFlags, run bench.Run) err
 func (c commands) measure(cmd *cobra.Command, flags benchFlags, run bench.Run) (_ *result.Report, err error) {
 	// A benchmark needs the same servers as a relay. The configured roles do not
 	// matter.
-	if err := cmd.Flags().Set("roles", string(config.RoleRelay)); err != nil {
+	if err := config.Replace(cmd.Flags(), "roles", string(config.RoleRelay)); err != nil {
 		return nil, config.Mistake{Err: err}
 	}
 	cfg, err := c.load(cmd)

@@ -69,7 +69,7 @@ func (c commands) benchPlan(cmd *cobra.Command, flags benchFlags, p *planFlags, 
 		return err
 	}
 	// As for the other benchmarks, the configured roles do not matter.
-	if err := cmd.Flags().Set("roles", string(config.RoleRelay)); err != nil {
+	if err := config.Replace(cmd.Flags(), "roles", string(config.RoleRelay)); err != nil {
 		return config.Mistake{Err: err}
 	}
 	cfg, err := c.load(cmd)

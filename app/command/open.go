@@ -67,7 +67,7 @@ func (c commands) withServersIfNamed(out *terminal.Output, do func(*cobra.Comman
 // If the configuration has several databases, loadAs returns an error: the person has to
 // choose one with --source.
 func (c commands) loadAs(cmd *cobra.Command, role config.Role) (*config.Config, error) {
-	if err := cmd.Flags().Set("roles", string(config.RoleRelay)); err != nil {
+	if err := config.Replace(cmd.Flags(), "roles", string(config.RoleRelay)); err != nil {
 		return nil, fmt.Errorf("choose the role: %w", err)
 	}
 	if cfg, err := c.load(cmd); err == nil {
@@ -89,7 +89,7 @@ func requireOne(cmd *cobra.Command, cfg *config.Config) error {
 
 // loadAll is like loadAs, for a command that works with several databases, too.
 func (c commands) loadAll(cmd *cobra.Command, role config.Role) (*config.Config, error) {
-	if err := cmd.Flags().Set("roles", string(role)); err != nil {
+	if err := config.Replace(cmd.Flags(), "roles", string(role)); err != nil {
 		return nil, fmt.Errorf("choose the role: %w", err)
 	}
 	cfg, err := c.load(cmd)
