@@ -1,9 +1,9 @@
 -- The outbox: the table of events that wait for a relay, and the functions that producers call.
 --
 -- PostgreSQL 13 or newer, no extension. All objects are created in one schema: the first on the search_path of the
--- role that migrates. Producers and consumers may have any search_path. So each function sets its own search_path
--- (FROM CURRENT: this schema only). Functions that run very often write the schema before every name instead,
--- because setting a search_path costs time on every call.
+-- role that migrates. Producers and consumers may have any search_path. So a function that names an object of the
+-- schema sets its own search_path (FROM CURRENT: this schema only). Functions that run very often write the schema
+-- before every name instead, because setting a search_path costs time on every call.
 
 -- +goose Up
 SELECT set_config('search_path', quote_ident(current_schema()) || ', pg_temp', true);
@@ -73,8 +73,8 @@ $$;
 --     those of JSON and RFC 3339.
 --   - Asynq may treat a deadline of 1970 as no deadline.
 --   - Elsewhere the zero UUID means "no event".
---   - Some bounds are in bytes of UTF-8. A character has at most twice as many bytes in UTF-8 as in another
---     encoding, so a name of 127 bytes is never too long.
+--   - Some bounds are in bytes of UTF-8. The function converts only names of more than 127 bytes, because almost no
+--     character has more than twice as many bytes in UTF-8 as in another encoding.
 --
 -- A name with a visible ASCII character is not blank, and almost every name has one. The calls of outbox_is_blank
 -- are in a separate statement: if one condition of the list calls a function in SQL or PL/pgSQL, PostgreSQL plans
@@ -136,7 +136,7 @@ $ddl$, current_schema()); END $do$;
 -- on the rate of events and not on the size of the table. Therefore autovacuum has a fixed threshold here and no
 -- cost delay.
 --
--- Only this statement lists the columns of an event. Each table to which an event moves is created LIKE this one.
+-- Each table to which an event moves is created LIKE this one.
 CREATE TABLE outbox (
     id                uuid        NOT NULL DEFAULT outbox_new_id(),
     event_type        text        NOT NULL,
@@ -177,8 +177,8 @@ CREATE TABLE outbox (
     autovacuum_analyze_threshold = 50000
 );
 
--- A relay's claim reads only this index: due rows, oldest first. Because of id no two rows have the same position,
--- so the relay's cursor can name the position that it has reached.
+-- A relay's claim finds due rows with this index, oldest first. Because of id no two rows have the same position,
+-- so the relay's cursor can name the position that the relay has reached.
 CREATE INDEX outbox_due ON outbox (available_at, id);
 
 -- This index answers whether an earlier event of an ordering key is still pending.

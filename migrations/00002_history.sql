@@ -3,10 +3,11 @@
 -- +goose Up
 SELECT set_config('search_path', quote_ident(current_schema()) || ', pg_temp', true);
 
--- outbox_sent, the history, holds the events that were handed to Redis. outbox_sent has all columns, so that an
--- event can be sent again if Redis loses its task. outbox_sent has one partition for each day, so that old days are
--- dropped and not deleted row by row. The leader creates and drops the partitions. The default partition takes rows
--- of a day that has no partition, so that no insert fails.
+-- outbox_sent, the history, holds the events that were handed to Redis. It also holds events that need no task in
+-- Redis: events that have only deliveries, and events that outbox_end_run confirmed. outbox_sent has all columns, so
+-- that an event can be sent again if Redis loses its task. outbox_sent has one partition for each day, so that old
+-- days are dropped and not deleted row by row. The leader creates and drops the partitions. The default partition
+-- takes rows of a day that has no partition, so that no insert fails.
 CREATE TABLE outbox_sent (
     LIKE outbox,
     sent_at timestamptz NOT NULL DEFAULT now(),
@@ -63,8 +64,8 @@ CREATE TABLE outbox_suppressed (
 -- For deleting old rows.
 CREATE INDEX outbox_suppressed_at ON outbox_suppressed (suppressed_at);
 
--- Events that were cancelled before they took effect; see cancel. Each of them also has a row in inbox. The inbox
--- has a row of each cancelled event. So if the task of a cancelled event is still in Redis, it has no effect.
+-- Events that were cancelled before they took effect; see cancel. The inbox has a row of each cancelled event too.
+-- So if the task of a cancelled event is still in Redis, the task has no effect.
 CREATE TABLE outbox_cancelled (
     LIKE outbox,
     was          text        NOT NULL, -- its state before: pending, held or in flight
@@ -74,7 +75,7 @@ CREATE TABLE outbox_cancelled (
     PRIMARY KEY (id)
 );
 
--- This index is for deleting old rows, and for finding events whose task may still be in Redis.
+-- For deleting old rows, and for finding events whose task may still be in Redis.
 CREATE INDEX outbox_cancelled_at ON outbox_cancelled (cancelled_at);
 CREATE INDEX outbox_cancelled_tasks ON outbox_cancelled (id) WHERE removed_at IS NULL;
 
@@ -93,11 +94,11 @@ CREATE TABLE outbox_void_tasks (
     removed_at timestamptz -- when no void task of it was left in Redis
 );
 
--- This index is for finding tasks that the leader still has to delete, and for deleting old rows.
+-- For finding tasks that the leader still has to delete, and for deleting old rows.
 CREATE INDEX outbox_void_tasks_left ON outbox_void_tasks (event_id) WHERE removed_at IS NULL;
 CREATE INDEX outbox_void_tasks_over ON outbox_void_tasks (until) WHERE removed_at IS NOT NULL;
 
--- Missing events: they are not confirmed and have no task in Redis, although Redis has lost nothing else. For
+-- Missing events: they are not confirmed and no worker will run their task, although Redis has not lost all data. For
 -- example, somebody deleted the task, or Redis evicted it. The row stays until the event is confirmed or ends in
 -- another way, or its task is in Redis again.
 CREATE TABLE outbox_missing (
@@ -114,8 +115,8 @@ CREATE TABLE outbox_missing (
 );
 
 -- The inbox has one row for each confirmed event. The transaction of the event's effect writes the inbox row, so
--- the effect is committed exactly once. The inbox also has one row for each cancelled event. A row stays longer
--- than the event's row in outbox_sent.
+-- the effect is committed exactly once. The inbox also has one row for each cancelled event. A row stays at least as
+-- long as the event's row in outbox_sent.
 CREATE TABLE inbox (
     event_id     uuid        PRIMARY KEY,
     processed_at timestamptz NOT NULL DEFAULT now()
@@ -124,8 +125,9 @@ CREATE TABLE inbox (
 CREATE INDEX inbox_processed_at ON inbox (processed_at);
 
 -- confirm is for consumers in other services. Consumers call confirm in the transaction of the event's effect.
--- confirm returns true for the first call. It returns false if the event took effect before; the consumer must then
--- skip its effect. If two transactions call confirm for the same event, the second waits until the first has ended.
+-- confirm returns true for the first call. confirm returns false if the event took effect before, was cancelled, or
+-- does not exist; the consumer must then skip the event's effect. If the event may not take effect yet, confirm
+-- fails with OB001. If two transactions call confirm for the same event, the second waits until the first has ended.
 -- SECURITY DEFINER: a consumer needs EXECUTE and no right on inbox.
 -- +goose StatementBegin
 CREATE FUNCTION confirm(event_id uuid) RETURNS boolean
@@ -148,7 +150,8 @@ END $$;
 --              affected
 --
 -- The rows are written in the order of ordering keys, then of IDs. The turns are passed on in the same order when
--- the transaction commits, and outbox_advance uses it too. So these transactions cannot deadlock.
+-- the transaction commits, and outbox_advance processes keys in that order too. So these transactions cannot
+-- deadlock.
 -- +goose StatementBegin
 CREATE FUNCTION confirm_many(event_ids uuid[]) RETURNS TABLE (event_id uuid, answer text)
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path FROM CURRENT AS $$
@@ -192,10 +195,11 @@ BEGIN
 END $$;
 -- +goose StatementEnd
 
--- outbox_is_confirmed says whether an event took effect. A SELECT from inbox would not see a transaction that is
--- confirming the event at this moment. So the function inserts the same row, which waits for that transaction, and
--- rolls the insert back. The rollback has its own SQLSTATE, because OB001 means that an event may not take effect
--- yet, and the callers must get that error. SECURITY DEFINER: its callers have no right to write confirmations.
+-- outbox_is_confirmed says whether an event took effect or was cancelled. A SELECT from inbox would not see a
+-- transaction that is confirming the event at this moment. So the function inserts the same row, which waits for
+-- that transaction, and rolls the insert back. The rollback has its own SQLSTATE, because OB001 means that an event
+-- may not take effect yet, and the callers must get that error. SECURITY DEFINER: the callers have no right to write
+-- confirmations.
 -- +goose StatementBegin
 CREATE FUNCTION outbox_is_confirmed(event uuid) RETURNS boolean
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path FROM CURRENT AS $$

@@ -1,8 +1,8 @@
 -- Order per key: events of one ordering key take effect one after another.
 --
--- At any time one event of an ordering key has the turn: only this event may be published and take effect. If the
--- relay claims another event of the key, the relay moves that event from outbox to outbox_held. When an event is
--- confirmed (it gets a row in inbox), the same transaction gives the turn to the next event of the key. Events
+-- At any time at most one event of an ordering key has the turn: only this event may be published and take effect.
+-- If the relay claims another event of the key, the relay moves that event from outbox to outbox_held. When an event
+-- is confirmed (it gets a row in inbox), the same transaction gives the turn to the next event of the key. Events
 -- without an ordering key need no turn.
 
 -- +goose Up
@@ -24,9 +24,9 @@ ALTER TABLE outbox_held ALTER COLUMN ordering_key SET NOT NULL, ALTER COLUMN ord
 
 CREATE INDEX outbox_held_key ON outbox_held (ordering_key, ordering_position);
 
--- The event that has the turn, for each ordering key that has such an event. The event with the turn is in outbox,
--- in Redis, or a dead letter, if dead letters keep the turn. A statement that locks rows of both outbox_turns and
--- outbox_held locks the turn first.
+-- The event that has the turn, for each ordering key that has such an event. The event with the turn is in outbox or
+-- in Redis, or it is a dead letter, if dead letters keep the turn. For a short time it may also be held (see
+-- outbox_let_go). A statement that locks rows of both outbox_turns and outbox_held locks the turn first.
 --
 -- The constraint that an event has at most one turn is DEFERRABLE, so PostgreSQL checks it at the end of a
 -- statement. Two transactions may give the same event the turn at the same time. The second transaction must wait
@@ -74,8 +74,9 @@ END $$;
 -- now.
 --
 -- If the producer meanwhile wrote the same ID again, that repeat is removed from outbox. If a relay is claiming the
--- repeat, the function does not wait for it, because it may run in the commit of a consumer. The event then stays
--- held and keeps its turn. The relay that claims the repeat calls the function again, and so does the leader.
+-- repeat, the function does not wait for the relay, because the function may run in the commit of a consumer. The
+-- event then stays held and keeps its turn. The relay that claims the repeat calls the function again, and so does
+-- the leader.
 -- +goose StatementBegin
 DO $do$
 DECLARE
@@ -271,8 +272,8 @@ END $$;
 
 -- This deferred trigger passes the turn on at the commit of the consumer's transaction. The locks of the trigger
 -- therefore last only as long as the commit, and not while the handler works. Almost every event has no ordering
--- key, and costs one lookup in two small indexes. To keep these lookups cheap, the function sets no search_path,
--- which PostgreSQL would set and reset on every call. Instead it writes the schema before every name.
+-- key, and costs one lookup in each of two small indexes. To keep these lookups cheap, the function sets no
+-- search_path, which PostgreSQL would set and reset on every call. Instead it writes the schema before every name.
 --
 -- The trigger also refuses an event that was moved to a later time while this transaction waited to confirm it; see
 -- outbox_reschedule_one. A snapshot that is older than the move does not show the move, so outbox_in_time then
@@ -311,11 +312,12 @@ CREATE CONSTRAINT TRIGGER outbox_confirmed AFTER INSERT ON inbox
 --     it. So neither a relay nor a producer waits for the caller. Only cancel and reschedule wait for these locks,
 --     and then answer busy.
 --   - For each key the function stops at the first event that is locked, not yet due, or of another type or queue.
---     outbox_follow also stops at a delivery, at a replayed event, at an event that was written again, and at an
---     event with an option for its Asynq task, such as a timeout. outbox_follow also stops if an earlier event of
---     the key is in outbox. The event at which it stops is later published as usual.
---   - The function returns no events if no history is kept, or if this database may have gone back to an earlier
---     state.
+--     outbox_follow also stops at a delivery, at an event that has only deliveries, at an event that was replayed or
+--     moved to another time, at an event that was written again, and at an event with a timeout, a deadline, a
+--     retention or a unique lock. outbox_follow also stops if an earlier event of the key is in outbox. The event at
+--     which outbox_follow stops is later published as usual.
+--   - The function returns no events if no history is kept, if this database may have gone back to an earlier state,
+--     or if the transaction is not READ COMMITTED.
 -- +goose StatementBegin
 CREATE FUNCTION outbox_follow(owners uuid[], kind text, line text, most integer)
     RETURNS TABLE (owner uuid, id uuid, payload bytea, headers jsonb)

@@ -131,8 +131,11 @@ CREATE CONSTRAINT TRIGGER outbox_wake AFTER INSERT ON outbox_entries
 --     (delivered);
 --   - an event died (died), was replayed by a person (replayed) or discarded
 --     (discarded);
---   - an event was sent again after Redis had lost its task (redriven);
---   - a person cancelled, rescheduled or erased an event, or emitted a corrected copy of it (corrected);
+--   - an event was sent again because Redis may have lost its task (redriven);
+--   - a producer asked for a change that only the leader can make (requested), or the leader found that it was too
+--     late for that change (too late);
+--   - a producer or a person cancelled or rescheduled an event, or a person erased an event or emitted a corrected
+--     copy of it (corrected);
 --   - a worker took a task whose event does not exist (unknown), because PostgreSQL went back to a state before the
 --     event.
 --
@@ -182,9 +185,10 @@ CREATE INDEX outbox_actions_queue ON outbox_actions ((filter ->> 'queue'), at) W
 -- outbox_set_aside returns NULL if even that fails; the row then stays in its table.
 --
 -- Such a row got into the table without the checks of outbox: by a restore, a trigger, a disabled constraint or a
--- newer version. Values that a dead letter can hold are kept. A time outside the bounds becomes the nearest time
--- within them; the day in the account follows it. An event without an ID gets one. If PostgreSQL cannot read a
--- value, the first attempt fails, and the second one keeps the event without its payload, headers and options.
+-- newer version. Values that a dead letter can hold are kept. If created_at or available_at is outside the bounds,
+-- it becomes the nearest time within them, and the account counts the event on the day of the new created_at. An
+-- option outside its bounds is left out. An event without an ID gets one. If PostgreSQL cannot read a value, the
+-- first attempt fails, and the second one keeps the event without its payload, headers and options.
 --
 -- The caller must set outboxd.moving, and must pass on the event's turn.
 -- +goose StatementBegin
@@ -268,8 +272,8 @@ CREATE TABLE outbox_samples (
     queued         bigint                -- tasks that waited in Redis, for a worker or for another attempt; null: not known
 ) WITH (autovacuum_vacuum_threshold = 1000, autovacuum_vacuum_scale_factor = 0);
 
--- The table counts what happened to events within a minute (confirmed, failed, died), by type and queue, for the
--- hundred pairs with the most events. The leader writes the rows of a minute in one statement and keeps them for 25
+-- What happened to events within a minute (confirmed, failed, died), by type and queue, for the hundred pairs with
+-- the most events. The leader writes the rows of a minute in one statement and keeps these rows for 25
 -- hours. Each minute has one row without type and queue: it says that the minute was measured, even if nothing
 -- happened in it. A row with a queue and no type has the number of tasks that waited in Redis.
 CREATE TABLE outbox_type_samples (
@@ -419,8 +423,7 @@ END $$
 $ddl$, current_schema()); END $do$;
 -- +goose StatementEnd
 
--- outbox_confirming decides whether an event may take effect. The trigger runs before any consumer's row is
--- inserted into inbox.
+-- outbox_confirming decides whether an event may take effect. The trigger runs before each insert into inbox.
 --
 --   - A held event may not take effect, because an earlier event of its ordering key has not taken effect, or this
 --     database has lost that confirmation. The error tells the worker to return the task to its queue. The event is
@@ -498,7 +501,8 @@ $ddl$, current_schema()); END $do$;
 -- +goose StatementEnd
 
 -- outbox_acknowledge confirms events that took effect in a consumer's own database. outbox_acknowledge stores the
--- position up to which acknowledgements were read, and returns how many events it confirmed.
+-- position up to which acknowledgements were read, and returns how many events it confirmed. It returns NULL and
+-- confirms nothing if the stored position is not since: then another leader has read on.
 --
 --   - Several outboxes may share a Redis, so an acknowledgement may belong to another outbox. Acknowledgements for
 --     this outbox have its mark. If a task was enqueued without a mark, its acknowledgement has none, and the event

@@ -83,7 +83,7 @@ CREATE TABLE outbox_replays (
     done_until      uuid        NOT NULL DEFAULT '00000000-0000-0000-0000-000000000000', -- the last event that was looked at
     matched         bigint      NOT NULL DEFAULT 0,
     made            bigint      NOT NULL DEFAULT 0, -- deliveries; the others of matched were there before
-    refused         bigint      NOT NULL DEFAULT 0, -- events of which none can be made
+    refused         bigint      NOT NULL DEFAULT 0, -- events for which no delivery can be made
     ended_at        timestamptz
 ) WITH (fillfactor = 50);
 

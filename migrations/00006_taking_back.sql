@@ -88,9 +88,8 @@ $$;
 --
 -- With asked, the caller looks into Redis before it commits; see outbox_standing.
 --
---
 -- outbox_cancel_one waits for locks up to its own lock_timeout. After that it rolls its changes back and answers
--- that it could not. The function deletes the event's row before it writes to inbox, because the inbox refuses an
+-- 'running' or 'busy'. The function deletes the event's row before it writes to inbox, because the inbox refuses an
 -- event that is in outbox_held. If an event was written more than once, the newest row moves to outbox_cancelled,
 -- and the others are absorbed. given_up has the same meaning as in outbox_standing. The inbox also refuses an event
 -- that was moved to a later time, so the function first removes that later time.
@@ -497,8 +496,8 @@ $$;
 -- +goose StatementEnd
 
 -- outbox_asked_tasks returns the tasks of changed events, and of their deliveries,
--- that must not be active in Redis if the caller is to commit. It is for callers that
--- said asked. An earlier generation of a task must not be active either.
+-- that must not be active in Redis if the caller is to commit. The function is for
+-- callers that set asked. An earlier generation of a task must not be active either.
 -- +goose StatementBegin
 CREATE FUNCTION outbox_asked_tasks(events uuid[]) RETURNS TABLE (origin uuid, event_id uuid, queue text, generation integer)
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path FROM CURRENT AS $$
@@ -539,8 +538,8 @@ BEGIN
 END $$;
 -- +goose StatementEnd
 
--- outbox_request stores a request to change an event, which the leader carries out. The journal says who asked for
--- it. It returns 'requested'.
+-- outbox_request stores a request to change an event, and returns 'requested'. The leader carries the request out.
+-- The journal says who asked for the change.
 -- +goose StatementBegin
 CREATE FUNCTION outbox_request(event uuid, due timestamptz, actor text, reason text) RETURNS text
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path FROM CURRENT AS $$

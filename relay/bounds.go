@@ -24,10 +24,10 @@ const (
 	boundsQuiet = time.Minute
 )
 
-// bounds keeps the events of full queues in the database: of queues that have as many tasks as --relay-max-queue
-// allows. Between two measurements of the queues, bounds counts the events that this process enqueues. A queue may
-// exceed its bound: events that are already claimed are still enqueued, and events that other processes enqueue
-// count only from the next measurement.
+// bounds keeps the events of full queues in the database. A queue is full when it has as many unfinished tasks as
+// --relay-max-queue allows, and stays closed until enough tasks are done (see reopenShare). Between two measurements
+// of the queues, bounds counts the events that this process enqueues. A queue may exceed its bound: events that are
+// already claimed are still enqueued, and events that other processes enqueue count only from the next measurement.
 type bounds struct {
 	lengths domain.QueueLengths
 	limits  map[string]int
@@ -98,7 +98,7 @@ func (b *bounds) update(lengths map[string]int64, now time.Time) (opened bool) {
 	return opened
 }
 
-// added is called after a batch, and counts the events of it that Redis accepted.
+// added is called after a batch, and counts those of its events that Redis accepted.
 func (b *bounds) added(events []domain.Event, outcomes []domain.Outcome) {
 	if b == nil {
 		return
@@ -124,7 +124,8 @@ func (b *bounds) closeIfFull(name string, q *boundedQueue, now time.Time) {
 	}
 }
 
-// closed returns the queues that are full, whose events stay in the database for now.
+// closed returns the queues whose events stay in the database for now, because the queue is full or has not been
+// measured yet.
 func (b *bounds) closed() []string {
 	if b == nil {
 		return nil

@@ -22,7 +22,7 @@ const (
 // breaker stops all pollers of a process while a server (PostgreSQL or Redis) is down. One of the pollers probes
 // the server. After a successful probe all pollers try to work again. The outage ends only when the work of a
 // poller succeeds. A server may answer probes although work fails, for example a database that has become
-// read-only. Such a failure counts as one outage and is reported once.
+// read-only. All failures until work succeeds count as one outage, which is reported once.
 type breaker struct {
 	name  string
 	probe func(ctx context.Context) error
@@ -34,11 +34,11 @@ type breaker struct {
 	probing chan struct{} // holds one token: the poller that has it may probe
 
 	mu     sync.Mutex
-	cause  error         // nil while closed
-	closed chan struct{} // closed when the breaker closes; nil while it is
+	cause  error         // why the breaker is open; nil while it is closed
+	closed chan struct{} // closed when the breaker closes; nil while the breaker is closed
 	outage time.Time     // when the outage began; zero if there is none
-	latest error         // its latest cause, also while closed for a trial
-	trips  int           // in this outage
+	latest error         // the outage's latest cause, also while the breaker is closed for a trial
+	trips  int           // how often the breaker has opened in this outage
 }
 
 func newBreaker(name string, probe func(context.Context) error, gauge prometheus.Gauge, log *slog.Logger, changed func()) *breaker {

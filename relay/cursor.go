@@ -28,11 +28,11 @@ const (
 type cursor struct {
 	mu    sync.Mutex
 	at    domain.Cursor
-	empty bool      // the last scan found nothing
-	swept time.Time // when the last sweep ended
-	cost  time.Duration
-	steps int  // how often the cursor stepped back
-	owed  bool // a scan found nothing when a sweep would have cost too much
+	empty bool          // the last scan found nothing
+	swept time.Time     // when the last sweep ended, or began if it has not ended
+	cost  time.Duration // of the last sweep
+	steps int           // how often the cursor stepped back
+	owed  bool          // a scan found nothing when a sweep would have cost too much
 }
 
 // scan describes one claim: its first position, and whether it is a sweep.
@@ -66,7 +66,7 @@ func (c *cursor) untilSweep(now time.Time) (time.Duration, bool) {
 }
 
 // done records the result of a scan. done reports whether the caller should scan again, this time with a sweep,
-// because that may find more events.
+// because a scan from the cursor found nothing.
 func (c *cursor) done(s scan, batch domain.Batch, now time.Time) (again bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -102,7 +102,7 @@ func (c *cursor) lost(first domain.Cursor) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if first.Compare(c.at) < 0 {
-		// A scan begins after the cursor, so lost moves the cursor to just before the event.
+		// A scan begins at the cursor, and includes events at the cursor.
 		c.at = domain.Cursor{Due: first.Due.Add(-time.Microsecond)}
 	}
 	c.steps++ // also if the cursor is before them: a running scan may have skipped them

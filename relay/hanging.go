@@ -12,7 +12,7 @@ const hangsAfter = 3 * (claimPatience + publishPatience + commitPatience)
 
 // passTime is when a poller began its present pass.
 type passTime struct {
-	begun atomic.Pointer[time.Time] // nil: it is in none
+	begun atomic.Pointer[time.Time] // nil: the poller is in no pass
 }
 
 func (t *passTime) begin() { now := time.Now(); t.begun.Store(&now) }

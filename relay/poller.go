@@ -19,8 +19,8 @@ type poller struct {
 
 // run works until ctx ends. A batch that is already claimed is still finished.
 //
-// It never waits while there is work. After a full batch the poller claims the next batch at once, and wakes one
-// more poller. If a batch was not full, no due event is left, so the poller sleeps.
+// If more events may be due after a pass, the poller claims the next batch at once, and wakes one more poller.
+// Otherwise the poller sleeps. While Redis or the database is down, the poller waits for the breaker.
 func (p *poller) run(ctx context.Context) error {
 	woken := false
 	for p.queue.wait(ctx) == nil && p.database.wait(ctx) == nil {
@@ -76,9 +76,9 @@ func (p *poller) sleep(ctx context.Context, news bool) (woken bool) {
 	}
 }
 
-// nothingDue checks whether no event is due, however long it may have been due. If no event is due, nothingDue
-// returns true and the time until the next event is due, at most PollInterval. nothingDue returns false if an event
-// is due, or if the database does not answer.
+// nothingDue checks whether no event is due, however long ago events may have become due. If no event is due,
+// nothingDue returns true and the time until the next event is due, at most PollInterval. nothingDue returns false
+// if an event is due within wakeup.NapFirst, if a sweep is owed, or if the database does not answer.
 func (p *poller) nothingDue(ctx context.Context) (until time.Duration, idle bool) {
 	if _, owed := p.cursor.untilSweep(time.Now()); owed {
 		return 0, false
@@ -122,7 +122,7 @@ const (
 )
 
 // pass claims a batch, publishes it and commits. pass returns how many events it claimed, and whether more events
-// may be due. After a crash at any point the events of the batch are still due.
+// may be due. After a crash before the commit the events of the batch are still due.
 func (p *poller) pass(ctx context.Context) (claimed int, more bool, err error) {
 	p.in.begin()
 	defer p.in.end()
@@ -223,8 +223,8 @@ func count(outcomes []domain.Outcome, verdict domain.Verdict) int {
 	return n
 }
 
-// report logs each dead event. The poller logs only one refused event for each reason, because a faulty queue
-// refuses all of its events. Delivered events are only counted.
+// report logs each dead event. It logs only one refused event for each reason, because a faulty queue refuses all of
+// its events. It logs no other events.
 func (p *poller) report(events []domain.Event, outcomes []domain.Outcome) {
 	refused := map[string]int{}
 	for i, o := range outcomes {

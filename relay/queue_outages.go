@@ -178,7 +178,7 @@ func (q *queueOutages) closed(names []string) []string {
 	return names
 }
 
-// UnusableQueues returns the queues that cannot be used while others can.
+// UnusableQueues returns the queues that cannot be used while others can, including queues in their trial.
 func (r *Relay) UnusableQueues() []string {
 	r.parts.mu.Lock()
 	defer r.parts.mu.Unlock()

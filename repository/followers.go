@@ -12,7 +12,7 @@ var _ domain.Followers = effects{}
 
 const followSQL = `SELECT owner, id, payload, headers FROM outbox_follow($1::uuid[], $2, $3, $4)`
 
-// Follow implements domain.Followers. Call it once.
+// Follow implements domain.Followers. A transaction may call Follow once.
 func (e effects) Follow(ctx context.Context, owners []domain.ID, eventType, queue string, most int) (list []domain.Follower, err error) {
 	if !e.held || most <= 0 {
 		return nil, nil

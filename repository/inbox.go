@@ -55,8 +55,8 @@ RETURNING concat(` + timeoutsSQL + `)`
 // once.
 const staleEverywhere = 20
 
-// If the insert wrote no row, the event was confirmed before or does not exist. If the
-// event does not exist, this transaction has also written an entry in the journal.
+// If the insert wrote no row, the event was confirmed or cancelled before, or does not
+// exist. If the event does not exist, the journal has an entry about that.
 const unknownSQL = `SELECT NOT EXISTS (SELECT FROM inbox WHERE event_id = $1)`
 
 // Process implements domain.Inbox.

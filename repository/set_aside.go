@@ -12,9 +12,9 @@ import (
 	"outboxd/repository/stored"
 )
 
-// Some rows make a claim fail. The outbox refuses rows that would make a claim fail at
-// INSERT, but a restore, a newer version of outboxd or a disabled trigger may bring them.
-// If a claim fails because of a row, the relay claims again without that row. The row
+// Some rows make a claim fail. The CHECKs of the outbox refuse such rows at INSERT, but a
+// restore, a newer version of outboxd or a disabled trigger may bring them in. If a claim
+// fails because of a row, the relay claims again without that row. The row
 // becomes a dead letter inside PostgreSQL, so the server need not send it to outboxd.
 // Setting rows aside costs nothing as long as no claim fails.
 
@@ -93,7 +93,7 @@ func (b *batch) loadAround(ctx context.Context, from domain.Cursor, limit int, e
 }
 
 // sifting separates the rows that can be claimed from those that cannot. sifting tries to
-// claim half of the rows, then half of that half, and so on.
+// claim all rows together. If that fails, it tries each half of them, and so on.
 type sifting struct {
 	*batch
 	fit   []string

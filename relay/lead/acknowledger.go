@@ -26,7 +26,7 @@ type acknowledger struct {
 	o       Acknowledging
 	log     *slog.Logger
 	failing *failing
-	paused  func() bool // reports whether a server cannot be reached
+	paused  func() bool // reports whether the relay has stopped using PostgreSQL or Redis because of an outage
 	silent  bool        // the failure has been reported
 }
 

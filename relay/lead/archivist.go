@@ -94,8 +94,8 @@ func (a *archivist) lookInto(ctx context.Context, queue string) error {
 	}
 }
 
-// bury makes dead letters of a batch of archived tasks. bury skips tasks whose event this database does not have;
-// one query a batch finds these.
+// bury makes dead letters of a batch of archived tasks. One query for the batch finds the events that are pending,
+// held or in flight in this database. bury skips the tasks of all other events.
 func (a *archivist) bury(ctx context.Context, queue string, batch []queued.ArchivedTask) error {
 	tasks := map[domain.ID][]string{}
 	var ids []domain.ID

@@ -54,7 +54,7 @@ type healer struct {
 	log     *slog.Logger
 	metrics *metrics
 	failing *failing
-	paused  func() bool  // reports that the queue cannot be reached
+	paused  func() bool  // reports whether the relay has stopped using Redis because of an outage
 	relayed func() int64 // returns how many events this process has handed over
 
 	look  chan struct{} // asks for a check now
@@ -181,7 +181,7 @@ func (h *healer) check(ctx context.Context) error {
 // loss says what may be lost, and why.
 type loss struct {
 	what, reason string
-	// The result back is true if the database may have gone back to an earlier state, without its last commits.
+	// back says that the database may have gone back to an earlier state, without its last commits.
 	back bool
 	// slots has the slots of a Redis Cluster whose data may be lost; nil: all data may be lost.
 	slots *lost.Slots

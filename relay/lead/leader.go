@@ -12,7 +12,7 @@ import (
 	"outboxd/relay/pace"
 )
 
-// How often the leader does each duty.
+// How often the leader does each duty, and how much of it at once.
 const (
 	measureEvery = 10 * time.Second
 	keysEvery    = 30 * time.Second
@@ -22,7 +22,7 @@ const (
 	typesEarly   = 15 * time.Second // within the first minute, so that a person who tries outboxd out sees figures
 	lookEvery    = time.Minute
 	tidyEvery    = 10 * time.Minute
-	trimBatch    = 10_000
+	trimBatch    = 10_000 // rows in one statement
 	advanceBatch = 10_000 // ordering keys in one round
 	// staleRelay is how long a relay may give no sign of life before its record is deleted. A relay gives a sign of
 	// life every 15 s (relay/wakeup).
@@ -189,8 +189,8 @@ func (l *Leader) keep(ctx context.Context, leads domain.StillLeads) error {
 	}
 }
 
-// measure reads the backlog and starts the chores that are due. If it fails, the metrics keep the old figures,
-// together with the time of their measurement.
+// measure reads the backlog and starts the chores that are due. If measuring fails, measure starts all chores. The
+// metrics then keep the old figures, together with the time of their measurement.
 func (l *Leader) measure(ctx context.Context) {
 	backlog, chores, err := l.duties.Housekeeping.Measure(ctx, l.process, l.metrics.queues.waiting())
 	l.failing.note(ctx, dutyMeasure, err)
@@ -229,8 +229,8 @@ func (l *Leader) look(ctx context.Context) {
 	l.metrics.measured.setUpkeep(upkeep)
 }
 
-// advance releases held events that no longer have to wait. A process that dies between two steps may leave such
-// events behind, and only the leader notices them.
+// advance releases held events that no longer have to wait, and deletes the tasks of events that were taken back. A
+// process that dies between two steps may leave held events behind, and only the leader notices them.
 func (l *Leader) advance(ctx context.Context) {
 	defer l.removeTasks(ctx)
 	last, advanced, gone, err := l.duties.Housekeeping.AdvanceKeys(ctx, l.key, advanceBatch)

@@ -16,7 +16,7 @@ type metrics struct {
 	queues   *queueGauges
 
 	failing *prometheus.GaugeVec // by duty
-	// Heals: losses of all data in Redis.
+	// Of heals, when Redis or PostgreSQL may have lost data.
 	heals, healedEvents prometheus.Counter
 	lastHeal, lastTook  prometheus.Gauge
 	// Losses of single tasks in Redis.

@@ -18,8 +18,8 @@ type Duties struct {
 	// Unfinished reports whether Redis still has a task of an event that the database no longer has. If it is nil,
 	// such an event keeps the turn of its ordering key.
 	Unfinished queued.UnfinishedTasks
-	// Cancelled deletes the tasks of cancelled events. If it is nil, these tasks stay until a worker takes them,
-	// and have no effect.
+	// Cancelled deletes the tasks of events that were cancelled, rescheduled, erased or discarded. If it is nil,
+	// these tasks stay until a worker takes them, and have no effect.
 	Cancelled queued.TaskRemover
 	// Unconfirmed are the types of events that no consumer confirms.
 	Unconfirmed []string
@@ -43,7 +43,7 @@ type Duties struct {
 	Archives *Archives
 	// Queues counts the waiting tasks in Redis. If it is nil, the leader does not count them.
 	Queues *Queues
-	// Reconciliation is for a loss of single tasks in Redis. It needs Healing. If it is nil, such a loss goes
+	// Reconciliation is for a loss of single tasks in Redis. If Reconciliation or Healing is nil, such a loss goes
 	// unnoticed.
 	Reconciliation *Reconciliation
 

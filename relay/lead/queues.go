@@ -20,14 +20,14 @@ type Queues struct {
 	Failing   queued.FailingTasks
 	// Receivers returns the receivers to which workers deliver nothing at present.
 	Receivers func(ctx context.Context) ([]overview.ReceiverStatus, error)
-	// Foreign is the function that returns the queues that only other programs use, which are not measured. nil:
-	// no such queue is known.
+	// Foreign returns the queues that only other programs use. The leader does not measure these queues. If Foreign
+	// is nil, no such queue is known.
 	Foreign func() []string
 }
 
 const (
-	// queueSeries bounds the time series of the gauges by queue, failingSeries those by type and queue. The
-	// smallest series are added up under the label "other".
+	// queueSeries is how many queues have gauges of their own. failingSeries is how many pairs of type and queue
+	// have a gauge of failing tasks of their own. All others are added up under the label "other".
 	queueSeries   = 50
 	failingSeries = 50
 	otherLabel    = "other"
@@ -35,7 +35,7 @@ const (
 	queuePatience = 5 * time.Second
 )
 
-// watchQueues reads the state of the queues. If it fails, the metrics keep the old figures.
+// watchQueues reads the state of the queues. If it fails, or during an outage, the gauges are absent.
 func (l *Leader) watchQueues(ctx context.Context) {
 	if l.duties.Queues == nil || l.unusable() {
 		l.metrics.queues.forget()

@@ -72,7 +72,7 @@ type reconciler struct {
 
 	closed  idRanges
 	proven  map[string]bool // types that have a confirmed event
-	handed  int64           // when the last round began
+	handed  int64           // HandedOver when the last complete round began
 	open    bool            // the last round found unconfirmed events
 	noted   bool            // events may be noted as missing
 	skipped map[string]bool // queues that the round leaves out because they cannot be used
@@ -207,7 +207,7 @@ func (r *reconciler) page(ctx context.Context, after, until domain.ID) (lost.Sen
 	return page, r.deal(ctx, missing)
 }
 
-// read reads a page, and returns those of its events whose tasks Redis should have and does not have.
+// read reads a page, and returns those of its events that are missing.
 func (r *reconciler) read(ctx context.Context, after, until domain.ID) (lost.SentPage, []lost.MissingEvent, error) {
 	page, err := r.o.Events.Page(ctx, after, until, ReconcileRows, r.o.Age, r.except)
 	if err != nil {
@@ -240,8 +240,9 @@ func isOld(id domain.ID) bool {
 	return !known || time.Since(made) > 2*time.Minute
 }
 
-// missing returns those of the waiting events whose tasks Redis has lost. missing leaves out events of queues that
-// cannot be used.
+// missing returns those of the waiting events whose tasks Redis has lost, or has as completed although no consumer
+// confirmed the event. missing makes dead letters of events whose tasks are archived. missing leaves out events of
+// queues that cannot be used.
 func (r *reconciler) missing(ctx context.Context, waiting []domain.SentEvent) (missing []lost.MissingEvent, err error) {
 	usable := func() {
 		waiting = slices.DeleteFunc(waiting, func(e domain.SentEvent) bool { return r.skipped[e.Event.Queue] })
@@ -270,8 +271,8 @@ func (r *reconciler) missing(ctx context.Context, waiting []domain.SentEvent) (m
 			case task.Lost(), task == queued.TaskCompleted:
 				missing = append(missing, lost.MissingEvent{SentEvent: waiting[i], Task: task})
 			case task == queued.TaskArchived && r.archivist != nil:
-				// The archivist reads the tasks that were archived since its last search. This task was archived
-				// before the archivist's last search: its event was emitted again, or Redis's clock jumped.
+				// The archivist reads only the tasks that were archived since its last search. It may have passed
+				// over this task, because the event was emitted again later, or because Redis's clock jumped.
 				if err := r.archivist.buryTask(ctx, events[i].Queue, events[i].TaskID()); err != nil {
 					return nil, err
 				}

@@ -44,7 +44,7 @@ func (r *replayer) run(ctx context.Context, leads domain.StillLeads) {
 	}
 }
 
-// goOn continues every abandoned replay. If one replay fails, run still continues the others.
+// goOn continues every abandoned replay. If one replay fails, goOn still continues the others.
 func (r *replayer) goOn(ctx context.Context) error {
 	names, err := r.replays.AbandonedReplays(ctx, replayAbandoned)
 	if err != nil {

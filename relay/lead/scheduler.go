@@ -11,7 +11,7 @@ import (
 )
 
 const (
-	// scheduleRetry is the longest pause after an error of the database.
+	// scheduleRetry is the longest pause after an error of Tick.
 	scheduleRetry = 15 * time.Second
 	// scheduleMargin is added to the pause until the next tick, so that the tick is certainly due.
 	scheduleMargin = 5 * time.Millisecond

@@ -1,6 +1,7 @@
 // Package wakeup tells the pollers of a relay when there may be work. A wake-up comes from a producer through
-// PostgreSQL's NOTIFY (see Waker.Listen), or from the API of the same process (see Waker.Wake). Waker.Show stores
-// in the database whether producers must notify. If no wake-ups can arrive, the pollers sleep only briefly.
+// PostgreSQL's NOTIFY (see Waker.Listen), or from the same process (see Waker.Wake). Waker.Show marks the relay
+// asleep in the database, or not; producers notify only while some relay is marked asleep. If no notifications can
+// arrive, the pollers sleep only briefly.
 //
 // The package itself claims no events. A needless wake-up costs one claim. A lost wake-up costs a delay of one
 // sleep.

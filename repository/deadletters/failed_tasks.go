@@ -86,7 +86,8 @@ SELECT state, generation FROM (
     ` + buriable.Union(`SELECT {state} AS state, generation FROM {table} WHERE id = $1`) + `
 ) AS places ORDER BY state = 'dead', generation DESC LIMIT 1`
 
-// buriable has the tables in which an event may have a task. Suppressed events have none.
+// buriable has the tables in which move looks for an event. A suppressed event has no
+// task, and the task of a cancelled event has no effect.
 var buriable = stored.Places.Only(lives.StatePending, lives.StateHeld, lives.StateInFlight, lives.StateDead)
 
 // burySQL moves an event from a table (%s) to the dead letters. An event that a producer

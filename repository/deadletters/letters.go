@@ -52,7 +52,7 @@ func (l *Letters) List(ctx context.Context, filter domain.DeadFilter, after doma
 	return list, postgres.Translate(rows.Err(), doing)
 }
 
-// The query stops counting at $21 dead letters, so that it stays cheap.
+// The query stops counting at $21 dead letters, so that it stays cheap. 0 means no limit.
 var countDeadSQL = `
 SELECT count(*), clock_timestamp() FROM (SELECT FROM outbox_dead d WHERE ` + deadFilterSQL + ` LIMIT nullif($21::bigint, 0)) AS few`
 
@@ -110,7 +110,7 @@ var discardSQL = chosenDeadSQL + `, void AS (
 SELECT id FROM gone`
 
 // An event that has only deliveries counts as confirmed once all of them have ended. A
-// delivery ends when it is confirmed or discarded. A discarded delivery has ended too.
+// delivery ends when it is confirmed, discarded, cancelled or erased.
 const deliveriesEndedSQL = `SELECT outbox_delivery_ended(id) FROM (SELECT unnest($1::uuid[]) AS id ORDER BY 1) AS ended`
 
 // Discard implements domain.DeadLetters.

@@ -22,9 +22,9 @@ FROM (VALUES ('outbox', 'outbox_written'), ('outbox', 'outbox_take_position'), (
 WHERE NOT EXISTS (SELECT FROM pg_trigger t
     WHERE t.tgrelid = wanted.relation::regclass AND t.tgname = wanted.name AND t.tgenabled IN ('O', 'A'))`
 
-// A trigger with ENABLE ALWAYS also runs for rows that logical replication applies. With
-// ENABLE ALWAYS, outboxd's triggers would count each replicated event in the account
-// twice. So they are made without it.
+// A trigger with ENABLE ALWAYS also runs for rows that logical replication applies. So
+// with ENABLE ALWAYS, outboxd's triggers would count each replicated event in the account
+// twice.
 const alwaysSQL = `
 SELECT coalesce(string_agg(tgname, ', ' ORDER BY tgname), '') FROM pg_trigger
 WHERE tgrelid IN ('outbox'::regclass, 'outbox_entries'::regclass, 'inbox'::regclass, 'outbox_cancelled'::regclass) AND tgenabled = 'A' AND NOT tgisinternal`

@@ -9,8 +9,8 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// autovacuumSQL looks at the tables that every event passes through or that get rows with
-// every event.
+// autovacuumSQL looks at the tables from which rows are deleted about as often as rows
+// are inserted.
 const autovacuumSQL = `
 SELECT c.relname,
        current_setting('autovacuum') = 'off' OR current_setting('track_counts') = 'off' OR EXISTS (
@@ -38,7 +38,7 @@ func (e *Examiner) autovacuum(ctx context.Context, tx pgx.Tx, facts *diagnosis.P
 
 // A session holds back vacuum with a snapshot (backend_xmin) or with a transaction that
 // has written (backend_xid). The session may belong to this database, or to a standby,
-// which has no database. VACUUM itself does not count. VACUUM itself does not count.
+// which has no database. VACUUM itself does not count.
 // PostgreSQL shows backend_xmin and backend_xid to every role, but shows the times and
 // states of sessions only to their own role and to pg_monitor.
 const snapshotsSQL = `
