@@ -36,6 +36,7 @@ func TestDashboard(t *testing.T) {
 	register(t, p.api, "ada@example.com")
 	page.await("li.station:last-child .figure", "^1$") // without a reload, when it was sampled
 	page.await("#charts[data-drawn] .u-legend", "confirmed")
+	page.zoomsCharts()
 	page.MustElement("#charts summary").MustClick()
 	page.await("#charts-table th", "Most pending")
 	page.MustElement(`button[data-window="day"]`).MustClick()
@@ -69,6 +70,35 @@ func TestDashboard(t *testing.T) {
 	page.await("h1", "Sign in")
 	page.wantAccessible()
 	p.stop() // while the page listens
+}
+
+// zoomsCharts drags over a chart, looks at a value under the pointer, and chooses the logarithmic axis.
+func (p *tab) zoomsCharts() {
+	p.t.Helper()
+	p.await("#chart-rates .u-legend tr:first-child", "at.*now")
+	over := p.MustElement("#chart-rates .u-over").MustScrollIntoView()
+	box := over.MustShape().Box()
+	at := func(share float64) proto.Point {
+		return proto.Point{X: box.X + share*box.Width, Y: box.Y + box.Height/2}
+	}
+	move := func(share float64) {
+		if err := p.Mouse.MoveTo(at(share)); err != nil {
+			p.t.Fatal(err)
+		}
+	}
+	move(0.5)
+	p.Mouse.MustDown(proto.InputMouseButtonLeft)
+	move(0.7)
+	move(0.98)
+	p.Mouse.MustUp(proto.InputMouseButtonLeft)
+	p.await("#charts-whole:not([hidden])", "Whole range").MustClick()
+	p.MustElement("#charts-whole[hidden]")
+	p.MustElement("#charts-log").MustClick()
+	p.await("#charts-log[aria-pressed=true]", "Log")
+	p.MustElement("#chart-rates .u-over").MustScrollIntoView()
+	move(0.9)
+	p.await("#chart-rates .u-legend tr:first-child", "[0-9]{2}:[0-9]{2}")
+	p.see("overview-log")
 }
 
 // wantAccessible lets axe-core look for barriers to accessibility.

@@ -97,7 +97,7 @@ const (
 type HistoryMark struct {
 	At    time.Time
 	Kind  string
-	Relay string // the new leader; "": not known any more
+	Relay string // the new leader: its host, process and version; "": not known any more
 }
 
 // Overviews reads figures about all events from the database, without counting every event. Its methods change

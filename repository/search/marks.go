@@ -13,7 +13,7 @@ import (
 // marksSQL finds the samples before which another relay measured, and the last heal.
 // The result has no name for a relay whose record was deleted.
 const marksSQL = `
-SELECT at, kind, coalesce((SELECT host || ', process ' || pid FROM outbox_relays WHERE id = relay), '') FROM (
+SELECT at, kind, coalesce((SELECT host || ', process ' || pid || ', version ' || version FROM outbox_relays WHERE id = relay), '') FROM (
     SELECT at, 'leader' AS kind, relay, lag(relay) OVER (ORDER BY at) AS before FROM outbox_samples WHERE at > now() - $1 * interval '1 second'
     UNION ALL
     SELECT healed_at, 'heal', NULL, '00000000-0000-0000-0000-000000000000' FROM outbox_queue_identity WHERE healed_at > now() - $1 * interval '1 second'

@@ -11,7 +11,10 @@
   const buttons = section.querySelectorAll("button[data-window]");
   const marks = document.getElementById("charts-marks");
   const lengths = { quarter: 900, hour: 3600, six: 21600, day: 86400, week: 604800 };
+  const whole = document.getElementById("charts-whole");
+  const log = document.getElementById("charts-log");
   let span = "hour";
+  let zoom = null; // the begin and end that the reader has chosen by dragging, in seconds
   let data = null; // what was read last; it stays when a server is away
   let readAt = null;
   let drawn = [];
@@ -39,6 +42,7 @@
     return two(value, [86400, 3600], "d", "h");
   });
   const clock = (seconds, options) => new Date(seconds * 1000).toLocaleString("en-GB", { hourCycle: "h23", timeZone: window.outboxdClock.zone(), ...options });
+  const tally = known((value) => grouped.format(value) + (value === 1 ? " event" : " events"));
   const hours = { hour: "2-digit", minute: "2-digit" };
   const days = { day: "numeric", month: "short" };
 
@@ -58,30 +62,61 @@
     const charts = [
       ["chart-rates", rate, [["emitted", c.amber, [4, 4]], ["enqueued", c.blue], ["confirmed", c.green], ["died", c.red]]],
       ["chart-delay", duration, [["p50", c.blue], ["p99", c.amber]]],
-      ["chart-backlog", count, [["pending", c.blue], ["held", c.amber], ["in Redis", c.green, [4, 4], "queued"]]],
+      ["chart-backlog", tally, [["pending", c.blue], ["held", c.amber], ["in Redis", c.green, [4, 4], "queued"]]],
     ];
     const end = Date.now() / 1000;
-    const begin = end - lengths[span];
+    const shown = zoom || [end - lengths[span], end];
+    const moment = shown[1] - shown[0] > 86400 ? { ...days, ...hours } : { ...hours, second: "2-digit" };
+    const logs = log.getAttribute("aria-pressed") === "true";
+    const last = data.at.findLastIndex((at) => at <= shown[1]);
+    // On request the axis is logarithmic above 0.1, so that 45/s can be seen beside 4,000/s; zero stays zero.
+    const y = { range: (_, low, high) => [0, high > 0 ? high * 1.1 : 1], ...(logs ? { distr: 4, asinh: 0.1 } : {}) };
     for (const [id, write, lines] of charts) {
       const place = document.getElementById(id);
       const axis = { stroke: c.text, grid: { stroke: c.line, width: 1 }, ticks: { show: false }, font: "11px system-ui, sans-serif" };
       const options = {
         width: place.clientWidth,
         height: 128,
-        cursor: { drag: { x: false, y: false }, sync: { key: "charts" } },
-        scales: { x: { range: [begin, end] }, y: { range: (_, low, high) => [0, high > 0 ? high * 1.1 : 1] } },
+        cursor: { drag: { x: true, y: false, setScale: false }, sync: { key: "charts", setSeries: false } },
+        scales: { x: { range: shown }, y },
         axes: [
-          { ...axis, size: 24, space: 60, values: (_, at) => at.map((s) => clock(s, span === "week" ? days : hours)) },
-          { ...axis, size: 64, values: (_, values) => values.map(write) },
+          { ...axis, size: 24, space: 60, values: (_, at) => at.map((s) => clock(s, shown[1] - shown[0] > 172800 ? days : hours)) },
+          { ...axis, size: 64, values: (_, values) => values.map((v) => (v === null ? "" : write === tally ? count(v) : write(v))) },
         ],
         series: [
-          { value: (_, s) => (s ? clock(s, { ...days, ...hours, second: "2-digit" }) : "–") },
+          // Without a pointer over the chart the legend reads now: the last measurement.
+          { label: "at", value: (chart, s) => (chart.cursor.idx === null || !s ? "now" : clock(s, moment)) },
           ...lines.map(([name, stroke, dash]) => ({ label: name, stroke, dash, width: 1.75, points: { show: data.at.length < 3 }, value: (_, v) => write(v) })),
         ],
-        hooks: { draw: [(chart) => drawMarks(chart, c)] },
+        hooks: {
+          draw: [(chart) => drawMarks(chart, c)],
+          setSelect: [choose],
+          setCursor: [(chart) => chart.cursor.idx === null && last >= 0 && chart.setLegend({ idx: last }, false)],
+        },
       };
-      drawn.push(new uPlot(options, [data.at, ...lines.map(([name, , , column]) => data[column || name])], place));
+      const chart = new uPlot(options, [data.at, ...lines.map(([name, , , column]) => data[column || name])], place);
+      if (last >= 0) {
+        chart.setLegend({ idx: last }, false);
+      }
+      drawn.push(chart);
     }
+  }
+
+  // choose shows the time over which the reader has dragged the pointer, in all charts.
+  function choose(chart) {
+    const { left, width } = chart.select;
+    if (width < 8) {
+      return;
+    }
+    zoom = [chart.posToVal(left, "x"), chart.posToVal(left + width, "x")];
+    whole.hidden = false;
+    // Not now: uPlot is about to set the selection of the charts that this one leads.
+    requestAnimationFrame(draw);
+  }
+
+  function unzoom() {
+    zoom = null;
+    whole.hidden = true;
   }
 
   // drawMarks draws a line where something happened that explains a bend.
@@ -145,6 +180,7 @@
   for (const button of buttons) {
     button.addEventListener("click", () => {
       span = button.dataset.window;
+      unzoom();
       for (const other of buttons) {
         other.setAttribute("aria-pressed", String(other === button));
       }
@@ -156,6 +192,14 @@
       load();
     });
   }
+  whole.addEventListener("click", () => {
+    unzoom();
+    draw();
+  });
+  log.addEventListener("click", () => {
+    log.setAttribute("aria-pressed", String(log.getAttribute("aria-pressed") !== "true"));
+    draw();
+  });
   document.addEventListener("outboxd:theme", draw);
   document.getElementById("clock")?.addEventListener("click", () => {
     draw();
