@@ -110,9 +110,9 @@ func (i *Inbox) AskAll(ctx context.Context, ids []domain.ID) (verdicts []domain.
 			return nil, postgres.TranslateWork(err, doing)
 		}
 	}
-	for n := range verdicts {
+	for n, id := range ids {
 		if errors.Is(verdicts[n].Err, domain.ErrUnknownEvent) {
-			if verdicts[n], err = i.record(ctx, ids[n]); err != nil {
+			if verdicts[n], err = i.record(ctx, id); err != nil {
 				return nil, err
 			}
 		}
