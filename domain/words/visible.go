@@ -64,7 +64,7 @@ func Original(text string) string {
 		case first != '‹':
 			return string(first - '\u2400')
 		}
-		number, err := strconv.ParseUint(strings.Trim(shown, "‹U+›"), 16, 32)
+		number, err := strconv.ParseInt(strings.Trim(shown, "‹U+›"), 16, 32)
 		if r := rune(number); err == nil && isHidden(r) {
 			return string(r)
 		}

@@ -18,17 +18,17 @@ func TestUnmaskGivesNoElementTheValueOfAnother(t *testing.T) {
 	for typed, want := range map[string]string{
 		`{"name":"bob","cards":[{"id":1,"pin":"•••"},{"id":2,"pin":"•••"}]}`: `{"cards":[{"id":1,"pin":"a"},{"id":2,"pin":"b"}],"name":"bob"}`,
 		`{"cards":[{"id":2,"pin":"c"}]}`:                                     `{"cards":[{"id":2,"pin":"c"}]}`,
-		`{"other":"•••"}`:                                                    "",
 		// An element that changed its place keeps its value.
 		hidden("2", "1"):      `{"cards":[{"id":2,"pin":"b"},{"id":1,"pin":"a"}]}`,
 		hidden("2"):           `{"cards":[{"id":2,"pin":"b"}]}`,
 		hidden("2", "1", "3"): "",
 		// One that was edited has the value of its place if nothing else changed.
-		hidden("1", "3"): `{"cards":[{"id":1,"pin":"a"},{"id":3,"pin":"b"}]}`,
-		hidden("3", "1"): "",
-		hidden("4", "3"): "",
-		hidden("1", "1"): "",
-		hidden("3"):      "",
+		hidden("1", "3"):  `{"cards":[{"id":1,"pin":"a"},{"id":3,"pin":"b"}]}`,
+		hidden("3", "1"):  "",
+		hidden("4", "3"):  "",
+		hidden("1", "1"):  "",
+		hidden("3"):       "",
+		`{"other":"•••"}`: "",
 	} {
 		got, err := New([]string{"pin"}).Unmask([]byte(typed), []byte(before))
 		if string(got) != want || (err == nil) != (want != "") {
