@@ -93,6 +93,19 @@ func TestSeveralDatabases(t *testing.T) {
 	awaitFailing("postgres "+twin, "postgres billing")
 	emit(orders)
 	awaitTasks(3 * events)
+	databases := []string{"--redis-url=" + redis, "--databases=" + served + "=" + orders, "--databases=billing=" + billing.URL(), "--database-connect-timeout=500ms"}
+	r := execute(t, nil, append([]string{"doctor"}, databases...)...)
+	if r.code != 1 || !strings.Contains(r.stdout, "postgres-unreachable: billing: ") || strings.Contains(r.stdout, "postgres-unreachable: "+served) {
+		t.Errorf("doctor ends with %d and says %s", r.code, r.stdout)
+	}
+	r = execute(t, nil, append([]string{"events", "list"}, databases...)...)
+	if want := "outboxd events list needs one: choose it with --source, which may be " + served + " or billing"; r.code != 2 || !strings.Contains(r.stderr, want) {
+		t.Errorf("events list ends with %d and says %s, want %s", r.code, r.stderr, want)
+	}
+	r = execute(t, nil, append([]string{"events", "list", "--type=test:several", "--limit=1", "--source=" + served}, databases...)...)
+	if r.code != 0 || !strings.Contains(r.stdout, "test:several") {
+		t.Errorf("events list --source ends with %d and says %s%s", r.code, r.stdout, r.stderr)
+	}
 	p.stop()
 }
 
@@ -104,7 +117,7 @@ func otherName(t *testing.T, databaseURL string) string {
 		t.Fatal(err)
 	}
 	query := u.Query()
-	folder, err := os.MkdirTemp("", "pg") // short: a socket's path may have about 100 bytes
+	folder, err := os.MkdirTemp("", "pg") //nolint:usetesting // t.TempDir is too long for the path of a socket
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -52,8 +52,10 @@ databases: |
   billing=postgres://h/billing billing.password_file=/run/secret
   billing.listen_url=postgres://direct/billing
 `},
-		"flags": {flags: []string{"--roles=relay", "--databases=orders=postgres://u:p@a,b:5433/orders?target_session_attrs=read-write",
-			"--databases=billing=postgres://h/billing billing.password_file=/run/secret", "--databases=billing.listen_url=postgres://direct/billing"}},
+		"flags": {flags: []string{
+			"--roles=relay", "--databases=orders=postgres://u:p@a,b:5433/orders?target_session_attrs=read-write",
+			"--databases=billing=postgres://h/billing billing.password_file=/run/secret", "--databases=billing.listen_url=postgres://direct/billing",
+		}},
 	} {
 		got, err := load(t, c.file, c.flags...)
 		if err != nil {
