@@ -72,7 +72,7 @@ func (s Sources) Find(name string) (Source, bool) {
 // name=URL, name.password_file=path and name.listen_url=URL. Its errors quote no URL.
 func (s *Sources) UnmarshalText(text []byte) error {
 	var sources Sources
-	for _, entry := range strings.FieldsSeq(string(text)) {
+	for entry := range strings.FieldsSeq(string(text)) {
 		if err := sources.add(entry); err != nil {
 			return err
 		}
