@@ -39,19 +39,19 @@ func NewInspector(r *broker.Redis, inProcess bool, now func() time.Time) *Inspec
 
 // Handles sets for which event types a worker of this build has a handler. For each type,
 // types has the flag with which the worker must be started; "": no flag is needed. Call
-// it before the first use.
+// Handles before the first use.
 func (i *Inspector) Handles(types map[string]string) { i.handled = types }
 
 // OnlyOurs makes the Inspector leave out findings about tasks of other programs on the
 // same Redis: an outboxd with another database, or a program that uses Asynq without
-// outboxd. Call it before the first use.
+// outboxd. Call OnlyOurs before the first use.
 func (i *Inspector) OnlyOurs(known Known) { i.known = known }
 
 // Receivers is a function that returns the subscriptions that get no deliveries now.
 type Receivers func(ctx context.Context) ([]overview.ReceiverStatus, error)
 
-// Receivers makes the Inspector leave out findings about the queues of paused
-// subscriptions. Call it before the first use.
+// Receivers tells the Inspector which subscriptions are paused or removed: the queue of
+// such a subscription needs no worker. Call Receivers before the first use.
 func (i *Inspector) Receivers(of Receivers) { i.receivers = of }
 
 // resting returns the queues that need no worker: those of paused and of removed

@@ -26,8 +26,7 @@ func New(r *broker.Redis) *Finder {
 	return &Finder{redis: r.Client(), inspector: r.Inspector()}
 }
 
-// Todo says what the script does with a task that it has found, for example delete it;
-// "": it only looks.
+// Todo says what the script does with a task that it has found. With "" it only looks.
 type Todo string
 
 const (
@@ -66,8 +65,8 @@ type Inquiry struct {
 	since         string // with answeredUnsure: when it began to wait, in Unix nanoseconds; "" if not known
 }
 
-// Presence returns where the task is, as the answer says. A task for which that is not
-// certain counts as there.
+// Presence returns where the task is, as the answer says. If the place of a task is not
+// certain, the task counts as there.
 func (q *Inquiry) Presence() queued.TaskPresence {
 	switch q.answer {
 	case answeredMissing:
@@ -186,7 +185,7 @@ func (c lookCall) command() (keys []string, args []any) {
 	return keys, args
 }
 
-// read reads the script's answers. Anything else is an error.
+// read reads the script's answers. Any other reply is an error.
 func (c lookCall) read(command *redis.Cmd) error {
 	answers, err := command.StringSlice()
 	if err != nil {

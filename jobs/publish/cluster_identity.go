@@ -49,8 +49,8 @@ func joined(ids []string) string {
 	return broker.Joined(ids)
 }
 
-// identifyMaster asks a master which process it is and which slots it has. narrow is false if it may not tell its
-// slots.
+// identifyMaster asks a master which process it is and which slots it has. narrow is false if this user may not ask
+// for the slots.
 func identifyMaster(ctx context.Context, master redis.UniversalClient) (shard lost.Shard, narrow bool, err error) {
 	var server, replication *redis.StringCmd
 	var id *redis.Cmd

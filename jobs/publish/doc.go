@@ -2,5 +2,5 @@
 // event, whether it has lost events, and whether it is still the same Redis. The package also reads the
 // acknowledgements of consumers with another database. The relay uses all of this.
 //
-// It runs no tasks. Package relay decides when an event is published.
+// Package publish runs no tasks. Package relay decides when an event is published.
 package publish

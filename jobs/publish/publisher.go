@@ -38,8 +38,8 @@ func New(r *broker.Redis) *Publisher {
 func (p *Publisher) Tasks() *lookup.Finder { return p.tasks }
 
 // WaitReplicas sets how many replicas must acknowledge each batch and each Ping. Otherwise the batch or Ping fails.
-// So a failover loses no task. With 0, the default, the Publisher does not wait for replicas. Call it before the
-// first use.
+// So a failover loses no task. With 0, the default, the Publisher does not wait for replicas. Call WaitReplicas
+// before the first use.
 func (p *Publisher) WaitReplicas(replicas int) { p.replicas = replicas }
 
 // Publish implements domain.Publisher. Publish sends the batch in one round trip, or in one for each mebibyte of

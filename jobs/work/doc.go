@@ -2,5 +2,5 @@
 // handler, runs each inside the inbox's transaction, and decides what happens to failed tasks. The caller chooses
 // the handler of each task type.
 //
-// It enqueues nothing. Package repository, which implements domain.Inbox, decides which events take effect.
+// Package work enqueues nothing. Package repository, which implements domain.Inbox, decides which events take effect.
 package work

@@ -21,7 +21,7 @@ type Changes struct {
 // New returns the Changes of db. They change no event that only the queue can judge.
 func New(db *postgres.Database) *Changes { return &Changes{db: db} }
 
-// Asking returns Changes that ask the queue about such events.
+// Asking returns Changes that ask the queue about events that only the queue can judge.
 func (c *Changes) Asking(queue domain.RunningTasks) *Changes { return &Changes{c.db, queue} }
 
 var _ domain.EventChanges = (*Changes)(nil)
@@ -70,8 +70,8 @@ func (c *Changes) args(action *domain.Action, ids []domain.ID) []any {
 	return []any{postgres.UUIDs(ids), c.db.Storable(action.Actor), c.db.Storable(action.Reason)}
 }
 
-// change runs a statement whose last parameter are the events that are not changed if
-// only the queue can judge them.
+// change runs a statement. Its last parameter has the events that are not changed if only
+// the queue can judge them.
 func (c *Changes) change(ctx context.Context, kind string, action *domain.Action, ids []domain.ID, statement string, args ...any) (changes []domain.Change, err error) {
 	err = c.sure(ctx, ids, func(d *doubt) error {
 		return stored.Act(ctx, c.db, kind, action, func(tx pgx.Tx) (changed int64, err error) {

@@ -22,7 +22,7 @@ const shortest = time.Minute
 //     with any hour (*) ticks in both hours.
 type Cron struct {
 	spec cron.Schedule
-	wall *cron.SpecSchedule // in UTC, for times without a zone; nil: it does not go by the clock of the wall
+	wall *cron.SpecSchedule // the same in UTC, for local times; nil: the expression ticks in every hour, or is @every
 	zone *time.Location
 }
 

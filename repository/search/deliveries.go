@@ -13,9 +13,9 @@ import (
 )
 
 // deliveriesSQL finds the deliveries of an event by their IDs. The ID of a delivery is
-// computed from the event and the subscription. One that was never made is nowhere. If a
-// subscription was removed and its name used again, the deliveries of the removed one are
-// not found.
+// computed from the event and the subscription. A delivery that was never made is in no
+// table. If a subscription was removed and its name used again, the deliveries to the
+// removed subscription are not found.
 var deliveriesSQL = `
 SELECT named.id, named.name, named.paused_at, named.paused_by, named.pause_reason, named.removed,
        coalesce(e.state, 'gone'), e.since, coalesce(e.generation, last.generation, 0), i.processed_at,
@@ -34,7 +34,7 @@ FROM (
 WHERE e.state IS NOT NULL OR i.processed_at IS NOT NULL OR last.at IS NOT NULL
 ORDER BY named.name`
 
-// Deliveries of an event, by name.
+// deliveries returns the deliveries of an event, by the name of the subscription.
 func (l *Lives) deliveries(ctx context.Context, id domain.ID) ([]lives.Delivery, error) {
 	rows, err := l.db.Pool().Query(ctx, deliveriesSQL, [16]byte(id))
 	if err != nil {

@@ -66,8 +66,8 @@ const measuredSQL = `
 SELECT now(), coalesce(sum(seconds) FILTER (WHERE at > now() - $1 * interval '1 second'), 0), coalesce(sum(seconds), 0)
 FROM outbox_type_samples WHERE at > now() - $2 * interval '1 second' AND event_type = '' AND queue = ''`
 
-// emittedSQL reads the account of the present day, and the entries that were not added up
-// yet, of a minute as a rule.
+// emittedSQL reads the account of the present day, and the entries that the leader has
+// not added up yet, usually those of the last minute.
 const emittedSQL = `
 SELECT event_type, sum(n)::bigint FROM (
     SELECT event_type, emitted AS n FROM outbox_account WHERE day = (now() AT TIME ZONE 'UTC')::date
