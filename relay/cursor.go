@@ -9,8 +9,12 @@ import (
 
 const (
 	// cursorSlack keeps the cursor a little behind the present, because transactions with earlier events may still
-	// commit. Events of transactions that take longer are found by the sweep, a scan from the beginning.
+	// commit. If events have come later than that, the cursor stays twice as far behind as they were late, at most
+	// slackMost, until slackFor has passed without such an event. Events of transactions that take still longer are
+	// found by the sweep, a scan from the beginning.
 	cursorSlack = 50 * time.Millisecond
+	slackMost   = 500 * time.Millisecond
+	slackFor    = 10 * time.Second
 	// sweepEvery is how often a busy relay sweeps, if a sweep takes less than one in sweepShare of that time.
 	sweepEvery = time.Second
 	// Sweeps may take at most one in sweepShare of the time.
@@ -30,9 +34,14 @@ type cursor struct {
 	at    domain.Cursor
 	empty bool          // the last scan found nothing
 	swept time.Time     // when the last sweep ended, or began if it has not ended
-	cost  time.Duration // of the last sweep
+	took  time.Duration // how long the last sweep took
+	cost  time.Duration // the shorter time of the last two sweeps: one may have waited for a busy machine
 	steps int           // how often the cursor stepped back
 	owed  bool          // a scan found nothing when a sweep would have cost too much
+
+	read  time.Time     // the events that were due before were read, if they were visible
+	slack time.Duration // 0: cursorSlack
+	late  time.Time     // when the last late event was found
 }
 
 // scan describes one claim: its first position, and whether it is a sweep.
@@ -72,8 +81,13 @@ func (c *cursor) done(s scan, batch domain.Batch, now time.Time) (again bool) {
 	defer c.mu.Unlock()
 	c.empty = len(batch.Events())+batch.Held() == 0
 	if s.sweep {
-		c.swept, c.cost = now, now.Sub(s.begun)
+		took := now.Sub(s.begun)
+		if c.cost = took; c.took > 0 {
+			c.cost = min(took, c.took)
+		}
+		c.swept, c.took = now, took
 	}
+	c.learn(batch, now)
 	if c.empty {
 		again = !s.sweep && now.Sub(c.swept) >= sweepShare*c.cost
 		c.owed = c.owed || !s.sweep && !again
@@ -90,10 +104,24 @@ func (c *cursor) done(s scan, batch domain.Batch, now time.Time) (again bool) {
 		c.at = last
 		c.steps++
 	}
-	if latest := (domain.Cursor{Due: batch.Now().Add(-cursorSlack)}); c.at.Compare(latest) > 0 {
+	if latest := (domain.Cursor{Due: batch.Now().Add(-max(c.slack, cursorSlack))}); c.at.Compare(latest) > 0 {
 		c.at = latest
 	}
 	return false
+}
+
+// learn measures how late events become visible. An event is late if an earlier scan has read past its place and did
+// not see it, because its transaction had not committed.
+func (c *cursor) learn(batch domain.Batch, now time.Time) {
+	if now.Sub(c.late) > slackFor {
+		c.slack = 0
+	}
+	if list := batch.Events(); len(list) > 0 && list[0].Available.Before(c.read) {
+		c.slack, c.late = min(max(c.slack, 2*batch.Now().Sub(list[0].Available)), slackMost), now
+	}
+	if end := batch.Now().Add(-cursorSlack); !batch.Full() && end.After(c.read) {
+		c.read = end
+	}
 }
 
 // lost is called when claimed events are due again at their old due times, and moves the cursor back to the first

@@ -125,6 +125,59 @@ func TestCursorStaysBehindWhatMayStillCommit(t *testing.T) {
 	}
 }
 
+// Events of slow transactions: after the first of them, the scans from the cursor find the others, so they need not
+// wait for a sweep. Without such events, the cursor comes nearer to the present again.
+func TestCursorStaysBehindAsFarAsEventsComeLate(t *testing.T) {
+	t.Parallel()
+	var c cursor
+	clock := time.Now()
+	scan := func(due ...time.Time) (from time.Time) {
+		s := c.next(clock)
+		c.done(s, found{events: events(due...), now: clock}, clock.Add(time.Millisecond))
+		return s.from.Due
+	}
+	scan(clock)
+	clock = clock.Add(sweepEvery)
+	scan(clock.Add(-200 * time.Millisecond)) // by a sweep
+	for range 20 {
+		clock = clock.Add(20 * time.Millisecond)
+		due := clock.Add(-190 * time.Millisecond)
+		if from := scan(due, clock); from.After(due) {
+			t.Fatalf("a scan began at %v, %v after the due time of an event as late as the one before", from, from.Sub(due))
+		}
+	}
+	clock = clock.Add(slackFor + time.Second)
+	scan(clock)
+	if got, want := c.next(clock).from.Due, clock.Add(-cursorSlack); !got.Equal(want) {
+		t.Errorf("long after the last late event the cursor stands %v behind the present", clock.Sub(got))
+	}
+	clock = clock.Add(sweepEvery)
+	scan(clock.Add(-time.Hour)) // by a sweep
+	scan(clock)
+	if got, want := c.next(clock).from.Due, clock.Add(-slackMost); got.Before(want) {
+		t.Errorf("after a very late event the cursor stands %v behind the present", clock.Sub(got))
+	}
+}
+
+// One sweep that waited for a busy machine does not delay the sweeps after it.
+func TestCursorForgivesOneSlowSweep(t *testing.T) {
+	t.Parallel()
+	var c cursor
+	clock := time.Now()
+	for _, cost := range []time.Duration{time.Millisecond, 300 * time.Millisecond} {
+		clock = clock.Add(sweepEvery)
+		s := c.next(clock)
+		if !s.sweep {
+			t.Fatal("no sweep")
+		}
+		clock = clock.Add(cost)
+		c.done(s, found{now: clock}, clock)
+	}
+	if clock = clock.Add(sweepShare * time.Millisecond); !c.next(clock).sweep {
+		t.Error("a sweep has to wait as if every sweep took as long as the slow one")
+	}
+}
+
 func TestCursorStepsBackForWhatWasLost(t *testing.T) {
 	t.Parallel()
 	var c cursor
