@@ -237,6 +237,13 @@ BEGIN
             INSERT INTO outbox_turns AS t (ordering_key, event_id) VALUES (key, next)
             ON CONFLICT (ordering_key) DO UPDATE SET event_id = t.event_id WHERE false;
             EXIT WHEN NOT FOUND;
+            -- While this function came to the INSERT, or waited there, the event may have got the turn, taken effect
+            -- and passed the turn on. Then look for the key's next event again.
+            IF NOT EXISTS (SELECT FROM outbox_held h WHERE h.id = next) THEN
+                DELETE FROM outbox_turns WHERE ordering_key = key;
+                tried := NULL;
+                CONTINUE;
+            END IF;
             IF outbox_let_go(next) THEN
                 advanced := advanced + 1;
                 EXIT;

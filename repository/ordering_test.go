@@ -193,6 +193,61 @@ func TestATurnThatEndsWhileOthersWaitForIt(t *testing.T) {
 	}
 }
 
+// One session has found a key's next event, and takes a long time before it gives that event the turn. Meanwhile the
+// event and the one after it take effect, and the turn has ended. The session must not give the turn to the first of
+// them again, because nobody would pass it on.
+func TestATurnIsNotGivenToAnEventThatHadIt(t *testing.T) {
+	t.Parallel()
+	db, store := repositorytest.Outbox(t)
+	emitKeyed(t, db, "a1", "a2", "a3", "a4")
+	if got, want := relayAll(t, store), "a1"; got != want {
+		t.Fatalf("%q went, want %q", got, want)
+	}
+	exec(t, db, "CREATE FUNCTION pause() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_advisory_xact_lock(42); RETURN NEW; END $$")
+	exec(t, db, "CREATE TRIGGER pause BEFORE INSERT ON outbox_turns FOR EACH ROW EXECUTE FUNCTION pause()")
+	pausing, slow := repository.Begin(t.Context(), db), repository.Begin(t.Context(), db)
+	defer pausing.Rollback()
+	defer slow.Rollback()
+	if err := pausing.Exec("SELECT pg_advisory_xact_lock(42)").Error; err != nil {
+		t.Fatal(err)
+	}
+	advanced := make(chan error, 1)
+	go func() { advanced <- slow.Exec("SELECT outbox_advance('{a}')").Error }() // to give a2 the turn
+	repositorytest.AwaitWaiting(t, db)
+
+	confirm(t, db, "a1")
+	second := claimEvents(t, store)
+	confirm(t, db, "a2")
+	third := claimEvents(t, store)
+	confirm(t, db, "a3")
+	if got := types(second.Events()) + " " + types(third.Events()); got != "a2 a3" {
+		t.Fatalf("claimed %q", got)
+	}
+	if n := count(t, db, "SELECT count(*) FROM outbox_turns"); n != 0 {
+		t.Fatalf("%d turns, though the commits of a2 and a3 are still to come", n)
+	}
+	if err := pausing.Commit().Error; err != nil {
+		t.Fatal(err)
+	}
+	if err := <-advanced; err != nil {
+		t.Fatal(err)
+	}
+	deliver(t, second)
+	delivered := make(chan struct{})
+	go func() {
+		defer close(delivered)
+		deliverAll(t, third)
+	}()
+	repositorytest.AwaitWaiting(t, db)
+	if err := slow.Commit().Error; err != nil {
+		t.Fatal(err)
+	}
+	<-delivered
+	if got, want := relayAll(t, store), "a4"; got != want {
+		t.Errorf("%q went, want %q", got, want)
+	}
+}
+
 func TestAClaimThatOnlyHoldsMovesOn(t *testing.T) {
 	t.Parallel()
 	db, store := repositorytest.Outbox(t)
