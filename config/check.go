@@ -132,6 +132,10 @@ func (l *loading) rules() []rule {
 			return only(c.Relay.ListenURL != "" && c.Database.URL == "" && len(c.Databases) == 0,
 				"it names the server of a database that outboxd would run itself: set "+name("database.url")+" too, or neither")
 		}},
+		{[]string{"database.read_url", "database.url", "databases"}, func() string {
+			return only(c.Database.ReadURL != "" && (c.Database.URL == "" || len(c.Databases) > 0),
+				"it names the standby of "+name("database.url")+": set that too, or neither")
+		}},
 		{[]string{"database.password_file", "database.url", "databases"}, func() string {
 			return only(c.Database.PasswordFile != "" && c.Database.URL == "" && len(c.Databases) == 0, "outboxd's own server has no password: set "+name("database.url")+" too, or neither")
 		}},

@@ -84,6 +84,7 @@ type Probe struct {
 // Database has the options of the section "database": the connections to PostgreSQL.
 type Database struct {
 	URL            value.SecretURL // empty: outboxd runs its own server
+	ReadURL        value.SecretURL // of a standby; empty: everything is read from URL
 	PasswordFile   string          // empty: the URL's password
 	Schema         string          // the schema of outboxd's tables and functions
 	MaxConns       int             // 0: see Config.PoolSize

@@ -176,8 +176,12 @@ func (c *Database) options() []*option {
 			help: "PostgreSQL to use, as a URL or as key=value pairs. Empty means that outboxd runs its own. Prefer the variable or the file to the flag, which other users of the machine can see.",
 		},
 		{
+			field: &c.ReadURL, key: "database.read_url", optional: true, check: address.CheckPostgres,
+			help: "Standby of database.url, for what the pages and the commands list, search and draw. They say how far the standby lags, and read from database.url while the standby does not answer. Nothing that decides or changes something reads from the standby. Empty means database.url.",
+		},
+		{
 			field: &c.PasswordFile, key: "database.password_file", optional: true,
-			help: "File with the password, in place of the one in database.url, and for relay.listen_url if that has none. It is read for each new connection, so a new password needs no restart. So are the certificates and the passfile that the URL names.",
+			help: "File with the password, in place of the one in database.url, and for relay.listen_url and database.read_url if they have none. It is read for each new connection, so a new password needs no restart. So are the certificates and the passfile that the URL names.",
 		},
 		{
 			field: &c.Schema, key: "database.schema", value: "outboxd", check: checkSchema,

@@ -12,6 +12,7 @@ import (
 	"outboxd/config"
 	"outboxd/domain"
 	"outboxd/repository/deadletters"
+	"outboxd/repository/reading"
 	"outboxd/repository/search"
 )
 
@@ -145,7 +146,7 @@ func (c commands) newDeadListCommand() *cobra.Command {
 		if limit < 1 {
 			return config.Mistake{Err: fmt.Errorf("--limit %d: at least 1", limit)}
 		}
-		list, err := deadletters.New(o.db).List(cmd.Context(), filter, place, limit)
+		list, err := reading.NewLetters(o.reads).List(cmd.Context(), filter, place, limit)
 		if err != nil {
 			return err
 		}

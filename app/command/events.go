@@ -20,7 +20,7 @@ import (
 	"outboxd/domain/words"
 	"outboxd/jobs/broker"
 	"outboxd/jobs/lookup"
-	"outboxd/repository/search"
+	"outboxd/repository/reading"
 )
 
 func (c commands) newEventsCommand() *cobra.Command {
@@ -56,7 +56,7 @@ may be that of the event or of its task.`,
 		if err != nil {
 			return err
 		}
-		life, err := search.NewLives(o.db).Find(cmd.Context(), ids[0])
+		life, err := reading.NewLives(o.reads).Find(cmd.Context(), ids[0])
 		if err != nil {
 			return err
 		}

@@ -20,6 +20,7 @@ import (
 	"outboxd/jobs/broker"
 	"outboxd/jobs/lookup"
 	"outboxd/repository/recall"
+	"outboxd/repository/search"
 )
 
 const (
@@ -215,7 +216,7 @@ func (r *eventChangeRun) close() {
 // page by page. The pages are in the order of the IDs, so no event is changed
 // twice, even if its state changes meanwhile.
 func (r *eventChangeRun) takeMatching(ctx context.Context, filter lives.Filter) error {
-	lives, closed, err := openLives(r.o)
+	lives, closed, err := openLives(r.o, search.NewLives(r.o.db))
 	if err != nil {
 		return err
 	}

@@ -24,9 +24,9 @@ import (
 
 // openLives returns the search for events, and a function that closes its
 // connections to Redis. The search finds failing events only if a Redis is
-// configured.
-func openLives(o *opened) (lives.Reader, func(), error) {
-	lives := failing.Lives{Reader: search.NewLives(o.db), NoHistory: o.cfg.Relay.History <= 0}
+// configured. reader reads events from PostgreSQL.
+func openLives(o *opened, reader lives.Reader) (lives.Reader, func(), error) {
+	lives := failing.Lives{Reader: reader, NoHistory: o.cfg.Relay.History <= 0}
 	if o.servers.RedisURL == "" {
 		return lives, func() {}, nil
 	}

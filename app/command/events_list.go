@@ -14,6 +14,7 @@ import (
 	"outboxd/domain/lives"
 	"outboxd/domain/queued"
 	"outboxd/domain/words"
+	"outboxd/repository/reading"
 )
 
 // listedEvent is one event of the list, in JSON and YAML.
@@ -190,7 +191,7 @@ says so if that was not enough.`,
 		if limit < 1 || limit > 10_000 {
 			return config.Mistake{Err: fmt.Errorf("--limit %d: from 1 to 10000", limit)}
 		}
-		lives, closed, err := openLives(o)
+		lives, closed, err := openLives(o, reading.NewLives(o.reads))
 		if err != nil {
 			return err
 		}

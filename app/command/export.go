@@ -11,7 +11,7 @@ import (
 	"outboxd/app/command/terminal"
 	"outboxd/config"
 	"outboxd/domain/export"
-	"outboxd/repository/deadletters"
+	"outboxd/repository/reading"
 )
 
 // writeExport writes all to the command's standard output, and says on standard error how
@@ -48,7 +48,7 @@ first at the top. A payload that is no text is written in base64.`,
 		}
 		hidden := export.Hidden{Payload: export.Payload, Header: func(_, value string) string { return value }}
 		return writeExport(cmd, func(ctx context.Context, w io.Writer) (int64, error) {
-			return export.DeadLetters(ctx, w, out.Format, deadletters.New(o.db), filter, hidden)
+			return export.DeadLetters(ctx, w, out.Format, reading.NewLetters(o.reads), filter, hidden)
 		})
 	})
 	return cmd
@@ -72,7 +72,7 @@ func (c commands) newEventsExportCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		lives, closed, err := openLives(o)
+		lives, closed, err := openLives(o, reading.NewLives(o.reads))
 		if err != nil {
 			return err
 		}

@@ -22,6 +22,7 @@ import (
 	"outboxd/jobs/retries"
 	"outboxd/migrations"
 	"outboxd/repository/postgres"
+	"outboxd/repository/reading"
 	"outboxd/repository/search"
 )
 
@@ -32,6 +33,7 @@ type sight struct {
 	cfg   *config.Config
 	db    *postgres.Database // nil if StoreErr is set
 	redis *broker.Redis
+	reads *reading.Reads // nil if StoreErr is set
 }
 
 // withSight opens both servers for a command. If PostgreSQL cannot be reached, withSight
@@ -67,6 +69,8 @@ func (c commands) withSight(out *terminal.Output, do func(*cobra.Command, []stri
 		}
 		if seen.db != nil {
 			defer seen.db.Close()
+			defer seen.reads.Close()
+			defer sayStandby(cmd, seen.reads)
 		}
 		return do(cmd, args, seen)
 	}
@@ -84,7 +88,8 @@ func (s *sight) open(ctx context.Context, opened *servers.Servers, log *slog.Log
 	}
 	switch {
 	case err == nil:
-		s.db, s.Store = db, search.NewFigures(db)
+		s.db, s.reads = db, servers.NewReads(s.cfg, db, log)
+		s.Store = reading.NewFigures(s.reads)
 		inspector.OnlyOurs(search.NewKnownEvents(db, s.cfg.Relay.History).Among)
 		_, _ = inspector.Facts(ctx) // finds the queues of others; if Redis does not answer, the figures say so
 	case domain.ErrorCode(err) == domain.CodeUnavailable:

@@ -12,7 +12,7 @@ import (
 	"outboxd/domain"
 	"outboxd/domain/lives"
 	"outboxd/domain/words"
-	"outboxd/repository/search"
+	"outboxd/repository/reading"
 )
 
 func (c commands) newKeysCommand() *cobra.Command {
@@ -48,7 +48,7 @@ keys.`,
 		if len(args) > 0 {
 			named = args
 		}
-		list, complete, err := search.NewHeldKeys(o.db).List(cmd.Context(), named, limit)
+		list, complete, err := reading.NewKeys(o.reads).List(cmd.Context(), named, limit)
 		if err != nil {
 			return err
 		}
@@ -151,7 +151,7 @@ func (c commands) newKeysShowCommand() *cobra.Command {
 	}
 	out.AddFlag(cmd)
 	cmd.RunE = c.withServers(config.RoleAPI, &out, func(cmd *cobra.Command, args []string, o *opened) error {
-		list, _, err := search.NewHeldKeys(o.db).List(cmd.Context(), args, 1)
+		list, _, err := reading.NewKeys(o.reads).List(cmd.Context(), args, 1)
 		if err != nil {
 			return err
 		}

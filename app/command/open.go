@@ -17,6 +17,7 @@ import (
 	"outboxd/domain"
 	"outboxd/migrations"
 	"outboxd/repository/postgres"
+	"outboxd/repository/reading"
 )
 
 // opened has what a command works with: its configuration, and its connections to
@@ -26,6 +27,7 @@ type opened struct {
 	db      *postgres.Database
 	servers *servers.Servers
 	log     *slog.Logger
+	reads   *reading.Reads // for what a command only shows
 }
 
 // withServers opens the servers that a role needs, configured or embedded.
@@ -58,6 +60,17 @@ func (c commands) withServersIfNamed(out *terminal.Output, do func(*cobra.Comman
 			role = config.RoleAPI
 		}
 		return c.withServers(role, out, do)(cmd, args)
+	}
+}
+
+// sayStandby says on standard error from which server a command read, if it asked for a
+// standby.
+func sayStandby(cmd *cobra.Command, reads *reading.Reads) {
+	if !reads.IsUsed() {
+		return
+	}
+	if s, ok := reads.Standing(cmd.Context()); ok {
+		fmt.Fprintln(cmd.ErrOrStderr(), s)
 	}
 }
 
@@ -136,7 +149,10 @@ func open(cmd *cobra.Command, cfg *config.Config, conns int, do func(*opened) er
 		return err
 	}
 	defer db.Close()
-	return do(&opened{cfg: cfg, db: db, servers: s, log: log})
+	reads := servers.NewReads(cfg, db, log)
+	defer reads.Close()
+	defer sayStandby(cmd, reads)
+	return do(&opened{cfg: cfg, db: db, servers: s, log: log, reads: reads})
 }
 
 // actionFlags are the flags of a command that changes data.

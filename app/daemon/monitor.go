@@ -4,10 +4,12 @@ import (
 	"context"
 	"time"
 
+	"outboxd/app/servers"
 	"outboxd/config"
 	"outboxd/domain"
 	"outboxd/domain/failing"
 	"outboxd/domain/figures"
+	"outboxd/domain/lives"
 	"outboxd/handler/dashboard"
 	"outboxd/handler/monitor"
 	"outboxd/jobs/inspect"
@@ -16,10 +18,10 @@ import (
 	"outboxd/jobs/publish"
 	"outboxd/jobs/retries"
 	"outboxd/repository/deadletters"
+	"outboxd/repository/reading"
 	"outboxd/repository/recall"
 	"outboxd/repository/schedules"
 	"outboxd/repository/search"
-	"outboxd/repository/subscriptions"
 )
 
 // addMonitor adds the HTTP listeners. Every process serves health, readiness and
@@ -34,7 +36,9 @@ func (d *Daemon) addMonitor() error {
 	if d.monitorListener != nil && d.cfg.HasRole(config.RoleMonitor) && d.one != nil {
 		pages = monitor.NewTaskPages(d.redis)
 		d.undo = append(d.undo, func() { _ = pages.Close() })
-		sources = d.one.pages()
+		reads := servers.NewReads(d.cfg, d.one.database, d.log)
+		d.undo = append(d.undo, reads.Close)
+		sources = d.one.pages(reads)
 	}
 	roles := make([]string, len(d.cfg.Roles))
 	for i, role := range d.cfg.Roles {
@@ -58,23 +62,29 @@ func (d *Daemon) addMonitor() error {
 	return nil
 }
 
-// pages returns the interfaces from which the pages read their data.
-func (s *source) pages() dashboard.Sources {
+// pages returns the interfaces from which the pages read their data. What the pages
+// only show is read by reads.
+func (s *source) pages(reads *reading.Reads) dashboard.Sources {
 	d := s.d
 	return dashboard.Sources{
-		Events: search.NewOverviews(s.database), Look: s.lookout.Look,
-		Lives: failing.Lives{Reader: search.NewLives(s.database), Tasks: retries.New(d.redis), NoHistory: d.cfg.Relay.History <= 0}, Tasks: lookup.New(d.redis),
+		Events: reading.NewOverviews(reads), Look: s.lookout.Look, Standby: reads.Standing, Wrote: reads.Wrote,
+		Lives: d.lives(reading.NewLives(reads)), Current: d.lives(search.NewLives(s.database)), Tasks: lookup.New(d.redis),
 		Failing: s.failingChange(),
-		Dead:    deadletters.New(s.database), Unconfirmed: d.cfg.Relay.Unconfirmed,
-		Subscriptions: subscriptions.New(s.database),
+		Dead:    reading.NewLetters(reads), Unconfirmed: d.cfg.Relay.Unconfirmed,
+		Subscriptions: reading.NewSubscriptions(reads),
 		Figures: &figures.Source{
-			Store: search.NewFigures(s.database), Queues: inspect.NewOverviews(d.redis), Failing: retries.New(d.redis), Foreign: d.foreignQueues,
+			Store: reading.NewFigures(reads), Queues: inspect.NewOverviews(d.redis), Failing: retries.New(d.redis), Foreign: d.foreignQueues,
 		},
 		Pauses:      &figures.Pauses{Queues: pauses.New(d.redis), Actions: deadletters.New(s.database)},
 		Corrections: deadletters.New(s.database), Changes: recall.New(s.database).Asking(lookup.New(d.redis)),
-		Keys: search.NewHeldKeys(s.database), Schedules: schedules.New(s.database),
+		Keys: reading.NewKeys(reads), Schedules: schedules.New(s.database),
 		Mask: d.cfg.Monitor.Mask, TraceURL: d.cfg.Monitor.TraceURL,
 	}
+}
+
+// lives adds what Redis knows to the lives of events.
+func (d *Daemon) lives(reader lives.Reader) lives.Reader {
+	return failing.Lives{Reader: reader, Tasks: retries.New(d.redis), NoHistory: d.cfg.Relay.History <= 0}
 }
 
 // failingChange returns what the pages use to retry failing tasks or give them up.

@@ -86,7 +86,7 @@ func (d *Dashboard) confirmCancel(c *fiber.Ctx) error {
 }
 
 func (d *Dashboard) cancelForm(c *fiber.Ctx, f *cancelForm, filter lives.Filter) error {
-	if d.o.Sources.Lives == nil {
+	if d.o.Sources.Current == nil {
 		return errNoDatabase()
 	}
 	begun := time.Now()
@@ -110,7 +110,7 @@ var errEnough = errors.New("enough was counted")
 // cancelled, page by page, until do returns an error.
 func (d *Dashboard) eachCancellable(ctx context.Context, filter lives.Filter, do func(ids []domain.ID) error) error {
 	for before := (domain.ID{}); ; {
-		page, err := d.o.Sources.Lives.Search(ctx, filter, before, cancelPage)
+		page, err := d.o.Sources.Current.Search(ctx, filter, before, cancelPage)
 		if err != nil {
 			return err
 		}

@@ -31,13 +31,13 @@ type correctForm struct {
 // correctable makes the form for correcting an event, with the payload as the pages show
 // it.
 func (d *Dashboard) correctable(c *fiber.Ctx) (f correctForm, err error) {
-	if d.o.Sources.Lives == nil || d.o.Sources.Corrections == nil {
+	if d.o.Sources.Current == nil || d.o.Sources.Corrections == nil {
 		return f, errNoDatabase()
 	}
 	if f.ID, err = domain.EventID(c.Params("id")); err != nil {
 		return f, err
 	}
-	if f.Life, err = d.o.Sources.Lives.Find(c.UserContext(), f.ID); err != nil {
+	if f.Life, err = d.o.Sources.Current.Find(c.UserContext(), f.ID); err != nil {
 		return f, err
 	}
 	shown := d.mask.Show(f.Life.Payload)

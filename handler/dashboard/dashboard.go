@@ -21,6 +21,7 @@
 package dashboard
 
 import (
+	"context"
 	"html/template"
 	"slices"
 	"time"
@@ -95,7 +96,13 @@ type Sources struct {
 	// Look returns the state of the system. Cheap facts are not older than
 	// maxAge.
 	Look  func(maxAge time.Duration) diagnosis.Sight
-	Lives lives.Reader
+	// Lives may be read from a standby, which lags. A change is based on Current, which
+	// is not; nil: on Lives.
+	Lives, Current lives.Reader
+	// Standby returns from where the pages read; ok is false if no standby is configured.
+	// Wrote is called after a change, so that the pages show the change. Both may be nil.
+	Standby func(context.Context) (s domain.Standby, ok bool)
+	Wrote   func(context.Context)
 	Tasks queued.TaskStates
 	Dead  domain.DeadLetters
 	// Failing finds failing events and changes them.
@@ -134,6 +141,9 @@ type Dashboard struct {
 
 // New returns the pages. Nothing runs in the background while no page is open.
 func New(o Options) *Dashboard {
+	if o.Sources.Current == nil {
+		o.Sources.Current = o.Sources.Lives
+	}
 	d := &Dashboard{o: o, files: assets.New(), pages: parsePages(), watch: sight.NewWatch(o.Sources.Look, o.Readiness), mask: masking.New(o.Sources.Mask), changes: newChanges()}
 	d.live = live.New(d.frame)
 	return d
@@ -216,7 +226,18 @@ func (r routes) post(path string, page fiber.Handler, actions ...string) {
 			return r.d.o.Check(c, chosen)
 		}
 		return r.d.o.Check(c, actions[0])
-	}, page)
+	}, r.d.told(page))
+}
+
+// told calls a page that changes something, and then Sources.Wrote.
+func (d *Dashboard) told(page fiber.Handler) fiber.Handler {
+	return func(c *fiber.Ctx) error {
+		err := page(c)
+		if d.o.Sources.Wrote != nil {
+			d.o.Sources.Wrote(c.UserContext())
+		}
+		return err
+	}
 }
 
 func (d *Dashboard) may(action string) fiber.Handler {

@@ -63,6 +63,7 @@ type view struct {
 	Here    string // the page's own address, below the first page
 	Alarm   string // the last verdict in a word, for the tab; "" if all is well or nobody looked
 	Icon    string // of the tab
+	Standby string // says from which server the page reads, if there is a standby
 
 	files assets.Files
 }
@@ -103,6 +104,11 @@ func (d *Dashboard) execute(c *fiber.Ctx, name string, p Page) error {
 	v := view{Page: p, Visitor: d.o.Visitor(c), Version: d.o.Version, Root: Root(c.Path()), Here: c.OriginalURL(), files: d.files}
 	if err := d.markTab(&v); err != nil {
 		return err
+	}
+	if standby := d.o.Sources.Standby; standby != nil && v.Section != "" && name == "layout" {
+		if s, ok := standby(c.UserContext()); ok {
+			v.Standby = s.String()
+		}
 	}
 	page, err := d.write(name, v)
 	if err != nil {

@@ -1,0 +1,214 @@
+package reading
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+	"time"
+
+	"outboxd/domain"
+	"outboxd/repository/postgres"
+)
+
+const (
+	// lookEvery is how old the standing of the standby may be before the next query looks
+	// again, and awayFor how long the standby is left alone after it did not answer.
+	lookEvery = time.Second
+	awayFor   = 5 * time.Second
+	// lookPatience bounds one look at the standby, and primaryPatience that at the primary.
+	lookPatience    = time.Second
+	primaryPatience = 500 * time.Millisecond
+)
+
+// cancelled is the SQLSTATE of a query that took longer than its limit.
+const cancelled = "57014"
+
+// Reads chooses the server for queries that change nothing. It is safe for concurrent use.
+type Reads struct {
+	primary *postgres.Database
+	open    func(context.Context) (*postgres.Database, error)
+	logger  *slog.Logger
+
+	mu      sync.Mutex // held while one caller looks at the standby; the others wait for the result
+	standby *postgres.Database
+	last    domain.Standby
+	looked  time.Time
+	told    string // the fault that the log has
+	wrote   string // a position of the log that the standby must have first; ""
+}
+
+// New returns Reads that prefer a standby of primary. open connects to the standby and
+// is called again after a failure; nil: there is no standby.
+func New(primary *postgres.Database, open func(context.Context) (*postgres.Database, error), logger *slog.Logger) *Reads {
+	return &Reads{primary: primary, open: open, logger: logger}
+}
+
+// Close closes the connections to the standby.
+func (r *Reads) Close() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.standby != nil {
+		r.standby.Close()
+	}
+	r.standby, r.open = nil, nil
+}
+
+// Standing returns from where queries are answered now. ok is false if no standby is
+// configured.
+func (r *Reads) Standing(ctx context.Context) (s domain.Standby, ok bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.open == nil {
+		return s, false
+	}
+	r.look(ctx)
+	return r.last, true
+}
+
+// IsUsed reports whether a query has asked for the standby.
+func (r *Reads) IsUsed() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return !r.looked.IsZero()
+}
+
+// Wrote tells Reads that the caller has changed something. Until the standby has the
+// change, queries are answered by the primary.
+func (r *Reads) Wrote(ctx context.Context) {
+	r.mu.Lock()
+	none := r.open == nil
+	r.mu.Unlock()
+	if none {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), primaryPatience)
+	defer cancel()
+	var position string
+	if r.primary.Pool().QueryRow(ctx, "SELECT pg_current_wal_insert_lsn()::text").Scan(&position) == nil {
+		r.mu.Lock()
+		r.wrote = position
+		r.mu.Unlock()
+	}
+}
+
+// choose returns the standby, or nil if queries go to the primary. With again it looks at
+// the standby even if the last look is recent.
+func (r *Reads) choose(ctx context.Context, again bool) *postgres.Database {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.open == nil {
+		return nil
+	}
+	if again {
+		r.looked = time.Time{}
+	}
+	r.look(ctx)
+	if r.last.Fault != "" {
+		return nil
+	}
+	return r.standby
+}
+
+// look brings the standing up to date. The caller holds the lock.
+func (r *Reads) look(ctx context.Context) {
+	every := lookEvery
+	switch {
+	case r.wrote != "" && r.standby != nil:
+		every = 0
+	case r.last.Fault != "":
+		every = awayFor
+	}
+	if !r.looked.IsZero() && time.Since(r.looked) < every {
+		return
+	}
+	var err error
+	r.last, err = r.see(ctx)
+	r.looked = time.Now()
+	r.tell(err)
+}
+
+// see connects to the standby if necessary, and asks both servers how far they are.
+func (r *Reads) see(ctx context.Context) (domain.Standby, error) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), lookPatience)
+	defer cancel()
+	if r.standby == nil {
+		standby, err := r.open(ctx)
+		if err != nil {
+			return domain.Standby{Fault: "The standby does not answer."}, err
+		}
+		r.standby = standby
+	}
+	now, system := r.seePrimary(ctx)
+	const sql = `
+SELECT pg_is_in_recovery(), (SELECT system_identifier::text FROM pg_control_system()),
+       coalesce(greatest(pg_wal_lsn_diff(nullif($1, '')::pg_lsn, pg_last_wal_replay_lsn()), 0)::bigint, -1),
+       coalesce(extract(epoch FROM clock_timestamp() - pg_last_xact_replay_timestamp()), -1)::float8,
+       coalesce(pg_last_wal_replay_lsn() >= nullif($2, '')::pg_lsn, true)`
+	var follows, hasWrite bool
+	var of string
+	var behind float64
+	var s domain.Standby
+	if err := r.standby.Pool().QueryRow(ctx, sql, now, r.wrote).Scan(&follows, &of, &s.Bytes, &behind, &hasWrite); err != nil {
+		return domain.Standby{Fault: "The standby does not answer."}, err
+	}
+	s.Behind = time.Duration(behind * float64(time.Second))
+	if behind < 0 {
+		s.Behind = -1
+	}
+	switch {
+	case system != "" && of != system:
+		return domain.Standby{Fault: "The server of --database-read-url is no standby of this PostgreSQL."}, errors.New("it has another system identifier")
+	case !follows:
+		return domain.Standby{Fault: "The server of --database-read-url is no standby."}, errors.New("it is not in recovery")
+	case !hasWrite:
+		return domain.Standby{Fault: "The standby does not have the last change yet."}, nil
+	}
+	r.wrote = ""
+	return s, nil
+}
+
+// seePrimary returns the end of the primary's log and its system identifier, or "" if the
+// primary does not answer.
+func (r *Reads) seePrimary(ctx context.Context) (position, system string) {
+	ctx, cancel := context.WithTimeout(ctx, primaryPatience)
+	defer cancel()
+	const sql = "SELECT pg_current_wal_lsn()::text, system_identifier::text FROM pg_control_system()"
+	if r.primary.Pool().QueryRow(ctx, sql).Scan(&position, &system) != nil {
+		return "", ""
+	}
+	return position, system
+}
+
+// tell logs that the standby is away, or back, once.
+func (r *Reads) tell(err error) {
+	switch {
+	case err != nil && r.told != r.last.Fault:
+		r.told = r.last.Fault
+		r.logger.Warn("the pages and commands read from the primary instead of the standby", "why", r.last.Fault, "error", err)
+	case r.last.Fault == "" && r.told != "":
+		r.told = ""
+		r.logger.Info("the pages and commands read from the standby again")
+	}
+}
+
+// ask answers a query from the standby, or else from the primary.
+func ask[T any](ctx context.Context, r *Reads, read func(*postgres.Database) (T, error)) (T, error) {
+	standby := r.choose(ctx, false)
+	if standby == nil {
+		return read(r.primary)
+	}
+	found, err := read(standby)
+	switch {
+	case err == nil, ctx.Err() != nil:
+		return found, err
+	// A query that was too slow for the standby is not repeated on the busier server.
+	case postgres.SQLState(err) == cancelled, errors.Is(err, context.DeadlineExceeded) && r.choose(ctx, true) != nil:
+		return found, err
+	case postgres.IsUnavailable(err):
+		r.choose(ctx, true)
+	}
+	// The primary also knows what is newer than the standby's state, such as an event that
+	// was not found.
+	return read(r.primary)
+}

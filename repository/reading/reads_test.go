@@ -1,0 +1,121 @@
+package reading_test
+
+import (
+	"context"
+	"strings"
+	"testing"
+	"time"
+
+	"outboxd/app/faulttest"
+	"outboxd/app/schematest"
+	"outboxd/app/servertest"
+	"outboxd/domain"
+	"outboxd/domain/lives"
+	"outboxd/migrations"
+	"outboxd/repository/postgres"
+	"outboxd/repository/reading"
+)
+
+// types are the types of all events that the reads find.
+func types(t *testing.T, reads *reading.Reads) string {
+	t.Helper()
+	page, err := reading.NewLives(reads).Search(t.Context(), lives.Filter{}, domain.ID{}, 10)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var list []string
+	for i := range page.Events {
+		list = append(list, page.Events[i].Type)
+	}
+	return strings.Join(list, " ")
+}
+
+func says(t *testing.T, reads *reading.Reads, part string) {
+	t.Helper()
+	if s, ok := reads.Standing(t.Context()); !ok || !strings.Contains(s.String(), part) {
+		t.Errorf("it says %q, %t, and not %q", s, ok, part)
+	}
+}
+
+// The pages read from a standby: what it has, how far it is behind, and what happens
+// when it does not answer or is no standby.
+func TestReadsFromAStandby(t *testing.T) {
+	t.Parallel()
+	primary := servertest.OwnPostgres(t)
+	db := schematest.Connect(t, primary.URL())
+	if _, err := migrations.Core().Up(t.Context(), db.SQL(), servertest.Logger(t)); err != nil {
+		t.Fatal(err)
+	}
+	standby := primary.Standby() // synchronous: it has every commit
+	exec(t, db, "SELECT outboxd.emit('a:first', '{}')")
+	proxy := faulttest.NewProxy(t, standby.URL())
+	address := proxy.URL()
+	open := func(ctx context.Context) (*postgres.Database, error) {
+		return postgres.Open(ctx, postgres.Options{URL: address, MaxConns: 2, ConnectTimeout: 10 * time.Second, Logger: servertest.Logger(t)})
+	}
+	reads := reading.New(db, open, servertest.Logger(t))
+	t.Cleanup(reads.Close)
+	if reads.IsUsed() {
+		t.Error("it looked at the standby before a query")
+	}
+	servertest.Eventually(t, "the standby has the event", func() bool { return types(t, reads) == "a:first" })
+	says(t, reads, "read from a standby")
+
+	// The standby stays behind. It answers without the second event.
+	standby.Detach()
+	exec(t, db, "ALTER SYSTEM SET synchronous_standby_names = ''")
+	exec(t, db, "SELECT pg_reload_conf()")
+	exec(t, db, "SELECT outboxd.emit('b:second', '{}')")
+	if found := types(t, reads); found != "a:first" {
+		t.Errorf("the standby answered %q", found)
+	}
+	servertest.Eventually(t, "it says how far the standby is behind", func() bool { s, _ := reads.Standing(t.Context()); return s.Bytes > 0 && s.Behind >= 0 })
+	says(t, reads, "of the log behind")
+	// An event that only the primary has is found there.
+	if life, err := reading.NewLives(reads).Find(t.Context(), find(t, db, "b:second")); err != nil || life.Type != "b:second" {
+		t.Errorf("the newer event: %+v, %v", life, err)
+	}
+	// Someone who has changed something sees the change.
+	reads.Wrote(t.Context())
+	if found := types(t, reads); found != "b:second a:first" {
+		t.Errorf("after a change: %q", found)
+	}
+	says(t, reads, "does not have the last change yet. This is read from the primary.")
+
+	// The standby falls silent: the answer comes from the primary, and says so.
+	silent := reading.New(db, open, servertest.Logger(t))
+	t.Cleanup(silent.Close)
+	if found := types(t, silent); found != "a:first" {
+		t.Fatalf("before the standby falls silent: %q", found)
+	}
+	proxy.Refuse()
+	servertest.Eventually(t, "the primary answers", func() bool { return types(t, silent) == "b:second a:first" })
+	says(t, silent, "The standby does not answer. This is read from the primary.")
+
+	// A primary is refused, so that nobody believes in a relief that is not there.
+	address = primary.URL()
+	own := reading.New(db, open, servertest.Logger(t))
+	t.Cleanup(own.Close)
+	if found := types(t, own); found != "b:second a:first" {
+		t.Errorf("from the primary: %q", found)
+	}
+	says(t, own, "no standby. This is read from the primary.")
+	if n := count(t, db, "SELECT count(*) FROM outbox"); n != 2 {
+		t.Errorf("%d events, want 2", n)
+	}
+}
+
+// Without a standby nothing changes.
+func TestReadsWithoutAStandby(t *testing.T) {
+	t.Parallel()
+	db := schematest.Open(t)
+	exec(t, db, "SELECT outboxd.emit('a:first', '{}')")
+	reads := reading.New(db, nil, servertest.Logger(t))
+	if found := types(t, reads); found != "a:first" {
+		t.Errorf("%q", found)
+	}
+	reads.Wrote(t.Context())
+	if _, ok := reads.Standing(t.Context()); ok || reads.IsUsed() {
+		t.Error("it speaks of a standby")
+	}
+}
