@@ -95,7 +95,7 @@ type Sources struct {
 	Events overview.Overviews // for the charts
 	// Look returns the state of the system. Cheap facts are not older than
 	// maxAge.
-	Look  func(maxAge time.Duration) diagnosis.Sight
+	Look func(maxAge time.Duration) diagnosis.Sight
 	// Lives may be read from a standby, which lags. A change is based on Current, which
 	// is not; nil: on Lives.
 	Lives, Current lives.Reader
@@ -103,8 +103,8 @@ type Sources struct {
 	// Wrote is called after a change, so that the pages show the change. Both may be nil.
 	Standby func(context.Context) (s domain.Standby, ok bool)
 	Wrote   func(context.Context)
-	Tasks queued.TaskStates
-	Dead  domain.DeadLetters
+	Tasks   queued.TaskStates
+	Dead    domain.DeadLetters
 	// Failing finds failing events and changes them.
 	Failing *failing.Change
 

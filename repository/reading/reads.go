@@ -13,9 +13,9 @@ import (
 
 const (
 	// lookEvery is how old the standing of the standby may be before the next query looks
-	// again, and awayFor how long the standby is left alone after it did not answer.
-	lookEvery = time.Second
-	awayFor   = 5 * time.Second
+	// again. After a standby did not answer, it is left alone for awayFactor times as long.
+	lookEvery  = time.Second
+	awayFactor = 5
 	// lookPatience bounds one look at the standby, and primaryPatience that at the primary.
 	lookPatience    = time.Second
 	primaryPatience = 500 * time.Millisecond
@@ -29,6 +29,7 @@ type Reads struct {
 	primary *postgres.Database
 	open    func(context.Context) (*postgres.Database, error)
 	logger  *slog.Logger
+	every   time.Duration // lookEvery, but in tests
 
 	mu      sync.Mutex // held while one caller looks at the standby; the others wait for the result
 	standby *postgres.Database
@@ -41,7 +42,7 @@ type Reads struct {
 // New returns Reads that prefer a standby of primary. open connects to the standby and
 // is called again after a failure; nil: there is no standby.
 func New(primary *postgres.Database, open func(context.Context) (*postgres.Database, error), logger *slog.Logger) *Reads {
-	return &Reads{primary: primary, open: open, logger: logger}
+	return &Reads{primary: primary, open: open, logger: logger, every: lookEvery}
 }
 
 // Close closes the connections to the standby.
@@ -112,12 +113,12 @@ func (r *Reads) choose(ctx context.Context, again bool) *postgres.Database {
 
 // look brings the standing up to date. The caller holds the lock.
 func (r *Reads) look(ctx context.Context) {
-	every := lookEvery
+	every := r.every
 	switch {
 	case r.wrote != "" && r.standby != nil:
 		every = 0
 	case r.last.Fault != "":
-		every = awayFor
+		every *= awayFactor
 	}
 	if !r.looked.IsZero() && time.Since(r.looked) < every {
 		return

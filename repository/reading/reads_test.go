@@ -53,7 +53,7 @@ func TestReadsFromAStandby(t *testing.T) {
 	open := func(ctx context.Context) (*postgres.Database, error) {
 		return postgres.Open(ctx, postgres.Options{URL: address, MaxConns: 2, ConnectTimeout: 10 * time.Second, Logger: servertest.Logger(t)})
 	}
-	reads := reading.New(db, open, servertest.Logger(t))
+	reads := reading.New(db, open, servertest.Logger(t)).LookEvery(10 * time.Millisecond)
 	t.Cleanup(reads.Close)
 	if reads.IsUsed() {
 		t.Error("it looked at the standby before a query")
@@ -83,7 +83,7 @@ func TestReadsFromAStandby(t *testing.T) {
 	says(t, reads, "does not have the last change yet. This is read from the primary.")
 
 	// The standby falls silent: the answer comes from the primary, and says so.
-	silent := reading.New(db, open, servertest.Logger(t))
+	silent := reading.New(db, open, servertest.Logger(t)).LookEvery(10 * time.Millisecond)
 	t.Cleanup(silent.Close)
 	if found := types(t, silent); found != "a:first" {
 		t.Fatalf("before the standby falls silent: %q", found)
@@ -94,7 +94,7 @@ func TestReadsFromAStandby(t *testing.T) {
 
 	// A primary is refused, so that nobody believes in a relief that is not there.
 	address = primary.URL()
-	own := reading.New(db, open, servertest.Logger(t))
+	own := reading.New(db, open, servertest.Logger(t)).LookEvery(10 * time.Millisecond)
 	t.Cleanup(own.Close)
 	if found := types(t, own); found != "b:second a:first" {
 		t.Errorf("from the primary: %q", found)
