@@ -72,6 +72,7 @@ func TestFaults(t *testing.T) {
 		{"redis sentinel user", setting{flags: []string{"--redis-url=redis-sentinel://h:1?master=m", "--redis-sentinel-username=u"}}, []string{"--redis-sentinel-password-file"}},
 		{"redis password file", setting{flags: []string{"--redis-password-file=/p"}}, []string{"redis.url"}},
 		{"database password file", setting{flags: []string{"--database-password-file=/p"}}, []string{"database.url"}},
+		{"a standby alone", setting{flags: []string{"--database-read-url=postgres://h/d"}}, []string{"database.url"}},
 		{"redis sentinel parameter", setting{flags: []string{"--redis-url=redis-sentinel://h:1?master=m&db=3"}}, []string{"db", "not used"}},
 		{"redis socket", setting{flags: []string{"--redis-url=redis-socket://run/redis.sock"}}, []string{"absolute path"}},
 		{"redis socket database", setting{flags: []string{"--redis-url=redis-socket:///run/redis.sock?db=x"}}, []string{"?db=0"}},

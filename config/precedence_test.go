@@ -149,6 +149,7 @@ func layeredOptions() []layered {
 		{key: "relay.max_payload", texts: [3]string{"2048", "4KiB", "64 MiB"}, want: [3]any{value.Size(2048), value.Size(4096), value.Size(64 << 20)}},
 		texts("relay.listen", "off", "on", "off"),
 		urls("relay.listen_url", "postgres://h/1", "postgres://h/2", "postgres://h/3").needs("OUTBOXD_DATABASE_URL=postgres://h/0", "OUTBOXD_NOTIFY=log"),
+		urls("database.read_url", "postgres://h/1", "postgres://h/2", "postgres://h/3").needs("OUTBOXD_DATABASE_URL=postgres://h/0", "OUTBOXD_NOTIFY=log"),
 		numbers("worker.concurrency"),
 		{key: "worker.queues", texts: [3]string{"A=1", "b=2,c=3", "d = 4 , e=5,"}, want: [3]any{
 			value.Queues{"A": 1}, value.Queues{"b": 2, "c": 3}, value.Queues{"d": 4, "e": 5},
