@@ -73,8 +73,8 @@ $$;
 --     those of JSON and RFC 3339.
 --   - Asynq may treat a deadline of 1970 as no deadline.
 --   - Elsewhere the zero UUID means "no event".
---   - Some bounds are in bytes of UTF-8. The function converts only names of more than 127 bytes, because almost no
---     character has more than twice as many bytes in UTF-8 as in another encoding.
+--   - Some bounds are in bytes of UTF-8. The function converts only names of more than 85 bytes, because no
+--     character has more than three times as many bytes in UTF-8 as in another encoding.
 --
 -- A name with a visible ASCII character is not blank, and almost every name has one. The calls of outbox_is_blank
 -- are in a separate statement: if one condition of the list calls a function in SQL or PL/pgSQL, PostgreSQL plans
@@ -90,8 +90,8 @@ LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE AS $$
 DECLARE
     broken text := CASE
         WHEN id = '00000000-0000-0000-0000-000000000000' THEN 'id_is_not_zero'
-        WHEN pg_catalog.octet_length(event_type) > 127 AND pg_catalog.octet_length(pg_catalog.convert_to(event_type, 'UTF8')) > 255 THEN 'event_type_has_at_most_255_bytes'
-        WHEN pg_catalog.octet_length(queue) > 127 AND pg_catalog.octet_length(pg_catalog.convert_to(queue, 'UTF8')) > 255 THEN 'queue_has_at_most_255_bytes'
+        WHEN pg_catalog.octet_length(event_type) > 85 AND pg_catalog.octet_length(pg_catalog.convert_to(event_type, 'UTF8')) > 255 THEN 'event_type_has_at_most_255_bytes'
+        WHEN pg_catalog.octet_length(queue) > 85 AND pg_catalog.octet_length(pg_catalog.convert_to(queue, 'UTF8')) > 255 THEN 'queue_has_at_most_255_bytes'
         WHEN headers <> '{}' AND (pg_catalog.jsonb_typeof(headers) <> 'object'
             OR pg_catalog.jsonb_path_exists(headers, 'strict $.* ? (@.type() != "string")')) THEN 'headers_map_strings_to_strings'
         WHEN pg_catalog.pg_column_size(headers) > 65536 THEN 'headers_have_at_most_64_kib'
@@ -109,7 +109,7 @@ DECLARE
         WHEN created_at < '0001-01-01 00:00:00+00' OR created_at >= '10000-01-01 00:00:00+00' THEN 'created_at_is_in_years_1_to_9999'
         WHEN NOT pg_catalog.isfinite(deadline) THEN 'deadline_is_finite'
         WHEN deadline < '1971-01-01 00:00:00+00' OR deadline >= '10000-01-01 00:00:00+00' THEN 'deadline_is_in_years_1971_to_9999'
-        WHEN pg_catalog.octet_length(ordering_key) > 127 AND subscription IS NULL AND pg_catalog.octet_length(pg_catalog.convert_to(ordering_key, 'UTF8')) > 255 THEN 'ordering_key_has_at_most_255_bytes'
+        WHEN pg_catalog.octet_length(ordering_key) > 85 AND subscription IS NULL AND pg_catalog.octet_length(pg_catalog.convert_to(ordering_key, 'UTF8')) > 255 THEN 'ordering_key_has_at_most_255_bytes'
         WHEN (ordering_key IS NULL) <> (ordering_position IS NULL) THEN 'ordering_key_has_a_position'
         WHEN (subscription IS NULL) <> (origin_id IS NULL) THEN 'delivery_has_an_origin'
         WHEN event_type COLLATE "C" !~ '[!-~]' OR queue COLLATE "C" !~ '[!-~]' OR ordering_key COLLATE "C" !~ '[!-~]' THEN 'perhaps blank'
