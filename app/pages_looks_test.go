@@ -78,6 +78,7 @@ func TestPagesAreForEverybody(t *testing.T) {
 			tab.visit(page.path)
 			tab.await("main", page.shows)
 			tab.wantAccessible()
+			tab.wantForms(page.path)
 			tab.wantNoWiderThan(1280, page.path+" in "+scheme)
 			tab.wantNarrow(page.path + " in " + scheme)
 			tab.wantAccessible()
