@@ -2,6 +2,7 @@ package repository
 
 import (
 	"context"
+	"time"
 
 	"gorm.io/gorm"
 
@@ -25,4 +26,10 @@ func Begin(ctx context.Context, db *postgres.Database) *gorm.DB {
 // FailStatement lets a statement fail in the transaction of a batch, unseen by the batch.
 func FailStatement(ctx context.Context, claimed domain.Batch) {
 	_, _ = claimed.(*batch).conn.Exec(ctx, "SELECT 1 / 0")
+}
+
+// WithPatience shortens the time after which a LISTEN that hears nothing is noticed.
+func (p *Presence) WithPatience(check, patience time.Duration) *Presence {
+	p.check, p.patience = check, patience
+	return p
 }

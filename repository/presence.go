@@ -20,12 +20,15 @@ const wakeChannel = "outbox_wake"
 type Presence struct {
 	db        *postgres.Database
 	listenURL string
+	// check is how long a connection may be silent before outboxd tests whether notifications still reach it. patience
+	// is how long such a test may take.
+	check, patience time.Duration
 }
 
 // NewPresence returns the Presence of db. listenURL is where to LISTEN; "" means the URL
 // of db. listenURL must not lead through a PgBouncer in transaction mode.
 func NewPresence(db *postgres.Database, listenURL string) *Presence {
-	return &Presence{db: db, listenURL: listenURL}
+	return &Presence{db: db, listenURL: listenURL, check: listenCheck, patience: echoPatience}
 }
 
 var _ domain.Presence = (*Presence)(nil)
@@ -46,8 +49,7 @@ func (p *Presence) Leave(ctx context.Context, process domain.RelayProcess) error
 	return postgres.Translate(err, "take the relay's record away")
 }
 
-// listenCheck is how long a connection may be silent before outboxd tests whether
-// notifications still reach it. echoPatience is how long such a test may take.
+// A LISTEN that hears nothing any more is noticed after the sum of both.
 const (
 	listenCheck  = 30 * time.Second
 	echoPatience = 5 * time.Second
@@ -99,7 +101,7 @@ func (p *Presence) listen(ctx context.Context) (_ *pgx.Conn, schema string, err 
 }
 
 func (p *Presence) await(ctx context.Context, conn *pgx.Conn, schema string, notified func(domain.Notice)) error {
-	wait, cancel := context.WithTimeout(ctx, listenCheck)
+	wait, cancel := context.WithTimeout(ctx, p.check)
 	defer cancel()
 	notification, err := conn.WaitForNotification(wait)
 	switch {
@@ -118,7 +120,7 @@ func (p *Presence) await(ctx context.Context, conn *pgx.Conn, schema string, not
 // mode accepts LISTEN and delivers nothing, and after a failover the connection may still
 // lead to the old primary.
 func (p *Presence) echo(ctx context.Context, conn *pgx.Conn, schema string, notified func(domain.Notice)) error {
-	wait, cancel := context.WithTimeout(ctx, echoPatience)
+	wait, cancel := context.WithTimeout(ctx, p.patience)
 	defer cancel()
 	sent := "echo " + rand.Text()
 	if _, err := p.db.SQL().ExecContext(wait, "SELECT pg_notify($1, $2)", wakeChannel, sent); err != nil {
@@ -128,7 +130,7 @@ func (p *Presence) echo(ctx context.Context, conn *pgx.Conn, schema string, noti
 		notification, err := conn.WaitForNotification(wait)
 		switch {
 		case err != nil && ctx.Err() == nil && wait.Err() != nil:
-			return fmt.Errorf("LISTEN is in vain: what the database notifies does not arrive within %v, as behind PgBouncer in transaction mode, or where the URL to listen at leads to another database", echoPatience)
+			return fmt.Errorf("LISTEN is in vain: what the database notifies does not arrive within %v, as behind PgBouncer in transaction mode, or where the URL to listen at leads to another database", p.patience)
 		case err != nil:
 			return postgres.Translate(err, "wait for its own notification")
 		case notification.Payload == sent:

@@ -24,6 +24,8 @@ type Proxy struct {
 	listener net.Listener // nil while refusing
 	conns    map[net.Conn]struct{}
 	flowing  chan struct{} // closed while bytes may flow
+	lasting  chan struct{} // closed when the present connections are forgotten
+	over     chan struct{} // closed by Close
 	traps    []*armed      // no connection has run into them
 	sprung   []*armed      // they may hold a connection
 	closed   bool
@@ -34,7 +36,7 @@ type Proxy struct {
 // path of a socket, or host:port. The proxy is closed at the end of the test.
 func NewProxy(t testing.TB, upstream string) *Proxy {
 	t.Helper()
-	p := &Proxy{t: t, conns: map[net.Conn]struct{}{}, flowing: make(chan struct{})}
+	p := &Proxy{t: t, conns: map[net.Conn]struct{}{}, flowing: make(chan struct{}), lasting: make(chan struct{}), over: make(chan struct{})}
 	close(p.flowing)
 	p.network, p.target = "tcp", upstream
 	switch u, err := url.Parse(upstream); {
@@ -88,6 +90,15 @@ func (p *Proxy) Stall() {
 	}
 }
 
+// Forget makes the existing connections dead without a sign, as a NAT device does that forgets them: neither bytes nor
+// the end of a connection are passed on any more. New connections work.
+func (p *Proxy) Forget() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	close(p.lasting)
+	p.lasting = make(chan struct{})
+}
+
 // Reset drops all existing connections by RST, as a crashed machine would. New ones are
 // accepted.
 func (p *Proxy) Reset() {
@@ -126,6 +137,9 @@ func (p *Proxy) Resume() {
 // Close ends the proxy and all its connections, and waits for its goroutines.
 func (p *Proxy) Close() {
 	p.mu.Lock()
+	if !p.closed {
+		close(p.over)
+	}
 	p.closed = true
 	p.mu.Unlock()
 	p.Refuse()
@@ -173,10 +187,13 @@ func (p *Proxy) serve(down net.Conn, listener net.Listener) {
 		reset(up)
 		return
 	}
+	p.mu.Lock()
+	forgotten := p.lasting
+	p.mu.Unlock()
 	var both sync.WaitGroup
 	e := &exchange{proxy: p}
-	both.Go(func() { p.copy(up, down, e.request) })
-	both.Go(func() { p.copy(down, up, e.reply) })
+	both.Go(func() { p.copy(up, down, forgotten, e.request) })
+	both.Go(func() { p.copy(down, up, forgotten, e.reply) })
 	both.Wait()
 	p.forget(down, up)
 }
@@ -206,7 +223,7 @@ func (p *Proxy) forget(conns ...net.Conn) {
 
 // copy forwards one direction of a connection. When that direction ends, copy
 // closes both sides.
-func (p *Proxy) copy(to, from net.Conn, forward func(to net.Conn, bytes []byte) error) {
+func (p *Proxy) copy(to, from net.Conn, forgotten <-chan struct{}, forward func(to net.Conn, bytes []byte) error) {
 	buffer := make([]byte, 32<<10)
 	for {
 		n, err := from.Read(buffer)
@@ -215,6 +232,11 @@ func (p *Proxy) copy(to, from net.Conn, forward func(to net.Conn, bytes []byte) 
 		p.mu.Unlock()
 		// During a stall, wait here: even the end of a connection is not passed on.
 		<-flowing
+		select {
+		case <-forgotten:
+			<-p.over
+		default:
+		}
 		if n > 0 {
 			err = errors.Join(err, forward(to, buffer[:n]))
 		}

@@ -1,0 +1,46 @@
+package repository_test
+
+import (
+	"context"
+	"strings"
+	"testing"
+	"time"
+
+	"outboxd/app/faulttest"
+	"outboxd/app/schematest"
+	"outboxd/domain"
+	"outboxd/repository"
+)
+
+// A NAT device forgets the connection that listens: nothing arrives any more, and nothing ends. Listen returns, and the next
+// one hears.
+func TestAListenThatHearsNothingIsNoticed(t *testing.T) {
+	t.Parallel()
+	address := schematest.Database(t)
+	db, nat := schematest.Connect(t, address), faulttest.NewProxy(t, address)
+	presence := repository.NewPresence(db, nat.URL()).WithPatience(100*time.Millisecond, 400*time.Millisecond)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	heard, ended := make(chan domain.Notice, 100), make(chan error)
+	listen := func() {
+		ended <- presence.Listen(ctx, func(about domain.Notice) { heard <- about })
+	}
+	go listen()
+	<-heard
+	nat.Forget()
+	select {
+	case err := <-ended:
+		if err == nil || !strings.Contains(err.Error(), "LISTEN is in vain") {
+			t.Errorf("it ended with %v", err)
+		}
+	case <-time.After(20 * time.Second):
+		t.Fatal("a connection that is dead still listens")
+	}
+	go listen()
+	for len(heard) > 0 {
+		<-heard
+	}
+	<-heard
+	cancel()
+	<-ended
+}
