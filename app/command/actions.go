@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"outboxd/app/command/cli"
 	"outboxd/app/command/terminal"
 	"outboxd/config"
 	"outboxd/domain"
@@ -15,14 +16,14 @@ import (
 	"outboxd/repository/deadletters"
 )
 
-func (c commands) newActionsCommand() *cobra.Command {
+func newActionsCommand(c cli.Commands) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "actions",
 		Short: "Show what people did, and why",
-		Args:  noArguments,
+		Args:  cli.NoArguments,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(c.newActionsListCommand(), c.newActionsShowCommand())
+	cmd.AddCommand(newActionsListCommand(c), newActionsShowCommand(c))
 	return cmd
 }
 
@@ -41,7 +42,7 @@ func newActionDocument(a *domain.RecordedAction) actionDocument {
 	return actionDocument{a.ID, a.At.UTC(), a.Actor, a.Kind, a.Events, a.Reason, json.RawMessage(a.Filter)}
 }
 
-func (c commands) newActionsListCommand() *cobra.Command {
+func newActionsListCommand(c cli.Commands) *cobra.Command {
 	var out terminal.Output
 	var limit int
 	cmd := &cobra.Command{
@@ -49,15 +50,15 @@ func (c commands) newActionsListCommand() *cobra.Command {
 		Short: "List what people did, the latest first",
 		Example: `  outboxd actions list
   outboxd actions list --limit 20 -o json`,
-		Args: noArguments,
+		Args: cli.NoArguments,
 	}
 	out.AddFlag(cmd)
 	cmd.Flags().IntVar(&limit, "limit", 100, "most actions to list, up to 10000")
-	cmd.RunE = c.withServers(config.RoleAPI, &out, func(cmd *cobra.Command, _ []string, o *opened) error {
+	cmd.RunE = c.WithServers(config.RoleAPI, &out, func(cmd *cobra.Command, _ []string, o *cli.Opened) error {
 		if limit < 1 || limit > 10_000 {
 			return config.Mistake{Err: fmt.Errorf("--limit %d: from 1 to 10000", limit)}
 		}
-		list, err := deadletters.New(o.db).Actions(cmd.Context(), limit)
+		list, err := deadletters.New(o.DB).Actions(cmd.Context(), limit)
 		if err != nil {
 			return err
 		}
@@ -81,21 +82,21 @@ func actionsTable(w io.Writer, documents []actionDocument) {
 	}
 }
 
-func (c commands) newActionsShowCommand() *cobra.Command {
+func newActionsShowCommand(c cli.Commands) *cobra.Command {
 	var out terminal.Output
 	cmd := &cobra.Command{
 		Use:     "show ID",
 		Short:   "Show one action",
 		Example: "  outboxd actions show 01980000-0000-7000-8000-000000000000",
-		Args:    oneArgument("the ID of one action"),
+		Args:    cli.OneArgument("the ID of one action"),
 	}
 	out.AddFlag(cmd)
-	cmd.RunE = c.withServers(config.RoleAPI, &out, func(cmd *cobra.Command, args []string, o *opened) error {
+	cmd.RunE = c.WithServers(config.RoleAPI, &out, func(cmd *cobra.Command, args []string, o *cli.Opened) error {
 		id, err := domain.ParseID(args[0])
 		if err != nil {
 			return config.Mistake{Err: err}
 		}
-		found, err := deadletters.New(o.db).Action(cmd.Context(), id)
+		found, err := deadletters.New(o.DB).Action(cmd.Context(), id)
 		if err != nil {
 			return err
 		}

@@ -14,6 +14,7 @@ import (
 	"outboxd/app/bench"
 	"outboxd/app/bench/env"
 	"outboxd/app/bench/result"
+	"outboxd/app/command/cli"
 	"outboxd/app/command/terminal"
 	"outboxd/app/logging"
 	"outboxd/app/servers"
@@ -35,13 +36,13 @@ type benchFlags struct {
 	profile string
 }
 
-func (c commands) newBenchCommand(more []bench.Bench) *cobra.Command {
+func newBenchCommand(c cli.Commands, more []bench.Bench) *cobra.Command {
 	var flags benchFlags
 	parent := &cobra.Command{
 		Use:   "bench",
 		Short: "Measure outboxd on this machine",
 		Long:  aboutBench,
-		Args:  noArguments,
+		Args:  cli.NoArguments,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	parent.PersistentFlags().StringVar(&flags.schema, "schema", "outboxd_bench", "schema to use; must not exist or be empty")
@@ -49,21 +50,21 @@ func (c commands) newBenchCommand(more []bench.Bench) *cobra.Command {
 	parent.PersistentFlags().StringVar(&flags.plot, "plot", "", "also draw the curves into this SVG file, where the benchmark has some")
 	parent.PersistentFlags().StringVar(&flags.profile, "cpuprofile", "", "also write a CPU profile of this process into this file, for go tool pprof")
 	for _, b := range append(bench.All(), more...) {
-		cmd := &cobra.Command{Use: b.Name, Short: b.Short, Long: b.Long, Example: "  outboxd bench " + b.Name + "\n  outboxd bench " + b.Name + " -o json", Args: noArguments}
+		cmd := &cobra.Command{Use: b.Name, Short: b.Short, Long: b.Long, Example: "  outboxd bench " + b.Name + "\n  outboxd bench " + b.Name + " -o json", Args: cli.NoArguments}
 		flags.out.AddFlag(cmd)
 		run := b.Prepare(cmd.Flags())
-		cmd.RunE = func(cmd *cobra.Command, _ []string) error { return c.bench(cmd, flags, run) }
+		cmd.RunE = func(cmd *cobra.Command, _ []string) error { return runBench(c, cmd, flags, run) }
 		parent.AddCommand(cmd)
 	}
-	parent.AddCommand(c.newBenchPlanCommand(&flags))
+	parent.AddCommand(newBenchPlanCommand(c, &flags))
 	return parent
 }
 
-func (c commands) bench(cmd *cobra.Command, flags benchFlags, run bench.Run) error {
+func runBench(c cli.Commands, cmd *cobra.Command, flags benchFlags, run bench.Run) error {
 	if err := flags.out.Check(); err != nil {
 		return err
 	}
-	report, err := c.measure(cmd, flags, run)
+	report, err := measureBench(c, cmd, flags, run)
 	if err != nil {
 		return err
 	}
@@ -82,17 +83,17 @@ func (c commands) bench(cmd *cobra.Command, flags benchFlags, run bench.Run) err
 	}
 }
 
-// measure prepares the environment of a benchmark, runs the benchmark, and clears
+// measureBench prepares the environment of a benchmark, runs the benchmark, and clears
 // the environment.
-func (c commands) measure(cmd *cobra.Command, flags benchFlags, run bench.Run) (_ *result.Report, err error) {
+func measureBench(c cli.Commands, cmd *cobra.Command, flags benchFlags, run bench.Run) (_ *result.Report, err error) {
 	// A benchmark needs the same servers as a relay. The configured roles do not
 	// matter.
 	if err := config.Replace(cmd.Flags(), "roles", string(config.RoleRelay)); err != nil {
 		return nil, config.Mistake{Err: err}
 	}
-	cfg, err := c.load(cmd)
+	cfg, err := c.Load(cmd)
 	if err == nil {
-		err = requireOne(cmd, cfg)
+		err = cli.RequireOne(cmd, cfg)
 	}
 	if err != nil {
 		return nil, err
@@ -111,13 +112,13 @@ func (c commands) measure(cmd *cobra.Command, flags benchFlags, run bench.Run) (
 	if s.Forgetful() {
 		return nil, fmt.Errorf("a benchmark needs a Redis, and none is installed: install redis-server or valkey-server, or name one with --redis-url")
 	}
-	return c.measureOn(ctx, cmd, cfg, s, log, flags, run)
+	return measureOn(ctx, c, cmd, cfg, s, log, flags, run)
 }
 
-func (c commands) measureOn(ctx context.Context, cmd *cobra.Command, cfg *config.Config, s *servers.Servers, log *slog.Logger, flags benchFlags, run bench.Run) (_ *result.Report, err error) {
+func measureOn(ctx context.Context, c cli.Commands, cmd *cobra.Command, cfg *config.Config, s *servers.Servers, log *slog.Logger, flags benchFlags, run bench.Run) (_ *result.Report, err error) {
 	e, err := env.New(ctx, env.Options{
 		DatabaseURL: s.DatabaseURL, RedisURL: s.RedisURL, RedisDB: flags.redisDB, Schema: flags.schema,
-		Config: cfg, Version: c.build.Version, Log: log, Progress: cmd.ErrOrStderr(),
+		Config: cfg, Version: c.Build.Version, Log: log, Progress: cmd.ErrOrStderr(),
 	})
 	if err != nil {
 		return nil, err

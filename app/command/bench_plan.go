@@ -12,6 +12,7 @@ import (
 	"outboxd/app/bench/env"
 	"outboxd/app/bench/plan"
 	"outboxd/app/bench/result"
+	"outboxd/app/command/cli"
 	"outboxd/app/command/terminal"
 	"outboxd/config"
 )
@@ -39,10 +40,10 @@ type planFlags struct {
 	assume string
 }
 
-func (c commands) newBenchPlanCommand(flags *benchFlags) *cobra.Command {
+func newBenchPlanCommand(c cli.Commands, flags *benchFlags) *cobra.Command {
 	var p planFlags
 	cmd := &cobra.Command{
-		Use: "plan", Short: "What events cost, and which limit comes first at a rate", Long: aboutPlan, Args: noArguments,
+		Use: "plan", Short: "What events cost, and which limit comes first at a rate", Long: aboutPlan, Args: cli.NoArguments,
 		Example: "  outboxd bench plan --rate 50000 --payload 400\n  outboxd bench plan --rate 50000 --assume recorded -o json",
 	}
 	f := cmd.Flags()
@@ -60,11 +61,11 @@ func (c commands) newBenchPlanCommand(flags *benchFlags) *cobra.Command {
 	f.Float64Var(&p.Share, "share", 0.7, "part of each capacity that may be used")
 	out := &terminal.Output{}
 	out.AddFlag(cmd)
-	cmd.RunE = func(cmd *cobra.Command, _ []string) error { return c.benchPlan(cmd, *flags, &p, out) }
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error { return printPlan(c, cmd, *flags, &p, out) }
 	return cmd
 }
 
-func (c commands) benchPlan(cmd *cobra.Command, flags benchFlags, p *planFlags, out *terminal.Output) error {
+func printPlan(c cli.Commands, cmd *cobra.Command, flags benchFlags, p *planFlags, out *terminal.Output) error {
 	if err := out.Check(); err != nil {
 		return err
 	}
@@ -72,9 +73,9 @@ func (c commands) benchPlan(cmd *cobra.Command, flags benchFlags, p *planFlags, 
 	if err := config.Replace(cmd.Flags(), "roles", string(config.RoleRelay)); err != nil {
 		return config.Mistake{Err: err}
 	}
-	cfg, err := c.load(cmd)
+	cfg, err := c.Load(cmd)
 	if err == nil {
-		err = requireOne(cmd, cfg)
+		err = cli.RequireOne(cmd, cfg)
 	}
 	if err != nil {
 		return err
@@ -83,7 +84,7 @@ func (c commands) benchPlan(cmd *cobra.Command, flags benchFlags, p *planFlags, 
 	if err := p.Check(); err != nil {
 		return config.Mistake{Err: err}
 	}
-	costs, err := c.costs(cmd, flags, p)
+	costs, err := costsOf(c, cmd, flags, p)
 	if err != nil {
 		return err
 	}
@@ -91,13 +92,13 @@ func (c commands) benchPlan(cmd *cobra.Command, flags benchFlags, p *planFlags, 
 	return out.Write(cmd.OutOrStdout(), made, made.Write)
 }
 
-// costs returns the costs of events: those that --assume names, or measured ones.
-func (c commands) costs(cmd *cobra.Command, flags benchFlags, p *planFlags) (costs plan.Measured, err error) {
+// costsOf returns the costs of events: those that --assume names, or measured ones.
+func costsOf(c cli.Commands, cmd *cobra.Command, flags benchFlags, p *planFlags) (costs plan.Measured, err error) {
 	switch p.assume {
 	case recorded:
 		return plan.Recorded(), nil
 	case "":
-		_, err := c.measure(cmd, flags, func(ctx context.Context, e *env.Env) (*result.Report, error) {
+		_, err := measureBench(c, cmd, flags, func(ctx context.Context, e *env.Env) (*result.Report, error) {
 			var notes []string
 			costs, notes, err = bench.Costs(ctx, e, p.events, p.Payload)
 			for _, note := range notes {

@@ -6,6 +6,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"outboxd/app/command/cli"
 	"outboxd/app/command/terminal"
 )
 
@@ -20,7 +21,7 @@ type settingDocument struct {
 	Origin string `json:"origin"`
 }
 
-func (c commands) newConfigCommand() *cobra.Command {
+func newConfigCommand(c cli.Commands) *cobra.Command {
 	var out terminal.Output
 	cmd := &cobra.Command{
 		Use:   "config",
@@ -30,7 +31,7 @@ func (c commands) newConfigCommand() *cobra.Command {
 YAML is the default here. It is a configuration file that outboxd can read again, except for masked values.`,
 		Example: `  outboxd config
   outboxd config -o table --roles=relay`,
-		Args: noArguments,
+		Args: cli.NoArguments,
 	}
 	out.AddFlag(cmd)
 	out.Prefer(cmd, terminal.FormatYAML)
@@ -38,7 +39,7 @@ YAML is the default here. It is a configuration file that outboxd can read again
 		if err := out.Check(); err != nil {
 			return err
 		}
-		cfg, err := c.load(cmd)
+		cfg, err := c.Load(cmd)
 		if err != nil {
 			return err
 		}
@@ -52,7 +53,7 @@ YAML is the default here. It is a configuration file that outboxd can read again
 		return out.Write(cmd.OutOrStdout(), document, func(w io.Writer) {
 			fmt.Fprintln(w, "KEY\tVALUE\tFROM")
 			for _, s := range document.Settings {
-				fmt.Fprintf(w, "%s\t%s\t%s\n", s.Key, orDash(terminal.OneLine(s.Value, 0)), terminal.OneLine(s.Origin, 0))
+				fmt.Fprintf(w, "%s\t%s\t%s\n", s.Key, cli.OrDash(terminal.OneLine(s.Value, 0)), terminal.OneLine(s.Origin, 0))
 			}
 		})
 	}

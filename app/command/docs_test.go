@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"outboxd/app/command/health"
 	"outboxd/app/daemon"
 )
 
@@ -142,8 +143,8 @@ func TestDocsSayWhatDoctorSays(t *testing.T) {
 			for line := range strings.Lines(block[3]) {
 				if line = strings.TrimSpace(line); strings.HasPrefix(line, "Nothing ") {
 					examples++
-					if line != allClear {
-						t.Errorf("%s: an example says %q, and doctor says %q", file, line, allClear)
+					if line != health.AllClear {
+						t.Errorf("%s: an example says %q, and doctor says %q", file, line, health.AllClear)
 					}
 				}
 			}

@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"outboxd/app/command/cli"
 	"outboxd/app/command/terminal"
 	"outboxd/app/embedded"
 	"outboxd/app/embedded/keeper"
@@ -19,7 +20,7 @@ type envDocument struct {
 	RedisURL    string `json:"redis_url"`
 }
 
-func (c commands) newEnvCommand() *cobra.Command {
+func newEnvCommand(c cli.Commands) *cobra.Command {
 	var out terminal.Output
 	cmd := &cobra.Command{
 		Use:   "env",
@@ -32,14 +33,14 @@ its data directory. The address of Redis is one for asynq.ParseRedisURI, that of
 pgx, lib/pq and psql.`,
 		Example: `  eval "$(outboxd env)"
   outboxd env --data-dir=/srv/outboxd -o json | jq -r .database_url`,
-		Args: noArguments,
+		Args: cli.NoArguments,
 	}
 	out.AddFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		if err := out.Check(); err != nil {
 			return err
 		}
-		cfg, err := c.loadAs(cmd, config.RoleRelay)
+		cfg, err := c.LoadAs(cmd, config.RoleRelay)
 		if err != nil {
 			return err
 		}

@@ -12,6 +12,12 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"outboxd/app/command/dead"
+	"outboxd/app/command/events"
+	"outboxd/app/command/figures"
+	"outboxd/app/command/health"
+	"outboxd/app/command/setups"
 )
 
 const jsonPage = "../../docs/reference/json.md"
@@ -24,33 +30,33 @@ var documentsOf = []struct {
 	{"actions list", []actionDocument{}},
 	{"actions show", actionDocument{}},
 	{"config", configDocument{}},
-	{"dead list", deadListDocument{}},
-	{"dead show, events show", eventDocument{}},
-	{"dead replay, dead discard, redrive", changeDocument{}},
-	{"doctor", examination{}},
+	{"dead list", dead.ListDocument{}},
+	{"dead show, events show", events.EventDocument{}},
+	{"dead replay, dead discard, redrive", dead.ChangeDocument{}},
+	{"doctor", health.Examination{}},
 	{"env", envDocument{}},
-	{"events list", eventListDocument{}},
-	{"events correct", correctedDocument{}},
-	{"events emit", emittedDocument{}},
-	{"events cancel, events reschedule, events erase", eventChangeDocument{}},
-	{"keys list", keysDocument{}},
+	{"events list", events.EventListDocument{}},
+	{"events correct", events.CorrectedDocument{}},
+	{"events emit", events.EmittedDocument{}},
+	{"events cancel, events reschedule, events erase", events.EventChangeDocument{}},
+	{"keys list", figures.KeysDocument{}},
 	{"migrate status", migrationsDocument{}},
-	{"queues list", queuesDocument{}},
-	{"queues show", queueDocument{}},
-	{"schedules list", []scheduleDocument{}},
-	{"schedules show", scheduleDocument{}},
-	{"subscriptions list", []subscriptionDocument{}},
-	{"subscriptions show", subscriptionDocument{}},
-	{"subscriptions apply", []appliedDocument{}},
-	{"subscriptions test", probeDocument{}},
-	{"subscriptions replay", []replayCount{}},
+	{"queues list", figures.QueuesDocument{}},
+	{"queues show", figures.QueueDocument{}},
+	{"schedules list", []setups.ScheduleDocument{}},
+	{"schedules show", setups.ScheduleDocument{}},
+	{"subscriptions list", []setups.SubscriptionDocument{}},
+	{"subscriptions show", setups.SubscriptionDocument{}},
+	{"subscriptions apply", []setups.AppliedDocument{}},
+	{"subscriptions test", setups.ProbeDocument{}},
+	{"subscriptions replay", []setups.ReplayCount{}},
 	{"token new", tokenDocument{}},
-	{"top", topView{}},
-	{"types list", typesDocument{}},
-	{"types show", typeDocument{}},
-	{"verify", verification{}},
+	{"top", health.TopView{}},
+	{"types list", figures.TypesDocument{}},
+	{"types show", figures.TypeDocument{}},
+	{"verify", health.Verification{}},
 	{"version", versionDocument{}},
-	{"workers list, workers show", []workerDocument{}},
+	{"workers list, workers show", []figures.WorkerDocument{}},
 }
 
 // TestJSONReference keeps the reference of JSON current.
@@ -145,15 +151,19 @@ func jsonType(kind reflect.Type, isList bool) string {
 	return name
 }
 
-// fieldNotes returns the comments on the fields of this package's types, by type and field.
+// fieldNotes returns the comments on the fields of the types of this package and of those below it, by type and field.
 func fieldNotes(t *testing.T) map[string]string {
 	t.Helper()
 	notes := map[string]string{}
-	files, err := filepath.Glob("*.go")
+	here, err := filepath.Glob("*.go")
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, file := range files {
+	below, err := filepath.Glob("*/*.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range append(here, below...) {
 		parsed, err := parser.ParseFile(token.NewFileSet(), file, nil, parser.ParseComments|parser.SkipObjectResolution)
 		if err != nil {
 			t.Fatal(err)

@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"outboxd/app/command/cli"
 	"outboxd/app/command/terminal"
 	"outboxd/app/servers"
 	"outboxd/config"
@@ -15,7 +16,7 @@ import (
 	"outboxd/migrations"
 )
 
-func (c commands) newMigrateCommand() *cobra.Command {
+func newMigrateCommand(c cli.Commands) *cobra.Command {
 	migrate := &cobra.Command{
 		Use:   "migrate",
 		Short: "Bring the database schema up to date, or take the newest step back",
@@ -24,34 +25,34 @@ func (c commands) newMigrateCommand() *cobra.Command {
 The example, user registration, has a schema of its own. With --example=on, up makes that schema as
 well, and down takes back its newest migration instead of outboxd's. Without --example=on neither
 touches it.`,
-		Args: noArguments,
+		Args: cli.NoArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	var yes bool
 	var out terminal.Output
 	down := &cobra.Command{
-		Use: "down", Short: "Take the newest migration back, with the data that only its tables hold", Args: noArguments,
+		Use: "down", Short: "Take the newest migration back, with the data that only its tables hold", Args: cli.NoArguments,
 		Example: "  outboxd migrate down --yes\n  outboxd migrate down --yes --example=on",
-		RunE: c.withDatabase(func(cmd *cobra.Command, o *opened) error {
+		RunE: withDatabase(c, func(cmd *cobra.Command, o *cli.Opened) error {
 			if !yes {
 				return config.Mistake{Err: fmt.Errorf("migrate down deletes the tables of the newest migration with their data; say --yes to do it")}
 			}
-			sets := servers.Migrations(o.cfg.Example == config.ExampleOn)
+			sets := servers.Migrations(o.Config.Example == config.ExampleOn)
 			set := sets[len(sets)-1]
-			done, err := set.Down(cmd.Context(), o.db.SQL(), o.log)
+			done, err := set.Down(cmd.Context(), o.DB.SQL(), o.Log)
 			if err == nil && !done {
-				_, err = fmt.Fprintf(cmd.OutOrStdout(), "The schema %s has no migration to take back.\n", o.db.Schema()+set.Suffix)
+				_, err = fmt.Fprintf(cmd.OutOrStdout(), "The schema %s has no migration to take back.\n", o.DB.Schema()+set.Suffix)
 			} else if err == nil {
-				_, err = fmt.Fprintf(cmd.OutOrStdout(), "Took the newest migration of the schema %s back.\n", o.db.Schema()+set.Suffix)
+				_, err = fmt.Fprintf(cmd.OutOrStdout(), "Took the newest migration of the schema %s back.\n", o.DB.Schema()+set.Suffix)
 			}
 			return err
 		}),
 	}
 	down.Flags().BoolVar(&yes, "yes", false, "do it, data included")
 	status := &cobra.Command{
-		Use: "status", Short: "List the migrations and which of them the database has", Args: noArguments,
+		Use: "status", Short: "List the migrations and which of them the database has", Args: cli.NoArguments,
 		Example: "  outboxd migrate status\n  outboxd migrate status -o json | jq '.migrations[] | select(.applied_at == null)'",
-		RunE: c.withDatabase(func(cmd *cobra.Command, o *opened) error {
+		RunE: withDatabase(c, func(cmd *cobra.Command, o *cli.Opened) error {
 			if err := out.Check(); err != nil {
 				return err
 			}
@@ -61,28 +62,28 @@ touches it.`,
 	out.AddFlag(status)
 	migrate.AddCommand(
 		&cobra.Command{
-			Use: "up", Short: "Apply every pending migration, and the configured payload limit", Args: noArguments,
+			Use: "up", Short: "Apply every pending migration, and the configured payload limit", Args: cli.NoArguments,
 			Example: "  outboxd migrate up\n  outboxd migrate up --example=on\n  outboxd migrate up --relay-max-payload=4MiB",
-			RunE:    c.withDatabase(migrateUp),
+			RunE:    withDatabase(c, migrateUp),
 		},
 		down, status,
 	)
 	return migrate
 }
 
-func migrateUp(cmd *cobra.Command, o *opened) error {
-	for _, set := range servers.Migrations(o.cfg.Example == config.ExampleOn) {
-		applied, err := set.Up(cmd.Context(), o.db.SQL(), o.log)
+func migrateUp(cmd *cobra.Command, o *cli.Opened) error {
+	for _, set := range servers.Migrations(o.Config.Example == config.ExampleOn) {
+		applied, err := set.Up(cmd.Context(), o.DB.SQL(), o.Log)
 		if err != nil {
 			return err
 		}
-		if _, err := fmt.Fprintf(cmd.OutOrStdout(), "Applied %s; the schema %s is up to date.\n", words.Many(applied, "migration"), o.db.Schema()+set.Suffix); err != nil {
+		if _, err := fmt.Fprintf(cmd.OutOrStdout(), "Applied %s; the schema %s is up to date.\n", words.Many(applied, "migration"), o.DB.Schema()+set.Suffix); err != nil {
 			return err
 		}
 	}
-	limited, err := servers.LimitPayload(cmd.Context(), o.cfg, o.db, o.log)
+	limited, err := servers.LimitPayload(cmd.Context(), o.Config, o.DB, o.Log)
 	if limited {
-		_, err = fmt.Fprintf(cmd.OutOrStdout(), "The outbox takes payloads of up to %s from now on.\n", o.cfg.Relay.MaxPayload)
+		_, err = fmt.Fprintf(cmd.OutOrStdout(), "The outbox takes payloads of up to %s from now on.\n", o.Config.Relay.MaxPayload)
 	}
 	return err
 }
@@ -98,20 +99,20 @@ type migrationDocument struct {
 	AppliedAt *time.Time `json:"applied_at"` // null: pending
 }
 
-func migrationStatus(cmd *cobra.Command, o *opened, out *terminal.Output) error {
+func migrationStatus(cmd *cobra.Command, o *cli.Opened, out *terminal.Output) error {
 	document := migrationsDocument{Migrations: []migrationDocument{}}
 	for _, set := range servers.Migrations(true) {
-		list, err := set.Status(cmd.Context(), o.db.SQL())
+		list, err := set.Status(cmd.Context(), o.DB.SQL())
 		if err != nil {
 			return err
 		}
 		// Leave out the example's migrations if the example does not run and none
 		// of them is applied: they are not pending then.
-		if set.Suffix != "" && o.cfg.Example != config.ExampleOn && !slices.ContainsFunc(list, migrations.Migration.IsApplied) {
+		if set.Suffix != "" && o.Config.Example != config.ExampleOn && !slices.ContainsFunc(list, migrations.Migration.IsApplied) {
 			continue
 		}
 		for _, m := range list {
-			entry := migrationDocument{Schema: o.db.Schema() + set.Suffix, Version: m.Version, Name: m.Name}
+			entry := migrationDocument{Schema: o.DB.Schema() + set.Suffix, Version: m.Version, Name: m.Name}
 			if m.IsApplied() {
 				at := m.AppliedAt.UTC()
 				entry.AppliedAt = &at
@@ -132,14 +133,14 @@ func migrationStatus(cmd *cobra.Command, o *opened, out *terminal.Output) error 
 }
 
 // withDatabase runs a command on the configured database, or on the embedded one.
-func (c commands) withDatabase(do func(*cobra.Command, *opened) error) func(*cobra.Command, []string) error {
+func withDatabase(c cli.Commands, do func(*cobra.Command, *cli.Opened) error) func(*cobra.Command, []string) error {
 	return func(cmd *cobra.Command, _ []string) error {
 		// Load the configuration as for the role api, because that role needs only
 		// the database.
-		cfg, err := c.loadAs(cmd, config.RoleAPI)
+		cfg, err := c.LoadAs(cmd, config.RoleAPI)
 		if err != nil {
 			return err
 		}
-		return open(cmd, cfg, 2, func(o *opened) error { return do(cmd, o) })
+		return cli.Open(cmd, cfg, 2, func(o *cli.Opened) error { return do(cmd, o) })
 	}
 }

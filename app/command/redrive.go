@@ -10,6 +10,8 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"outboxd/app/command/cli"
+	"outboxd/app/command/dead"
 	"outboxd/app/command/terminal"
 	"outboxd/config"
 	"outboxd/domain/lost"
@@ -17,8 +19,8 @@ import (
 	"outboxd/repository/heal"
 )
 
-func (c commands) newRedriveCommand() *cobra.Command {
-	var acting actionFlags
+func newRedriveCommand(c cli.Commands) *cobra.Command {
+	var acting cli.ActionFlags
 	var out terminal.Output
 	var filter heal.RedriveFilter
 	var dryRun, missing bool
@@ -37,34 +39,34 @@ confirmed.`,
   outboxd redrive --missing --dry-run
   outboxd redrive --since 1h --type email:send_notification --yes --reason "restored an old snapshot of Redis"`,
 	}
-	acting.add(cmd)
+	acting.Add(cmd)
 	out.AddFlag(cmd)
 	cmd.Flags().BoolVar(&missing, "missing", false, "only what the relay has found to be missing in Redis")
-	durationVar(cmd.Flags(), &filter.Since, "since", 0, "only events handed to Redis within this time, such as 1h; required without --missing or IDs")
+	cli.DurationVar(cmd.Flags(), &filter.Since, "since", 0, "only events handed to Redis within this time, such as 1h; required without --missing or IDs")
 	cmd.Flags().StringVar(&filter.Type, "type", "", "only of this event type")
 	cmd.Flags().BoolVar(&dryRun, "dry-run", false, "only count")
-	cmd.RunE = c.withServers(config.RoleAPI, &out, func(cmd *cobra.Command, args []string, o *opened) error {
+	cmd.RunE = c.WithServers(config.RoleAPI, &out, func(cmd *cobra.Command, args []string, o *cli.Opened) error {
 		if missing || len(args) > 0 {
 			if filter.Since != 0 || filter.Type != "" || missing && len(args) > 0 {
 				return config.Mistake{Err: errors.New("--missing, IDs, and --since with --type exclude each other")}
 			}
 			return redriveNamed(cmd, o, args, dryRun, &acting, &out)
 		}
-		if err := checkRedrive(filter, o.cfg); err != nil {
+		if err := checkRedrive(filter, o.Config); err != nil {
 			return err
 		}
-		filter.Except = o.cfg.Relay.Unconfirmed
-		redriver := heal.NewRedriver(o.db)
+		filter.Except = o.Config.Relay.Unconfirmed
+		redriver := heal.NewRedriver(o.DB)
 		matched, err := redriver.CountRedrive(cmd.Context(), filter)
 		if err != nil {
 			return err
 		}
-		result := changeDocument{Action: "redrive", Matched: matched, DryRun: dryRun || !acting.yes}
+		result := dead.ChangeDocument{Action: "redrive", Matched: matched, DryRun: dryRun || !acting.Yes}
 		if !dryRun {
-			err = acting.consent("redrive")
+			err = acting.Consent("redrive")
 		}
 		if !result.DryRun {
-			action := acting.action(redriveSaid(filter))
+			action := acting.Action(redriveSaid(filter))
 			result.Changed, err = redriver.RedriveByHand(cmd.Context(), action, filter)
 			if !action.ID.IsZero() {
 				result.ActionID = &action.ID
@@ -104,12 +106,12 @@ func redriveSaid(filter heal.RedriveFilter) map[string]string {
 
 // redriveNamed sends the named events again. Without names it sends the events
 // again whose tasks the relay found missing.
-func redriveNamed(cmd *cobra.Command, o *opened, args []string, dryRun bool, acting *actionFlags, out *terminal.Output) error {
-	ids, err := eventIDs(args)
+func redriveNamed(cmd *cobra.Command, o *cli.Opened, args []string, dryRun bool, acting *cli.ActionFlags, out *terminal.Output) error {
+	ids, err := cli.EventIDs(args)
 	if err != nil {
 		return err
 	}
-	events := heal.NewMissingEvents(o.db)
+	events := heal.NewMissingEvents(o.DB)
 	filter, what := map[string]string{"events": fmt.Sprint(len(ids))}, "events are named"
 	if len(ids) == 0 {
 		filter, what = map[string]string{"missing": "true"}, "events are not confirmed and have no task in Redis"
@@ -121,12 +123,12 @@ func redriveNamed(cmd *cobra.Command, o *opened, args []string, dryRun bool, act
 			ids = append(ids, list[i].Event.ID)
 		}
 	}
-	result := changeDocument{Action: "redrive", Matched: int64(len(ids)), DryRun: dryRun || !acting.yes}
+	result := dead.ChangeDocument{Action: "redrive", Matched: int64(len(ids)), DryRun: dryRun || !acting.Yes}
 	if !dryRun {
-		err = acting.consent("redrive")
+		err = acting.Consent("redrive")
 	}
 	if !result.DryRun {
-		action := acting.action(filter)
+		action := acting.Action(filter)
 		result.Changed, err = events.RedriveEvents(cmd.Context(), action, ids)
 		if !action.ID.IsZero() {
 			result.ActionID = &action.ID

@@ -13,6 +13,12 @@ import (
 	"github.com/spf13/pflag"
 
 	"outboxd/app/bench"
+	"outboxd/app/command/cli"
+	"outboxd/app/command/dead"
+	"outboxd/app/command/events"
+	"outboxd/app/command/figures"
+	"outboxd/app/command/health"
+	"outboxd/app/command/setups"
 	"outboxd/app/daemon"
 	"outboxd/app/logging"
 	"outboxd/config"
@@ -36,18 +42,11 @@ Commands end with 0 when it is done; with 1 when it failed, or when what they lo
 for was found (doctor, verify); with 2 when the command line or the configuration
 is wrong, or --yes is missing.`
 
-// commands has what all subcommands share.
-type commands struct {
-	environ []string
-	build   daemon.Build
-	timeout *time.Duration // how long a server may take to answer
-}
-
 // New returns the root command. All commands read the environment variables in environ. The error of a command is a
 // config.Mistake if the command line or the configuration is wrong. more are benchmarks in addition
 // to outboxd's own.
 func New(environ []string, build daemon.Build, more ...bench.Bench) *cobra.Command {
-	c := commands{environ: environ, build: build, timeout: new(time.Duration)}
+	c := cli.Commands{Environ: environ, Build: build, Timeout: new(time.Duration)}
 	root := &cobra.Command{
 		Use:   "outboxd",
 		Short: "Relay events from a PostgreSQL outbox to Asynq",
@@ -55,10 +54,10 @@ func New(environ []string, build daemon.Build, more ...bench.Bench) *cobra.Comma
 		Example: `  outboxd
   outboxd --roles=relay --relay-concurrency=4
   outboxd doctor`,
-		Args:          noArguments,
+		Args:          cli.NoArguments,
 		SilenceUsage:  true,
 		SilenceErrors: true,
-		RunE:          c.run,
+		RunE:          func(cmd *cobra.Command, _ []string) error { return runDaemon(c, cmd) },
 	}
 	config.AddFlags(root.PersistentFlags())
 	root.SetUsageTemplate(briefUsage(root.UsageTemplate()))
@@ -66,27 +65,24 @@ func New(environ []string, build daemon.Build, more ...bench.Bench) *cobra.Comma
 		return config.Mistake{Err: fmt.Errorf("%w%s\nRun outboxd --help for the list of flags", err, flagSuggestion(cmd, err))}
 	})
 	root.AddCommand(
-		c.newConfigCommand(), c.newEnvCommand(), c.newMigrateCommand(), c.newBenchCommand(more), c.newVersionCommand(),
-		c.newDeadCommand(), c.newRedriveCommand(), c.newEventsCommand(), c.newTypesCommand(), c.newQueuesCommand(), c.newWorkersCommand(), c.newKeysCommand(), c.newSubscriptionsCommand(), c.newSchedulesCommand(), c.newActionsCommand(), c.newVerifyCommand(),
-		c.newDoctorCommand(), c.newTopCommand(), c.newTokenCommand(),
+		newConfigCommand(c), newEnvCommand(c), newMigrateCommand(c), newBenchCommand(c, more), newVersionCommand(c),
+		dead.New(c), newRedriveCommand(c), events.New(c), figures.NewTypes(c), figures.NewQueues(c), figures.NewWorkers(c), figures.NewKeys(c), setups.NewSubscriptions(c), setups.NewSchedules(c), newActionsCommand(c), health.NewVerify(c),
+		health.NewDoctor(c), health.NewTop(c), newTokenCommand(),
 	)
-	c.addTimeout(root)
+	addTimeout(c, root)
 	addCompletion(root)
 	return root
 }
 
-// answerTimeout is how long a server may take to answer a command.
-const answerTimeout = 5 * time.Second
-
 // addTimeout adds the flag --timeout to all commands that query a server.
-func (c commands) addTimeout(cmd *cobra.Command) {
+func addTimeout(c cli.Commands, cmd *cobra.Command) {
 	for _, sub := range cmd.Commands() {
 		switch name := sub.Name(); {
 		case name == "config", name == "version", name == "bench", name == "token":
 		case sub.HasSubCommands():
-			c.addTimeout(sub)
+			addTimeout(c, sub)
 		default:
-			durationVar(sub.Flags(), c.timeout, "timeout", answerTimeout, "how long PostgreSQL and Redis may take to answer")
+			cli.DurationVar(sub.Flags(), c.Timeout, "timeout", cli.AnswerTimeout, "how long PostgreSQL and Redis may take to answer")
 		}
 	}
 }
@@ -99,18 +95,6 @@ func briefUsage(template string) string {
 say which system is meant; outboxd --help lists them all.`, 1)
 }
 
-func noArguments(cmd *cobra.Command, args []string) error {
-	if len(args) == 0 {
-		return nil
-	}
-	var names []string
-	for _, c := range cmd.Commands() {
-		names = append(names, c.Name())
-	}
-	return config.Mistake{Err: fmt.Errorf("%s takes no argument, and there is no command %q%s\nRun outboxd --help for the list of commands",
-		cmd.CommandPath(), args[0], didYouMean("", config.Alike(args[0], names)))}
-}
-
 func flagSuggestion(cmd *cobra.Command, err error) string {
 	unknown, ok := errors.AsType[*pflag.NotExistError](err)
 	if !ok || unknown.GetSpecifiedShortnames() != "" {
@@ -118,35 +102,16 @@ func flagSuggestion(cmd *cobra.Command, err error) string {
 	}
 	var names []string
 	cmd.Flags().VisitAll(func(f *pflag.Flag) { names = append(names, f.Name) })
-	return didYouMean("--", config.Alike(unknown.GetSpecifiedName(), names))
+	return cli.DidYouMean("--", config.Alike(unknown.GetSpecifiedName(), names))
 }
 
-func didYouMean(prefix string, names []string) string {
-	if len(names) == 0 || len(names) > 3 {
-		return ""
-	}
-	return ". Did you mean " + prefix + strings.Join(names, ", or "+prefix) + "?"
-}
-
-func (c commands) load(cmd *cobra.Command) (*config.Config, error) {
-	dir, err := os.Getwd()
-	if err != nil {
-		return nil, fmt.Errorf("find the working directory: %w", err)
-	}
-	cfg, err := config.Load(cmd.Flags(), c.environ, dir)
-	if err != nil {
-		return nil, config.Mistake{Err: err}
-	}
-	return cfg, nil
-}
-
-func (c commands) run(cmd *cobra.Command, _ []string) error {
-	cfg, err := c.load(cmd)
+func runDaemon(c cli.Commands, cmd *cobra.Command) error {
+	cfg, err := c.Load(cmd)
 	if err != nil {
 		return err
 	}
 	outliveReaders()
-	d, err := daemon.New(cmd.Context(), cfg, logging.New(cmd.ErrOrStderr(), cfg.Log), c.build)
+	d, err := daemon.New(cmd.Context(), cfg, logging.New(cmd.ErrOrStderr(), cfg.Log), c.Build)
 	if err != nil {
 		if cmd.Context().Err() != nil {
 			return nil //nolint:nilerr // it was asked to end while it started

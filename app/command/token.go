@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"outboxd/app/command/cli"
 	"outboxd/app/command/terminal"
 	"outboxd/config"
 	"outboxd/config/value"
@@ -21,17 +22,17 @@ type tokenDocument struct {
 	Entry string `json:"entry"` // for access.tokens
 }
 
-func (c commands) newTokenCommand() *cobra.Command {
+func newTokenCommand() *cobra.Command {
 	token := &cobra.Command{
 		Use:   "token",
 		Short: "Make tokens by which people sign in to the pages",
-		Args:  noArguments,
+		Args:  cli.NoArguments,
 	}
-	token.AddCommand(c.newTokenNewCommand())
+	token.AddCommand(newTokenNewCommand())
 	return token
 }
 
-func (c commands) newTokenNewCommand() *cobra.Command {
+func newTokenNewCommand() *cobra.Command {
 	var out terminal.Output
 	var role string
 	cmd := &cobra.Command{

@@ -6,6 +6,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"outboxd/app/command/cli"
 	"outboxd/app/command/terminal"
 )
 
@@ -15,19 +16,19 @@ type versionDocument struct {
 	Date    string `json:"date"`
 }
 
-func (c commands) newVersionCommand() *cobra.Command {
+func newVersionCommand(c cli.Commands) *cobra.Command {
 	var out terminal.Output
 	cmd := &cobra.Command{
 		Use:     "version",
 		Short:   "Print the version",
 		Example: "  outboxd version\n  outboxd version -o json | jq -r .commit",
-		Args:    noArguments,
+		Args:    cli.NoArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := out.Check(); err != nil {
 				return err
 			}
-			return out.Write(cmd.OutOrStdout(), versionDocument(c.build), func(w io.Writer) {
-				fmt.Fprintf(w, "outboxd %s (%s, %s)\n", c.build.Version, c.build.Commit, c.build.Date)
+			return out.Write(cmd.OutOrStdout(), versionDocument(c.Build), func(w io.Writer) {
+				fmt.Fprintf(w, "outboxd %s (%s, %s)\n", c.Build.Version, c.Build.Commit, c.Build.Date)
 			})
 		},
 	}

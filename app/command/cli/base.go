@@ -1,0 +1,75 @@
+// Package cli has what all commands share: how a command reads the configuration and opens the servers, flags that
+// several commands have, and cells of tables. It has no command of its own.
+package cli
+
+import (
+	"fmt"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"outboxd/app/daemon"
+	"outboxd/config"
+)
+
+// Commands has what all subcommands share.
+type Commands struct {
+	Environ []string
+	Build   daemon.Build
+	Timeout *time.Duration // how long a server may take to answer
+}
+
+// AnswerTimeout is how long a server may take to answer a command.
+const AnswerTimeout = 5 * time.Second
+
+// NoArguments refuses arguments, and suggests a command that an argument may stand for.
+func NoArguments(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	var names []string
+	for _, c := range cmd.Commands() {
+		names = append(names, c.Name())
+	}
+	return config.Mistake{Err: fmt.Errorf("%s takes no argument, and there is no command %q%s\nRun outboxd --help for the list of commands",
+		cmd.CommandPath(), args[0], DidYouMean("", config.Alike(args[0], names)))}
+}
+
+// DidYouMean suggests names, each with the prefix. It returns "" if there are none or too many.
+func DidYouMean(prefix string, names []string) string {
+	if len(names) == 0 || len(names) > 3 {
+		return ""
+	}
+	return ". Did you mean " + prefix + strings.Join(names, ", or "+prefix) + "?"
+}
+
+// Load reads the configuration. Its errors are config.Mistake.
+func (c Commands) Load(cmd *cobra.Command) (*config.Config, error) {
+	dir, err := os.Getwd()
+	if err != nil {
+		return nil, fmt.Errorf("find the working directory: %w", err)
+	}
+	cfg, err := config.Load(cmd.Flags(), c.Environ, dir)
+	if err != nil {
+		return nil, config.Mistake{Err: err}
+	}
+	return cfg, nil
+}
+
+// OneArgument requires exactly one argument, which the error message calls what.
+func OneArgument(what string) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if len(args) != 1 {
+			return config.Mistake{Err: fmt.Errorf("%s takes %s\nRun %s --help for an example", cmd.CommandPath(), what, cmd.CommandPath())}
+		}
+		return nil
+	}
+}
+
+// How many connections a command needs to examine PostgreSQL and Redis.
+const (
+	DatabaseConnections = 2
+	RedisConnections    = 2
+)

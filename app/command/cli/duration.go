@@ -1,0 +1,31 @@
+package cli
+
+import (
+	"time"
+
+	"github.com/spf13/pflag"
+
+	"outboxd/domain/words"
+)
+
+// durationFlag reads Go's durations, and also the form that the pages and commands
+// print: 2d, 3d4h.
+type durationFlag time.Duration
+
+var _ pflag.Value = (*durationFlag)(nil)
+
+// DurationVar adds a flag with a duration.
+func DurationVar(flags *pflag.FlagSet, into *time.Duration, name string, usual time.Duration, usage string) {
+	*into = usual
+	flags.Var((*durationFlag)(into), name, usage)
+}
+
+func (d *durationFlag) Set(text string) error {
+	read, err := words.ParseDuration(text)
+	*d = durationFlag(read)
+	return err
+}
+
+func (d *durationFlag) String() string { return time.Duration(*d).String() }
+
+func (d *durationFlag) Type() string { return "duration" }

@@ -1,0 +1,24 @@
+package cli
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+
+	"github.com/spf13/cobra"
+)
+
+// WriteExport writes all to the command's standard output, and says on standard error how
+// many rows that were.
+func WriteExport(cmd *cobra.Command, write func(ctx context.Context, w io.Writer) (int64, error)) error {
+	w := bufio.NewWriter(cmd.OutOrStdout())
+	n, err := write(cmd.Context(), w)
+	if flushed := w.Flush(); err == nil {
+		err = flushed
+	}
+	if err == nil {
+		fmt.Fprintf(cmd.ErrOrStderr(), "%d rows\n", n)
+	}
+	return err
+}

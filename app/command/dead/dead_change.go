@@ -1,0 +1,191 @@
+package dead
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"outboxd/app/command/cli"
+	"outboxd/app/command/terminal"
+	"outboxd/config"
+	"outboxd/domain"
+	"outboxd/domain/replay"
+	"outboxd/domain/words"
+	"outboxd/repository/deadletters"
+)
+
+// ChangeDocument is the result of a command that changes events.
+type ChangeDocument struct {
+	Action   string          `json:"action"`
+	ActionID *domain.ID      `json:"action_id,omitempty"` // in outbox_actions; none: nothing was done
+	Matched  int64           `json:"matched"`
+	Changed  int64           `json:"changed"`
+	DryRun   bool            `json:"dry_run"`
+	Canary   *canaryDocument `json:"canary,omitempty"`
+	Refused  []refusedLetter `json:"refused,omitempty"` // by the outbox; they stay dead letters
+}
+
+type refusedLetter struct {
+	ID    domain.ID `json:"id"`
+	Error string    `json:"error"`
+}
+
+type canaryDocument struct {
+	Replayed  int `json:"replayed"`
+	Confirmed int `json:"confirmed"`
+	Dead      int `json:"dead"`
+	Open      int `json:"open"` // undecided when the time ran out
+}
+
+// deadChange is one replay or discard.
+type deadChange struct {
+	letters domain.DeadLetters
+	filter  domain.DeadFilter
+	action  *domain.Action
+	result  ChangeDocument
+}
+
+// prepareChange counts the chosen dead letters. Events that die later are not
+// chosen.
+func prepareChange(cmd *cobra.Command, args []string, o *cli.Opened, flags *deadFlags, acting *cli.ActionFlags, name string) (*deadChange, error) {
+	filter, said, err := flags.read(cmd, args)
+	if err != nil {
+		return nil, err
+	}
+	if len(said) == 0 {
+		return nil, config.Mistake{Err: fmt.Errorf("say which dead letters: IDs, --all, or a filter such as --type, --error or --not-error")}
+	}
+	letters := deadletters.New(o.DB)
+	matched, now, err := letters.Count(cmd.Context(), filter, 0)
+	if err != nil {
+		return nil, err
+	}
+	if matched == 0 && len(filter.IDs) > 0 {
+		return nil, missing(filter.IDs, 0)
+	}
+	return &deadChange{
+		letters: letters, filter: filter.At(now), action: acting.Action(said),
+		result: ChangeDocument{Action: name, Matched: matched, DryRun: !acting.Yes},
+	}, nil
+}
+
+// finish prints the result.
+func (d *deadChange) finish(w io.Writer, out *terminal.Output, past string) error {
+	if !d.action.ID.IsZero() {
+		d.result.ActionID = &d.action.ID
+	}
+	return out.Write(w, d.result, func(w io.Writer) {
+		r := d.result
+		switch {
+		case r.DryRun:
+			match := "match"
+			if r.Matched == 1 {
+				match = "matches"
+			}
+			fmt.Fprintf(w, "%s %s.\n", words.Many(r.Matched, "dead letter"), match)
+		default:
+			if r.Canary != nil {
+				fmt.Fprintf(w, "Canary: %s replayed, %s confirmed, %s dead again, %s undecided.\n", words.Count(r.Canary.Replayed), words.Count(r.Canary.Confirmed), words.Count(r.Canary.Dead), words.Count(r.Canary.Open))
+			}
+			fmt.Fprintf(w, "%s %s of %s.\n", past, words.Count(r.Changed), words.Many(r.Matched, "dead letter"))
+		}
+	})
+}
+
+func newDeadDiscardCommand(c cli.Commands) *cobra.Command {
+	var flags deadFlags
+	var acting cli.ActionFlags
+	var out terminal.Output
+	cmd := &cobra.Command{
+		Use:   "discard [ID...]",
+		Short: "Discard dead letters for good",
+		Long: `Discard dead letters for good. Their payload is deleted. The account keeps their number, and the
+journal keeps their errors. If a dead letter held its ordering key, the next event of the key goes on.`,
+		Example: `  outboxd dead discard --type report:build --older-than 720h --yes --reason "reports of last month"`,
+	}
+	flags.add(cmd)
+	acting.Add(cmd)
+	out.AddFlag(cmd)
+	cmd.Flags().BoolVar(&flags.all, "all", false, "all dead letters")
+	cmd.RunE = c.WithServers(config.RoleAPI, &out, func(cmd *cobra.Command, args []string, o *cli.Opened) error {
+		change, err := prepareChange(cmd, args, o, &flags, &acting, "discard")
+		if err != nil {
+			return err
+		}
+		if err = acting.Consent("discard"); err == nil {
+			err = replay.DiscardAll(cmd.Context(), change.letters, change.action, change.filter, change.tell)
+		}
+		return cmp.Or(change.finish(cmd.OutOrStdout(), &out, "Discarded"), err, missing(change.filter.IDs, int(change.result.Matched)))
+	})
+	return cmd
+}
+
+// replayFlags are the flags that only a replay has, and not a discard.
+type replayFlags struct {
+	rate          int
+	canary        int
+	canaryTimeout time.Duration
+}
+
+func newDeadReplayCommand(c cli.Commands) *cobra.Command {
+	var flags deadFlags
+	var acting cli.ActionFlags
+	var replay replayFlags
+	var out terminal.Output
+	cmd := &cobra.Command{
+		Use:   "replay [ID...]",
+		Short: "Send dead letters again",
+		Long: `Send dead letters again. Each gets a new task ID, so that no old task in Redis can swallow it. If an
+event took effect after all, the inbox stops the repeat. A deadline that has passed is dropped, and
+so is unique_seconds. If the outbox refuses an event, it stays a dead letter. The command replays the
+others, names those that were refused, and then fails.
+
+With --canary N it first replays N and waits for their outcome. It goes on only if all of them are
+confirmed.`,
+		Example: `  outboxd dead replay 01980000-0000-7000-8000-000000000000 --yes
+  outboxd dead replay --error "connection refused" --rate 50 --canary 5 --yes --reason "mail server is back"`,
+	}
+	flags.add(cmd)
+	acting.Add(cmd)
+	out.AddFlag(cmd)
+	cmd.Flags().BoolVar(&flags.all, "all", false, "all dead letters")
+	cmd.Flags().IntVar(&replay.rate, "rate", 0, "most dead letters to replay each second; 0 means no limit")
+	cmd.Flags().IntVar(&replay.canary, "canary", 0, "number of dead letters to replay first; the rest follows only if all of them succeed")
+	cli.DurationVar(cmd.Flags(), &replay.canaryTimeout, "canary-timeout", 5*time.Minute, "how long to wait for the outcome of the canary")
+	cmd.RunE = c.WithServers(config.RoleAPI, &out, func(cmd *cobra.Command, args []string, o *cli.Opened) error {
+		if replay.rate < 0 || replay.canary < 0 {
+			return config.Mistake{Err: fmt.Errorf("--rate and --canary are not negative")}
+		}
+		change, err := prepareChange(cmd, args, o, &flags, &acting, "replay")
+		if err != nil {
+			return err
+		}
+		if err = acting.Consent("replay"); err == nil {
+			err = change.replay(cmd.Context(), &replay, o.Config.Relay.Unconfirmed)
+		}
+		return cmp.Or(change.finish(cmd.OutOrStdout(), &out, "Replayed"), err, missing(change.filter.IDs, int(change.result.Matched)))
+	})
+	return cmd
+}
+
+func (d *deadChange) replay(ctx context.Context, flags *replayFlags, unconfirmed []string) error {
+	letters := replay.Replay{
+		Letters: d.letters, Action: d.action, Filter: d.filter, Rate: flags.rate,
+		Canary: flags.canary, CanaryTimeout: flags.canaryTimeout, Unconfirmed: unconfirmed,
+	}
+	return letters.Run(ctx, d.tell)
+}
+
+func (d *deadChange) tell(p replay.Progress) {
+	d.result.Changed = p.Changed
+	for _, r := range p.Refused[len(d.result.Refused):] {
+		d.result.Refused = append(d.result.Refused, refusedLetter{r.ID, r.Cause.Error()})
+	}
+	if c := p.Canary; c != nil {
+		d.result.Canary = &canaryDocument{Replayed: c.Replayed, Confirmed: c.Confirmed, Dead: c.Dead, Open: c.Open}
+	}
+}

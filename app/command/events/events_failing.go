@@ -1,0 +1,172 @@
+package events
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/spf13/cobra"
+
+	"outboxd/app/command/cli"
+	"outboxd/app/command/terminal"
+	"outboxd/config"
+	"outboxd/domain"
+	"outboxd/domain/failing"
+	"outboxd/domain/lives"
+	"outboxd/domain/words"
+	"outboxd/jobs/broker"
+	"outboxd/jobs/inspect"
+	"outboxd/jobs/retries"
+	"outboxd/repository/deadletters"
+	"outboxd/repository/search"
+)
+
+// openLives returns the search for events, and a function that closes its
+// connections to Redis. The search finds failing events only if a Redis is
+// configured. reader reads events from PostgreSQL.
+func openLives(o *cli.Opened, reader lives.Reader) (lives.Reader, func(), error) {
+	lives := failing.Lives{Reader: reader, NoHistory: o.Config.Relay.History <= 0}
+	if o.Servers.RedisURL == "" {
+		return lives, func() {}, nil
+	}
+	broker.BridgeLog(o.Log)
+	redis, err := o.Servers.OpenRedis(cli.RedisConnections)
+	if err != nil {
+		return nil, nil, err
+	}
+	lives.Tasks = retries.New(redis)
+	return lives, func() { _ = redis.Close() }, nil
+}
+
+// failingFlags choose failing events.
+type failingFlags struct {
+	filter failing.Filter
+	all    bool
+}
+
+func (f *failingFlags) add(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&f.filter.Type, "type", "", "only of this event type; email:* chooses all that begin with email:")
+	cmd.Flags().StringVar(&f.filter.Queue, "queue", "", "only of this queue, or low* for all that begin with low")
+	cmd.Flags().StringVar(&f.filter.Error, "error", "", "only those whose last error contains this text, in either case")
+	cmd.Flags().BoolVar(&f.all, "all", false, "all failing events")
+}
+
+// read returns the flags that were set, for the log of actions.
+func (f *failingFlags) read(cmd *cobra.Command, args []string) (said map[string]string, err error) {
+	if f.filter.IDs, err = cli.EventIDs(args); err != nil {
+		return nil, err
+	}
+	said = map[string]string{}
+	for _, name := range []string{"type", "queue", "error", "all"} {
+		if flag := cmd.Flags().Lookup(name); flag.Changed {
+			said[name] = flag.Value.String()
+		}
+	}
+	if len(args) > 0 {
+		said["ids"] = fmt.Sprint(args)
+	}
+	switch _, all := said["all"]; {
+	case len(said) == 0:
+		return nil, config.Mistake{Err: errors.New("say which failing events: IDs, --type, --queue, --error, or --all")}
+	case all && (!f.all || len(said) > 1):
+		return nil, config.Mistake{Err: errors.New("--all means every failing event; leave it out to choose some of them")}
+	}
+	return said, nil
+}
+
+// failingChangeDocument is the result of events retry and events give-up.
+type failingChangeDocument struct {
+	Action   string     `json:"action"`
+	ActionID *domain.ID `json:"action_id,omitempty"` // in outbox_actions; none: nothing was done
+	Matched  int64      `json:"matched"`
+	Changed  int64      `json:"changed"`
+	DryRun   bool       `json:"dry_run"`
+	More     bool       `json:"more"` // there are more failing tasks than one command looks at
+}
+
+// failingChange describes one of the commands events retry and give-up.
+type failingChange struct {
+	verb, past string
+	do         func(ctx context.Context, c *failing.Change, action *domain.Action, filter failing.Filter) (failing.Result, error)
+}
+
+func newEventsRetryCommand(c cli.Commands) *cobra.Command {
+	cmd := newFailingCommand(c, failingChange{"retry", "Retried", func(ctx context.Context, c *failing.Change, action *domain.Action, filter failing.Filter) (failing.Result, error) {
+		return c.Retry(ctx, action, filter)
+	}})
+	cmd.Short = "Make the next attempt of failing events now"
+	cmd.Long = `Make the next attempt of failing events now: their task failed, and waits to be tried again. No attempt is charged for it.
+Mend the cause first: an attempt that fails counts as any other.`
+	cmd.Example = `  outboxd events retry 01980000-0000-7000-8000-000000000000 --yes
+  outboxd events retry --type email:send_notification --error "connection refused" --yes --reason "mail server is back"`
+	return cmd
+}
+
+func newEventsGiveUpCommand(c cli.Commands) *cobra.Command {
+	cmd := newFailingCommand(c, failingChange{"give-up", "Gave up", func(ctx context.Context, c *failing.Change, action *domain.Action, filter failing.Filter) (failing.Result, error) {
+		return c.GiveUp(ctx, action, filter)
+	}})
+	cmd.Short = "Make dead letters of failing events, without further attempts"
+	cmd.Long = `Make dead letters of failing events: their task failed, and waits to be tried again. No further attempt is made.
+outboxd dead replay sends them again, outboxd dead discard removes them for good.`
+	cmd.Example = `  outboxd events give-up 01980000-0000-7000-8000-000000000000 --yes --reason "the address does not exist"
+  outboxd events give-up --type report:build --yes`
+	return cmd
+}
+
+func newFailingCommand(c cli.Commands, change failingChange) *cobra.Command {
+	var flags failingFlags
+	var acting cli.ActionFlags
+	var out terminal.Output
+	cmd := &cobra.Command{Use: change.verb + " [ID...]"}
+	flags.add(cmd)
+	acting.Add(cmd)
+	out.AddFlag(cmd)
+	cmd.RunE = c.WithServers(config.RoleRelay, &out, func(cmd *cobra.Command, args []string, o *cli.Opened) error {
+		said, err := flags.read(cmd, args)
+		if err != nil {
+			return err
+		}
+		broker.BridgeLog(o.Log)
+		redis, err := o.Servers.OpenRedis(cli.RedisConnections)
+		if err != nil {
+			return err
+		}
+		defer redis.Close()
+		letters := deadletters.New(o.DB)
+		changes := &failing.Change{
+			Tasks: retries.New(redis), Known: search.NewKnownEvents(o.DB, o.Config.Relay.History).Among, Archived: inspect.NewArchive(redis),
+			Failures: deadletters.NewFailedTasks(o.DB, o.Config.Relay.Ordering == config.OrderingBlock), Actions: letters,
+		}
+		action := acting.Action(said)
+		var result failing.Result
+		if acting.Yes {
+			result, err = change.do(cmd.Context(), changes, action, flags.filter)
+		} else if result, err = changes.Count(cmd.Context(), flags.filter); err == nil {
+			err = acting.Consent(change.verb)
+		}
+		document := failingChangeDocument{Action: change.verb, Matched: result.Matched, Changed: result.Changed, DryRun: !acting.Yes, More: result.More}
+		if !action.ID.IsZero() {
+			document.ActionID = &action.ID
+		}
+		if missing := len(flags.filter.IDs) - int(result.Matched); err == nil && missing > 0 {
+			err = fmt.Errorf("not failing: %d of the %d events named; outboxd events show ID says where an event is", missing, len(flags.filter.IDs))
+		}
+		return cmp.Or(out.Write(cmd.OutOrStdout(), document, func(w io.Writer) { change.table(w, &document) }), err)
+	})
+	return cmd
+}
+
+func (f failingChange) table(w io.Writer, d *failingChangeDocument) {
+	switch {
+	case d.DryRun:
+		fmt.Fprintf(w, "%s %s.\n", words.Many(d.Matched, "failing event"), words.Plural(d.Matched, "matches", "match"))
+	default:
+		fmt.Fprintf(w, "%s %s of %s.\n", f.past, words.Count(d.Changed), words.Many(d.Matched, "failing event"))
+	}
+	if d.More {
+		fmt.Fprintln(w, "There may be more: run it again.")
+	}
+}

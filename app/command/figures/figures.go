@@ -1,0 +1,258 @@
+// Package figures has the commands that show figures of the system by a name: event types, queues, workers and ordering
+// keys. It also pauses and resumes queues.
+package figures
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"outboxd/app/command/cli"
+	"outboxd/app/command/terminal"
+	"outboxd/app/daemon"
+	"outboxd/app/logging"
+	"outboxd/app/servers"
+	"outboxd/config"
+	"outboxd/domain"
+	"outboxd/domain/figures"
+	"outboxd/domain/words"
+	"outboxd/jobs/broker"
+	"outboxd/jobs/inspect"
+	"outboxd/jobs/retries"
+	"outboxd/migrations"
+	"outboxd/repository/postgres"
+	"outboxd/repository/reading"
+	"outboxd/repository/search"
+)
+
+// sight has PostgreSQL and Redis for a command that also works if one of them does not
+// answer: the command then shows what the other server knows.
+type sight struct {
+	figures.Source
+	cfg   *config.Config
+	db    *postgres.Database // nil if StoreErr is set
+	redis *broker.Redis
+	reads *reading.Reads // nil if StoreErr is set
+}
+
+// withSight opens both servers for a command. If PostgreSQL cannot be reached, withSight
+// returns no error. If the configuration is wrong, it returns an error.
+func withSight(c cli.Commands, out *terminal.Output, do func(*cobra.Command, []string, *sight) error) func(*cobra.Command, []string) error {
+	return func(cmd *cobra.Command, args []string) (err error) {
+		if err := out.Check(); err != nil {
+			return err
+		}
+		cfg, err := c.LoadToLook(cmd, config.RoleRelay)
+		if err != nil {
+			return err
+		}
+		log := logging.New(cmd.ErrOrStderr(), cfg.Log)
+		s, err := servers.Start(cmd.Context(), cfg, log)
+		if err != nil {
+			return err
+		}
+		defer func() {
+			if stopped := s.Close(cmd.Context()); err == nil {
+				err = stopped
+			}
+		}()
+		broker.BridgeLog(log)
+		redis, err := s.OpenRedis(cli.RedisConnections)
+		if err != nil {
+			return err
+		}
+		defer redis.Close()
+		seen := &sight{cfg: cfg, redis: redis}
+		if err := seen.open(cmd.Context(), s, log); err != nil {
+			return err
+		}
+		if seen.db != nil {
+			defer seen.db.Close()
+			defer seen.reads.Close()
+			defer cli.SayStandby(cmd, seen.reads)
+		}
+		return do(cmd, args, seen)
+	}
+}
+
+func (s *sight) open(ctx context.Context, opened *servers.Servers, log *slog.Logger) error {
+	inspector := inspect.NewInspector(s.redis, opened.Forgetful(), time.Now)
+	inspector.Handles(daemon.HandledTypes())
+	s.Source = figures.Source{Queues: inspect.NewOverviews(s.redis), Failing: retries.New(s.redis), Foreign: inspector.Foreign}
+	db, err := servers.OpenDatabase(ctx, s.cfg, opened.DatabaseURL, cli.DatabaseConnections, nil, log)
+	if err == nil {
+		if err = migrations.Core().Check(ctx, db.SQL()); err != nil {
+			db.Close()
+		}
+	}
+	switch {
+	case err == nil:
+		s.db, s.reads = db, servers.NewReads(s.cfg, db, log)
+		s.Store = reading.NewFigures(s.reads)
+		inspector.OnlyOurs(search.NewKnownEvents(db, s.cfg.Relay.History).Among)
+		_, _ = inspector.Facts(ctx) // finds the queues of others; if Redis does not answer, the figures say so
+	case domain.ErrorCode(err) == domain.CodeUnavailable:
+		s.StoreErr = err
+	default:
+		return err
+	}
+	return nil
+}
+
+// missingDocument says, in JSON, which server did not answer; the figures of that server
+// are null.
+type missingDocument struct {
+	PostgresError string `json:"postgres_error,omitempty"`
+	RedisError    string `json:"redis_error,omitempty"`
+}
+
+func newMissingDocument(postgresErr, redisErr error) (d missingDocument) {
+	if postgresErr != nil {
+		d.PostgresError = postgresErr.Error()
+	}
+	if redisErr != nil {
+		d.RedisError = redisErr.Error()
+	}
+	return d
+}
+
+func (d missingDocument) writeMissing(w io.Writer) {
+	for _, server := range []struct{ name, fault string }{{"PostgreSQL", d.PostgresError}, {"Redis", d.RedisError}} {
+		if server.fault != "" {
+			fmt.Fprintf(w, "What only %s knows is not shown: %s\n", server.name, terminal.OneLine(server.fault, 0))
+		}
+	}
+}
+
+// passedDocument says, in JSON, what happened to the events of a type or queue: how many
+// were confirmed, failed or died, and how long they took. What is not known is null.
+type passedDocument struct {
+	Rate     *float64 `json:"confirmed_per_second"` // in the last five minutes
+	HourRate *float64 `json:"confirmed_per_second_of_hour"`
+	Failed   *int64   `json:"failed_attempts_of_hour"`
+	Died     *int64   `json:"died_of_hour"`
+	P50      *float64 `json:"delay_p50_seconds"` // from emitted to handler, of the last hour
+	P99      *float64 `json:"delay_p99_seconds"`
+}
+
+func newPassedDocument(rates figures.Rates, hour *figures.Passed, known bool) (d passedDocument) {
+	if !known || rates.Hour < 0 {
+		return d
+	}
+	d.Failed, d.Died = &hour.Failed, &hour.Died
+	d.Rate, d.HourRate = notNegative(rates.Recent), notNegative(rates.Hour)
+	d.P50, d.P99 = notNegative(hour.P50.Seconds()), notNegative(hour.P99.Seconds())
+	return d
+}
+
+func notNegative(value float64) *float64 {
+	if value < 0 {
+		return nil
+	}
+	return &value
+}
+
+// cells are the columns RATE, FAILED, DIED, P50 and P99.
+func (d *passedDocument) cells() string {
+	rate, seconds := func(r *float64) string {
+		if r == nil {
+			return cli.Unknown
+		}
+		return words.Rate(*r)
+	}, func(s *float64) string {
+		switch {
+		case d.Failed == nil:
+			return cli.Unknown
+		case s == nil: // nothing was confirmed
+			return "-"
+		}
+		return words.Duration(time.Duration(*s * float64(time.Second)))
+	}
+	return rate(d.Rate) + "\t" + cli.Counted(d.Failed) + "\t" + cli.Counted(d.Died) + "\t" + seconds(d.P50) + "\t" + seconds(d.P99)
+}
+
+// knownNumber returns nil, which is null in JSON, for a number that is not known.
+func knownNumber(n int64, known bool) *int64 {
+	if !known {
+		return nil
+	}
+	return &n
+}
+
+func timeOrNull(t time.Time) *time.Time {
+	if t.IsZero() {
+		return nil
+	}
+	return new(t.UTC())
+}
+
+// ageCell says how long ago something was, if that is known.
+func ageCell(now time.Time, at *time.Time, known bool) string {
+	switch {
+	case at == nil && !known:
+		return cli.Unknown
+	case at == nil:
+		return "-"
+	}
+	return words.Rough(max(now.Sub(*at), 0))
+}
+
+// pointDocument has, in JSON, the measurements of one step of time.
+type pointDocument struct {
+	At        time.Time `json:"at"` // when the step begins
+	Seconds   float64   `json:"seconds"`
+	Confirmed int64     `json:"confirmed"`
+	Failed    int64     `json:"failed_attempts"`
+	Died      int64     `json:"died"`
+	P50       *float64  `json:"delay_p50_seconds"`
+	P99       *float64  `json:"delay_p99_seconds"`
+	Queued    *int64    `json:"queued,omitempty"` // the most tasks that waited in Redis; of a queue only
+}
+
+// historyOf reads the measurements of the last hour, in steps of five minutes.
+func (s *sight) historyOf(ctx context.Context, eventType, queue string) ([]pointDocument, error) {
+	documents := []pointDocument{}
+	if s.Store == nil {
+		return documents, nil
+	}
+	const step = 5 * time.Minute
+	points, err := s.Store.History(ctx, eventType, queue, figures.Long, step)
+	for _, p := range points {
+		d := pointDocument{
+			At: p.At.UTC(), Seconds: p.Seconds, Confirmed: p.Confirmed, Failed: p.Failed, Died: p.Died,
+			P50: notNegative(p.P50.Seconds()), P99: notNegative(p.P99.Seconds()),
+		}
+		if p.Queued >= 0 {
+			d.Queued = &p.Queued
+		}
+		documents = append(documents, d)
+	}
+	return documents, err
+}
+
+func historyTable(w io.Writer, history []pointDocument, queue bool) {
+	if len(history) == 0 {
+		return
+	}
+	waited := ""
+	if queue {
+		waited = "\tWAITED IN REDIS"
+	}
+	fmt.Fprintln(w, "\nFROM (UTC)\tCONFIRMED\tFAILED\tDIED\tP50\tP99"+waited)
+	for _, p := range history {
+		if queue {
+			waited = "\t" + cli.Counted(p.Queued)
+		}
+		delay := func(s *float64) string {
+			if s == nil {
+				return "-"
+			}
+			return words.Duration(time.Duration(*s * float64(time.Second)))
+		}
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s%s\n", terminal.Instant(p.At), words.Count(p.Confirmed), words.Count(p.Failed), words.Count(p.Died), delay(p.P50), delay(p.P99), waited)
+	}
+}

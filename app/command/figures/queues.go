@@ -1,0 +1,230 @@
+package figures
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"outboxd/app/command/cli"
+	"outboxd/app/command/terminal"
+	"outboxd/config"
+	"outboxd/domain"
+	"outboxd/domain/figures"
+	"outboxd/domain/setup"
+	"outboxd/domain/words"
+	"outboxd/jobs/broker"
+	"outboxd/jobs/pauses"
+	"outboxd/repository/deadletters"
+)
+
+// NewQueues returns the command queues.
+func NewQueues(c cli.Commands) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "queues",
+		Short: "Show queues: rates, delays, failures and what waits; pause and resume them",
+		Args:  cli.NoArguments,
+		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	cmd.AddCommand(newQueuesListCommand(c), newQueuesShowCommand(c),
+		newQueueChangeCommand(c, domain.ActionPause, "Let no worker take a task of a queue",
+			"Let no worker take a task of a queue. What a worker has begun, it finishes. The relay goes on to hand events over,\nand their tasks wait. The record keeps who did it, and why.", "--reason 'the mail server is being mended'"),
+		newQueueChangeCommand(c, domain.ActionResume, "Let workers take tasks of a paused queue", "Let workers take tasks of a paused queue again, whoever paused it.", "--reason 'the mail server is back'"))
+	return cmd
+}
+
+// QueueDocument is a queue in JSON and YAML. What is not known is null.
+type QueueDocument struct {
+	Queue   string       `json:"queue"`
+	Types   []string     `json:"types"` // that the database knows of it
+	Paused  *setup.Pause `json:"paused"`
+	Foreign bool         `json:"foreign"` // only other programs use it
+	Workers *int         `json:"workers"` // that serve it
+	passedDocument
+	Pending   *int64          `json:"pending"` // in PostgreSQL, as held and dead
+	Held      *int64          `json:"held"`
+	Dead      *int64          `json:"dead"`
+	OldestDue *time.Time      `json:"oldest_due"`
+	Tasks     *tasksDocument  `json:"tasks"` // in Redis
+	History   []pointDocument `json:"history,omitempty"`
+}
+
+// tasksDocument counts the tasks of a queue in Redis.
+type tasksDocument struct {
+	Pending   int64      `json:"pending"`
+	Active    int64      `json:"active"`
+	Scheduled int64      `json:"scheduled"`
+	Retry     int64      `json:"retry"`
+	Archived  int64      `json:"archived"`
+	OldestAt  *time.Time `json:"oldest_at"` // since when the oldest pending or failed one waits
+	Processed int64      `json:"processed_today"`
+	Failed    int64      `json:"failed_today"`
+}
+
+func newQueueDocument(q *figures.Queue, v *figures.View[figures.Queue]) QueueDocument {
+	stored := v.StoreErr == nil
+	d := QueueDocument{
+		Queue: q.Name, Types: append([]string{}, q.Types...), Paused: q.Paused, Foreign: q.Foreign, passedDocument: newPassedDocument(q.Confirmed, &q.Hour, stored),
+		Pending: knownNumber(q.Pending, stored), Held: knownNumber(q.Held, stored), Dead: knownNumber(q.Dead, stored), OldestDue: timeOrNull(q.OldestDue),
+	}
+	if v.QueuesErr == nil {
+		t := q.Tasks
+		d.Workers, d.Tasks = &q.Workers, &tasksDocument{t.Pending, t.Active, t.Scheduled, t.Retry, t.Archived, timeOrNull(t.OldestAt), t.Processed, t.Failed}
+	}
+	return d
+}
+
+// QueuesDocument is the result of queues list.
+type QueuesDocument struct {
+	Queues []QueueDocument `json:"queues"`
+	// Complete is false if more events wait, or are dead, than were counted: 50,000 of
+	// each state.
+	Complete bool `json:"complete"`
+	missingDocument
+}
+
+func newQueuesListCommand(c cli.Commands) *cobra.Command {
+	var out terminal.Output
+	cmd := &cobra.Command{
+		Use:   "list",
+		Short: "List the queues, the ones in which the most waits first",
+		Long: `List the queues of Redis, and those of events that wait in PostgreSQL. RATE counts confirmed events in the last
+five minutes; FAILED (attempts), DIED and the delays from emitted to handler are of the last hour. PENDING,
+HELD and DEAD are in PostgreSQL; WAITING (for a worker), RETRY (failed, tried again) and ACTIVE are in Redis.`,
+		Example: "  outboxd queues list\n  outboxd queues list -o json | jq '.queues[] | select(.paused)'",
+		Args:    cli.NoArguments,
+	}
+	out.AddFlag(cmd)
+	cmd.RunE = withSight(c, &out, func(cmd *cobra.Command, _ []string, s *sight) error {
+		view := s.All(cmd.Context())
+		d := QueuesDocument{Queues: []QueueDocument{}, Complete: view.Complete, missingDocument: newMissingDocument(view.StoreErr, view.QueuesErr)}
+		for i := range view.Lines {
+			d.Queues = append(d.Queues, newQueueDocument(&view.Lines[i], &view))
+		}
+		return out.Write(cmd.OutOrStdout(), d, func(w io.Writer) { queuesTable(w, &d, view.At) })
+	})
+	return cmd
+}
+
+func queuesTable(w io.Writer, d *QueuesDocument, now time.Time) {
+	if len(d.Queues) == 0 {
+		fmt.Fprintln(w, "No queues.")
+	} else {
+		fmt.Fprintln(w, "QUEUE\tSTATE\tWORKERS\tRATE\tFAILED\tDIED\tP50\tP99\tPENDING\tHELD\tWAITING\tRETRY\tACTIVE\tDEAD\tOLDEST")
+	}
+	for i := range d.Queues {
+		q := &d.Queues[i]
+		workers, waiting, retry, active, oldest := cli.Unknown, cli.Unknown, cli.Unknown, cli.Unknown, q.OldestDue
+		if t := q.Tasks; t != nil {
+			workers, waiting, retry, active = words.Count(*q.Workers), words.Count(t.Pending), words.Count(t.Retry), words.Count(t.Active)
+			if t.OldestAt != nil && (oldest == nil || t.OldestAt.Before(*oldest)) {
+				oldest = t.OldestAt
+			}
+		}
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", terminal.OneLine(q.Queue, 40), q.state(), workers, q.cells(),
+			cli.Counted(q.Pending), cli.Counted(q.Held), waiting, retry, active, cli.Counted(q.Dead), ageCell(now, oldest, q.Pending != nil && q.Tasks != nil))
+	}
+	if !d.Complete {
+		fmt.Fprintln(w, "There are more than were counted.")
+	}
+	d.writeMissing(w)
+}
+
+func (q *QueueDocument) state() string {
+	switch {
+	case q.Paused != nil:
+		return "paused"
+	case q.Foreign:
+		return "of others"
+	case q.Workers != nil && *q.Workers == 0:
+		return "no worker"
+	default:
+		return "open"
+	}
+}
+
+func newQueuesShowCommand(c cli.Commands) *cobra.Command {
+	var out terminal.Output
+	cmd := &cobra.Command{
+		Use:     "show NAME",
+		Short:   "Show a queue, with its last hour",
+		Example: "  outboxd queues show notifications",
+		Args:    cli.OneArgument("one name of a queue"),
+	}
+	out.AddFlag(cmd)
+	cmd.RunE = withSight(c, &out, func(cmd *cobra.Command, args []string, s *sight) error {
+		view := s.All(cmd.Context())
+		missing := newMissingDocument(view.StoreErr, view.QueuesErr)
+		at := slices.IndexFunc(view.Lines, func(q figures.Queue) bool { return q.Name == args[0] })
+		if at < 0 {
+			return unknownName("queue", args[0], missing)
+		}
+		d := newQueueDocument(&view.Lines[at], &view)
+		var err error
+		if d.History, err = s.historyOf(cmd.Context(), "", args[0]); err != nil {
+			return err
+		}
+		return out.Write(cmd.OutOrStdout(), d, func(w io.Writer) {
+			queuesTable(w, &QueuesDocument{Queues: []QueueDocument{d}, Complete: true, missingDocument: missing}, view.At)
+			if len(d.Types) > 0 {
+				fmt.Fprintf(w, "\nTypes: %s\n", terminal.OneLine(strings.Join(d.Types, ", "), 0))
+			}
+			if d.Paused != nil {
+				fmt.Fprintln(w, "\n"+pausedLine(d.Paused))
+			}
+			historyTable(w, d.History, true)
+			fmt.Fprintf(w, "\nIts events: outboxd events list --queue %[1]s; its dead letters: outboxd dead list --queue %[1]s\n", terminal.OneLine(d.Queue, 0))
+		})
+	})
+	return cmd
+}
+
+func pausedLine(p *setup.Pause) string {
+	if p.By == "" {
+		return "Paused since " + terminal.Instant(p.Since) + ", not by outboxd"
+	}
+	line := "Paused since " + terminal.Instant(p.Since) + " by " + terminal.OneLine(p.By, 100)
+	if p.Reason != "" {
+		line += ": " + terminal.OneLine(p.Reason, 300)
+	}
+	return line
+}
+
+func newQueueChangeCommand(c cli.Commands, kind, short, long, example string) *cobra.Command {
+	var out terminal.Output
+	var flags cli.ActionFlags
+	cmd := &cobra.Command{
+		Use:     kind + " NAME",
+		Short:   short,
+		Long:    long,
+		Example: "  outboxd queues " + kind + " notifications --yes " + example,
+		Args:    cli.OneArgument("one name of a queue"),
+	}
+	out.AddFlag(cmd)
+	flags.Add(cmd)
+	cmd.RunE = c.WithServers(config.RoleRelay, &out, func(cmd *cobra.Command, args []string, o *cli.Opened) error {
+		if !flags.Yes {
+			return config.Mistake{Err: fmt.Errorf("nothing was done; say --yes to %s the queue", kind)}
+		}
+		if err := changeQueue(cmd.Context(), o, kind, flags.Action(nil), args[0]); err != nil {
+			return err
+		}
+		return out.Write(cmd.OutOrStdout(), map[string]string{"queue": args[0], "change": kind + "d"}, func(w io.Writer) { fmt.Fprintf(w, "%s %sd\n", args[0], kind) })
+	})
+	return cmd
+}
+
+func changeQueue(ctx context.Context, o *cli.Opened, kind string, action *domain.Action, queue string) error {
+	broker.BridgeLog(o.Log)
+	redis, err := o.Servers.OpenRedis(cli.RedisConnections)
+	if err != nil {
+		return err
+	}
+	defer redis.Close()
+	change := figures.Pauses{Queues: pauses.New(redis), Actions: deadletters.New(o.DB)}
+	return change.Change(ctx, kind, action, queue)
+}

@@ -1,0 +1,139 @@
+package figures
+
+import (
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"outboxd/app/command/cli"
+	"outboxd/app/command/terminal"
+	"outboxd/domain/figures"
+)
+
+// NewTypes returns the command types.
+func NewTypes(c cli.Commands) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "types",
+		Short: "Show event types: rates, delays, failures and what waits",
+		Args:  cli.NoArguments,
+		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	cmd.AddCommand(newTypesListCommand(c), newTypesShowCommand(c))
+	return cmd
+}
+
+// TypeDocument is an event type in JSON and YAML. What is not known is null.
+type TypeDocument struct {
+	Type    string   `json:"type"`
+	Queues  []string `json:"queues"`
+	Emitted *int64   `json:"emitted_today"` // of the UTC day
+	passedDocument
+	Pending   *int64          `json:"pending"`
+	Held      *int64          `json:"held"`
+	Failing   *int64          `json:"failing"`
+	Dead      *int64          `json:"dead"`
+	OldestDue *time.Time      `json:"oldest_due"` // null: none is due, or not known
+	History   []pointDocument `json:"history,omitempty"`
+}
+
+func newTypeDocument(t *figures.Type, v *figures.View[figures.Type]) TypeDocument {
+	stored := v.StoreErr == nil
+	return TypeDocument{
+		Type: t.Name, Queues: append([]string{}, t.Queues...), Emitted: knownNumber(t.Emitted, stored), passedDocument: newPassedDocument(t.Confirmed, &t.Hour, stored),
+		Pending: knownNumber(t.Pending, stored), Held: knownNumber(t.Held, stored), Dead: knownNumber(t.Dead, stored),
+		Failing: knownNumber(t.Failing, v.QueuesErr == nil), OldestDue: timeOrNull(t.OldestDue),
+	}
+}
+
+// TypesDocument is the result of types list.
+type TypesDocument struct {
+	Types []TypeDocument `json:"types"`
+	// Complete is false if more events wait, or are dead, than were counted: 50,000 of
+	// each state.
+	Complete bool `json:"complete"`
+	missingDocument
+}
+
+func newTypesListCommand(c cli.Commands) *cobra.Command {
+	var out terminal.Output
+	cmd := &cobra.Command{
+		Use:   "list",
+		Short: "List the event types, the ones with the most to do first",
+		Long: `List the event types of which something waits, or was handled within the last hour or emitted today. RATE counts
+confirmed events in the last five minutes; FAILED (attempts), DIED and the delays from emitted to handler
+are of the last hour. PENDING, HELD and DEAD are in PostgreSQL; FAILING have tasks in Redis that are tried again.
+At most 50,000 events of a state are counted. The leader measures once a minute.`,
+		Example: "  outboxd types list\n  outboxd types list -o json | jq '.types[] | select(.failing > 0)'",
+		Args:    cli.NoArguments,
+	}
+	out.AddFlag(cmd)
+	cmd.RunE = withSight(c, &out, func(cmd *cobra.Command, _ []string, s *sight) error {
+		view := s.Types(cmd.Context())
+		d := TypesDocument{Types: []TypeDocument{}, Complete: view.Complete && !view.Estimated, missingDocument: newMissingDocument(view.StoreErr, view.QueuesErr)}
+		for i := range view.Lines {
+			d.Types = append(d.Types, newTypeDocument(&view.Lines[i], &view))
+		}
+		return out.Write(cmd.OutOrStdout(), d, func(w io.Writer) { typesTable(w, &d, view.At) })
+	})
+	return cmd
+}
+
+func typesTable(w io.Writer, d *TypesDocument, now time.Time) {
+	if len(d.Types) == 0 {
+		fmt.Fprintln(w, "No types.")
+	} else {
+		fmt.Fprintln(w, "TYPE\tQUEUES\tRATE\tFAILED\tDIED\tP50\tP99\tPENDING\tHELD\tFAILING\tDEAD\tOLDEST DUE")
+	}
+	for i := range d.Types {
+		t := &d.Types[i]
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", terminal.OneLine(t.Type, 40), terminal.OneLine(strings.Join(t.Queues, ", "), 30), t.cells(),
+			cli.Counted(t.Pending), cli.Counted(t.Held), cli.Counted(t.Failing), cli.Counted(t.Dead), ageCell(now, t.OldestDue, t.Pending != nil))
+	}
+	if !d.Complete {
+		fmt.Fprintln(w, "There are more than were counted.")
+	}
+	d.writeMissing(w)
+}
+
+func newTypesShowCommand(c cli.Commands) *cobra.Command {
+	var out terminal.Output
+	cmd := &cobra.Command{
+		Use:     "show TYPE",
+		Short:   "Show an event type, with its last hour",
+		Example: "  outboxd types show email:send_notification",
+		Args:    cli.OneArgument("one event type"),
+	}
+	out.AddFlag(cmd)
+	cmd.RunE = withSight(c, &out, func(cmd *cobra.Command, args []string, s *sight) error {
+		view := s.Types(cmd.Context())
+		at := slices.IndexFunc(view.Lines, func(t figures.Type) bool { return t.Name == args[0] })
+		if at < 0 {
+			return unknownName("event type", args[0], newMissingDocument(view.StoreErr, view.QueuesErr))
+		}
+		d := newTypeDocument(&view.Lines[at], &view)
+		var err error
+		if d.History, err = s.historyOf(cmd.Context(), args[0], ""); err != nil {
+			return err
+		}
+		missing := newMissingDocument(view.StoreErr, view.QueuesErr)
+		return out.Write(cmd.OutOrStdout(), d, func(w io.Writer) {
+			typesTable(w, &TypesDocument{Types: []TypeDocument{d}, Complete: true, missingDocument: missing}, view.At)
+			historyTable(w, d.History, false)
+			fmt.Fprintf(w, "\nIts events: outboxd events list --type %[1]s; its dead letters: outboxd dead list --type %[1]s\n", terminal.OneLine(d.Type, 0))
+		})
+	})
+	return cmd
+}
+
+// unknownName is the error for the name of an event type or queue of which nothing is
+// known at present.
+func unknownName(what, name string, missing missingDocument) error {
+	if missing.PostgresError+missing.RedisError != "" {
+		return fmt.Errorf("nothing is known of %s %.100q, and a server does not answer: %s", what, name, missing.PostgresError+missing.RedisError)
+	}
+	return fmt.Errorf("nothing is known of %s %.100q: nothing of it waits, and nothing happened within the last hour", what, name)
+}

@@ -1,0 +1,248 @@
+package setups
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"outboxd/app/command/cli"
+	"outboxd/app/command/terminal"
+	"outboxd/config"
+	"outboxd/domain"
+	"outboxd/domain/setup"
+	"outboxd/repository/schedules"
+)
+
+// NewSchedules returns the command schedules.
+func NewSchedules(c cli.Commands) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "schedules",
+		Short: "Say which events are emitted again and again, and when",
+		Args:  cli.NoArguments,
+		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	cmd.AddCommand(newSchedulesApplyCommand(c), newSchedulesListCommand(c), newSchedulesShowCommand(c),
+		newScheduleChangeCommand(c, "pause", "Stop a schedule; its ticks are missed until it is resumed", "paused", (*schedules.Store).Pause),
+		newScheduleChangeCommand(c, "resume", "Let a schedule go on", "resumed", (*schedules.Store).Resume),
+		newScheduleChangeCommand(c, "remove", "Remove a schedule; events that it emitted stay", "removed", (*schedules.Store).Remove))
+	return cmd
+}
+
+// ScheduleDocument is a schedule in JSON and YAML.
+type ScheduleDocument struct {
+	Name      string            `json:"name"`
+	State     string            `json:"state"` // active, paused or failing
+	Cron      string            `json:"cron"`
+	TimeZone  string            `json:"time_zone"`
+	Missed    setup.MissedRule  `json:"missed"`
+	Type      string            `json:"type"`
+	Payload   json.RawMessage   `json:"payload"`
+	Headers   map[string]string `json:"headers,omitempty"`
+	Queue     string            `json:"queue"`
+	Key       string            `json:"key,omitempty"`
+	MaxRetry  *int              `json:"max_retry,omitempty"`
+	Timeout   string            `json:"timeout,omitempty"`
+	Retention string            `json:"retention,omitempty"`
+	Unique    string            `json:"unique,omitempty"`
+	Next      time.Time         `json:"next"`
+	Last      *time.Time        `json:"last,omitempty"` // the last tick that was emitted or left out
+	Emitted   int64             `json:"emitted"`
+	LeftOut   int64             `json:"left_out"` // missed ticks without an event
+	Error     string            `json:"error,omitempty"`
+	FailedAt  *time.Time        `json:"failed_at,omitempty"`
+	Paused    *setup.Pause      `json:"paused,omitempty"`
+	CreatedAt time.Time         `json:"created_at"`
+	ChangedAt time.Time         `json:"changed_at"`
+}
+
+func newScheduleDocument(s *setup.Schedule) ScheduleDocument {
+	e, o := &s.Event, &s.Event.Options
+	d := ScheduleDocument{
+		Name: s.Name, State: s.State(), Cron: s.Cron, TimeZone: s.TimeZone, Missed: s.Missed, Type: e.Type, Payload: e.Payload, Headers: e.Headers, Queue: e.Queue,
+		Key: e.OrderingKey, MaxRetry: o.MaxRetry, Next: s.Next.UTC(), Emitted: s.Emitted, LeftOut: s.LeftOut, Error: s.Error, Paused: s.Paused,
+		CreatedAt: s.CreatedAt.UTC(), ChangedAt: s.ChangedAt.UTC(),
+	}
+	if !json.Valid(e.Payload) {
+		d.Payload, _ = json.Marshal(e.Payload)
+	}
+	for _, option := range []struct {
+		into  *string
+		value time.Duration
+	}{{&d.Timeout, o.Timeout}, {&d.Retention, o.Retention}, {&d.Unique, o.Unique}} {
+		if option.value > 0 {
+			*option.into = option.value.String()
+		}
+	}
+	if !s.Last.IsZero() {
+		d.Last = new(s.Last.UTC())
+	}
+	if !s.FailedAt.IsZero() {
+		d.FailedAt = new(s.FailedAt.UTC())
+	}
+	return d
+}
+
+func newSchedulesApplyCommand(c cli.Commands) *cobra.Command {
+	var out terminal.Output
+	var flags cli.ActionFlags
+	var file string
+	cmd := &cobra.Command{
+		Use:   "apply",
+		Short: "Add and change schedules as a file says",
+		Long: `Add the schedules of a YAML file that do not exist, and change those that differ. If one is wrong,
+nothing is changed. Schedules that the file does not name stay as they are. A paused schedule stays
+paused. A new schedule has its first tick after now. Without --yes the file is only checked.`,
+		Example: `  outboxd schedules apply -f schedules.yaml --yes
+  outboxd schedules apply -f - --yes < schedules.yaml`,
+		Args: cli.NoArguments,
+	}
+	out.AddFlag(cmd)
+	flags.Add(cmd)
+	cmd.Flags().StringVarP(&file, "file", "f", "", "the file; - is standard input")
+	cmd.RunE = c.WithServers(config.RoleAPI, &out, func(cmd *cobra.Command, _ []string, o *cli.Opened) error {
+		list, err := schedulesIn(cmd, file)
+		if err != nil {
+			return err
+		}
+		if !flags.Yes {
+			return config.Mistake{Err: fmt.Errorf("the file is right, and has %d schedules; nothing was done: say --yes to apply them", len(list))}
+		}
+		changes, err := schedules.New(o.DB).Apply(cmd.Context(), flags.Action(map[string]string{"file": file}), list)
+		if err != nil {
+			return err
+		}
+		type appliedSchedule struct {
+			Name   string        `json:"name"`
+			Change setup.Applied `json:"change"`
+		}
+		applied := make([]appliedSchedule, len(list))
+		for i := range list {
+			applied[i] = appliedSchedule{list[i].Name, changes[i]}
+		}
+		return out.Write(cmd.OutOrStdout(), applied, func(w io.Writer) {
+			for _, a := range applied {
+				fmt.Fprintf(w, "%s\t%s\n", a.Name, a.Change)
+			}
+		})
+	})
+	return cmd
+}
+
+func schedulesIn(cmd *cobra.Command, file string) ([]setup.Schedule, error) {
+	switch file {
+	case "":
+		return nil, config.Mistake{Err: errors.New("say which file: -f schedules.yaml, or -f - for standard input")}
+	case "-":
+		return readSchedules(cmd.InOrStdin())
+	}
+	f, err := os.Open(file)
+	if err != nil {
+		return nil, config.Mistake{Err: err}
+	}
+	defer f.Close()
+	return readSchedules(f)
+}
+
+func newSchedulesListCommand(c cli.Commands) *cobra.Command {
+	var out terminal.Output
+	cmd := &cobra.Command{
+		Use:     "list",
+		Short:   "List the schedules",
+		Example: "  outboxd schedules list",
+		Args:    cli.NoArguments,
+	}
+	out.AddFlag(cmd)
+	cmd.RunE = c.WithServers(config.RoleAPI, &out, func(cmd *cobra.Command, _ []string, o *cli.Opened) error {
+		list, err := schedules.New(o.DB).List(cmd.Context())
+		if err != nil {
+			return err
+		}
+		documents := make([]ScheduleDocument, len(list))
+		for i := range list {
+			documents[i] = newScheduleDocument(&list[i])
+		}
+		return out.Write(cmd.OutOrStdout(), documents, func(w io.Writer) {
+			if len(documents) == 0 {
+				fmt.Fprintln(w, "No schedules.")
+				return
+			}
+			fmt.Fprintln(w, "NAME\tSTATE\tCRON\tTIME ZONE\tTYPE\tNEXT\tEMITTED\tLEFT OUT")
+			for _, d := range documents {
+				fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%d\t%d\n", d.Name, d.State, terminal.OneLine(d.Cron, 40), d.TimeZone, terminal.OneLine(d.Type, 40), d.Next.Format(time.RFC3339), d.Emitted, d.LeftOut)
+			}
+		})
+	})
+	return cmd
+}
+
+func newSchedulesShowCommand(c cli.Commands) *cobra.Command {
+	var out terminal.Output
+	cmd := &cobra.Command{
+		Use:     "show NAME",
+		Short:   "Show a schedule",
+		Example: "  outboxd schedules show nightly-report",
+		Args:    cli.OneArgument("one name of a schedule"),
+	}
+	out.AddFlag(cmd)
+	cmd.RunE = c.WithServers(config.RoleAPI, &out, func(cmd *cobra.Command, args []string, o *cli.Opened) error {
+		found, err := schedules.New(o.DB).Find(cmd.Context(), args[0])
+		if err != nil {
+			return err
+		}
+		d := newScheduleDocument(found)
+		return out.Write(cmd.OutOrStdout(), d, func(w io.Writer) { scheduleTable(w, &d) })
+	})
+	return cmd
+}
+
+func scheduleTable(w io.Writer, d *ScheduleDocument) {
+	fmt.Fprintf(w, "Name\t%s\nState\t%s\nCron\t%s\nTime zone\t%s\nMissed ticks\t%s\nType\t%s\nQueue\t%s\n", d.Name, d.State, terminal.OneLine(d.Cron, 100), d.TimeZone, d.Missed, terminal.OneLine(d.Type, 100), terminal.OneLine(d.Queue, 100))
+	if d.Key != "" {
+		fmt.Fprintf(w, "Ordering key\t%s\n", terminal.OneLine(d.Key, 100))
+	}
+	fmt.Fprintf(w, "Payload\t%s\n", terminal.OneLine(string(d.Payload), 200))
+	fmt.Fprintf(w, "Next\t%s\n", d.Next.Format(time.RFC3339))
+	if d.Last != nil {
+		fmt.Fprintf(w, "Last\t%s\n", d.Last.Format(time.RFC3339))
+	}
+	fmt.Fprintf(w, "Emitted\t%d\nLeft out\t%d\n", d.Emitted, d.LeftOut)
+	if d.Error != "" {
+		fmt.Fprintf(w, "Error\t%s\n", terminal.OneLine(d.Error, 300))
+	}
+	if d.Paused != nil {
+		fmt.Fprintf(w, "Paused\tsince %s by %s: %s\n", d.Paused.Since.UTC().Format(time.RFC3339), terminal.OneLine(d.Paused.By, 100), terminal.OneLine(d.Paused.Reason, 300))
+	}
+}
+
+func newScheduleChangeCommand(c cli.Commands, verb, short, done string, change func(*schedules.Store, context.Context, *domain.Action, string) error) *cobra.Command {
+	var out terminal.Output
+	var flags cli.ActionFlags
+	cmd := &cobra.Command{
+		Use:     verb + " NAME",
+		Short:   short,
+		Example: "  outboxd schedules " + verb + " nightly-report --yes --reason 'the report moves'",
+		Args:    cli.OneArgument("one name of a schedule"),
+	}
+	out.AddFlag(cmd)
+	flags.Add(cmd)
+	cmd.RunE = c.WithServers(config.RoleAPI, &out, func(cmd *cobra.Command, args []string, o *cli.Opened) error {
+		store := schedules.New(o.DB)
+		if _, err := store.Find(cmd.Context(), args[0]); err != nil {
+			return err
+		}
+		if !flags.Yes {
+			return config.Mistake{Err: fmt.Errorf("nothing was done; say --yes to %s the schedule", verb)}
+		}
+		if err := change(store, cmd.Context(), flags.Action(map[string]string{"schedule": args[0]}), args[0]); err != nil {
+			return err
+		}
+		return out.Write(cmd.OutOrStdout(), map[string]string{"name": args[0], "change": done}, func(w io.Writer) { fmt.Fprintf(w, "%s %s\n", args[0], done) })
+	})
+	return cmd
+}

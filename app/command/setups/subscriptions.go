@@ -1,0 +1,308 @@
+// Package setups has the commands on what people set up in the database: subscriptions and schedules.
+package setups
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"outboxd/app/command/cli"
+	"outboxd/app/command/terminal"
+	"outboxd/config"
+	"outboxd/domain"
+	"outboxd/domain/setup"
+	"outboxd/repository/subscriptions"
+)
+
+// NewSubscriptions returns the command subscriptions.
+func NewSubscriptions(c cli.Commands) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "subscriptions",
+		Short: "Say which events go to which receivers over HTTP",
+		Args:  cli.NoArguments,
+		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	cmd.AddCommand(newSubscriptionsApplyCommand(c), newSubscriptionsListCommand(c), newSubscriptionsShowCommand(c), newSubscriptionsReplayCommand(c), newSubscriptionsTestCommand(c),
+		newSubscriptionChangeCommand(c, "pause", "Stop the attempts of a subscription; its deliveries wait", "paused", (*subscriptions.Store).Pause),
+		newSubscriptionChangeCommand(c, "resume", "Go on with the attempts of a subscription", "resumed", (*subscriptions.Store).Resume),
+		newSubscriptionChangeCommand(c, "remove", "End a subscription: no further deliveries are made", "removed", (*subscriptions.Store).Remove))
+	return cmd
+}
+
+// SubscriptionDocument is a subscription in JSON and YAML.
+type SubscriptionDocument struct {
+	Name           string                    `json:"name"`
+	State          string                    `json:"state"` // active, paused or removed
+	Types          []string                  `json:"types"`
+	Headers        map[string]string         `json:"headers,omitempty"`
+	URL            string                    `json:"url"`
+	Secret         []string                  `json:"secret,omitempty"` // references
+	Format         string                    `json:"format"`
+	Timeout        string                    `json:"timeout"`
+	Concurrency    int                       `json:"concurrency"`
+	Rate           float64                   `json:"rate"` // a second; 0: no limit
+	Attempts       int                       `json:"attempts"`
+	RetryMax       string                    `json:"retry_max"`
+	Ordering       string                    `json:"ordering"`
+	InsteadOfQueue bool                      `json:"instead_of_queue"`
+	Paused         *setup.Pause              `json:"paused,omitempty"`
+	Down           *setup.ReceiverDown       `json:"down,omitempty"`   // the workers' report about the receiver
+	Replay         *setup.SubscriptionReplay `json:"replay,omitempty"` // the last one
+	CreatedAt      time.Time                 `json:"created_at"`
+	ChangedAt      time.Time                 `json:"changed_at"`
+	RemovedAt      *time.Time                `json:"removed_at,omitempty"`
+}
+
+func newSubscriptionDocument(s *setup.Subscription) SubscriptionDocument {
+	d := SubscriptionDocument{
+		Name: s.Name, State: "active", Types: s.Types, Headers: s.Headers, URL: s.URL, Secret: s.Secrets, Format: s.Format, Timeout: s.Timeout.String(),
+		Concurrency: s.Concurrency, Rate: s.Rate, Attempts: s.Attempts, RetryMax: s.RetryMax.String(), Ordering: s.Ordering, InsteadOfQueue: s.InsteadOfQueue,
+		Paused: s.Paused, Down: s.Down, CreatedAt: s.CreatedAt.UTC(), ChangedAt: s.ChangedAt.UTC(),
+	}
+	if s.Paused != nil {
+		d.State = "paused"
+	}
+	if !s.RemovedAt.IsZero() {
+		d.State, d.RemovedAt = "removed", new(s.RemovedAt.UTC())
+	}
+	return d
+}
+
+// AppliedDocument is what applying did with one subscription or schedule.
+type AppliedDocument struct {
+	Name   string                    `json:"name"`
+	Change setup.Applied             `json:"change"`
+	Replay *setup.SubscriptionReplay `json:"replay,omitempty"`
+}
+
+func newSubscriptionsApplyCommand(c cli.Commands) *cobra.Command {
+	var out terminal.Output
+	var flags cli.ActionFlags
+	var file, replaySince string
+	cmd := &cobra.Command{
+		Use:   "apply",
+		Short: "Add and change subscriptions as a file says",
+		Long: `Add the subscriptions of a YAML file that do not exist, and change those that differ. If one is wrong,
+nothing is changed. Subscriptions that the file does not name stay as they are. A paused subscription
+stays paused. A subscription applies to events that the relay claims from now on. Without --yes the
+file is only checked.
+
+With --replay-since the subscriptions also get events that were relayed before and are still kept.
+outboxd subscriptions replay does the same later.`,
+		Example: `  outboxd subscriptions apply -f subscriptions.yaml --yes
+  outboxd subscriptions apply -f subscriptions.yaml --replay-since 48h --yes
+  outboxd subscriptions apply -f - --yes < subscriptions.yaml`,
+		Args: cli.NoArguments,
+	}
+	out.AddFlag(cmd)
+	flags.Add(cmd)
+	cmd.Flags().StringVarP(&file, "file", "f", "", "the file; - is standard input")
+	cmd.Flags().StringVar(&replaySince, "replay-since", "", "also send what was emitted within this time (48h), or since this moment (RFC 3339), and is still kept")
+	cmd.RunE = c.WithServers(config.RoleAPI, &out, func(cmd *cobra.Command, _ []string, o *cli.Opened) error {
+		list, err := subscriptionsIn(cmd, file)
+		if err != nil {
+			return err
+		}
+		since, err := replayMoment("--replay-since", replaySince)
+		if err != nil {
+			return err
+		}
+		store := subscriptions.New(o.DB)
+		if !flags.Yes {
+			consent := config.Mistake{Err: fmt.Errorf("the file is right, and has %d subscriptions; nothing was done: say --yes to apply them", len(list))}
+			if since.IsZero() {
+				return consent
+			}
+			return cmp.Or(countReplays(cmd, store, &out, list, since), error(consent))
+		}
+		action := flags.Action(map[string]string{"file": file})
+		var changes []setup.Applied
+		if since.IsZero() {
+			changes, err = store.Apply(cmd.Context(), action, list)
+		} else {
+			changes, err = store.ApplyAndReplay(cmd.Context(), action, list, since)
+		}
+		if err != nil {
+			return err
+		}
+		applied := make([]AppliedDocument, len(list))
+		for i := range list {
+			applied[i] = AppliedDocument{Name: list[i].Name, Change: changes[i]}
+		}
+		if !since.IsZero() {
+			for i := range applied {
+				if applied[i].Replay, err = followReplay(cmd, store, applied[i].Name); err != nil {
+					return err
+				}
+			}
+		}
+		return out.Write(cmd.OutOrStdout(), applied, func(w io.Writer) {
+			for _, a := range applied {
+				fmt.Fprintf(w, "%s\t%s", a.Name, a.Change)
+				if a.Replay != nil {
+					fmt.Fprintf(w, "\t%s", replaySaid(a.Replay))
+				}
+				fmt.Fprintln(w)
+			}
+		})
+	})
+	return cmd
+}
+
+func subscriptionsIn(cmd *cobra.Command, file string) ([]setup.Subscription, error) {
+	switch file {
+	case "":
+		return nil, config.Mistake{Err: errors.New("say which file: -f subscriptions.yaml, or -f - for standard input")}
+	case "-":
+		return readSubscriptions(cmd.InOrStdin())
+	}
+	f, err := os.Open(file)
+	if err != nil {
+		return nil, config.Mistake{Err: err}
+	}
+	defer f.Close()
+	return readSubscriptions(f)
+}
+
+func newSubscriptionsListCommand(c cli.Commands) *cobra.Command {
+	var out terminal.Output
+	cmd := &cobra.Command{
+		Use:     "list",
+		Short:   "List the subscriptions",
+		Example: "  outboxd subscriptions list",
+		Args:    cli.NoArguments,
+	}
+	out.AddFlag(cmd)
+	cmd.RunE = c.WithServers(config.RoleAPI, &out, func(cmd *cobra.Command, _ []string, o *cli.Opened) error {
+		list, err := subscriptions.New(o.DB).List(cmd.Context())
+		if err != nil {
+			return err
+		}
+		documents := make([]SubscriptionDocument, len(list))
+		for i := range list {
+			documents[i] = newSubscriptionDocument(&list[i])
+		}
+		return out.Write(cmd.OutOrStdout(), documents, func(w io.Writer) { subscriptionsTable(w, documents) })
+	})
+	return cmd
+}
+
+func subscriptionsTable(w io.Writer, list []SubscriptionDocument) {
+	if len(list) == 0 {
+		fmt.Fprintln(w, "No subscriptions.")
+		return
+	}
+	fmt.Fprintln(w, "NAME\tSTATE\tTYPES\tURL\tORDERING\tINSTEAD OF QUEUE")
+	for _, d := range list {
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%t\n", d.Name, d.inWords(), terminal.OneLine(strings.Join(d.Types, " "), 40), terminal.OneLine(d.URL, 60), d.Ordering, d.InsteadOfQueue)
+	}
+}
+
+// inWords describes the state of a subscription. For an active subscription it also
+// says whether the receiver is down.
+func (d *SubscriptionDocument) inWords() string {
+	if d.Down != nil && d.State == "active" {
+		return d.State + ", receiver down"
+	}
+	return d.State
+}
+
+func newSubscriptionsShowCommand(c cli.Commands) *cobra.Command {
+	var out terminal.Output
+	cmd := &cobra.Command{
+		Use:     "show NAME",
+		Short:   "Show a subscription",
+		Example: "  outboxd subscriptions show crm",
+		Args:    cli.OneArgument("one name of a subscription"),
+	}
+	out.AddFlag(cmd)
+	cmd.RunE = c.WithServers(config.RoleAPI, &out, func(cmd *cobra.Command, args []string, o *cli.Opened) error {
+		found, err := subscriptions.New(o.DB).Find(cmd.Context(), args[0])
+		if err != nil {
+			return err
+		}
+		d := newSubscriptionDocument(found)
+		if d.Replay, err = subscriptions.New(o.DB).Replay(cmd.Context(), found.Name); err != nil {
+			return err
+		}
+		return out.Write(cmd.OutOrStdout(), d, func(w io.Writer) { subscriptionTable(w, &d) })
+	})
+	return cmd
+}
+
+func subscriptionTable(w io.Writer, d *SubscriptionDocument) {
+	row := func(name, value string) {
+		if value != "" {
+			fmt.Fprintf(w, "%s\t%s\n", name, value)
+		}
+	}
+	row("Name", d.Name)
+	row("State", d.State)
+	if d.Down != nil {
+		row("Down", fmt.Sprintf("since %s: %s", terminal.Instant(d.Down.Since), d.Down.Reason))
+	}
+	if d.Paused != nil {
+		row("Paused", fmt.Sprintf("%s by %s: %s", terminal.Instant(d.Paused.Since), d.Paused.By, d.Paused.Reason))
+	}
+	row("Types", strings.Join(d.Types, " "))
+	for name, value := range d.Headers {
+		row("Header", name+": "+value)
+	}
+	row("URL", d.URL)
+	row("Secret", strings.Join(d.Secret, " "))
+	row("Format", d.Format)
+	row("Timeout", d.Timeout)
+	row("Concurrency", fmt.Sprint(d.Concurrency))
+	if d.Rate > 0 {
+		row("Rate", fmt.Sprintf("%g/s", d.Rate))
+	}
+	row("Retry", fmt.Sprintf("%d attempts, at most %s apart", d.Attempts, d.RetryMax))
+	row("Ordering", d.Ordering)
+	row("Instead of queue", fmt.Sprint(d.InsteadOfQueue))
+	if r := d.Replay; r != nil {
+		state := "under way"
+		if r.Ended() {
+			state = "ended " + terminal.Instant(r.EndedAt)
+		}
+		row("Replay", fmt.Sprintf("since %s: %s; %s", terminal.Instant(r.Since), replaySaid(r), state))
+	}
+}
+
+func newSubscriptionChangeCommand(c cli.Commands, verb, short, done string, change func(*subscriptions.Store, context.Context, *domain.Action, string) error) *cobra.Command {
+	var out terminal.Output
+	var flags cli.ActionFlags
+	cmd := &cobra.Command{
+		Use:     verb + " NAME",
+		Short:   short,
+		Example: "  outboxd subscriptions " + verb + " crm --yes --reason 'the receiver moves'",
+		Args:    cli.OneArgument("one name of a subscription"),
+	}
+	if verb == "remove" {
+		cmd.Long = `End a subscription: no further deliveries are made. Those that there are wait, and are not attempted, until a
+subscription of that name is applied again. outboxd events cancel --queue=subscription:NAME takes back those that
+were not handed to Redis yet.`
+	}
+	out.AddFlag(cmd)
+	flags.Add(cmd)
+	cmd.RunE = c.WithServers(config.RoleAPI, &out, func(cmd *cobra.Command, args []string, o *cli.Opened) error {
+		store := subscriptions.New(o.DB)
+		if _, err := store.Find(cmd.Context(), args[0]); err != nil {
+			return err
+		}
+		if !flags.Yes {
+			return config.Mistake{Err: fmt.Errorf("nothing was done; say --yes to %s the subscription", verb)}
+		}
+		if err := change(store, cmd.Context(), flags.Action(map[string]string{"subscription": args[0]}), args[0]); err != nil {
+			return err
+		}
+		return out.Write(cmd.OutOrStdout(), map[string]string{"name": args[0], "change": done}, func(w io.Writer) { fmt.Fprintf(w, "%s %s\n", args[0], done) })
+	})
+	return cmd
+}

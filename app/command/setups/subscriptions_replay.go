@@ -1,0 +1,139 @@
+package setups
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"outboxd/app/command/cli"
+	"outboxd/app/command/terminal"
+	"outboxd/config"
+	"outboxd/domain"
+	"outboxd/domain/lives"
+	"outboxd/domain/setup"
+	"outboxd/domain/words"
+	"outboxd/repository/subscriptions"
+)
+
+func newSubscriptionsReplayCommand(c cli.Commands) *cobra.Command {
+	var out terminal.Output
+	var flags cli.ActionFlags
+	var sinceText string
+	cmd := &cobra.Command{
+		Use:   "replay NAME",
+		Short: "Send a subscription what was relayed before it",
+		Long: `Send a subscription the events that were relayed before it was applied, if they were emitted since a
+given time and are still kept. An event that has its delivery gets no second one, even if a person
+discarded the first. Cancelled events get none.
+
+The command goes through the history in pieces, and waits while the relay has much to do. The
+deliveries come behind the events that are already due. With ordering: key, deliveries with an
+ordering key wait until all of them are made. Then those of each key follow the order of its events.
+
+What is done holds. Stopped or killed, the command may be called again; the leader among the relays also goes on
+with what nobody else does. Without --yes it only counts.`,
+		Example: `  outboxd subscriptions replay crm --since 48h
+  outboxd subscriptions replay crm --since 2026-11-01T00:00Z --yes --reason "the receiver is new"`,
+		Args: cli.OneArgument("one name of a subscription"),
+	}
+	out.AddFlag(cmd)
+	flags.Add(cmd)
+	cmd.Flags().StringVar(&sinceText, "since", "", "events emitted within this time (48h), or since this moment (RFC 3339); required")
+	cmd.RunE = c.WithServers(config.RoleAPI, &out, func(cmd *cobra.Command, args []string, o *cli.Opened) error {
+		since, err := replayMoment("--since", sinceText)
+		if err == nil && since.IsZero() {
+			err = config.Mistake{Err: errors.New("--since is required, such as --since 48h")}
+		}
+		if err != nil {
+			return err
+		}
+		store := subscriptions.New(o.DB)
+		found, err := store.Find(cmd.Context(), args[0])
+		if err != nil {
+			return err
+		}
+		if !flags.Yes {
+			return cmp.Or(countReplays(cmd, store, &out, []setup.Subscription{*found}, since), flags.Consent("replay"))
+		}
+		if err := store.BeginReplay(cmd.Context(), flags.Action(nil), found.Name, since); err != nil {
+			return err
+		}
+		replay, err := followReplay(cmd, store, found.Name)
+		if err != nil {
+			return err
+		}
+		return out.Write(cmd.OutOrStdout(), replay, func(w io.Writer) { fmt.Fprintf(w, "%s\t%s\n", found.Name, replaySaid(replay)) })
+	})
+	return cmd
+}
+
+// replayMoment reads the value of a flag with a time; "" gives the zero time.
+func replayMoment(flag, text string) (time.Time, error) {
+	if text == "" {
+		return time.Time{}, nil
+	}
+	since, err := lives.ParseMoment(text, time.Now())
+	if err != nil {
+		return since, config.Mistake{Err: fmt.Errorf("%s: %w", flag, err)}
+	}
+	return since, nil
+}
+
+// ReplayCount says how many events a replay covers.
+type ReplayCount struct {
+	Subscription string    `json:"subscription"`
+	Since        time.Time `json:"since"`
+	Matched      int64     `json:"matched"`
+	DryRun       bool      `json:"dry_run"`
+}
+
+func countReplays(cmd *cobra.Command, store *subscriptions.Store, out *terminal.Output, list []setup.Subscription, since time.Time) error {
+	counts := make([]ReplayCount, len(list))
+	for i := range list {
+		matched, err := store.CountReplay(cmd.Context(), &list[i], since)
+		if err != nil {
+			return err
+		}
+		counts[i] = ReplayCount{list[i].Name, since.UTC(), matched, true}
+	}
+	return out.Write(cmd.OutOrStdout(), counts, func(w io.Writer) {
+		for _, c := range counts {
+			fmt.Fprintf(w, "%s\t%s emitted since %s. Those with a delivery get no other.\n", c.Subscription,
+				words.Many(c.Matched, "event")+words.Plural(c.Matched, " matches", " match")+" that "+words.Plural(c.Matched, "was", "were"), terminal.Instant(c.Since))
+		}
+	})
+}
+
+// progressEvery is how often a running replay prints its progress.
+const progressEvery = 2 * time.Second
+
+// followReplay continues a replay until its end, and prints its progress.
+func followReplay(cmd *cobra.Command, store *subscriptions.Store, name string) (*setup.SubscriptionReplay, error) {
+	told := time.Now()
+	err := store.ContinueReplay(cmd.Context(), name, func(r setup.SubscriptionReplay) {
+		if time.Since(told) >= progressEvery {
+			told = time.Now()
+			fmt.Fprintf(cmd.ErrOrStderr(), "%s: %s so far\n", name, replaySaid(&r))
+		}
+	})
+	if err != nil {
+		return nil, fmt.Errorf("the replay to %s has begun and not ended; a relay goes on with it, and so does the same command: %w", name, err)
+	}
+	replay, err := store.Replay(cmd.Context(), name)
+	if err == nil && replay == nil {
+		err = domain.Errorf(domain.CodeNotFound, "subscription %q was removed meanwhile", name)
+	}
+	return replay, err
+}
+
+func replaySaid(r *setup.SubscriptionReplay) string {
+	said := fmt.Sprintf("%s made of %s that %s", words.Count(r.Made)+words.Plural(r.Made, " delivery", " deliveries"), words.Many(r.Matched, "event"), words.Plural(r.Matched, "matches", "match"))
+	if r.Refused > 0 {
+		said += fmt.Sprintf("; %s left out, see the log", words.Many(r.Refused, "event"))
+	}
+	return said
+}
