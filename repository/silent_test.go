@@ -2,6 +2,7 @@ package repository_test
 
 import (
 	"context"
+	"errors"
 	"strings"
 	"testing"
 	"time"
@@ -42,5 +43,7 @@ func TestAListenThatHearsNothingIsNoticed(t *testing.T) {
 	}
 	<-heard
 	cancel()
-	<-ended
+	if err := <-ended; err != nil && !errors.Is(err, context.Canceled) {
+		t.Errorf("listen: %v", err)
+	}
 }

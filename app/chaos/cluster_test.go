@@ -58,7 +58,7 @@ func (i *injector) breakCluster(f Fault) (hit string, end func() string, err err
 		}
 		return i.crash(clusterNode{owner})
 	case KillReplica:
-		masters := append(others, owner)
+		masters := slices.Concat(others, []*servertest.RedisProgram{owner})
 		for _, node := range cluster.Nodes() {
 			if !slices.Contains(masters, node) && !i.down[clusterNode{node}] {
 				return i.crash(clusterNode{node})

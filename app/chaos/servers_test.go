@@ -10,6 +10,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
+
 	"outboxd/app/faulttest"
 	"outboxd/app/servertest"
 	"outboxd/jobs/broker"

@@ -119,9 +119,9 @@ func (c *RedisCluster) HolderOf(key string) (owner *RedisProgram, others []*Redi
 		}
 		n, _ := slot.(int64)
 		id, first := c.ownerIn(master, n)
-		own, any := c.ask(master, "CLUSTER", "MYID")
+		own, failure := c.ask(master, "CLUSTER", "MYID")
 		switch {
-		case any != nil:
+		case failure != nil:
 		case id == fmt.Sprint(own):
 			owner = master
 			owners++

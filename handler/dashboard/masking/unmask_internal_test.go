@@ -17,7 +17,8 @@ func TestUnmaskGivesNoElementTheValueOfAnother(t *testing.T) {
 	}
 	for typed, want := range map[string]string{
 		`{"name":"bob","cards":[{"id":1,"pin":"•••"},{"id":2,"pin":"•••"}]}`: `{"cards":[{"id":1,"pin":"a"},{"id":2,"pin":"b"}],"name":"bob"}`,
-		`{"cards":[{"id":2,"pin":"c"}]}`:                                     `{"cards":[{"id":2,"pin":"c"}]}`,
+		// What was typed instead of a mask counts.
+		`{"cards":[{"id":2,"pin":"c"}]}`: `{"cards":[{"id":2,"pin":"c"}]}`,
 		// An element that changed its place keeps its value.
 		hidden("2", "1"):      `{"cards":[{"id":2,"pin":"b"},{"id":1,"pin":"a"}]}`,
 		hidden("2"):           `{"cards":[{"id":2,"pin":"b"}]}`,
