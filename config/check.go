@@ -121,6 +121,9 @@ func (l *loading) rules() []rule {
 		{[]string{"databases", "database.password_file", "source"}, func() string {
 			return only(len(c.Databases) > 0 && c.Database.PasswordFile != "", "each of several databases has a password_file of its own: unset "+name("database.password_file"))
 		}},
+		{[]string{"databases", "database.read_url", "source"}, func() string {
+			return only(len(c.Databases) > 0 && c.Database.ReadURL != "", "each of several databases has a read_url of its own: unset "+name("database.read_url"))
+		}},
 		{[]string{"databases", "relay.listen_url", "source"}, func() string {
 			return only(len(c.Databases) > 0 && c.Relay.ListenURL != "", "each of several databases has a listen_url of its own: unset "+name("relay.listen_url"))
 		}},
@@ -133,7 +136,7 @@ func (l *loading) rules() []rule {
 				"it names the server of a database that outboxd would run itself: set "+name("database.url")+" too, or neither")
 		}},
 		{[]string{"database.read_url", "database.url", "databases"}, func() string {
-			return only(c.Database.ReadURL != "" && (c.Database.URL == "" || len(c.Databases) > 0),
+			return only(c.Database.ReadURL != "" && c.Database.URL == "" && len(c.Databases) == 0,
 				"it names the standby of "+name("database.url")+": set that too, or neither")
 		}},
 		{[]string{"database.password_file", "database.url", "databases"}, func() string {

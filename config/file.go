@@ -236,7 +236,7 @@ func shape(o *option) string {
 	case o.kind() == "weights":
 		return "a map of names and weights, or text such as default=3,low=1"
 	case o.kind() == "databases":
-		return "a map of names to URLs, or to maps with url, password_file and listen_url, without spaces"
+		return "a map of names to URLs, or to maps with url, password_file, listen_url and read_url, without spaces"
 	case o.isList():
 		return "a list, or text with commas between the entries"
 	default:

@@ -11,7 +11,7 @@ import (
 // After choose, either Databases is empty, or the process serves all of them.
 func (l *loading) choose() {
 	c := l.config
-	if c.Source == "" || !l.intact([]string{"source", "databases", "database.url", "database.password_file", "relay.listen_url"}) {
+	if c.Source == "" || !l.intact([]string{"source", "databases", "database.url", "database.password_file", "database.read_url", "relay.listen_url"}) {
 		return
 	}
 	source, found := c.Databases.Find(c.Source)
@@ -22,13 +22,14 @@ func (l *loading) choose() {
 	case !found:
 		l.refuse("source", "there is no database "+words.Quote(c.Source)+": give "+strings.Join(c.Databases.Names(), " or "))
 		return
-	case c.Database.URL != "" || c.Database.PasswordFile != "" || c.Relay.ListenURL != "":
+	case c.Database.URL != "" || c.Database.PasswordFile != "" || c.Database.ReadURL != "" || c.Relay.ListenURL != "":
 		return // check reports it
 	}
 	chosen := c.For(source)
 	*c = *chosen
-	c.origins["database.url"], c.origins["database.password_file"], c.origins["relay.listen_url"] =
-		c.origins["databases"], c.origins["databases"], c.origins["databases"]
+	for _, key := range []string{"database.url", "database.password_file", "database.read_url", "relay.listen_url"} {
+		c.origins[key] = c.origins["databases"]
+	}
 	delete(c.origins, "databases")
 	delete(c.origins, "source")
 }
@@ -42,6 +43,7 @@ func (l *loading) refuse(key, problem string) {
 func (c *Config) For(source value.Source) *Config {
 	one := *c
 	one.Databases, one.Source = nil, ""
-	one.Database.URL, one.Database.PasswordFile, one.Relay.ListenURL = source.URL, source.PasswordFile, source.ListenURL
+	one.Database.URL, one.Database.PasswordFile, one.Database.ReadURL = source.URL, source.PasswordFile, source.ReadURL
+	one.Relay.ListenURL = source.ListenURL
 	return &one
 }

@@ -33,7 +33,7 @@ func TestDatabases(t *testing.T) {
 	t.Parallel()
 	want := value.Sources{
 		{Name: "orders", URL: "postgres://u:p@a,b:5433/orders?target_session_attrs=read-write"},
-		{Name: "billing", URL: "postgres://h/billing", PasswordFile: "/run/secret", ListenURL: "postgres://direct/billing"},
+		{Name: "billing", URL: "postgres://h/billing", PasswordFile: "/run/secret", ListenURL: "postgres://direct/billing", ReadURL: "postgres://standby/billing"},
 	}
 	for name, c := range map[string]struct {
 		file  string
@@ -43,18 +43,18 @@ func TestDatabases(t *testing.T) {
 roles: relay
 databases:
   orders: postgres://u:p@a,b:5433/orders?target_session_attrs=read-write
-  billing: {url: "postgres://h/billing", password_file: /run/secret, listen_url: postgres://direct/billing}
+  billing: {url: "postgres://h/billing", password_file: /run/secret, listen_url: postgres://direct/billing, read_url: postgres://standby/billing}
 `},
 		"text over several lines": {file: `
 roles: relay
 databases: |
   orders=postgres://u:p@a,b:5433/orders?target_session_attrs=read-write
   billing=postgres://h/billing billing.password_file=/run/secret
-  billing.listen_url=postgres://direct/billing
+  billing.listen_url=postgres://direct/billing billing.read_url=postgres://standby/billing
 `},
 		"flags": {flags: []string{
 			"--roles=relay", "--databases=orders=postgres://u:p@a,b:5433/orders?target_session_attrs=read-write",
-			"--databases=billing=postgres://h/billing billing.password_file=/run/secret", "--databases=billing.listen_url=postgres://direct/billing",
+			"--databases=billing=postgres://h/billing billing.password_file=/run/secret", "--databases=billing.listen_url=postgres://direct/billing billing.read_url=postgres://standby/billing",
 		}},
 	} {
 		got, err := load(t, c.file, c.flags...)
@@ -66,8 +66,8 @@ databases: |
 			t.Errorf("%s: the databases are %v", name, got.Databases)
 		}
 	}
-	one, err := load(t, "", "--databases=orders=postgres://h/orders billing=postgres://h/billing billing.password_file=/p", "--source=billing", "--notify=log")
-	if err != nil || len(one.Databases) != 0 || one.Database.URL != "postgres://h/billing" || one.Database.PasswordFile != "/p" {
+	one, err := load(t, "", "--databases=orders=postgres://h/orders billing=postgres://h/billing billing.password_file=/p billing.read_url=postgres://standby/billing", "--source=billing", "--notify=log")
+	if err != nil || len(one.Databases) != 0 || one.Database.URL != "postgres://h/billing" || one.Database.PasswordFile != "/p" || one.Database.ReadURL != "postgres://standby/billing" {
 		t.Errorf("with one source, the configuration is %+v, %v", one, err)
 	}
 }
@@ -91,6 +91,8 @@ func TestDatabasesAreRefused(t *testing.T) {
 		"another server":      {[]string{"--databases=orders=mysql://u:hunter2@h/orders"}, `the URL of the database "orders": the URL must begin with postgres://`},
 		"database.url too":    {[]string{two, "--database-url=postgres://h/x"}, "two answers"},
 		"a password file too": {[]string{two, "--database-password-file=/p"}, "password_file of its own"},
+		"a read URL too":      {[]string{two, "--database-read-url=postgres://h/x"}, "read_url of its own"},
+		"and with a source":   {[]string{two, "--database-read-url=postgres://h/x", "--source=billing"}, "read_url of its own"},
 		"a listen URL too":    {[]string{two, "--relay-listen-url=postgres://h/x"}, "listen_url of its own"},
 		"all roles":           {[]string{two, "--roles=all"}, "choose orders or billing with source"},
 		"an unknown source":   {[]string{two, "--source=stock"}, `there is no database "stock": give orders or billing`},

@@ -43,7 +43,7 @@ func (c *Config) generalOptions() []*option {
 		},
 		{
 			field: &c.Databases, key: "databases", optional: true,
-			help: "Several databases from which one process relays, in place of database.url, each with a name: orders=postgres://user@host/orders, with spaces between the entries. The flag may be repeated. In the file also as a map, whose values are URLs, or maps with url, password_file and listen_url; elsewhere these are orders.password_file=path and orders.listen_url=URL. Needs the role relay alone, or source.",
+			help: "Several databases from which one process relays, in place of database.url, each with a name: orders=postgres://user@host/orders, with spaces between the entries. The flag may be repeated. In the file also as a map, whose values are URLs, or maps with url, password_file, listen_url and read_url; elsewhere these are orders.password_file=path, orders.listen_url=URL and orders.read_url=URL. Needs the role relay alone, or source.",
 		},
 		{
 			field: &c.Source, key: "source", optional: true,

@@ -17,6 +17,7 @@ type Source struct {
 	URL          SecretURL
 	PasswordFile string    // "": the URL's password
 	ListenURL    SecretURL // "": as URL
+	ReadURL      SecretURL // of a standby; "": everything is read from URL
 }
 
 // Sources are the databases that a process serves, in the order in which they were listed.
@@ -26,6 +27,7 @@ type Sources []Source
 const (
 	keyPasswordFile = "password_file"
 	keyListenURL    = "listen_url"
+	keyReadURL      = "read_url"
 )
 
 // String returns the text that UnmarshalText reads, with passwords masked.
@@ -38,6 +40,9 @@ func (s Sources) String() string {
 		}
 		if source.ListenURL != "" {
 			entries = append(entries, source.Name+"."+keyListenURL+"="+source.ListenURL.String())
+		}
+		if source.ReadURL != "" {
+			entries = append(entries, source.Name+"."+keyReadURL+"="+source.ReadURL.String())
 		}
 	}
 	return strings.Join(entries, " ")
@@ -69,7 +74,8 @@ func (s Sources) Find(name string) (Source, bool) {
 }
 
 // UnmarshalText reads entries with spaces between them, because a URL may contain commas:
-// name=URL, name.password_file=path and name.listen_url=URL. Its errors quote no URL.
+// name=URL, name.password_file=path, name.listen_url=URL and name.read_url=URL. Its errors quote
+// no URL.
 func (s *Sources) UnmarshalText(text []byte) error {
 	var sources Sources
 	for entry := range strings.FieldsSeq(string(text)) {
@@ -98,10 +104,12 @@ func (s *Sources) add(entry string) error {
 		return fmt.Errorf("%s is no name of a database: use up to 40 lower-case letters, digits, _ and -", words.Quote(name))
 	}
 	source := s.named(name)
-	field := map[string]*string{"": (*string)(&source.URL), keyPasswordFile: &source.PasswordFile, keyListenURL: (*string)(&source.ListenURL)}[part]
+	field := map[string]*string{
+		"": (*string)(&source.URL), keyPasswordFile: &source.PasswordFile, keyListenURL: (*string)(&source.ListenURL), keyReadURL: (*string)(&source.ReadURL),
+	}[part]
 	switch {
 	case field == nil:
-		return fmt.Errorf("%s is unknown: a database has a URL, %s and %s", words.Quote(key), keyPasswordFile, keyListenURL)
+		return fmt.Errorf("%s is unknown: a database has a URL, %s, %s and %s", words.Quote(key), keyPasswordFile, keyListenURL, keyReadURL)
 	case *field != "":
 		return fmt.Errorf("%s is listed twice: keep one of them", words.Quote(key))
 	case text == "":
@@ -129,7 +137,7 @@ func (s Sources) check() error {
 		if source.URL == "" {
 			return fmt.Errorf("the database %s has no URL: write it as %s=postgres://user@host/name", words.Quote(source.Name), source.Name)
 		}
-		for _, u := range []SecretURL{source.URL, source.ListenURL} {
+		for _, u := range []SecretURL{source.URL, source.ListenURL, source.ReadURL} {
 			if err := checkSourceURL(string(u)); err != nil {
 				return fmt.Errorf("the URL of the database %s: %w", words.Quote(source.Name), err)
 			}

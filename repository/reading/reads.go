@@ -3,6 +3,7 @@ package reading
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"sync"
 	"time"
@@ -31,12 +32,13 @@ type Reads struct {
 	logger  *slog.Logger
 	every   time.Duration // lookEvery, but in tests
 
-	mu      sync.Mutex // held while one caller looks at the standby; the others wait for the result
-	standby *postgres.Database
-	last    domain.Standby
-	looked  time.Time
-	told    string // the fault that the log has
-	wrote   string // a position of the log that the standby must have first; ""
+	mu        sync.Mutex // held while one caller looks at the standby; the others wait for the result
+	standby   *postgres.Database
+	last      domain.Standby
+	looked    time.Time
+	told      string   // the fault that the log has
+	wrote     string   // a position of the log that the standby must have first; ""
+	primaryIs identity // what the primary last said; empty: it has not answered yet
 }
 
 // New returns Reads that prefer a standby of primary. open connects to the standby and
@@ -140,17 +142,23 @@ func (r *Reads) see(ctx context.Context) (domain.Standby, error) {
 		}
 		r.standby = standby
 	}
-	now, system := r.seePrimary(ctx)
+	now, is, err := r.seePrimary(ctx)
+	if err == nil {
+		r.primaryIs = is
+	}
+	if r.primaryIs == (identity{}) {
+		return domain.Standby{Fault: "The primary has not answered yet, so nobody knows whether the standby follows it."}, err
+	}
 	const sql = `
-SELECT pg_is_in_recovery(), (SELECT system_identifier::text FROM pg_control_system()),
+SELECT pg_is_in_recovery(), (SELECT system_identifier::text FROM pg_control_system()), current_database(),
        coalesce(greatest(pg_wal_lsn_diff(nullif($1, '')::pg_lsn, pg_last_wal_replay_lsn()), 0)::bigint, -1),
        coalesce(extract(epoch FROM clock_timestamp() - pg_last_xact_replay_timestamp()), -1)::float8,
        coalesce(pg_last_wal_replay_lsn() >= nullif($2, '')::pg_lsn, true)`
 	var follows, hasWrite bool
-	var of string
+	var of identity
 	var behind float64
 	var s domain.Standby
-	if err := r.standby.Pool().QueryRow(ctx, sql, now, r.wrote).Scan(&follows, &of, &s.Bytes, &behind, &hasWrite); err != nil {
+	if err := r.standby.Pool().QueryRow(ctx, sql, now, r.wrote).Scan(&follows, &of.system, &of.database, &s.Bytes, &behind, &hasWrite); err != nil {
 		return domain.Standby{Fault: "The standby does not answer."}, err
 	}
 	s.Behind = time.Duration(behind * float64(time.Second))
@@ -158,8 +166,10 @@ SELECT pg_is_in_recovery(), (SELECT system_identifier::text FROM pg_control_syst
 		s.Behind = -1
 	}
 	switch {
-	case system != "" && of != system:
+	case of.system != r.primaryIs.system:
 		return domain.Standby{Fault: "The server of --database-read-url is no standby of this PostgreSQL."}, errors.New("it has another system identifier")
+	case of.database != r.primaryIs.database:
+		return domain.Standby{Fault: "--database-read-url names another database than the primary's."}, fmt.Errorf("it is the database %q", of.database)
 	case !follows:
 		return domain.Standby{Fault: "The server of --database-read-url is no standby."}, errors.New("it is not in recovery")
 	case !hasWrite:
@@ -169,16 +179,20 @@ SELECT pg_is_in_recovery(), (SELECT system_identifier::text FROM pg_control_syst
 	return s, nil
 }
 
-// seePrimary returns the end of the primary's log and its system identifier, or "" if the
-// primary does not answer.
-func (r *Reads) seePrimary(ctx context.Context) (position, system string) {
+// identity says which database of which PostgreSQL answers. A standby has the identity of
+// its primary.
+type identity struct{ system, database string }
+
+// seePrimary returns the end of the primary's log and what the primary is, or an error if
+// the primary does not answer.
+func (r *Reads) seePrimary(ctx context.Context) (position string, is identity, err error) {
 	ctx, cancel := context.WithTimeout(ctx, primaryPatience)
 	defer cancel()
-	const sql = "SELECT pg_current_wal_lsn()::text, system_identifier::text FROM pg_control_system()"
-	if r.primary.Pool().QueryRow(ctx, sql).Scan(&position, &system) != nil {
-		return "", ""
+	const sql = "SELECT pg_current_wal_lsn()::text, system_identifier::text, current_database() FROM pg_control_system()"
+	if err = r.primary.Pool().QueryRow(ctx, sql).Scan(&position, &is.system, &is.database); err != nil {
+		return "", identity{}, err
 	}
-	return position, system
+	return position, is, nil
 }
 
 // tell logs that the standby is away, or back, once.

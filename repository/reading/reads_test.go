@@ -2,6 +2,7 @@ package reading_test
 
 import (
 	"context"
+	"net/url"
 	"strings"
 	"testing"
 	"time"
@@ -28,6 +29,17 @@ func types(t *testing.T, reads *reading.Reads) string {
 		list = append(list, page.Events[i].Type)
 	}
 	return strings.Join(list, " ")
+}
+
+// inDatabase returns a URL of another database of the same server.
+func inDatabase(t *testing.T, address, database string) string {
+	t.Helper()
+	u, err := url.Parse(address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	u.Path = "/" + database
+	return u.String()
 }
 
 func says(t *testing.T, reads *reading.Reads, part string) {
@@ -60,6 +72,33 @@ func TestReadsFromAStandby(t *testing.T) {
 	}
 	servertest.Eventually(t, "the standby has the event", func() bool { return types(t, reads) == "a:first" })
 	says(t, reads, "read from a standby")
+
+	// Another database of the standby is refused: its events are not these.
+	exec(t, db, "CREATE DATABASE other")
+	address = inDatabase(t, standby.URL(), "other")
+	elsewhere := reading.New(db, open, servertest.Logger(t)).LookEvery(10 * time.Millisecond)
+	t.Cleanup(elsewhere.Close)
+	servertest.Eventually(t, "the other database is refused", func() bool {
+		s, ok := elsewhere.Standing(t.Context())
+		return ok && strings.Contains(s.String(), "names another database than the primary's. This is read from the primary.")
+	})
+
+	// While the primary has never answered, nobody knows whether the standby is its own.
+	line := faulttest.NewProxy(t, primary.URL())
+	address = line.URL()
+	away, err := open(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(away.Close)
+	line.Refuse()
+	address = standby.URL()
+	unknown := reading.New(away, open, servertest.Logger(t)).LookEvery(10 * time.Millisecond)
+	t.Cleanup(unknown.Close)
+	says(t, unknown, "The primary has not answered yet")
+	line.Resume()
+	servertest.Eventually(t, "the primary has answered", func() bool { s, _ := unknown.Standing(t.Context()); return s.Fault == "" })
+	address = proxy.URL()
 
 	// The standby stays behind. It answers without the second event.
 	standby.Detach()
