@@ -54,7 +54,7 @@ func (d *Daemon) addSources() {
 		d.hangs = append(d.hangs, s.hangs)
 		if s.name != "" {
 			s.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-				Name: "outboxd_relay_source_open", Help: "1 if this process has opened the database, 0 if it has not been able to since its start. Absent with a single database.",
+				Name: "outboxd_relay_source_open", Help: "1 if this process serves the database, 0 if it could not open it, or if a part of the relay rests after failures. Absent with a single database.",
 			}, s.open01))
 			d.lineup.add(stageRelay, s.name, s.run)
 			continue

@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -44,8 +45,11 @@ type source struct {
 	watch    *watch           // nil if this process neither relays nor shows pages
 	lookout  *lookout.Lookout // nil if this process neither relays nor shows pages
 
+	twin   atomic.Bool // it is refused, because another source has the same outbox
+	silent atomic.Bool // the database did not answer the last readiness check
+
 	mu     sync.Mutex
-	fault  error // why the source is not served; nil: it is
+	faults map[string]error // why parts of the source do not work, by the part's name
 	closed bool
 }
 
@@ -57,7 +61,6 @@ func (d *Daemon) newSource(name string, cfg *config.Config, url string) *source 
 		s.log = d.log.With("source", name)
 		s.registry = prometheus.WrapRegistererWith(prometheus.Labels{"source": name}, d.registry)
 	}
-	d.undo = append(d.undo, s.close)
 	return s
 }
 
@@ -65,6 +68,7 @@ func (d *Daemon) newSource(name string, cfg *config.Config, url string) *source 
 // openSources opens none: their actors do, so that a database that is down does not
 // prevent the start.
 func (d *Daemon) openSources(ctx context.Context) error {
+	d.undo = append(d.undo, d.closeSources)
 	if len(d.cfg.Databases) == 0 {
 		d.one = d.newSource("", d.cfg, d.servers.DatabaseURL)
 		d.sources = []*source{d.one}
@@ -198,7 +202,7 @@ func (s *source) isOpen() bool {
 
 // open01 returns the value of the metric outboxd_relay_source_open.
 func (s *source) open01() float64 {
-	if s.isOpen() {
+	if s.whyNot() == nil {
 		return 1
 	}
 	return 0
@@ -252,20 +256,12 @@ func (s *source) ping(ctx context.Context) error {
 	if err := s.whyNot(); err != nil {
 		return domain.Errorf(domain.CodeUnavailable, "%s", outsidersText(err))
 	}
-	if err := s.database.Ping(ctx); err != nil || s.relay == nil {
+	err := s.database.Ping(ctx)
+	s.silent.Store(err != nil)
+	if err != nil || s.relay == nil {
 		return err
 	}
 	return s.relay.DatabaseUsable()
-}
-
-// whyNot returns why the source is not served, or nil if it is.
-func (s *source) whyNot() error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.fault == nil && !s.isOpen() {
-		return errOpening
-	}
-	return s.fault
 }
 
 var errOpening = domain.Errorf(domain.CodeUnavailable, "it is being opened")

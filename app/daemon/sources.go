@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -34,6 +35,9 @@ func (s *source) run(ctx context.Context) error {
 			running.Go(func() { s.endure(ctx, actor) })
 		}
 	}
+	if s.watch != nil {
+		running.Go(func() { s.endure(ctx, relay.Actor{Name: examination, Run: s.watch.run}) })
+	}
 	<-ctx.Done()
 	running.Wait()
 	return nil
@@ -42,19 +46,39 @@ func (s *source) run(ctx context.Context) error {
 // awaitOpen opens the source, and tries again until it succeeds. It returns false if ctx
 // ended before.
 func (s *source) awaitOpen(ctx context.Context) bool {
+	opened := retry(ctx, s.open, func(err error, again time.Duration) {
+		s.failed(opening, err, "this database is not served; the others are", again)
+	})
+	if opened {
+		s.log.Info("this database is served")
+	}
+	return opened
+}
+
+// The pause between the beginnings of two attempts to open a source grows from openFirst to
+// about openLast. The pause between two attempts is at least openFirst, however long an
+// attempt takes.
+const (
+	openFirst = 500 * time.Millisecond
+	openLast  = 10 * time.Second
+)
+
+// retry calls open until it succeeds. retry returns false if ctx ended before.
+func retry(ctx context.Context, open func(context.Context) error, failed func(err error, again time.Duration)) bool {
 	pause := backoff.NewExponentialBackOff()
-	pause.InitialInterval, pause.Multiplier, pause.MaxInterval = 500*time.Millisecond, 2, 10*time.Second
+	pause.InitialInterval, pause.Multiplier, pause.MaxInterval = openFirst, 2, openLast
+	pause.RandomizationFactor = 0.1
 	for {
-		err := domain.Recovered("panic", func() error { return s.open(ctx) })
+		begun := time.Now()
+		err := domain.Recovered("panic", func() error { return open(ctx) })
 		if err == nil {
-			s.log.Info("this database is served")
 			return true
 		}
 		if ctx.Err() != nil {
 			return false
 		}
-		again := pause.NextBackOff()
-		s.failed(err, "this database is not served; the others are", again)
+		again := max(pause.NextBackOff()-time.Since(begun), openFirst)
+		failed(err, again)
 		timer := time.NewTimer(again)
 		select {
 		case <-ctx.Done():
@@ -80,13 +104,13 @@ func (s *source) open(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	if other := s.d.claim(record.Name, s.name); other != s.name {
+	other := s.d.claim(record.Name, s.name)
+	s.twin.Store(other != s.name)
+	if other != s.name {
 		return domain.Errorf(domain.CodeInvalid, "it has the same outbox as %s, or a copy of it", other)
 	}
 	s.assemble()
-	s.mu.Lock()
-	s.fault = nil
-	s.mu.Unlock()
+	s.mended(opening)
 	return nil
 }
 
@@ -101,40 +125,82 @@ func (s *source) disconnect() {
 	}
 }
 
-// endure runs one part of the relay until ctx ends. When supervise gives the part up,
-// endure lets it rest and starts it again.
+// endure runs one part of the source until ctx ends. When supervise gives the part up,
+// endure lets it rest and starts it again. The fault of the part ends when the part has run
+// for healthyAfter.
 func (s *source) endure(ctx context.Context, actor relay.Actor) {
+	run := func(ctx context.Context) error {
+		healthy := time.AfterFunc(healthyAfter, func() { s.mended(actor.Name) })
+		defer healthy.Stop()
+		return actor.Run(ctx)
+	}
 	for {
-		err := supervise(ctx, actor.Name, s.log, actor.Run)
+		err := supervise(ctx, actor.Name, s.log, run)
 		if err == nil {
 			return
 		}
-		s.failed(err, actor.Name+" rests; the other databases go on", restAfterGivingUp)
+		s.failed(actor.Name, err, actor.Name+" rests; the other databases go on", restAfterGivingUp)
 		timer := time.NewTimer(restAfterGivingUp)
 		select {
 		case <-ctx.Done():
 			timer.Stop()
 			return
 		case <-timer.C:
-			s.mu.Lock()
-			s.fault = nil
-			s.mu.Unlock()
 		}
 	}
 }
 
-// failed stores why the source is not served. failed logs an error of another kind as an
-// error, and a repeated one for debugging only.
-func (s *source) failed(err error, message string, again time.Duration) {
+// The names in source.faults that are no actors of the relay: opening the database, and
+// examining it.
+const (
+	opening     = ""
+	examination = "the examination"
+)
+
+// failed stores that a part of the source does not work. failed logs an error of another
+// kind as an error, and a repeated one for debugging only.
+func (s *source) failed(part string, err error, message string, again time.Duration) {
 	s.mu.Lock()
 	level := slog.LevelError
-	if s.fault != nil && outsidersText(s.fault) == outsidersText(err) {
+	if before := s.faults[part]; before != nil && outsidersText(before) == outsidersText(err) {
 		level = slog.LevelDebug
 	}
-	s.fault = err
+	if s.faults == nil {
+		s.faults = map[string]error{}
+	}
+	s.faults[part] = err
 	s.mu.Unlock()
 	s.log.Log(context.Background(), level, message, "again_in", again.Round(time.Millisecond), "error", err)
 }
+
+// mended stores that a part of the source works.
+func (s *source) mended(part string) {
+	s.mu.Lock()
+	delete(s.faults, part)
+	s.mu.Unlock()
+}
+
+// whyNot returns why the source is not served, or nil if it is. A source without its
+// examination is served.
+func (s *source) whyNot() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.faults[opening]; err != nil {
+		return err
+	}
+	if !s.isOpen() {
+		return errOpening
+	}
+	for _, part := range slices.Sorted(maps.Keys(s.faults)) {
+		if part != examination {
+			return domain.Wrap(domain.CodeUnavailable, s.faults[part], part+" rests after failures: "+outsidersText(s.faults[part]))
+		}
+	}
+	return nil
+}
+
+// isTwin reports whether the source is refused as a second name of another source.
+func (s *source) isTwin() bool { return s.twin.Load() }
 
 // outsidersText returns what people without rights may read of an error, as in /readyz.
 func outsidersText(err error) string {
@@ -171,15 +237,16 @@ func (d *Daemon) knownEvents(ctx context.Context, ids []domain.ID) ([]domain.ID,
 		return d.one.knownEvents(ctx, ids)
 	}
 	var known []domain.ID
-	for _, s := range d.sources {
+	for _, a := range ask(ctx, d.distinct(), func(ctx context.Context, s *source) ([]domain.ID, error) {
 		if !s.isOpen() {
 			return ids, nil
 		}
-		own, err := s.knownEvents(ctx, ids)
-		if err != nil {
-			return ids, nil //nolint:nilerr // the examination of the source reports it
+		return s.knownEvents(ctx, ids)
+	}) {
+		if a.err != nil {
+			return ids, nil // the examination of the source reports the error
 		}
-		for _, id := range own {
+		for _, id := range a.found {
 			if !slices.Contains(known, id) {
 				known = append(known, id)
 			}
@@ -190,40 +257,84 @@ func (d *Daemon) knownEvents(ctx context.Context, ids []domain.ID) ([]domain.ID,
 
 // receivers returns the receivers of all sources to which nothing is delivered now.
 func (d *Daemon) receivers(ctx context.Context) (all []overview.ReceiverStatus, err error) {
-	for _, s := range d.sources {
+	if d.one != nil {
+		return d.one.receivers(ctx)
+	}
+	for _, a := range ask(ctx, d.distinct(), func(ctx context.Context, s *source) ([]overview.ReceiverStatus, error) {
 		if !s.isOpen() {
-			continue
+			return nil, nil
 		}
-		own, err := s.receivers(ctx)
-		if err != nil && d.one != nil {
-			return nil, err
-		}
-		all = append(all, own...)
+		return s.receivers(ctx)
+	}) {
+		all = append(all, a.found...) // the examination of the source reports an error
 	}
 	return all, nil
 }
 
-// queueUsable returns nil, or why a relay of this process cannot publish to Redis.
+// distinct returns the sources without those that are refused as a second name of another
+// source.
+func (d *Daemon) distinct() []*source {
+	return slices.DeleteFunc(slices.Clone(d.sources), (*source).isTwin)
+}
+
+// sourcePatience is how long one of several sources has for an answer that the examination
+// of Redis needs. It is shorter than what the examination itself grants, so a source that
+// does not answer costs only its own answer.
+const sourcePatience = 800 * time.Millisecond
+
+type answer[T any] struct {
+	found T
+	err   error
+}
+
+// ask puts a question to all sources at the same time. Each source has sourcePatience.
+func ask[T any](ctx context.Context, sources []*source, question func(context.Context, *source) (T, error)) []answer[T] {
+	answers := make([]answer[T], len(sources))
+	ctx, cancel := context.WithTimeout(ctx, sourcePatience)
+	defer cancel()
+	atOnce(sources, func(i int, s *source) { answers[i].found, answers[i].err = question(ctx, s) })
+	return answers
+}
+
+// atOnce calls do for all sources at the same time, and returns after the last call.
+func atOnce(sources []*source, do func(i int, s *source)) {
+	var calls sync.WaitGroup
+	for i, s := range sources {
+		calls.Go(func() { do(i, s) })
+	}
+	calls.Wait()
+}
+
+// closeSources closes the databases of all sources.
+func (d *Daemon) closeSources() {
+	atOnce(d.sources, func(_ int, s *source) { s.close() })
+}
+
+// queueUsable returns nil, or why a relay of this process cannot publish to Redis. Of
+// several sources, it counts only those whose database works: a relay whose database is
+// down publishes nothing, so it does not notice that Redis is back.
 func (d *Daemon) queueUsable() error {
 	for _, s := range d.sources {
-		if s.isOpen() && s.relay != nil {
-			if err := s.relay.QueueUsable(); err != nil {
-				return err
-			}
+		if !s.isOpen() || s.relay == nil || s.name != "" && !s.works() {
+			continue
+		}
+		if err := s.relay.QueueUsable(); err != nil {
+			return err
 		}
 	}
 	return nil
+}
+
+// works reports whether the relay of an open source can work with its database.
+func (s *source) works() bool {
+	return s.whyNot() == nil && !s.silent.Load() && s.relay.DatabaseUsable() == nil
 }
 
 // findingsOfAll returns the findings of several sources, the worst first. A finding about a
 // database begins with the name of its source.
 func (d *Daemon) findingsOfAll(maxAge time.Duration) []domain.Finding {
 	each := make([][]domain.Finding, len(d.sources))
-	var looked sync.WaitGroup
-	for i, s := range d.sources {
-		looked.Go(func() { each[i] = s.look(maxAge) })
-	}
-	looked.Wait()
+	atOnce(d.sources, func(i int, s *source) { each[i] = s.look(maxAge) })
 	about := make([]diagnosis.About, len(each))
 	for i, s := range d.sources {
 		about[i] = diagnosis.About{Source: s.name, Findings: each[i]}
@@ -233,12 +344,12 @@ func (d *Daemon) findingsOfAll(maxAge time.Duration) []domain.Finding {
 
 // look returns the findings about one of several sources.
 func (s *source) look(maxAge time.Duration) []domain.Finding {
-	switch {
-	case !s.isOpen():
-		return []domain.Finding{diagnosis.NotServed(outsidersText(s.whyNot()))}
-	case s.lookout == nil:
-		return nil
-	default:
-		return s.lookout.Look(maxAge).Findings
+	var found []domain.Finding
+	if err := s.whyNot(); err != nil {
+		found = append(found, diagnosis.NotServed(outsidersText(err)))
 	}
+	if s.isOpen() && s.lookout != nil {
+		found = append(found, s.lookout.Look(maxAge).Findings...)
+	}
+	return found
 }

@@ -112,25 +112,12 @@ func (d *Daemon) newRedisWatch() {
 // monitor examines PostgreSQL.
 func (d *Daemon) addWatches() {
 	for _, s := range d.sources {
-		switch {
-		case s.name != "":
-			d.addSupervised(stageMonitor, "examination of "+s.name, s.examine)
-		case s.watch != nil:
+		if s.name == "" && s.watch != nil { // see source.run for the others
 			d.addSupervised(stageMonitor, "examination of "+diagnosis.PostgreSQL, s.watch.run)
 		}
 	}
 	if d.redisWatch != nil {
 		d.addSupervised(stageMonitor, "examination of "+diagnosis.Redis, d.redisWatch.run)
-	}
-}
-
-// examine examines the database as soon as the source is open.
-func (s *source) examine(ctx context.Context) error {
-	select {
-	case <-ctx.Done():
-		return nil
-	case <-s.opened:
-		return s.watch.run(ctx)
 	}
 }
 

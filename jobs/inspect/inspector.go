@@ -61,6 +61,9 @@ func (i *Inspector) resting(ctx context.Context) (paused, removed map[string]boo
 	if i.receivers == nil {
 		return paused, removed
 	}
+	// The limit leaves time for the questions to Redis that follow.
+	ctx, cancel := context.WithTimeout(ctx, receiversPatience)
+	defer cancel()
 	list, _ := i.receivers(ctx)
 	for _, r := range list {
 		queue := setup.SubscriptionQueuePrefix + r.Subscription

@@ -193,3 +193,19 @@ func TestQueuesOfSubscriptionsThatRest(t *testing.T) {
 		[]string{"subscription:removed (1 task)", "outboxd events cancel --queue=subscription:removed", "subscription:served (1 task)", "which delivers to all subscriptions"},
 		[]string{"subscription:paused", "--worker-queues"})
 }
+
+// TestASilentDatabaseIsNoOutageOfRedis asks a database that never answers which subscriptions rest.
+func TestASilentDatabaseIsNoOutageOfRedis(t *testing.T) {
+	t.Parallel()
+	url := servertest.Redis(t)
+	tasks := asynq.NewClientFromRedisClient(connect(t, url))
+	if _, err := tasks.EnqueueContext(t.Context(), asynq.NewTask("a", nil), asynq.Queue("reports"), asynq.ProcessIn(time.Hour)); err != nil {
+		t.Fatal(err)
+	}
+	inspector := inspect.NewInspector(open(t, url), false, time.Now)
+	inspector.Receivers(func(ctx context.Context) ([]overview.ReceiverStatus, error) {
+		<-ctx.Done()
+		return nil, ctx.Err()
+	})
+	contains(t, "an examination", (&tenant{t, nil, inspector}).found(), []string{"no worker serves reports (1 task)"}, nil)
+}

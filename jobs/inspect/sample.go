@@ -24,7 +24,9 @@ const (
 	// database.
 	samplesMost = 5_000
 	// knownPatience is how long the examination of Redis waits for the database.
-	knownPatience = 2 * time.Second
+	// receiversPatience is the same for the subscriptions that rest.
+	knownPatience     = 2 * time.Second
+	receiversPatience = time.Second
 	// typesRead is the number of tasks of a queue that an examination reads to name their
 	// types.
 	typesRead = 30

@@ -1,0 +1,125 @@
+package daemon
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"log/slog"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"outboxd/relay"
+)
+
+func openSource(name string) *source {
+	s := &source{name: name, log: slog.New(slog.DiscardHandler), opened: make(chan struct{})}
+	close(s.opened)
+	return s
+}
+
+// TestSourcesAreAskedAtTheSameTime has two silent sources, between which a third one answers.
+func TestSourcesAreAskedAtTheSameTime(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		d := &Daemon{sources: []*source{openSource("silent"), openSource("good"), openSource("mute"), openSource("twin")}}
+		d.sources[3].twin.Store(true)
+		begun := time.Now()
+		answers := ask(t.Context(), d.distinct(), func(ctx context.Context, s *source) (string, error) {
+			if s.name == "good" {
+				return "found", nil
+			}
+			<-ctx.Done()
+			return "", ctx.Err()
+		})
+		if took := time.Since(begun); took != sourcePatience {
+			t.Errorf("they took %v, want %v", took, sourcePatience)
+		}
+		if len(answers) != 3 || answers[0].err == nil || answers[1].found != "found" || answers[1].err != nil || answers[2].err == nil {
+			t.Errorf("got %+v", answers)
+		}
+	})
+}
+
+// TestASourceIsOpenedAgainEveryTenSeconds has attempts that take eight seconds themselves.
+func TestASourceIsOpenedAgainEveryTenSeconds(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var begun []time.Time
+		opened := retry(t.Context(), func(context.Context) error {
+			begun = append(begun, time.Now())
+			if len(begun) == 20 {
+				return nil
+			}
+			time.Sleep(8 * time.Second) //nolint:forbidigo // in synctest's time
+			return errFlaky
+		}, func(error, time.Duration) {})
+		if !opened || len(begun) != 20 {
+			t.Fatalf("opened %t after %d attempts", opened, len(begun))
+		}
+		for i := 1; i < len(begun); i++ {
+			if apart := begun[i].Sub(begun[i-1]); apart > 11*time.Second || i > 10 && apart < 9*time.Second {
+				t.Errorf("attempt %d began %v after the one before", i, apart)
+			}
+		}
+	})
+}
+
+// TestARestingPartOfASourceIsSeen has a poller that fails until it is mended, and another that
+// works. The source counts as not served until the poller has run for a minute.
+func TestARestingPartOfASourceIsSeen(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var log bytes.Buffer
+		var mended atomic.Bool
+		s := openSource("orders")
+		s.log = slog.New(slog.NewTextHandler(&log, nil))
+		ctx, stop := context.WithCancel(t.Context())
+		defer stop()
+		works := func(ctx context.Context) error { <-ctx.Done(); return nil }
+		go s.endure(ctx, relay.Actor{Name: "poller 2", Run: works})
+		go s.endure(ctx, relay.Actor{Name: examination, Run: func(context.Context) error { panic("out of range") }})
+		go s.endure(ctx, relay.Actor{Name: "poller 1", Run: func(ctx context.Context) error {
+			if mended.Load() {
+				return works(ctx)
+			}
+			return errors.New("a secret")
+		}})
+		served := func() bool {
+			synctest.Wait()
+			found := s.look(0)
+			if len(found) == 1 && (found[0].Code != "database-not-served" || !strings.Contains(found[0].Found, "poller 1 rests after failures") || strings.Contains(found[0].Found, "secret")) {
+				t.Errorf("it says %v", found)
+			}
+			if (len(found) == 0) != (s.open01() == 1) {
+				t.Errorf("the gauge is %v with %v", s.open01(), found)
+			}
+			return len(found) == 0
+		}
+		sleep := func(d time.Duration) { time.Sleep(d) } //nolint:forbidigo // in synctest's time
+		sleep(time.Second)
+		if !served() {
+			t.Error("one failure makes it count as not served")
+		}
+		sleep(5 * time.Minute) // ten failures, the rest, and some failures after it
+		if served() {
+			t.Error("it counts as served, but its poller fails since it was started")
+		}
+		mended.Store(true)
+		sleep(healthyAfter - time.Second)
+		if served() {
+			t.Error("it counts as served before its poller has run for a minute")
+		}
+		sleep(restAfterGivingUp + time.Minute)
+		if !served() {
+			t.Error("it counts as not served, but its poller runs")
+		}
+		stop()
+		synctest.Wait()
+		if !strings.Contains(log.String(), "the examination rests; the other databases go on") {
+			t.Errorf("the log does not name the examination:\n%s", log.String())
+		}
+	})
+}
