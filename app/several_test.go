@@ -8,9 +8,11 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/hibiken/asynq"
 
+	"outboxd/app/faulttest"
 	"outboxd/app/schematest"
 	"outboxd/app/servertest"
 )
@@ -108,6 +110,65 @@ func TestSeveralDatabases(t *testing.T) {
 	}
 	p.stop()
 }
+
+// TestSourcesThatCannotBeServed has a database that refuses the password, one without migrations,
+// and one that falls silent, beside a good one. Redis is restarted while the silent one is silent.
+func TestSourcesThatCannotBeServed(t *testing.T) {
+	t.Parallel()
+	good, redis := schematest.Database(t), servertest.OwnRedis(t)
+	silent := faulttest.NewProxy(t, schematest.Database(t))
+	p := start(t, "--roles=relay", "--migrate=off", "--redis-url="+redis.URL(), "--databases=good="+good+" silent="+silent.URL()+" bare="+servertest.Database(t),
+		"--databases=wrong=postgres://outboxd:secret@"+refusingPostgres(t)+"/outboxd?sslmode=disable", "--database-connect-timeout=500ms")
+	books := openLedger(t, good)
+	awaitRelayed := func(want string) {
+		t.Helper()
+		var emitted int
+		books.scan(&emitted, "SELECT count(outboxd.emit('test:several', '{}')) FROM generate_series(1, 5)")
+		eventually(t, "the good database's events are relayed", func() bool {
+			_, metrics := get(t, p.monitor+"/metrics")
+			return strings.Contains(metrics, `outboxd_relay_events_total{outcome="enqueued",source="good"} `+want)
+		})
+	}
+	var warnings string
+	awaitFailing := func(want ...string) {
+		t.Helper()
+		eventually(t, "/readyz answers 200 in time, and says which databases are not served", func() bool {
+			var ready readiness
+			var failing []string
+			begun := time.Now()
+			status := getJSON(t, p.monitor+"/readyz", &ready)
+			took := time.Since(begun)
+			for _, c := range ready.Checks {
+				if c.Status != "ok" {
+					failing = append(failing, c.Name)
+				}
+			}
+			warnings = strings.Join(ready.Warnings, "\n")
+			return status == http.StatusOK && slices.Equal(failing, want) && took < readyzPatience
+		})
+	}
+	awaitRelayed("5")
+	awaitFailing("postgres bare", "postgres wrong")
+	for _, part := range []string{
+		"wrong: this process does not serve the database: the database refuses the connection", "bare: this process does not serve the database: ",
+	} {
+		if !strings.Contains(warnings, part) {
+			t.Errorf("the warnings lack %q:\n%s", part, warnings)
+		}
+	}
+	redis.Kill()
+	eventually(t, "Redis is away", func() bool { return getJSON(t, p.monitor+"/readyz", &readiness{}) == http.StatusServiceUnavailable })
+	silent.Stall()
+	redis.Start()
+	awaitRelayed("10")
+	awaitFailing("postgres silent", "postgres bare", "postgres wrong")
+	silent.Resume()
+	awaitFailing("postgres bare", "postgres wrong")
+	p.stop()
+}
+
+// readyzPatience is the timeout of the readiness probe in the Helm chart.
+const readyzPatience = 5 * time.Second
 
 // otherName returns a URL of the same database whose host has another name.
 func otherName(t *testing.T, databaseURL string) string {
