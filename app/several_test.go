@@ -116,17 +116,21 @@ func TestSeveralDatabases(t *testing.T) {
 func TestSourcesThatCannotBeServed(t *testing.T) {
 	t.Parallel()
 	good, redis := schematest.Database(t), servertest.OwnRedis(t)
-	silent := faulttest.NewProxy(t, schematest.Database(t))
+	behind := schematest.Database(t)
+	silent := faulttest.NewProxy(t, behind)
 	p := start(t, "--roles=relay", "--migrate=off", "--redis-url="+redis.URL(), "--databases=good="+good+" silent="+silent.URL()+" bare="+servertest.Database(t),
 		"--databases=wrong=postgres://outboxd:secret@"+refusingPostgres(t)+"/outboxd?sslmode=disable", "--database-connect-timeout=500ms")
-	books := openLedger(t, good)
-	awaitRelayed := func(want string) {
+	books, silentBooks := openLedger(t, good), openLedger(t, behind)
+	emit := func(books ledger) {
 		t.Helper()
 		var emitted int
 		books.scan(&emitted, "SELECT count(outboxd.emit('test:several', '{}')) FROM generate_series(1, 5)")
-		eventually(t, "the good database's events are relayed", func() bool {
+	}
+	awaitMetric := func(line string) {
+		t.Helper()
+		eventually(t, "the metrics have "+line, func() bool {
 			_, metrics := get(t, p.monitor+"/metrics")
-			return strings.Contains(metrics, `outboxd_relay_events_total{outcome="enqueued",source="good"} `+want)
+			return strings.Contains(metrics, "\n"+line+"\n")
 		})
 	}
 	var warnings string
@@ -147,7 +151,8 @@ func TestSourcesThatCannotBeServed(t *testing.T) {
 			return status == http.StatusOK && slices.Equal(failing, want) && took < readyzPatience
 		})
 	}
-	awaitRelayed("5")
+	emit(books)
+	awaitMetric(`outboxd_relay_events_total{outcome="enqueued",source="good"} 5`)
 	awaitFailing("postgres bare", "postgres wrong")
 	for _, part := range []string{
 		"wrong: this process does not serve the database: the database refuses the connection", "bare: this process does not serve the database: ",
@@ -157,10 +162,12 @@ func TestSourcesThatCannotBeServed(t *testing.T) {
 		}
 	}
 	redis.Kill()
-	eventually(t, "Redis is away", func() bool { return getJSON(t, p.monitor+"/readyz", &readiness{}) == http.StatusServiceUnavailable })
+	emit(silentBooks)
+	emit(books)
+	awaitMetric(`outboxd_relay_breaker_open{server="queue",source="silent"} 1`)
 	silent.Stall()
 	redis.Start()
-	awaitRelayed("10")
+	awaitMetric(`outboxd_relay_events_total{outcome="enqueued",source="good"} 10`)
 	awaitFailing("postgres silent", "postgres bare", "postgres wrong")
 	silent.Resume()
 	awaitFailing("postgres bare", "postgres wrong")
