@@ -244,7 +244,7 @@ func (d *Daemon) knownEvents(ctx context.Context, ids []domain.ID) ([]domain.ID,
 		return s.knownEvents(ctx, ids)
 	}) {
 		if a.err != nil {
-			return ids, nil // the examination of the source reports the error
+			return ids, nil //nolint:nilerr // the examination of the source reports it
 		}
 		for _, id := range a.found {
 			if !slices.Contains(known, id) {

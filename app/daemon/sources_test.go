@@ -58,7 +58,7 @@ func TestASourceIsOpenedAgainEveryTenSeconds(t *testing.T) {
 			if len(begun) == 20 {
 				return nil
 			}
-			time.Sleep(8 * time.Second) //nolint:forbidigo // in synctest's time
+			time.Sleep(8 * time.Second)
 			return errFlaky
 		}, func(error, time.Duration) {})
 		if !opened || len(begun) != 20 {
@@ -103,7 +103,7 @@ func TestARestingPartOfASourceIsSeen(t *testing.T) {
 			}
 			return len(found) == 0
 		}
-		sleep := func(d time.Duration) { time.Sleep(d) } //nolint:forbidigo // in synctest's time
+		sleep := time.Sleep
 		sleep(time.Second)
 		if !served() {
 			t.Error("one failure makes it count as not served")
