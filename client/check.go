@@ -13,9 +13,8 @@ import (
 const mostBytes = 255
 
 // check returns a Refusal for an event that the outbox would refuse. check leaves
-// two checks to the outbox:
-// the payload's limit, which can be configured there, and the size of the
-// headers, which only PostgreSQL can measure.
+// two checks to the outbox: the payload's limit, which can be configured there, and
+// the size of the headers, which only PostgreSQL can measure.
 func (r *record) check() error {
 	if r.Type == "" {
 		return refusal("Type", "is empty")
@@ -48,8 +47,8 @@ func (r *record) check() error {
 	return checkYear("AvailableAt", r.AvailableAt, 1)
 }
 
-// checkText refuses text that PostgreSQL cannot store. JSON would silently
-// replace parts of it.
+// checkText refuses text that PostgreSQL cannot store. encoding/json would silently
+// replace invalid UTF-8.
 func checkText(field, value string) error {
 	if !utf8.ValidString(value) {
 		return refusal(field, "has %.100q, which is not UTF-8", value)

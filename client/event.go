@@ -17,9 +17,9 @@ type Event struct {
 	// Type is the Asynq task type, such as "order:paid": not blank, at most
 	// 255 bytes.
 	Type string
-	// Payload reaches the handler unchanged, byte for byte, if its type is []byte,
-	// json.RawMessage or string. Any other value is encoded as JSON. At most 1 MiB,
-	// unless --relay-max-payload of outboxd sets another limit.
+	// Payload reaches the handler unchanged, byte for byte, if it is a []byte, a
+	// json.RawMessage or a string. Any other value is encoded as JSON. Nil: no bytes.
+	// At most 1 MiB, unless --relay-max-payload of outboxd sets another limit.
 	Payload any
 	// Headers become the headers of the Asynq task. At most 64 KiB in total.
 	Headers map[string]string

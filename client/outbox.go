@@ -35,8 +35,8 @@ type Outbox struct {
 	Headers func(ctx context.Context) map[string]string
 }
 
-// Emit writes an event in the caller's transaction and returns its ID. It is one
-// round trip.
+// Emit writes an event in the caller's transaction and returns the event's ID. Emit
+// takes one round trip, and one more if the event is InCommitOrder.
 //
 // If an event with the same ID was emitted before, this one is ignored, by Emit or
 // later by the relay. Emit does not report that. Emit could recognise a repeat only
@@ -54,9 +54,8 @@ func (o Outbox) Emit(ctx context.Context, tx Tx, event Event) (ID, error) {
 	return ids[0], nil
 }
 
-// pieceBytes ends a statement: it takes events until their payloads have this many
-// bytes. There is a limit, because PostgreSQL keeps several copies of the payloads
-// in memory.
+// One statement takes events until their payloads have pieceBytes or more. There is
+// a limit, because PostgreSQL keeps several copies of the payloads in memory.
 const pieceBytes = 8 << 20
 
 // EmitAll writes events in the caller's transaction, in their order, and returns

@@ -80,7 +80,7 @@ func (o Outbox) explain(err error, doing string) error {
 }
 
 // fields lists columns of the table outbox and the fields of Event that fill them.
-// The name of a constraint begins with its column.
+// The name of a constraint begins with outbox_ and the column.
 var fields = []struct{ column, field string }{
 	{"id", "ID"},
 	{"event_type", "Type"},

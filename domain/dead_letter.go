@@ -86,8 +86,8 @@ func later(a, b time.Time) time.Time {
 	return b
 }
 
-// Action is a person's command that changes events or queues, as it is recorded. An Action is recorded in the
-// transaction of its effect.
+// Action is a person's command as it is recorded: it changes events, queues, subscriptions or schedules. An effect in
+// the database and its Action are recorded in one transaction; see ActionRecords for the effects in Redis.
 type Action struct {
 	ID     ID // given by the store with the first effect
 	Actor  string
@@ -106,8 +106,8 @@ type DeadGroup struct {
 	LastDied  time.Time
 }
 
-// The kinds of actions on failing tasks and on queues. The kinds of the other actions are defined where these
-// actions are carried out.
+// The kinds of actions on failing tasks, and of pausing and resuming. Package access has the kinds of the other
+// actions.
 const (
 	ActionRetry  = "retry"
 	ActionGiveUp = "give up"
@@ -166,7 +166,7 @@ type DeadLetters interface {
 
 	// Replay puts up to limit dead letters back into the outbox, due now, under a new generation and with no
 	// attempt charged. Replay skips dead letters that another transaction is replaying or discarding. If it returns
-	// no event and no error, no matching dead letter is left. If the error is a *ReplayRefused, the outbox refuses
+	// no event and no error, no other matching dead letter is left. If the error is a *ReplayRefused, the outbox refuses
 	// the dead letter that the error names, and nothing was replayed. The next call should leave out that dead
 	// letter.
 	Replay(ctx context.Context, action *Action, filter DeadFilter, limit int) ([]Replayed, error)

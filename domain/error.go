@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// Code is the kind of a failure. A caller decides by it what to do.
+// Code is the kind of a failure. A caller decides by the Code what to do.
 type Code string
 
 // The error codes. An error without a code counts as CodeInternal.

@@ -23,8 +23,9 @@ type Event struct {
 	Options   TaskOptions
 	Available time.Time // not to be relayed before
 	Attempts  int       // refusals so far; an outage is none
-	// Generation counts replays. If Generation is 1 or more, it is part of the task ID. Without the generation, a
-	// replay would have the task ID of the finished or archived task, and Asynq would not enqueue it.
+	// Generation rises with each replay, and with some reschedules. If Generation is 1 or more, it is part of the
+	// task ID. Without the generation, a replay would have the task ID of the finished or archived task, and Asynq
+	// would not enqueue it.
 	Generation int
 	LastError  string
 	CreatedAt  time.Time
@@ -114,8 +115,8 @@ type SentEvent struct {
 type EventStore interface {
 	// Claim claims up to limit due events after the cursor from, oldest due first. The events stay claimed until
 	// the batch is committed or released, or its connection ends. Claim skips events that another claim has locked,
-	// and events of the queues in except. If another event of its ordering key has the turn, Claim moves an event
-	// to outbox_held and leaves it out of the batch. A batch without events needs neither Commit nor Release.
+	// and events of the queues in except. If another event of the same ordering key has the turn, Claim moves the
+	// claimed event to outbox_held and leaves it out of the batch. A batch without events needs neither Commit nor Release.
 	//
 	// Errors: CodeUnavailable if the database cannot be reached.
 	Claim(ctx context.Context, from Cursor, limit int, except ...string) (Batch, error)

@@ -97,7 +97,7 @@ type CarriedOut struct {
 	Queue   error // why the queue could not be asked
 }
 
-// EventChanges changes events that have not taken effect. Each call is one transaction, which also records action,
+// EventChanges cancels, reschedules and erases events. Each call is one transaction, which also records action,
 // the person's command. Some handlers hold no transaction while they wait for a receiver. Each call asks the queue
 // about the events of such handlers before it commits. Its methods are safe for concurrent use.
 //

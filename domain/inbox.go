@@ -27,9 +27,9 @@ type Inbox interface {
 	// effect has not run.
 	Process(ctx context.Context, id ID, effect func(ctx context.Context, tx Effects) error) (first bool, err error)
 
-	// Ask is called before an effect outside the database, and reports whether the event may take effect now. Ask
-	// is for effects outside the database, during which no transaction should be open: Ask keeps no lock after it
-	// returns. If a Process of the same event is running, Ask waits for it. Its errors are those of Process.
+	// Ask is called before an effect outside the database, and reports whether the event may take effect now. No
+	// transaction should be open during such an effect, so Ask keeps no lock after it returns. If a Process of the
+	// same event is running, Ask waits for it. The errors of Ask are those of Process.
 	Ask(ctx context.Context, id ID) (first bool, err error)
 
 	// ProcessAll is Process for several different events in one transaction. effect gets the events that take
@@ -49,8 +49,8 @@ type Confirmation struct {
 	Err   error // ErrTooEarly, ErrUnknownEvent or nil
 }
 
-// Effects is the transaction of a handler. Effects commits the handler's changes together with the record that the
-// event was processed.
+// Effects is the transaction of a handler. The handler's changes are committed together with the record that the event
+// was processed.
 type Effects interface {
 	// Tx returns the transaction. A handler makes its changes through this transaction. The handler must neither
 	// commit nor roll back the transaction, and must not use it after the handler has returned.

@@ -8,8 +8,8 @@ import "context"
 // Errors: CodeConflict if the queue is already paused, or already not paused;
 // CodeUnavailable if Redis cannot be reached.
 type QueuePauses interface {
-	// Pause stops all workers from taking tasks of the queue. What a worker has
-	// begun, it finishes. Errors: CodeNotFound too.
+	// Pause stops all workers from taking tasks of the queue. A worker finishes the
+	// tasks that it has begun. Errors: CodeNotFound too.
 	Pause(ctx context.Context, queue string) error
 
 	// Resume ends a pause, whoever began it.

@@ -51,7 +51,7 @@ type Backlog struct {
 	// Dead is the number of dead letters.
 	Dead int64
 	// Held is how many events wait for the turn of their ordering key. HeldKeys is how many such keys there are,
-	// counted up to HeldKeysCounted.
+	// counted up to lives.HeldKeysCounted.
 	Held, HeldKeys int64
 	// Of each counted key, one event gets the turn next. OldestHeld is when the oldest of these events began to
 	// wait. It is zero if no event is held.
@@ -169,7 +169,7 @@ type Housekeeping interface {
 	// TrimRelays deletes the records of relays that have given no sign of life for age.
 	TrimRelays(ctx context.Context, age time.Duration) error
 
-	// ThinSamples keeps one measurement for five minutes of those older than a day.
+	// ThinSamples keeps one measurement of each five minutes, among the measurements that are older than a day.
 	ThinSamples(ctx context.Context) error
 
 	// Measure counts the waiting events, and the events that were emitted, enqueued and confirmed. Measure stores

@@ -9,10 +9,10 @@ import (
 // at any time.
 type SecretFile string
 
-// secretMost bounds the bytes that are read, in case the path names a large file by mistake.
+// secretMost bounds the bytes of a password, in case the path names a large file by mistake.
 const secretMost = 64 << 10
 
-// Read returns the file's text without the line break at its end. Errors: CodeInvalid, with the name of the file.
+// Read returns the file's text without the line breaks at its end. Errors: CodeInvalid, with the name of the file.
 func (f SecretFile) Read() (string, error) {
 	text, err := os.ReadFile(string(f))
 	if err != nil {

@@ -7,7 +7,7 @@ import (
 	"outboxd/domain/words"
 )
 
-// Standby says from which server the pages and the commands read what changes nothing.
+// Standby says from which server the pages and the commands read.
 type Standby struct {
 	// Fault says in a sentence why they read from the primary. "": they read from the standby.
 	Fault string
@@ -17,7 +17,7 @@ type Standby struct {
 	Behind time.Duration
 }
 
-// String says it in a sentence or two.
+// String returns s as a sentence or two.
 func (s Standby) String() string {
 	switch {
 	case s.Fault != "":

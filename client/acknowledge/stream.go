@@ -17,8 +17,9 @@ import (
 // begin so.
 const Key = "asynq:{outboxd}:acknowledged"
 
-// The bounds of the stream. If an acknowledgement is trimmed before the outbox has
-// read it, its event is sent again. The stream takes about 100 MB at most.
+// The stream keeps about the newest most acknowledgements, for about the time keep.
+// If an acknowledgement is trimmed before the outbox has read it, the event is sent
+// again. The stream takes about 100 MB at most.
 const (
 	most = 1_000_000
 	keep = time.Hour

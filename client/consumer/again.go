@@ -12,12 +12,13 @@ import (
 	"outboxd/client/outage"
 )
 
-// mostTries bounds how many transactions one attempt of a task begins. After a
-// table was changed, every connection of the pool may have an outdated plan, and
-// each connection then fails once.
+// mostTries bounds how often one attempt of a task runs its transaction because of
+// conflicts and outdated plans. After a table was changed, every connection of the
+// pool may have an outdated plan, and each connection then fails once.
 const mostTries = 20
 
-// beginPause is how long a task waits before it again tries to begin a transaction.
+// beginPause is how long a task waits before its next transaction, while the
+// database cannot be reached.
 const beginPause = 500 * time.Millisecond
 
 // ErrNotTried is the error of a task that ended before its handler ran, because its

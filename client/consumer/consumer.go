@@ -40,7 +40,8 @@ type Consumer[Tx any] struct {
 // inbox records which events took effect.
 type inbox interface {
 	// confirm is called before the effect, in the effect's transaction. confirm
-	// returns false if the event took effect before.
+	// returns false if the event must not take effect: it took effect before, was
+	// cancelled, or is unknown.
 	confirm(ctx context.Context, row func(ctx context.Context, query string, arguments ...any) Row, event Event) (first bool, err error)
 	// check returns an error if confirm would fail, for example because a right is
 	// missing.
@@ -67,11 +68,12 @@ func New[Tx any](db Database[Tx], options Options) *Consumer[Tx] {
 //   - A transaction that failed because of a conflict or an outdated plan is
 //     repeated at once.
 //   - If the database cannot be reached, the task waits until its time is over, and
-//     then goes back to its queue. While tasks wait, the worker takes no others.
+//     then goes back to its queue. A task that waits keeps its worker slot.
 //   - If the event cannot be confirmed for another reason, the task goes back to
 //     its queue at once.
-//   - If it is not the event's turn, the task goes back to its queue; on its last
-//     attempt it waits instead.
+//   - If it is not the event's turn, the task goes back to its queue. On the last
+//     attempt the task first waits for some seconds, and is then removed from its
+//     queue.
 //
 // The last three cost no attempt.
 func (c *Consumer[Tx]) process(ctx context.Context, task *asynq.Task, handle func(context.Context, Tx) error) error {

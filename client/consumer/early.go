@@ -37,7 +37,7 @@ func named(err error) error {
 }
 
 // A task on its last attempt waits for turnPause before it tries to confirm its
-// event again. It waits turnPauses times.
+// event again. Such a task waits at most turnPauses times.
 const (
 	turnPause  = 500 * time.Millisecond
 	turnPauses = 6

@@ -18,8 +18,8 @@ import (
 )
 
 // ErrUnacknowledged is the error of a task of a remote Consumer: the event took effect, but Redis did not accept the
-// acknowledgement. Asynq runs the task again. Asynq runs the task again; that run has no effect, but sends the
-// acknowledgement.
+// acknowledgement. Asynq runs the task again. The second run has no effect, but sends the acknowledgement. After the
+// last attempt the task is removed from its queue instead, and the relay sends the event again.
 var ErrUnacknowledged = errors.New("the effect is committed, and its acknowledgement is not on its way")
 
 // NewRemote returns a Consumer whose handlers write to another database than that of the outbox. A table in that
@@ -126,8 +126,8 @@ func (r *remote) named(statement string) string {
 	return strings.NewReplacer("outboxd_inbox_", "outboxd_inbox_", "outboxd_inbox", r.table).Replace(statement)
 }
 
-// Writes the inbox row before the effect, so that a second task of the same event
-// waits for the first. The statement also lets the transaction be idle until the
+// recordSQL writes the inbox row before the effect, so that a second task of the
+// same event waits for the first. The statement also lets the transaction be idle until the
 // task's deadline.
 const recordSQL = `
 WITH first AS (INSERT INTO outboxd_inbox (event_id) VALUES ($2::text::uuid) ON CONFLICT DO NOTHING RETURNING 1)

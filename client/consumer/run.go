@@ -19,16 +19,18 @@ import (
 
 // Run runs an Asynq server for the queues of config until ctx ends. Then Run lets
 // the running tasks finish, within config.ShutdownTimeout. If Redis cannot be
-// reached at the start, Run logs that once to config.Logger and waits.
+// reached at the start, Run logs that once to config.Logger (nil: slog.Default())
+// and waits.
 //
-// Two things are better than with plain Asynq. outboxd's relay tells idle workers
-// about new tasks, so that they begin at once; the worker also polls every
-// config.TaskCheckInterval (0: a second), for retries. And errors for which
+// Three things are better than with plain Asynq. The worker takes and finishes tasks
+// in few round trips; see package pipeline. outboxd's relay tells idle workers about
+// new tasks, so that they begin at once; about every config.TaskCheckInterval (0: a
+// second) the worker also polls for tasks that nobody announced. Errors for which
 // IsFailure is false never cost an attempt, not even the last one.
 //
-// If Run cannot start, its error says what to change: Redis refuses the password,
-// the database number or a command, or a host name does not exist. For PostgreSQL,
-// call Consumer.Check.
+// If Run cannot start, the error says what to change. For example, Redis may refuse
+// the password, the database number or a command, or a host name may not exist. For
+// PostgreSQL, call Consumer.Check.
 func Run(ctx context.Context, connect asynq.RedisConnOpt, config asynq.Config, handler asynq.Handler) error {
 	if err := checkConfig(config, handler); err != nil {
 		return err

@@ -9,7 +9,7 @@ import (
 	"sync/atomic"
 )
 
-// Finds every schema with an outbox. The schemas whose confirm(uuid) the role may call come first, and among these the
+// schemasSQL finds every schema with an outbox. The schemas whose confirm(uuid) the role may call come first, and among these the
 // one on the search path. The query recognises an outbox by the function outbox_is_confirmed, because schemas of other
 // programs may also have a function confirm(uuid). 2950 is the OID of the type uuid in every database. The result is
 // one row, because every driver reads that in the same way.

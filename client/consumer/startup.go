@@ -40,8 +40,8 @@ func checkConfig(config asynq.Config, handler asynq.Handler) error {
 }
 
 // hopeless lists the errors with which Redis refuses to serve this client for good,
-// by how they begin, and what to change then. Other errors of Redis, such as
-// LOADING, pass by themselves.
+// by words that they contain, and what to change then. Other errors of Redis, such
+// as LOADING, pass by themselves.
 var hopeless = []struct {
 	words []string
 	cure  string
@@ -128,8 +128,8 @@ func awaitRedis(ctx context.Context, client redis.UniversalClient, logger asynq.
 }
 
 // Check tests whether the database has everything that a task needs, and changes
-// nothing. Call it before Run: a task whose event cannot be confirmed would go back
-// to its queue again and again.
+// nothing. Call Check before Run, because a task whose event cannot be confirmed
+// would go back to its queue again and again.
 //
 // An error of Check says what to change. If outage.Is is true for the error of
 // Check, the problem may pass by itself.

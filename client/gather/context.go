@@ -5,9 +5,9 @@ import (
 	"time"
 )
 
-// Context returns a context that ends as soon as any of the given ones does.
-// Context has the earliest of their deadlines. Call cancel when the batch has
-// ended.
+// Context returns a context that ends as soon as any of the given contexts ends.
+// The returned context has the earliest of their deadlines. Call cancel when the
+// batch has ended.
 func Context(each ...context.Context) (ctx context.Context, cancel context.CancelFunc) {
 	ctx, cancelAll := context.WithCancel(context.Background())
 	stops := make([]func(), 0, len(each)+2)

@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// Place decides once whether the batch takes an item or the item leaves the batch
-// before it begins. The zero value is ready to use. It is safe for concurrent use.
+// Place decides once whether the batch takes an item, or the item leaves before the
+// batch begins. The zero value is ready to use. It is safe for concurrent use.
 type Place struct{ decided atomic.Bool }
 
 // Take claims the item for the caller: the batch, or the one who waits. The second

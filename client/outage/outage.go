@@ -1,6 +1,7 @@
 // Package outage distinguishes outages of PostgreSQL from faults of a statement.
-// The package works with every driver. The daemon and the consumers share it, so
-// that they agree on which errors cost a task no attempt.
+// The package works with every driver whose errors have a method SQLState, such as
+// pgx and lib/pq. The daemon and the consumers share the package, so that they agree
+// on which errors cost a task no attempt.
 package outage
 
 import (
@@ -15,7 +16,7 @@ import (
 	"strings"
 )
 
-// sqlState is the interface that the errors of all drivers implement.
+// sqlState is the interface that the errors of pgx and lib/pq implement.
 type sqlState interface {
 	error
 	SQLState() string
@@ -48,8 +49,9 @@ var (
 	}
 )
 
-// Is reports whether the same statement may succeed later without a change by an
-// operator: the server is gone, stopping, full or read-only, or gave up on a lock.
+// Is reports whether the same statement may succeed later without a change to it.
+// For example, the server is gone, stopping, full or read-only, refuses the password,
+// or gave up on a lock.
 func Is(err error) bool {
 	if state := State(err); state != "" {
 		return slices.Contains(classes, state[:min(len(state), 2)]) || slices.Contains(states, state) || IsStale(err)
@@ -83,8 +85,8 @@ func IsStale(err error) bool {
 	return state.SQLState() == "26000" || state.SQLState() == "0A000" && routine(state) == "RevalidateCachedQuery"
 }
 
-// IsFleeting reports whether repeating the statement at once may help: it lost a
-// conflict with another transaction, which has ended.
+// IsFleeting reports whether repeating the transaction at once may help: it lost a
+// conflict with another transaction, which has ended, or IsStale is true.
 func IsFleeting(err error) bool {
 	state := State(err)
 	return state == "40001" || state == "40P01" || IsStale(err) // serialization, deadlock

@@ -12,7 +12,7 @@ import (
 )
 
 // Drain waits until every committed event is confirmed. If an event is a dead
-// letter, or Patience is over, Drain ends the test. The message names the
+// letter, or Patience is over, Drain ends the test. The message names up to 20
 // unconfirmed events and says why each is not confirmed.
 func (o *Outboxd) Drain(t testing.TB) {
 	t.Helper()

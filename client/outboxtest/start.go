@@ -108,7 +108,8 @@ func (o *Outboxd) Redis(t testing.TB) asynq.RedisConnOpt {
 }
 
 // environ returns the environment for outboxd: that of this process, without
-// variables that name other servers or configure outboxd.
+// variables that name other servers or configure outboxd. Variables that name the
+// programs of the embedded servers stay.
 func environ() (kept []string) {
 	for _, variable := range os.Environ() {
 		name, _, _ := strings.Cut(variable, "=")

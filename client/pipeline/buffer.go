@@ -29,10 +29,10 @@ type buffer struct {
 	giving sync.Mutex // while tasks go back
 }
 
-// Asynq's server asks for a task as soon as a worker slot is free. If a server has not asked for a task for as long
-// as staleAfter, it has stopped or hangs; then the tasks go back to Redis. The lease of a task ends soon after
-// leaseOver, and then another worker may take the task, so it is not handed out any more. Until the time lostFor has
-// passed, the task can still be given back.
+// Asynq's server asks for a task as soon as a worker slot is free. If a server leaves tasks in the buffer for longer
+// than staleAfter, the server has stopped or hangs, and the tasks go back to Redis. The lease of a task ends soon after
+// leaseOver. Then another worker may take the task, so next does not hand it out any more. Until lostFor has passed,
+// the task can still be given back.
 const (
 	staleAfter = time.Second
 	leaseOver  = leaseTime - 5*time.Second

@@ -41,7 +41,7 @@ func ParseRole(name string) (Role, error) {
 // Roles are all roles that a person can have, the least one first.
 func Roles() []Role { return []Role{Viewer, Operator, Admin} }
 
-// Identity is a person, as outboxd knows it, and its role.
+// Identity is a person, as outboxd knows the person, and the person's role.
 type Identity struct {
 	// Name is what actions are recorded with. The name comes from the configuration,
 	// from a proxy or from an OpenID provider, and never from a form. "" for somebody

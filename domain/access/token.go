@@ -16,7 +16,7 @@ const tokenPrefix = "outboxd_"
 const digestPrefix = "sha256:"
 
 // Digest is the SHA-256 of a token. A password needs a slow hash with salt, because
-// it can be guessed. A token of NewToken cannot be guessed, because it has 256
+// it can be guessed. A token of NewToken cannot be guessed, because it has 260
 // random bits.
 type Digest [sha256.Size]byte
 

@@ -73,7 +73,7 @@ type TaskWithoutEvent struct {
 
 // Auditor reads the account, and looks for single events that contradict it. Its methods change nothing.
 //
-// Errors: CodeUnavailable if the database cannot be reached.
+// Errors: domain.CodeUnavailable if the database cannot be reached.
 type Auditor interface {
 	// Account returns the account of all events, by day and type, from one database snapshot.
 	Account(ctx context.Context) ([]AccountLine, error)

@@ -10,7 +10,7 @@ type Point string
 const (
 	RelayClaimed   Point = "relay-claimed"   // the batch is claimed, nothing is published
 	RelayPublished Point = "relay-published" // the batch is published, what failed is not settled
-	RelaySettled   Point = "relay-settled"   // it is, and nothing is committed
+	RelaySettled   Point = "relay-settled"   // what failed is settled, nothing is committed
 	RelayCommitted Point = "relay-committed" // the batch is committed, no ordering key is advanced
 
 	QueueMarked      Point = "queue-marked"      // a new queue has its first canary, PostgreSQL does not know it
@@ -33,13 +33,13 @@ const (
 
 // The points of a replay of dead letters by a person.
 const (
-	ReplayWritten   Point = "replay-written"   // it is, and nothing is committed
+	ReplayWritten   Point = "replay-written"   // the replay is written, nothing is committed
 	ReplayCommitted Point = "replay-committed" // the replay is committed, the caller has no answer yet
 )
 
 // The points of a replay to a subscription.
 const (
-	DeliveriesMade   Point = "deliveries-made"   // those of one piece of the history are, and nothing is committed
+	DeliveriesMade   Point = "deliveries-made"   // the deliveries of one piece of the history are made, nothing is committed
 	DeliveriesKept   Point = "deliveries-kept"   // the piece is committed
 	DeliveriesOpened Point = "deliveries-opened" // the replay has ended, and no ordering key is advanced
 )

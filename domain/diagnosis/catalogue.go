@@ -59,7 +59,7 @@ func Catalogue() []Kind {
 		{"leader-silent", warning, LookMinutely},
 		{"leader-failing", warning, LookMinutely},
 		{"schedules-late", warning, LookMinutely},
-		// PostgreSQL.
+		// Findings about PostgreSQL.
 		{"postgres-version", warning, LookMinutely},
 		{"postgres-read-only", broken, LookMinutely},
 		{"postgres-fsync-off", warning, LookMinutely},

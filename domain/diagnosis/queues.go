@@ -42,7 +42,7 @@ type UnservedQueue struct {
 // UnhandledTask is a task for whose type a worker had no handler.
 type UnhandledTask struct{ Queue, ID, Type string }
 
-// typesNamed is how many types a finding lists; it only counts the others.
+// typesNamed is how many types or queues a finding lists; it only counts the others.
 const typesNamed = 5
 
 func (q *QueueFacts) judge() []domain.Finding {

@@ -53,7 +53,8 @@ func (q Quick) Findings() []domain.Finding {
 	return found
 }
 
-// judgeStanding reports if relays do not move events, and reports dead letters.
+// judgeStanding returns the findings about relays and their leader, late events, receivers that are down, losses in
+// Redis, a growing backlog and dead letters.
 func judgeStanding(s overview.Standing) (found []domain.Finding) {
 	var alive []overview.RelayStatus
 	for _, r := range s.Relays {

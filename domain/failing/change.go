@@ -88,7 +88,7 @@ func (c *Change) bury(ctx context.Context, task queued.TaskRef) error {
 	return err
 }
 
-// record records the action if it changed a task, even if err is not nil.
+// record records the action, unless the action failed before it changed a task.
 func (c *Change) record(ctx context.Context, kind string, action *domain.Action, result Result, err error) error {
 	if result.Changed == 0 && err != nil {
 		return err

@@ -100,7 +100,7 @@ func (d *Delivery) LastStatus(tasks []queued.TaskState) string {
 const deliveriesAsked = 20
 
 // DeliveryTasks looks up the tasks of up to 20 deliveries that are in flight. The map has no key for a delivery
-// that was not looked up. Errors: CodeUnavailable.
+// that was not looked up. Errors: domain.CodeUnavailable.
 func DeliveryTasks(ctx context.Context, queue queued.TaskStates, deliveries []Delivery) (map[domain.ID][]queued.TaskState, error) {
 	tasks := map[domain.ID][]queued.TaskState{}
 	for i := range deliveries {

@@ -37,7 +37,7 @@ type Life struct {
 type JournalEntry struct {
 	At         time.Time    `json:"at"`
 	Stage      domain.Stage `json:"stage"`
-	Entry      string       `json:"entry"` // refused, failed, died, replayed, discarded, redriven, cancelled, rescheduled, erased or corrected
+	Entry      string       `json:"entry"` // such as refused, failed, died, replayed or redriven; outbox_journal's CHECK has all
 	Generation int          `json:"generation"`
 	Attempt    int          `json:"attempt,omitempty"`
 	Detail     string       `json:"detail,omitempty"`

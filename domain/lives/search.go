@@ -103,11 +103,11 @@ type Reader interface {
 	// Search returns up to limit events that were emitted before the event named before. If before is zero, it
 	// begins with the newest event. Search reads a bounded number of events, whatever the filter is.
 	//
-	// Errors: CodeUnavailable if the database cannot be reached or is too slow.
+	// Errors: domain.CodeUnavailable if the database cannot be reached or is too slow.
 	Search(ctx context.Context, filter Filter, before domain.ID, limit int) (Page, error)
 
-	// Find returns the life of one event. Errors: CodeNotFound if the database has nothing about it,
-	// CodeUnavailable.
+	// Find returns the life of one event. Errors: domain.CodeNotFound if the database has nothing about it,
+	// domain.CodeUnavailable.
 	Find(ctx context.Context, id domain.ID) (*Life, error)
 
 	// InFlight returns those of the named events that are in outbox_sent, are not confirmed, and match the filter's
@@ -126,7 +126,7 @@ func Names(filter, name string) bool {
 
 // ParseMoment reads a time that a person wrote. ParseMoment accepts a duration, which means so long ago (15m, 24h,
 // 2d), and RFC 3339. ParseMoment also accepts a part of RFC 3339, which then is in UTC: 2006-01-02 or
-// 2006-01-02T15:04. A space may replace the T, and seconds may follow. Its errors have CodeInvalid.
+// 2006-01-02T15:04. A space may replace the T, and seconds may follow. Its errors have domain.CodeInvalid.
 func ParseMoment(text string, now time.Time) (time.Time, error) {
 	text = strings.TrimSpace(text)
 	if ago, err := words.ParseDuration(text); err == nil && ago >= 0 {
@@ -141,7 +141,7 @@ func ParseMoment(text string, now time.Time) (time.Time, error) {
 }
 
 // ParseState returns the state with that name, or "" for "". "in flight"
-// may be written with a hyphen. Its errors have CodeInvalid.
+// may be written with a hyphen. Its errors have domain.CodeInvalid.
 func ParseState(text string) (State, error) {
 	if state := State(strings.ReplaceAll(text, "-", " ")); text == "" || slices.Contains(States(), state) {
 		return state, nil

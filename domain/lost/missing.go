@@ -32,7 +32,7 @@ type MissingEvent struct {
 // MissingEvents reads the history for the comparison with Redis, and stores which events have lost their task. Its
 // methods are safe for concurrent use.
 //
-// Errors: CodeUnavailable if the database cannot be reached.
+// Errors: domain.CodeUnavailable if the database cannot be reached.
 type MissingEvents interface {
 	// HandedOver returns a number that changes, within about a second, whenever events are handed to Redis. The
 	// number is negative if the database keeps no statistics. It also returns the database's time.

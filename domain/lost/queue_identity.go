@@ -50,8 +50,8 @@ func (i QueueIdentity) hasOtherIDs(known QueueIdentity) bool {
 
 func differ(a, b string) bool { return a != "" && b != "" && a != b }
 
-// Older reports whether Redis or the database has gone back to an earlier state: Redis has another canary than the
-// one stored in the database. In that case Redis or the database has gone back to an earlier state.
+// Older reports whether Redis has another canary than the one stored in the database. In that case Redis or the
+// database has gone back to an earlier state.
 func (i QueueIdentity) Older(known QueueIdentity) bool {
 	return i.Canary != "" && i.Canary != known.Canary
 }
@@ -73,10 +73,10 @@ func (i QueueIdentity) Over(known QueueIdentity) QueueIdentity {
 
 // IdentifiedQueue reads the identity of Redis and writes its canary. Its methods are safe for concurrent use.
 type IdentifiedQueue interface {
-	// Identify reads the identity of Redis. name is the name of the canary. Errors: CodeUnavailable.
+	// Identify reads the identity of Redis. name is the name of the canary. Errors: domain.CodeUnavailable.
 	Identify(ctx context.Context, name string) (QueueIdentity, error)
 
-	// Mark replaces any present canary by next. Errors: CodeUnavailable; next may have been written or not.
+	// Mark replaces any present canary by next. Errors: domain.CodeUnavailable; next may have been written or not.
 	Mark(ctx context.Context, name, next string) error
 
 	// Advance replaces the canary by next if its value is known, in one atomic step. It reports whether it did.
@@ -100,7 +100,7 @@ type QueueRecord struct {
 // QueueMemory stores the identity of Redis in the database of the events. Its methods are safe for concurrent use,
 // by any number of processes.
 //
-// Errors: CodeUnavailable if the database cannot be reached.
+// Errors: domain.CodeUnavailable if the database cannot be reached.
 type QueueMemory interface {
 	// Recall returns the record.
 	Recall(ctx context.Context) (QueueRecord, error)
@@ -108,7 +108,7 @@ type QueueMemory interface {
 	// Remember replaces the stored identity known by next. healed says that all events that Redis may have lost are
 	// in the outbox again.
 	//
-	// Errors: CodeConflict if another process has replaced the stored identity.
+	// Errors: domain.CodeConflict if another process has replaced the stored identity.
 	Remember(ctx context.Context, known, next QueueIdentity, healed bool) error
 
 	// Database reads the identity of the database.

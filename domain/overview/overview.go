@@ -103,7 +103,7 @@ type HistoryMark struct {
 // Overviews reads figures about all events from the database, without counting every event. Its methods change
 // nothing and take at most two seconds.
 //
-// Errors: CodeUnavailable if the database cannot be reached or takes longer.
+// Errors: domain.CodeUnavailable if the database cannot be reached or takes longer.
 type Overviews interface {
 	// Standing reads the Standing of this moment.
 	Standing(ctx context.Context) (Standing, error)
@@ -161,7 +161,7 @@ type WorkingTask struct {
 }
 
 // QueueOverviews reads figures about tasks and workers from Redis. Its methods change nothing and are safe for
-// concurrent use. Errors: CodeUnavailable.
+// concurrent use. Errors: domain.CodeUnavailable.
 type QueueOverviews interface {
 	// Queues returns all queues, in the order of their names.
 	Queues(ctx context.Context) ([]QueueStatus, error)

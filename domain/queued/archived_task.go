@@ -16,7 +16,7 @@ type ArchivedTask struct {
 // ArchivedTasks reads the archived tasks of all queues, including queues that other programs' workers serve. Its
 // methods are safe for concurrent use.
 //
-// Errors: CodeUnavailable if Redis cannot be reached.
+// Errors: domain.CodeUnavailable if Redis cannot be reached.
 type ArchivedTasks interface {
 	// Queues returns the names of all queues.
 	Queues(ctx context.Context) ([]string, error)
@@ -25,6 +25,6 @@ type ArchivedTasks interface {
 	// the first skip tasks and returns up to limit.
 	Archived(ctx context.Context, queue string, from time.Time, skip, limit int) ([]ArchivedTask, error)
 
-	// Failure reads how an archived task failed. Errors: CodeNotFound if the task is no longer archived.
+	// Failure reads how an archived task failed. Errors: domain.CodeNotFound if the task is no longer archived.
 	Failure(ctx context.Context, queue, taskID string) (domain.FailedTask, error)
 }

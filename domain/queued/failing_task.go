@@ -70,7 +70,7 @@ type FailingSummary struct {
 // FailingTasks reads and changes the tasks that failed and wait to be tried again.
 // Its methods are safe for concurrent use.
 //
-// Errors: CodeUnavailable if Redis cannot be reached.
+// Errors: domain.CodeUnavailable if Redis cannot be reached.
 type FailingTasks interface {
 	// Failing returns those of the given tasks that are failing, by task ID.
 	Failing(ctx context.Context, tasks []TaskRef) (map[string]FailingTask, error)

@@ -44,7 +44,7 @@ type TaskRemover interface {
 	// Remove deletes the tasks of events. Remove reads only ID, Queue and Generation of each event. The result is
 	// true for an event that has no task left. A running task is not deleted.
 	//
-	// Errors: CodeUnavailable.
+	// Errors: domain.CodeUnavailable.
 	Remove(ctx context.Context, events []domain.Event) ([]bool, error)
 }
 
@@ -57,7 +57,7 @@ type TaskFinder interface {
 	// that the task still waits. If somebody removed a task from the middle of the list, Look notices that only
 	// when the tasks before it are gone.
 	//
-	// Errors: CodeUnavailable if Redis cannot be reached; QueueOutages with that code if only some queues of the
-	// events cannot be used.
+	// Errors: domain.CodeUnavailable if Redis cannot be reached; domain.QueueOutages with that code if only some
+	// queues of the events cannot be used.
 	Look(ctx context.Context, events []domain.Event) ([]TaskPresence, error)
 }

@@ -81,7 +81,7 @@ type TaskStates interface {
 	// Tasks returns an event's tasks, newest generation first. If there are none, it returns an empty slice, not
 	// nil. Tasks looks in the event's queue, or in all queues if Queue is "".
 	//
-	// Errors: CodeUnavailable if Redis cannot be reached.
+	// Errors: domain.CodeUnavailable if Redis cannot be reached.
 	Tasks(ctx context.Context, event *domain.Event) ([]TaskState, error)
 }
 
@@ -92,6 +92,6 @@ type UnfinishedTasks interface {
 	// event's present generation and the twenty generations before. Unfinished reads only ID and Generation of the
 	// event.
 	//
-	// Errors: CodeUnavailable.
+	// Errors: domain.CodeUnavailable.
 	Unfinished(ctx context.Context, events []domain.Event) ([]bool, error)
 }

@@ -52,7 +52,7 @@ type SendNotification struct {
 	NotificationType string    `json:"notification_type"`
 }
 
-// ParseSendNotification reads a payload. Its errors have CodeInvalid: a retry would not help.
+// ParseSendNotification reads a payload. Its errors have domain.CodeInvalid: a retry would not help.
 func ParseSendNotification(payload []byte) (SendNotification, error) {
 	var p SendNotification
 	if err := json.Unmarshal(payload, &p); err != nil {
@@ -82,7 +82,7 @@ type Message struct {
 type Notifier interface {
 	// Send returns when the receiver has accepted the message, or ctx ends.
 	//
-	// Errors: CodeInvalid if the receiver refused the message permanently; CodeUnavailable if it may accept the
+	// Errors: domain.CodeInvalid if the receiver refused the message permanently; domain.CodeUnavailable if it may accept the
 	// message later, with RetryAfter if it named a time. After any other error a later attempt may succeed too.
 	Send(ctx context.Context, message Message) error
 }
@@ -91,12 +91,12 @@ type Notifier interface {
 type NotificationStore interface {
 	// FindNotification returns a notification and its user, without the hash of the password.
 	//
-	// Errors: CodeNotFound, CodeUnavailable.
+	// Errors: domain.CodeNotFound, domain.CodeUnavailable.
 	FindNotification(ctx context.Context, id domain.ID) (*Notification, *User, error)
 
 	// MarkSent records that a notification was sent now. MarkSent writes in tx, the transaction that confirms the
 	// event.
 	//
-	// Errors: CodeNotFound, CodeUnavailable.
+	// Errors: domain.CodeNotFound, domain.CodeUnavailable.
 	MarkSent(ctx context.Context, tx domain.Effects, id domain.ID) error
 }

@@ -35,7 +35,7 @@ type Request struct {
 }
 
 // Validate checks the rules that need no database. Its errors have
-// CodeInvalid and name the fields.
+// domain.CodeInvalid and name the fields.
 func (r Request) Validate() error {
 	var bad []domain.FieldError
 	if message := emailFault(r.Email); message != "" {
@@ -88,24 +88,24 @@ type UserStore interface {
 	// Register writes the user, the welcome notification and its event in one transaction. Register also stores
 	// idempotencyKey ("" for none) with the user, and fills in user.ID and user.CreatedAt.
 	//
-	// Errors: CodeConflict if the e-mail address is taken; ErrKeyUsed if another request has used the key, even a
-	// simultaneous one; CodeUnavailable if the database cannot be reached.
+	// Errors: domain.CodeConflict if the e-mail address is taken; ErrKeyUsed if another request has used the key, even a
+	// simultaneous one; domain.CodeUnavailable if the database cannot be reached.
 	Register(ctx context.Context, user *User, idempotencyKey string, headers map[string]string) error
 
 	// FindUserByKey returns the user that was registered with this idempotency key.
 	//
-	// Errors: CodeNotFound, CodeUnavailable.
+	// Errors: domain.CodeNotFound, domain.CodeUnavailable.
 	FindUserByKey(ctx context.Context, idempotencyKey string) (*User, error)
 
 	// FindUser returns a user and the user's notifications, oldest first.
 	//
-	// Errors: CodeNotFound, CodeUnavailable.
+	// Errors: domain.CodeNotFound, domain.CodeUnavailable.
 	FindUser(ctx context.Context, id domain.ID) (*User, []Notification, error)
 
 	// TrimKeys deletes up to limit idempotency keys that are older than age, and
 	// returns how many it deleted. Any number of processes may call it at once.
 	//
-	// Errors: CodeUnavailable.
+	// Errors: domain.CodeUnavailable.
 	TrimKeys(ctx context.Context, age time.Duration, limit int) (int64, error)
 }
 

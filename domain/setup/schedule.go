@@ -78,7 +78,7 @@ func (s Schedule) WithDefaults() Schedule {
 }
 
 // Validate checks a schedule that has its defaults, except its cron expression and time zone. The error has
-// CodeInvalid, and Fields with every fault.
+// domain.CodeInvalid, and Fields with every fault.
 func (s *Schedule) Validate() error {
 	var f faults
 	f.checkName(s.Name)

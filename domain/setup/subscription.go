@@ -60,7 +60,7 @@ type Subscription struct {
 	RemovedAt time.Time
 }
 
-// Pause says since when, by whom and why a subscription is paused, so that no delivery is attempted.
+// Pause says since when, by whom and why a subscription, a schedule or a queue is paused.
 type Pause struct {
 	Since  time.Time `json:"since"`
 	By     string    `json:"by"` // a person, or the worker that got status 410
@@ -116,7 +116,7 @@ const (
 	maxRetryMax         = 7 * 24 * time.Hour
 )
 
-// Validate checks a subscription. Call WithDefaults first. The error has CodeInvalid, and Fields with every fault.
+// Validate checks a subscription. Call WithDefaults first. The error has domain.CodeInvalid, and Fields with every fault.
 func (s *Subscription) Validate() error {
 	var f faults
 	f.checkName(s.Name)

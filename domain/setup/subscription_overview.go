@@ -10,14 +10,14 @@ type SubscriptionStanding struct {
 }
 
 // SubscriptionOverviews reads what the web pages show about subscriptions. Its methods change nothing and are safe
-// for concurrent use. Errors: CodeUnavailable.
+// for concurrent use. Errors: domain.CodeUnavailable.
 type SubscriptionOverviews interface {
 	// List returns all subscriptions, including removed ones, in the order of their names.
 	List(ctx context.Context) ([]Subscription, error)
-	// Find returns the subscription with this name. Errors: CodeNotFound.
+	// Find returns the subscription with this name. Errors: domain.CodeNotFound.
 	Find(ctx context.Context, name string) (*Subscription, error)
 	// Standings returns how many deliveries of each subscription wait, by subscription name. Standings reads up to
-	// StandingCounted rows of each table. complete is false if a table has more rows, so that some deliveries were
+	// overview.StandingCounted rows of each table. complete is false if a table has more rows, so that some deliveries were
 	// not counted.
 	Standings(ctx context.Context) (standings map[string]SubscriptionStanding, complete bool, err error)
 	// Replay returns the last replay to a subscription (deliveries of events that were relayed before the
