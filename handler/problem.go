@@ -169,8 +169,8 @@ func routingDetail(code int) string {
 	}
 }
 
-// RetryAfter returns the value of a Retry-After header: whole seconds, at least
-// one.
+// RetryAfter returns the value of a Retry-After header: whole seconds, at least one.
+// For 0 it is defaultRetryAfter.
 func RetryAfter(d time.Duration) string {
 	if d <= 0 {
 		d = defaultRetryAfter

@@ -9,7 +9,7 @@ import (
 	"outboxd/domain/words"
 )
 
-// TableVacuum is the state of autovacuum for a table into which every event is inserted.
+// TableVacuum is the state of autovacuum for a table from which rows are deleted about as often as rows are inserted.
 type TableVacuum struct {
 	Table      string
 	Off        bool

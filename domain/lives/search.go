@@ -111,7 +111,7 @@ type Reader interface {
 	Find(ctx context.Context, id domain.ID) (*Life, error)
 
 	// InFlight returns those of the named events that are in outbox_sent, are not confirmed, and match the filter's
-	// type, queue, ordering key and header. They come in no particular order.
+	// type, queue, ordering key, header and payload field. The order of the result is not specified.
 	//
 	// Errors: as Search.
 	InFlight(ctx context.Context, filter Filter, ids []domain.ID) ([]Summary, error)

@@ -34,7 +34,7 @@ type cancelForm struct {
 	Reason  string
 }
 
-// Says says in words what it chooses.
+// Says says in words which events the form chooses.
 func (f *cancelForm) Says() string {
 	var parts []string
 	for _, p := range f.Pairs() {
@@ -43,13 +43,13 @@ func (f *cancelForm) Says() string {
 	return strings.Join(parts, ", ")
 }
 
-// cancellable are the states of events that can be cancelled.
+// cancellable reports whether an event in this state can be cancelled.
 func cancellable(state lives.State) bool {
 	return slices.Contains([]lives.State{lives.StatePending, lives.StateHeld, lives.StateInFlight, lives.StateFailing}, state)
 }
 
-// readCancel reads what the form chooses. It refuses to choose everything. What is
-// relative to now becomes fixed, and no later event is chosen.
+// readCancel reads which events the form chooses, and refuses a form that chooses all
+// events. Times that are relative to now become absolute, and no later event is chosen.
 func readCancel(values url.Values) (f cancelForm, filter lives.Filter, err error) {
 	f.eventSearch = eventSearchOf(values.Get)
 	if f.Reason = strings.TrimSpace(values.Get("reason")); len(f.Reason) > maxReason {

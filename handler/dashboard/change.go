@@ -35,7 +35,7 @@ type changeForm struct {
 }
 
 // canaryFrom is the number of dead letters above which a replay begins with a canary, if
-// nobody says otherwise, and canaryUsual is how large that is.
+// nobody says otherwise. canaryUsual is how many dead letters this canary has.
 const (
 	canaryFrom  = 20
 	canaryUsual = 5
@@ -80,7 +80,7 @@ func readChange(values url.Values) (changeForm, domain.DeadFilter, error) {
 }
 
 // confirmChange asks for a reason, and says how many dead letters the change
-// covers. It does not cover events that die later.
+// covers. The change does not cover events that die later.
 func (d *Dashboard) confirmChange(c *fiber.Ctx) error {
 	values, err := url.ParseQuery(string(c.Request().URI().QueryString()))
 	if err != nil {

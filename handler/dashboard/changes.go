@@ -13,8 +13,8 @@ const (
 	changesKept   = 100
 )
 
-// changes has the changes of dead letters that people began on these pages. They
-// run in the background.
+// changes has the changes of dead letters, and the cancellations of events, that
+// people began on these pages. The changes run in the background.
 type changes struct {
 	mu      sync.Mutex
 	last    int

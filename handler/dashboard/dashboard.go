@@ -2,7 +2,7 @@
 //
 // A page consists of three parts: a file in the folder templates that defines
 // "content", a method of Dashboard that gathers the data and calls Render, and a
-// line in routes.
+// line in Routes.
 //
 //   - In a template the dot is a view. .Data is the page's data, and .Visitor is
 //     the visitor.
@@ -96,8 +96,8 @@ type Sources struct {
 	// Look returns the state of the system. Cheap facts are not older than
 	// maxAge.
 	Look func(maxAge time.Duration) diagnosis.Sight
-	// Lives may be read from a standby, which lags. A change is based on Current, which
-	// is not; nil: on Lives.
+	// Lives may read from a standby, which lags. A change is based on Current, which
+	// reads from the primary; nil: on Lives.
 	Lives, Current lives.Reader
 	// Standby returns from where the pages read; ok is false if no standby is configured.
 	// Wrote is called after a change, so that the pages show the change. Both may be nil.

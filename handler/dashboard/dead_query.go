@@ -108,7 +108,7 @@ func (q *deadQuery) Query(more ...pair) template.URL {
 	return show.Encoded(values)
 }
 
-// said returns it for the record.
+// said returns the choice for the record, by the names of the command's flags.
 func (q *deadQuery) said() map[string]string {
 	said := map[string]string{}
 	for _, p := range q.Pairs() {

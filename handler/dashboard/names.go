@@ -10,7 +10,7 @@ import (
 const namesShown = 500
 
 // names sends the names of types or queues that a field suggests while a person types:
-// those of which something waits, or was handled within the last hour.
+// those that the pages Types and Queues list.
 func (d *Dashboard) names(c *fiber.Ctx) error {
 	if d.o.Sources.Figures == nil {
 		return errNoDatabase()

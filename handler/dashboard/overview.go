@@ -48,8 +48,7 @@ func spanOf(c *fiber.Ctx) (name string, s span, err error) {
 }
 
 // series has the data of the charts. Each list has one value for each time in At;
-// null means that there is no value.
-// Rates are in events per second, delays in seconds.
+// null means that there is no value. Rates are in events per second, delays in seconds.
 type series struct {
 	At        []int64    `json:"at"` // Unix seconds
 	Emitted   []*float64 `json:"emitted"`

@@ -47,9 +47,9 @@ func (d *Dashboard) types(c *fiber.Ctx) error {
 	return d.Render(c, Page{Template: "type", Title: "Type " + name, Section: SectionTypes, Data: &p})
 }
 
-// history has the charts of a type or a queue, for the last hour or day.
+// history has the charts of a type or a queue, for one of the spans.
 type history struct {
-	Window string // hour or day; "": nothing is known
+	Window string // the name of the span; "": nothing is known
 	Query  template.URL
 	Points []figures.Point
 	Lines  []show.Sparkline

@@ -136,7 +136,7 @@ func (u *users) registerUser(ctx context.Context, in *registerInput) (user *exam
 // this request with the stored user. replay compares the password by its slow hash,
 // because the database must not have a hash that is faster to attack.
 //
-// Errors: CodeNotFound if the key is new, CodeInvalid if the request differs from
+// Errors: domain.CodeNotFound if the key is new, domain.CodeInvalid if the request differs from
 // the earlier one.
 func (u *users) replay(ctx context.Context, key string, request example.Request) (*example.User, error) {
 	user, err := u.store.FindUserByKey(ctx, key)

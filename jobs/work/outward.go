@@ -14,7 +14,7 @@ import (
 // Outward handles a task with an effect outside the database, such as a mail or a request to another server. While
 // an Outward runs, it uses no transaction and no database connection. Its effect happens at least once: Outward
 // may be called again for the same event after an error, or if the process died before its Record was committed.
-// If the database cannot be reached, the worker tries again to commit the Record, until the process ends. An error
+// If the database cannot be reached, the worker tries again to commit the Record, until the worker stops. An error
 // with domain.CodeInvalid makes the event a dead letter without a retry.
 type Outward func(ctx context.Context, task Task) (Record, error)
 

@@ -26,8 +26,8 @@ import (
 // forwardEvery is how often Asynq checks for tasks whose retry is due.
 const forwardEvery = time.Second
 
-// Options are the dependencies and the tuning of a Worker. All fields are required, except Failures, Tracer and
-// those whose comments say otherwise.
+// Options are the dependencies and the tuning of a Worker. All fields are required, except Failures, the handlers and
+// those whose comments say otherwise. At least one task type needs a handler.
 type Options struct {
 	Redis *broker.Redis
 	Inbox domain.Inbox
@@ -46,7 +46,8 @@ type Options struct {
 	Concurrency int            // tasks at once; at least 1
 	Queues      map[string]int // queue to weight; at least one
 	// PollInterval is how often an idle worker checks its queues. The relay's bell (a message through Redis)
-	// announces new tasks before the next poll, but not retries that are due, and not tasks of other programs.
+	// announces new tasks before the next poll, but not tasks of other programs, and not retries that another
+	// worker found due.
 	PollInterval time.Duration
 	// Drain is how long running tasks may still take after the context of Run has ended. After that, unfinished
 	// tasks go back to their queue.

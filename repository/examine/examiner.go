@@ -32,8 +32,8 @@ type Options struct {
 	// SlotBytes is how many bytes of WAL a replication slot may keep.
 	SlotBytes int64
 	// Listens says that relays with this configuration LISTEN at ListenURL (see
-	// NewPresence). If so, the Examiner tries whether notifications arrive. This trial of
-	// LISTEN opens a connection outside the pool, and lasts up to echoPatience if no
+	// repository.NewPresence). If so, the Examiner tries whether notifications arrive. This
+	// trial of LISTEN opens a connection outside the pool, and lasts some seconds if no
 	// notification arrives.
 	Listens   bool
 	ListenURL string
@@ -104,7 +104,7 @@ func (e *Examiner) Examine(ctx context.Context) ([]domain.Finding, error) {
 }
 
 // Facts reads the facts from which the method Findings makes findings. Errors:
-// CodeUnavailable.
+// domain.CodeUnavailable.
 func (e *Examiner) Facts(ctx context.Context) (facts diagnosis.PostgresFacts, err error) {
 	ctx, cancel := context.WithTimeout(ctx, examinePatience)
 	defer cancel()

@@ -32,7 +32,8 @@ type Options struct {
 	Schema string
 	// ExecMode is the way in which pgx sends statements: cache_statement (also if it is ""),
 	// cache_describe, describe_exec, exec or simple_protocol. With PgBouncer in transaction
-	// mode, every mode except cache_statement works. Behind it, cache_describe becomes exec.
+	// mode, every mode except cache_statement works. Behind a pooler, every mode except
+	// simple_protocol becomes exec.
 	ExecMode string
 	// ConnectTimeout limits how long Open waits, and how long every later connection attempt
 	// takes.

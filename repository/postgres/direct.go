@@ -30,8 +30,8 @@ func (d *Database) ConnectDirectly(ctx context.Context, url string) (*pgx.Conn, 
 	return conn, Translate(err, "connect directly")
 }
 
-// HangUp closes a connection. HangUp closes a connection. It waits for the server at most
-// a second, because the server may be gone.
+// HangUp closes a connection. HangUp waits for the server at most a second, because the
+// server may be gone.
 func HangUp(ctx context.Context, conn *pgx.Conn) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
 	defer cancel()

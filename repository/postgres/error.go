@@ -94,8 +94,8 @@ func IsConnectionLost(err error) bool {
 	return connecting || outage.IsLost(err)
 }
 
-// IsFleeting reports whether to repeat the statement at once: it failed because of
-// another transaction, which has ended.
+// IsFleeting reports whether to repeat the transaction at once: it failed because of
+// another transaction, which has ended, or because of an outdated plan.
 func IsFleeting(err error) bool {
 	if outage.IsFleeting(err) {
 		return true

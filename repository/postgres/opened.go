@@ -17,7 +17,7 @@ import (
 type Opening struct {
 	SQL  string
 	Args []any
-	// Read reads what the statement returned. An error of it ends the transaction.
+	// Read reads what the statement returned. An error of Read ends the transaction.
 	Read func(rows pgx.Rows) error
 
 	begun bool

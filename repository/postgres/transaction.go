@@ -8,9 +8,9 @@ import (
 	"gorm.io/gorm"
 )
 
-// StaleConnections is the largest number of times that a transaction is tried because its
-// connection turned out to be dead. After a restart of the server, every connection of
-// the pool fails once.
+// StaleConnections is the largest number of times that a transaction is tried, if its
+// connection turns out to be dead or if it loses a conflict. After a restart of the
+// server, every connection of the pool fails once.
 const StaleConnections = 4
 
 // Transact runs work in a transaction. Transact repeats the work if the connection was

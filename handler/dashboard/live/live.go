@@ -87,9 +87,9 @@ func (l *Overview) run(ctx context.Context) {
 	}
 }
 
-// send sends a frame to all open pages. send does not wait for slow clients: for
-// them, the next frame replaces this one. If a client misses a verdict, it gets the
-// verdict with the next change.
+// send sends a frame to all open pages. send does not wait for slow clients: they miss
+// this frame, and get a later one. A client that misses an announcement gets an
+// announcement only with the next change.
 func (l *Overview) send(frame []byte) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

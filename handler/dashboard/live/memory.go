@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// remembered is how long the charts' data is cached.
+// remembered is how long a result is cached.
 const remembered = 5 * time.Second
 
 // Memory caches the last result for each name, so that many open pages cost as

@@ -20,7 +20,8 @@ const (
 	sparkHeight = 48
 )
 
-// Sparklines draws the rate, the delay and, for a queue, what waited in Redis.
+// Sparklines draws the rate, the delay, the failed attempts and, for a queue, what waited
+// in Redis.
 func Sparklines(points []figures.Point, window time.Duration, queue bool) []Sparkline {
 	lines := []Sparkline{
 		sparklineOf("Confirmed", "a second", points, window, func(p *figures.Point) float64 {

@@ -36,8 +36,8 @@ var (
 	hiddenInput     = regexp.MustCompile(`\stype="?(?:hidden|checkbox|radio)\b`)
 )
 
-// visibleTag does it for the attributes of one tag. The value of a field that people see
-// is one of them; Typed reads it back.
+// visibleTag replaces invisible characters in the attributes of one tag that people see or
+// hear. The value of a field that people see is such an attribute; Typed reads it back.
 func visibleTag(tag []byte) []byte {
 	if words.Visible(string(tag)) == string(tag) {
 		return tag

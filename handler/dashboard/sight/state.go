@@ -1,5 +1,5 @@
-// Package sight reads the state of the system for the overview, and judges it: the verdict, and a page with details for
-// each problem. The package diagnosis of domain finds the problems.
+// Package sight reads the state of the system for the overview, and turns the state into a verdict. Some problems get a
+// link to the page with details. The package diagnosis of domain finds the problems.
 package sight
 
 import (
