@@ -97,8 +97,9 @@ func TestSeveralDatabases(t *testing.T) {
 	awaitTasks(3 * events)
 	databases := []string{"--redis-url=" + redis, "--databases=" + served + "=" + orders, "--databases=billing=" + billing.URL(), "--database-connect-timeout=500ms"}
 	r := execute(t, nil, append([]string{"doctor"}, databases...)...)
-	if r.code != 1 || !strings.Contains(r.stdout, "postgres-unreachable: billing: ") || strings.Contains(r.stdout, "postgres-unreachable: "+served) {
-		t.Errorf("doctor ends with %d and says %s", r.code, r.stdout)
+	if r.code != 1 || !strings.Contains(r.stdout, "postgres-unreachable: billing: ") || strings.Contains(r.stdout, "postgres-unreachable: "+served) ||
+		strings.Contains(r.stdout+r.stderr, "--database-url") || !strings.Contains(r.stderr, "--databases, OUTBOXD_DATABASES or databases says where it is") {
+		t.Errorf("doctor ends with %d and says %s%s", r.code, r.stdout, r.stderr)
 	}
 	r = execute(t, nil, append([]string{"events", "list"}, databases...)...)
 	if want := "outboxd events list needs one: choose it with --source, which may be " + served + " or billing"; r.code != 2 || !strings.Contains(r.stderr, want) {

@@ -31,7 +31,7 @@ func Unusable(server string, err error) domain.Finding {
 	if server == PostgreSQL {
 		return of("postgres-unreachable", "PostgreSQL cannot be reached",
 			"no event can be written, relayed or confirmed until it answers; none is lost",
-			"start it, or name another with --database-url; pg_isready says whether it takes connections")[0]
+			"start it, or correct its URL in --database-url; pg_isready says whether it takes connections")[0]
 	}
 	return of("redis-unreachable", "Redis cannot be reached",
 		"events wait in PostgreSQL, and no task runs until it answers; none is lost",

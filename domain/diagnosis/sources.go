@@ -15,7 +15,8 @@ type About struct {
 
 // Join joins the findings about several databases into one list, the worst first. shared has
 // findings that are not about a database; a finding of the same code is left out of all the
-// others. Every other finding begins with the names of the databases that it was found with.
+// others. Every other finding begins with the names of the databases that it was found with,
+// and its remedy names the option that has the URLs of several databases.
 func Join(all []About, shared []domain.Finding) []domain.Finding {
 	var found []domain.Finding
 	var sources [][]string
@@ -24,6 +25,7 @@ func Join(all []About, shared []domain.Finding) []domain.Finding {
 			if slices.ContainsFunc(shared, func(g domain.Finding) bool { return g.Code == f.Code }) {
 				continue
 			}
+			f.Remedy = strings.ReplaceAll(f.Remedy, "--database-url", "--databases")
 			i := slices.Index(found, f)
 			if i < 0 {
 				i, found, sources = len(found), append(found, f), append(sources, nil)

@@ -2,6 +2,7 @@ package diagnosis_test
 
 import (
 	"slices"
+	"strings"
 	"testing"
 
 	"outboxd/domain"
@@ -14,6 +15,10 @@ func TestJoinNamesTheDatabases(t *testing.T) {
 		return domain.Finding{Code: code, Level: level, Found: found}
 	}
 	dead, late, evicts := finding("dead-letters", domain.FindingWarning, "1 dead letter"), finding("events-late", domain.FindingBroken, "late"), finding("redis-evicts", domain.FindingWarning, "evicts")
+	joined := diagnosis.Join([]diagnosis.About{{Source: "orders", Findings: []domain.Finding{diagnosis.Unusable(diagnosis.PostgreSQL, nil)}}}, nil)
+	if remedy := joined[0].Remedy; !strings.HasPrefix(remedy, "start it, or correct its URL in --databases; ") {
+		t.Errorf("the remedy is %q", remedy)
+	}
 	var got []string
 	for _, f := range diagnosis.Join([]diagnosis.About{
 		{Source: "orders", Findings: []domain.Finding{dead, evicts}},

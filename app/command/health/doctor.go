@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/spf13/cobra"
 
 	"outboxd/app/command/cli"
@@ -173,7 +174,7 @@ func diagnose(cmd *cobra.Command, cfg *config.Config, options examine.Options) (
 	if len(cfg.Databases) > 0 {
 		return examineSeveral(ctx, cfg, s, options, log)
 	}
-	return examineBoth(ctx, cfg, s, options, log)
+	return examineBoth(ctx, cfg, s, servers.OpenDatabase, options, log)
 }
 
 // examineSeveral examines each of several databases, together with Redis, and joins the
@@ -189,17 +190,19 @@ func examineSeveral(ctx context.Context, cfg *config.Config, s *servers.Servers,
 			options := options
 			options.ListenURL = string(source.ListenURL)
 			about[i].Source = source.Name
-			about[i].Findings, errs[i] = examineBoth(ctx, cfg.For(source), &one, options, log.With("source", source.Name))
+			about[i].Findings, errs[i] = examineBoth(ctx, cfg.For(source), &one, servers.OpenSource, options, log.With("source", source.Name))
 		})
 	}
 	examined.Wait()
 	return diagnosis.Join(about, nil), errors.Join(errs...)
 }
 
+type opener func(ctx context.Context, cfg *config.Config, url string, conns int, tracer pgx.QueryTracer, log *slog.Logger) (*postgres.Database, error)
+
 // examineBoth does both the quick and the thorough examinations. examineBoth logs
 // the full error of a server that fails, because a finding does not contain the
-// error's details.
-func examineBoth(ctx context.Context, cfg *config.Config, s *servers.Servers, options examine.Options, log *slog.Logger) ([]domain.Finding, error) {
+// error's details. open is OpenDatabase or OpenSource.
+func examineBoth(ctx context.Context, cfg *config.Config, s *servers.Servers, open opener, options examine.Options, log *slog.Logger) ([]domain.Finding, error) {
 	var sources lookout.Sources
 	var thorough []domain.Finding
 	var known inspect.Known
@@ -219,7 +222,7 @@ func examineBoth(ctx context.Context, cfg *config.Config, s *servers.Servers, op
 			}
 		})
 	}
-	db, err := servers.OpenDatabase(ctx, cfg, s.DatabaseURL, cli.DatabaseConnections, nil, log)
+	db, err := open(ctx, cfg, s.DatabaseURL, cli.DatabaseConnections, nil, log)
 	answered.Wait()
 	if err == nil {
 		defer db.Close()
