@@ -91,12 +91,23 @@ func TestSeveralDatabases(t *testing.T) {
 		return found && strings.Contains(metrics, `outboxd_relay_source_open{source="`+twin+`"} 0`) && strings.Contains(metrics, `outboxd_relay_source_open{source="billing"} 1`)
 	})
 
+	databases := []string{"--redis-url=" + redis, "--databases=" + served + "=" + orders, "--databases=billing=" + billing.URL(), "--database-connect-timeout=500ms"}
+	file := writeFile(t, "subscriptions.yaml", "- {name: audit, types: [test:audit], url: https://audit.example.com/}\n")
+	for _, source := range []string{served, "billing"} {
+		if r := execute(t, nil, append([]string{"subscriptions", "apply", "-f", file, "--yes", "--source=" + source}, databases...)...); r.code != 0 {
+			t.Fatalf("subscriptions apply ends with %d and says %s", r.code, r.message())
+		}
+	}
+	r := execute(t, nil, append([]string{"doctor"}, databases...)...)
+	if want := "subscription-twice: 1 subscription has the same name in several databases: audit (" + served + ", billing)"; r.code != 1 || !strings.Contains(r.stdout, want) {
+		t.Errorf("doctor ends with %d and says %s, want %s", r.code, r.stdout, want)
+	}
+
 	billing.Stop()
 	awaitFailing("postgres "+twin, "postgres billing")
 	emit(orders)
 	awaitTasks(3 * events)
-	databases := []string{"--redis-url=" + redis, "--databases=" + served + "=" + orders, "--databases=billing=" + billing.URL(), "--database-connect-timeout=500ms"}
-	r := execute(t, nil, append([]string{"doctor"}, databases...)...)
+	r = execute(t, nil, append([]string{"doctor"}, databases...)...)
 	if r.code != 1 || !strings.Contains(r.stdout, "postgres-unreachable: billing: ") || strings.Contains(r.stdout, "postgres-unreachable: "+served) ||
 		strings.Contains(r.stdout+r.stderr, "--database-url") || !strings.Contains(r.stderr, "--databases, OUTBOXD_DATABASES or databases says where it is") {
 		t.Errorf("doctor ends with %d and says %s%s", r.code, r.stdout, r.stderr)

@@ -8,6 +8,7 @@ import (
 	"net"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -46,7 +47,8 @@ type Daemon struct {
 	lineup     *lineup
 
 	outboxesMu sync.Mutex
-	outboxes   map[string]string // the name of an outbox to its source
+	outboxes   map[string]string                // the name of an outbox to its source
+	twice      atomic.Pointer[[]domain.Finding] // about subscriptions of several sources, as last seen
 
 	undo []func() // clean-up of everything opened so far, called in reverse order
 }

@@ -17,6 +17,7 @@ import (
 	"outboxd/migrations"
 	"outboxd/relay"
 	"outboxd/repository/heal"
+	"outboxd/repository/subscriptions"
 )
 
 // restAfterGivingUp is how long a part of one of several sources rests after it failed ten
@@ -256,19 +257,27 @@ func (d *Daemon) knownEvents(ctx context.Context, ids []domain.ID) ([]domain.ID,
 }
 
 // receivers returns the receivers of all sources to which nothing is delivered now.
-func (d *Daemon) receivers(ctx context.Context) (all []overview.ReceiverStatus, err error) {
+func (d *Daemon) receivers(ctx context.Context) ([]overview.ReceiverStatus, error) {
 	if d.one != nil {
 		return d.one.receivers(ctx)
 	}
-	for _, a := range ask(ctx, d.distinct(), func(ctx context.Context, s *source) ([]overview.ReceiverStatus, error) {
+	var subscribed []diagnosis.Subscribed
+	for _, a := range ask(ctx, d.distinct(), func(ctx context.Context, s *source) (of diagnosis.Subscribed, err error) {
+		of.Source = s.name
 		if !s.isOpen() {
-			return nil, nil
+			return of, nil
 		}
-		return s.receivers(ctx)
+		if of.Names, err = subscriptions.New(s.database).Names(ctx); err != nil {
+			return of, err
+		}
+		of.Resting, err = s.receivers(ctx)
+		return of, err
 	}) {
-		all = append(all, a.found...) // the examination of the source reports an error
+		subscribed = append(subscribed, a.found) // the examination of the source reports an error
 	}
-	return all, nil
+	twice := diagnosis.SubscriptionsTwice(subscribed)
+	d.twice.Store(&twice)
+	return diagnosis.Resting(subscribed), nil
 }
 
 // distinct returns the sources without those that are refused as a second name of another
@@ -339,7 +348,11 @@ func (d *Daemon) findingsOfAll(maxAge time.Duration) []domain.Finding {
 	for i, s := range d.sources {
 		about[i] = diagnosis.About{Source: s.name, Findings: each[i]}
 	}
-	return diagnosis.Join(about, d.shared())
+	shared := d.shared()
+	if twice := d.twice.Load(); twice != nil {
+		shared = append(shared, *twice...)
+	}
+	return diagnosis.Join(about, shared)
 }
 
 // look returns the findings about one of several sources.

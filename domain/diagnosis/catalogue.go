@@ -53,6 +53,7 @@ func Catalogue() []Kind {
 		{"queue-unserved", broken, LookMinutely},
 		{"queue-paused", warning, LookMinutely},
 		{"type-unhandled", warning, LookMinutely},
+		{"subscription-twice", warning, LookMinutely},
 		{"keys-held", warning, LookMinutely},
 		{"events-missing", warning, LookMinutely},
 		{"events-unknown", warning, LookMinutely},

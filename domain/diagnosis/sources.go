@@ -1,10 +1,13 @@
 package diagnosis
 
 import (
+	"maps"
 	"slices"
 	"strings"
 
 	"outboxd/domain"
+	"outboxd/domain/overview"
+	"outboxd/domain/words"
 )
 
 // About has the findings about one of several databases, and about the Redis that they share.
@@ -39,4 +42,60 @@ func Join(all []About, shared []domain.Finding) []domain.Finding {
 	found = append(found, shared...)
 	domain.SortFindings(found)
 	return found
+}
+
+// Subscribed has the subscriptions of one of several databases.
+type Subscribed struct {
+	Source string
+	Names  []string // without removed subscriptions
+	// Resting are the subscriptions that are paused or removed. Receivers that are merely down
+	// may be among them.
+	Resting []overview.ReceiverStatus
+}
+
+// rests reports whether the database has no subscription of that name that gets deliveries.
+func (s Subscribed) rests(name string) bool {
+	return !slices.Contains(s.Names, name) ||
+		slices.ContainsFunc(s.Resting, func(r overview.ReceiverStatus) bool { return r.Subscription == name && (r.Paused || r.Removed) })
+}
+
+// Resting returns the subscriptions that get no deliveries from any of several databases. If
+// two databases have a subscription of one name, they share its queue. That queue needs a
+// worker while one of the two subscriptions gets deliveries.
+func Resting(all []Subscribed) (resting []overview.ReceiverStatus) {
+	for _, s := range all {
+		for _, r := range s.Resting {
+			active := slices.ContainsFunc(all, func(other Subscribed) bool { return !other.rests(r.Subscription) })
+			if !active {
+				resting = append(resting, r)
+			}
+		}
+	}
+	return resting
+}
+
+// SubscriptionsTwice returns a finding if two databases have a subscription of one name.
+func SubscriptionsTwice(all []Subscribed) []domain.Finding {
+	owners := map[string][]string{}
+	for _, s := range all {
+		for _, name := range s.Names {
+			owners[name] = append(owners[name], s.Source)
+		}
+	}
+	var twice []string
+	for _, name := range slices.Sorted(maps.Keys(owners)) {
+		if len(owners[name]) > 1 {
+			twice = append(twice, name+" ("+strings.Join(owners[name], ", ")+")")
+		}
+	}
+	if len(twice) == 0 {
+		return nil
+	}
+	many := words.Many(len(twice), "subscription")
+	if more := len(twice) - receiversNamed; more > 0 {
+		twice = append(twice[:receiversNamed], words.Count(more)+" more")
+	}
+	return of("subscription-twice", many+words.Plural(len(twice), " has", " have")+" the same name in several databases: "+strings.Join(twice, ", "),
+		"their deliveries share a queue, and a worker cannot confirm those of another database than its own",
+		"give the subscription another name in one of the databases: outboxd subscriptions apply and remove, with --source")
 }

@@ -1,12 +1,14 @@
 package diagnosis_test
 
 import (
+	"maps"
 	"slices"
 	"strings"
 	"testing"
 
 	"outboxd/domain"
 	"outboxd/domain/diagnosis"
+	"outboxd/domain/overview"
 )
 
 func TestJoinNamesTheDatabases(t *testing.T) {
@@ -28,5 +30,33 @@ func TestJoinNamesTheDatabases(t *testing.T) {
 	}
 	if want := []string{"billing: late", "orders, billing: 1 dead letter", "evicts"}; !slices.Equal(got, want) {
 		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+// TestSubscriptionsOfOneName has subscriptions that two databases have. Only one that rests in both
+// of them needs no worker.
+func TestSubscriptionsOfOneName(t *testing.T) {
+	t.Parallel()
+	paused := func(name string) overview.ReceiverStatus {
+		return overview.ReceiverStatus{Subscription: name, Paused: true}
+	}
+	all := []diagnosis.Subscribed{
+		{Source: "orders", Names: []string{"audit", "mail", "own"}, Resting: []overview.ReceiverStatus{paused("audit"), paused("mail"), paused("own")}},
+		{Source: "billing", Names: []string{"audit", "mail", "stock"}, Resting: []overview.ReceiverStatus{paused("audit"), {Subscription: "gone", Removed: true}}},
+	}
+	rest := map[string]bool{}
+	for _, r := range diagnosis.Resting(all) {
+		rest[r.Subscription] = true
+	}
+	if want := map[string]bool{"audit": true, "own": true, "gone": true}; !maps.Equal(rest, want) {
+		t.Errorf("these rest: %v, want %v", rest, want)
+	}
+	found := diagnosis.SubscriptionsTwice(all)
+	wantCatalogued(t, found)
+	if len(found) != 1 || found[0].Found != "2 subscriptions have the same name in several databases: audit (orders, billing), mail (orders, billing)" {
+		t.Errorf("found %v", found)
+	}
+	if found = diagnosis.SubscriptionsTwice(all[:1]); len(found) != 0 {
+		t.Errorf("with one database: %v", found)
 	}
 }

@@ -42,6 +42,16 @@ func (s *Store) List(ctx context.Context) ([]setup.Subscription, error) {
 	return list, postgres.TranslateWork(err, "list subscriptions")
 }
 
+// Names returns the names of all subscriptions, without removed ones.
+func (s *Store) Names(ctx context.Context) ([]string, error) {
+	rows, err := s.db.Pool().Query(ctx, "SELECT name FROM outbox_subscriptions WHERE removed_at IS NULL ORDER BY name")
+	if err != nil {
+		return nil, postgres.TranslateWork(err, "list subscriptions")
+	}
+	names, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	return names, postgres.TranslateWork(err, "list subscriptions")
+}
+
 // Find returns the subscription of that name. Errors: domain.CodeNotFound.
 func (s *Store) Find(ctx context.Context, name string) (*setup.Subscription, error) {
 	found, err := findIn(ctx, s.db.Pool(), s.db.Storable(name))

@@ -29,6 +29,7 @@ import (
 	"outboxd/repository/examine"
 	"outboxd/repository/postgres"
 	"outboxd/repository/search"
+	"outboxd/repository/subscriptions"
 )
 
 const aboutDoctor = `Look at PostgreSQL and Redis for dangers to events. For each finding it says what follows from it, and
@@ -181,6 +182,7 @@ func diagnose(cmd *cobra.Command, cfg *config.Config, options examine.Options) (
 // findings.
 func examineSeveral(ctx context.Context, cfg *config.Config, s *servers.Servers, options examine.Options, log *slog.Logger) ([]domain.Finding, error) {
 	about := make([]diagnosis.About, len(cfg.Databases))
+	subscribed := make([]diagnosis.Subscribed, len(cfg.Databases))
 	errs := make([]error, len(cfg.Databases))
 	var examined sync.WaitGroup
 	for i, source := range cfg.Databases {
@@ -189,12 +191,20 @@ func examineSeveral(ctx context.Context, cfg *config.Config, s *servers.Servers,
 			one.DatabaseURL = string(source.URL)
 			options := options
 			options.ListenURL = string(source.ListenURL)
-			about[i].Source = source.Name
-			about[i].Findings, errs[i] = examineBoth(ctx, cfg.For(source), &one, servers.OpenSource, options, log.With("source", source.Name))
+			about[i].Source, subscribed[i].Source = source.Name, source.Name
+			open := func(ctx context.Context, cfg *config.Config, url string, conns int, tracer pgx.QueryTracer, log *slog.Logger) (*postgres.Database, error) {
+				db, err := servers.OpenSource(ctx, cfg, url, conns, tracer, log)
+				if err == nil {
+					// If the names cannot be read, the examination says why.
+					subscribed[i].Names, _ = subscriptions.New(db).Names(ctx)
+				}
+				return db, err
+			}
+			about[i].Findings, errs[i] = examineBoth(ctx, cfg.For(source), &one, open, options, log.With("source", source.Name))
 		})
 	}
 	examined.Wait()
-	return diagnosis.Join(about, nil), errors.Join(errs...)
+	return diagnosis.Join(about, diagnosis.SubscriptionsTwice(subscribed)), errors.Join(errs...)
 }
 
 type opener func(ctx context.Context, cfg *config.Config, url string, conns int, tracer pgx.QueryTracer, log *slog.Logger) (*postgres.Database, error)
