@@ -88,7 +88,7 @@ func addTimeout(c cli.Commands, cmd *cobra.Command) {
 }
 
 // briefUsage removes the daemon's options from the help of each subcommand, because
-// there are about fifty.
+// there are too many for a help text.
 func briefUsage(template string) string {
 	return strings.Replace(template, `Global Flags:
 {{.InheritedFlags.FlagUsages | trimTrailingWhitespaces}}`, `Every option of the daemon is a flag here too. --database-url, --redis-url, --config and --data-dir

@@ -75,7 +75,7 @@ func newSubscriptionDocument(s *setup.Subscription) SubscriptionDocument {
 	return d
 }
 
-// AppliedDocument is what applying did with one subscription or schedule.
+// AppliedDocument is what applying did with one subscription.
 type AppliedDocument struct {
 	Name   string                    `json:"name"`
 	Change setup.Applied             `json:"change"`

@@ -71,8 +71,7 @@ func (o *Output) Check() error {
 // Write prints a result in the chosen form. For JSON and YAML, Write encodes value,
 // with the names of its json tags in both. For a table, Write calls the function
 // table, which separates columns by tabs. Results go to standard output without
-// colour;
-// everything else goes to standard error.
+// colour; everything else goes to standard error.
 func (o *Output) Write(w io.Writer, value any, table func(w io.Writer)) error {
 	switch o.Format {
 	case FormatJSON:

@@ -19,7 +19,7 @@ type Screen struct {
 }
 
 // OpenScreen returns a Screen for w. If w is a terminal, it switches to the alternate screen, hides the cursor, and
-// reads keys without waiting for Enter. The returned context ends with ctx, or when q or Ctrl-C is pressed.
+// reads keys without waiting for Enter. The returned context ends with ctx, or when q, Ctrl-C or Ctrl-D is pressed.
 func OpenScreen(ctx context.Context, w io.Writer) (context.Context, *Screen, error) {
 	s := &Screen{w: w}
 	keyboard := int(os.Stdin.Fd())
