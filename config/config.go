@@ -14,7 +14,7 @@ type Config struct {
 	DataDir         string        // empty: the platform's default
 	Migrate         string        // MigrateAuto or MigrateOff
 	ShutdownTimeout time.Duration // how long draining may take in all
-	AdminToken      value.Secret  // empty: nothing can be changed over HTTP
+	AdminToken      value.Secret  // empty: people sign in by other ways only, if there are any
 	Databases       value.Sources // empty: Database says which one there is
 	Source          string        // empty: all Databases; Load resolves it, so it is always empty
 	Example         string        // ExampleAuto or ExampleOn; see RunsExample
@@ -56,14 +56,14 @@ type Monitor struct {
 	TraceURL string      // with {trace_id}; empty: traces are not linked
 }
 
-// Access has the options of the section about who may use the pages.
+// Access has the options of the section "access": who may use the pages.
 type Access struct {
 	Tokens         value.Tokens
 	IdentityHeader string // empty: no proxy names people
 	IdentityRole   string
 }
 
-// OIDC has the options of the section about signing in by OpenID Connect.
+// OIDC has the options of the section "oidc": signing in by OpenID Connect.
 type OIDC struct {
 	Issuer       string // empty: off
 	ClientID     string
@@ -242,8 +242,8 @@ func (c *Config) HasRole(role Role) bool { return c.Roles.Has(role) }
 func (c *Config) RunsExample() bool { return c.Example == ExampleOn || c.HasRole(RoleAPI) }
 
 // HasMonitorListener reports whether this process listens on Monitor.Addr. A process does
-// not listen on Monitor.Addr if the probes have an address of their own and it does not
-// serve the web pages.
+// not listen there if Monitor.Addr is empty, or if the probes have an address of their own
+// and the process does not serve the web pages.
 func (c *Config) HasMonitorListener() bool {
 	return c.Monitor.Addr != "" && (c.Probe.Addr == "" || c.HasRole(RoleMonitor))
 }
@@ -269,8 +269,9 @@ func (c *Config) MinConns() int {
 	return n
 }
 
-// PoolSize returns the largest number of database connections that this process may open:
-// it is Database.MaxConns, or, if MaxConns is 0, the number that the process's roles use.
+// PoolSize returns the size of the pool of connections to one database: Database.MaxConns,
+// or, if MaxConns is 0, the number that the process's roles use. A relay also opens
+// connections outside of the pool, for LISTEN and for the leader's lock.
 func (c *Config) PoolSize() int {
 	switch {
 	case c.Database.MaxConns > 0:

@@ -61,7 +61,8 @@ func (o *option) isList() bool {
 	}
 }
 
-// isMap reports whether the file may have a map of names and values.
+// isMap reports whether the file may have a map of names and single values. The map of
+// databases is another kind; see sourcesText.
 func (o *option) isMap() bool {
 	switch o.kind() {
 	case "weights", "bounds", "tokens", "roles":

@@ -169,7 +169,7 @@ type Housekeeping interface {
 	// TrimRelays deletes the records of relays that have given no sign of life for age.
 	TrimRelays(ctx context.Context, age time.Duration) error
 
-	// ThinSamples keeps one measurement of each five minutes, among the measurements that are older than a day.
+	// ThinSamples keeps one measurement of each five minutes, among the measurements that are older than 25 hours.
 	ThinSamples(ctx context.Context) error
 
 	// Measure counts the waiting events, and the events that were emitted, enqueued and confirmed. Measure stores

@@ -16,8 +16,8 @@ import (
 	"outboxd/repository/deadletters"
 )
 
-// addRoles adds the actors of all chosen roles, and the HTTP listener that every
-// process has.
+// addRoles adds the actors of all chosen roles, of the examinations, and of the HTTP
+// listeners for probes and pages.
 func (d *Daemon) addRoles() error {
 	d.newRedisWatch()
 	d.addSources()

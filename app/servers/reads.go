@@ -13,8 +13,9 @@ import (
 // readConnections is how many connections to the standby a process opens at most.
 const readConnections = 4
 
-// NewReads returns the reads for pages and commands. They go to the standby of the
-// configuration, if it names one, and otherwise to db. NewReads does not connect.
+// NewReads returns the reads for pages and commands. The reads go to the standby that
+// the configuration names, or to db if the configuration names none. NewReads does not
+// connect.
 func NewReads(cfg *config.Config, db *postgres.Database, log *slog.Logger) *reading.Reads {
 	if cfg.Database.ReadURL == "" {
 		return reading.New(db, nil, log)

@@ -28,8 +28,7 @@ const waitingPerSlot = 100
 
 // Hasher hashes and checks passwords. It limits how many it processes at a time.
 // Each password takes 19 MiB, so without the limit a burst of requests could use up
-// all memory.
-// It is safe for concurrent use.
+// all memory. It is safe for concurrent use.
 type Hasher struct {
 	params  *argon2id.Params
 	present chan struct{} // requests that work or wait

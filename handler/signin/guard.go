@@ -26,7 +26,7 @@ type visit struct {
 	by by
 }
 
-// by is how a person has shown who it is.
+// by is how people have shown who they are.
 type by int
 
 const (

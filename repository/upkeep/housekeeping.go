@@ -17,7 +17,7 @@ type Housekeeping struct {
 }
 
 // NewHousekeeping returns the Housekeeping of db. directURL is where the leader connects;
-// it has the same meaning as the listenURL of NewPresence.
+// it has the same meaning as the listenURL of repository.NewPresence.
 func NewHousekeeping(db *postgres.Database, directURL string) *Housekeeping {
 	return &Housekeeping{db: db, directURL: directURL, terms: defaultLeaderTerms}
 }
