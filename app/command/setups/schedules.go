@@ -3,10 +3,8 @@ package setups
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
-	"os"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -135,18 +133,7 @@ paused. A new schedule has its first tick after now. Without --yes the file is o
 }
 
 func schedulesIn(cmd *cobra.Command, file string) ([]setup.Schedule, error) {
-	switch file {
-	case "":
-		return nil, config.Mistake{Err: errors.New("say which file: -f schedules.yaml, or -f - for standard input")}
-	case "-":
-		return readSchedules(cmd.InOrStdin())
-	}
-	f, err := os.Open(file)
-	if err != nil {
-		return nil, config.Mistake{Err: err}
-	}
-	defer f.Close()
-	return readSchedules(f)
+	return readNamed(cmd, file, "schedules.yaml", readSchedules)
 }
 
 func newSchedulesListCommand(c cli.Commands) *cobra.Command {

@@ -4,10 +4,8 @@ package setups
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"io"
-	"os"
 	"strings"
 	"time"
 
@@ -157,18 +155,7 @@ outboxd subscriptions replay does the same later.`,
 }
 
 func subscriptionsIn(cmd *cobra.Command, file string) ([]setup.Subscription, error) {
-	switch file {
-	case "":
-		return nil, config.Mistake{Err: errors.New("say which file: -f subscriptions.yaml, or -f - for standard input")}
-	case "-":
-		return readSubscriptions(cmd.InOrStdin())
-	}
-	f, err := os.Open(file)
-	if err != nil {
-		return nil, config.Mistake{Err: err}
-	}
-	defer f.Close()
-	return readSubscriptions(f)
+	return readNamed(cmd, file, "subscriptions.yaml", readSubscriptions)
 }
 
 func newSubscriptionsListCommand(c cli.Commands) *cobra.Command {
