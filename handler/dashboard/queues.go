@@ -3,7 +3,6 @@ package dashboard
 import (
 	"net/url"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/gofiber/fiber/v2"
@@ -50,44 +49,17 @@ func (d *Dashboard) queues(c *fiber.Ctx) error {
 	return d.Render(c, Page{Template: "queue", Title: "Queue " + name, Section: SectionQueues, Data: &p})
 }
 
-// queueForm is a command to pause or resume a queue that the visitor has not
-// confirmed yet.
-type queueForm struct{ Action, Queue, Fault, Reason string }
-
-// Verb is what the form's button does.
-func (f *queueForm) Verb() string {
-	if f.Action == domain.ActionResume {
-		return "Resume"
-	}
-	return "Pause"
-}
-
-func readQueueForm(values url.Values) (f queueForm, err error) {
-	f = queueForm{
-		Action: values.Get("action"), Queue: values.Get("queue"), Reason: strings.TrimSpace(values.Get("reason")),
-	}
-	switch {
-	case f.Action != domain.ActionPause && f.Action != domain.ActionResume:
-		return f, domain.Errorf(domain.CodeInvalid, "queues are paused or resumed")
-	case f.Queue == "":
-		return f, domain.Errorf(domain.CodeInvalid, "choose a queue first")
-	case len(f.Reason) > maxReason:
-		return f, domain.Errorf(domain.CodeInvalid, "that is too much for one form: be brief about the reason")
-	}
-	return f, nil
-}
-
 // confirmQueue asks for a reason.
 func (d *Dashboard) confirmQueue(c *fiber.Ctx) error {
-	f, err := readQueueForm(url.Values{"action": {c.Query("action")}, "queue": {c.Query("queue")}})
+	f, err := readPauseForm(url.Values{"action": {c.Query("action")}, "queue": {c.Query("queue")}}, "queue")
 	if err != nil {
 		return err
 	}
 	return d.queueForm(c, f)
 }
 
-func (d *Dashboard) queueForm(c *fiber.Ctx, f queueForm) error {
-	return d.Render(c, Page{Template: "queue-change", Title: f.Verb() + " " + f.Queue, Section: SectionQueues, Data: &f})
+func (d *Dashboard) queueForm(c *fiber.Ctx, f pauseForm) error {
+	return d.Render(c, Page{Template: "queue-change", Title: f.Verb() + " " + f.Name, Section: SectionQueues, Data: &f})
 }
 
 // changeQueue pauses or resumes the queue, and redirects to the queue's page.
@@ -96,7 +68,7 @@ func (d *Dashboard) changeQueue(c *fiber.Ctx) error {
 	if err != nil {
 		return domain.Errorf(domain.CodeInvalid, "the form cannot be read")
 	}
-	f, err := readQueueForm(values)
+	f, err := readPauseForm(values, "queue")
 	if err != nil {
 		return err
 	}
@@ -113,8 +85,8 @@ func (d *Dashboard) changeQueue(c *fiber.Ctx) error {
 		return errNoQueue()
 	}
 	action := &domain.Action{Actor: who, Reason: f.Reason}
-	if err := d.o.Sources.Pauses.Change(c.UserContext(), f.Action, action, f.Queue); err != nil {
+	if err := d.o.Sources.Pauses.Change(c.UserContext(), f.Action, action, f.Name); err != nil {
 		return err
 	}
-	return c.Redirect("../queues?"+string(show.QueueQuery(f.Queue)), fiber.StatusSeeOther)
+	return c.Redirect("../queues?"+string(show.QueueQuery(f.Name)), fiber.StatusSeeOther)
 }

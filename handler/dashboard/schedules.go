@@ -5,7 +5,6 @@ import (
 	"html/template"
 	"net/url"
 	"slices"
-	"strings"
 
 	"github.com/gofiber/fiber/v2"
 
@@ -48,43 +47,16 @@ func (d *Dashboard) schedules(c *fiber.Ctx) error {
 	return d.Render(c, Page{Template: "schedules", Title: "Schedules", Section: SectionSchedules, Data: lines})
 }
 
-// scheduleForm is a command to pause or resume a schedule that the visitor has not
-// confirmed yet.
-type scheduleForm struct{ Action, Schedule, Fault, Reason string }
-
-// Verb is what the form's button does.
-func (f *scheduleForm) Verb() string {
-	if f.Action == domain.ActionResume {
-		return "Resume"
-	}
-	return "Pause"
-}
-
-func readScheduleForm(values url.Values) (f scheduleForm, err error) {
-	f = scheduleForm{
-		Action: values.Get("action"), Schedule: values.Get("schedule"), Reason: strings.TrimSpace(values.Get("reason")),
-	}
-	switch {
-	case f.Action != domain.ActionPause && f.Action != domain.ActionResume:
-		return f, domain.Errorf(domain.CodeInvalid, "schedules are paused or resumed")
-	case f.Schedule == "":
-		return f, domain.Errorf(domain.CodeInvalid, "choose a schedule first")
-	case len(f.Reason) > maxReason:
-		return f, domain.Errorf(domain.CodeInvalid, "that is too much for one form: be brief about the reason")
-	}
-	return f, nil
-}
-
 // confirmSchedule asks for a reason.
 func (d *Dashboard) confirmSchedule(c *fiber.Ctx) error {
-	f, err := readScheduleForm(url.Values{"action": {c.Query("action")}, "schedule": {c.Query("schedule")}})
+	f, err := readPauseForm(url.Values{"action": {c.Query("action")}, "schedule": {c.Query("schedule")}}, "schedule")
 	if err != nil {
 		return err
 	}
 	return d.scheduleForm(c, f)
 }
 
-func (d *Dashboard) scheduleForm(c *fiber.Ctx, f scheduleForm) error {
+func (d *Dashboard) scheduleForm(c *fiber.Ctx, f pauseForm) error {
 	if d.o.Sources.Schedules == nil {
 		return errNoDatabase()
 	}
@@ -92,10 +64,10 @@ func (d *Dashboard) scheduleForm(c *fiber.Ctx, f scheduleForm) error {
 	if err != nil {
 		return err
 	}
-	if !slices.ContainsFunc(list, func(s setup.Schedule) bool { return s.Name == f.Schedule }) {
-		return domain.Errorf(domain.CodeNotFound, "there is no schedule %.100q", f.Schedule)
+	if !slices.ContainsFunc(list, func(s setup.Schedule) bool { return s.Name == f.Name }) {
+		return domain.Errorf(domain.CodeNotFound, "there is no schedule %.100q", f.Name)
 	}
-	return d.Render(c, Page{Template: "schedule-change", Title: f.Verb() + " " + f.Schedule, Section: SectionSchedules, Data: &f})
+	return d.Render(c, Page{Template: "schedule-change", Title: f.Verb() + " " + f.Name, Section: SectionSchedules, Data: &f})
 }
 
 // changeSchedule pauses or resumes the schedule, and redirects to the list.
@@ -104,7 +76,7 @@ func (d *Dashboard) changeSchedule(c *fiber.Ctx) error {
 	if err != nil {
 		return domain.Errorf(domain.CodeInvalid, "the form cannot be read")
 	}
-	f, err := readScheduleForm(values)
+	f, err := readPauseForm(values, "schedule")
 	if err != nil {
 		return err
 	}
@@ -124,8 +96,8 @@ func (d *Dashboard) changeSchedule(c *fiber.Ctx) error {
 	if f.Action == domain.ActionResume {
 		do = d.o.Sources.Schedules.Resume
 	}
-	action := &domain.Action{Actor: who, Reason: f.Reason, Filter: map[string]string{"schedule": f.Schedule}}
-	if err := do(c.UserContext(), action, f.Schedule); err != nil {
+	action := &domain.Action{Actor: who, Reason: f.Reason, Filter: map[string]string{"schedule": f.Name}}
+	if err := do(c.UserContext(), action, f.Name); err != nil {
 		return err
 	}
 	return c.Redirect("../schedules", fiber.StatusSeeOther)
