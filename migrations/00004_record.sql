@@ -483,7 +483,7 @@ CREATE TRIGGER outbox_confirming BEFORE INSERT ON inbox FOR EACH ROW EXECUTE FUN
 -- logical replication. A promoted standby keeps the mark, because its consumers have handled the events of this
 -- outbox. The result is NULL if the outbox has no name.
 --
--- Every claim calls the function, so it has no search_path and writes the schema before every name.
+-- Claims call the function, so it has no search_path and writes the schema before every name.
 -- +goose StatementBegin
 DO $do$ BEGIN EXECUTE format($ddl$
 CREATE FUNCTION outbox_mark() RETURNS text

@@ -68,6 +68,44 @@ func TestACopyHasAMarkOfItsOwn(t *testing.T) {
 	}
 }
 
+// A claim on the same connection asks for the mark once, and again if the outbox has another name.
+func TestAClaimAsksForTheMarkOnce(t *testing.T) {
+	t.Parallel()
+	db := schematest.Open(t)
+	execute := func(sql string) {
+		t.Helper()
+		if _, err := db.SQL().ExecContext(t.Context(), sql); err != nil {
+			t.Fatal(err)
+		}
+	}
+	execute(`INSERT INTO outbox (event_type, payload) VALUES ('a', '{}')`)
+	execute(`CREATE SEQUENCE asked`)
+	execute(`CREATE OR REPLACE FUNCTION outbox_mark() RETURNS text LANGUAGE sql VOLATILE AS $$ SELECT 'mark ' || nextval('asked') $$`)
+	store := repository.NewOutbox(db, repository.OutboxOptions{})
+	marks := map[string]int{}
+	claim := func() {
+		t.Helper()
+		batch, err := store.Claim(t.Context(), domain.Cursor{}, 10)
+		if err != nil || len(batch.Events()) != 1 {
+			t.Fatalf("claimed %v, %v", batch, err)
+		}
+		marks[batch.Events()[0].Outbox]++
+		if err := batch.Release(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	claim()
+	claim()
+	if marks["mark 1"] != 2 {
+		t.Errorf("claims had the marks %v, want one twice", marks)
+	}
+	execute(`UPDATE outbox_queue_identity SET name = gen_random_uuid()`)
+	claim()
+	if marks["mark 2"] != 1 {
+		t.Errorf("claims of an outbox with another name had the marks %v", marks)
+	}
+}
+
 // In a database that may have gone back nothing is confirmed before the leader has noted it, and then what was acknowledged
 // before is skipped: the consumers' databases may have gone back too.
 func TestWhatWasAcknowledgedBeforeARestoreIsSkipped(t *testing.T) {

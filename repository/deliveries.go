@@ -5,8 +5,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/jackc/pgx/v5"
-
 	"outboxd/domain"
 	"outboxd/repository/stored"
 )
@@ -120,20 +118,6 @@ func (s *split) lastInstead() domain.Cursor {
 // Deliveries implements domain.Batch.
 func (b *batch) Deliveries() (int, domain.Cursor) {
 	return b.held.Made, domain.Cursor{Due: time.Time(b.held.First)}
-}
-
-// readBegin reads the server's answers to the statements that queueBegin queued.
-func (b *batch) readBegin(results pgx.BatchResults, steps int) error {
-	for range steps - 1 {
-		if _, err := results.Exec(); err != nil {
-			return fmt.Errorf("begin: %w", err)
-		}
-	}
-	var setting string
-	if err := results.QueryRow().Scan(&setting, &setting, &setting, &setting, &b.subscribed, &b.mark); err != nil {
-		return fmt.Errorf("begin: %w", err)
-	}
-	return nil
 }
 
 // claimSQL returns the claim statement for this batch: with or without deliveries.

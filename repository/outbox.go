@@ -77,11 +77,11 @@ const (
 
 // outboxd sends boundsSQL together with the claim. boundsSQL sets the timeouts of the
 // transaction, says that events which it puts back into the outbox are not emitted again,
-// and reads the mark of the outbox and whether there are subscriptions.
+// and reads whether there are subscriptions, and the mark of the outbox (markSQL).
 const boundsSQL = `
 SELECT set_config('idle_in_transaction_session_timeout', $1, true), set_config('statement_timeout', $2, true),
        set_config('lock_timeout', $3, true), set_config('outboxd.moving', 'on', true),
-       EXISTS (SELECT FROM outbox_subscriptions WHERE removed_at IS NULL), coalesce(outbox_mark(), '')`
+       EXISTS (SELECT FROM outbox_subscriptions WHERE removed_at IS NULL), ` + markSQL
 
 // batchLife bounds a claim in this process too: if the server stopped answering, even a
 // ROLLBACK would wait for it.
@@ -372,7 +372,23 @@ func (b *batch) begin(ctx context.Context) error {
 
 func (b *batch) queueBegin(steps *pgx.Batch) {
 	b.outbox.db.Pool().QueueBegin(steps)
-	steps.Queue(boundsSQL, postgres.Milliseconds(idlePatience), postgres.Milliseconds(statementPatience), postgres.Milliseconds(lockPatience))
+	steps.Queue(boundsSQL, postgres.Milliseconds(idlePatience), postgres.Milliseconds(statementPatience), postgres.Milliseconds(lockPatience), markOn(b.conn.Conn()).source)
+}
+
+// readBegin reads the server's answers to the statements that queueBegin queued.
+func (b *batch) readBegin(results pgx.BatchResults, steps int) error {
+	for range steps - 1 {
+		if _, err := results.Exec(); err != nil {
+			return fmt.Errorf("begin: %w", err)
+		}
+	}
+	var setting string
+	var read sourcedMark
+	if err := results.QueryRow().Scan(&setting, &setting, &setting, &setting, &b.subscribed, &read.source, &read.mark); err != nil {
+		return fmt.Errorf("begin: %w", err)
+	}
+	b.mark = rememberMark(b.conn.Conn(), read)
+	return nil
 }
 
 // read reads the result of a claim statement that takes up to limit events.
