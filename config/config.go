@@ -15,8 +15,8 @@ type Config struct {
 	Migrate         string        // MigrateAuto or MigrateOff
 	ShutdownTimeout time.Duration // how long draining may take in all
 	AdminToken      value.Secret  // empty: people sign in by other ways only, if there are any
-	Databases       value.Sources // empty: Database says which one there is
-	Source          string        // empty: all Databases; Load resolves it, so it is always empty
+	Databases       value.Sources // empty: the section Database names the only one
+	Source          string        // name of the one to use; always empty after Load, which resolves it
 	Example         string        // ExampleAuto or ExampleOn; see RunsExample
 	Notify          string        // NotifyLog, NotifySMTP, NotifyWebhook; empty only if no worker sends
 
@@ -78,7 +78,7 @@ type OIDC struct {
 // Probe has the options of the section "probe": the listener for health probes and for
 // Prometheus.
 type Probe struct {
-	Addr string // host:port; empty: they ask the monitor's listener
+	Addr string // host:port; empty: the monitor's listener serves the probes
 }
 
 // Database has the options of the section "database": the connections to PostgreSQL.
@@ -129,7 +129,7 @@ type Relay struct {
 	Ordering       string        // OrderingBlock or OrderingSkip
 	MaxQueue       value.Bounds
 	InboxRetention time.Duration   // at least History
-	MaxPayload     value.Size      // 0: as the database has it
+	MaxPayload     value.Size      // 0: the database keeps its limit
 	Listen         string          // ListenOn or ListenOff
 	ListenURL      value.SecretURL // empty: as Database.URL
 

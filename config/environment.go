@@ -8,8 +8,9 @@ import (
 
 const envPrefix = "OUTBOXD_"
 
-// Kubernetes sets variables such as OUTBOXD_SERVICE_HOST in every pod of a namespace that
-// has a service whose name begins with outboxd. They are not meant for outboxd.
+// isServiceVariable reports whether Kubernetes has probably set the variable. If a
+// namespace has a service whose name begins with outboxd, Kubernetes sets variables such
+// as OUTBOXD_SERVICE_HOST in all of its pods.
 func isServiceVariable(name, value string) bool {
 	if !strings.HasSuffix(name, "_SERVICE_PORT") && strings.HasSuffix(name, "_PORT") && !strings.Contains(value, "://") {
 		return false // a person may have written it, such as OUTBOXD_API_PORT=80
@@ -57,9 +58,8 @@ func variableKey(name string) string {
 	return strings.ToLower(strings.TrimPrefix(name, envPrefix))
 }
 
-// readVariables sets the values of environment variables. They replace the values of the
-// file. An empty variable counts as not set, unless the option gives an empty value a
-// meaning.
+// readVariables sets options from environment variables. A variable wins over the file. An
+// empty variable counts as not set, unless the option gives an empty value a meaning.
 func (l *loading) readVariables(variables map[string]string) {
 	for _, o := range l.options {
 		for _, alias := range o.aliases {

@@ -74,7 +74,7 @@ func (l *loading) set(o *option, text, origin string) {
 	l.config.origins[o.key] = origin
 }
 
-// readFlags binds the flags that were set. They are the strongest layer.
+// readFlags binds the flags that were set. A flag wins over every other source.
 func (l *loading) readFlags(fs *pflag.FlagSet) {
 	if fs == nil {
 		return

@@ -61,8 +61,8 @@ func (o *option) isList() bool {
 	}
 }
 
-// isMap reports whether the file may have a map of names and single values. The map of
-// databases is another kind; see sourcesText.
+// isMap reports whether the file may give the value as a map from names to single values.
+// Databases are a map of another kind; see sourcesText.
 func (o *option) isMap() bool {
 	switch o.kind() {
 	case "weights", "bounds", "tokens", "roles":
@@ -72,8 +72,8 @@ func (o *option) isMap() bool {
 	}
 }
 
-// separator returns what stands between the entries of a list. The URLs of databases may
-// contain commas.
+// separator returns the text between two entries of a list. Databases have spaces between
+// them, because their URLs may contain commas.
 func (o *option) separator() string {
 	if o.kind() == "databases" {
 		return " "
@@ -154,8 +154,8 @@ func (o *option) fault(origin, problem string) Fault {
 	return Fault{Key: o.key, Flag: "--" + o.flag(), Variable: o.variable(), Origin: origin, Problem: problem}
 }
 
-// configOption returns the option that names the configuration file. The file itself
-// cannot set it.
+// configOption returns the option that names the configuration file. The configuration
+// file cannot set this option.
 func configOption() *option {
 	return &option{
 		field: new(string), key: "config", optional: true,
@@ -210,7 +210,8 @@ func (v *flagValue) Set(text string) error {
 	return nil
 }
 
-// Replace sets a flag that AddFlags added, in place of what it was set to before.
+// Replace sets a flag that AddFlags added. For a list option the text replaces the entries
+// that were given before.
 func Replace(fs *pflag.FlagSet, name, text string) error {
 	if flag := fs.Lookup(name); flag != nil {
 		if value, ok := flag.Value.(*flagValue); ok {

@@ -47,7 +47,7 @@ func (c *Config) generalOptions() []*option {
 		},
 		{
 			field: &c.Source, key: "source", optional: true,
-			help: "Name of the one database of databases that this process or command uses. Empty means all of them. The roles api, worker and monitor, and most commands, need one.",
+			help: "Name of the one entry of databases that this process or command uses. Empty means all of them. The roles api, worker and monitor, and most commands, need one.",
 		},
 		{
 			field: &c.Example, key: "example", value: ExampleAuto, choices: []string{ExampleAuto, ExampleOn},
@@ -139,7 +139,7 @@ func (c *OIDC) options() []*option {
 		},
 		{
 			field: &c.RedirectURL, key: "oidc.redirect_url", optional: true, check: checkRedirectURL,
-			help: "Address to which the provider sends people back: that of the pages and then callback, such as https://outboxd.example.com/callback. The provider has to know it. Empty means the address that the browser asked, which is right without a proxy that changes it.",
+			help: "Address to which the provider sends people back: the address of the pages followed by callback, such as https://outboxd.example.com/callback. The provider has to know it. Empty means the address that the browser asked, which is right without a proxy that changes it.",
 		},
 		{
 			field: &c.Scopes, key: "oidc.scopes", value: "openid,profile,email",

@@ -11,8 +11,8 @@ import (
 	"outboxd/domain"
 )
 
-// Duration counts how long something took. traceID, unless it is "", becomes the
-// exemplar.
+// Duration adds the time that something took to a histogram. A traceID other than ""
+// becomes the exemplar.
 func Duration(histogram prometheus.Observer, took time.Duration, traceID string) {
 	if exemplars, able := histogram.(prometheus.ExemplarObserver); able && traceID != "" {
 		exemplars.ObserveWithExemplar(took.Seconds(), prometheus.Labels{"trace_id": traceID})

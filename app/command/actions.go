@@ -35,7 +35,7 @@ type actionDocument struct {
 	Action string          `json:"action"`
 	Events int64           `json:"events"` // that it changed
 	Reason string          `json:"reason"`
-	Filter json.RawMessage `json:"filter"` // what the command or the page was asked for
+	Filter json.RawMessage `json:"filter"` // what the person asked the command or the page for
 }
 
 func newActionDocument(a *domain.RecordedAction) actionDocument {

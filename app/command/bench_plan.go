@@ -30,10 +30,10 @@ and each worker process. How often a relay goes to its servers is taken from --r
 --relay-batch-size. Nothing here knows how your queues are used: a limit of Redis can be lifted only if the events go
 to several queues.`
 
-// recorded is the value of --assume for costs of another machine.
+// recorded is the value of --assume for costs that were recorded on another machine.
 const recorded = "recorded"
 
-// planFlags are those of bench plan.
+// planFlags are the flags of bench plan.
 type planFlags struct {
 	plan.Question
 	events int

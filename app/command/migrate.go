@@ -106,8 +106,8 @@ func migrationStatus(cmd *cobra.Command, o *cli.Opened, out *terminal.Output) er
 		if err != nil {
 			return err
 		}
-		// Leave out the example's migrations if the example does not run and none
-		// of them is applied: they are not pending then.
+		// Leave out the example's migrations if the example does not run and none of its
+		// migrations is applied: nothing waits for them.
 		if set.Suffix != "" && o.Config.Example != config.ExampleOn && !slices.ContainsFunc(list, migrations.Migration.IsApplied) {
 			continue
 		}

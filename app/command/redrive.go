@@ -104,8 +104,8 @@ func redriveSaid(filter heal.RedriveFilter) map[string]string {
 	return said
 }
 
-// redriveNamed sends the named events again. Without names it sends the events
-// again whose tasks the relay found missing.
+// redriveNamed sends the named events again. Without names, redriveNamed sends again the
+// events whose tasks the relay found missing.
 func redriveNamed(cmd *cobra.Command, o *cli.Opened, args []string, dryRun bool, acting *cli.ActionFlags, out *terminal.Output) error {
 	ids, err := cli.EventIDs(args)
 	if err != nil {

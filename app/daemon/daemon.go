@@ -42,20 +42,21 @@ type Daemon struct {
 	redis      *broker.Redis      // nil: no role needs it
 	redisWatch *watch             // nil without Redis
 	inspector  *inspect.Inspector // nil without Redis
-	hangs      []func() error     // of the relays and the workers: see alive
+	hangs      []func() error     // each returns an error if a relay or a worker hangs
 	deliveries *deliveries        // nil without the role worker
 	lineup     *lineup
 
 	outboxesMu sync.Mutex
 	outboxes   map[string]string                // the name of an outbox to its source
-	twice      atomic.Pointer[[]domain.Finding] // about subscriptions of several sources, as last seen
+	twice      atomic.Pointer[[]domain.Finding] // about subscriptions whose name several sources have
 
 	undo []func() // clean-up of everything opened so far, called in reverse order
 }
 
-// New does everything that can fail permanently: it binds the listeners, starts
-// the embedded servers, connects to the database and brings its schema up to
-// date. ctx bounds only New. After an error nothing is left running.
+// New does everything that can fail permanently: it binds the listeners, starts the
+// embedded servers, connects to the database and brings its schema up to date. If there
+// are several databases, Run connects to them. ctx bounds only New. After an error nothing
+// is left running.
 func New(ctx context.Context, cfg *config.Config, log *slog.Logger, build Build) (_ *Daemon, err error) {
 	d := &Daemon{cfg: cfg, log: log, build: build, begun: time.Now(), registry: newRegistry(build), process: NewProcess(build.Version)}
 	defer func() {
@@ -84,7 +85,7 @@ func New(ctx context.Context, cfg *config.Config, log *slog.Logger, build Build)
 	if err := d.openRedis(); err != nil {
 		return nil, err
 	}
-	// The actors must not end with ctx: when it ends, they begin to drain.
+	// The actors must not end with ctx: when ctx ends, the actors begin to drain.
 	d.lineup = newLineup(context.WithoutCancel(ctx), cfg.ShutdownTimeout, log)
 	if err := d.addRoles(); err != nil {
 		return nil, err

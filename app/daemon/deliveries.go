@@ -31,8 +31,8 @@ type deliveries struct {
 	every   time.Duration // between two readings of the subscriptions
 	options func(s *setup.Subscription) (options work.Options, receiver *deliver.Receiver, closed func())
 	metrics *deliver.Metrics
-	look    chan struct{} // asks for a look at once
-	hears   func() bool   // a change asks for a look
+	look    chan struct{} // a value makes run read the subscriptions at once
+	hears   func() bool   // whether PostgreSQL notifies this process of changed subscriptions
 
 	unreadable bool // the log has reported that the subscriptions cannot be read
 

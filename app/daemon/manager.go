@@ -13,7 +13,7 @@ import (
 // manager does nothing. Only one goroutine at a time may use it.
 type manager struct {
 	log  *slog.Logger
-	mute bool // it could not be told, and the log has it
+	mute bool // the log has said that a report failed
 }
 
 // tell sends one state, such as "READY=1".
@@ -84,8 +84,9 @@ func (w *watchdog) look() {
 	}
 }
 
-// alive is the watchdog's question: it returns an error if a part of this process
-// no longer works and cannot recover by itself. The error names that part.
+// alive returns an error if a part of this process no longer works and cannot recover by
+// itself. While alive returns an error, the service manager gets no ping. The error names
+// that part.
 func (d *Daemon) alive() error {
 	for _, hangs := range d.hangs {
 		if err := hangs(); err != nil {

@@ -62,8 +62,8 @@ func (d *Daemon) addMonitor() error {
 	return nil
 }
 
-// pages returns the interfaces from which the pages read their data. What the pages
-// only show is read by reads.
+// pages returns the interfaces from which the pages read their data. Data that the pages
+// only show comes from reads.
 func (s *source) pages(reads *reading.Reads) dashboard.Sources {
 	d := s.d
 	return dashboard.Sources{
@@ -96,8 +96,8 @@ func (s *source) failingChange() *failing.Change {
 	}
 }
 
-// checks returns the readiness checks, one for each server that the roles of this
-// process need. A process with several databases is ready while it serves one of them.
+// checks returns the readiness checks, one for each server that the roles of this process
+// need. A process with several databases is ready while it serves at least one of them.
 func (d *Daemon) checks() []monitor.Check {
 	var checks []monitor.Check
 	for _, s := range d.sources {

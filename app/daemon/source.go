@@ -45,7 +45,7 @@ type source struct {
 	watch    *watch           // nil if this process neither relays nor shows pages
 	lookout  *lookout.Lookout // nil if this process neither relays nor shows pages
 
-	twin   atomic.Bool // it is refused, because another source has the same outbox
+	twin   atomic.Bool // this source is refused, because another one has the same outbox
 	silent atomic.Bool // the database did not answer the last readiness check
 
 	mu     sync.Mutex
@@ -106,8 +106,7 @@ func (s *source) connect(ctx context.Context) (err error) {
 const schemaRetry = 200 * time.Millisecond
 
 // awaitSchema brings the schema up to date. PostgreSQL may become unreachable during the
-// start. In that case awaitSchema waits for PostgreSQL as long as if PostgreSQL had not
-// answered at all.
+// start. In that case awaitSchema tries again until the connect timeout has passed.
 func (s *source) awaitSchema(ctx context.Context) error {
 	patience := time.NewTimer(s.cfg.Database.ConnectTimeout)
 	defer patience.Stop()

@@ -158,8 +158,8 @@ const (
 	examination = "the examination"
 )
 
-// failed stores that a part of the source does not work. failed logs an error of another
-// kind as an error, and a repeated one for debugging only.
+// failed stores that a part of the source does not work. failed logs at level error if the
+// error differs from the last one of this part, and at level debug if it does not.
 func (s *source) failed(part string, err error, message string, again time.Duration) {
 	s.mu.Lock()
 	level := slog.LevelError
@@ -181,8 +181,8 @@ func (s *source) mended(part string) {
 	s.mu.Unlock()
 }
 
-// whyNot returns why the source is not served, or nil if it is. A source without its
-// examination is served.
+// whyNot returns why the source is not served, or nil if it is. A source whose examination
+// rests is served all the same.
 func (s *source) whyNot() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -287,7 +287,7 @@ func (d *Daemon) distinct() []*source {
 }
 
 // sourcePatience is how long one of several sources has for an answer that the examination
-// of Redis needs. It is shorter than what the examination itself grants, so a source that
+// of Redis needs. It is shorter than the time limit of the examination, so a source that
 // does not answer costs only its own answer.
 const sourcePatience = 800 * time.Millisecond
 

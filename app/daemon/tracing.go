@@ -29,8 +29,8 @@ import (
 // that gets a nil tracer makes no spans.
 type tracing struct{ provider *sdktrace.TracerProvider }
 
-// tracingPatience is how long a process that is ending may take to export its last
-// spans. If the collector cannot be reached, they are lost.
+// tracingPatience is how long a process that is ending may take to export its last spans.
+// If the collector cannot be reached, those spans are lost.
 const tracingPatience = 3 * time.Second
 
 // startTracing reads OpenTelemetry's standard variables from the environment of the

@@ -12,10 +12,10 @@ import (
 	"outboxd/jobs/inspect"
 )
 
-// How often a server is examined, which is also how late a change may be reported.
-// How often an unreachable server is tried. How long after the start the first
-// examination waits, so that parts of this process that are still starting are no
-// findings.
+// watchEvery is the pause between two examinations of a server, and so the longest delay
+// until a change is reported. watchAgain is the pause after an examination that failed.
+// watchSettle is the pause between the start and the first examination, so that parts of
+// this process that are still starting are no findings.
 const (
 	watchEvery  = time.Minute
 	watchAgain  = 5 * time.Second

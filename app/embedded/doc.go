@@ -7,9 +7,9 @@
 // too. One of the joined processes then starts the servers again at the same
 // address, so that the other processes see only a short outage.
 //
-// The package installs and downloads nothing, and it is no process supervisor: it
-// reports a server that dies on the channel Failed, and the caller decides what
-// follows. The package does not offer backups, upgrades between PostgreSQL versions
-// or access from other machines. If you need these, use a server of your own and
-// give its URL.
+// The package installs and downloads nothing, and it is no process supervisor. When a
+// server dies, the package says so on the channel Failed, and the caller decides what
+// follows. The package does not offer backups, upgrades between PostgreSQL versions or
+// access from other machines. If you need these, use a server of your own and give its
+// URL.
 package embedded

@@ -30,8 +30,9 @@ type Options struct {
 	// RedisServer is the program redis-server or valkey-server. If RedisServer is empty, Start looks in the usual
 	// places, and otherwise uses the in-process Redis.
 	RedisServer string
-	// InProcessRedis chooses the in-process Redis even where a server is installed. The in-process Redis loses its data
-	// when its owner ends. Processes that have joined it fail then.
+	// InProcessRedis chooses the in-process Redis even where a server is installed. The
+	// in-process Redis loses its data when its owner ends. When the owner has ended, the
+	// processes that joined it fail.
 	InProcessRedis bool
 	// Ephemeral is for tests: the servers are faster, but may lose data at a power failure. These servers allow 400
 	// connections and 512 Redis databases. A crash of the servers or of their owner still loses nothing that was

@@ -48,7 +48,7 @@ type Sources struct {
 type Lookout struct {
 	s      Sources
 	group  singleflight.Group
-	asking atomic.Bool // a question to Redis is open, which may ignore its context
+	asking atomic.Bool // a call of redis still waits for Redis, perhaps after the end of its context
 
 	mu   sync.Mutex
 	last *diagnosis.Quick
@@ -112,8 +112,8 @@ type redisAnswer struct {
 	err     error
 }
 
-// redis reads the facts from Redis. redis returns when ctx ends at the latest. If
-// an earlier call still waits for Redis, it returns an error at once.
+// redis reads the facts from Redis. redis returns when ctx ends at the latest. If an
+// earlier call still waits for Redis, redis returns an error at once.
 func (l *Lookout) redis(ctx context.Context) (queues []overview.QueueStatus, workers []overview.WorkerStatus, failing queued.FailingSummary, err error) {
 	if !l.asking.CompareAndSwap(false, true) {
 		return nil, nil, failing, domain.Errorf(domain.CodeUnavailable, "Redis has not answered yet")

@@ -97,7 +97,7 @@ func CheckPerson(name string) error {
 	return nil
 }
 
-// Grants says which role the people with a value of an OpenID claim get.
+// Grants has the role that each value of the OpenID claim for roles gives.
 type Grants map[string]string
 
 // String returns what UnmarshalText reads.

@@ -43,11 +43,11 @@ func (q *Queues) UnmarshalText(text []byte) error {
 	return err
 }
 
-// Bounds says how many tasks each of some queues may hold at most. Queues without an
-// entry are not limited.
+// Bounds has, by queue, the largest number of tasks that the queue may hold. A queue
+// without an entry has no bound.
 type Bounds map[string]int
 
-// maxBound is larger than the number of tasks that any Redis can hold.
+// maxBound is more tasks than a Redis holds in practice.
 const maxBound = 1_000_000_000
 
 // String returns the text that UnmarshalText reads, the largest bound first.

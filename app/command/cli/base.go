@@ -14,7 +14,7 @@ import (
 	"outboxd/config"
 )
 
-// Commands has what all subcommands share.
+// Commands has the environment, the build and the time limit that all subcommands use.
 type Commands struct {
 	Environ []string
 	Build   daemon.Build
@@ -37,7 +37,8 @@ func NoArguments(cmd *cobra.Command, args []string) error {
 		cmd.CommandPath(), args[0], DidYouMean("", config.Alike(args[0], names)))}
 }
 
-// DidYouMean suggests names, each with the prefix. It returns "" if there are none or too many.
+// DidYouMean suggests names, each with the prefix. It returns "" for no names and for more
+// than three.
 func DidYouMean(prefix string, names []string) string {
 	if len(names) == 0 || len(names) > 3 {
 		return ""
@@ -45,7 +46,7 @@ func DidYouMean(prefix string, names []string) string {
 	return ". Did you mean " + prefix + strings.Join(names, ", or "+prefix) + "?"
 }
 
-// Load reads the configuration. Its errors are config.Mistake.
+// Load reads the configuration. An error about the configuration is a config.Mistake.
 func (c Commands) Load(cmd *cobra.Command) (*config.Config, error) {
 	dir, err := os.Getwd()
 	if err != nil {
@@ -58,7 +59,8 @@ func (c Commands) Load(cmd *cobra.Command) (*config.Config, error) {
 	return cfg, nil
 }
 
-// OneArgument requires exactly one argument, which the error message calls what.
+// OneArgument refuses a command line without exactly one argument. The error message says
+// what the argument is, in the words of what.
 func OneArgument(what string) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
 		if len(args) != 1 {

@@ -30,8 +30,9 @@ type Opened struct {
 	Reads   *reading.Reads // for what a command only shows
 }
 
-// WithServers opens the servers that a role needs, configured or embedded.
-// WithServers is for commands that need an up-to-date schema.
+// WithServers returns a function that opens the servers that a role needs, configured or
+// embedded, and then calls do. The function returns an error if the schema is not up to
+// date.
 func (c Commands) WithServers(role config.Role, out *terminal.Output, do func(*cobra.Command, []string, *Opened) error) func(*cobra.Command, []string) error {
 	return func(cmd *cobra.Command, args []string) error {
 		if err := out.Check(); err != nil {
@@ -63,8 +64,8 @@ func (c Commands) WithServersIfNamed(out *terminal.Output, do func(*cobra.Comman
 	}
 }
 
-// SayStandby says on standard error from which server a command read, if it asked for a
-// standby.
+// SayStandby says on standard error from which server a command read, if the configuration
+// names a standby.
 func SayStandby(cmd *cobra.Command, reads *reading.Reads) {
 	if !reads.IsUsed() {
 		return
@@ -120,7 +121,8 @@ func (c Commands) LoadToLook(cmd *cobra.Command, role config.Role) (*config.Conf
 	return ToLook(c.LoadAs(cmd, role))
 }
 
-// ToLook is for a command that only works on existing data.
+// ToLook adapts a configuration to a command that only works on existing data. It returns
+// an error if there is no data.
 func ToLook(cfg *config.Config, err error) (*config.Config, error) {
 	if err != nil {
 		return nil, err
@@ -182,7 +184,7 @@ func (f *ActionFlags) Consent(name string) error {
 func (f *ActionFlags) Action(filter map[string]string) *domain.Action {
 	actor := thisUser()
 	if f.as != "" {
-		actor += " for " + f.as // what is typed alone would prove nothing
+		actor += " for " + f.as // a typed name alone proves nothing
 	}
 	return &domain.Action{Actor: actor, Reason: f.reason, Filter: filter}
 }

@@ -30,7 +30,7 @@ const (
 	changedAtOnce = 100
 	// changedPage is how many matching events one query returns.
 	changedPage = 1000
-	// tooLateListed is how many events the result names, at most, of those that
+	// tooLateListed is the largest number of events that the result names among those that
 	// could not be changed.
 	tooLateListed = 100
 )
@@ -57,7 +57,7 @@ type eventChange struct {
 	verb, past string
 	done       domain.ChangeAnswer
 	states     []lives.State // that an event must have
-	inRedis    bool          // their tasks are removed at once
+	inRedis    bool          // whether the command also deletes the events' tasks
 	change     func(ctx context.Context, changes domain.EventChanges, action *domain.Action, ids []domain.ID) ([]domain.Change, error)
 }
 
@@ -168,7 +168,7 @@ func newEventChangeCommand(c cli.Commands, role config.Role, change *eventChange
 	return cmd
 }
 
-// eventChangeRun is one execution of such a command, with its result.
+// eventChangeRun is one execution of events cancel, reschedule or erase, with its result.
 type eventChangeRun struct {
 	*eventChange
 	o       *cli.Opened

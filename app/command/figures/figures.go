@@ -1,5 +1,5 @@
-// Package figures has the commands that show figures of the system by a name: event types, queues, workers and ordering
-// keys. It also pauses and resumes queues.
+// Package figures has the commands that show figures of event types, queues, workers and
+// ordering keys, and the commands that pause and resume queues.
 package figures
 
 import (
@@ -39,8 +39,8 @@ type sight struct {
 	reads *reading.Reads // nil if StoreErr is set
 }
 
-// withSight opens both servers for a command. If PostgreSQL cannot be reached, withSight
-// returns no error. If the configuration is wrong, it returns an error.
+// withSight opens both servers for a command. If PostgreSQL cannot be reached, the command
+// runs without it. A wrong configuration, password or schema is an error.
 func withSight(c cli.Commands, out *terminal.Output, do func(*cobra.Command, []string, *sight) error) func(*cobra.Command, []string) error {
 	return func(cmd *cobra.Command, args []string) (err error) {
 		if err := out.Check(); err != nil {
@@ -156,7 +156,7 @@ func notNegative(value float64) *float64 {
 	return &value
 }
 
-// cells are the columns RATE, FAILED, DIED, P50 and P99.
+// cells returns the cells of the columns RATE, FAILED, DIED, P50 and P99.
 func (d *passedDocument) cells() string {
 	rate, seconds := func(r *float64) string {
 		if r == nil {
@@ -210,7 +210,7 @@ type pointDocument struct {
 	Died      int64     `json:"died"`
 	P50       *float64  `json:"delay_p50_seconds"`
 	P99       *float64  `json:"delay_p99_seconds"`
-	Queued    *int64    `json:"queued,omitempty"` // the most tasks that waited in Redis; of a queue only
+	Queued    *int64    `json:"queued,omitempty"` // the most tasks that waited in Redis; for a queue only
 }
 
 // historyOf reads the measurements of the last hour, in steps of five minutes.

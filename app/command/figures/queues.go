@@ -40,12 +40,12 @@ func NewQueues(c cli.Commands) *cobra.Command {
 // QueueDocument is a queue in JSON and YAML. What is not known is null.
 type QueueDocument struct {
 	Queue   string       `json:"queue"`
-	Types   []string     `json:"types"` // that the database knows of it
+	Types   []string     `json:"types"` // types of the queue's events that PostgreSQL knows
 	Paused  *setup.Pause `json:"paused"`
 	Foreign bool         `json:"foreign"` // only other programs use it
-	Workers *int         `json:"workers"` // that serve it
+	Workers *int         `json:"workers"` // how many processes serve the queue
 	passedDocument
-	Pending   *int64          `json:"pending"` // in PostgreSQL, as held and dead
+	Pending   *int64          `json:"pending"` // in PostgreSQL, like Held and Dead
 	Held      *int64          `json:"held"`
 	Dead      *int64          `json:"dead"`
 	OldestDue *time.Time      `json:"oldest_due"`
@@ -60,7 +60,7 @@ type tasksDocument struct {
 	Scheduled int64      `json:"scheduled"`
 	Retry     int64      `json:"retry"`
 	Archived  int64      `json:"archived"`
-	OldestAt  *time.Time `json:"oldest_at"` // since when the oldest pending or failed one waits
+	OldestAt  *time.Time `json:"oldest_at"` // when the oldest pending or failed task began to wait
 	Processed int64      `json:"processed_today"`
 	Failed    int64      `json:"failed_today"`
 }

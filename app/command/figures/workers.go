@@ -37,8 +37,8 @@ type WorkerDocument struct {
 	Busy        int            `json:"busy"`
 	Queues      map[string]int `json:"queues"` // with their weights
 	Strict      bool           `json:"strict"` // the weights are priorities
-	// Tasks are the tasks that the process is working on, the one that began
-	// first at the top, up to 100.
+	// Tasks has up to 100 tasks that the process is working on, in the order in which they
+	// began.
 	Tasks []workingDocument `json:"tasks"`
 }
 

@@ -77,8 +77,8 @@ func newExamination(findings []domain.Finding) Examination {
 	return e
 }
 
-// problems turns findings that need action into the command's error; nil if there
-// are none.
+// problems returns the command's error, which says how many findings are broken or
+// warnings. It returns nil if there is none.
 func (e Examination) problems() error {
 	if n := e.Broken + e.Warnings; n > 0 {
 		return fmt.Errorf("%s", words.Many(n, "problem"))
@@ -156,8 +156,8 @@ func doctorOptions(c cli.Commands, cmd *cobra.Command, flags doctorFlags) (exami
 	return options, nil
 }
 
-// diagnose examines PostgreSQL and Redis. diagnose fails only if the embedded
-// servers cannot be started.
+// diagnose examines PostgreSQL and Redis. A server that does not answer is a finding, not
+// an error.
 func diagnose(cmd *cobra.Command, cfg *config.Config, options examine.Options) (_ []domain.Finding, err error) {
 	ctx, cancel := context.WithTimeout(cmd.Context(), doctorTimeout)
 	defer cancel()

@@ -133,9 +133,9 @@ func newTop(cfg *config.Config, s *servers.Servers, log *slog.Logger) (*top, err
 	return &top{cfg: cfg, servers: s, log: log, redis: redis}, nil
 }
 
-// connect connects to PostgreSQL if PostgreSQL answers, and chooses the examinations that top can run. If
-// PostgreSQL cannot be reached, top goes on without it. Every other error, such as a wrong password or schema,
-// ends top.
+// connect connects to PostgreSQL if PostgreSQL answers, and chooses the examinations that
+// top can run. If PostgreSQL cannot be reached, top goes on without it. Every other error,
+// such as a wrong password or schema, is returned.
 func (t *top) connect(ctx context.Context) error {
 	inspector := inspect.NewInspector(t.redis, t.servers.Forgetful(), time.Now)
 	inspector.Handles(daemon.HandledTypes())

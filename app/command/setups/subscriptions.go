@@ -41,7 +41,7 @@ type SubscriptionDocument struct {
 	Types          []string                  `json:"types"`
 	Headers        map[string]string         `json:"headers,omitempty"`
 	URL            string                    `json:"url"`
-	Secret         []string                  `json:"secret,omitempty"` // references
+	Secret         []string                  `json:"secret,omitempty"` // references to secrets, not the secrets themselves
 	Format         string                    `json:"format"`
 	Timeout        string                    `json:"timeout"`
 	Concurrency    int                       `json:"concurrency"`

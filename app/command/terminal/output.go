@@ -39,20 +39,20 @@ func (o *Output) AddFlag(cmd *cobra.Command) {
 }
 
 // AddFormsFlag gives a command the flag -o with forms of its own; the first one is the
-// default. Write does not know them.
+// default. Write does not know these forms, so the command has to write the result itself.
 func (o *Output) AddFormsFlag(cmd *cobra.Command, forms ...string) {
 	o.forms = forms
 	cmd.Flags().StringVarP(&o.Format, "output", "o", forms[0], "form of the result: "+strings.Join(forms, " or "))
 	_ = cmd.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(forms, cobra.ShellCompDirectiveNoFileComp))
 }
 
-// Prefer gives the flag another default.
+// Prefer gives the flag -o another default.
 func (o *Output) Prefer(cmd *cobra.Command, format string) {
 	o.Format = format
 	cmd.Flags().Lookup("output").DefValue = format
 }
 
-// Check refuses an unknown form. Call it before anything is done.
+// Check refuses an unknown form. A command calls Check before it does anything.
 func (o *Output) Check() error {
 	if o.forms != nil {
 		if !slices.Contains(o.forms, o.Format) {

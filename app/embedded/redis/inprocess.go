@@ -40,8 +40,8 @@ func (r *Engine) launchInProcess() (keeper.Instance, error) {
 	return p, nil
 }
 
-// run makes keys expire: it tells the in-process Redis regularly how much time has
-// passed, because that has no clock of its own.
+// run makes keys expire: it tells the in-process Redis regularly how much time has passed,
+// because that Redis has no clock of its own.
 func (p *inProcess) run(ctx context.Context) {
 	defer close(p.gone)
 	defer p.server.Close()
