@@ -17,9 +17,9 @@ import (
 // begin so.
 const Key = "asynq:{outboxd}:acknowledged"
 
-// The stream keeps about the newest most acknowledgements, for about the time keep.
-// If an acknowledgement is trimmed before the outbox has read it, the event is sent
-// again. The stream takes about 100 MB at most.
+// The stream keeps only the newest acknowledgements: about most of them, for about the
+// time keep. If an acknowledgement is trimmed before the outbox has read it, the event is
+// sent again. The stream takes about 100 MB at most.
 const (
 	most = 1_000_000
 	keep = time.Hour
@@ -45,7 +45,7 @@ func Send(ctx context.Context, r redis.UniversalClient, a Acknowledgement) error
 		return err
 	}
 	if _, ok := parse(place); !ok {
-		return fmt.Errorf("an answer to XADD that is none: %.60q", place)
+		return fmt.Errorf("Redis answered XADD with %.60q, which is no ID of an entry", place)
 	}
 	return nil
 }
@@ -90,7 +90,7 @@ func Await(ctx context.Context, r redis.UniversalClient, after string, limit int
 	for _, stream := range streams {
 		for _, entry := range stream.Messages {
 			if !less(next, entry.ID) {
-				return nil, after, fmt.Errorf("an answer to XREAD that is none: %.60q after %s", entry.ID, after)
+				return nil, after, fmt.Errorf("Redis answered XREAD with the ID %.60q, which does not come after %s", entry.ID, after)
 			}
 			next = entry.ID
 			if a, ok := read(entry.Values); ok {
@@ -101,8 +101,8 @@ func Await(ctx context.Context, r redis.UniversalClient, after string, limit int
 	return list, next, nil
 }
 
-// rest does the work of Await that is due now and then: it trims the stream, and checks whether the position after
-// belongs to this stream.
+// Await calls rest after it has waited and no acknowledgement has come. rest trims the
+// stream, and checks whether the position after belongs to this stream.
 func rest(ctx context.Context, r redis.UniversalClient, after string) (next string, err error) {
 	old := strconv.FormatInt(time.Now().Add(-keep).UnixMilli(), 10)
 	if err := r.XTrimMinIDApprox(ctx, Key, old, 0).Err(); err != nil {
@@ -121,7 +121,7 @@ func rest(ctx context.Context, r redis.UniversalClient, after string) (next stri
 	return after, nil
 }
 
-// last returns the position after the last acknowledgement.
+// last returns the position of the newest acknowledgement, or Start if there is none.
 func last(ctx context.Context, r redis.UniversalClient) (string, error) {
 	found, err := r.XRevRangeN(ctx, Key, "+", "-", 1).Result()
 	switch {
@@ -131,7 +131,7 @@ func last(ctx context.Context, r redis.UniversalClient) (string, error) {
 		return Start, nil
 	}
 	if _, ok := parse(found[0].ID); !ok {
-		return End, fmt.Errorf("an answer to XREVRANGE that is none: %.60q", found[0].ID)
+		return End, fmt.Errorf("Redis answered XREVRANGE with %.60q, which is no ID of an entry", found[0].ID)
 	}
 	return found[0].ID, nil
 }

@@ -22,12 +22,11 @@ import (
 // database costs one needless poll.
 const Channel = "asynq:{outboxd}:bell"
 
-// Publish adds a command to the end of a pipeline that rings the bells of all
-// workers.
+// Publish adds the command that rings the bells of all workers to the end of a pipeline.
 func Publish(ctx context.Context, pipe redis.Pipeliner) { pipe.Publish(ctx, Channel, "") }
 
-// How long a listener waits before it pings a silent connection, and before it
-// connects again.
+// After silence without a message a listener pings its connection. After a failure a
+// listener connects again when the time again has passed.
 const (
 	silence = 10 * time.Second
 	again   = time.Second
@@ -91,7 +90,7 @@ func (b Bell) subscribe(ctx context.Context, client redis.UniversalClient) error
 func receive(ctx context.Context, subscription *redis.PubSub) (word any, err error) {
 	defer func() {
 		if strange := recover(); strange != nil {
-			err = fmt.Errorf("an answer to SUBSCRIBE that is none: %v", strange)
+			err = fmt.Errorf("Redis gave a wrong answer to SUBSCRIBE: %v", strange)
 		}
 	}()
 	return subscription.ReceiveTimeout(ctx, silence)

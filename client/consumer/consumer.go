@@ -29,7 +29,7 @@ type Options struct {
 	PassOthers bool
 }
 
-// Consumer makes handlers whose events take effect once, in one database. It is
+// Consumer makes handlers whose events take effect once, in one database. A Consumer is
 // safe for concurrent use.
 type Consumer[Tx any] struct {
 	db      Database[Tx]

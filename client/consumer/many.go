@@ -13,7 +13,7 @@ import (
 type confirmation uint8
 
 const (
-	noEffect    confirmation = iota // it took effect before, or there is no such event
+	noEffect    confirmation = iota // the event took effect before, was cancelled, or is unknown
 	takesEffect                     // now
 	tooSoon                         // another event has the turn of its key
 )

@@ -39,9 +39,9 @@ func checkConfig(config asynq.Config, handler asynq.Handler) error {
 	return nil
 }
 
-// hopeless lists the errors with which Redis refuses to serve this client for good,
-// by words that they contain, and what to change then. Other errors of Redis, such
-// as LOADING, pass by themselves.
+// hopeless lists errors of Redis that do not pass by themselves. Each entry has words that
+// such an error contains, and says what to change. Other errors of Redis, such as LOADING,
+// pass by themselves.
 var hopeless = []struct {
 	words []string
 	cure  string

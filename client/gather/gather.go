@@ -32,7 +32,7 @@ type Gatherer[T any] struct {
 
 	mu      sync.Mutex
 	waiting []T
-	due     []time.Time // until when each of them waits for others
+	due     []time.Time // until when each waiting item waits for others
 	running int         // batches under way
 	inside  int         // items that wait or are under way
 	hurried bool

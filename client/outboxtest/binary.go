@@ -11,7 +11,7 @@ import (
 	"sync"
 )
 
-// findBinary is called once per process.
+// findBinary looks for the binary once per process. These variables keep the result.
 var (
 	finding sync.Once
 	found   string

@@ -13,7 +13,7 @@ type ahead struct {
 	task
 	message string
 	receipt string
-	at      time.Time // before it was taken
+	at      time.Time // a moment before the task was taken
 }
 
 // buffer has the tasks that were taken from Redis but not handed to Asynq's server
@@ -26,7 +26,7 @@ type buffer struct {
 	closed bool
 	watch  *time.Timer // gives back tasks that Asynq does not ask for
 
-	giving sync.Mutex // while tasks go back
+	giving sync.Mutex // held while tasks go back
 }
 
 // Asynq's server asks for a task as soon as a worker slot is free. If a server leaves tasks in the buffer for longer

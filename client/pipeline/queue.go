@@ -12,15 +12,15 @@ type queue struct {
 	name   string
 	weight int
 	lost
-	dry   bool      // the last question took all that there was
-	again time.Time // the next question, where the last one got no answer or the head is another's
+	dry   bool      // the last request took all the tasks that were pending
+	again time.Time // earliest time of the next request, after one without an answer or with a head of an unknown type
 	head  string    // the ID of the head, if it is of an unknown type
-	known string    // the ID of a head whose type was read, and is known
-	since time.Time // when it was seen first
-	looks int       // in a row that found nothing to take
-	from  int64     // where the next look at what is behind the head begins; the head is 1
+	known string    // the ID of a head whose type turned out to be known
+	since time.Time // when head was seen first
+	looks int       // requests in a row that found nothing to take
+	from  int64     // position at which the next search behind the head begins; the head has position 1
 	named map[string]bool
-	told  bool // that no worker takes the head
+	told  bool // the watcher has been told that no worker takes the head
 }
 
 // typesNamed bounds how many types of one queue a Watcher learns of.

@@ -32,13 +32,13 @@ type taker struct {
 	watcher Watcher
 	gate    Gate // nil: none
 	bell    bell.Bell
-	every   time.Duration // between two looks that nobody asked for, on average
+	every   time.Duration // average time between two polls
 	spread  bool          // the queues may be on several servers
 	places  *places
 	buffer  *buffer
 
-	name  string // begins all its receipts, and no other taker's
-	asked uint64 // questions so far
+	name  string // unique prefix of this taker's receipts
+	asked uint64 // requests so far
 	empty bool   // the last look found nothing
 	told  map[string]bool
 }
@@ -119,7 +119,7 @@ func (t *taker) look(asked string) error {
 		}
 		t.empty = false
 	}
-	if !t.passes() { // it has waited, and the queues were not asked
+	if !t.passes() { // the gate is closed: no queue is asked
 		return nil
 	}
 	open := t.open()
@@ -309,7 +309,7 @@ func (t *taker) allot(asked string, open []*queue, free int) map[*queue]int {
 type question struct {
 	*queue
 	receipt string
-	renews  bool // it names questions without an answer
+	renews  bool // the request has the receipts of unanswered requests
 	take    *redis.Cmd
 	count   *redis.IntCmd
 }
@@ -399,12 +399,12 @@ func (t *taker) read(q question, share int, at time.Time) (again, found bool, er
 		t.buffer.put(reply.tasks)
 		q.looks = 0
 	}
-	if share == 0 { // it was not asked what is pending
+	if share == 0 { // the request did not ask for pending tasks
 		return false, len(reply.tasks) > 0, nil
 	}
 	if len(reply.tasks) == 0 || !q.renews && reply.bytes() < takeBytes {
 		q.dry = len(reply.tasks) < share && reply.head == ""
-	} // else the question ended before it had seen all that is pending
+	} // else the script ended before it had seen all pending tasks
 	q.known = ""
 	if reply.head == "" {
 		q.over(t.watcher)
@@ -415,7 +415,7 @@ func (t *taker) read(q question, share int, at time.Time) (again, found bool, er
 	}
 	kind, readable := TypeOf([]byte(reply.message))
 	if readable && slices.Contains(t.types, kind) {
-		q.known = reply.head // whoever encoded it put the type elsewhere
+		q.known = reply.head // this message has its type field at another place
 		return true, false, nil
 	}
 	q.standBack(reply, kind, t.watcher)

@@ -1,5 +1,5 @@
-// Package redisreply says what the replies of Redis mean, as far as every part that
-// talks to it has to agree: the daemon, its worker and the consumers of services.
+// Package redisreply interprets replies of Redis. The daemon, its worker and the consumers
+// of services share the package, so that they agree on what a reply means.
 package redisreply
 
 import (
@@ -7,8 +7,8 @@ import (
 	"fmt"
 )
 
-// Unexpected is a reply that Redis never gives to the command. The command does not
-// count as executed: what stands before Redis may have given the reply.
+// Unexpected is a reply that Redis never gives to the command. The command does not count
+// as executed: a proxy between this process and Redis may have given the reply.
 type Unexpected struct {
 	To    string // the command, in words
 	Reply any
