@@ -7,7 +7,7 @@ import "context"
 type Acknowledgement struct {
 	EventID     ID
 	Type, Queue string // the event's
-	Outbox      string // the mark of the outbox that its task came from; "": not known
+	Outbox      string // the mark of the outbox that the event's task came from; "": not known
 }
 
 // Acknowledgements reads the acknowledgements that consumers wrote to Redis.

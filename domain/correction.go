@@ -2,13 +2,13 @@ package domain
 
 import "context"
 
-// Corrections emit corrected copies of events. It is safe for concurrent use.
+// Corrections emits corrected copies of events. It is safe for concurrent use.
 type Corrections interface {
-	// Correct emits a copy of an event with another payload, and returns the copy's ID.
-	// The copy is a new event, due now, with the header HeaderCorrects; the journal of
-	// the old event names it. With discard, the old event must be a dead letter, and is
-	// discarded in the same transaction. Correct adds the copy's ID to the filter of
-	// the recorded action.
+	// Correct emits a copy of an event with another payload, and returns the copy's ID. The
+	// copy is a new event, due now, with the header HeaderCorrects; the journal of the old
+	// event names the copy. With discard, the old event must be a dead letter, and is
+	// discarded in the same transaction. Correct adds the copy's ID to the filter of the
+	// recorded action.
 	//
 	// Errors: CodeNotFound if the event is not kept; CodeInvalid for a delivery, or a
 	// payload that the outbox refuses; CodeConflict if there is no dead letter to

@@ -197,7 +197,7 @@ const (
 	Superseded                  // it was replayed in the meantime; the task is of an older generation
 	ConfirmedOnce               // its effect is committed, although the handler failed
 	NotOnRecord                 // the database does not know the event
-	BuriedEarly                 // it may not take effect yet, and stays; the relay makes another task of it when it may
+	BuriedEarly                 // the event may not take effect yet, and stays where it is; the relay makes a new task when the event may
 )
 
 // FailedTasks records tasks that failed. Its methods are safe for concurrent

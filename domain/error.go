@@ -13,7 +13,7 @@ type Code string
 const (
 	CodeInvalid      Code = "invalid"      // the input can never succeed as it is
 	CodeUnauthorized Code = "unauthorized" // no or wrong credentials
-	CodeForbidden    Code = "forbidden"    // known, but not allowed
+	CodeForbidden    Code = "forbidden"    // the caller is known, but not allowed
 	CodeNotFound     Code = "not_found"
 	CodeConflict     Code = "conflict" // contradicts what exists already
 	CodeTooLarge     Code = "too_large"

@@ -5,7 +5,7 @@ import "context"
 // QueuePauses stops queues, and lets them go on. Its methods are safe for concurrent
 // use.
 //
-// Errors: CodeConflict if the queue is already paused, or already not paused;
+// Errors: CodeConflict if Pause finds the queue paused, or if Resume finds it not paused;
 // CodeUnavailable if Redis cannot be reached.
 type QueuePauses interface {
 	// Pause stops all workers from taking tasks of the queue. A worker finishes the

@@ -178,8 +178,8 @@ type Housekeeping interface {
 	Measure(ctx context.Context, process RelayProcess, queued *int64) (Backlog, Chores, error)
 
 	// MeasureTypes counts by type and queue what happened to events since the last call,
-	// and keeps the counts for a day. queued is how many tasks wait in the queue, by the
-	// names of its queues; none if that is not known.
+	// and keeps the counts for a day. queued has, by queue, how many tasks wait in Redis.
+	// It is empty if that is not known.
 	MeasureTypes(ctx context.Context, queued map[string]int64) error
 
 	// Upkeep checks the state of the tables. history has the same meaning as in KeepPartitions. Upkeep sees only

@@ -9,7 +9,8 @@ import (
 
 // Standby says from which server the pages and the commands read.
 type Standby struct {
-	// Fault says in a sentence why they read from the primary. "": they read from the standby.
+	// Fault says in a sentence why the pages and the commands read from the primary. ""
+	// means that they read from the standby.
 	Fault string
 	// Bytes is how much of the primary's log the standby has not applied. -1: not known.
 	Bytes int64

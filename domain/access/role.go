@@ -9,7 +9,7 @@ type Role int
 // The roles. The zero value may do nothing.
 const (
 	None     Role = iota
-	Viewer        // looks
+	Viewer        // reads the pages
 	Operator      // also does what can be undone or repeated
 	Admin         // also does what cannot be undone
 )
@@ -28,7 +28,7 @@ func (r Role) String() string {
 	}
 }
 
-// ParseRole reads the name of a role. It refuses none.
+// ParseRole reads the name of a role. It refuses the name "none".
 func ParseRole(name string) (Role, error) {
 	for _, r := range Roles() {
 		if r.String() == name {
@@ -41,7 +41,7 @@ func ParseRole(name string) (Role, error) {
 // Roles are all roles that a person can have, the least one first.
 func Roles() []Role { return []Role{Viewer, Operator, Admin} }
 
-// Identity is a person, as outboxd knows the person, and the person's role.
+// Identity is the name and the role of a person.
 type Identity struct {
 	// Name is what actions are recorded with. The name comes from the configuration,
 	// from a proxy or from an OpenID provider, and never from a form. "" for somebody

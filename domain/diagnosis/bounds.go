@@ -26,8 +26,9 @@ const (
 
 	// SnapshotOpen is how long a transaction, including a prepared transaction, may be open.
 	SnapshotOpen = 5 * time.Minute
-	// OldTransactions is how many transactions old a snapshot may be. OldTransactions applies if outboxd's database
-	// role may not see when the snapshot was taken.
+	// OldTransactions is how many transactions may begin while a snapshot is in use.
+	// OldTransactions applies if outboxd's database role may not see when the snapshot was
+	// taken.
 	OldTransactions = 1_000_000
 	// SlotBytes is how much WAL a replication slot may keep.
 	SlotBytes = 1 << 30

@@ -10,8 +10,7 @@ const (
 	Redis      = "Redis"
 )
 
-// Breaker describes an open breaker: the relay of this process has stopped
-// using a server.
+// Breaker says whether the relay of this process has stopped using a server.
 type Breaker struct {
 	Server string // PostgreSQL or Redis
 	Open   bool
@@ -19,7 +18,7 @@ type Breaker struct {
 
 // Process is the state of this outboxd process.
 type Process struct {
-	Breakers []Breaker // of its relay; none without one
+	Breakers []Breaker // of this process's relay; none if there is no relay
 	Draining bool      // it is shutting down
 }
 

@@ -33,7 +33,7 @@ type QueueFacts struct {
 type UnservedQueue struct {
 	Name   string
 	Tasks  int64
-	Oldest time.Duration // that a task is pending; 0 if none is
+	Oldest time.Duration // how long the oldest pending task has waited; 0 if none is pending
 	Types  []string      // of a sample
 	// Removed means that the queue belongs to a subscription that was removed.
 	Removed bool

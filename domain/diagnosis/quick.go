@@ -23,7 +23,7 @@ type Quick struct {
 	// Queues and Workers are Redis's answer. If RedisErr is set, there is no answer.
 	Queues   []overview.QueueStatus
 	Workers  []overview.WorkerStatus
-	Failing  queued.FailingSummary // without groups where nobody groups them
+	Failing  queued.FailingSummary // without groups if this process does not group failing tasks
 	RedisErr error
 
 	// Foreign are queues with tasks of other programs only, according to the last of the slower checks.

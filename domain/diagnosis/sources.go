@@ -16,10 +16,11 @@ type About struct {
 	Findings []domain.Finding
 }
 
-// Join joins the findings about several databases into one list, the worst first. shared has
-// findings that are not about a database; a finding of the same code is left out of all the
-// others. Every other finding begins with the names of the databases that it was found with,
-// and its remedy names the option that has the URLs of several databases.
+// Join joins the findings about several databases into one list, the worst first. shared
+// has findings that are not about a database. Join leaves out a finding of a database if
+// shared has one with the same code. Every other finding of a database begins with the
+// names of the databases that have it, and its remedy names the option for several
+// databases.
 func Join(all []About, shared []domain.Finding) []domain.Finding {
 	var found []domain.Finding
 	var sources [][]string
@@ -48,8 +49,8 @@ func Join(all []About, shared []domain.Finding) []domain.Finding {
 type Subscribed struct {
 	Source string
 	Names  []string // without removed subscriptions
-	// Resting are the subscriptions that are paused or removed. Receivers that are merely down
-	// may be among them.
+	// Resting has the receivers that get nothing at present: their subscription is paused
+	// or was removed, or they are down.
 	Resting []overview.ReceiverStatus
 }
 
@@ -59,9 +60,9 @@ func (s Subscribed) rests(name string) bool {
 		slices.ContainsFunc(s.Resting, func(r overview.ReceiverStatus) bool { return r.Subscription == name && (r.Paused || r.Removed) })
 }
 
-// Resting returns the subscriptions that get no deliveries from any of several databases. If
-// two databases have a subscription of one name, they share its queue. That queue needs a
-// worker while one of the two subscriptions gets deliveries.
+// Resting returns the subscriptions that get no deliveries from any of several databases.
+// If two databases have a subscription of the same name, they share its queue. That queue
+// needs a worker while one of the two subscriptions gets deliveries.
 func Resting(all []Subscribed) (resting []overview.ReceiverStatus) {
 	for _, s := range all {
 		for _, r := range s.Resting {

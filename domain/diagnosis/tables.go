@@ -10,7 +10,7 @@ import (
 
 // Partitions describes the daily partitions of outbox_sent. The leader makes them seven days in advance.
 type Partitions struct {
-	Ahead int   // days from today on without a gap
+	Ahead int   // days that have a partition, from today to the first gap
 	Stray int64 // rows of the default partition, counted up to one more than Counted
 }
 
@@ -27,8 +27,8 @@ type RowSecurity struct {
 	Roles  []string
 }
 
-// Positions compares two positions within ordering keys. Next is the last value of the sequence, Highest the
-// highest position of an event.
+// Positions compares the sequence that assigns positions with the positions of events.
+// Next is the last value of the sequence, Highest the highest position of an event.
 type Positions struct{ Next, Highest int64 }
 
 // Producer is a database role that should be able to write events.

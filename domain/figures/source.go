@@ -63,7 +63,7 @@ func (s *Sum) add(p *Stored) {
 	s.Pending, s.Held, s.Dead, s.OldestDue = s.Pending+p.Pending, s.Held+p.Held, s.Dead+p.Dead, earlier(s.OldestDue, p.OldestDue)
 }
 
-// settle ends the adding.
+// settle computes the rates and completes the delays. It must follow the last add.
 func (s *Sum) settle(of *Snapshot) {
 	s.Confirmed = of.rates(&s.Recent, &s.Hour)
 	s.Recent.settle()
@@ -93,7 +93,7 @@ type Queue struct {
 	// Paused is set while no worker takes a task of the queue. By is who paused the
 	// queue; "" if it was paused without outboxd.
 	Paused  *setup.Pause
-	Workers int  // that serve it
+	Workers int  // processes that serve the queue
 	Foreign bool // only other programs use it
 }
 
@@ -238,7 +238,7 @@ func (s *Source) isForeign(queue string) bool {
 	return s.Foreign != nil && slices.Contains(s.Foreign(), queue)
 }
 
-// lines are lines by their names.
+// lines has the line of each name.
 type lines[L any] map[string]*L
 
 func (l lines[L]) of(name string) *L {
@@ -275,8 +275,8 @@ func (s *Snapshot) rates(recent, hour *Passed) Rates {
 	return Rates{rate(recent.Confirmed, s.RecentSeconds), rate(hour.Confirmed, s.HourSeconds)}
 }
 
-// add adds what happened in another queue, or to another type. Until settle is called,
-// P50 is the mean by the number of confirmed events.
+// add adds what happened in another queue, or to another type. P50 becomes the mean of
+// both medians, weighted by the numbers of confirmed events.
 func (p *Passed) add(q *Passed) {
 	if q.Confirmed > 0 && q.P50 >= 0 {
 		whole := p.Confirmed + q.Confirmed

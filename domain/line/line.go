@@ -7,9 +7,10 @@ import (
 	"time"
 )
 
-// TCP keepalive: the first probe of an idle connection follows after idle, and further probes after interval. After
-// unanswered probes without an answer the connection is dead: 30 seconds in all. The probes also keep firewalls and
-// NAT devices from dropping connections that are idle for minutes.
+// The operating system probes a connection that has been idle for 15 seconds (TCP
+// keepalive), and again every 5 seconds. After three probes without an answer, 30 seconds
+// in all, the connection is dead. The probes also keep firewalls and NAT devices from
+// dropping connections that are idle for minutes.
 const (
 	idle       = 15 * time.Second
 	interval   = 5 * time.Second

@@ -17,7 +17,7 @@ type Delivery struct {
 	State        State     // StateGone: only the journal knows it
 	Since        time.Time // when it came into its state; of a pending one when it is due
 	Generation   int
-	Attempts     int           // that are on record
+	Attempts     int           // attempts on record
 	Last         *JournalEntry // the last thing on record; nil: nothing
 	Paused       *setup.Pause  // nil: the subscription is not paused
 	Removed      bool          // the subscription was removed

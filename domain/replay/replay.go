@@ -17,8 +17,9 @@ const Batch = 500
 // canaryCheck is how often the states of the canary's events are read.
 const canaryCheck = 200 * time.Millisecond
 
-// After refusedInARow refused dead letters without a successful replay in between, Run assumes that the outbox
-// refuses all, and stops. An error names refusedNamed of the refused dead letters.
+// After refusedInARow refused dead letters without a successful replay in between, Run
+// assumes that the outbox refuses all, and stops. An error names at most refusedNamed of
+// the refused dead letters.
 const (
 	refusedInARow = 100
 	refusedNamed  = 5
