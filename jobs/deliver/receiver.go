@@ -45,7 +45,7 @@ type Receiver struct {
 	rest     time.Time // the receiver asked for no delivery before this time
 	probing  time.Time // until this time one delivery is testing whether the receiver works again
 	reopens  time.Time // one delivery may try from then on
-	probes   int       // that failed since the receiver went down
+	probes   int       // probes that failed since the receiver went down
 	downFrom time.Time // zero: not down
 	last     Attempt   // the last failed attempt
 }
@@ -93,8 +93,8 @@ func (r *Receiver) changed(_ string, _, to gobreaker.State) {
 	r.probing = time.Time{}
 }
 
-// Pause returns how long no delivery may begin: the receiver is down, has asked for a
-// pause, or has reached its rate. 0: a delivery may begin now.
+// Pause returns how long no delivery may begin, because the receiver is down, has asked
+// for a pause, or has reached its rate. 0 means that a delivery may begin now.
 func (r *Receiver) Pause() time.Duration {
 	state := r.breaker.State()
 	now := time.Now()

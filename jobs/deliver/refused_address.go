@@ -53,7 +53,7 @@ var reserved = []struct {
 // address finally go to that IPv4 address.
 var carriers = []struct {
 	network netip.Prefix
-	at      int // the first of its four bytes
+	at      int // index of the first byte of the IPv4 address
 }{
 	{netip.MustParsePrefix("::/96"), 12},           // IPv4-compatible
 	{netip.MustParsePrefix("::ffff:0:0:0/96"), 12}, // IPv4-translated

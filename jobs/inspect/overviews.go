@@ -86,8 +86,8 @@ func (o *Overviews) Queues(ctx context.Context) ([]overview.QueueStatus, error) 
 	return queues, nil
 }
 
-// heads reads the pending task at the head of each queue, and returns since when that
-// task has been pending.
+// heads asks Redis since when the task at the head of each queue has been pending, and
+// puts the answer into the field since of reads.
 func (o *Overviews) heads(ctx context.Context, names []string, reads []queueReads) error {
 	pipe := o.redis.Pipeline()
 	for i, name := range names {

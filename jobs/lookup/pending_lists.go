@@ -30,7 +30,7 @@ const (
 // read only if it is long, and a task that should already have been taken from it is
 // still there: after a loss, or if clocks differ.
 type pendingLists struct {
-	mu   sync.Mutex // held while reading, so that callers at the same time share it
+	mu   sync.Mutex // held while reading, so that callers at the same time share one reading
 	seed maphash.Seed
 	of   map[string]pendingList
 }

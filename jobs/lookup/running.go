@@ -17,7 +17,7 @@ var _ domain.RunningTasks = (*Finder)(nil)
 // asking is one question of Running.
 type asking struct {
 	queue, taskID string
-	of            int // the event
+	of            int // index of the event
 	answer        *redis.SliceCmd
 }
 

@@ -45,7 +45,7 @@ const batchMost = 100
 
 // batch is a number of events of one queue that one script enqueues.
 type batch struct {
-	events  []int // their places
+	events  []int // indexes of the events
 	keys    []string
 	args    []any
 	command *redis.Cmd

@@ -16,7 +16,7 @@ import (
 // shard has the events of a batch that go to one master of a cluster.
 type shard struct {
 	client redis.UniversalClient
-	places []int // of its events in the batch
+	places []int // indexes of its events in the whole batch
 	events []domain.Event
 }
 

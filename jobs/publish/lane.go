@@ -33,10 +33,10 @@ type lane struct {
 	pipe                  redis.Pipeliner
 	task                  *redis.Cmd   // the command of the present task; nil: none yet
 	queues                []*redis.Cmd // the commands that tell Redis of queues
-	inFull                bool         // take down scripts, not their hashes
+	inFull                bool         // record scripts in full, not by their hashes
 	hashesFail            bool         // Redis did not let a script be called by its hash
-	noHashes              bool         // and takes the script in full
-	singly                bool         // Redis took events one by one, and no batch
+	noHashes              bool         // Redis refuses scripts by hash, and accepts them in full
+	singly                bool         // send events one by one, because Redis refused a batch
 	announced             map[string]bool
 	options               taskOptions
 	made                  time.Time

@@ -10,8 +10,9 @@ import (
 	"golang.org/x/time/rate"
 )
 
-// asynqLog writes Asynq's log to ours. During an outage each of Asynq's loops complains repeatedly. So only the
-// first lines, and then one line from time to time, keep their level. All other lines are logged as debug.
+// asynqLog writes Asynq's log to the worker's log. During an outage each of Asynq's loops
+// complains repeatedly. So only the first lines, and then one line from time to time, keep
+// their level. All other lines are logged as debug.
 type asynqLog struct {
 	log       *slog.Logger
 	sometimes *rate.Sometimes
@@ -21,11 +22,13 @@ func newAsynqLog(log *slog.Logger) *asynqLog {
 	return &asynqLog{log: log.With("component", "asynq"), sometimes: &rate.Sometimes{First: 5, Interval: 30 * time.Second}}
 }
 
-// Debug and Info. Asynq's Info lines are about signals and starting, so they are logged as debug too.
+// Debug and Info log at level debug, because Asynq's Info lines are only about signals and
+// starting.
 func (l *asynqLog) Debug(args ...any) { l.log.Debug(line(args)) }
 func (l *asynqLog) Info(args ...any)  { l.log.Debug(line(args)) }
 
-// Warn, Error and Fatal.
+// Warn and Error log at level debug if too many lines come. Fatal always logs at level
+// error.
 func (l *asynqLog) Warn(args ...any)  { l.complain(slog.LevelWarn, args) }
 func (l *asynqLog) Error(args ...any) { l.complain(slog.LevelError, args) }
 func (l *asynqLog) Fatal(args ...any) { l.log.Error(line(args)) }

@@ -47,7 +47,7 @@ func (w *Worker) ended(ctx, running context.Context, task *asynq.Task, err error
 		case failure == nil:
 			return buriedError{err}
 		case ctx.Err() != nil:
-			return err // its time is over, and the handler used it up
+			return err // the task's time is over, because the handler used it up
 		case domain.ErrorCode(failure) != domain.CodeUnavailable:
 			w.log.Error("a dead letter could not be written; the task stays in Asynq's archive", "event_id", failed.ID, "error", failure)
 			return err

@@ -130,7 +130,7 @@ func (g *groups) ask(members []*member) {
 	})
 	g.complain(members[0].task.Type, len(members), err)
 	answerAll(together, nil, list, err)
-	for _, m := range repeats { // a question says nothing about another one
+	for _, m := range repeats { // the answer to one question is no answer to another
 		m.answer <- answer{alone: true}
 	}
 }

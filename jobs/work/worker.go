@@ -36,7 +36,7 @@ type Options struct {
 	Failures domain.FailedTasks
 	Handlers map[string]Handler // by task type
 	Batches  map[string]Batch   // by task type, of types without a Handler
-	Outward  map[string]Outward // by task type, of types without either
+	Outward  map[string]Outward // by task type, of types without a Handler or a Batch
 	// Any handles the tasks of all types that have none of these handlers. Name is their type in the metrics.
 	// Without Any these tasks stay in their queue.
 	Any  Outward
