@@ -49,7 +49,8 @@ func (p *Presence) Leave(ctx context.Context, process domain.RelayProcess) error
 	return postgres.Translate(err, "take the relay's record away")
 }
 
-// A LISTEN that hears nothing any more is noticed after the sum of both.
+// If notifications no longer reach a connection, that is noticed after listenCheck plus
+// echoPatience.
 const (
 	listenCheck  = 30 * time.Second
 	echoPatience = 5 * time.Second

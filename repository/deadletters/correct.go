@@ -26,8 +26,8 @@ RETURNING id`
 const correctedSQL = `
 INSERT INTO outbox_journal (event_id, stage, entry, generation, detail) VALUES ($1, 'person', 'corrected', $2, $3)`
 
-// whereSQL reads of an event its generation and, if it is a delivery, which event it
-// delivers.
+// whereSQL returns an event's generation and, if the event is a delivery, the ID of the
+// event that it delivers.
 var whereSQL = `
 SELECT origin_id, generation FROM (` + stored.Places.Union(`SELECT origin_id, generation FROM {table} WHERE id = $1`) + `) AS places ORDER BY generation DESC LIMIT 1`
 

@@ -78,8 +78,8 @@ func isConfirmed(ctx context.Context, tx pgx.Tx, id domain.ID) (confirmed bool, 
 	return confirmed, nil
 }
 
-// whereIsSQL is one statement, so it has one snapshot: if an event is moving at the same
-// time, it finds the event in exactly one table. The history may also have older
+// whereIsSQL is one statement, so it has one snapshot: it finds an event in exactly one
+// table, even if the event moves at the same time. The history may also have older
 // generations of the event.
 var whereIsSQL = `
 SELECT state, generation FROM (

@@ -53,7 +53,7 @@ func (e *Examiner) producer(ctx context.Context, tx pgx.Tx, facts *diagnosis.Pos
 
 // pooler looks for a pooler in the connection: it compares the process ID that the server
 // announced when the connection began with the ID of the session that answers now. A
-// pooler announces an invented one.
+// pooler announces a process ID that it has invented.
 func (e *Examiner) pooler(ctx context.Context, tx pgx.Tx, facts *diagnosis.PostgresFacts) error {
 	var pid uint32
 	if err := tx.QueryRow(ctx, `SELECT pg_backend_pid()`).Scan(&pid); err != nil {

@@ -18,7 +18,7 @@ type lineage struct {
 
 	is          lost.DatabaseIdentity // the last answer, if it came from PostgreSQL
 	asked       time.Time
-	connections int64 // which the pool had opened before it asked
+	connections int64 // that the pool had opened before the last question
 }
 
 // askAgain is how long lineage uses an answer again while the pool opens no new
@@ -27,9 +27,9 @@ type lineage struct {
 // connections ended. So an answer is used for at most askAgain.
 const askAgain = 30 * time.Second
 
-// The timeline comes from the name of the current WAL file, which begins with it and
-// which every role may read. pg_control_checkpoint would give the timeline of the last
-// checkpoint.
+// The timeline comes from the name of the current WAL file: the name begins with the
+// timeline, and every role may read the name. pg_control_checkpoint would give the
+// timeline of the last checkpoint.
 const mayAskSQL = `
 SELECT has_function_privilege('pg_catalog.pg_control_system()', 'EXECUTE'),
        has_function_privilege('pg_catalog.pg_walfile_name(pg_lsn)', 'EXECUTE') AND has_function_privilege('pg_catalog.pg_current_wal_lsn()', 'EXECUTE')`
@@ -78,7 +78,7 @@ func either(may bool, expression string) string {
 
 // history_since is the time since which the history is complete. If the retention becomes
 // longer, history_since moves, because the shorter retention has dropped older events. If
-// the history is turned on, it is now.
+// the history is turned on, history_since becomes now().
 const rememberDatabaseSQL = `
 UPDATE outbox_queue_identity
 SET system_id = $1, timeline = $2, history_seconds = $3::float8,

@@ -20,10 +20,10 @@ func encodeID(value any) (pgtype.WrappedEncodePlanNextSetter, any, bool) {
 // idPlan encodes a domain.ID by the plan of its bytes.
 type idPlan struct{ next pgtype.EncodePlan }
 
-// SetNext is pgtype.WrappedEncodePlanNextSetter's.
+// SetNext implements pgtype.WrappedEncodePlanNextSetter.
 func (p *idPlan) SetNext(next pgtype.EncodePlan) { p.next = next }
 
-// Encode is pgtype.EncodePlan's.
+// Encode implements pgtype.EncodePlan.
 func (p *idPlan) Encode(value any, buf []byte) ([]byte, error) {
 	return p.next.Encode([16]byte(value.(domain.ID)), buf) //nolint:forcetypeassert // encodeID makes the plan for no other type
 }

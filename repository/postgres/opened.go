@@ -55,7 +55,7 @@ type plainConn struct {
 	sessions *Pool
 }
 
-// BeginTx is driver.ConnBeginTx's.
+// BeginTx implements driver.ConnBeginTx.
 func (c *plainConn) BeginTx(ctx context.Context, o driver.TxOptions) (driver.Tx, error) {
 	if opening := openingOf(ctx); opening != nil {
 		return c.sessions.beginOpened(ctx, c.Conn.Conn(), opening)
@@ -118,7 +118,7 @@ type openedTx struct {
 	opening *Opening
 }
 
-// Commit is driver.Tx's.
+// Commit implements driver.Tx.
 func (t *openedTx) Commit() error {
 	tag, err := t.end(&t.opening.last)
 	switch {
@@ -150,7 +150,7 @@ func (t *openedTx) end(last *pgx.Batch) (tag pgconn.CommandTag, err error) {
 	return tag, err
 }
 
-// Rollback is driver.Tx's.
+// Rollback implements driver.Tx.
 func (t *openedTx) Rollback() error {
 	if t.conn.IsClosed() {
 		return nil

@@ -102,7 +102,7 @@ const mark = "outboxd.session"
 
 // The values of mark say which settings a connection was made with.
 const (
-	markFirst = "first" // those that every version has: the server's version was not known yet
+	markFirst = "first" // the settings that every version has: the server's version was not known yet
 	markKnown = "known" // all settings
 )
 

@@ -22,7 +22,7 @@ type Pool struct {
 // session may differ.
 const pinnedBegin = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE NOT DEFERRABLE"
 
-// Query is pgxpool.Pool's.
+// Query replaces the method of pgxpool.Pool.
 func (s *Pool) Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error) {
 	if !s.pinned {
 		return s.Pool.Query(ctx, sql, args...)
@@ -40,7 +40,7 @@ func (s *Pool) Query(ctx context.Context, sql string, args ...any) (pgx.Rows, er
 	return rows, nil
 }
 
-// QueryRow is pgxpool.Pool's.
+// QueryRow replaces the method of pgxpool.Pool.
 func (s *Pool) QueryRow(ctx context.Context, sql string, args ...any) pgx.Row {
 	if !s.pinned {
 		return s.Pool.QueryRow(ctx, sql, args...)
@@ -49,7 +49,7 @@ func (s *Pool) QueryRow(ctx context.Context, sql string, args ...any) pgx.Row {
 	return pinnedRow{rows, err}
 }
 
-// Exec is pgxpool.Pool's.
+// Exec replaces the method of pgxpool.Pool.
 func (s *Pool) Exec(ctx context.Context, sql string, args ...any) (pgconn.CommandTag, error) {
 	if !s.pinned {
 		return s.Pool.Exec(ctx, sql, args...)
@@ -62,10 +62,10 @@ func (s *Pool) Exec(ctx context.Context, sql string, args ...any) (pgconn.Comman
 	return rows.CommandTag(), rows.Err()
 }
 
-// Begin is pgxpool.Pool's.
+// Begin replaces the method of pgxpool.Pool.
 func (s *Pool) Begin(ctx context.Context) (pgx.Tx, error) { return s.BeginTx(ctx, pgx.TxOptions{}) }
 
-// BeginTx is pgxpool.Pool's.
+// BeginTx replaces the method of pgxpool.Pool.
 func (s *Pool) BeginTx(ctx context.Context, o pgx.TxOptions) (pgx.Tx, error) {
 	return s.Pool.BeginTx(ctx, s.begin(o))
 }
@@ -134,7 +134,7 @@ type pinnedRows struct {
 	closed   bool
 }
 
-// Next is pgx.Rows's.
+// Next implements pgx.Rows.
 func (r *pinnedRows) Next() bool {
 	if r.closed || r.Rows == nil {
 		return false
@@ -146,7 +146,7 @@ func (r *pinnedRows) Next() bool {
 	return false
 }
 
-// Err is pgx.Rows's. After Close, Err also returns an error of the commit.
+// Err implements pgx.Rows. After Close, Err also returns an error of the commit.
 func (r *pinnedRows) Err() error {
 	if r.err == nil && r.Rows != nil {
 		return r.Rows.Err()
@@ -154,7 +154,7 @@ func (r *pinnedRows) Err() error {
 	return r.err
 }
 
-// Close is pgx.Rows's.
+// Close implements pgx.Rows.
 func (r *pinnedRows) Close() {
 	if r.closed {
 		return
@@ -184,7 +184,7 @@ type pinnedRow struct {
 	err  error
 }
 
-// Scan is pgx.Row's.
+// Scan implements pgx.Row.
 func (r pinnedRow) Scan(into ...any) error {
 	if r.rows == nil {
 		return r.err

@@ -25,7 +25,7 @@ type sessionConnector struct {
 	sessions *Pool
 }
 
-// Connect is driver.Connector's.
+// Connect implements driver.Connector.
 func (c sessionConnector) Connect(ctx context.Context) (driver.Conn, error) {
 	conn, err := c.Connector.Connect(ctx)
 	if err != nil {
@@ -46,7 +46,7 @@ type pinnedConn struct {
 	sessions *Pool
 }
 
-// BeginTx is driver.ConnBeginTx's. It takes one round trip.
+// BeginTx implements driver.ConnBeginTx. It takes one round trip.
 func (c *pinnedConn) BeginTx(ctx context.Context, o driver.TxOptions) (driver.Tx, error) {
 	if opening := openingOf(ctx); opening != nil {
 		return c.sessions.beginOpened(ctx, c.Conn.Conn(), opening)
@@ -67,7 +67,7 @@ func (c *pinnedConn) BeginTx(ctx context.Context, o driver.TxOptions) (driver.Tx
 
 func (c *pinnedConn) inTransaction() bool { return c.Conn.Conn().PgConn().TxStatus() != 'I' }
 
-// ExecContext is driver.ExecerContext's.
+// ExecContext implements driver.ExecerContext.
 func (c *pinnedConn) ExecContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Result, error) {
 	if c.inTransaction() {
 		return c.Conn.ExecContext(ctx, query, args)
@@ -84,7 +84,7 @@ func (c *pinnedConn) ExecContext(ctx context.Context, query string, args []drive
 	return result, tx.Commit()
 }
 
-// QueryContext is driver.QueryerContext's.
+// QueryContext implements driver.QueryerContext.
 func (c *pinnedConn) QueryContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Rows, error) {
 	if c.inTransaction() {
 		return c.Conn.QueryContext(ctx, query, args)
@@ -110,10 +110,10 @@ type pinnedTx struct {
 	tx  pgx.Tx
 }
 
-// Commit is driver.Tx's.
+// Commit implements driver.Tx.
 func (t pinnedTx) Commit() error { return t.tx.Commit(t.ctx) }
 
-// Rollback is driver.Tx's.
+// Rollback implements driver.Tx.
 func (t pinnedTx) Rollback() error { return t.tx.Rollback(t.ctx) }
 
 // pinnedSQLRows are the rows of a statement in a transaction of its own. The transaction
@@ -124,7 +124,7 @@ type pinnedSQLRows struct {
 	closed bool
 }
 
-// Next is driver.Rows's. Next commits after the last row, because database/sql ignores
+// Next implements driver.Rows. Next commits after the last row, because database/sql ignores
 // the error of Close there.
 func (r *pinnedSQLRows) Next(row []driver.Value) error {
 	err := r.Rows.Next(row)
@@ -136,7 +136,7 @@ func (r *pinnedSQLRows) Next(row []driver.Value) error {
 	return err
 }
 
-// Close is driver.Rows's.
+// Close implements driver.Rows.
 func (r *pinnedSQLRows) Close() error {
 	if r.closed {
 		return nil

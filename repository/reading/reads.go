@@ -30,14 +30,14 @@ type Reads struct {
 	primary *postgres.Database
 	open    func(context.Context) (*postgres.Database, error)
 	logger  *slog.Logger
-	every   time.Duration // lookEvery, but in tests
+	every   time.Duration // lookEvery, except in tests
 
 	mu        sync.Mutex // held while one caller looks at the standby; the others wait for the result
 	standby   *postgres.Database
 	last      domain.Standby
 	looked    time.Time
-	told      string   // the fault that the log has
-	wrote     string   // a position of the log that the standby must have first; ""
+	told      string   // the fault that was logged last
+	wrote     string   // position of the write-ahead log that the standby must reach before it answers; "": any
 	primaryIs identity // what the primary last said; empty: it has not answered yet
 }
 
@@ -57,8 +57,8 @@ func (r *Reads) Close() {
 	r.standby, r.open = nil, nil
 }
 
-// Standing returns from where queries are answered now. ok is false if no standby is
-// configured.
+// Standing says which server answers queries now, and how far the standby is behind. ok is
+// false if no standby is configured.
 func (r *Reads) Standing(ctx context.Context) (s domain.Standby, ok bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -48,7 +48,7 @@ func (l Lives) InFlight(ctx context.Context, filter lives.Filter, ids []domain.I
 	})
 }
 
-// Keys reads the ordering keys of which events wait.
+// Keys reads the ordering keys that hold events back.
 type Keys struct{ reads *Reads }
 
 // NewKeys returns the held keys.

@@ -15,13 +15,15 @@ import (
 // Changes implements domain.EventChanges and domain.ChangeRequests.
 type Changes struct {
 	db    *postgres.Database
-	queue domain.RunningTasks // nil: unknown
+	queue domain.RunningTasks // knows which tasks run; nil: nobody can be asked
 }
 
-// New returns the Changes of db. They change no event that only the queue can judge.
+// New returns the Changes of db. They change no event of which only Redis knows whether a
+// task is running; see Asking.
 func New(db *postgres.Database) *Changes { return &Changes{db: db} }
 
-// Asking returns Changes that ask the queue about events that only the queue can judge.
+// Asking returns Changes that also change such events: they ask queue whether a task is
+// running.
 func (c *Changes) Asking(queue domain.RunningTasks) *Changes { return &Changes{c.db, queue} }
 
 var _ domain.EventChanges = (*Changes)(nil)
@@ -71,7 +73,7 @@ func (c *Changes) args(action *domain.Action, ids []domain.ID) []any {
 }
 
 // change runs a statement. Its last parameter has the events that are not changed if only
-// the queue can judge them.
+// Redis knows whether a task is running.
 func (c *Changes) change(ctx context.Context, kind string, action *domain.Action, ids []domain.ID, statement string, args ...any) (changes []domain.Change, err error) {
 	err = c.sure(ctx, ids, func(d *doubt) error {
 		return stored.Act(ctx, c.db, kind, action, func(tx pgx.Tx) (changed int64, err error) {

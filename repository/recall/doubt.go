@@ -11,12 +11,12 @@ import (
 	"outboxd/domain"
 )
 
-// Whether an event can still be changed may be known only to the queue: a delivery and
-// a mail have no transaction open while their receiver thinks. So the transaction that
-// changes such an event first writes what every task has to ask, and then looks into
-// the queue. A task that is not active then waits for this transaction before its
-// effect, and finds that there is nothing to do. If a task is active, the transaction
-// is undone, and done again without that event.
+// Some handlers, such as those of deliveries and of mails, hold no transaction while they
+// wait for a receiver. Only Redis knows whether such a task is running. So a transaction
+// that changes such an event first records the change, and then asks Redis about the task.
+// If the task is not active, it will ask the inbox before its effect. It waits there for
+// this transaction, and finds that there is nothing to do. If the task is active, the
+// transaction is undone, and done again without that event.
 
 const (
 	// mostLooks is how often a transaction is undone. After that, no event is changed

@@ -19,7 +19,7 @@ import (
 type Executed struct {
 	t    testing.TB
 	log  string
-	read int64 // how much of the log
+	read int64 // bytes of the log that were read
 }
 
 // LogPlans makes the sessions that begin afterwards log the plan of every statement, with

@@ -14,7 +14,7 @@ const longestLook = 400 * 24 * time.Hour
 type plan struct {
 	emit    []time.Time
 	leftOut int64
-	last    time.Time // of those that are due
+	last    time.Time // the last tick that is due
 	next    time.Time
 }
 
