@@ -2,7 +2,7 @@
 // metrics, traces, limits, security headers, and errors in the form of problem
 // documents (RFC 9457).
 //
-// It has no routes. Package monitor has the health checks and the metrics, signin has
-// the guard of the pages, dashboard has the pages, and registration has the example
+// The package has no routes. Package monitor has the health checks and the metrics, signin
+// has the guard of the pages, dashboard has the pages, and registration has the example
 // API.
 package handler

@@ -24,17 +24,17 @@ const (
 	headerReset     = "X-RateLimit-Reset"
 )
 
-// rateLimit gives every client a bucket. rateLimit replaces Fiber's limiter, which
-// starts a goroutine that nothing can stop, and whose memory grows with every
-// client.
+// rateLimit limits the requests of each client, by a token bucket for each. rateLimit
+// replaces Fiber's limiter, which starts a goroutine that nothing can stop, and whose
+// memory grows with every client.
 type rateLimit struct {
 	perMinute int
 	mu        sync.Mutex
 	buckets   map[string]*rate.Limiter
 }
 
-// LimitRate allows each client perMinute requests a minute on average, and a burst
-// of as many. Each process counts for itself.
+// LimitRate allows each client perMinute requests a minute on average, and as many in one
+// burst. LimitKey tells the clients apart. Each process counts for itself.
 func LimitRate(perMinute int) fiber.Handler {
 	l := &rateLimit{perMinute: perMinute, buckets: make(map[string]*rate.Limiter)}
 	return func(c *fiber.Ctx) error {
@@ -50,8 +50,9 @@ func LimitRate(perMinute int) fiber.Handler {
 	}
 }
 
-// take reports whether a client may send a request now, how many more requests it
-// may send, and, if it may not, after what time it may send the next.
+// take counts a request of a client. allowed reports whether the client may send it. left
+// is how many more requests the client may send now. If the request is not allowed, next
+// is the time until the client may send one.
 func (l *rateLimit) take(client string, now time.Time) (allowed bool, left float64, next time.Duration) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

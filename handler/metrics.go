@@ -16,7 +16,7 @@ import (
 // client that tries many paths cannot fill the metrics registry with them.
 const unmatched = "unmatched"
 
-// unknownMethod is the label of all methods that fiber does not know.
+// unknownMethod replaces every HTTP method of a request that fiber does not know.
 const unknownMethod = "UNKNOWN"
 
 type httpMetrics struct {

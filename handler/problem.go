@@ -18,8 +18,8 @@ import (
 // ProblemType is the media type of a Problem.
 const ProblemType = "application/problem+json"
 
-// Problem is the body of every error response (RFC 9457). Any client may see it, so
-// it contains nothing that only an operator may know.
+// Problem is an error response (RFC 9457). Any client may see its body, so the body
+// contains nothing that only an operator may know.
 type Problem struct {
 	Type      string         `json:"type" doc:"Always about:blank: the status says what kind of problem it is" example:"about:blank"`
 	Title     string         `json:"title" doc:"The status in words" example:"Unprocessable Entity"`
@@ -69,7 +69,8 @@ func (p *Problem) GetHeaders() http.Header { return p.headers }
 // ContentType returns the media type of a problem.
 func (p *Problem) ContentType(string) string { return ProblemType }
 
-// status returns the HTTP status for a domain code. There is no other such mapping.
+// status returns the HTTP status for a domain code. No other code maps domain codes to
+// statuses.
 func status(code domain.Code) int {
 	switch code {
 	case domain.CodeInvalid:
@@ -148,8 +149,8 @@ func problemOfDomain(err error, known *domain.Error) *Problem {
 	return p
 }
 
-// routingDetail returns a fixed text for an error of fiber or fasthttp, because
-// their own texts quote the client's input.
+// routingDetail returns a fixed text for an error of fiber or fasthttp, because the texts
+// of these errors quote the client's input.
 func routingDetail(code int) string {
 	switch code {
 	case http.StatusNotFound:
@@ -169,8 +170,8 @@ func routingDetail(code int) string {
 	}
 }
 
-// RetryAfter returns the value of a Retry-After header: whole seconds, at least one.
-// For 0 it is defaultRetryAfter.
+// RetryAfter returns the value of a Retry-After header: whole seconds, rounded up. For a
+// duration of 0 or less, RetryAfter returns defaultRetryAfter.
 func RetryAfter(d time.Duration) string {
 	if d <= 0 {
 		d = defaultRetryAfter

@@ -17,8 +17,8 @@ const maxRequestID = 128
 
 type requestIDKey struct{}
 
-// RequestID returns the ID of the HTTP request that ctx belongs to, "" if it
-// belongs to none.
+// RequestID returns the ID of the HTTP request to which ctx belongs; "" if ctx belongs to
+// none.
 func RequestID(ctx context.Context) string {
 	id, _ := ctx.Value(requestIDKey{}).(string)
 	return id
@@ -54,9 +54,9 @@ func newRequestID() string {
 // a request.
 type requestIDHandler struct{ slog.Handler }
 
-// WithRequestID returns a slog.Handler that adds request_id to every record
-// whose context belongs to an HTTP request, and passes all records to next. If next
-// already does that, WithRequestID returns next.
+// WithRequestID returns a slog.Handler that adds request_id to every record whose context
+// belongs to an HTTP request, and passes all records to next. If next comes from
+// WithRequestID, WithRequestID returns next.
 func WithRequestID(next slog.Handler) slog.Handler {
 	if h, done := next.(requestIDHandler); done {
 		return h

@@ -19,12 +19,12 @@ import (
 	"go.opentelemetry.io/otel/trace"
 )
 
-// Timeouts has the time limits for one connection. A zero value means the default.
+// Timeouts has the time limits for one connection.
 type Timeouts struct {
-	Read    time.Duration // a whole request, headers and body; 10 s
-	Write   time.Duration // a whole response; 30 s
-	Idle    time.Duration // a connection kept open between requests; 60 s
-	Request time.Duration // the work on one request; 15 s
+	Read    time.Duration // for reading a whole request, headers and body; 0: 10 s
+	Write   time.Duration // for sending a whole response; 0: 30 s
+	Idle    time.Duration // for a connection kept open between requests; 0: 60 s
+	Request time.Duration // for the work on one request; 0: 15 s
 }
 
 // maxHeaders is the largest total size of the headers of a request, in bytes.
@@ -38,7 +38,7 @@ const maxConnections = 2048
 
 // Options has the dependencies and limits of a Server.
 type Options struct {
-	Name   string // the component, in the log
+	Name   string // the name of the component in the log
 	Logger *slog.Logger
 	// Registerer is where the server registers its HTTP metrics; nil: nowhere.
 	Registerer prometheus.Registerer
@@ -68,7 +68,7 @@ type Server struct {
 	Patience time.Duration
 }
 
-// NewServer returns a Server. It starts nothing.
+// NewServer returns a Server. NewServer starts nothing.
 func NewServer(o Options) *Server {
 	return &Server{
 		o: o, logger: requestLogger(o.Logger, o.Name), metrics: newHTTPMetrics(o.Registerer),
@@ -151,8 +151,8 @@ func (s *Server) inside(c *fiber.Ctx) error {
 	return nil
 }
 
-// outside answers requests that do not reach the routes, because fasthttp could not
-// read them.
+// outside answers requests that do not reach the routes, because fasthttp could not read
+// these requests.
 func (s *Server) outside(c *fiber.Ctx, err error) error {
 	x := s.begin(c)
 	defer x.cancel()
@@ -180,8 +180,8 @@ func exchangeOf(c *fiber.Ctx) *exchange {
 	return x
 }
 
-// keepStack stores the stack of a panic. keepStack runs during the panic, while the
-// stack is still available.
+// keepStack stores the stack the stack of a panic; nil: there was none. keepStack runs
+// during the panic, while the stack is still available.
 func keepStack(c *fiber.Ctx, _ any) { exchangeOf(c).stack = debug.Stack() }
 
 // fail answers a request with the Problem for err.
@@ -199,8 +199,7 @@ func ClientOf(c *fiber.Ctx) netip.Addr { return exchangeOf(c).address }
 // other code logs it.
 func (s *Server) Problem(ctx context.Context, err error) *Problem { return s.problem(ctx, err, nil) }
 
-// problem does the same as Problem. If err comes from a panic, it also logs the
-// stack.
+// problem does the same as Problem. If stack is not nil, problem also logs the stack.
 func (s *Server) problem(ctx context.Context, err error, stack []byte) *Problem {
 	p := ProblemOf(err)
 	p.RequestID = RequestID(ctx)

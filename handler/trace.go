@@ -30,9 +30,8 @@ func (s *Server) startSpan(ctx context.Context, c *fiber.Ctx, x *exchange) (cont
 		))
 }
 
-// endSpan ends the span of a request and gives it the name of its route, which is
-// known only now. If the client is at fault (status 4xx), the span is not marked as
-// failed.
+// endSpan ends the span of a request. It names the span after the route, which was not
+// known before. If the client is at fault (status 4xx), the span is not marked as failed.
 func endSpan(span trace.Span, method, route string, code int) {
 	if route != unmatched {
 		span.SetName(spanMethod(method) + " " + route)
@@ -60,8 +59,7 @@ func methodAttribute(method string) string {
 	return "_OTHER"
 }
 
-// sampledTrace returns the ID of the request's trace if the trace is recorded,
-// otherwise "".
+// sampledTrace returns the ID of the request's trace; "" if the trace is not recorded.
 func sampledTrace(c *fiber.Ctx, span trace.Span) string {
 	var of trace.SpanContext
 	if span != nil {

@@ -70,8 +70,9 @@ func (f fingerprints) String() string {
 	return strings.Join(fields, " ")
 }
 
-// otherBuild returns an error if another build made a migration that the schema has from other statements than this
-// one. Migrations that only a newer build knows do not count.
+// otherBuild returns an error if the schema has a migration that another build made from
+// other statements than this build has. Migrations that only a newer build knows do not
+// count.
 func (p place) otherBuild(migrations []Migration) error {
 	own, err := p.set.fingerprints()
 	if err != nil {
@@ -89,9 +90,10 @@ func (p place) otherBuild(migrations []Migration) error {
 	return nil
 }
 
-// recordFingerprints writes the fingerprints of the migrations that are about to be applied beside those of the
-// applied ones. It comes first, so that a process that dies in between leaves no migration without a fingerprint.
-// The caller holds the migration lock.
+// recordFingerprints writes the fingerprints of the migrations that are about to be
+// applied beside those of the applied ones. recordFingerprints runs before the migrations,
+// so that a process that dies in between leaves no migration without a fingerprint. The
+// caller holds the migration lock.
 func (s Set) recordFingerprints(ctx context.Context, conn *sql.Conn) error {
 	p, err := s.findPlace(ctx, conn)
 	if err != nil {

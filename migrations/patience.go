@@ -41,8 +41,9 @@ func (b brief) SessionUnlock(ctx context.Context, conn *sql.Conn) error {
 	return b.SessionLocker.SessionUnlock(ctx, conn) //nolint:wrapcheck // goose's own
 }
 
-// upPatiently applies the pending migrations. If a migration does not get a lock in time, it tries again from that
-// migration on. upPatiently returns how many migrations it applied.
+// upPatiently applies the pending migrations. If a migration does not get a lock in time,
+// upPatiently tries again from that migration on. upPatiently returns how many migrations
+// it applied.
 func upPatiently(ctx context.Context, provider *goose.Provider, logger *slog.Logger) (applied int, err error) {
 	for attempt := 1; ; attempt++ {
 		results, err := provider.Up(ctx)

@@ -8,15 +8,16 @@ import (
 	"strings"
 )
 
-// place says in which schema a set of migrations is applied. It may not exist yet. Outboxd's schema is the first
-// on the search_path of the sessions; the name of the example's schema is derived from it.
+// place says in which schema a set of migrations is applied. The schema may not exist yet.
+// Outboxd's schema is the first on the search_path of the sessions; the name of the
+// example's schema is derived from it.
 type place struct {
 	set     Set
 	name    string
 	exists  bool
-	creates bool // this role may create schemas
-	ours    bool // it has the set's table of migrations
-	foreign string
+	creates bool   // this role may create schemas
+	ours    bool   // the schema has the set's table of migrations
+	foreign string // an object of another program in the schema; "": none
 	earlier string // a schema that an earlier build filled; "": none
 	comment string // the comment on the set's table of migrations; see fingerprints
 }

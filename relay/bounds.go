@@ -85,7 +85,7 @@ func (b *bounds) update(lengths map[string]int64, now time.Time) (opened bool) {
 	for name, q := range b.queues {
 		length, measured := lengths[name]
 		if !measured {
-			continue // as it is
+			continue // not measured: the queue stays as it is
 		}
 		q.length = length
 		limit := int64(b.limits[name])

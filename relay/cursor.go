@@ -39,7 +39,7 @@ type cursor struct {
 	steps int           // how often the cursor stepped back
 	owed  bool          // a scan found nothing when a sweep would have cost too much
 
-	read  time.Time     // the events that were due before were read, if they were visible
+	read  time.Time     // events that were due before this time were read, if they were visible
 	slack time.Duration // 0: cursorSlack
 	late  time.Time     // when the last late event was found
 }

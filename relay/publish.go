@@ -6,8 +6,9 @@ import (
 	"outboxd/domain"
 )
 
-// publishAll hands events to Redis. A panic means that one of the events caused it. publishAll then hands over each
-// event alone: for most events this is a harmless repeat. An event that panics again can never be enqueued.
+// publishAll hands events to Redis. If Publish panics, one of the events has caused the
+// panic. publishAll then hands over each event alone: for most events this is a harmless
+// repeat. An event that panics again can never be enqueued.
 func (p *poller) publishAll(ctx context.Context, events []domain.Event) []domain.Receipt {
 	receipts, panicked := p.publishOrPanic(ctx, events)
 	switch {

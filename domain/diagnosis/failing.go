@@ -72,7 +72,8 @@ func judgeArchived(archived int64) []domain.Finding {
 		"none is needed: outboxd dead list shows the events, and replaying one makes a new task")
 }
 
-// judgeHeal reports that Redis recently lost data and that events were sent again.
+// judgeHeal reports that events were recently sent again, because Redis lost data or may
+// have.
 func judgeHeal(s overview.Standing) []domain.Finding {
 	if s.HealedAt.IsZero() || s.At.Sub(s.HealedAt) > HealRecent {
 		return nil

@@ -48,8 +48,8 @@ type Standing struct {
 	Now, Hour, Day Flow      // in the last half minute, hour and day
 	SampledAt      time.Time // of the newest sample; zero: none within a day
 	Relays         []RelayStatus
-	// HealedAt is when outboxd last sent all unconfirmed events again, because Redis had lost data. Zero means
-	// never.
+	// HealedAt is when outboxd last sent all unconfirmed events again, because Redis may
+	// have lost data. Zero means never.
 	HealedAt time.Time
 	// QueuedNow is the smallest number of tasks that waited in Redis within the last five minutes. QueuedBefore is
 	// the largest number between 15 and 10 minutes ago. A negative number means that it is not known.
@@ -90,7 +90,7 @@ type HistoryPoint struct {
 // The kinds of a HistoryMark.
 const (
 	MarkLeader = "leader" // another relay became the leader
-	MarkHeal   = "heal"   // everything unconfirmed was sent again, because Redis had lost data
+	MarkHeal   = "heal"   // everything unconfirmed was sent again, because Redis may have lost data
 )
 
 // HistoryMark is something that explains a bend in the history.

@@ -6,7 +6,7 @@ import (
 	"outboxd/domain"
 )
 
-// allActionsShown is how many actions the page lists.
+// allActionsShown is how many actions the page lists at most.
 const allActionsShown = 200
 
 // actions serves the page that lists the recorded actions of people.

@@ -20,21 +20,23 @@ import (
 const (
 	// cancelledAtOnce is how many events one transaction cancels.
 	cancelledAtOnce = 100
-	// cancelPage is how many events are searched at a time.
+	// cancelPage is how many events one search returns at most.
 	cancelPage = 500
-	// cancelCounted is where the counting before a change stops.
+	// The count of events before the visitor confirms stops once it has reached
+	// cancelCounted.
 	cancelCounted = 5000
 )
 
-// cancelForm cancels the events that a search chooses, before it is confirmed.
+// cancelForm is the cancellation of the events that a search chooses. The visitor has not
+// confirmed it yet.
 type cancelForm struct {
 	eventSearch
 	Matched int64
-	More    bool // than Matched
+	More    bool // there may be more events than Matched
 	Reason  string
 }
 
-// Says says in words which events the form chooses.
+// Says returns what the form chooses, as a list of names and values.
 func (f *cancelForm) Says() string {
 	var parts []string
 	for _, p := range f.Pairs() {
@@ -43,13 +45,15 @@ func (f *cancelForm) Says() string {
 	return strings.Join(parts, ", ")
 }
 
-// cancellable reports whether an event in this state can be cancelled.
+// cancellable reports whether the cancellation of an event in this state is tried. It may
+// still be too late then.
 func cancellable(state lives.State) bool {
 	return slices.Contains([]lives.State{lives.StatePending, lives.StateHeld, lives.StateInFlight, lives.StateFailing}, state)
 }
 
 // readCancel reads which events the form chooses, and refuses a form that chooses all
-// events. Times that are relative to now become absolute, and no later event is chosen.
+// events. readCancel turns times that are relative to now into absolute times. It chooses
+// no event that is emitted after now.
 func readCancel(values url.Values) (f cancelForm, filter lives.Filter, err error) {
 	f.eventSearch = eventSearchOf(values.Get)
 	if f.Reason = strings.TrimSpace(values.Get("reason")); len(f.Reason) > maxReason {
@@ -103,11 +107,11 @@ func (d *Dashboard) cancelForm(c *fiber.Ctx, f *cancelForm, filter lives.Filter)
 	return d.Render(c, Page{Template: "cancel", Title: "Cancel events", Section: SectionEvents, Data: f})
 }
 
-// errEnough ends a count.
+// errEnough makes eachCancellable stop, because enough events were counted.
 var errEnough = errors.New("enough was counted")
 
 // eachCancellable calls do with the events that a filter chooses and that can be
-// cancelled, page by page, until do returns an error.
+// cancelled, page by page. It stops after the last page, or when do returns an error.
 func (d *Dashboard) eachCancellable(ctx context.Context, filter lives.Filter, do func(ids []domain.ID) error) error {
 	for before := (domain.ID{}); ; {
 		page, err := d.o.Sources.Current.Search(ctx, filter, before, cancelPage)
@@ -129,7 +133,7 @@ func (d *Dashboard) eachCancellable(ctx context.Context, filter lives.Filter, do
 	}
 }
 
-// startCancel begins the confirmed change, and redirects to the page that shows its
+// startCancel begins the confirmed cancellation, and redirects to the page that shows the
 // progress.
 func (d *Dashboard) startCancel(c *fiber.Ctx) error {
 	values, err := url.ParseQuery(string(c.Body()))

@@ -16,7 +16,7 @@ import (
 const (
 	canaryPatience = 5 * time.Minute
 	countPatience  = 3 * time.Second
-	deadCounted    = 10_000 // counting stops there
+	deadCounted    = 10_000 // at most so many dead letters are counted
 
 	// The limits for a submitted form. The page itself sends far less.
 	maxChosen = 500 // dead letters
@@ -29,7 +29,7 @@ type changeForm struct {
 	deadQuery
 	Action         string
 	Matched        int64
-	More           bool // than Matched
+	More           bool // more dead letters match than Matched
 	Fault          string
 	Reason, Canary string
 }
@@ -41,7 +41,7 @@ const (
 	canaryUsual = 5
 )
 
-// UsualCanary is the canary that the form suggests.
+// UsualCanary returns the size of the canary that the form suggests; "0": no canary.
 func (f *changeForm) UsualCanary() string {
 	switch {
 	case f.Canary != "":

@@ -21,17 +21,17 @@ type changes struct {
 	known   map[int]*change
 	running sync.WaitGroup
 	active  int
-	ctx     context.Context //nolint:containedctx // of work that outlives its request
+	ctx     context.Context //nolint:containedctx // of the changes, which outlive their requests
 	cancel  context.CancelFunc
 }
 
-// change is one change and its progress.
+// change is a change that a visitor confirmed, and its progress.
 type change struct {
 	ID       int
 	Form     changeForm
 	Progress replay.Progress
 	Done     bool
-	Fault    string // why it failed, once Done is set
+	Fault    string // why the change failed; "" if it did not, or is not done
 }
 
 func newChanges() *changes {
@@ -39,8 +39,8 @@ func newChanges() *changes {
 	return &changes{known: map[int]*change{}, ctx: ctx, cancel: cancel}
 }
 
-// begin runs work in the background. Errors: domain.CodeConflict if too many
-// changes run already.
+// begin runs work in the background, and returns the ID of the change. Errors:
+// domain.CodeConflict if too many changes run already, or after close.
 func (l *changes) begin(form changeForm, work func(ctx context.Context, tell func(replay.Progress)) error) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -65,7 +65,7 @@ func (l *changes) begin(form changeForm, work func(ctx context.Context, tell fun
 		switch code := domain.ErrorCode(err); {
 		case err == nil:
 		case code == domain.CodeInternal && c.Progress.Canary != nil, code == domain.CodeInvalid:
-			c.Fault = err.Error() // says that the canary failed, or what the outbox refuses
+			c.Fault = err.Error() // the error says that the canary failed, or what the outbox refuses
 		case code == domain.CodeUnavailable:
 			c.Fault = "the database is unavailable; what was done until then stays done"
 		default:
@@ -85,7 +85,8 @@ func (l *changes) find(id int) (change, bool) {
 	return *c, true
 }
 
-// close ends running changes. The batch that a change is working on is rolled back.
+// close ends the running changes and waits for their end. The batch that a change is
+// working on is rolled back.
 func (l *changes) close() {
 	l.cancel()
 	l.running.Wait()

@@ -21,14 +21,14 @@ type correctForm struct {
 	Life    *lives.Life
 	Payload string
 	JSON    bool   // the old payload is JSON, so the new one must be
-	TooLong bool   // for this page
-	Hidden  bool   // values are hidden
-	Discard bool   // the dead letter too
+	TooLong bool   // the text field of the page cannot hold the payload
+	Hidden  bool   // the payload contains hidden values
+	Discard bool   // the dead letter of the old event is discarded
 	Fault   string // what is wrong with the form
 	Reason  string
 }
 
-// correctable makes the form for correcting an event, with the payload as the pages show
+// correctable returns the form for correcting an event, with the payload as the pages show
 // it.
 func (d *Dashboard) correctable(c *fiber.Ctx) (f correctForm, err error) {
 	if d.o.Sources.Current == nil || d.o.Sources.Corrections == nil {
@@ -42,14 +42,14 @@ func (d *Dashboard) correctable(c *fiber.Ctx) (f correctForm, err error) {
 	}
 	shown := d.mask.Show(f.Life.Payload)
 	f.Payload, f.JSON = shown.Text, shown.Form == "JSON"
-	// The field of a form would lose the characters that cannot be seen.
+	// A text field of a form would lose the invisible characters.
 	f.TooLong = shown.Cut || shown.Form == "hexadecimal" || words.Visible(shown.Text) != shown.Text
 	f.Hidden = strings.Contains(shown.Text, masking.Hidden)
 	f.Discard = f.Life.State == lives.StateDead
 	return f, nil
 }
 
-// correct shows the form.
+// correct serves the form for a corrected copy of an event.
 func (d *Dashboard) correct(c *fiber.Ctx) error {
 	f, err := d.correctable(c)
 	if err != nil {

@@ -46,8 +46,8 @@ import (
 // Visitor is the person who opened a page.
 type Visitor struct {
 	access.Identity
-	CanSignIn  bool // there is something to sign in with
-	CanSignOut bool // a session has been begun
+	CanSignIn  bool // there is a way to sign in
+	CanSignOut bool // the visitor has a session
 }
 
 // MayWrite reports whether the visitor may do at least one kind of change.
@@ -66,7 +66,7 @@ func (v Visitor) Lacks(action string) string {
 	}
 }
 
-// Fault is the part of an error that a visitor may see.
+// Fault is what a visitor may see of an error.
 type Fault struct {
 	Status    int
 	Title     string // the status in words
@@ -80,27 +80,28 @@ type Options struct {
 	Sources Sources
 	// Readiness returns the answer of /readyz.
 	Readiness func() sight.Readiness
-	// Check lets a request pass to the next handler if its sender may do something,
-	// which is access.See or a kind of action, and refuses it otherwise.
+	// Check calls the next handler if the sender of a request may do the action, and
+	// refuses the request otherwise. The action is access.See or a kind of action.
 	Check func(c *fiber.Ctx, action string) error
 	// Visitor returns the visitor of a request that Check let pass.
 	Visitor func(c *fiber.Ctx) Visitor
-	// Explain logs an error, and returns the part of it that the visitor may see.
+	// Explain logs an error, and returns what the visitor may see of it.
 	Explain func(c *fiber.Ctx, err error) Fault
 }
 
-// Sources gives the pages their data. Each of its members may be nil. The pages
-// then show the server behind it as one that does not answer.
+// Sources gives the pages their data. Each of its members may be nil. The pages then show
+// the server behind that member as one that does not answer.
 type Sources struct {
 	Events overview.Overviews // for the charts
-	// Look returns the state of the system. Cheap facts are not older than
+	// Look returns the state of the system. Facts that are cheap to read are not older than
 	// maxAge.
 	Look func(maxAge time.Duration) diagnosis.Sight
-	// Lives may read from a standby, which lags. A change is based on Current, which
-	// reads from the primary; nil: on Lives.
+	// Lives may read from a standby, whose data may be a little old. Before a change, the
+	// pages read from Current, which reads from the primary; nil: from Lives.
 	Lives, Current lives.Reader
-	// Standby returns from where the pages read; ok is false if no standby is configured.
-	// Wrote is called after a change, so that the pages show the change. Both may be nil.
+	// Standby says from which server the pages read; ok is false if no standby is
+	// configured. Wrote is called after a change, so that the pages show the change. Both
+	// may be nil.
 	Standby func(context.Context) (s domain.Standby, ok bool)
 	Wrote   func(context.Context)
 	Tasks   queued.TaskStates
@@ -130,7 +131,7 @@ type Sources struct {
 type Dashboard struct {
 	o       Options
 	files   assets.Files
-	pages   map[string]*template.Template // by the name of their file, without its ending
+	pages   map[string]*template.Template // by the name of the page's file without its ending
 	watch   *sight.Watch
 	live    *live.Overview
 	charts  live.Memory
@@ -149,7 +150,7 @@ func New(o Options) *Dashboard {
 	return d
 }
 
-// frame renders the parts of the overview that change.
+// frame renders those parts of the overview that change with the state of the system.
 func (d *Dashboard) frame() (f live.Frame, err error) {
 	v := view{Page: d.overviewPage(), Version: d.o.Version, Root: Root("/"), files: d.files}
 	if f.Announced, err = d.write("announced", v); err != nil {
@@ -207,13 +208,13 @@ func (d *Dashboard) Close() error {
 	return nil
 }
 
-// routes adds pages, each behind the check of who may do what.
+// routes adds pages to app. Each page is behind a check of what the visitor may do.
 type routes struct {
 	app fiber.Router
 	d   *Dashboard
 }
 
-// get adds a page to look at.
+// get adds a page that changes nothing.
 func (r routes) get(path string, page fiber.Handler) {
 	r.app.Get(path, r.d.Explain, r.d.may(access.See), page)
 }
@@ -229,7 +230,8 @@ func (r routes) post(path string, page fiber.Handler, actions ...string) {
 	}, r.d.told(page))
 }
 
-// told calls a page that changes something, and then Sources.Wrote.
+// told calls a page that changes something, and afterwards Sources.Wrote, even after an
+// error.
 func (d *Dashboard) told(page fiber.Handler) fiber.Handler {
 	return func(c *fiber.Ctx) error {
 		err := page(c)
@@ -244,9 +246,9 @@ func (d *Dashboard) may(action string) fiber.Handler {
 	return func(c *fiber.Ctx) error { return d.o.Check(c, action) }
 }
 
-// permit returns the person who sent a form, for the record of its action. permit checks the
-// person's role once more, because the kind of action was read from the form. Errors:
-// domain.CodeForbidden.
+// permit returns the name of the person who sent a form, for the record of the action.
+// permit checks the person's role once more, because the kind of action was read from the
+// form. Errors: domain.CodeForbidden.
 func (d *Dashboard) permit(c *fiber.Ctx, action string) (who string, err error) {
 	v := d.o.Visitor(c)
 	if !v.May(action) {

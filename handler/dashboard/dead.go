@@ -11,7 +11,7 @@ import (
 )
 
 const (
-	deadGrouped  = 10_000 // of the dead letters that died last
+	deadGrouped  = 10_000 // only so many dead letters are grouped: those that died last
 	deadShown    = 50
 	actionsShown = 20
 )
@@ -21,13 +21,13 @@ const (
 type deadPage struct {
 	deadQuery
 	Groups      []deadGroup
-	More        bool // older dead letters were not grouped
+	More        bool // there are older dead letters, which were not grouped
 	Matched     int64
-	MoreMatched bool // than Matched
+	MoreMatched bool // more dead letters match than Matched
 	Actions     []domain.RecordedAction
 	Letters     []domain.DeadLetter
-	First       template.URL // the query of the first page; "": this is it
-	Next        template.URL // the query of the next page
+	First       template.URL // the query of the first page; "" on the first page
+	Next        template.URL // the query of the next page; "" on the last page
 }
 
 type deadGroup struct {
@@ -36,8 +36,8 @@ type deadGroup struct {
 	Without template.URL // the query of what was chosen, without errors like these
 }
 
-// readDead reads the query. If the query is wrong, the form shows what is wrong with
-// it, and the page lists nothing.
+// readDead reads the query of the address. If the query is wrong, the form shows what is
+// wrong with it, and the page lists nothing.
 func (d *Dashboard) readDead(c *fiber.Ctx) (p deadPage, filter domain.DeadFilter, err error) {
 	if d.o.Sources.Dead == nil {
 		return p, filter, errNoDatabase()
@@ -72,8 +72,8 @@ func (d *Dashboard) dead(c *fiber.Ctx) error {
 	return d.Render(c, Page{Template: "dead", Title: "Dead letters", Section: SectionDead, Data: &p})
 }
 
-// groups reads the chosen dead letters from the database, grouped by type and error,
-// and counts them.
+// groups reads the chosen dead letters from the database, grouped by type and error. It
+// also counts them.
 func (d *Dashboard) groups(ctx context.Context, p *deadPage, filter domain.DeadFilter) error {
 	groups, more, err := d.o.Sources.Dead.Groups(ctx, filter, deadGrouped)
 	if err != nil {

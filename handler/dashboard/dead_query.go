@@ -15,16 +15,16 @@ import (
 // deadQuery is what a person chose on the pages of dead letters.
 type deadQuery struct {
 	Type, Queue, Key, Header, Field, Error, Without, Since, Until string
-	Form                                                          string   // of the error, as domain.DeadGroup.ErrorForm
+	Form                                                          string   // the form of the error, as in domain.DeadGroup.ErrorForm
 	Not                                                           []string // forms of errors that are left out
 	IDs                                                           []string
-	Fault                                                         string // what is wrong with it
+	Fault                                                         string // what is wrong with the query
 }
 
 // pair is a name and a value of a form.
 type pair struct{ Name, Value string }
 
-// maxNot is how many forms of errors a query can leave out, at most.
+// maxNot is how many forms of errors a query can leave out.
 const maxNot = 50
 
 // readDeadQuery reads the query of an address, or a form. Its errors have
@@ -94,12 +94,13 @@ func (q *deadQuery) Pairs() (pairs []pair) {
 	return pairs
 }
 
-// Chooses reports whether the query chooses only some dead letters and not all.
+// Chooses reports whether the query names anything but an end of the time. Otherwise it
+// would choose all dead letters until then.
 func (q *deadQuery) Chooses() bool {
 	return slices.ContainsFunc(q.Pairs(), func(p pair) bool { return p.Name != "until" })
 }
 
-// Query returns the choice as the query of an address, followed by more pairs.
+// Query returns the choice, followed by more pairs, as the query of an address.
 func (q *deadQuery) Query(more ...pair) template.URL {
 	values := url.Values{}
 	for _, p := range append(q.Pairs(), more...) {
@@ -108,7 +109,8 @@ func (q *deadQuery) Query(more ...pair) template.URL {
 	return show.Encoded(values)
 }
 
-// said returns the choice for the record, by the names of the command's flags.
+// said returns the choice for the log of actions. The names are those of the flags of the
+// command outboxd dead.
 func (q *deadQuery) said() map[string]string {
 	said := map[string]string{}
 	for _, p := range q.Pairs() {

@@ -16,25 +16,25 @@ import (
 	"outboxd/handler/dashboard/masking"
 )
 
-// queuePatience bounds how long Redis may take to answer. Without an answer the
-// page shows only what PostgreSQL knows.
+// queuePatience is how long a page waits for an answer of Redis. Without an answer, the
+// page of an event shows only what PostgreSQL knows.
 const queuePatience = 3 * time.Second
 
-// eventPage is everything known about one event.
+// eventPage is the data of the page of one event.
 type eventPage struct {
 	Life       *lives.Life
 	State      lives.State
 	Says       string
 	Steps      []timelineStep
 	Tasks      []taskLine
-	QueueFault string // why there are no tasks
+	QueueFault string // why Tasks is not known; "" if it is
 	Headers    []headerLine
 	Payload    masking.Payload
 	TraceID    string
-	TraceURL   string // "" without a template
+	TraceURL   string // the address of the trace; "" if Sources.TraceURL is ""
 	Deliveries []deliveryLine
-	Error      string // shown once on the page
-	Live       bool   // it may still change
+	Error      string // the error that the page shows apart from the timeline
+	Live       bool   // the event may still change, so the page is loaded again and again
 }
 
 // deliveryLine is a delivery of the event to a subscription.
@@ -55,7 +55,7 @@ func deliveryLines(deliveries []lives.Delivery, tasks map[domain.ID][]queued.Tas
 
 type taskLine struct {
 	queued.TaskState
-	Address string // of Asynqmon's page, below the first page
+	Address string // the address of Asynqmon's page of the task, relative to the first page
 }
 
 type headerLine struct{ Name, Value string }
@@ -105,8 +105,8 @@ func (d *Dashboard) event(c *fiber.Ctx) error {
 	return d.Render(c, Page{Template: "event", Title: "Event " + id.String(), Section: SectionEvents, Data: p})
 }
 
-// tasks reads the event's tasks from Redis. If Redis does not answer, fault says
-// why.
+// tasks reads the tasks of the event and of its deliveries from Redis. If there is no
+// answer, fault says why.
 func (d *Dashboard) tasks(ctx context.Context, life *lives.Life) (tasks []queued.TaskState, deliveries map[domain.ID][]queued.TaskState, fault string) {
 	if d.o.Sources.Tasks == nil {
 		return nil, nil, "this process has no Redis to ask"

@@ -10,18 +10,18 @@ import (
 	"outboxd/domain/words"
 )
 
-// timelineStep is a step as the page shows it.
+// timelineStep is a step of an event's timeline, as the page shows it.
 type timelineStep struct {
 	lives.Step
 	Title string
 	Tone  string // good, warn or bad; later for a step that is still to come
-	After string // how long after the step before; "" for the first, and below the precision
-	Ahead string // how long until it comes; "" if it has
+	After string // the time since the step before; "" for the first step, and if the time is too short to be known
+	Ahead string // the time until the step; "" if the step is in the past
 	Error string // the error of an attempt, if the page does not show it already
 }
 
-// timeline gives the steps of an event the form in which they are shown. shown is the
-// error that the page shows elsewhere.
+// timeline converts the steps of an event to the form in which the page shows them. shown
+// is the error that the page shows elsewhere.
 func timeline(steps []lives.Step, shown string, now time.Time) []timelineStep {
 	list := make([]timelineStep, 0, len(steps))
 	var before *lives.Step
@@ -62,7 +62,7 @@ func after(before, s lives.Step) string {
 	return words.Duration(gap) + " later"
 }
 
-// titleOf names a step for people.
+// titleOf returns the title under which the page shows a step.
 func titleOf(what string) string {
 	switch what {
 	case "available":
@@ -79,7 +79,7 @@ func titleOf(what string) string {
 	return capital(what)
 }
 
-// capital returns the text with its first letter as a capital.
+// capital returns a text with a capital first letter.
 func capital(text string) string {
 	first, size := utf8.DecodeRuneInString(text)
 	if size == 0 {
@@ -88,7 +88,7 @@ func capital(text string) string {
 	return string(unicode.ToUpper(first)) + text[size:]
 }
 
-// shownError returns the error that the page of an event shows: why it is dead, or
+// shownError returns the error that the page of an event shows: why the event is dead, or
 // why its last attempt failed.
 func (p *eventPage) shownError() string {
 	switch {

@@ -27,8 +27,8 @@ type eventSearch struct {
 	First                                             bool         // whether this is the first page
 }
 
-// events shows the search form and a page of matching events. If the visitor
-// entered an ID, it redirects to that event's page.
+// events shows the search form and a page of matching events. If the visitor entered an
+// ID, events redirects to that event's page.
 func (d *Dashboard) events(c *fiber.Ctx) error {
 	s := readEventSearch(c)
 	filter, after, err := s.read(c.Query("after"))
@@ -53,7 +53,8 @@ func (d *Dashboard) events(c *fiber.Ctx) error {
 	return d.Render(c, Page{Template: "events", Title: "Events", Section: SectionEvents, Data: &s})
 }
 
-// readEventSearch copies what it reads, because an export outlives the request.
+// readEventSearch reads the search form from the query of a request. It copies the texts,
+// because an export still needs them after the handler has returned.
 func readEventSearch(c *fiber.Ctx) eventSearch {
 	return eventSearchOf(func(name string) string { return strings.Clone(c.Query(name)) })
 }
@@ -98,7 +99,7 @@ func (s *eventSearch) read(after string) (lives.Filter, domain.ID, error) {
 	return f, before, err
 }
 
-// Pairs returns what was chosen.
+// Pairs returns what the visitor chose, as names and values.
 func (s *eventSearch) Pairs() (pairs []pair) {
 	for _, p := range []pair{
 		{"type", s.Type},
@@ -119,7 +120,7 @@ func (s *eventSearch) Pairs() (pairs []pair) {
 	return pairs
 }
 
-// Query returns the form as a query, with more pairs behind.
+// Query returns the choice, followed by more pairs, as the query of an address.
 func (s *eventSearch) Query(more ...pair) template.URL {
 	q := url.Values{}
 	for _, p := range append(s.Pairs(), more...) {

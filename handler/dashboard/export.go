@@ -16,8 +16,8 @@ import (
 	"outboxd/handler/dashboard/masking"
 )
 
-// exportDead sends the chosen dead letters as a file. Values that the pages hide are
-// hidden there too.
+// exportDead sends the chosen dead letters as a file. The file hides the values that the
+// pages hide.
 func (d *Dashboard) exportDead(c *fiber.Ctx) error {
 	if d.o.Sources.Dead == nil {
 		return errNoDatabase()
@@ -66,9 +66,9 @@ func (d *Dashboard) exportEvents(c *fiber.Ctx) error {
 	})
 }
 
-// sendFile streams a file in the form that the query asks for. If the file cannot be
-// written in full, sendFile cuts the connection, so that the browser does not take a part
-// for the whole file.
+// sendFile streams a file in the form that the query asks for, CSV or JSON. If the file
+// cannot be written in full, sendFile cuts the connection, so that the browser does not
+// take a part for the whole file.
 func (d *Dashboard) sendFile(c *fiber.Ctx, name string, write func(ctx context.Context, w io.Writer, form string) error) error {
 	form := c.Query("as")
 	if err := export.Check(form); err != nil {
@@ -89,8 +89,8 @@ func (d *Dashboard) sendFile(c *fiber.Ctx, name string, write func(ctx context.C
 	return nil
 }
 
-// patient gives a client a new deadline for each part of a streamed file, because the
-// server's own deadline is for a whole answer.
+// patient sets a new deadline for each part of a streamed file, because the server's own
+// deadline is for a whole answer. A large file may take longer.
 type patient struct {
 	io.Writer
 	connection net.Conn

@@ -20,13 +20,12 @@ type failingPage struct {
 	Groups    []failingGroup
 	Tasks     int64
 	Estimated bool
-	Done      string // what a change just did; ""
 }
 
 type failingGroup struct {
 	queued.FailingGroup
-	Query  template.URL // for a change of the group
-	Events template.URL // for the list of its events
+	Query  template.URL // of the address that changes the group
+	Events template.URL // of the list of the group's events
 }
 
 // failing serves the page of failing tasks, grouped by type, queue and error.

@@ -17,15 +17,15 @@ const keysShown = 100
 
 // HeldKeys finds the ordering keys that hold events back.
 type HeldKeys interface {
-	// List returns up to limit keys, those that have waited longest first: of the named
-	// ones, or of all. complete is false if not all keys were looked at. Errors:
-	// domain.CodeUnavailable.
+	// List returns up to limit keys, the key that has waited longest first. It looks at the
+	// named keys only, or at all keys if named is empty. complete is false if not all of
+	// these keys were looked at. Errors: domain.CodeUnavailable.
 	List(ctx context.Context, named []string, limit int) (keys []lives.HeldKey, complete bool, err error)
 }
 
 // keysPage lists ordering keys that hold events back.
 type keysPage struct {
-	Key  string // that was asked for
+	Key  string // the key that the visitor asked for; "": all keys
 	Keys []keyLine
 	More bool
 	At   time.Time
@@ -37,8 +37,7 @@ type keyLine struct {
 	Events template.URL // the query of the key's events
 }
 
-// keys serves the page that lists the ordering keys that hold events back, and says why
-// they do.
+// keys serves the page that lists the ordering keys that hold events back, and says why.
 func (d *Dashboard) keys(c *fiber.Ctx) error {
 	if d.o.Sources.Keys == nil {
 		return errNoDatabase()

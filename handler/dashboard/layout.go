@@ -36,8 +36,7 @@ type Page struct {
 // Section is an entry of the navigation.
 type Section string
 
-// The sections of the navigation. The sign-in page belongs to none of the menu's
-// entries.
+// The sections of the navigation. The sign-in page has no section.
 const (
 	SectionOverview Section = "overview"
 	SectionEvents   Section = "events"
@@ -59,9 +58,9 @@ type view struct {
 	Page
 	Visitor Visitor
 	Version string
-	Root    string // from the page's address to that of the first page: ./ or ../ or ../../
-	Here    string // the page's own address, below the first page
-	Alarm   string // the last verdict in a word, for the tab; "" if all is well or nobody looked
+	Root    string // the relative address of the first page: ./ or ../ or ../../
+	Here    string // the path and query of the request
+	Alarm   string // Verdict.Alarm of the last verdict, for the tab; "" if all is well or no recent verdict is known
 	Icon    string // of the tab
 	Standby string // says from which server the page reads, if there is a standby
 
@@ -127,8 +126,8 @@ func (d *Dashboard) write(name string, v view) ([]byte, error) {
 	return show.Visible(page.Bytes()), nil
 }
 
-// markTab chooses the title and the icon of the browser's tab by the last verdict, if
-// the verdict is not too old and the visitor may see it. It asks no server.
+// markTab chooses the title and the icon of the browser's tab by the last verdict, if the
+// verdict is not too old and the visitor may see it. markTab asks no server.
 func (d *Dashboard) markTab(v *view) (err error) {
 	icon := "icon.svg"
 	if s := d.watch.Recent(); s != nil && v.Section != "" {

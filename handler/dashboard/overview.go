@@ -74,7 +74,7 @@ type mark struct {
 func marksOf(found []overview.HistoryMark) []mark {
 	marks := []mark{}
 	for _, m := range found {
-		what := "Everything unconfirmed was sent again, because Redis had lost data"
+		what := "Everything unconfirmed was sent again, because Redis may have lost data"
 		if m.Kind == overview.MarkLeader {
 			what = "Another relay became the leader"
 			if m.Relay != "" {
@@ -134,8 +134,8 @@ func (d *Dashboard) historyTable(c *fiber.Ctx) error {
 	return d.fragment(c, "history", Page{Template: "overview", Data: points})
 }
 
-// seriesOf converts the points for the charts. If measurements are missing for more
-// than two steps, it leaves a gap, so that the chart draws no line there.
+// seriesOf converts the points for the charts. If measurements are missing for more than
+// two steps, seriesOf leaves a gap, so that the chart draws no line there.
 func seriesOf(points []overview.HistoryPoint, s span) series {
 	empty := func() []*float64 { return []*float64{} }
 	out := series{[]int64{}, empty(), empty(), empty(), empty(), empty(), empty(), empty(), empty(), empty(), []mark{}}

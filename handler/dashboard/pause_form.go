@@ -7,11 +7,11 @@ import (
 	"outboxd/domain"
 )
 
-// pauseForm is a command to pause or resume a queue or a schedule that the visitor has not
-// confirmed yet.
+// pauseForm is a change that pauses or resumes a queue or a schedule. The visitor has not
+// confirmed the change yet.
 type pauseForm struct{ Action, Name, Fault, Reason string }
 
-// Verb is what the form's button does.
+// Verb returns the caption of the form's button.
 func (f *pauseForm) Verb() string {
 	if f.Action == domain.ActionResume {
 		return "Resume"
@@ -19,8 +19,8 @@ func (f *pauseForm) Verb() string {
 	return "Pause"
 }
 
-// readPauseForm reads the form about a noun, "queue" or "schedule". The field of that name
-// has the name of the queue or schedule.
+// readPauseForm reads the form for a queue or a schedule. noun is "queue" or "schedule";
+// the form's field of that name contains the name of the queue or schedule.
 func readPauseForm(values url.Values, noun string) (f pauseForm, err error) {
 	f = pauseForm{Action: values.Get("action"), Name: values.Get(noun), Reason: strings.TrimSpace(values.Get("reason"))}
 	switch {

@@ -12,13 +12,13 @@ import (
 	"outboxd/handler/dashboard/show"
 )
 
-// queuesPage lists queues.
+// queuesPage is the data of the page of all queues.
 type queuesPage struct {
 	figures.View[figures.Queue]
 	StoreKnown, QueuesKnown bool
 }
 
-// queuePage is one queue.
+// queuePage is the data of the page of one queue.
 type queuePage struct {
 	figures.Queue
 	At                      time.Time
@@ -49,7 +49,7 @@ func (d *Dashboard) queues(c *fiber.Ctx) error {
 	return d.Render(c, Page{Template: "queue", Title: "Queue " + name, Section: SectionQueues, Data: &p})
 }
 
-// confirmQueue asks for a reason.
+// confirmQueue serves the form that asks why the visitor pauses or resumes a queue.
 func (d *Dashboard) confirmQueue(c *fiber.Ctx) error {
 	f, err := readPauseForm(url.Values{"action": {c.Query("action")}, "queue": {c.Query("queue")}}, "queue")
 	if err != nil {

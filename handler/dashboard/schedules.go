@@ -18,8 +18,8 @@ type ScheduleList interface {
 	// List returns all schedules by name. Errors: domain.CodeUnavailable.
 	List(ctx context.Context) ([]setup.Schedule, error)
 
-	// Pause stops a schedule, and Resume lets it go on. Both record the action. Errors:
-	// domain.CodeNotFound, domain.CodeUnavailable.
+	// Pause stops a schedule, and Resume lets the schedule go on. Both record the action.
+	// Errors: domain.CodeNotFound, domain.CodeUnavailable.
 	Pause(ctx context.Context, action *domain.Action, name string) error
 	Resume(ctx context.Context, action *domain.Action, name string) error
 }
@@ -31,7 +31,7 @@ type scheduleLine struct {
 	Query  template.URL // of the form that pauses or resumes the schedule
 }
 
-// schedules lists the recurring events.
+// schedules serves the page that lists the schedules.
 func (d *Dashboard) schedules(c *fiber.Ctx) error {
 	if d.o.Sources.Schedules == nil {
 		return errNoDatabase()
@@ -47,7 +47,7 @@ func (d *Dashboard) schedules(c *fiber.Ctx) error {
 	return d.Render(c, Page{Template: "schedules", Title: "Schedules", Section: SectionSchedules, Data: lines})
 }
 
-// confirmSchedule asks for a reason.
+// confirmSchedule serves the form that asks why the visitor pauses or resumes a schedule.
 func (d *Dashboard) confirmSchedule(c *fiber.Ctx) error {
 	f, err := readPauseForm(url.Values{"action": {c.Query("action")}, "schedule": {c.Query("schedule")}}, "schedule")
 	if err != nil {
@@ -70,7 +70,7 @@ func (d *Dashboard) scheduleForm(c *fiber.Ctx, f pauseForm) error {
 	return d.Render(c, Page{Template: "schedule-change", Title: f.Verb() + " " + f.Name, Section: SectionSchedules, Data: &f})
 }
 
-// changeSchedule pauses or resumes the schedule, and redirects to the list.
+// changeSchedule pauses or resumes the schedule, and redirects to the list of schedules.
 func (d *Dashboard) changeSchedule(c *fiber.Ctx) error {
 	values, err := url.ParseQuery(string(c.Body()))
 	if err != nil {

@@ -16,13 +16,13 @@ type subscriptionLine struct {
 	setup.Subscription
 	setup.SubscriptionStanding
 	State      string // active, paused or removed
-	InRedis    int64  // deliveries that Redis has and that are not done
+	InRedis    int64  // tasks of deliveries in Redis that are not done
 	RedisKnown bool
 }
 
 type subscriptionsPage struct {
 	Lines    []subscriptionLine
-	Complete bool // all waiting deliveries were counted
+	Complete bool // whether all waiting deliveries were counted
 }
 
 type subscriptionPage struct {

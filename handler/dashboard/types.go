@@ -11,13 +11,13 @@ import (
 	"outboxd/handler/dashboard/show"
 )
 
-// typesPage lists event types.
+// typesPage is the data of the page of all event types.
 type typesPage struct {
 	figures.View[figures.Type]
 	StoreKnown, QueuesKnown bool
 }
 
-// typePage is one event type.
+// typePage is the data of the page of one event type.
 type typePage struct {
 	figures.Type
 	At                      time.Time
@@ -49,17 +49,16 @@ func (d *Dashboard) types(c *fiber.Ctx) error {
 
 // history has the charts of a type or a queue, for one of the spans.
 type history struct {
-	Window string // the name of the span; "": nothing is known
+	Window string // the name of the span; "" if the figures are not known
 	Query  template.URL
 	Points []figures.Point
 	Lines  []show.Sparkline
-	// OfQueue reports whether it is a queue, of which the points say how many tasks
-	// waited.
+	// OfQueue is true for a queue. Only the points of a queue say how many tasks waited.
 	OfQueue bool
 }
 
-// historyOfFigures reads the window that the query asks for. Without the database there
-// is none.
+// historyOfFigures reads the history of a type or a queue, for the span that the query
+// asks for. If storeErr is not nil, the history is empty.
 func (d *Dashboard) historyOfFigures(c *fiber.Ctx, storeErr error, eventType, queue string) (h history, err error) {
 	name, s, err := spanOf(c)
 	if err != nil || storeErr != nil {

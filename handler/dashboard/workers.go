@@ -8,7 +8,7 @@ import (
 	"outboxd/domain/overview"
 )
 
-// workersPage lists the worker processes.
+// workersPage is the data of the page of workers.
 type workersPage struct {
 	At      time.Time
 	Workers []overview.WorkerStatus

@@ -15,10 +15,11 @@ import (
 	"outboxd/handler/signin"
 )
 
-// AdminToken is a valid admin token: it is long enough.
+// AdminToken is an admin token that is long enough to be valid.
 const AdminToken = "an admin token of some length"
 
-// StartMonitor serves a monitor.
+// StartMonitor serves a monitor until the test ends. change may change its options; nil:
+// it does not.
 func StartMonitor(t *testing.T, change func(*monitor.Options)) *Site {
 	t.Helper()
 	log := &LogBook{}
@@ -32,7 +33,8 @@ func StartMonitor(t *testing.T, change func(*monitor.Options)) *Site {
 	return Listen(t, monitor.New(o), log)
 }
 
-// StartPages serves a monitor with its pages. Its Redis has one task.
+// StartPages serves a monitor with its pages until the test ends. The monitor's Redis has
+// one task.
 func StartPages(t *testing.T, change func(*monitor.Options)) *Site {
 	t.Helper()
 	redis, err := asynq.ParseRedisURI(servertest.Redis(t))

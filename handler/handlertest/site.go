@@ -24,13 +24,13 @@ import (
 	store "outboxd/repository/registration"
 )
 
-// A registration, and the password in it.
+// RegisterBody is the body of a valid registration, and Password is the password in it.
 const (
 	Password     = "correct horse battery"
 	RegisterBody = `{"email":"ada@example.com","password":"correct horse battery"}`
 )
 
-// Site is an app that serves on a real listener, and its log.
+// Site is an HTTP app that serves on a real listener, with its log.
 type Site struct {
 	t   *testing.T
 	URL string
@@ -133,7 +133,7 @@ func (s *Site) Do(method, path, body string, headers ...string) Answer {
 		}
 	}
 	transport := &http.Transport{DisableKeepAlives: true, DisableCompression: true}
-	response, err := transport.RoundTrip(request) // follows no redirect
+	response, err := transport.RoundTrip(request) // RoundTrip follows no redirect
 	if err != nil {
 		s.t.Fatalf("%s %s: %v", method, path, err)
 	}
@@ -157,7 +157,7 @@ func (s *Site) Register(body string, headers ...string) Answer {
 	return s.Do(http.MethodPost, "/api/v1/users", body, append([]string{"Content-Type", "application/json"}, headers...)...)
 }
 
-// Decode reads an Answer's body.
+// Decode reads an Answer's body as JSON.
 func Decode[T any](t *testing.T, a Answer) T {
 	t.Helper()
 	var v T
@@ -238,7 +238,7 @@ func (l *LogBook) Lines(message string) []map[string]any {
 	return found
 }
 
-// WaitFor polls until a condition is true.
+// WaitFor polls until a condition is true. After 20 seconds WaitFor fails the test.
 func WaitFor(t *testing.T, what string, condition func() bool) {
 	t.Helper()
 	tick := time.NewTicker(2 * time.Millisecond)
@@ -264,7 +264,8 @@ func (s *Site) Dial() net.Conn {
 	return conn
 }
 
-// Raw sends a request's bytes unchanged and reads one response.
+// Raw sends the bytes of a request unchanged, on a connection of its own, and reads one
+// response.
 func (s *Site) Raw(request string) Answer {
 	s.t.Helper()
 	conn, err := net.Dial("tcp", strings.TrimPrefix(s.URL, "http://"))

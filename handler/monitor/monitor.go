@@ -17,8 +17,8 @@ import (
 	"outboxd/handler/signin"
 )
 
-// formLimit is the largest request body that the monitor reads, in bytes. The limit
-// is this large because Asynqmon's batch requests list task IDs.
+// formLimit is the largest request body that the monitor reads, in bytes. The limit is
+// this high because Asynqmon's batch requests list task IDs.
 const formLimit = 1 << 20
 
 // Options configures the monitor: what it serves and who may see it.
@@ -29,18 +29,18 @@ type Options struct {
 	Version  string
 	Roles    []string
 	Checks   []Check
-	Warnings func() []string // for /readyz and the page; may be nil
+	Warnings func() []string // for the answer of /readyz; may be nil
 	Draining func() bool     // makes /readyz fail; may be nil
 	// Pages are Asynqmon's pages. If Pages is set, the monitor also serves the
 	// dashboard. If Pages is nil, the monitor serves only health and metrics.
 	Pages *TaskPages
-	// Sources gives the pages their data. The pages read it only while a page is
+	// Sources gives the pages their data. The pages read from Sources only while a page is
 	// open.
 	Sources dashboard.Sources
 	// Ways are how people sign in to the pages.
 	signin.Ways
-	// TrustedProxies are the proxies whose X-Forwarded-For and identity header are
-	// believed.
+	// TrustedProxies are the networks of the proxies whose X-Forwarded-For header and
+	// identity header the monitor trusts.
 	TrustedProxies []netip.Prefix
 	Timeouts       handler.Timeouts
 	// Connections is how many connections the listener serves at a time; 0: 2048.
@@ -60,9 +60,9 @@ func New(o Options) *fiber.App {
 	return app
 }
 
-// NewApart returns two apps for two listeners: probes has /healthz, /readyz and
-// /metrics, and pages has the pages. pages is nil if Pages is nil. Otherwise it is
-// like New.
+// NewApart returns two apps for two listeners: probes has /healthz, /readyz and /metrics,
+// and pages has the pages. pages is nil if Pages is nil. Apart from that, NewApart does
+// what New does.
 func NewApart(o Options) (probes, pages *fiber.App) {
 	s := o.newServer("probes")
 	ready := newReadiness(o, s.Logger())
@@ -106,9 +106,8 @@ func addPages(app *fiber.App, ready *readiness, o Options, s *handler.Server) {
 	app.Get("/*", pages.Missing)
 }
 
-// exposition serves /metrics. If some metrics cannot be gathered, it serves the
-// others and logs the error, because promhttp itself would send the error's text to
-// the client.
+// exposition serves /metrics. If some metrics cannot be gathered, exposition serves the
+// others and logs the error. promhttp itself would send the error's text to the client.
 func exposition(registry *prometheus.Registry, logger *slog.Logger) http.Handler {
 	return promhttp.HandlerFor(prometheus.GathererFunc(func() ([]*dto.MetricFamily, error) {
 		families, err := registry.Gather()
@@ -119,8 +118,8 @@ func exposition(registry *prometheus.Registry, logger *slog.Logger) http.Handler
 	}), promhttp.HandlerOpts{EnableOpenMetrics: true})
 }
 
-// explain returns a function for the pages, which logs an error and returns the
-// part of it that the pages may show.
+// explain returns a function for the pages. The function logs an error and returns what
+// the pages may show of it.
 func explain(s *handler.Server) func(*fiber.Ctx, error) dashboard.Fault {
 	return func(c *fiber.Ctx, err error) dashboard.Fault {
 		p := s.Problem(c.UserContext(), err)

@@ -23,10 +23,9 @@ const checkPatience = 2 * time.Second
 // Check is a readiness check of one server that the process needs.
 type Check struct {
 	Name string // such as "database"
-	// Run returns nil if the server answers. If Run returns a domain.Error, clients
-	// see its message; they see nothing of other errors. Run may be called from any
-	// goroutine, but never twice at once. After two seconds the check counts as
-	// failed.
+	// Run returns nil if the server answers. If Run returns a domain.Error, clients see its
+	// message. Clients do not see the text of other errors. Run may be called from any
+	// goroutine, but never twice at once. After two seconds the check counts as failed.
 	Run func(ctx context.Context) error
 	// OneOf names a group of checks. The process is ready if one check of the group
 	// passes. "": the check must pass by itself.
@@ -59,13 +58,13 @@ const (
 // probe is a readiness check with its last result.
 type probe struct {
 	Check
-	running atomic.Bool // a check that ignores its context must not pile up
+	running atomic.Bool // calls of a Run that ignores its context must not pile up
 	mu      sync.Mutex
 	failing bool
 }
 
-// readiness runs the readiness checks. Requests that come while the checks run
-// share the result, so that many requests cannot overload the servers.
+// readiness runs the readiness checks. Requests that come while the checks run share the
+// result, so that many requests cannot overload the servers that are checked.
 type readiness struct {
 	logger   *slog.Logger
 	roles    []string
@@ -162,7 +161,7 @@ func (p *probe) look(logger *slog.Logger) CheckResult {
 	return result
 }
 
-// run runs the check and returns its result. It returns within checkPatience.
+// run runs the check and returns its result, within checkPatience.
 func (p *probe) run() error {
 	if !p.running.CompareAndSwap(false, true) {
 		return domain.Errorf(domain.CodeUnavailable, "the check before has not come back yet")
@@ -171,7 +170,7 @@ func (p *probe) run() error {
 	result := make(chan error, 1)
 	go func() {
 		err := p.recovered(ctx)
-		p.running.Store(false) // before another look can start
+		p.running.Store(false) // before the next run can start
 		result <- err
 		cancel()
 	}()
@@ -215,8 +214,8 @@ func (p *probe) log(logger *slog.Logger, err error) {
 	}
 }
 
-// outsidersText returns what /readyz may show of an error. Errors of drivers
-// contain addresses and credentials, and /readyz needs no token.
+// outsidersText returns what /readyz may show of an error. Anybody may ask /readyz, and
+// errors of database drivers contain addresses and credentials.
 func outsidersText(err error) string {
 	var known *domain.Error
 	switch {

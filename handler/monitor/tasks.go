@@ -30,15 +30,15 @@ const tasksPath = "/monitoring/tasks"
 const tasksPolicy = "default-src 'self'; style-src 'self' 'unsafe-inline'; script-src 'self' 'unsafe-inline'; " +
 	"img-src 'self' data:; base-uri 'self'; form-action 'self'; frame-ancestors 'none'"
 
-// TaskPages has two versions of Asynqmon's pages: one read-only, and one for
-// reading and writing. The pages open connections to Redis when they first need
-// them.
+// TaskPages has two versions of Asynqmon's pages: one is read-only, and the other also
+// changes tasks and queues. The pages open connections to Redis when they first need them.
 type TaskPages struct {
 	readOnly *asynqmon.HTTPHandler
 	full     *asynqmon.HTTPHandler
 }
 
-// NewTaskPages returns Asynqmon's pages for a Redis. It does not connect.
+// NewTaskPages returns Asynqmon's pages for a Redis. NewTaskPages does not connect to
+// Redis.
 func NewTaskPages(redis asynq.RedisConnOpt) *TaskPages {
 	return &TaskPages{
 		readOnly: asynqmon.New(asynqmon.Options{RootPath: tasksPath, RedisConnOpt: redis, ReadOnly: true}),
@@ -46,7 +46,7 @@ func NewTaskPages(redis asynq.RedisConnOpt) *TaskPages {
 	}
 }
 
-// Close closes the connections to Redis. Shut the monitor down first.
+// Close closes the connections to Redis. Call Close after the monitor was shut down.
 func (t *TaskPages) Close() error {
 	if err := errors.Join(t.readOnly.Close(), t.full.Close()); err != nil {
 		return fmt.Errorf("close the task pages: %w", err)
@@ -54,10 +54,10 @@ func (t *TaskPages) Close() error {
 	return nil
 }
 
-// routes puts the pages behind in. The pattern of the route ends with a slash, so
-// that Asynqmon's pages do not answer at /monitoring/tasksfoo. A visitor who may
-// not see whole payloads gets them as the dashboard shows them: without the values
-// of keys whose name contains one of the names in mask.
+// routes adds the pages, behind the check of what the visitor may do. The pattern of the
+// route ends with a slash, so that Asynqmon's pages do not answer at /monitoring/tasksfoo.
+// A visitor who may not see whole payloads gets them as the dashboard shows them: without
+// the values of keys whose name contains one of the names in mask.
 func (t *TaskPages) routes(app *fiber.App, in *signin.SignIn, logger *slog.Logger, mask []string) {
 	readOnly, full := adaptor.HTTPHandler(t.readOnly), adaptor.HTTPHandler(t.full)
 	app.Get(tasksPath, func(c *fiber.Ctx) error { return c.Redirect("tasks/", http.StatusPermanentRedirect) })
@@ -79,18 +79,19 @@ func (t *TaskPages) routes(app *fiber.App, in *signin.SignIn, logger *slog.Logge
 		c.Set(fiber.HeaderContentSecurityPolicy, tasksPolicy)
 		settle(c)
 		if strings.HasPrefix(c.Path(), tasksPath+"/static/") {
-			c.Set(fiber.HeaderCacheControl, "private, max-age=86400") // their names change with their content
+			c.Set(fiber.HeaderCacheControl, "private, max-age=86400") // the name of a file changes with its content
 		}
 		return hideCause(c)
 	})
 }
 
 // asRouted returns the path of a request as Asynqmon's router reads it: decoded and
-// cleaned. Fiber's path is as it was sent, so "%61pi" would not be taken for "api".
+// cleaned. Fiber's path is the path as the client sent it, in which "api" may be written
+// "%61pi".
 func asRouted(c *fiber.Ctx) string {
 	decoded, err := url.PathUnescape(c.Path())
 	if err != nil {
-		return c.Path() // Asynqmon cannot read it either
+		return c.Path() // Asynqmon cannot decode the path either
 	}
 	return path.Clean("/" + decoded)
 }
@@ -163,8 +164,8 @@ func maskWithin(value any, mask []string) {
 	}
 }
 
-// hideCause replaces Asynqmon's answers with status 500 or above, because they
-// contain Redis's address.
+// hideCause replaces Asynqmon's answers with status 500 or above, because their text may
+// contain the address of Redis.
 func hideCause(c *fiber.Ctx) error {
 	if c.Response().StatusCode() < http.StatusInternalServerError {
 		return nil

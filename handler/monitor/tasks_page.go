@@ -17,9 +17,9 @@ var (
 	tasksBack = `<nav id="outboxd" aria-label="outboxd"><a href="/">← outboxd</a></nav><script>` + tasksScript + `</script><div id="root">`
 )
 
-// tasksIcons matches the links that outboxd removes from Asynqmon's page: icons,
-// because a browser loads them again whenever the page changes its address, and the
-// manifest, because a browser loads it without the session cookie.
+// tasksIcons matches the links that outboxd removes from Asynqmon's page. A browser loads
+// the icons again whenever the page changes its address, and loads the manifest without
+// the session cookie.
 var tasksIcons = regexp.MustCompile(`<link rel="(icon|apple-touch-icon|manifest)"[^>]*>`)
 
 // settle changes Asynqmon's page so that it fits into the monitor. settle makes the

@@ -16,10 +16,9 @@ import (
 // DefaultBodyLimit is the largest request body that the API takes, in bytes.
 const DefaultBodyLimit = 64 << 10
 
-// drainLimit is how many bytes of a body the server reads although the body is too
-// large, so that the client gets the answer. If the body is even larger, the server
-// closes the connection. Each connection can make the server keep that many bytes
-// in memory.
+// drainLimit is up to how many bytes the server reads a body that is too large, so that
+// the client gets the answer. If the body is larger than drainLimit, the server closes the
+// connection. Each connection can make the server keep drainLimit bytes in memory.
 const drainLimit = 256 << 10
 
 // Options has the dependencies and the limits of the API.
@@ -36,8 +35,8 @@ type Options struct {
 	Version string // for the API's description
 	// BodyLimit is in bytes; 0: DefaultBodyLimit.
 	BodyLimit int
-	// HashConcurrency is how many passwords the API hashes at a time. Each hash
-	// needs 19 MiB of memory. 0: one for each CPU.
+	// HashConcurrency is how many passwords the API hashes at a time. Each hash needs 19
+	// MiB of memory. 0: as many as Go may use CPUs.
 	HashConcurrency int
 	// RateLimit is how many requests a minute one address may send to /api/ on
 	// average, and also in one burst; 0: any number. In IPv6 a /64 network counts

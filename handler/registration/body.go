@@ -17,7 +17,8 @@ import (
 	"outboxd/handler"
 )
 
-// maxReportedFields is how many wrong fields an answer lists at most.
+// maxReportedFields limits how many wrong fields an answer lists. Fields that the API
+// knows are listed beyond that limit.
 const maxReportedFields = 20
 
 // checkBody refuses a body that is compressed or too large. checkBody reads the raw

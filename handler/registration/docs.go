@@ -10,9 +10,9 @@ import (
 //go:embed assets
 var assets embed.FS
 
-// docsPolicy is the Content-Security-Policy of the page. The page may load only
-// files of this server. docsPolicy allows data: URLs, because the icons of Swagger
-// UI are such URLs in its own files.
+// docsPolicy is the Content-Security-Policy of the page /docs. The page may load only
+// files of this server. docsPolicy allows data: URLs, because Swagger UI has its icons as
+// such URLs in its own files.
 const docsPolicy = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; " +
 	"connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 

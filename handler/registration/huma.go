@@ -42,7 +42,7 @@ func (a humaAdapter) ServeHTTP(w http.ResponseWriter, _ *http.Request) {
 type humaContext struct {
 	op     *huma.Operation
 	fiber  *fiber.Ctx
-	ctx    context.Context //nolint:containedctx // huma asks for it here
+	ctx    context.Context //nolint:containedctx // huma.Context has a method that returns it
 	status int
 }
 
@@ -53,7 +53,7 @@ func fiberOf(ctx huma.Context) *fiber.Ctx {
 	for {
 		wrapped, is := ctx.(interface{ Unwrap() huma.Context })
 		if !is {
-			return ctx.(*humaContext).fiber //nolint:forcetypeassert // humaAdapter makes all of them
+			return ctx.(*humaContext).fiber //nolint:forcetypeassert // humaAdapter makes every context
 		}
 		ctx = wrapped.Unwrap()
 	}

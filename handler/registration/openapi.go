@@ -13,8 +13,8 @@ import (
 	"outboxd/handler"
 )
 
-// describe registers the operations with huma and serves the OpenAPI description
-// that huma makes. The operations themselves check parameters and bodies, not huma:
+// describe registers the operations with huma and serves the OpenAPI description that huma
+// makes. huma does not check parameters and bodies. The operations themselves check them:
 // they report all faults at once, by field, and do not repeat values.
 func describe(app *fiber.App, u *users, version string, bodyLimit int) {
 	registry := huma.NewMapRegistry("#/components/schemas/", huma.DefaultSchemaNamer)
@@ -27,9 +27,9 @@ func describe(app *fiber.App, u *users, version string, bodyLimit int) {
 			},
 			Components: &huma.Components{Schemas: registry},
 		},
-		// Set no paths, so that huma does not serve its pages and the description
-		// itself: it would build the description at the first request, in a data
-		// race with the second.
+		// Set no paths, so that huma does not serve its pages and the description itself.
+		// huma would build the description at the first request, in a data race with the
+		// second.
 		Formats:       huma.DefaultFormats,
 		DefaultFormat: fiber.MIMEApplicationJSON,
 		Transformers:  []huma.Transformer{u.translate},
@@ -91,7 +91,7 @@ func (u *users) translate(ctx huma.Context, _ string, v any) (any, error) {
 func serveDescription(app *fiber.App, document *huma.OpenAPI) {
 	asJSON, err := json.Marshal(document)
 	if err != nil {
-		panic(fmt.Errorf("write the API's description: %w", err)) // the same at every start
+		panic(fmt.Errorf("write the API's description: %w", err)) // if it fails, it fails at every start
 	}
 	asYAML, err := document.YAML()
 	if err != nil {

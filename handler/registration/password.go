@@ -12,8 +12,8 @@ import (
 	"outboxd/domain"
 )
 
-// The cost of one password hash: OWASP's recommendation for argon2id, which is 19
-// MiB of memory, two passes and one thread. It takes about 20 ms on one core.
+// The cost of one password hash: OWASP's recommendation for argon2id, which is 19 MiB of
+// memory, two passes and one thread. One hash takes about 20 ms on one core.
 const (
 	hashMemoryKiB = 19 * 1024
 	hashPasses    = 2
@@ -22,24 +22,24 @@ const (
 	hashKeyBytes  = 32
 )
 
-// waitingPerSlot is about how many passwords one slot can hash within two
-// seconds.
+// waitingPerSlot is how many requests may wait for each slot. It is about how many
+// passwords one slot can hash within two seconds.
 const waitingPerSlot = 100
 
-// Hasher hashes and checks passwords. It limits how many it processes at a time.
-// Each password takes 19 MiB, so without the limit a burst of requests could use up
-// all memory. It is safe for concurrent use.
+// Hasher hashes and checks passwords. Hasher limits how many passwords it processes at a
+// time. Each password takes 19 MiB, so without the limit a burst of requests could use up
+// all memory. Hasher is safe for concurrent use.
 type Hasher struct {
 	params  *argon2id.Params
-	present chan struct{} // requests that work or wait
-	slots   chan struct{} // requests that work
+	present chan struct{} // one element for each request that works or waits
+	slots   chan struct{} // one element for each request that works
 	// patience is how long a request may wait for a slot.
 	patience time.Duration
 }
 
-// NewHasher returns a Hasher that hashes up to concurrency passwords at a time (0:
-// one for each CPU that Go may use). NewHasher lets 100 times as many wait. Each
-// waits for at most patience.
+// NewHasher returns a Hasher that hashes up to concurrency passwords at a time (0: one for
+// each CPU that Go may use). 100 times as many requests may wait, each for at most
+// patience.
 func NewHasher(concurrency int, patience time.Duration) *Hasher {
 	if concurrency <= 0 {
 		concurrency = runtime.GOMAXPROCS(0)

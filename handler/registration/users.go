@@ -132,12 +132,12 @@ func (u *users) registerUser(ctx context.Context, in *registerInput) (user *exam
 }
 
 // replay returns the user that an earlier request with this key registered, if this
-// request is the same. The earlier request itself is not stored, so replay compares
-// this request with the stored user. replay compares the password by its slow hash,
-// because the database must not have a hash that is faster to attack.
+// request has the same body. The earlier request itself is not stored, so replay compares
+// this request with the stored user. replay compares the password with the stored hash,
+// which is slow to compute. A faster hash in the database would be easier to attack.
 //
-// Errors: domain.CodeNotFound if the key is new, domain.CodeInvalid if the request differs from
-// the earlier one.
+// Errors: domain.CodeNotFound if the key is new, a Problem with status 422 if the request
+// differs from the earlier one, and those of Hasher.Matches.
 func (u *users) replay(ctx context.Context, key string, request example.Request) (*example.User, error) {
 	user, err := u.store.FindUserByKey(ctx, key)
 	if err != nil {
@@ -157,8 +157,8 @@ func (u *users) replay(ctx context.Context, key string, request example.Request)
 	return user, nil
 }
 
-// readRegistration reads the body of a registration. The error of readRegistration
-// has all faults of the body at once, one for each field.
+// readRegistration reads the body of a registration. If fields are wrong, the error of
+// readRegistration has all faults at once, one for each field.
 func readRegistration(in *registerInput) (example.Request, error) {
 	var r example.Request
 	if err := checkJSONType(in.contentType); err != nil {
@@ -209,7 +209,7 @@ func (u *users) find(ctx context.Context, in *findInput) (*findOutput, error) {
 	}
 	out := &findOutput{Body: userDocument{
 		ID: user.ID.String(), Email: user.Email, CreatedAt: user.CreatedAt.UTC(),
-		Notifications: []notificationDocument{}, // an empty list is not null
+		Notifications: []notificationDocument{}, // so that an empty list is not null in JSON
 	}}
 	for _, n := range notifications {
 		document := notificationDocument{

@@ -6,13 +6,13 @@ import (
 )
 
 const (
-	maxFailures   = 10 // wrong tokens of one client within failureWindow
+	maxFailures   = 10 // so many wrong tokens of one client within failureWindow are allowed
 	failureWindow = time.Minute
 	maxClients    = 10_000 // clients whose failures are remembered
 )
 
-// attempts limits how fast a client can guess tokens. Each client has its
-// own count, so that no client can lock another client out.
+// attempts limits how fast a client can guess tokens. attempts counts for each client
+// apart, so that no client can lock another client out.
 type attempts struct {
 	mu      sync.Mutex
 	clients map[string]failures
@@ -51,8 +51,8 @@ func (a *attempts) failed(client string, now time.Time) {
 	a.clients[client] = f
 }
 
-// forget drops the clients that need not wait any more. If every client still has
-// to wait, forget drops all clients, because bounding memory matters more.
+// forget drops the clients whose failureWindow is over. If no client's window is over,
+// forget drops all clients, because a limit of the memory matters more than the counts.
 func (a *attempts) forget(now time.Time) {
 	for client, f := range a.clients {
 		if !now.Before(f.until) {

@@ -15,11 +15,11 @@ import (
 	"outboxd/handler/dashboard"
 )
 
-// adminTokenName is the name under which the actions of a person with the one admin
-// token are recorded. A token in the list of tokens cannot have this name.
+// adminTokenName is the name under which the actions of a person with Ways.AdminToken are
+// recorded. A token in Ways.Tokens cannot have this name.
 const adminTokenName = "admin token"
 
-// visit says who makes a request, and by what the guard knows that: a token, a
+// visit says who makes a request, and from what the guard knows the person: a token, a
 // session or a proxy's header.
 type visit struct {
 	access.Identity
@@ -30,7 +30,7 @@ type visit struct {
 type by int
 
 const (
-	byNothing by = iota // this machine's own users
+	byNothing by = iota // nobody, or a user of this machine
 	byToken
 	bySession
 	byProxy
@@ -42,16 +42,16 @@ func (b by) isAmbient() bool { return b == bySession || b == byProxy }
 
 type visitKey struct{}
 
-// guard decides who may see and use the pages, which show payloads and so
-// personal data. What each role may do is decided by access.Table.
+// guard decides who may see and use the pages, which show payloads and so personal data.
+// access.Table decides what each role may do.
 //
 //   - A person is known by a bearer token, by the session that the sign-in page
 //     gives, or by the header of a trusted proxy. With the last two a person may
 //     change something only from a page of this server.
 //   - A monitor on a loopback address that is called by a loopback name and
-//     without a proxy may also be read without signing in. The name matters
-//     because any web site can point a name of its own at 127.0.0.1 and let its
-//     visitors' browsers read the answer.
+//     without a proxy may also be read without signing in. The name matters,
+//     because any web site can point a name of its own at 127.0.0.1. The browsers
+//     of the site's visitors could then read the answer.
 //   - Without any way to sign in nobody can change anything, and nobody can read
 //     over a network.
 type guard struct {
@@ -77,10 +77,11 @@ func newGuard(w Ways) *guard {
 	}
 }
 
-// canSignIn reports whether the sign-in page has something to sign in with.
+// canSignIn reports whether people can sign in on the sign-in page, by token or by OpenID
+// Connect.
 func (g *guard) canSignIn() bool { return len(g.tokens) > 0 || g.ways.OIDC.Issuer != "" }
 
-// knowsPeople reports whether there is any way for a person to be known by name.
+// knowsPeople reports whether there is any way to learn the name of a person.
 func (g *guard) knowsPeople() bool { return g.canSignIn() || g.ways.IdentityHeader != "" }
 
 // check lets a request pass or refuses it, and stores the sender in the request's
@@ -90,7 +91,7 @@ func (g *guard) check(c *fiber.Ctx, action string) error {
 	if err != nil {
 		return err
 	}
-	c.Locals(visitKey{}, v) // also for the page about a refusal
+	c.Locals(visitKey{}, v) // before a refusal, because the page about the refusal needs the visit too
 	if !v.May(action) {
 		return g.refuse(c, v, action)
 	}
@@ -140,7 +141,8 @@ func bearerToken(c *fiber.Ctx) (string, bool) {
 	return strings.TrimSpace(token), ok && strings.EqualFold(scheme, "bearer")
 }
 
-// present returns whose token was offered.
+// present returns the person to whom a token belongs. A client that sent too many wrong
+// tokens has to wait.
 func (g *guard) present(c *fiber.Ctx, token string) (access.Identity, error) {
 	client := handler.LimitKey(handler.ClientOf(c))
 	if wait := g.attempts.wait(client, g.now()); wait > 0 {
@@ -155,7 +157,8 @@ func (g *guard) present(c *fiber.Ctx, token string) (access.Identity, error) {
 	return who, nil
 }
 
-// named returns the person whom a trusted proxy names.
+// named returns the person whom a trusted proxy names in the identity header; ok is false
+// if the proxy names nobody.
 func (g *guard) named(c *fiber.Ctx) (who access.Identity, ok bool, err error) {
 	if g.ways.IdentityHeader == "" || !c.IsProxyTrusted() {
 		return access.Identity{}, false, nil
@@ -177,8 +180,8 @@ func unauthorized(detail string) error {
 		With(fiber.HeaderWWWAuthenticate, `Bearer realm="outboxd"`)
 }
 
-// isLocal reports whether a request certainly comes from a user of this
-// machine. A proxy on this machine shows itself by the headers that it adds.
+// isLocal reports whether a request certainly comes from a user of this machine. isLocal
+// recognises a proxy on this machine by the headers that the proxy adds.
 func (g *guard) isLocal(c *fiber.Ctx) bool {
 	for _, header := range []string{"Forwarded", fiber.HeaderXForwardedFor, fiber.HeaderXForwardedHost, "X-Real-Ip"} {
 		if c.Get(header) != "" {
@@ -202,9 +205,9 @@ func (g *guard) sameOrigin(c *fiber.Ctx) error {
 	return nil
 }
 
-// refuse answers a request that may not pass, with an error that says what to do
-// instead. A browser is sent to the sign-in page, and after signing in back to this
-// page.
+// refuse answers a request that may not pass. Its error says what to do instead. If people
+// can sign in, refuse redirects a browser to the sign-in page. After the sign-in the
+// browser comes back.
 func (g *guard) refuse(c *fiber.Ctx, v visit, action string) error {
 	write := !handler.IsSafe(c.Method())
 	switch {
@@ -225,8 +228,8 @@ func (g *guard) refuse(c *fiber.Ctx, v visit, action string) error {
 	}
 }
 
-// backTo returns the page that a person wants to see after signing in: the one that
-// was asked for, or the one whose form was sent.
+// backTo returns the address of the page that a person wants to see after signing in. It
+// is the page that the request asked for, or the page whose form was sent.
 func backTo(c *fiber.Ctx) string {
 	if handler.IsSafe(c.Method()) {
 		return localPath(c.OriginalURL())
@@ -239,9 +242,8 @@ func backTo(c *fiber.Ctx) string {
 	return localPath(strings.TrimPrefix(from.RequestURI(), prefixOf(from.Path, c.Path())))
 }
 
-// prefixOf returns the prefix that a proxy added to a path. It compares the path with
-// the address of the page that sent the form; "" if the two have too little in
-// common.
+// prefixOf returns the prefix that a proxy added to a path. prefixOf compares path with
+// form, the path of the page that sent the form; "" if the two have too little in common.
 func prefixOf(form, path string) string {
 	first, _, _ := strings.Cut(strings.TrimPrefix(path, "/"), "/")
 	if at := strings.Index(form, "/"+first+"/"); at > 0 {

@@ -21,21 +21,22 @@ import (
 // providerPatience bounds each request to the OpenID provider.
 const providerPatience = 10 * time.Second
 
-// OIDC says how people sign in by OpenID Connect. Without an Issuer they cannot.
+// OIDC says how people sign in by OpenID Connect. Without an Issuer, people cannot sign in
+// this way.
 type OIDC struct {
 	Issuer       string
 	ClientID     string
 	ClientSecret string // "": a public client
-	RedirectURL  string // "": from the request
+	RedirectURL  string // "": made from the address of the request
 	Scopes       []string
 	NameClaim    string
-	RoleClaim    string // may lead into objects, with dots
-	// Roles are the roles of RoleClaim's values; * stands for everybody.
+	RoleClaim    string // dots lead into nested objects
+	// Roles are the roles for the values of RoleClaim. The role for * is for everybody.
 	Roles map[string]access.Role
 }
 
-// provider is an OpenID provider. outboxd asks the provider for its addresses when
-// the first person signs in, and not at its start, so that it can start while the
+// provider is an OpenID provider. outboxd asks the provider for its addresses when the
+// first person signs in. outboxd does not ask at its start, so that it can start while the
 // provider is down.
 type provider struct {
 	o      OIDC
@@ -114,8 +115,8 @@ func (p *provider) identify(ctx context.Context, t *trip, code string) (access.I
 	return p.person(claims)
 }
 
-// claims returns what the provider says of the person: the claims of the ID token
-// and, if the ones that are needed are not all among them, those of its user info.
+// claims returns what the provider says of the person: the claims of the ID token and, if
+// needed claims are missing there, also the claims of the provider's user info.
 func (p *provider) claims(ctx context.Context, found *oidc.Provider, token *oauth2.Token, nonce string) (claims, error) {
 	raw, _ := token.Extra("id_token").(string)
 	verified, err := found.Verifier(&oidc.Config{ClientID: p.o.ClientID}).Verify(ctx, raw)
@@ -147,9 +148,8 @@ func (p *provider) claims(ctx context.Context, found *oidc.Provider, token *oaut
 	return own, nil
 }
 
-// suffice reports whether the claims of an ID token say all that outboxd needs to know
-// of a person. Some providers say only in the user info whether a mail address is
-// verified.
+// suffice reports whether the claims of an ID token have all that outboxd needs to know of
+// a person. Some providers say only in the user info whether a mail address is verified.
 func (p *provider) suffice(c claims) bool {
 	return c.has(p.o.NameClaim) && c.has(p.o.RoleClaim) && (p.o.NameClaim != emailClaim || c.has(verifiedClaim))
 }
@@ -184,8 +184,9 @@ const (
 // claims are what an OpenID provider says of a person.
 type claims map[string]any
 
-// add adds the claims of the user info, which replace none of the ID token. A
-// verification of another address counts as a refusal.
+// add adds those claims of the user info that the ID token does not have. If the two have
+// different mail addresses, a verification in the user info does not count for the ID
+// token's address.
 func (c claims) add(info claims) {
 	if c.has(emailClaim) && info.has(emailClaim) && c[emailClaim] != info[emailClaim] && info.has(verifiedClaim) {
 		info[verifiedClaim] = false
@@ -197,8 +198,8 @@ func (c claims) add(info claims) {
 	}
 }
 
-// find returns a claim. The name of the claim may contain dots, or may be a path
-// into nested objects.
+// find returns the value of a claim; nil if there is none. Dots in name belong to the
+// claim's name, or lead into nested objects.
 func (c claims) find(name string) any {
 	if value, ok := c[name]; ok {
 		return value
@@ -212,7 +213,7 @@ func (c claims) find(name string) any {
 
 func (c claims) has(name string) bool { return c.find(name) != nil }
 
-// values returns the values of a claim: the one text, or all texts of a list.
+// values returns the values of a claim: its text, or all texts of its list.
 func (c claims) values(name string) (texts []string) {
 	switch value := c.find(name).(type) {
 	case string:
@@ -227,8 +228,8 @@ func (c claims) values(name string) (texts []string) {
 	return texts
 }
 
-// deniesEmail reports whether the provider says that the person's mail address is
-// not verified. Some write it as a text.
+// deniesEmail reports whether the provider says that the person's mail address is not
+// verified. Some providers write true as a text.
 func (c claims) deniesEmail() bool {
 	verified, said := c[verifiedClaim]
 	return said && verified != true && verified != "true"

@@ -19,15 +19,15 @@ const (
 	sessionLife   = 12 * time.Hour
 )
 
-// sessions makes and checks the values of session cookies: who signed in and until
-// when, and the HMAC of that. The key is random, so that a value reveals nothing
-// about a token, and sessions end with the process. Each session has a role of the
-// process's own configuration.
+// sessions makes and checks the values of session cookies. A value has the content (who
+// signed in, and until when) and the HMAC of the content. The key of the HMAC is random.
+// So a value reveals nothing about a token, and sessions end with the process. No session
+// outlives a change of the roles in the configuration.
 type sessions struct {
 	key []byte
 
 	mu    sync.Mutex
-	ended map[string]time.Time // values that were signed out, and when they would have ended
+	ended map[string]time.Time // the values whose person has signed out, and when their sessions would have ended
 }
 
 // session is the content of a cookie.
@@ -35,7 +35,7 @@ type session struct {
 	Name string
 	Role access.Role
 	End  int64  // Unix seconds
-	Mark string // tells the sessions of one person apart
+	Mark string // random; makes the values of one person's sessions differ
 }
 
 func newSessions() *sessions {
@@ -46,7 +46,7 @@ func newSessions() *sessions {
 
 // issue returns the cookie value of a new session that ends at the given time.
 func (s *sessions) issue(who access.Identity, end time.Time) string {
-	text, _ := json.Marshal(session{who.Name, who.Role, end.Unix(), rand.Text()}) // of texts and numbers, it never fails
+	text, _ := json.Marshal(session{who.Name, who.Role, end.Unix(), rand.Text()}) // never fails for texts and numbers
 	content := base64.RawURLEncoding.EncodeToString(text)
 	return content + "." + s.sign(content)
 }
@@ -66,8 +66,8 @@ func (s *sessions) holder(value string, now time.Time) (access.Identity, bool) {
 	return access.Identity{Name: found.Name, Role: found.Role}, true
 }
 
-// end ends the session of a value, also for other copies of the cookie. end
-// remembers only values that issue made, so nobody can fill the memory without
+// end ends the session of a cookie value, so that a copy of the cookie is of no use
+// either. end remembers only values that issue made, so nobody can fill the memory without
 // signing in.
 func (s *sessions) end(value string, now time.Time) {
 	if _, ok := s.holder(value, now); !ok {

@@ -16,8 +16,8 @@ import (
 	"outboxd/handler/dashboard"
 )
 
-// The addresses of signing in and out. They are in the folder of the first page, so
-// that cookies without a path are valid for all pages.
+// The paths for signing in and out, relative to the first page. They are in the folder of
+// the first page, so that cookies without a path are valid for all pages.
 const (
 	signInPath   = "signin"
 	signOutPath  = "signout"
@@ -34,7 +34,7 @@ type Ways struct {
 	// machine only. The guard calls IsLoopback with the listen address and with Host
 	// headers.
 	IsLoopback func(address string) bool
-	// AdminToken makes an admin; "": none.
+	// AdminToken gives a person the role admin; "": there is no such token.
 	AdminToken string
 	Tokens     []access.Token
 	// IdentityHeader is the name of the header in which a trusted proxy names the
@@ -44,12 +44,13 @@ type Ways struct {
 	OIDC           OIDC
 }
 
-// SignIn knows the visitors of the pages. Its methods are safe for concurrent use.
+// SignIn finds out who visits the pages, and serves the sign-in. Its methods are safe for
+// concurrent use.
 type SignIn struct {
 	guard     *guard
 	provider  *provider
 	envelopes envelopes
-	returns   *attempts // from the OpenID provider, that failed
+	returns   *attempts // counts failed sign-ins by OpenID Connect
 	logger    *slog.Logger
 }
 
@@ -59,8 +60,8 @@ func New(w Ways, logger *slog.Logger) *SignIn {
 	return &SignIn{newGuard(w), newProvider(w.OIDC), newEnvelopes(), newAttempts(), logger}
 }
 
-// Check lets a request pass to the next handler if its sender may do something, and
-// refuses it otherwise. The action is access.See or a kind of action.
+// Check calls the next handler if the sender of a request may do the action, and refuses
+// the request otherwise. The action is access.See or a kind of action.
 func (s *SignIn) Check(c *fiber.Ctx, action string) error { return s.guard.check(c, action) }
 
 // Identity returns who made a request that passed Check.
@@ -93,11 +94,11 @@ func (s *signing) signIn(c *fiber.Ctx) error {
 	return s.form(c, localPath(c.Query("next")), "")
 }
 
-// signInForm is what the page shows.
+// signInForm is the data of the sign-in page.
 type signInForm struct {
 	Next, Fault string
 	HasTokens   bool
-	Provider    string // its host; "": none
+	Provider    string // the host name of the OpenID provider; "": there is none
 }
 
 func (s *signing) form(c *fiber.Ctx, next, fault string) error {
@@ -106,7 +107,7 @@ func (s *signing) form(c *fiber.Ctx, next, fault string) error {
 	}})
 }
 
-// openSession handles the form. It does not store the token.
+// openSession handles the form of the sign-in page. openSession does not store the token.
 func (s *signing) openSession(c *fiber.Ctx) error {
 	if len(s.guard.tokens) == 0 {
 		return s.signIn(c)
@@ -129,8 +130,8 @@ func (s *signing) openSession(c *fiber.Ctx) error {
 	return s.welcome(c, who, next)
 }
 
-// welcome is called when a person has signed in: it begins a session, and redirects
-// to the page that the person wanted.
+// welcome begins the session of a person who has signed in, and redirects to the page that
+// the person wanted.
 func (s *signing) welcome(c *fiber.Ctx, who access.Identity, next string) error {
 	s.logger.InfoContext(c.UserContext(), "a person has signed in", "who", who.Name, "role", who.Role.String())
 	end := s.guard.now().Add(sessionLife)
@@ -138,8 +139,7 @@ func (s *signing) welcome(c *fiber.Ctx, who access.Identity, next string) error 
 	return c.Redirect("."+next, http.StatusSeeOther) // relative, because a proxy may add a prefix
 }
 
-// closeSession signs a person out: it ends the session and deletes the browser's
-// cookie.
+// closeSession signs a person out. It ends the session and deletes the browser's cookie.
 func (s *signing) closeSession(c *fiber.Ctx) error {
 	if err := s.guard.sameOrigin(c); err != nil {
 		return err
@@ -149,8 +149,9 @@ func (s *signing) closeSession(c *fiber.Ctx) error {
 	return c.Redirect("./", http.StatusSeeOther)
 }
 
-// setCookie sends a cookie without a path. The browser then uses the folder of the
-// page that sent it. All pages are in that folder, also below the prefix of a proxy.
+// setCookie sends a cookie without a path. The browser then sends the cookie to all pages
+// in the folder of the page that set it. All pages are in that folder, also below the
+// prefix of a proxy.
 //
 // Links from other sites, as in alerts and in the answer of an OpenID provider, open
 // pages with the cookie. Every change is a POST. With a POST from another site the
@@ -161,13 +162,14 @@ func setCookie(c *fiber.Ctx, name, value string, end time.Time) {
 		// If a client sends a false header, that affects only its own session.
 		Secure: c.Secure() || c.Get(fiber.HeaderXForwardedProto) == "https",
 	}
-	c.Response().Header.Add(fiber.HeaderSetCookie, cookie.String()) // fiber's own would add a path
+	c.Response().Header.Add(fiber.HeaderSetCookie, cookie.String()) // fiber's own method would add a path
 }
 
 const maxName = 200 // bytes
 
-// isName reports whether a text may be a person's name: it refuses characters with
-// which somebody could pose as another person in the log of actions.
+// isName reports whether a text may be a person's name. isName refuses the name of the
+// admin token, and characters with which somebody could pose as another person in the log
+// of actions.
 func isName(name string) bool {
 	return name != "" && name == strings.TrimSpace(name) && name != adminTokenName && len(name) <= maxName && utf8.ValidString(name) &&
 		!strings.ContainsFunc(name, func(r rune) bool { return !unicode.IsPrint(r) })

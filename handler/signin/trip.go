@@ -26,10 +26,10 @@ const (
 	maxRefusal = 300 // characters of a provider's refusal that a page shows
 )
 
-// trip has what outboxd must remember of a person between leaving for the OpenID
-// provider and coming back. A trip is stored in a cookie, so that outboxd keeps
-// nothing about people who do not come back, and so that the provider's answer
-// counts only in the browser that asked.
+// trip has what outboxd must know again when a person comes back from the OpenID provider.
+// A trip is stored in a cookie, so that outboxd keeps nothing about people who do not come
+// back, and so that the provider's answer counts only in the browser that left for the
+// provider.
 type trip struct {
 	State, Nonce, Verifier string
 	Next, Redirect         string
@@ -54,7 +54,7 @@ func newEnvelopes() envelopes {
 }
 
 func (e envelopes) close(t *trip) string {
-	// Of texts and numbers, this never fails.
+	// Marshal never fails for texts and numbers.
 	text, _ := json.Marshal(t)
 	return base64.RawURLEncoding.EncodeToString(e.Seal(nil, nil, text, nil)) //nolint:gosec // this AEAD makes a random nonce itself
 }
@@ -72,7 +72,8 @@ func (e envelopes) open(value string, now time.Time) (*trip, bool) {
 	return t, now.Before(time.Unix(t.End, 0))
 }
 
-// leave redirects a person to the OpenID provider.
+// leave begins a sign-in by OpenID Connect. It redirects the person to the OpenID
+// provider.
 func (s *signing) leave(c *fiber.Ctx) error {
 	if s.provider.o.Issuer == "" {
 		return handler.Problemf(http.StatusNotFound, "outboxd runs without an OpenID provider")
@@ -100,11 +101,11 @@ func (s *signing) redirectURL(c *fiber.Ctx) string {
 	return c.BaseURL() + "/" + callbackPath
 }
 
-// comeBack serves the address to which the OpenID provider sends people back, and
+// comeBack serves the address to which the OpenID provider sends people back. comeBack
 // begins the person's session.
 func (s *signing) comeBack(c *fiber.Ctx) error {
 	t, ok := s.envelopes.open(c.Cookies(tripCookie), s.guard.now())
-	setCookie(c, tripCookie, "", time.Unix(1, 0)) // an answer counts once
+	setCookie(c, tripCookie, "", time.Unix(1, 0)) // the provider's answer counts once
 	if !ok || subtle.ConstantTimeCompare([]byte(t.State), []byte(c.Query("state"))) == 0 {
 		return domain.Errorf(domain.CodeUnauthorized, "this sign-in took too long, or began in another browser or tab: sign in again")
 	}
@@ -118,9 +119,9 @@ func (s *signing) comeBack(c *fiber.Ctx) error {
 	return s.welcome(c, who, t.Next)
 }
 
-// identify asks the OpenID provider who a person is. Anyone can get the cookie of a
-// trip, and each such cookie makes outboxd send requests to the provider, so a client
-// whose sign-ins fail has to wait.
+// identify asks the OpenID provider who a person is. Anyone can get the cookie of a trip,
+// and each such cookie makes outboxd send requests to the provider. So a client with too
+// many failed sign-ins has to wait.
 func (s *signing) identify(c *fiber.Ctx, t *trip) (access.Identity, error) {
 	client := handler.LimitKey(handler.ClientOf(c))
 	if wait := s.returns.wait(client, s.guard.now()); wait > 0 {

@@ -13,19 +13,19 @@ import (
 const (
 	changesEvery = 10 * time.Minute
 	changesRetry = time.Second
-	// changesAtOnce is the number of requests that one transaction carries out. Handlers of
-	// their events, and producers that ask again, wait for that transaction, which asks the
-	// queue before it commits.
+	// changesAtOnce is the number of requests that one transaction carries out. The
+	// transaction asks Redis before it commits. Until then, handlers of the events and
+	// producers that ask again wait for it.
 	changesAtOnce = 10
 )
 
-// changer carries out the changes of events that producers asked for and that need a
-// look into the queue. One process does it for all.
+// changer carries out the changes of events that producers asked for and that need a look
+// into Redis. One process carries them out for all.
 type changer struct {
 	requests domain.ChangeRequests
 	log      *slog.Logger
 	failing  *failing
-	look     chan struct{} // there are requests
+	look     chan struct{} // raised when there may be requests
 }
 
 // run carries out all requests at once, and again at intervals and whenever it is

@@ -64,7 +64,7 @@ type healer struct {
 	known    bool // record equals the stored one
 	advanced time.Time
 	seen     int64     // the value of relayed when the canary was last renewed
-	rest     time.Time // no heal before
+	rest     time.Time // no heal begins before this time
 	failed   error     // the error of the last heal
 	silent   bool      // the failure has been logged
 	intact   bool      // the present check found no change

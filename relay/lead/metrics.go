@@ -16,15 +16,15 @@ type metrics struct {
 	queues   *queueGauges
 
 	failing *prometheus.GaugeVec // by duty
-	// Of heals, when Redis or PostgreSQL may have lost data.
+	// These four tell of heals: a heal follows when Redis or PostgreSQL may have lost data.
 	heals, healedEvents prometheus.Counter
 	lastHeal, lastTook  prometheus.Gauge
-	// Losses of single tasks in Redis.
+	// These two tell of single tasks that Redis lost.
 	missing prometheus.Gauge
 	resent  prometheus.Counter
 	// archived counts dead letters that the archivist made of archived tasks.
 	archived prometheus.Counter
-	// Of schedules.
+	// These two tell of schedules.
 	ticks    *prometheus.CounterVec // by outcome
 	lateness prometheus.Gauge
 }

@@ -25,7 +25,7 @@ type replayer struct {
 	replays setup.SubscriptionReplays
 	log     *slog.Logger
 	failing *failing
-	look    chan struct{} // a replay has not ended
+	look    chan struct{} // raised when a replay has not ended
 }
 
 // run continues abandoned replays at once, then every replayEvery and when look is raised, until ctx ends.

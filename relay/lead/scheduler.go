@@ -25,7 +25,7 @@ type scheduler struct {
 	log       *slog.Logger
 	failing   *failing
 	metrics   *metrics
-	look      chan struct{} // a tick is near
+	look      chan struct{} // raised when a tick is near
 }
 
 // run emits due ticks at once, then at each tick and when look is raised, until ctx ends.

@@ -1,5 +1,5 @@
-// Package assets has the files that the pages load: style sheets, scripts and icons. It serves them at addresses
-// that change with the content.
+// Package assets has the files that the pages load: style sheets, scripts and icons. The
+// package serves each file at an address that changes with the file's content.
 package assets
 
 import (
@@ -28,8 +28,8 @@ const (
 type file struct {
 	mediaType string
 	body      []byte
-	address   string        // below the first page; it names the content
-	packed    func() []byte // with gzip
+	address   string        // relative to the first page; contains a hash of body
+	packed    func() []byte // returns body compressed with gzip
 }
 
 // Files are all embedded files, by their names in assets.
@@ -74,7 +74,8 @@ func Paths() (paths []string) {
 	return paths
 }
 
-// Address returns the address of a file, below that of the first page. The result is false if there is no such file.
+// Address returns the address of a file, relative to the first page. The second result is
+// false if there is no such file.
 func (all Files) Address(name string) (string, bool) {
 	f, ok := all[name]
 	return f.address, ok

@@ -1,5 +1,6 @@
-// Package live has what all open pages share, so that many open pages cost as little as one: the parts of the overview
-// that change, sent as server-sent events, and the cached data of charts.
+// Package live has the work that all open pages share, so that many open pages cost as
+// little as one. It sends the parts of the overview that change as server-sent events, and
+// caches the data of charts.
 //
 // The package dashboard renders the parts and decides who may see them.
 package live
@@ -20,17 +21,17 @@ const (
 // Frame has the parts of the overview that change, rendered at one moment.
 type Frame struct{ Announced, Verdict, State []byte }
 
-// Overview renders the overview again and again, and sends it to all open pages, while
-// at least one page is open. All open pages get the same result.
+// While at least one page is open, Overview renders the changing parts of the overview
+// every two seconds, and sends them to all open pages. All open pages get the same result.
 type Overview struct {
 	render func() (Frame, error)
 
 	mu       sync.Mutex
 	watchers map[chan []byte]bool
-	stop     context.CancelFunc // of the loop that runs while there are watchers
+	stop     context.CancelFunc // ends run, which runs while there are watchers
 }
 
-// New returns an overview that render renders.
+// New returns an Overview. render renders the changing parts.
 func New(render func() (Frame, error)) *Overview { return &Overview{render: render} }
 
 // join adds an open page. join returns the channel of the frames to send to it, and
@@ -74,7 +75,7 @@ func (l *Overview) run(ctx context.Context) {
 		}
 		now, err := l.render()
 		if err != nil {
-			continue // the page itself fails in the same way, and says why
+			continue // a request for the overview fails in the same way, and its answer says why
 		}
 		sent := append(event("verdict", now.Verdict), event("state", now.State)...)
 		// A screen reader reads this part aloud each time it is sent, so send it

@@ -26,7 +26,7 @@ func (l *Overview) Stream(c *fiber.Ctx) error {
 		return &domain.Error{Code: domain.CodeUnavailable, Message: "too many people watch already", RetryAfter: time.Minute}
 	}
 	c.Set(fiber.HeaderContentType, "text/event-stream")
-	c.Set("X-Accel-Buffering", "no") // nginx would buffer it
+	c.Set("X-Accel-Buffering", "no") // otherwise nginx buffers the stream
 	ctx := c.Context()
 	ended, connection := ctx.Done(), ctx.Conn()
 	ctx.SetBodyStreamWriter(func(w *bufio.Writer) {

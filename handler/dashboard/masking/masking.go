@@ -1,5 +1,6 @@
-// Package masking shows payloads: as text, without the values that only few people may see. It also puts the hidden
-// values back into a payload that somebody edited.
+// Package masking converts payloads to text for the pages, and hides the values that only
+// few people may see. It also puts the hidden values back into a payload that somebody
+// edited.
 package masking
 
 import (
@@ -25,8 +26,8 @@ const (
 // Hidden is shown in place of a hidden value.
 const Hidden = "•••"
 
-// Mask hides the values of keys whose name contains one of the mask's names. Case,
-// hyphens and underscores do not matter.
+// Mask hides the values of keys whose name contains one of the mask's names. Upper and
+// lower case, hyphens and underscores make no difference.
 type Mask struct {
 	names []string
 	text  *regexp.Regexp // finds keys and values in text that is not JSON; nil: no names
@@ -68,11 +69,10 @@ type Payload struct {
 	Form  string // JSON, text or hexadecimal
 	Text  string
 	Bytes int
-	Cut   bool // there is more
+	Cut   bool // Text shows only the beginning
 }
 
-// Masked returns a payload as the pages show it. Masked hides the values of keys
-// whose name contains one of names.
+// Masked returns a payload as the pages show it, with a mask of the names.
 func Masked(names []string, raw []byte) string { return New(names).Show(raw).Text }
 
 // Show converts a payload to a form that people can read.
@@ -106,8 +106,8 @@ func (m Mask) Show(raw []byte) Payload {
 	return p
 }
 
-// indenter writes JSON with line breaks. It keeps the order of the keys and hides
-// masked values.
+// indenter writes JSON with line breaks. It keeps the order of the keys, and hides the
+// values of the keys that mask hides.
 type indenter struct {
 	mask  Mask
 	out   strings.Builder
@@ -184,8 +184,8 @@ func quote(token any) string {
 	return escaped(strings.TrimSuffix(text.String(), "\n"))
 }
 
-// escaped writes the characters of JSON that cannot be seen as JSON's own escapes, so
-// that a person sees them, and a corrected copy keeps them.
+// escaped replaces the invisible characters of a JSON text by JSON's escapes, such as
+// \u200b. A person then sees them, and a corrected copy keeps them.
 func escaped(text string) string {
 	if words.Visible(text) == text {
 		return text

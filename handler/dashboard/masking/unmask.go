@@ -9,15 +9,16 @@ import (
 	"outboxd/domain"
 )
 
-// Unmask replaces each hidden value of a corrected payload by the value at the same
-// place of the old payload. Its errors have domain.CodeInvalid.
+// Unmask returns the corrected payload typed, in which each Hidden is replaced by the
+// value that it stood for in the old payload. Errors: domain.CodeInvalid if typed is not
+// JSON, or if it is not certain which value a Hidden stands for.
 func (m Mask) Unmask(typed, old []byte) ([]byte, error) {
 	var now, before any
 	if err := decode(typed, &now); err != nil {
 		return nil, domain.Errorf(domain.CodeInvalid, "The payload is not JSON, as the old one is.")
 	}
 	if err := decode(old, &before); err != nil {
-		before = nil // nothing of it can be put in place
+		before = nil // no value of the old payload can be put back
 	}
 	f := filler{mask: m}
 	now = f.fill(now, before)
@@ -40,11 +41,11 @@ func decode(text []byte, into any) error {
 // filler puts the values of an old document in the places of hidden values.
 type filler struct {
 	mask Mask
-	lost bool // a value is missing in the old document, or it is not certain which one it is
+	lost bool // for a hidden value, the old document has no value, or it is not certain which one is meant
 }
 
-// fill returns now with the hidden values replaced by those at the same places of
-// before.
+// fill returns the document now, in which each Hidden is replaced by its value in the old
+// document before. fill changes the objects and lists of now.
 func (f *filler) fill(now, before any) any {
 	switch is := now.(type) {
 	case string:
@@ -67,17 +68,17 @@ func (f *filler) fill(now, before any) any {
 	return now
 }
 
-// origins finds for each element of a list the element of the old list that it was;
-// nil if that is not certain. An element that looks as an old one did is that one,
-// wherever it stands now. An element that was edited is known by its place if all
-// others stand where they stood.
+// origins returns, for each element of the edited list is, the element of the old list was
+// from which it came; nil if that is not certain. An element that looks on the pages like
+// an old element is that old element, wherever it stands now. One edited element with
+// hidden values is taken for the old element at its place, if no element has moved.
 func (f *filler) origins(is, was []any) []any {
 	now, old := f.looks(is, false), f.looks(was, true)
 	count, meant := map[string]int{}, map[string]any{}
 	for i, look := range old {
 		count[look]++
 		if same, known := meant[look]; known && !reflect.DeepEqual(same, was[i]) {
-			meant[look] = nil // several elements look the same, and hide different values
+			meant[look] = nil // several old elements look the same, but hide different values
 		} else {
 			meant[look] = was[i]
 		}
@@ -101,27 +102,29 @@ func (f *filler) origins(is, was []any) []any {
 		switch {
 		case inPlace && (edited <= 1 || look == old[i]):
 			origins[i] = was[i]
-		case more[look] <= count[look]: // otherwise one of them is new, or was another
+		case more[look] <= count[look]: // otherwise one of the elements that look the same is new, or was edited
 			origins[i] = meant[look]
 		}
 	}
 	return origins
 }
 
-// looks returns what each element looks like on the pages.
+// looks returns the JSON text of each element of a list. If cover is true, hidden values
+// are masked in it, as on the pages.
 func (f *filler) looks(list []any, cover bool) []string {
 	looks := make([]string, len(list))
 	for i, value := range list {
 		if cover {
 			value = f.mask.cover(value)
 		}
-		text, _ := json.Marshal(value) // it was read from JSON
+		text, _ := json.Marshal(value) // never fails: the value was read from JSON
 		looks[i] = string(text)
 	}
 	return looks
 }
 
-// cover returns a value as the pages show it: with its hidden values masked.
+// cover returns a value as the pages show it: with Hidden in place of each value that the
+// mask hides.
 func (m Mask) cover(value any) any {
 	switch is := value.(type) {
 	case map[string]any:

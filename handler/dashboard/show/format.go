@@ -1,5 +1,5 @@
-// Package show writes values for the pages: numbers, times, long texts, hidden characters, small charts, and links to
-// types and queues.
+// Package show converts values to the form in which the pages show them: numbers, times,
+// long texts, invisible characters, small charts, and links to types and queues.
 package show
 
 import (
@@ -47,8 +47,8 @@ func Title(name string) string {
 	}
 }
 
-// leg is one step of the flow of events (such as emitted, relayed, confirmed), with
-// its events a second.
+// leg is one step of the flow of events (emitted, enqueued or confirmed). Now and Hour are
+// how many events a second take this step, now and in the last hour.
 type leg struct {
 	Name      string
 	Known     bool
@@ -69,7 +69,7 @@ func newLeg(name string, known bool, now, hour overview.Flow) leg {
 	return leg{name, known, choose(now), choose(hour)}
 }
 
-// brief shortens a text for a cell of a table.
+// brief shortens a text for a cell of a table, to 160 characters.
 func brief(text string) string {
 	const longest = 160
 	return words.Cut(text, longest)
@@ -92,7 +92,8 @@ func age(now, since time.Time) string {
 	return words.Rough(max(now.Sub(since), 0))
 }
 
-// decimal writes a number with one digit behind the point if it is small.
+// decimal writes a number. Numbers below 10 get one digit behind the point, unless they
+// are whole.
 func decimal(n float64) string {
 	if n < 10 && n != math.Trunc(n) {
 		return strconv.FormatFloat(n, 'f', 1, 64)

@@ -10,8 +10,9 @@ func Encoded(q url.Values) template.URL {
 	return template.URL(q.Encode()) //nolint:gosec // Encode leaves nothing that could end an attribute
 }
 
-// TypeQuery is the query of a type's page, and of lists of its events.
+// TypeQuery returns the query of the address of a type's page, and of a list of the type's
+// events.
 func TypeQuery(name string) template.URL { return Encoded(url.Values{"type": {name}}) }
 
-// QueueQuery is the query of a queue's page.
+// QueueQuery returns the query of the address of a queue's page.
 func QueueQuery(name string) template.URL { return Encoded(url.Values{"queue": {name}}) }

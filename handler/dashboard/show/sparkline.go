@@ -10,9 +10,9 @@ import (
 // Sparkline is a small chart without axes.
 type Sparkline struct {
 	Name, Unit string
-	Points     string // of an SVG polyline, 300 wide and 48 high
+	Points     string // the points of an SVG polyline, 300 wide and 48 high
 	Most       float64
-	Seconds    bool // whether Most is a time
+	Seconds    bool // Most is in seconds
 }
 
 const (
@@ -20,8 +20,8 @@ const (
 	sparkHeight = 48
 )
 
-// Sparklines draws the rate, the delay, the failed attempts and, for a queue, what waited
-// in Redis.
+// Sparklines draws the rate of confirmed events, their delay, the failed attempts and, for
+// a queue, how many tasks waited in Redis.
 func Sparklines(points []figures.Point, window time.Duration, queue bool) []Sparkline {
 	lines := []Sparkline{
 		sparklineOf("Confirmed", "a second", points, window, func(p *figures.Point) float64 {
@@ -40,8 +40,8 @@ func Sparklines(points []figures.Point, window time.Duration, queue bool) []Spar
 	return lines
 }
 
-// sparklineOf leaves out negative values, because they mean that the number is not
-// known.
+// sparklineOf draws one chart. It leaves out negative values, because they mean that the
+// number is not known.
 func sparklineOf(name, unit string, points []figures.Point, window time.Duration, value func(*figures.Point) float64) Sparkline {
 	line := Sparkline{Name: name, Unit: unit}
 	for i := range points {

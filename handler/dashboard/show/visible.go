@@ -7,10 +7,10 @@ import (
 	"outboxd/domain/words"
 )
 
-// Visible replaces invisible characters in what a page shows, whether they come from a
-// payload, an error or a name: in its text, and in the attributes that people see or
-// hear. Visible does not change other attributes, because forms and links send them
-// back. In a page that html/template wrote, < and > stand only around tags.
+// Visible replaces invisible characters in a page, whether they come from a payload, an
+// error or a name. It does so in the page's text, and in the attributes that people see or
+// hear. Visible does not change other attributes, because forms and links send them back.
+// The page must come from html/template: then < and > stand only around tags.
 func Visible(page []byte) []byte {
 	var shown bytes.Buffer
 	for len(page) > 0 {
@@ -36,8 +36,9 @@ var (
 	hiddenInput     = regexp.MustCompile(`\stype="?(?:hidden|checkbox|radio)\b`)
 )
 
-// visibleTag replaces invisible characters in the attributes of one tag that people see or
-// hear. The value of a field that people see is such an attribute; Typed reads it back.
+// visibleTag replaces invisible characters in those attributes of a tag that people see or
+// hear. One such attribute is the value of a field that people see. Typed turns the text
+// of such a field back.
 func visibleTag(tag []byte) []byte {
 	if words.Visible(string(tag)) == string(tag) {
 		return tag
@@ -50,6 +51,6 @@ func visibleTag(tag []byte) []byte {
 	return tag
 }
 
-// Typed returns what a person meant by the text of a field: the characters themselves
-// where the page showed pictures of them.
+// Typed returns what a person meant by the text of a field. Where Visible showed signs for
+// invisible characters, Typed returns the characters themselves.
 func Typed(text string) string { return words.Original(text) }

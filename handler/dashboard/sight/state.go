@@ -26,7 +26,7 @@ type Readiness struct {
 // Check is the state of one server that this process needs.
 type Check struct {
 	Name  string
-	Fault string // "" if it answers
+	Fault string // why the check failed; "" if the server answers
 	Took  time.Duration
 }
 
@@ -73,9 +73,9 @@ func (s *State) Late() time.Duration { return diagnosis.Late(s.Quick.Standing) }
 // TooLate reports whether events have been due for so long that it is a problem.
 func (s *State) TooLate() bool { return s.Late() > diagnosis.EventsLate }
 
-// WorkerVersion returns the version of a worker. Asynq does not know a worker's
-// version, so WorkerVersion returns the version of the relay in the same process,
-// if there is one.
+// WorkerVersion returns the version of a worker, or "" if it is not known. Asynq does not
+// know a worker's version, so WorkerVersion returns the version of the relay in the same
+// process, if there is one.
 func (s *State) WorkerVersion(w overview.WorkerStatus) string {
 	for _, r := range s.Quick.Standing.Relays {
 		if r.Host == w.Host && r.PID == w.PID {
@@ -85,8 +85,8 @@ func (s *State) WorkerVersion(w overview.WorkerStatus) string {
 	return ""
 }
 
-// BreakerOf returns the circuit breaker of a server if it is open, given the name
-// of the server's check; otherwise nil.
+// BreakerOf returns the circuit breaker of the server whose readiness check has the name
+// check; nil if there is none.
 func (s *State) BreakerOf(check string) *diagnosis.Breaker {
 	for i := range s.Quick.Process.Breakers {
 		if s.Quick.Process.Breakers[i].Server == show.Title(check) {
@@ -107,14 +107,15 @@ type Watch struct {
 	last *State
 }
 
-// NewWatch returns a watch. read returns the state of the system, in which cheap facts are not older than maxAge; nil:
-// the state is not known. readiness returns the answer of /readyz.
+// NewWatch returns a Watch. read returns the state of the system, in which the facts that
+// are cheap to read are not older than maxAge. If read is nil, the state is not known.
+// readiness returns the answer of /readyz.
 func NewWatch(read func(maxAge time.Duration) diagnosis.Sight, readiness func() Readiness) *Watch {
 	return &Watch{read: read, readiness: readiness}
 }
 
-// Look returns the state of the system. Look takes at most as long as reading the state and the
-// readiness together.
+// Look returns the state of the system. Look reads the state anew if the last one was read
+// more than a second ago.
 func (w *Watch) Look() *State {
 	// Several requests share this result, so no request's context may end the
 	// reading.
@@ -134,11 +135,11 @@ func (w *Watch) Look() *State {
 	return found.(*State)
 }
 
-// tabAge is how old a verdict may be that a page shows in its tab.
+// tabAge is how old a state may be whose verdict a page shows in the browser's tab.
 const tabAge = time.Minute
 
-// Recent returns the last state that was read, if it is not too old. Recent itself
-// reads nothing.
+// Recent returns the last state that was read; nil if it is older than tabAge. Recent
+// itself reads nothing.
 func (w *Watch) Recent() *State {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -148,8 +149,8 @@ func (w *Watch) Recent() *State {
 	return w.last
 }
 
-// gather reads the state from both servers at the same time. gather does not log
-// outages: the readiness checks log when an outage begins and ends.
+// gather reads the state of the system and the answer of /readyz at the same time. gather
+// does not log outages: the readiness checks log when an outage begins and ends.
 func (w *Watch) gather() *State {
 	s := &State{seen: time.Now()}
 	var asked sync.WaitGroup

@@ -25,7 +25,7 @@ type problem struct {
 	domain.Finding
 	Level             Level
 	Badge             string
-	Link, LinkCaption string // below the first page
+	Link, LinkCaption string // Link is relative to the first page
 }
 
 // Verdict is the summary at the top of the overview: whether the system works, and
@@ -41,8 +41,8 @@ type Verdict struct {
 	Problems  []problem // the worst first
 }
 
-// Alarm is the verdict in one word, for the title of the browser's tab; "" if all
-// is well.
+// Alarm returns the verdict for the title of the browser's tab: the badge with the number
+// of problems; "" if all is well.
 func (v Verdict) Alarm() string {
 	if v.Level == Good {
 		return ""
@@ -50,7 +50,7 @@ func (v Verdict) Alarm() string {
 	return fmt.Sprintf("%s (%s)", v.Badge, words.Count(len(v.Problems)))
 }
 
-// Judge turns findings into a verdict.
+// Judge turns the findings of a state into a verdict.
 func Judge(s *State) Verdict {
 	level, badge := badgeOf(diagnosis.Worst(s.Findings))
 	waiting := s.Quick.Waiting()
@@ -81,8 +81,8 @@ func badgeOf(level domain.FindingLevel) (Level, string) {
 	}
 }
 
-// more returns the link to the page with details about a finding: its address and
-// its caption.
+// more returns the link to the page with details about a finding: its address, relative to
+// the first page, and its caption. Both are "" if there is no such page.
 func more(code string) (link, caption string) {
 	switch code {
 	case "events-late":
