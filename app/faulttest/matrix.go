@@ -11,9 +11,9 @@ import (
 // it.
 type Command struct {
 	Name     string
-	Usual    map[string]string // what others are answered, so that it is sent
-	Greeting bool              // sent when a connection begins
-	Password bool              // sent where the client has one
+	Usual    map[string]string // fixed answers to other commands, by name, so that the client sends this command
+	Greeting bool              // the client sends the command when a connection begins
+	Password bool              // the client sends the command only if it has a password
 }
 
 // Matrix simulates the faults of Redis one after another for one command.
@@ -45,9 +45,9 @@ func (m *Matrix) What(fault NamedFault) string {
 	return m.command.Name + " answered with " + fault.Name
 }
 
-// Play answers the command with the fault until Mend. If the command belongs to the
-// start of a connection, Play drops the connections, so that clients connect again
-// and send it.
+// Play makes the proxy answer the command with the fault until Mend. If the command
+// belongs to the start of a connection, Play drops the connections, so that clients
+// connect again and send the command.
 func (m *Matrix) Play(fault NamedFault) {
 	m.Break(m.command.Name, fault.Fault)
 	if m.command.Greeting {

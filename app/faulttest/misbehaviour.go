@@ -9,7 +9,7 @@ var everyFault = flag.Bool("every-fault", false, "try each command with each mis
 // to any command.
 type NamedFault struct {
 	Name    string
-	Finding string // the finding if it is the answer to enqueueing; "": none
+	Finding string // the code of the finding if enqueueing gets this answer; "": none
 	Fault
 }
 

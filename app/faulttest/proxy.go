@@ -26,8 +26,8 @@ type Proxy struct {
 	flowing  chan struct{} // closed while bytes may flow
 	lasting  chan struct{} // closed when the present connections are forgotten
 	over     chan struct{} // closed by Close
-	traps    []*armed      // no connection has run into them
-	sprung   []*armed      // they may hold a connection
+	traps    []*armed      // traps that no connection has reached yet
+	sprung   []*armed      // traps that a connection has reached; they may hold the connection
 	closed   bool
 	all      sync.WaitGroup
 }
@@ -90,8 +90,9 @@ func (p *Proxy) Stall() {
 	}
 }
 
-// Forget makes the existing connections dead without a sign, as a NAT device does that forgets them: neither bytes nor
-// the end of a connection are passed on any more. New connections work.
+// Forget makes the existing connections dead without a sign, like a NAT device that has
+// forgotten these connections. The proxy then passes on neither bytes nor the end of a
+// connection. New connections work.
 func (p *Proxy) Forget() {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -17,10 +17,10 @@ import (
 // Fault is what a FaultProxy answers in place of Redis. Redis gets the command only if Late is set.
 type Fault struct {
 	Reply   string // in Redis's protocol, such as "-NOAUTH …\r\n"
-	Swallow bool   // no answer; later commands are answered as usual
-	Cut     bool   // end the connection
+	Swallow bool   // the client gets no answer; later commands are answered as usual
+	Cut     bool   // the connection ends
 	Late    bool   // Redis executes the command, and its answer is swallowed or cut
-	Once    bool   // only for the first command that meets it
+	Once    bool   // only for the first command that meets the fault
 }
 
 // FaultProxy forwards connections to a Redis, parses the protocol, and answers one command with a fault. Its methods
@@ -74,8 +74,8 @@ func (p *FaultProxy) Answer(command, reply string) {
 	p.usual[command] = reply
 }
 
-// Break begins a fault of a command, and ends the fault before. The command's name
-// is in capitals.
+// Break begins a fault of a command, and ends the fault that Break began before. command
+// is the command's name in capitals.
 func (p *FaultProxy) Break(command string, fault Fault) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -166,7 +166,7 @@ func (p *FaultProxy) question(talk *conversation, raw []byte, name string) bool 
 	case reply != "":
 		return talk.promise(promise{reply: []byte(reply)}) == nil
 	}
-	if late || !strings.HasSuffix(name, "SUBSCRIBE") { // these are answered out of turn
+	if late || !strings.HasSuffix(name, "SUBSCRIBE") { // Redis confirms a subscription by a push message, see answer
 		if talk.promise(promise{swallow: late, cut: late && fault.Cut}) != nil {
 			return false
 		}
@@ -197,11 +197,11 @@ type conversation struct {
 	promised []promise
 }
 
-// promise is an answer that the client still has to get.
+// promise is an answer that the client has not got yet.
 type promise struct {
 	reply   []byte // nil: Redis's answer
 	swallow bool   // Redis's answer is not passed on
-	cut     bool   // the connection ends then
+	cut     bool   // the connection ends when this answer is due
 }
 
 // promise queues an answer.

@@ -12,8 +12,8 @@ type Position int
 // The positions. A request is everything that a client sends before it waits, and a reply is everything that the server
 // answers to it.
 const (
-	BeforeRequest Position = iota // the server does not get it
-	AfterRequest                  // the server has it and has begun to answer; the client gets nothing
+	BeforeRequest Position = iota // the server does not get the request
+	AfterRequest                  // the server has the request and has begun to answer; the client gets nothing
 	WithinReply                   // the client gets half of the answer
 )
 
@@ -26,7 +26,7 @@ func (p Position) String() string {
 type Trap struct {
 	At   Position
 	Skip int  // how many requests pass unharmed, on all connections together
-	Hold bool // stop forwarding instead of dropping the connection
+	Hold bool // the connection hangs until mend, and is not dropped
 }
 
 // armed is a trap that was set.

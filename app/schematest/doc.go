@@ -2,5 +2,5 @@
 // account owns everything, or the database has the roles and grants of
 // deploy/postgres.
 //
-// It is for tests only. Package servertest starts the servers.
+// The package is for tests only. Package servertest starts the servers.
 package schematest

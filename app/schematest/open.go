@@ -31,7 +31,7 @@ func Database(t testing.TB) string {
 	return url
 }
 
-// Open returns a connection pool on a new database; see Database. It is closed at
+// Open returns a connection pool on a new database; see Database. The pool is closed at
 // the end of the test.
 func Open(t testing.TB) *postgres.Database {
 	t.Helper()
@@ -48,7 +48,7 @@ func Example(t testing.TB, db *postgres.Database) string {
 	return example.Schema(db.Schema())
 }
 
-// Connect returns a pool of up to 16 connections on an existing database. It is
+// Connect returns a pool of up to 16 connections on an existing database. The pool is
 // closed at the end of the test.
 func Connect(t testing.TB, url string) *postgres.Database {
 	t.Helper()

@@ -13,10 +13,10 @@ import (
 	"outboxd/repository/postgres"
 )
 
-// RoleDatabase starts a PostgreSQL for one test. RoleDatabase sets up the roles and
-// grants of deploy/postgres and lets the schema's owner migrate, as those files
-// describe. RoleDatabase returns a function that returns the URL for a role to
-// connect; the role "" is the superuser.
+// RoleDatabase starts a PostgreSQL for one test. RoleDatabase sets up the roles and grants
+// of deploy/postgres and lets the schema's owner migrate, as those files describe.
+// RoleDatabase returns a function that returns the URL with which a role connects. The
+// role "" is the superuser.
 func RoleDatabase(t testing.TB) func(role string) string {
 	t.Helper()
 	return Roles(t, servertest.OwnPostgres(t).URL())
@@ -86,7 +86,7 @@ func RunDeployed(t testing.TB, address, file string) {
 	servertest.Execute(t, address, string(script))
 }
 
-// root is the folder of the module.
+// root returns the folder of the module.
 func root(t testing.TB) string {
 	t.Helper()
 	folder, err := os.Getwd()

@@ -45,11 +45,11 @@ type QueueDocument struct {
 	Foreign bool         `json:"foreign"` // only other programs use it
 	Workers *int         `json:"workers"` // how many processes serve the queue
 	passedDocument
-	Pending   *int64          `json:"pending"` // in PostgreSQL, like Held and Dead
-	Held      *int64          `json:"held"`
-	Dead      *int64          `json:"dead"`
-	OldestDue *time.Time      `json:"oldest_due"`
-	Tasks     *tasksDocument  `json:"tasks"` // in Redis
+	Pending   *int64          `json:"pending"`    // in PostgreSQL
+	Held      *int64          `json:"held"`       // in PostgreSQL
+	Dead      *int64          `json:"dead"`       // in PostgreSQL
+	OldestDue *time.Time      `json:"oldest_due"` // when the oldest due event became due; null: none is due, or not known
+	Tasks     *tasksDocument  `json:"tasks"`      // in Redis
 	History   []pointDocument `json:"history,omitempty"`
 }
 
