@@ -33,8 +33,8 @@ func Main(args, environ []string, stdout, stderr io.Writer, build Build, more ..
 	root.SetOut(stdout)
 	root.SetErr(stderr)
 	err := root.ExecuteContext(ctx)
-	// It is possible that nobody reads the output any more. The process must still end, so writing the output must not
-	// block.
+	// Perhaps nobody reads the process's output any more. The process must still end, so
+	// writing the output must not block.
 	last := logging.Steady(stderr)
 	var mistake config.Mistake
 	switch {

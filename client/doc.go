@@ -12,8 +12,8 @@
 // The event exists if and only if the transaction commits. From then on outboxd
 // relays it to Asynq.
 //
-// Services also use these packages: gormoutbox, pgxoutbox and oteloutbox connect
-// to the libraries in their names, consumer has handlers for an Asynq worker, and
-// outboxtest runs an outboxd for tests. The other packages below are for package
-// consumer and for outboxd itself; pipeline and outage are useful alone, too.
+// Services also use these packages: gormoutbox, pgxoutbox and oteloutbox connect to the
+// libraries in their names, consumer has handlers for an Asynq worker, and outboxtest runs
+// an outboxd for tests. The other packages in this module are for package consumer and for
+// outboxd itself; pipeline and outage are useful alone, too.
 package client

@@ -188,9 +188,9 @@ func (l *loading) rules() []rule {
 	}
 }
 
-// orProbe returns the end of an error message. It names the option that serves the probes at
-// an address of their own, so that other machines reach the probes but not the pages. orProbe
-// returns "" if that option would not help.
+// orProbe returns the end of an error message. The end of the message names the option
+// that serves the probes at an address of their own, so that other machines reach the
+// probes but not the pages. orProbe returns "" if that option would not help.
 func (l *loading) orProbe(name func(string) string) string {
 	if l.config.Probe.Addr != "" || l.config.HasRole(RoleMonitor) {
 		return ""

@@ -30,8 +30,9 @@ func (s *Server) startSpan(ctx context.Context, c *fiber.Ctx, x *exchange) (cont
 		))
 }
 
-// endSpan ends the span of a request. It names the span after the route, which was not
-// known before. If the client is at fault (status 4xx), the span is not marked as failed.
+// endSpan ends the span of a request. endSpan names the span after the route, which was
+// not known before. If the client is at fault (status 4xx), the span is not marked as
+// failed.
 func endSpan(span trace.Span, method, route string, code int) {
 	if route != unmatched {
 		span.SetName(spanMethod(method) + " " + route)

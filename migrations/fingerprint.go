@@ -49,7 +49,8 @@ func (s Set) fingerprints() (fingerprints, error) {
 	return prints, nil
 }
 
-// parseFingerprints reads the comment on a table of migrations. It leaves out what it does not understand.
+// parseFingerprints reads the comment on a table of migrations. parseFingerprints leaves
+// out what it does not understand.
 func parseFingerprints(comment string) fingerprints {
 	prints := fingerprints{}
 	for field := range strings.FieldsSeq(comment) {

@@ -78,7 +78,7 @@ func (s Set) Up(ctx context.Context, db *sql.DB, logger *slog.Logger) (int, erro
 	if err != nil {
 		return 0, err
 	}
-	// This creates the table that records the migrations.
+	// GetDBVersion creates the table that records the migrations.
 	if _, err := provider.GetDBVersion(ctx); err != nil {
 		return 0, fmt.Errorf("prepare the record of the migrations: %w", err)
 	}
@@ -221,7 +221,8 @@ func (s Set) Check(ctx context.Context, db *sql.DB) error {
 		ErrPending, pending, all, quote(p.name), s.Flag)
 }
 
-// count returns how many migrations are pending, of how many. It refuses a schema that another build made.
+// count returns how many migrations are pending, and how many there are. It refuses a
+// schema that another build made.
 func (s Set) count(ctx context.Context, db *sql.DB) (pending, all int, err error) {
 	p, migrations, err := s.status(ctx, db)
 	if err != nil {

@@ -21,8 +21,8 @@ func Duration(histogram prometheus.Observer, took time.Duration, traceID string)
 	histogram.Observe(took.Seconds())
 }
 
-// SampledTrace returns the ID of the trace of a span, or of the headers if there is
-// no span. It returns "" if the trace is not recorded.
+// SampledTrace returns the ID of the trace of a span, or of the headers if there is no
+// span. SampledTrace returns "" if the trace is not recorded.
 func SampledTrace(span trace.SpanContext, headers map[string]string) string {
 	switch {
 	case !span.IsValid():

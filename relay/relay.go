@@ -124,8 +124,8 @@ func (r *Relay) Actors() []Actor {
 	return actors
 }
 
-// Wake is called in the same process after an event was committed. It wakes the relay without a notification
-// through the database. It never blocks.
+// Wake is called in the same process after an event was committed. Wake wakes the relay
+// without a notification through the database. Wake never blocks.
 func (r *Relay) Wake() { r.waker.Wake() }
 
 // Hears reports whether the relay receives notifications of the database, which means that LISTEN works.

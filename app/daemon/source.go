@@ -232,7 +232,7 @@ func (s *source) findings() []domain.Finding {
 	found = append(found, s.d.shared()...)
 	if s.relay != nil {
 		// The relay of this process already knows which queues Redis refuses. The last
-		// examination may have been before Redis began to refuse a queue.
+		// examination of Redis may be older than the refusal.
 		for _, f := range diagnosis.ForbiddenQueues(s.relay.UnusableQueues()) {
 			found = append(slices.DeleteFunc(found, func(g domain.Finding) bool { return g.Code == f.Code }), f)
 		}

@@ -24,8 +24,9 @@ import (
 // times in a row. A process with a single source ends in that case.
 const restAfterGivingUp = time.Minute
 
-// run serves one of several sources until ctx ends. It opens the database as soon as the
-// database can be used. No failure of the database ends run, so the other sources go on.
+// run serves one of several sources until ctx ends. run opens the source's database as
+// soon as that database can be used. No failure of the database ends run, so the other
+// sources go on.
 func (s *source) run(ctx context.Context) error {
 	if !s.awaitOpen(ctx) {
 		return nil
@@ -287,8 +288,8 @@ func (d *Daemon) distinct() []*source {
 }
 
 // sourcePatience is how long one of several sources has for an answer that the examination
-// of Redis needs. It is shorter than the time limit of the examination, so a source that
-// does not answer costs only its own answer.
+// of Redis needs. sourcePatience is shorter than the time limit of the examination, so a
+// source that does not answer costs only its own answer.
 const sourcePatience = 800 * time.Millisecond
 
 type answer[T any] struct {

@@ -34,9 +34,9 @@ type Options struct {
 	// in-process Redis loses its data when its owner ends. When the owner has ended, the
 	// processes that joined it fail.
 	InProcessRedis bool
-	// Ephemeral is for tests: the servers are faster, but may lose data at a power failure. These servers allow 400
-	// connections and 512 Redis databases. A crash of the servers or of their owner still loses nothing that was
-	// acknowledged.
+	// Ephemeral is for tests: the servers are faster, but may lose data at a power failure.
+	// Ephemeral servers allow 400 connections and 512 Redis databases. A crash of the
+	// servers or of their owner still loses nothing that was acknowledged.
 	Ephemeral bool
 	// Logger gets one line for each server, and warnings. Nil discards them.
 	Logger *slog.Logger

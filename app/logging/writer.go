@@ -10,9 +10,9 @@ import (
 // patience is how long logging a line may block.
 const patience = time.Second
 
-// writer writes the log's lines. writer never returns an error, and blocks for patience at most. A full disk, a closed
-// pipe or a reader that hangs costs log lines and nothing else. It is safe for concurrent use, and keeps the lines in
-// order.
+// writer writes the log's lines. writer never returns an error, and blocks for patience at
+// most. A full disk, a closed pipe or a reader that hangs costs log lines and nothing
+// else. writer is safe for concurrent use, and keeps the lines in order.
 type writer struct {
 	w io.Writer
 	// notice returns a line that says how many lines were lost before this one. If the function notice is nil, the

@@ -27,10 +27,11 @@ type Outboxd struct {
 	process *process
 }
 
-// Start starts an outboxd and waits until it is ready. This outboxd has the role relay and listens on free ports.
-// PostgreSQL and Redis are embedded servers, on unix sockets in a temporary folder. args are further flags, which take
-// precedence, such as "--roles=relay,worker". With "--database-url=…" or "--redis-url=…" the outboxd uses that server
-// instead of an embedded one.
+// Start starts an outboxd and waits until it is ready. The started outboxd has the role
+// relay and listens on free ports. PostgreSQL and Redis are embedded servers, on unix
+// sockets in a temporary folder. args are further flags, which take precedence, such as
+// "--roles=relay,worker". With "--database-url=…" or "--redis-url=…" the outboxd uses that
+// server instead of an embedded one.
 //
 // Start runs the binary that $OUTBOXD_BIN names. Without that variable Start builds outboxd from the source tree of
 // this package, if there is one, or else runs outboxd from PATH. The first start takes a few seconds, and leaves an

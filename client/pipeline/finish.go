@@ -129,9 +129,9 @@ func (f *finisher) passOn() {
 	f.waiting[0].turn <- true
 }
 
-// A script is repeated at most repeats times, which is how often go-redis would
-// repeat a command. The first pause is about repeatAfter, and each pause is twice as
-// long as the one before, with jitter.
+// A script is repeated at most repeats times, which is how often go-redis would repeat a
+// command. The first pause before a repeat is about repeatAfter. Each further pause is
+// twice as long as the one before, with jitter.
 const (
 	repeats     = 3
 	repeatAfter = 100 * time.Millisecond

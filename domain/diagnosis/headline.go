@@ -37,8 +37,9 @@ func implied(code string) string {
 	return ""
 }
 
-// Merge joins the findings of q with thorough, the last findings of the slower checks. It returns at most one finding
-// of each code, worst first. Only q decides whether a server answers, because q is newer.
+// Merge joins the findings of q with thorough, the last findings of the slower checks.
+// Merge returns at most one finding of each code, worst first. Only q decides whether a
+// server answers, because q is newer.
 func (q Quick) Merge(thorough []domain.Finding) []domain.Finding {
 	found := q.Findings()
 	for _, f := range thorough {

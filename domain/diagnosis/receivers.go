@@ -26,8 +26,8 @@ func receiversDown(s overview.Standing) []domain.Finding {
 	return ReceiversDown(down, last)
 }
 
-// resting returns the queues of subscriptions that are paused or removed. It is no problem that no worker takes the
-// tasks of these queues.
+// resting returns the queues of subscriptions that are paused or removed. It is no problem
+// if no worker takes the tasks of such a queue.
 func resting(receivers []overview.ReceiverStatus) map[string]bool {
 	queues := map[string]bool{}
 	for _, r := range receivers {

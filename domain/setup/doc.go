@@ -2,5 +2,5 @@
 // events to receivers over HTTP, and schedules, which emit events again and again.
 // The package has the rules that subscriptions and schedules obey, and what pages show of them.
 //
-// It neither stores subscriptions and schedules nor sends events.
+// Package setup neither stores subscriptions and schedules nor sends events.
 package setup

@@ -52,8 +52,8 @@ func cancellable(state lives.State) bool {
 }
 
 // readCancel reads which events the form chooses, and refuses a form that chooses all
-// events. readCancel turns times that are relative to now into absolute times. It chooses
-// no event that is emitted after now.
+// events. readCancel turns times that are relative to now into absolute times. readCancel
+// chooses no event that is emitted after now.
 func readCancel(values url.Values) (f cancelForm, filter lives.Filter, err error) {
 	f.eventSearch = eventSearchOf(values.Get)
 	if f.Reason = strings.TrimSpace(values.Get("reason")); len(f.Reason) > maxReason {
@@ -111,7 +111,8 @@ func (d *Dashboard) cancelForm(c *fiber.Ctx, f *cancelForm, filter lives.Filter)
 var errEnough = errors.New("enough was counted")
 
 // eachCancellable calls do with the events that a filter chooses and that can be
-// cancelled, page by page. It stops after the last page, or when do returns an error.
+// cancelled, page by page. eachCancellable stops after the last page, or when do returns
+// an error.
 func (d *Dashboard) eachCancellable(ctx context.Context, filter lives.Filter, do func(ids []domain.ID) error) error {
 	for before := (domain.ID{}); ; {
 		page, err := d.o.Sources.Current.Search(ctx, filter, before, cancelPage)

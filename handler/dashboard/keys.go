@@ -17,9 +17,10 @@ const keysShown = 100
 
 // HeldKeys finds the ordering keys that hold events back.
 type HeldKeys interface {
-	// List returns up to limit keys, the key that has waited longest first. It looks at the
-	// named keys only, or at all keys if named is empty. complete is false if not all of
-	// these keys were looked at. Errors: domain.CodeUnavailable.
+	// List returns up to limit ordering keys that hold events back: only the named keys, or
+	// all keys if named is nil. The keys whose events have waited longest come first.
+	// complete is false if not all of these keys were looked at. Errors:
+	// domain.CodeUnavailable.
 	List(ctx context.Context, named []string, limit int) (keys []lives.HeldKey, complete bool, err error)
 }
 

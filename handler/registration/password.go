@@ -22,7 +22,7 @@ const (
 	hashKeyBytes  = 32
 )
 
-// waitingPerSlot is how many requests may wait for each slot. It is about how many
+// waitingPerSlot is how many requests may wait for each slot. That is about how many
 // passwords one slot can hash within two seconds.
 const waitingPerSlot = 100
 

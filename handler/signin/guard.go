@@ -228,7 +228,7 @@ func (g *guard) refuse(c *fiber.Ctx, v visit, action string) error {
 	}
 }
 
-// backTo returns the address of the page that a person wants to see after signing in. It
+// backTo returns the address of the page that a person wants to see after signing in. That
 // is the page that the request asked for, or the page whose form was sent.
 func backTo(c *fiber.Ctx) string {
 	if handler.IsSafe(c.Method()) {

@@ -16,8 +16,8 @@ import (
 	"outboxd/handler/dashboard"
 )
 
-// The paths for signing in and out, relative to the first page. They are in the folder of
-// the first page, so that cookies without a path are valid for all pages.
+// The paths for signing in and out, relative to the first page. These paths are in the
+// folder of the first page, so that cookies without a path are valid for all pages.
 const (
 	signInPath   = "signin"
 	signOutPath  = "signout"

@@ -19,9 +19,9 @@ type ReceiverOptions struct {
 	// 0 means 5.
 	DownAfter int
 	// ProbeEvery is the longest time for which a receiver that is down gets no delivery,
-	// before one delivery may try. 0 means 10 s. The first pause is half a second, and each
-	// further pause is twice as long as the one before. Because the first pauses are short, a
-	// receiver that was only restarted soon gets its deliveries.
+	// before one delivery may try. 0 means 10 s. The first such pause is half a second, and
+	// each further pause is twice as long as the one before. Because the first pauses are
+	// short, a receiver that was only restarted soon gets its deliveries.
 	ProbeEvery time.Duration
 }
 

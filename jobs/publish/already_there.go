@@ -15,11 +15,12 @@ import (
 // repeat. Call Unconfirmed before the first use.
 func (p *Publisher) Unconfirmed(types []string) { p.unconfirmed = types }
 
-// lookCloser handles events for which Asynq answered that the task exists. Asynq's script only tests whether the
-// task's key exists, so lookCloser checks whether a worker would find the task. If no worker would, or if the task
-// is completed, lookCloser removes the task and enqueues the event again. lookCloser is rarely needed. It takes
-// one round trip, and a second one if it removed something. The error says that too few replicas have the events
-// that were enqueued again.
+// lookCloser handles events for which Asynq answered that the task exists. Asynq's script
+// only tests whether the task's key exists, so lookCloser checks whether a worker would
+// find the task. If no worker would, or if the task is completed, lookCloser removes the
+// task and enqueues the event again. lookCloser is rarely needed. lookCloser takes one
+// round trip, and a second one if it removed tasks. The error says that too few replicas
+// have the events that were enqueued again.
 func (p *Publisher) lookCloser(ctx context.Context, l *lane, events []domain.Event, receipts []domain.Receipt) error {
 	var asked []*lookup.Inquiry
 	var of []int

@@ -41,7 +41,7 @@ func (p *Publisher) identifyCluster(ctx context.Context, name string) (lost.Queu
 	return identity, err
 }
 
-// joined joins the IDs of all masters. It returns "" if one of them did not tell its ID.
+// joined joins the IDs of all masters. joined returns "" if a master did not tell its ID.
 func joined(ids []string) string {
 	if slices.Contains(ids, "") {
 		return ""

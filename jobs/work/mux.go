@@ -181,11 +181,13 @@ func (w *Worker) awaitDatabase(ctx, running context.Context) error {
 	return errAway
 }
 
-// awaitTurn handles a task whose event may not take effect yet, because another event of its ordering key has the
-// turn. awaitTurn returns err, and the task goes back to its queue. On the last attempt Asynq would archive the
-// task. On the last attempt awaitTurn therefore waits, and returns nil when the caller should ask again. Only some
-// tasks may wait here, because the event with the turn needs a free place. The other tasks leave their queue: their
-// events are pending or held, and the relay makes new tasks when the events have the turn.
+// awaitTurn handles a task whose event may not take effect yet, because another event of
+// its ordering key has the turn. awaitTurn returns err, and the task goes back to its
+// queue. On the last attempt Asynq would archive the task. On the last attempt awaitTurn
+// therefore waits, and returns nil when the caller should ask again. Only some tasks may
+// wait here, because the event with the turn needs a free place. The tasks that may not
+// wait leave their queue. Their events are then pending or held, and the relay makes new
+// tasks when the events have the turn.
 func (w *Worker) awaitTurn(ctx, running context.Context, err error) error {
 	w.early.Do(func() {
 		w.log.Info("tasks go back to their queue until their events may take effect: they were moved to a later time, or PostgreSQL went back to a state before the earlier event of their key took effect", "error", err)

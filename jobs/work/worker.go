@@ -71,8 +71,8 @@ type Worker struct {
 	o       Options
 	log     *slog.Logger
 	metrics *metrics
-	// These fields limit the number of log lines during an outage of the database, and after it went back to an
-	// earlier state.
+	// These fields limit the number of log lines during an outage of the database, and
+	// after the database went back to an earlier state.
 	outage, early, unknown *rate.Sometimes
 	waiting                chan struct{} // a place for each task that waits for its turn
 	outside                outside

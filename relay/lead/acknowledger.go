@@ -42,9 +42,10 @@ func (a *acknowledger) run(ctx context.Context, leads domain.StillLeads) {
 	}
 }
 
-// report logs once that confirming fails. An outage is reported elsewhere, so report logs an unreachable server
-// only if the cause is a missing right that only the acknowledger needs. It is no failure if another leader was
-// faster, or if the database may have gone back to an earlier state.
+// report logs once that confirming fails. An outage is reported elsewhere, so report logs
+// an unreachable server only if the cause is a missing right that only the acknowledger
+// needs. Two errors are no failure: another leader was faster, or the database may have
+// gone back to an earlier state.
 func (a *acknowledger) report(ctx context.Context, err error) {
 	level := slog.LevelWarn
 	if _, known := domain.FindingOf(err); domain.ErrorCode(err) == domain.CodeUnavailable && (!known || a.paused()) || domain.ErrorCode(err) == domain.CodeConflict {

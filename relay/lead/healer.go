@@ -273,8 +273,8 @@ func (h *healer) isBehind(seen lost.QueueIdentity) bool {
 	return seen.Change(expected) == ""
 }
 
-// mark writes the canary to Redis. It does so only while this process is still the leader, because it must not
-// replace another leader's canary.
+// mark writes the canary to Redis. mark writes only while this process is still the
+// leader, because it must not replace another leader's canary.
 func (h *healer) mark(ctx context.Context, canary string) error {
 	if err := h.leads(ctx); err != nil {
 		return err

@@ -53,9 +53,10 @@ const (
 // reconciler compares the history (outbox_sent) with Redis, page by page, in repeated rounds. Redis must have a
 // task of every event that is still unconfirmed after Age. The reconciler runs in the leader.
 //
-// A round skips the parts of the history in which all events were confirmed when it last read them. Besides the
-// rounds, a sweep reads the whole history, because a skipped part may get further events later. These are events
-// that were held, that became due long after their emission, or whose producers chose the IDs.
+// A round skips the parts of the history in which all events were confirmed when it last
+// read them. Besides the rounds, a sweep reads the whole history, because a skipped part
+// may get further events later. Such later events were held, became due long after their
+// emission, or have IDs that their producers chose.
 //
 // A consumer that does not confirm events cannot be distinguished from a Redis that loses tasks: in both cases
 // tasks disappear without a confirmation. So events are sent again only if other events of their type were
@@ -271,8 +272,9 @@ func (r *reconciler) missing(ctx context.Context, waiting []domain.SentEvent) (m
 			case task.Lost(), task == queued.TaskCompleted:
 				missing = append(missing, lost.MissingEvent{SentEvent: waiting[i], Task: task})
 			case task == queued.TaskArchived && r.archivist != nil:
-				// The archivist reads only the tasks that were archived since its last search. It may have passed
-				// over this task, because the event was emitted again later, or because Redis's clock jumped.
+				// The archivist reads only the tasks that were archived since its last
+				// search. The archivist may have passed over this task, because the event
+				// was emitted again later, or because Redis's clock jumped.
 				if err := r.archivist.buryTask(ctx, events[i].Queue, events[i].TaskID()); err != nil {
 					return nil, err
 				}

@@ -223,7 +223,7 @@ func ask[T any](ctx context.Context, r *Reads, read func(*postgres.Database) (T,
 	case postgres.IsUnavailable(err):
 		r.choose(ctx, true)
 	}
-	// The primary also knows what is newer than the standby's state, such as an event that
-	// was not found.
+	// The primary also has what is newer than the standby's state, such as an event that
+	// the standby did not find.
 	return read(r.primary)
 }

@@ -98,8 +98,8 @@ func NewOverviews(reads *Reads) Overviews { return Overviews{reads} }
 
 var _ overview.Overviews = Overviews{}
 
-// Standing implements overview.Overviews. It asks the primary, because findings follow
-// from the answer.
+// Standing implements overview.Overviews. Standing asks the primary, because findings
+// follow from the answer.
 func (o Overviews) Standing(ctx context.Context) (overview.Standing, error) {
 	return search.NewOverviews(o.reads.primary).Standing(ctx)
 }
@@ -118,8 +118,8 @@ func (o Overviews) Marks(ctx context.Context, window time.Duration) ([]overview.
 	})
 }
 
-// Letters are the dead letters. They are listed and grouped by Reads; everything else,
-// such as counting and replaying them, is done by the primary.
+// Letters implements domain.DeadLetters. Reads lists and groups the dead letters.
+// Everything else, such as counting and replaying them, is done on the primary.
 type Letters struct {
 	*deadletters.Letters
 	reads *Reads
@@ -146,8 +146,8 @@ func (l Letters) Groups(ctx context.Context, filter domain.DeadFilter, limit int
 	return found.a, found.b, err
 }
 
-// Subscriptions implements setup.SubscriptionOverviews. Their deliveries are counted by
-// Reads; everything else is read from the primary.
+// Subscriptions implements setup.SubscriptionOverviews. Reads counts the deliveries of the
+// subscriptions. Everything else is read from the primary.
 type Subscriptions struct {
 	*subscriptions.Store
 	reads *Reads

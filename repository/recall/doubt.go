@@ -14,8 +14,8 @@ import (
 // Some handlers, such as those of deliveries and of mails, hold no transaction while they
 // wait for a receiver. Only Redis knows whether such a task is running. So a transaction
 // that changes such an event first records the change, and then asks Redis about the task.
-// If the task is not active, it will ask the inbox before its effect. It waits there for
-// this transaction, and finds that there is nothing to do. If the task is active, the
+// A task that is not active asks the inbox before its effect. The task then waits there
+// for this transaction, and finds that there is nothing to do. If the task is active, the
 // transaction is undone, and done again without that event.
 
 const (
@@ -87,8 +87,8 @@ func (d *doubt) instead(id domain.ID) domain.ChangeAnswer {
 
 const askedTasksSQL = `SELECT origin, event_id, queue, generation FROM outbox_asked_tasks($1)`
 
-// look asks the queue about the tasks of changed events. It returns errDoubt if one may
-// be running, or if the queue cannot be asked.
+// look asks the queue about the tasks of changed events. look returns errDoubt if one of
+// these tasks may be running, or if the queue cannot be asked.
 func (d *doubt) look(ctx context.Context, tx pgx.Tx, changes []domain.Change) error {
 	var changed [][16]byte
 	for _, ch := range changes {

@@ -12,8 +12,8 @@ import (
 	"outboxd/repository/stored"
 )
 
-// Figures implements figures.Store. It reads the samples that MeasureTypes writes, and
-// counts what waits up to a bound.
+// Figures implements figures.Store. Figures reads the samples that MeasureTypes writes,
+// and counts waiting events up to a bound.
 type Figures struct{ db *postgres.Database }
 
 // NewFigures returns the figures of db.

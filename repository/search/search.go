@@ -12,8 +12,8 @@ import (
 	"outboxd/repository/stored"
 )
 
-// How many events one search looks at. The first step is small, because it is usually
-// enough to fill a page.
+// How many events one search looks at. The first step is small, because few events are
+// usually enough to fill a page.
 const (
 	searchFirst    = 500    // of each table, in the first step
 	searchStep     = 10_000 // of each table, in each further step

@@ -1,6 +1,6 @@
 // Package masking converts payloads to text for the pages, and hides the values that only
-// few people may see. It also puts the hidden values back into a payload that somebody
-// edited.
+// few people may see. The package also puts the hidden values back into a payload that
+// somebody edited.
 package masking
 
 import (
@@ -106,8 +106,8 @@ func (m Mask) Show(raw []byte) Payload {
 	return p
 }
 
-// indenter writes JSON with line breaks. It keeps the order of the keys, and hides the
-// values of the keys that mask hides.
+// indenter writes JSON with line breaks. indenter keeps the order of the keys, and hides
+// the values of the keys that mask hides.
 type indenter struct {
 	mask  Mask
 	out   strings.Builder

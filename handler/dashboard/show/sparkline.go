@@ -40,8 +40,8 @@ func Sparklines(points []figures.Point, window time.Duration, queue bool) []Spar
 	return lines
 }
 
-// sparklineOf draws one chart. It leaves out negative values, because they mean that the
-// number is not known.
+// sparklineOf draws one chart. sparklineOf leaves out negative values, because they mean
+// that the number is not known.
 func sparklineOf(name, unit string, points []figures.Point, window time.Duration, value func(*figures.Point) float64) Sparkline {
 	line := Sparkline{Name: name, Unit: unit}
 	for i := range points {

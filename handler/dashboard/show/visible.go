@@ -8,9 +8,10 @@ import (
 )
 
 // Visible replaces invisible characters in a page, whether they come from a payload, an
-// error or a name. It does so in the page's text, and in the attributes that people see or
-// hear. Visible does not change other attributes, because forms and links send them back.
-// The page must come from html/template: then < and > stand only around tags.
+// error or a name. Visible replaces them in the page's text, and in the attributes that
+// people see or hear. Visible does not change other attributes, because forms and links
+// send them back. The page must come from html/template: then < and > stand only around
+// tags.
 func Visible(page []byte) []byte {
 	var shown bytes.Buffer
 	for len(page) > 0 {

@@ -219,11 +219,11 @@ func (n *SMTP) withoutSecrets(err error, msg *mail.Msg) string {
 	return answer.Excerpt(err.Error(), hide...)
 }
 
-// refusedForGood reports whether the server will never accept this message: it answered
-// 5xx to the recipient or the content. A 5xx answer to an earlier command is a fault of
-// the configuration. A code that asks for other commands, encryption or credentials is a
-// fault of the configuration too (RFC 5321, section 4.2.2; RFC 4954, section 6). Some
-// servers send such a code only after they have read the recipient.
+// refusedForGood reports whether a mail server will never accept this message, because the
+// server answered 5xx to the recipient or the content. A 5xx answer to an earlier command
+// is a fault of the configuration. A code that asks for other commands, encryption or
+// credentials is a fault of the configuration too (RFC 5321, section 4.2.2; RFC 4954,
+// section 6). Some servers send such a code only when they have read the recipient.
 func refusedForGood(err error) bool {
 	var refusal *mail.SendError
 	if !errors.As(err, &refusal) {
