@@ -164,11 +164,12 @@ type DeadLetters interface {
 	// counts all.
 	Count(ctx context.Context, filter DeadFilter, limit int) (int64, time.Time, error)
 
-	// Replay puts up to limit dead letters back into the outbox, due now, under a new generation and with no
-	// attempt charged. Replay skips dead letters that another transaction is replaying or discarding. If it returns
-	// no event and no error, no other matching dead letter is left. If the error is a *ReplayRefused, the outbox refuses
-	// the dead letter that the error names, and nothing was replayed. The next call should leave out that dead
-	// letter.
+	// Replay puts up to limit dead letters back into the outbox, due now, under a new
+	// generation and with no attempt charged. Replay skips dead letters that another
+	// transaction is replaying or discarding. If Replay returns no event and no error, no
+	// other matching dead letter is left. If the error is a *ReplayRefused, the outbox
+	// refuses the dead letter that the error names, and nothing was replayed. The next call
+	// should leave out that dead letter.
 	Replay(ctx context.Context, action *Action, filter DeadFilter, limit int) ([]Replayed, error)
 
 	// Discard removes up to limit dead letters for good, and returns how many.

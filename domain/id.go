@@ -74,8 +74,8 @@ func (id *ID) Scan(src any) error {
 	}
 }
 
-// Time returns when a version 7 ID was made, to the millisecond. For the ID of a delivery it returns the time in
-// the event's ID. For any other ID it returns false.
+// Time returns when a version 7 ID was made, to the millisecond. For the ID of a delivery,
+// Time returns the time in the event's ID. For any other ID it returns false.
 func (id ID) Time() (time.Time, bool) {
 	if id[6]>>4 != 7 && (id[6]>>4 != 8 || id[8]>>5 != 5) {
 		return time.Time{}, false

@@ -25,9 +25,9 @@ type Presence interface {
 	// Leave removes the relay's record.
 	Leave(ctx context.Context, process RelayProcess) error
 
-	// Listen calls notified for every notification. When it begins to listen, it calls notified once with each
-	// Notice, because earlier notifications may have been missed. Listen returns when ctx ends or the connection
-	// fails. notified must not block.
+	// Listen calls notified for every notification. When Listen begins to listen, it calls
+	// notified once with each Notice, because earlier notifications may have been missed.
+	// Listen returns when ctx ends or the connection fails. notified must not block.
 	Listen(ctx context.Context, notified func(Notice)) error
 }
 

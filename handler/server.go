@@ -85,7 +85,7 @@ type exchange struct {
 	address netip.Addr
 	cancel  context.CancelFunc
 	span    trace.Span // nil: none
-	stack   []byte     // of a panic
+	stack   []byte     // the stack of a panic; nil: there was none
 }
 
 type exchangeKey struct{}
@@ -180,8 +180,8 @@ func exchangeOf(c *fiber.Ctx) *exchange {
 	return x
 }
 
-// keepStack stores the stack the stack of a panic; nil: there was none. keepStack runs
-// during the panic, while the stack is still available.
+// keepStack stores the stack of a panic. keepStack runs during the panic, while the stack
+// is still available.
 func keepStack(c *fiber.Ctx, _ any) { exchangeOf(c).stack = debug.Stack() }
 
 // fail answers a request with the Problem for err.

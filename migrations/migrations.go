@@ -221,7 +221,7 @@ func (s Set) Check(ctx context.Context, db *sql.DB) error {
 		ErrPending, pending, all, quote(p.name), s.Flag)
 }
 
-// count returns how many migrations are pending, and how many there are. It refuses a
+// count returns how many migrations are pending, and how many there are. count refuses a
 // schema that another build made.
 func (s Set) count(ctx context.Context, db *sql.DB) (pending, all int, err error) {
 	p, migrations, err := s.status(ctx, db)
@@ -253,9 +253,10 @@ func (p place) newProvider(db *sql.DB, logger *slog.Logger) (*goose.Provider, er
 // newLocker returns the lock that a process holds while it changes the schema. Each schema of a database has its
 // own lock.
 //
-// goose asks for the lock once a second instead of waiting inside PostgreSQL. CREATE INDEX CONCURRENTLY waits for
-// all running statements, including a statement that waits for this lock. So without this a migration could not use
-// CREATE INDEX CONCURRENTLY.
+// goose asks for the lock once a second instead of waiting inside PostgreSQL. CREATE INDEX
+// CONCURRENTLY waits for all running statements, including a statement that waits for this
+// lock. So if goose waited inside PostgreSQL, a migration could not use CREATE INDEX
+// CONCURRENTLY.
 func (p place) newLocker() (lock.SessionLocker, error) {
 	hash := fnv.New64a()
 	hash.Write([]byte("outboxd " + p.name))

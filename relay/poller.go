@@ -223,8 +223,8 @@ func count(outcomes []domain.Outcome, verdict domain.Verdict) int {
 	return n
 }
 
-// report logs each dead event. It logs only one refused event for each reason, because a
-// faulty queue refuses all of its events. report logs no other events.
+// report logs each dead event. report logs only one refused event for each reason, because
+// a faulty queue refuses all of its events. report logs no other events.
 func (p *poller) report(events []domain.Event, outcomes []domain.Outcome) {
 	refused := map[string]int{}
 	for i, o := range outcomes {

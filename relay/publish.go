@@ -8,7 +8,7 @@ import (
 
 // publishAll hands events to Redis. If Publish panics, one of the events has caused the
 // panic. publishAll then hands over each event alone: for most events this is a harmless
-// repeat. An event that panics again can never be enqueued.
+// repeat. An event with which Publish panics again can never be enqueued.
 func (p *poller) publishAll(ctx context.Context, events []domain.Event) []domain.Receipt {
 	receipts, panicked := p.publishOrPanic(ctx, events)
 	switch {

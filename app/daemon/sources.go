@@ -321,8 +321,8 @@ func (d *Daemon) closeSources() {
 }
 
 // queueUsable returns nil, or why a relay of this process cannot publish to Redis. Of
-// several sources, it counts only those whose database works: a relay whose database is
-// down publishes nothing, so it does not notice that Redis is back.
+// several sources, queueUsable counts only those whose database works: a relay whose
+// database is down publishes nothing, so it does not notice that Redis is back.
 func (d *Daemon) queueUsable() error {
 	for _, s := range d.sources {
 		if !s.isOpen() || s.relay == nil || s.name != "" && !s.works() {

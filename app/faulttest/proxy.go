@@ -100,8 +100,8 @@ func (p *Proxy) Forget() {
 	p.lasting = make(chan struct{})
 }
 
-// Reset drops all existing connections by RST, as a crashed machine would. New ones are
-// accepted.
+// Reset drops all existing connections by RST, as a machine does that has crashed and
+// started again. New ones are accepted.
 func (p *Proxy) Reset() {
 	p.mu.Lock()
 	defer p.mu.Unlock()

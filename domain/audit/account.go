@@ -78,11 +78,12 @@ type Auditor interface {
 	// Account returns the account of all events, by day and type, from one database snapshot.
 	Account(ctx context.Context) ([]AccountLine, error)
 
-	// Violations returns up to limit events that are in more than one table, or that have been held for more than a
-	// minute and wait for nothing: no event has the turn of their ordering key, no earlier event of the key is in
-	// the outbox, and no replay of their subscription runs. A producer may emit one ID more than once; such an event may be in
-	// several tables. So an event in several tables counts only on a day and of a type for which the account has
-	// more events than were emitted.
+	// Violations returns up to limit events that are in more than one table, or that have
+	// been held for more than a minute and wait for nothing: no event has the turn of their
+	// ordering key, no earlier event of the key is in the outbox, and no replay of their
+	// subscription runs. A producer may emit one ID more than once; such an event may be in
+	// several tables. So Violations lists an event that is in several tables only if, for
+	// its day and type, the account counts more events than were emitted.
 	Violations(ctx context.Context, account []AccountLine, limit int) ([]Violation, error)
 
 	// Unconfirmed returns up to limit events that were handed to Redis at least a minute ago and are not confirmed.

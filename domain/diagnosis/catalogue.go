@@ -25,7 +25,8 @@ const (
 // Kind describes one kind of finding.
 type Kind struct {
 	Code string
-	// Levels has the level of the finding. If the facts decide the level, it has all possible levels.
+	// Levels has the level of the finding. If the level depends on the facts, Levels has
+	// all possible levels.
 	Levels []domain.FindingLevel
 	Look   Look
 }

@@ -1,6 +1,7 @@
 // Package lives says where single events are: their states, the search for events, the
 // record of one event, and the timeline that joins what the database and Redis know.
-// Deliveries of an event and ordering keys that hold events back are part of it.
+// Package lives also says where an event's deliveries are, and which ordering keys hold
+// events back.
 //
 // The package search of repository implements Reader. What Redis knows of a task is in
 // the package queued.

@@ -73,8 +73,8 @@ type Summary struct {
 	State       State
 	CreatedAt   time.Time
 	Since       time.Time // when it came into its state; for a pending event, when it is due
-	// Attempts counts the relay's attempts to publish the event. In StateFailing it counts the failed attempts of
-	// the task.
+	// Attempts counts the relay's attempts to publish the event. In StateFailing, Attempts
+	// counts the failed attempts of the task.
 	Attempts     int
 	Generation   int
 	Error        string // the last error; dead: the error that it died of; suppressed: which task took its place; cancelled: who cancelled it, and why
@@ -100,8 +100,9 @@ type Page struct {
 
 // Reader reads single events from the database. Its methods are safe for concurrent use.
 type Reader interface {
-	// Search returns up to limit events that were emitted before the event named before. If before is zero, it
-	// begins with the newest event. Search reads a bounded number of events, whatever the filter is.
+	// Search returns up to limit events that were emitted before the event named before. If
+	// before is zero, Search begins with the newest event. Search reads a bounded number of
+	// events, whatever the filter is.
 	//
 	// Errors: domain.CodeUnavailable if the database cannot be reached or is too slow.
 	Search(ctx context.Context, filter Filter, before domain.ID, limit int) (Page, error)

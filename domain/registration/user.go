@@ -102,8 +102,8 @@ type UserStore interface {
 	// Errors: domain.CodeNotFound, domain.CodeUnavailable.
 	FindUser(ctx context.Context, id domain.ID) (*User, []Notification, error)
 
-	// TrimKeys deletes up to limit idempotency keys that are older than age, and
-	// returns how many it deleted. Any number of processes may call it at once.
+	// TrimKeys deletes up to limit idempotency keys that are older than age, and returns
+	// how many it deleted. Any number of processes may call TrimKeys at once.
 	//
 	// Errors: domain.CodeUnavailable.
 	TrimKeys(ctx context.Context, age time.Duration, limit int) (int64, error)

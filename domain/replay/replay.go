@@ -25,8 +25,8 @@ const (
 	refusedNamed  = 5
 )
 
-// Replay puts dead letters back into the outbox, batch by batch. With Canary set, it first replays that many dead
-// letters, and goes on only if they succeed.
+// Replay puts dead letters back into the outbox, batch by batch. With Canary set, Replay
+// first replays that many dead letters, and goes on only if they succeed.
 type Replay struct {
 	Letters       domain.DeadLetters
 	Action        *domain.Action

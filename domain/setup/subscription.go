@@ -38,8 +38,9 @@ type Subscription struct {
 	Headers map[string]string
 
 	URL string
-	// Secrets are references to signing keys, such as env:NAME and file:/path. There may be none or one, and two
-	// while a key is replaced. The database does not store the keys themselves.
+	// Secrets are references to signing keys, such as env:NAME and file:/path. A
+	// subscription has no key, one key, or two while one key replaces the other. The
+	// database does not store the keys themselves.
 	Secrets     []string
 	Format      string
 	Timeout     time.Duration // of one attempt

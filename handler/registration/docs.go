@@ -11,8 +11,8 @@ import (
 var assets embed.FS
 
 // docsPolicy is the Content-Security-Policy of the page /docs. The page may load only
-// files of this server. docsPolicy allows data: URLs, because Swagger UI has its icons as
-// such URLs in its own files.
+// files of this server. docsPolicy allows data URLs, because Swagger UI has its icons as
+// data URLs in its own files.
 const docsPolicy = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; " +
 	"connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 

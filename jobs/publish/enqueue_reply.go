@@ -53,8 +53,8 @@ func unanswered(err error) domain.Receipt {
 // come before it.
 const firstKey = 3
 
-// uniqueLock is the Redis key of a unique task's lock. A receipt has it as its error until the holder of the lock
-// is known.
+// uniqueLock is the Redis key of a unique task's lock. A receipt has the uniqueLock as its
+// error until the holder of the lock is known.
 type uniqueLock string
 
 func (l uniqueLock) Error() string { return "another task has the lock " + string(l) }

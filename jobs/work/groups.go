@@ -167,8 +167,9 @@ func (g *groups) confirm(members []*member) {
 	g.complain(members[0].task.Type, len(members), err)
 }
 
-// complain logs why a batch failed. Otherwise nobody would notice, because all its tasks may succeed when they are
-// tried one by one. complain does not log an outage, which has its own warning.
+// complain logs why a batch failed. Without the log nobody would notice, because all tasks
+// of the batch may succeed when they are tried one by one. complain does not log an
+// outage, which has its own warning.
 func (g *groups) complain(taskType string, size int, err error) {
 	if err == nil || size < 2 || domain.ErrorCode(err) == domain.CodeUnavailable || errors.Is(err, domain.ErrTooEarly) || errors.Is(err, context.Canceled) {
 		return

@@ -216,7 +216,7 @@ func (l *Leader) measure(ctx context.Context) {
 	l.metrics.measured.setBacklog(backlog, time.Now())
 }
 
-// look checks the state of the tables. If it fails, the metrics keep the old figures.
+// look checks the state of the tables. If look fails, the metrics keep the old figures.
 func (l *Leader) look(ctx context.Context) {
 	upkeep, err := l.duties.Housekeeping.Upkeep(ctx, l.duties.History)
 	l.failing.note(ctx, dutyUpkeep, err)
@@ -294,8 +294,9 @@ func (l *Leader) measureTypes(ctx context.Context) {
 	}
 }
 
-// tidy does the leader's work that may wait for minutes, such as deleting old rows. If it cannot lock a partition
-// in time, the next round tries again: partitions are created days before they are needed.
+// tidy does the leader's work that may wait for minutes, such as deleting old rows. If
+// tidy cannot lock a partition in time, the next round tries again: partitions are created
+// days before they are needed.
 func (l *Leader) tidy(ctx context.Context) {
 	err := errors.Join(
 		l.duties.Housekeeping.KeepPartitions(ctx, l.duties.History),

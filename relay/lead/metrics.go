@@ -16,15 +16,16 @@ type metrics struct {
 	queues   *queueGauges
 
 	failing *prometheus.GaugeVec // by duty
-	// These four tell of heals: a heal follows when Redis or PostgreSQL may have lost data.
+	// These four metrics tell of heals: a heal follows when Redis or PostgreSQL may have
+	// lost data.
 	heals, healedEvents prometheus.Counter
 	lastHeal, lastTook  prometheus.Gauge
-	// These two tell of single tasks that Redis lost.
+	// These two metrics tell of single tasks that Redis lost.
 	missing prometheus.Gauge
 	resent  prometheus.Counter
 	// archived counts dead letters that the archivist made of archived tasks.
 	archived prometheus.Counter
-	// These two tell of schedules.
+	// These two metrics tell of schedules.
 	ticks    *prometheus.CounterVec // by outcome
 	lateness prometheus.Gauge
 }

@@ -15,33 +15,36 @@ import (
 // History and InboxRetention are required.
 type Duties struct {
 	Housekeeping domain.Housekeeping
-	// Unfinished reports whether Redis still has a task of an event that the database no longer has. If it is nil,
-	// such an event keeps the turn of its ordering key.
+	// Unfinished reports whether Redis still has a task of an event that the database no
+	// longer has. If Unfinished is nil, such an event keeps the turn of its ordering key.
 	Unfinished queued.UnfinishedTasks
-	// Cancelled deletes the tasks of events that were cancelled, rescheduled, erased or discarded. If it is nil,
-	// these tasks stay until a worker takes them, and have no effect.
+	// Cancelled deletes the tasks of events that were cancelled, rescheduled, erased or
+	// discarded. If Cancelled is nil, these tasks stay until a worker takes them, and have
+	// no effect.
 	Cancelled queued.TaskRemover
 	// Unconfirmed are the types of events that no consumer confirms.
 	Unconfirmed []string
 	// Outward are the types of events whose handlers act outside the database.
 	Outward []string
-	// Healing is for a loss of all data in Redis. If it is nil, such a loss goes unnoticed; that is right for a
-	// Redis that is emptied on purpose.
+	// Healing is for a loss of all data in Redis. If Healing is nil, such a loss goes
+	// unnoticed; that is right for a Redis that is emptied on purpose.
 	Healing *Healing
-	// Acknowledging confirms events that consumers with another database acknowledged. If it is nil, these events
-	// stay unconfirmed.
+	// Acknowledging confirms events that consumers with another database acknowledged. If
+	// Acknowledging is nil, these events stay unconfirmed.
 	Acknowledging *Acknowledging
-	// Changes makes the changes of events that producers asked for and that need a look into Redis. If it is nil, the
-	// requests stay.
+	// Changes makes the changes of events that producers asked for and that need a look
+	// into Redis. If Changes is nil, the requests stay.
 	Changes domain.ChangeRequests
-	// Replays lets the leader continue a replay to a subscription whose command ended early. If it is nil, such a
-	// replay stops.
+	// Replays lets the leader continue a replay to a subscription whose command ended
+	// early. If Replays is nil, such a replay stops.
 	Replays setup.SubscriptionReplays
-	// Schedules emits the events of schedules. If it is nil, this leader emits none.
+	// Schedules emits the events of schedules. If Schedules is nil, this leader emits none.
 	Schedules setup.Schedules
-	// Archives makes dead letters of archived tasks. If it is nil, the leader does not search for them.
+	// Archives makes dead letters of archived tasks. If Archives is nil, the leader does
+	// not search for archived tasks.
 	Archives *Archives
-	// Queues counts the waiting tasks in Redis. If it is nil, the leader does not count them.
+	// Queues counts the waiting tasks in Redis. If Queues is nil, the leader does not count
+	// these tasks.
 	Queues *Queues
 	// Reconciliation is for a loss of single tasks in Redis. If Reconciliation or Healing is nil, such a loss goes
 	// unnoticed.

@@ -35,7 +35,8 @@ const (
 	queuePatience = 5 * time.Second
 )
 
-// watchQueues reads the state of the queues. If it fails, or during an outage, the gauges are absent.
+// watchQueues reads the state of the queues. If reading fails, or during an outage, the
+// gauges are absent.
 func (l *Leader) watchQueues(ctx context.Context) {
 	if l.duties.Queues == nil || l.unusable() {
 		l.metrics.queues.forget()

@@ -95,8 +95,8 @@ func (r *Reads) Wrote(ctx context.Context) {
 	}
 }
 
-// choose returns the standby, or nil if queries go to the primary. With again it looks at
-// the standby even if the last look is recent.
+// choose returns the standby, or nil if queries go to the primary. If again is true,
+// choose looks at the standby even if the last look is recent.
 func (r *Reads) choose(ctx context.Context, again bool) *postgres.Database {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -44,9 +44,9 @@ func LogPlans(t testing.TB, server *servertest.PostgresServer) *Executed {
 	return &Executed{t: t, log: server.Log()}
 }
 
-// Largest looks at the statements since its last call. For each statement it adds up the
-// rows of one table that steps of one type read, and returns the statement with the
-// largest sum, with its plan, the table and the sum. What a statement wrote does not
+// Largest looks at the statements since its last call. For each statement, Largest adds up
+// the rows of one table that steps of one type read. Largest returns the statement with
+// the largest sum, with its plan, the table and the sum. What a statement wrote does not
 // count. Largest fails the test if the server has executed no statement.
 func (e *Executed) Largest() (statement, table string, rows float64) {
 	e.t.Helper()
