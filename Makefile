@@ -20,6 +20,7 @@ SEED ?= 1              # make chaos SEED=7: from which the faults follow
 SEEDS ?= 1             # make chaos SEEDS=5: how many runs, each with the next seed
 MODULE ?=              # make module MODULE=git.example.com/team/outboxd: where a fork lies
 DIST ?= dist            # make dist DIST=/tmp/release: where the results go
+ROWS ?= 10000000       # make migrate-load ROWS=100000: how many rows each table has
 EVENTS ?= 500000       # make conservation EVENTS=2000000: how many events to count
 
 # Modules of their own, which ./... does not reach.
@@ -171,6 +172,22 @@ cluster: ## Kill and empty masters of a Redis Cluster and move slots for DURATIO
 failovers: ## Fail over Sentinels ten times and promote standbys of PostgreSQL that lag, under load
 	@.ci/setup go postgresql redis
 	CGO_ENABLED=0 go test -count=1 -timeout=30m -v -run='^(TestSentinelFailsOver|TestPostgresGoesBack)$$' $(TESTFLAGS) ./app ./relay -every-failover
+
+.PHONY: rolling
+rolling: ## Replace three processes one by one by another version with another migration, and back, under load
+	@.ci/setup go postgresql redis
+	CGO_ENABLED=0 go test -count=1 -timeout=30m -v -run='^TestRollingReplacement$$' ./app -rolling=5 $(TESTFLAGS)
+
+.PHONY: migrate-load
+migrate-load: ## Apply a migration of each kind to tables of ROWS rows under load, and print the longest waits
+	@.ci/setup go postgresql redis
+	@# On a disk: so many rows do not fit into memory.
+	TMPDIR=$${TMPDIR:-/var/tmp} CGO_ENABLED=0 go test -count=1 -timeout=60m -v -run='^TestMigrateUnderLoad$$' ./app -migrate-rows=$(strip $(ROWS)) $(TESTFLAGS)
+
+.PHONY: growth
+growth: ## Feed one to four databases on a Redis Cluster, print how what is relayed grows, and draw docs/images/growth.svg
+	@.ci/setup go postgresql redis
+	CGO_ENABLED=0 go test -count=1 -timeout=60m -v -run='^TestGrowth$$' ./app -growth=10 -growth-plot='$(CURDIR)/docs/images/growth.svg' $(TESTFLAGS)
 
 .PHONY: conservation
 conservation: ## Kill processes and backends while EVENTS events pass, and count: SEED, SEEDS

@@ -1,6 +1,7 @@
 package app_test
 
 import (
+	"cmp"
 	"flag"
 	"io"
 	"os"
@@ -10,8 +11,11 @@ import (
 	"outboxd/app/servertest"
 )
 
-// processVariable turns the test binary into outboxd, race detector and all.
-const processVariable = "APP_TEST_PROCESS"
+// processVariable turns the test binary into outboxd, race detector and all. versionVariable says of which version.
+const (
+	processVariable = "APP_TEST_PROCESS"
+	versionVariable = "APP_TEST_VERSION"
+)
 
 // screenshots is where the tests of the pages leave what they saw:
 // make test PKG="./app -screenshots=/tmp/outboxd" TESTFLAGS=-run=TestPages.
@@ -28,7 +32,7 @@ func TestMain(m *testing.M) {
 		os.Exit(exitOrphaned)
 	}()
 	os.Exit(app.Main(os.Args[1:], os.Environ(), os.Stdout, os.Stderr,
-		app.Build{Version: "1.2.3", Commit: "0123abc", Date: "2026-01-02T03:04:05Z"}))
+		app.Build{Version: cmp.Or(os.Getenv(versionVariable), "1.2.3"), Commit: "0123abc", Date: "2026-01-02T03:04:05Z"}))
 }
 
 const exitOrphaned = 99

@@ -85,7 +85,7 @@ func (s Set) Up(ctx context.Context, db *sql.DB, logger *slog.Logger) (int, erro
 	if err := s.locked(ctx, db, func(conn *sql.Conn) error { return s.recordFingerprints(ctx, conn) }); err != nil {
 		return 0, err
 	}
-	applied, err := upPatiently(ctx, provider, logger)
+	applied, err := p.upPatiently(ctx, db, provider, logger)
 	if err != nil {
 		return applied, fmt.Errorf("migrate up: %w", err)
 	}

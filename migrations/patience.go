@@ -42,9 +42,9 @@ func (b brief) SessionUnlock(ctx context.Context, conn *sql.Conn) error {
 }
 
 // upPatiently applies the pending migrations. If a migration does not get a lock in time,
-// upPatiently tries again from that migration on. upPatiently returns how many migrations
-// it applied.
-func upPatiently(ctx context.Context, provider *goose.Provider, logger *slog.Logger) (applied int, err error) {
+// upPatiently stops autovacuum and tries again from that migration on. upPatiently returns
+// how many migrations it applied.
+func (p place) upPatiently(ctx context.Context, db *sql.DB, provider *goose.Provider, logger *slog.Logger) (applied int, err error) {
 	for attempt := 1; ; attempt++ {
 		results, err := provider.Up(ctx)
 		applied += len(results)
@@ -59,6 +59,9 @@ func upPatiently(ctx context.Context, provider *goose.Provider, logger *slog.Log
 		}
 		if attempt == 1 {
 			logger.InfoContext(ctx, "a migration waits for transactions that use its table, and lets others pass meanwhile", "error", err)
+		}
+		if err := stopAutovacuum(ctx, db, p.name); err != nil {
+			return applied, err
 		}
 		timer := time.NewTimer(lockPause)
 		select {

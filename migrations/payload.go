@@ -47,6 +47,10 @@ func LimitPayload(ctx context.Context, db *sql.DB, limit int, logger *slog.Logge
 	if err != nil || before == limit {
 		return false, err
 	}
+	p, err := Core().findPlace(ctx, db)
+	if err != nil {
+		return false, err
+	}
 	changed := false
 	err = Core().locked(ctx, db, func(conn *sql.Conn) error {
 		for attempt := 1; ; attempt++ {
@@ -56,6 +60,9 @@ func LimitPayload(ctx context.Context, db *sql.DB, limit int, logger *slog.Logge
 			}
 			if attempt == payloadLockAttempts {
 				return fmt.Errorf("other transactions keep the table outbox in use; end them, or run outboxd migrate up at a quieter time: %w", err)
+			}
+			if err := stopAutovacuum(ctx, conn, p.name); err != nil {
+				return err
 			}
 			select {
 			case <-ctx.Done():

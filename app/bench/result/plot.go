@@ -42,11 +42,33 @@ type plotTick struct {
 	Label string
 }
 
-type plot struct {
+type plotNote struct {
+	X, Y float64
+	Text string
+}
+
+type plotted struct {
 	Width, Height, Left, Top, Right, Bottom, Middle int
 	Title, XTitle, YTitle                           string
 	XTicks, YTicks                                  []plotTick
 	Lines                                           []plotLine
+	Notes                                           []plotNote
+}
+
+// Plot is a picture of lines over two axes that begin at 0.
+type Plot struct {
+	Title, XTitle, YTitle string
+	// XMax is the end of the x axis. If XMax is 0, the axis ends at the largest X.
+	XMax  float64
+	XStep float64 // between two marks of the x axis; 0: Write chooses
+	Lines []Line
+}
+
+// Line is one line of a Plot. A line without points is left out.
+type Line struct {
+	Name   string
+	Points []Point
+	Notes  []string // beside the points of the same index; may be shorter than Points
 }
 
 var plotTemplate = template.Must(template.New("plot").Parse(`<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {{.Width}} {{.Height}}" font-family="sans-serif" font-size="13" fill="#222">
@@ -61,56 +83,82 @@ var plotTemplate = template.Must(template.New("plot").Parse(`<svg xmlns="http://
 {{range .Lines}}<polyline points="{{.Path}}" fill="none" stroke="{{.Colour}}" stroke-width="2"{{with .Dash}} stroke-dasharray="{{.}}"{{end}}/>
 <path d="M{{.LegendX}} {{.LegendY}}h28" stroke="{{.Colour}}" stroke-width="3"{{with .Dash}} stroke-dasharray="{{.}}"{{end}}/>
 <text x="{{.LegendX}}" dx="36" y="{{.LegendY}}" dy="4">{{.Name}}</text>
+{{end}}{{range .Notes}}<text x="{{printf "%.1f" .X}}" y="{{printf "%.1f" .Y}}" dx="6" dy="16" font-size="11">{{.Text}}</text>
 {{end}}</svg>
 `))
 
 // WritePlot draws the curves of all arms as SVG: events per second over the
 // events delivered.
 func (r *Report) WritePlot(w io.Writer) error {
-	var xMax, yMax float64
+	p := Plot{Title: "outboxd bench " + r.Bench, XTitle: "events delivered", YTitle: "events per second"}
 	for _, arm := range r.Arms {
 		for _, point := range arm.Curve {
+			p.XMax = max(p.XMax, point.X*(1+0.5/steps))
+		}
+		p.Lines = append(p.Lines, Line{Name: arm.Name, Points: arm.Curve})
+	}
+	return p.Write(w)
+}
+
+// Write draws the plot as SVG.
+func (p Plot) Write(w io.Writer) error {
+	xMax, yMax := p.XMax, 0.0
+	for _, line := range p.Lines {
+		for _, point := range line.Points {
 			xMax, yMax = max(xMax, point.X), max(yMax, point.Y)
 		}
 	}
 	if xMax == 0 || yMax == 0 {
-		return fmt.Errorf("%s has no curve to plot", r.Bench)
+		return fmt.Errorf("%s has no curve to plot", p.Title)
 	}
-	xMax, yStep := xMax*(1+0.5/steps), niceStep(yMax/ticksN)
+	xStep, yStep := p.XStep, niceStep(yMax/ticksN)
+	if xStep == 0 {
+		xStep = niceStep(xMax / ticksN)
+	}
 	yMax = yStep * math.Ceil(yMax/yStep)
-	x := func(v float64) float64 { return plotLeft + plotAreaWidth*v/xMax }
-	y := func(v float64) float64 { return plotTop + plotAreaHeight*(1-v/yMax) }
-	p := plot{
+	place := func(point Point) (x, y float64) {
+		return plotLeft + plotAreaWidth*point.X/xMax, plotTop + plotAreaHeight*(1-point.Y/yMax)
+	}
+	d := plotted{
 		Width: plotWidth, Height: plotHeight, Left: plotLeft, Top: plotTop, Right: plotWidth - plotRight, Bottom: plotHeight - plotBottom,
-		Middle: plotLeft + plotAreaWidth/2, Title: "outboxd bench " + r.Bench, XTitle: "events delivered", YTitle: "events per second",
+		Middle: plotLeft + plotAreaWidth/2, Title: escape(p.Title), XTitle: escape(p.XTitle), YTitle: escape(p.YTitle),
 	}
 	for v := 0.0; v <= yMax*1.001; v += yStep {
-		p.YTicks = append(p.YTicks, plotTick{y(v), short(v)})
+		_, y := place(Point{Y: v})
+		d.YTicks = append(d.YTicks, plotTick{y, short(v)})
 	}
-	for v, step := 0.0, niceStep(xMax/ticksN); v <= xMax*1.001; v += step {
-		p.XTicks = append(p.XTicks, plotTick{x(v), short(v)})
+	for v := 0.0; v <= xMax*1.001; v += xStep {
+		x, _ := place(Point{X: v})
+		d.XTicks = append(d.XTicks, plotTick{x, short(v)})
 	}
-	for _, arm := range r.Arms {
-		if len(arm.Curve) == 0 {
-			continue
+	for _, line := range p.Lines {
+		if len(line.Points) > 0 {
+			d.add(line, place)
 		}
-		n := len(p.Lines)
-		line := plotLine{
-			Name: escape(arm.Name), Colour: plotColours[n%len(plotColours)],
-			LegendX: plotLeft + n%legendColumns*(plotAreaWidth/legendColumns),
-			LegendY: plotHeight - plotBottom + 66 + n/legendColumns*legendLine,
-		}
-		if n%2 == 1 {
-			line.Dash = "7 4"
-		}
-		points := make([]string, 0, len(arm.Curve))
-		for _, point := range arm.Curve {
-			points = append(points, fmt.Sprintf("%.1f,%.1f", x(point.X), y(point.Y)))
-		}
-		line.Path = strings.Join(points, " ")
-		p.Lines = append(p.Lines, line)
 	}
-	return plotTemplate.Execute(w, p)
+	return plotTemplate.Execute(w, d)
+}
+
+func (d *plotted) add(line Line, place func(Point) (x, y float64)) {
+	n := len(d.Lines)
+	drawn := plotLine{
+		Name: escape(line.Name), Colour: plotColours[n%len(plotColours)],
+		LegendX: plotLeft + n%legendColumns*(plotAreaWidth/legendColumns),
+		LegendY: plotHeight - plotBottom + 66 + n/legendColumns*legendLine,
+	}
+	if n%2 == 1 {
+		drawn.Dash = "7 4"
+	}
+	points := make([]string, 0, len(line.Points))
+	for i, point := range line.Points {
+		x, y := place(point)
+		points = append(points, fmt.Sprintf("%.1f,%.1f", x, y))
+		if i < len(line.Notes) {
+			d.Notes = append(d.Notes, plotNote{x, y, escape(line.Notes[i])})
+		}
+	}
+	drawn.Path = strings.Join(points, " ")
+	d.Lines = append(d.Lines, drawn)
 }
 
 // niceStep rounds up to 1, 2 or 5 times a power of ten.

@@ -1,0 +1,109 @@
+package app_test
+
+import (
+	"fmt"
+	"math"
+	"os"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+
+	bench "outboxd/app/bench/result"
+)
+
+// growthStep is what was measured while some of the databases were fed.
+type growthStep struct {
+	rate               float64 // with which each database is fed
+	databases          int
+	emitted, confirmed float64 // events per second, of all databases together
+	cpu                cpuUse
+	took               time.Duration
+	confirmedInAll     int64
+	busy, others       float64 // parts of the machine's processors
+	linear, perEvent   float64 // confirmed and processor time per event, divided by those of the first step
+	processorMs        float64 // for each event
+	msOfProgram        map[string]float64
+}
+
+// finish computes what follows from the counters.
+func (s *growthStep) finish() {
+	capacity := s.took.Seconds() * float64(runtime.NumCPU())
+	s.busy, s.others = s.cpu.machine.Seconds()/capacity, (s.cpu.machine-s.cpu.own).Seconds()/capacity
+	each := func(spent time.Duration) float64 { return 1000 * spent.Seconds() / max(1, float64(s.confirmedInAll)) }
+	s.processorMs, s.msOfProgram = each(s.cpu.own), map[string]float64{}
+	for name, spent := range s.cpu.programs {
+		s.msOfProgram[name] = each(spent)
+	}
+}
+
+// compare compares a step with the first one of its series.
+func (s *growthStep) compare(first growthStep) {
+	s.linear = s.confirmed / (first.confirmed * float64(s.databases))
+	if first.processorMs > 0 {
+		s.perEvent = s.processorMs / first.processorMs
+	}
+}
+
+func growthTable(steps []growthStep) string {
+	var table strings.Builder
+	fmt.Fprintf(&table, "| events/s into each | databases | emitted/s | confirmed/s | of linear | processors busy | other programs | CPU ms an event | PostgreSQL | Redis | relay | %s |\n|%s\n", growthSelf, strings.Repeat("---|", 12))
+	for _, s := range steps {
+		of := s.msOfProgram
+		fmt.Fprintf(&table, "| %.0f | %d | %.0f | %.0f | %.2f | %.0f %% | %.0f %% | %.2f | %.2f | %.2f | %.2f | %.2f |\n", s.rate, s.databases, s.emitted, s.confirmed, s.linear,
+			100*s.busy, 100*s.others, s.processorMs, of["postgres"], of["redis-server"], of[growthRelay], of[growthSelf])
+	}
+	return table.String()
+}
+
+// judgeGrowth wants each step that did not fill the machine to be as much as its databases times the first step.
+func judgeGrowth(t *testing.T, steps []growthStep) {
+	t.Helper()
+	for _, s := range steps {
+		what := fmt.Sprintf("%d databases at %.0f events/s", s.databases, s.rate)
+		switch {
+		case s.others > growthOthers:
+			t.Errorf("%s: other programs used %.0f %% of the machine in the quietest of %d attempts", what, 100*s.others, growthAttempts)
+		case s.busy >= growthFull:
+			t.Logf("%s: the machine is full", what)
+		case math.Abs(s.linear-1) > growthTolerance:
+			t.Errorf("%s: %.0f events/s are confirmed, which is %.2f of linear growth", what, s.confirmed, s.linear)
+		case s.perEvent > 1+growthTolerance:
+			t.Errorf("%s: an event costs %.2f ms of processor time, which is %.2f of what it costs with one database", what, s.processorMs, s.perEvent)
+		}
+	}
+}
+
+// plotGrowth draws a line for each rate and the linear growth beside it.
+func plotGrowth(t *testing.T, steps []growthStep) {
+	t.Helper()
+	plot := bench.Plot{
+		Title:  fmt.Sprintf("Databases on one Redis Cluster of three masters, on a machine of %d processors", runtime.NumCPU()),
+		XTitle: "databases that are fed (beside each point: processors busy)", YTitle: "events confirmed per second, of all databases together", XStep: 1,
+	}
+	for i := 0; i < len(steps); {
+		measured := bench.Line{Name: fmt.Sprintf("%.0f events/s into each: confirmed", steps[i].rate)}
+		linear := bench.Line{Name: "linear growth from the first database"}
+		for first := steps[i]; i < len(steps) && steps[i].rate == first.rate; i++ {
+			x := float64(steps[i].databases)
+			measured.Points = append(measured.Points, bench.Point{X: x, Y: steps[i].confirmed})
+			measured.Notes = append(measured.Notes, fmt.Sprintf("%.0f %%", 100*steps[i].busy))
+			linear.Points = append(linear.Points, bench.Point{X: x, Y: first.confirmed * x})
+			plot.XMax = max(plot.XMax, x+0.4)
+		}
+		plot.Lines = append(plot.Lines, measured, linear)
+	}
+	var text strings.Builder
+	if err := plot.Write(&text); err != nil {
+		t.Fatal(err)
+	}
+	if got := strings.Count(text.String(), "<polyline "); got != len(plot.Lines) {
+		t.Errorf("the plot has %d lines, want %d", got, len(plot.Lines))
+	}
+	if *growthPlot == "" {
+		return
+	}
+	if err := os.WriteFile(*growthPlot, []byte(text.String()), 0o644); err != nil {
+		t.Fatal(err)
+	}
+}

@@ -1,0 +1,43 @@
+package migrations_test
+
+import (
+	"testing"
+
+	"outboxd/app/schematest"
+	"outboxd/app/servertest"
+	"outboxd/migrations"
+)
+
+// Autovacuum of the outbox, which takes minutes here, stands in the way of a migration and of another limit of
+// payloads for a moment only.
+func TestAMigrationStopsAutovacuum(t *testing.T) {
+	t.Parallel()
+	url := servertest.OwnPostgres(t).URL()
+	db := schematest.Connect(t, url).SQL()
+	if _, err := migrations.Core().Up(t.Context(), db, servertest.Logger(t)); err != nil {
+		t.Fatal(err)
+	}
+	// Autovacuum pauses after each page. PostgreSQL cancels it only for a session that waits for longer than a migration may.
+	for _, statement := range []string{
+		"ALTER SYSTEM SET autovacuum_naptime = '1s'", "ALTER SYSTEM SET deadlock_timeout = '600ms'", "SELECT pg_reload_conf()",
+		"ALTER TABLE outbox SET (autovacuum_vacuum_cost_delay = 100, autovacuum_vacuum_cost_limit = 1, autovacuum_vacuum_threshold = 100)",
+		"INSERT INTO outbox (event_type, payload) SELECT 'test:a', '{}' FROM generate_series(1, 10000)",
+		"DELETE FROM outbox",
+	} {
+		exec(t, db, statement)
+	}
+	awaitVacuum := func() {
+		t.Helper()
+		servertest.Eventually(t, "autovacuum works on the outbox", func() bool {
+			return count(t, db, "SELECT count(*) FROM pg_stat_progress_vacuum WHERE relid = 'outbox'::regclass") > 0
+		})
+	}
+	awaitVacuum()
+	if n, err := later(t, addColumn).Up(t.Context(), db, servertest.Logger(t)); err != nil || n != 1 {
+		t.Fatalf("%d migrations, %v", n, err)
+	}
+	awaitVacuum()
+	if changed, err := migrations.LimitPayload(t.Context(), db, 1000, servertest.Logger(t)); err != nil || !changed {
+		t.Fatalf("the limit of payloads was changed: %t, %v", changed, err)
+	}
+}
