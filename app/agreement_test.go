@@ -13,7 +13,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"outboxd/app/schematest"
-	"outboxd/app/servertest"
+	"outboxd/app/servertest/redistest"
 )
 
 var (
@@ -30,7 +30,7 @@ func spoken(code, level, found string) string {
 // TestEverybodySaysTheSame breaks a system in several ways, and asks doctor, top, /readyz and the overview.
 func TestEverybodySaysTheSame(t *testing.T) {
 	t.Parallel()
-	databaseURL, server := schematest.Database(t), servertest.OwnRedis(t)
+	databaseURL, server := schematest.Database(t), redistest.Start(t)
 	servers := on(databaseURL, server.URL(), t.TempDir())
 	p := start(t, append([]string{"--roles=monitor"}, servers...)...) // no relay, and no worker
 	client := openRedis(t, server.URL())

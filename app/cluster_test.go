@@ -11,6 +11,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"outboxd/app/servertest"
+	"outboxd/app/servertest/redistest"
 	"outboxd/jobs/broker"
 )
 
@@ -19,7 +20,7 @@ import (
 // its master dies. What only the other masters have is not sent again.
 func TestRedisCluster(t *testing.T) {
 	t.Parallel()
-	cluster := servertest.StartRedisCluster(t, true)
+	cluster := redistest.StartCluster(t, true)
 	redis, databaseURL, dataDir := cluster.Client(), servertest.Database(t), t.TempDir()
 	pending := broker.PendingKey("notifications")
 	p := start(t, append(on(databaseURL, cluster.URL(), dataDir), "--roles=api,relay,monitor", "--redis-check-interval=200ms")...)
@@ -99,6 +100,6 @@ func TestRedisCluster(t *testing.T) {
 }
 
 // owned returns the place of a master in its cluster.
-func owned(c *servertest.RedisCluster, master *servertest.RedisProgram) int {
+func owned(c *redistest.Cluster, master *redistest.Program) int {
 	return slices.Index(c.Masters, master)
 }

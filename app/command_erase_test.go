@@ -13,6 +13,7 @@ import (
 
 	"outboxd/app/schematest"
 	"outboxd/app/servertest"
+	"outboxd/app/servertest/redistest"
 	"outboxd/domain"
 	"outboxd/domain/words"
 )
@@ -93,7 +94,7 @@ func TestEraseReachesRedis(t *testing.T) {
 // connection to Redis.
 func TestManyEventsAreErasedOverOneConnection(t *testing.T) {
 	t.Parallel()
-	queue := servertest.OwnRedis(t).URL() // nobody else connects
+	queue := redistest.Start(t).URL() // nobody else connects
 	servers := on(schematest.Database(t), queue, t.TempDir())
 	ledger := openLedger(t, strings.TrimPrefix(servers[0], "--database-url="))
 	const events = 1050 // more than a page

@@ -6,14 +6,14 @@ import (
 	"testing"
 
 	"outboxd/app/schematest"
-	"outboxd/app/servertest"
+	"outboxd/app/servertest/redistest"
 	"outboxd/jobs/jobstest"
 )
 
 // TestTypesQueuesAndWorkersByCommand has a queue that a real worker serves, one that it does not, and pauses one.
 func TestTypesQueuesAndWorkersByCommand(t *testing.T) {
 	t.Parallel()
-	databaseURL, redis := schematest.Database(t), servertest.OwnRedis(t)
+	databaseURL, redis := schematest.Database(t), redistest.Start(t)
 	servers := on(databaseURL, redis.URL(), t.TempDir())
 	p := start(t, append([]string{"--roles=relay,worker", "--example=on", "--worker-queues=notifications=3,default=1"}, servers...)...)
 	db, tasks := schematest.Connect(t, databaseURL).SQL(), jobstest.OpenRedis(t, redis.URL()).Client()

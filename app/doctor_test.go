@@ -10,6 +10,7 @@ import (
 
 	"outboxd/app/schematest"
 	"outboxd/app/servertest"
+	"outboxd/app/servertest/redistest"
 )
 
 type examination struct {
@@ -31,7 +32,7 @@ func (d examination) codes() (list []string) {
 // TestDoctor looks at servers before a daemon runs, beside one, and when one of them is down.
 func TestDoctor(t *testing.T) {
 	t.Parallel()
-	redis := servertest.OwnRedis(t)
+	redis := redistest.Start(t)
 	servers := on(servertest.Database(t), redis.URL(), t.TempDir())
 	examine := func(args ...string) (d examination) {
 		t.Helper()

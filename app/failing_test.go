@@ -14,6 +14,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"outboxd/app/servertest"
+	"outboxd/app/servertest/redistest"
 )
 
 // failAtMails runs a worker of another program that fails at every mail, until the
@@ -45,7 +46,7 @@ func failAtMails(t *testing.T, redisURL string) (stop func()) {
 // the pages. A person then retries and gives up what fails.
 func TestFailingEvents(t *testing.T) {
 	t.Parallel()
-	databaseURL, server := servertest.Database(t), servertest.OwnRedis(t)
+	databaseURL, server := servertest.Database(t), redistest.Start(t)
 	servers := on(databaseURL, server.URL(), t.TempDir())
 	p := start(t, append([]string{"--roles=relay,monitor", "--admin-token=" + adminToken}, servers...)...)
 	stop := failAtMails(t, server.URL())

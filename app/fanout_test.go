@@ -23,6 +23,8 @@ import (
 	"outboxd/app/child"
 	"outboxd/app/schematest"
 	"outboxd/app/servertest"
+	"outboxd/app/servertest/postgrestest"
+	"outboxd/app/servertest/redistest"
 )
 
 var (
@@ -35,8 +37,8 @@ const fanOutSecret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 // fan is a service outside of the tree, a receiver in Python and one in Go, and what kills them.
 type fan struct {
 	t         *testing.T
-	postgres  *servertest.PostgresServer
-	redis     *servertest.RedisServer
+	postgres  *postgrestest.Server
+	redis     *redistest.Server
 	billing   string // the consumer's database
 	outboxd   string
 	shop      string
@@ -191,7 +193,7 @@ func (f *fan) kill(name string) {
 // Go, while each process and server is killed in turn and Redis is emptied once.
 func TestFanOut(t *testing.T) {
 	t.Parallel()
-	f := &fan{t: t, postgres: servertest.OwnPostgres(t), redis: servertest.OwnRedis(t), dir: t.TempDir(), running: map[string]*child.Process{}}
+	f := &fan{t: t, postgres: postgrestest.Start(t), redis: redistest.Start(t), dir: t.TempDir(), running: map[string]*child.Process{}}
 	free, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

@@ -10,12 +10,14 @@ import (
 
 	"outboxd/app/schematest"
 	"outboxd/app/servertest"
+	"outboxd/app/servertest/postgrestest"
+	"outboxd/app/servertest/redistest"
 )
 
 // TestFindingsOfRedis archives a task, lets the backlog grow, and empties Redis. doctor says each, and that it is over.
 func TestFindingsOfRedis(t *testing.T) {
 	t.Parallel()
-	databaseURL, redis := schematest.Database(t), servertest.OwnRedis(t)
+	databaseURL, redis := schematest.Database(t), redistest.Start(t)
 	servers := on(databaseURL, redis.URL(), t.TempDir())
 	db := openLedger(t, databaseURL)
 	exec := func(statement string) {
@@ -103,7 +105,7 @@ func TestFindingsOfRedis(t *testing.T) {
 // TestWrongPasswords wants the cause in the one line of a command.
 func TestWrongPasswords(t *testing.T) {
 	t.Parallel()
-	server := servertest.OwnPostgres(t)
+	server := postgrestest.Start(t)
 	for _, statement := range []string{
 		"CREATE ROLE ada LOGIN SUPERUSER PASSWORD 'right'",
 		`DO $$ BEGIN EXECUTE format('COPY (SELECT unnest(ARRAY[''local all ada scram-sha-256'', ''local all all trust''])) TO %L', current_setting('hba_file')); END $$`,

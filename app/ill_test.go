@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"outboxd/app/servertest"
+	"outboxd/app/servertest/redistest"
 )
 
 // silent returns the address of a server that accepts connections and says nothing.
@@ -23,7 +24,7 @@ func silent(t *testing.T) string {
 // Commands end within their --timeout and say in one line what is wrong with a server.
 func TestCommandsWhenAServerIsIll(t *testing.T) {
 	t.Parallel()
-	database, redis := servertest.Database(t), servertest.OwnRedis(t)
+	database, redis := servertest.Database(t), redistest.Start(t)
 	healthy := on(database, redis.URL(), t.TempDir())
 	if r := execute(t, nil, append([]string{"migrate", "up"}, healthy...)...); r.code != 0 {
 		t.Fatal(r.stderr)

@@ -13,7 +13,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"outboxd/app/schematest"
-	"outboxd/app/servertest"
+	"outboxd/app/servertest/redistest"
 )
 
 // A relay has a batch of each of its two pollers in memory: 8 MiB and one event
@@ -31,7 +31,7 @@ func TestLargeEventsTakeLittleMemory(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	server := servertest.OwnRedis(t)
+	server := redistest.Start(t)
 	tasks := newTaskDrain(t, server.URL())
 
 	relay := start(t, "--roles=relay", "--database-url="+databaseURL, "--redis-url="+server.URL(), "--data-dir="+t.TempDir())

@@ -6,12 +6,12 @@ import (
 	"time"
 
 	"outboxd/app/schematest"
-	"outboxd/app/servertest"
+	"outboxd/app/servertest/redistest"
 )
 
 func TestRedisAwayUnderLoad(t *testing.T) {
 	t.Parallel()
-	databaseURL, redis, dataDir := schematest.Database(t), servertest.OwnRedis(t), t.TempDir()
+	databaseURL, redis, dataDir := schematest.Database(t), redistest.Start(t), t.TempDir()
 	p := start(t, on(databaseURL, redis.URL(), dataDir)...)
 	books := openLedger(t, databaseURL)
 	l := startLoad(t, p.api, 4)
@@ -58,7 +58,7 @@ func TestRedisAwayUnderLoad(t *testing.T) {
 // all the same.
 func TestStartWithoutRedis(t *testing.T) {
 	t.Parallel()
-	databaseURL, redis := schematest.Database(t), servertest.OwnRedis(t)
+	databaseURL, redis := schematest.Database(t), redistest.Start(t)
 	redis.Kill()
 	p := start(t, on(databaseURL, redis.URL(), t.TempDir())...)
 	id := register(t, p.api, "ada@example.com")

@@ -5,7 +5,7 @@ import (
 	"testing"
 
 	"outboxd/app/schematest"
-	"outboxd/app/servertest"
+	"outboxd/app/servertest/redistest"
 )
 
 // hostile is text that would run as a script wherever a page forgot to escape it.
@@ -14,7 +14,7 @@ const hostile = `<img src=x onerror=alert(1)>"'><script>document.title="owned"</
 // TestEventPages searches events and looks at their lives, with a browser.
 func TestEventPages(t *testing.T) {
 	t.Parallel()
-	databaseURL, redis := schematest.Database(t), servertest.OwnRedis(t)
+	databaseURL, redis := schematest.Database(t), redistest.Start(t)
 	p := start(t, append(on(databaseURL, redis.URL(), t.TempDir()), "--admin-token="+adminToken, "--monitor-trace-url=https://traces.example.com/{trace_id}")...)
 	db := openLedger(t, databaseURL)
 	ask := func(query string, args ...any) (answer string) {

@@ -10,12 +10,13 @@ import (
 
 	"outboxd/app/schematest"
 	"outboxd/app/servertest"
+	"outboxd/app/servertest/redistest"
 )
 
 // TestFigurePages pauses a queue in a browser, and emits a corrected copy of a dead letter.
 func TestFigurePages(t *testing.T) {
 	t.Parallel()
-	databaseURL, redis := schematest.Database(t), servertest.OwnRedis(t)
+	databaseURL, redis := schematest.Database(t), redistest.Start(t)
 	p := start(t, append(on(databaseURL, redis.URL(), t.TempDir()), "--roles=relay,worker,monitor", "--admin-token="+adminToken)...)
 	db := openLedger(t, databaseURL)
 	ask := func(query string, args ...any) (answer string) {

@@ -13,18 +13,20 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/redis/go-redis/v9"
 
-	"outboxd/app/servertest"
+	"outboxd/app/servertest/certtest"
+	"outboxd/app/servertest/postgrestest"
+	"outboxd/app/servertest/redistest"
 )
 
 // TestSecretsRotateUnderARunningProcess changes the passwords at PostgreSQL and Redis, both behind TLS with
 // client certificates, and closes all connections. Events go on without a restart.
 func TestSecretsRotateUnderARunningProcess(t *testing.T) {
 	t.Parallel()
-	authority := servertest.NewAuthority(t)
+	authority := certtest.New(t)
 	cert, key := authority.Issue("redis.example.com")
 	own, ownKey := authority.Issue("outboxd-redis")
-	database := servertest.TLSPostgres(t, authority)
-	server := servertest.StartRedis(t, "port 0", "tls-port PORT", "tls-ca-cert-file "+authority.CA, "tls-cert-file "+cert, "tls-key-file "+key,
+	database := postgrestest.StartTLS(t, authority)
+	server := redistest.StartProgram(t, "port 0", "tls-port PORT", "tls-ca-cert-file "+authority.CA, "tls-cert-file "+cert, "tls-key-file "+key,
 		"user outboxd on >first +@all ~* &*", "user admin on >admin +@all ~* &*", "user default off")
 	folder := t.TempDir()
 	passwords := []string{filepath.Join(folder, "postgres"), filepath.Join(folder, "redis")}

@@ -11,6 +11,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"outboxd/app/servertest"
+	"outboxd/app/servertest/redistest"
 )
 
 var everyFailover = flag.Bool("every-failover", false, "run TestSentinelFailsOver")
@@ -40,7 +41,7 @@ func (l ledger) settle(when string) {
 // sentinelGroup is a master, a replica and three Sentinels.
 type sentinelGroup struct {
 	t         *testing.T
-	nodes     []*servertest.RedisProgram
+	nodes     []*redistest.Program
 	addresses []string
 }
 
@@ -48,17 +49,17 @@ func startSentinels(t *testing.T) *sentinelGroup {
 	t.Helper()
 	g := &sentinelGroup{t: t}
 	data := []string{"requirepass data", "masterauth data", "repl-diskless-sync-delay 0"}
-	master := servertest.StartRedis(t, data...)
-	g.nodes = []*servertest.RedisProgram{master, servertest.StartRedis(t, append(data, fmt.Sprintf("replicaof 127.0.0.1 %d", master.Port))...)}
+	master := redistest.StartProgram(t, data...)
+	g.nodes = []*redistest.Program{master, redistest.StartProgram(t, append(data, fmt.Sprintf("replicaof 127.0.0.1 %d", master.Port))...)}
 	for range 3 {
-		watcher := servertest.StartRedis(t, "sentinel", fmt.Sprintf("sentinel monitor main 127.0.0.1 %d 2", master.Port), "sentinel auth-pass main data",
+		watcher := redistest.StartProgram(t, "sentinel", fmt.Sprintf("sentinel monitor main 127.0.0.1 %d 2", master.Port), "sentinel auth-pass main data",
 			"sentinel down-after-milliseconds main 300", "sentinel failover-timeout main 2000")
 		g.addresses = append(g.addresses, watcher.Address())
 	}
 	return g
 }
 
-func (g *sentinelGroup) do(node *servertest.RedisProgram, args ...any) string {
+func (g *sentinelGroup) do(node *redistest.Program, args ...any) string {
 	client := redis.NewClient(&redis.Options{Addr: node.Address(), Password: "data"})
 	defer func() { _ = client.Close() }()
 	answer, err := client.Do(context.WithoutCancel(g.t.Context()), args...).Result()
@@ -69,7 +70,7 @@ func (g *sentinelGroup) do(node *servertest.RedisProgram, args ...any) string {
 }
 
 // roles waits until one node is the master and the other has its data.
-func (g *sentinelGroup) roles() (master, replica *servertest.RedisProgram) {
+func (g *sentinelGroup) roles() (master, replica *redistest.Program) {
 	g.t.Helper()
 	within(g.t, patience, "the replica has the master's data", func() bool {
 		for n, node := range g.nodes {

@@ -15,13 +15,15 @@ import (
 	"outboxd/app/faulttest"
 	"outboxd/app/schematest"
 	"outboxd/app/servertest"
+	"outboxd/app/servertest/postgrestest"
+	"outboxd/app/servertest/redistest"
 )
 
 // TestSeveralDatabases relays from several databases to one Redis. One of them cannot be
 // reached at first, and is killed later; another is a second name of the first.
 func TestSeveralDatabases(t *testing.T) {
 	t.Parallel()
-	orders, billing, redis := schematest.Database(t), servertest.OwnPostgres(t), servertest.Redis(t)
+	orders, billing, redis := schematest.Database(t), postgrestest.Start(t), servertest.Redis(t)
 	billing.Stop()
 	p := start(t, "--roles=relay", "--redis-url="+redis, "--databases=orders="+orders+" twin="+otherName(t, orders), "--databases=billing="+billing.URL(),
 		"--database-connect-timeout=500ms")
@@ -127,7 +129,7 @@ func TestSeveralDatabases(t *testing.T) {
 // and one that falls silent, beside a good one. Redis is restarted while the silent one is silent.
 func TestSourcesThatCannotBeServed(t *testing.T) {
 	t.Parallel()
-	good, redis := schematest.Database(t), servertest.OwnRedis(t)
+	good, redis := schematest.Database(t), redistest.Start(t)
 	behind := schematest.Database(t)
 	silent := faulttest.NewProxy(t, behind)
 	p := start(t, "--roles=relay", "--migrate=off", "--redis-url="+redis.URL(), "--databases=good="+good+" silent="+silent.URL()+" bare="+servertest.Database(t),

@@ -7,13 +7,13 @@ import (
 	"testing"
 
 	"outboxd/app/schematest"
-	"outboxd/app/servertest"
+	"outboxd/app/servertest/redistest"
 )
 
 // TestTop looks at a running system, and at one without Redis.
 func TestTop(t *testing.T) {
 	t.Parallel()
-	redis := servertest.OwnRedis(t)
+	redis := redistest.Start(t)
 	servers := on(schematest.Database(t), redis.URL(), t.TempDir())
 	p := start(t, servers...)
 	db := schematest.Connect(t, strings.TrimPrefix(servers[0], "--database-url=")).SQL()

@@ -13,6 +13,7 @@ import (
 
 	"outboxd/app/schematest"
 	"outboxd/app/servertest"
+	"outboxd/app/servertest/postgrestest"
 	"outboxd/migrations"
 )
 
@@ -54,7 +55,7 @@ var restriction = regexp.MustCompile(`(?m)^\\(un)?restrict .*\n`) // new with ev
 func dump(t *testing.T, url string) string {
 	t.Helper()
 	exec(t, schematest.Connect(t, url).SQL(), "DO $$ BEGIN EXECUTE format('ALTER DATABASE %I RESET ALL', current_database()); END $$")
-	text := servertest.Tool(t, url, "pg_dump", "--schema-only", "--no-owner", "--no-tablespaces")
+	text := postgrestest.Tool(t, url, "pg_dump", "--schema-only", "--no-owner", "--no-tablespaces")
 	text = restriction.ReplaceAllString(text, "")
 	// Quoted or not, in the bodies of functions, it is the same name.
 	return strings.ReplaceAll(text, `"outboxd"`, "outboxd")

@@ -6,7 +6,7 @@ import (
 	"testing"
 
 	"outboxd/app/schematest"
-	"outboxd/app/servertest"
+	"outboxd/app/servertest/redistest"
 	"outboxd/domain"
 	"outboxd/jobs/publish"
 	"outboxd/relay"
@@ -18,7 +18,7 @@ import (
 // the reader of acknowledgements does not log it again.
 func TestReadingAcknowledgementsIsSilentInAnOutage(t *testing.T) {
 	t.Parallel()
-	server := servertest.OwnRedis(t)
+	server := redistest.Start(t)
 	admin, log := connect(t, server.URL()), &journal{}
 	url := schematest.Database(t)
 	f := newFixture(t, url, server.URL(), func(o *relay.Options) {

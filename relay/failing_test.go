@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"outboxd/app/schematest"
-	"outboxd/app/servertest"
+	"outboxd/app/servertest/redistest"
 	"outboxd/domain"
 	"outboxd/repository/examine"
 )
@@ -16,7 +16,7 @@ import (
 // database's reason, until it works.
 func TestWhatTheLeaderFailsAtIsFound(t *testing.T) {
 	t.Parallel()
-	server := servertest.OwnRedis(t)
+	server := redistest.Start(t)
 	w := newTown(t, schematest.Database(t), server.URL(), nil)
 	w.start()
 	w.watched()

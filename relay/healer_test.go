@@ -14,6 +14,7 @@ import (
 
 	"outboxd/app/schematest"
 	"outboxd/app/servertest"
+	"outboxd/app/servertest/redistest"
 	"outboxd/domain"
 	"outboxd/domain/lost"
 	"outboxd/jobs/broker"
@@ -128,19 +129,19 @@ func (w *town) allDone(events int) {
 func TestTheQueueForgets(t *testing.T) {
 	t.Parallel()
 	tests := map[string]struct {
-		server func(testing.TB) *servertest.RedisServer
+		server func(testing.TB) *redistest.Server
 		// prepare comes before the events that get lost; forget loses them.
-		prepare func(*testing.T, *servertest.RedisServer) (forget func())
+		prepare func(*testing.T, *redistest.Server) (forget func())
 	}{
-		"emptied": {servertest.OwnRedis, func(_ *testing.T, s *servertest.RedisServer) func() { return s.Flush }},
-		"killed with nothing on disk": {servertest.ForgetfulRedis, func(_ *testing.T, s *servertest.RedisServer) func() {
+		"emptied": {redistest.Start, func(_ *testing.T, s *redistest.Server) func() { return s.Flush }},
+		"killed with nothing on disk": {redistest.StartForgetful, func(_ *testing.T, s *redistest.Server) func() {
 			return func() { s.Kill(); s.Start() }
 		}},
-		"restored from a backup": {servertest.OwnRedis, func(_ *testing.T, s *servertest.RedisServer) func() {
+		"restored from a backup": {redistest.Start, func(_ *testing.T, s *redistest.Server) func() {
 			restore := s.Backup()
 			return func() { s.Kill(); restore(); s.Start() }
 		}},
-		"an older state put back in place": {servertest.OwnRedis, olderState},
+		"an older state put back in place": {redistest.Start, olderState},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -179,7 +180,7 @@ func TestTheQueueForgets(t *testing.T) {
 
 // olderState brings back the keys as they were, without a restart: the server
 // says that it is the same, and only the canary is not.
-func olderState(t *testing.T, s *servertest.RedisServer) func() {
+func olderState(t *testing.T, s *redistest.Server) func() {
 	client := redisClient(t, s.URL())
 	saved := map[string]string{}
 	for _, key := range client.Keys(t.Context(), "*").Val() {
@@ -198,7 +199,7 @@ func olderState(t *testing.T, s *servertest.RedisServer) func() {
 // Producers, relay and worker go on while the queue is emptied, again and again.
 func TestTheQueueIsEmptiedUnderLoad(t *testing.T) {
 	t.Parallel()
-	server := servertest.OwnRedis(t)
+	server := redistest.Start(t)
 	w := newTown(t, schematest.Database(t), server.URL(), nil)
 	w.start()
 	w.work()
@@ -240,7 +241,7 @@ func TestAnotherQueueTakesOver(t *testing.T) {
 	for name, replicates := range map[string]bool{"a replica": true, "an empty one": false} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			first, second := servertest.OwnRedis(t), servertest.OwnRedis(t)
+			first, second := redistest.Start(t), redistest.Start(t)
 			database := schematest.Database(t)
 			one := newTown(t, database, first.URL(), nil)
 			stop := one.start()
@@ -435,7 +436,7 @@ func (u *unheard) Advance(ctx context.Context, name, known, next string) (bool, 
 // Events of unconfirmed types are left alone: each of their tasks may have run.
 func TestUnconfirmedTypesAreNotSentAgain(t *testing.T) {
 	t.Parallel()
-	server := servertest.OwnRedis(t)
+	server := redistest.Start(t)
 	w := newTown(t, schematest.Database(t), server.URL(), func(o *relay.Options) { o.Healing.Unconfirmed = []string{"test:foreign"} })
 	w.start()
 	w.watched()
@@ -457,7 +458,7 @@ func TestACrashWhileHealingRepeatsTheHeal(t *testing.T) {
 	for _, step := range []string{"mark", "redrive", "remember", "advance"} {
 		t.Run(step, func(t *testing.T) {
 			t.Parallel()
-			server := servertest.OwnRedis(t)
+			server := redistest.Start(t)
 			database := schematest.Database(t)
 			w := newTown(t, database, server.URL(), nil)
 			stop := w.start()

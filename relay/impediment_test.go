@@ -11,6 +11,7 @@ import (
 	"outboxd/app/faulttest"
 	"outboxd/app/schematest"
 	"outboxd/app/servertest"
+	"outboxd/app/servertest/redistest"
 	"outboxd/domain"
 	"outboxd/jobs/broker"
 	"outboxd/jobs/publish"
@@ -59,7 +60,7 @@ func TestWhatTheOperatorHasToMendIsAnOutage(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			server := servertest.OwnRedis(t)
+			server := redistest.Start(t)
 			log := &journal{}
 			admin := connect(t, server.URL())
 			do := func(line string) {

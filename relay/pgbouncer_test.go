@@ -8,6 +8,7 @@ import (
 
 	"outboxd/app/schematest"
 	"outboxd/app/servertest"
+	"outboxd/app/servertest/postgrestest"
 	"outboxd/relay"
 	"outboxd/repository"
 	"outboxd/repository/postgres"
@@ -19,7 +20,7 @@ import (
 // same way).
 func throughPgBouncer(t *testing.T, direct, listenURL, mode string, said *journal, change func(*relay.Options)) *fixture {
 	t.Helper()
-	return through(t, servertest.PgBouncer(t, direct), direct, listenURL, mode, said, change)
+	return through(t, postgrestest.PgBouncer(t, direct), direct, listenURL, mode, said, change)
 }
 
 // through is throughPgBouncer for a PgBouncer that runs.
@@ -120,7 +121,7 @@ func TestPgBouncerRestarts(t *testing.T) {
 		t.Run(mode, func(t *testing.T) {
 			t.Parallel()
 			direct := schematest.Database(t)
-			bouncer := servertest.StartPgBouncer(t, direct, mode)
+			bouncer := postgrestest.StartPgBouncer(t, direct, mode)
 			listenURL := direct
 			if mode == "session" {
 				listenURL = ""

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"outboxd/app/servertest"
+	"outboxd/app/servertest/postgrestest"
 	"outboxd/relay"
 )
 
@@ -12,7 +13,7 @@ import (
 // says outboxd.wake = off, and the relay finds the event by polling.
 func TestATransactionIsPrepared(t *testing.T) {
 	t.Parallel()
-	server := servertest.OwnPostgres(t)
+	server := postgrestest.Start(t)
 	newSession(t, server.URL()).exec("ALTER SYSTEM SET max_prepared_transactions = 10")
 	server.Stop()
 	server.Start()

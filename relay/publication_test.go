@@ -4,7 +4,8 @@ import (
 	"testing"
 	"time"
 
-	"outboxd/app/servertest"
+	"outboxd/app/servertest/postgrestest"
+	"outboxd/app/servertest/redistest"
 	"outboxd/relay"
 	"outboxd/repository/upkeep"
 )
@@ -14,23 +15,23 @@ import (
 func TestEveryTableIsPublished(t *testing.T) {
 	t.Parallel()
 	const publish = "CREATE PUBLICATION cdc FOR ALL TABLES"
-	for name, prepare := range map[string]func(server *servertest.PostgresServer){
-		"before the schema is made, with wal_level logical": func(server *servertest.PostgresServer) {
+	for name, prepare := range map[string]func(server *postgrestest.Server){
+		"before the schema is made, with wal_level logical": func(server *postgrestest.Server) {
 			newSession(t, server.URL()).exec("ALTER SYSTEM SET wal_level = logical")
 			server.Stop()
 			server.Start()
 			newSession(t, server.URL()).exec(publish)
 		},
-		"after the schema is made": func(server *servertest.PostgresServer) {
+		"after the schema is made": func(server *postgrestest.Server) {
 			migrated(t, server.URL())
 			newSession(t, server.URL()).exec(publish)
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			server := servertest.OwnPostgres(t)
+			server := postgrestest.Start(t)
 			prepare(server)
-			redis := servertest.OwnRedis(t)
+			redis := redistest.Start(t)
 			w := newTown(t, server.URL(), redis.URL(), func(o *relay.Options) { o.MaxAttempts = 2 })
 			if err := w.redis.Set(t.Context(), "asynq:{broken}:pending", "x", 0).Err(); err != nil {
 				t.Fatal(err)

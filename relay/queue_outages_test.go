@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"outboxd/app/schematest"
-	"outboxd/app/servertest"
+	"outboxd/app/servertest/redistest"
 	"outboxd/domain"
 	"outboxd/jobs/inspect"
 	"outboxd/jobs/publish"
@@ -19,7 +19,7 @@ import (
 // relay: that queue's events wait, uncharged, others go on, and the queue is named.
 func TestRightsOnOneQueueHoldUpThatQueueOnly(t *testing.T) {
 	t.Parallel()
-	server := servertest.OwnRedis(t)
+	server := redistest.Start(t)
 	admin, log := connect(t, server.URL()), &journal{}
 	acl := func(rules ...any) {
 		t.Helper()

@@ -6,7 +6,7 @@ import (
 	"time"
 
 	"outboxd/app/schematest"
-	"outboxd/app/servertest"
+	"outboxd/app/servertest/redistest"
 	"outboxd/domain"
 	"outboxd/domain/queued"
 	"outboxd/jobs/publish"
@@ -41,7 +41,7 @@ type reconcileBench struct {
 
 func newReconcileBench(b *testing.B, waiting int) *reconcileBench {
 	b.Helper()
-	databaseURL, server := schematest.Database(b), servertest.OwnRedis(b)
+	databaseURL, server := schematest.Database(b), redistest.Start(b)
 	f := newFixture(b, databaseURL, server.URL(), nil)
 	f.exec(`INSERT INTO outbox (event_type, payload) SELECT 'test:effect', convert_to(repeat('x', 200), 'UTF8') FROM generate_series(1, $1::int) n`, waiting)
 	stop := f.start()

@@ -10,6 +10,7 @@ import (
 
 	"outboxd/app/schematest"
 	"outboxd/app/servertest"
+	"outboxd/app/servertest/redistest"
 	"outboxd/domain"
 	"outboxd/jobs/publish"
 	"outboxd/relay"
@@ -148,7 +149,7 @@ func TestWhatNobodyConfirmsIsOnlyReported(t *testing.T) {
 // operator sends it again.
 func TestARedisThatEvictsWhatWaits(t *testing.T) {
 	t.Parallel()
-	server := servertest.OwnRedis(t)
+	server := redistest.Start(t)
 	databaseURL := schematest.Database(t)
 	w := newTown(t, databaseURL, server.URL(), func(o *relay.Options) {
 		o.PollInterval = 100 * time.Millisecond

@@ -13,6 +13,8 @@ import (
 	"outboxd/app/faulttest"
 	"outboxd/app/schematest"
 	"outboxd/app/servertest"
+	"outboxd/app/servertest/postgrestest"
+	"outboxd/app/servertest/redistest"
 	"outboxd/domain"
 	"outboxd/migrations"
 	"outboxd/relay"
@@ -154,7 +156,7 @@ func TestRefusedEventsHoldNobodyUpAndDie(t *testing.T) {
 
 func TestRedisIsKilledAndComesBack(t *testing.T) {
 	t.Parallel()
-	server := servertest.OwnRedis(t)
+	server := redistest.Start(t)
 	f := newFixture(t, schematest.Database(t), server.URL(), nil)
 	f.start()
 	f.exec(emitMany, 10)
@@ -212,7 +214,7 @@ func (f *fixture) eventuallyOpen() {
 
 func TestPostgresRestarts(t *testing.T) {
 	t.Parallel()
-	server := servertest.OwnPostgres(t)
+	server := postgrestest.Start(t)
 	f := newFixture(t, server.URL(), servertest.Redis(t), nil)
 	f.start()
 	f.exec(emitMany, 10)
@@ -229,7 +231,7 @@ func TestPostgresRestarts(t *testing.T) {
 func TestNothingIsLostOrDoubledWhileBackendsDie(t *testing.T) {
 	t.Parallel()
 	const events = 20_000
-	server := servertest.OwnPostgres(t)
+	server := postgrestest.Start(t)
 	url, redisURL := server.URL(), servertest.Redis(t)
 	var published, repeated atomic.Int64
 	many := func(id byte) func(*relay.Options) {

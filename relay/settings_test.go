@@ -11,6 +11,7 @@ import (
 
 	"outboxd/app/schematest"
 	"outboxd/app/servertest"
+	"outboxd/app/servertest/postgrestest"
 	"outboxd/domain"
 	"outboxd/domain/lives"
 	"outboxd/relay"
@@ -109,7 +110,7 @@ func TestSettingsThroughPgBouncer(t *testing.T) {
 				t.Parallel()
 				list := strings.Split(settings, ";")
 				direct := servertest.HostileDatabase(t, servertest.Hostile{Role: list, Database: list})
-				workUnder(t, direct, servertest.PgBouncer(t, direct), mode, 'é', '中')
+				workUnder(t, direct, postgrestest.PgBouncer(t, direct), mode, 'é', '中')
 			})
 		}
 	}
@@ -119,7 +120,7 @@ func TestSettingsThroughPgBouncer(t *testing.T) {
 func TestPgBouncerWithPreparedStatementsIsRefused(t *testing.T) {
 	t.Parallel()
 	_, err := postgres.Open(t.Context(), postgres.Options{
-		URL: servertest.PgBouncer(t, schematest.Database(t)), MaxConns: 4, ConnectTimeout: 10 * time.Second, Logger: servertest.Logger(t),
+		URL: postgrestest.PgBouncer(t, schematest.Database(t)), MaxConns: 4, ConnectTimeout: 10 * time.Second, Logger: servertest.Logger(t),
 	})
 	if domain.ErrorCode(err) != domain.CodeInvalid || !strings.Contains(err.Error(), "--database-exec-mode=cache_describe") {
 		t.Errorf("Open: %v", err)

@@ -6,14 +6,14 @@ import (
 
 	"github.com/jackc/pgx/v5/pgconn"
 
-	"outboxd/app/servertest"
+	"outboxd/app/servertest/postgrestest"
 )
 
 // The disk that outboxd's tables lie on is full: PostgreSQL answers, reads, and
 // fails to write.
 func TestTheDiskIsFull(t *testing.T) {
 	t.Parallel()
-	server := servertest.OwnPostgres(t)
+	server := postgrestest.Start(t)
 	admin := newSession(t, server.URL())
 	fill, free := admin.fullDevice, admin.freeDevice
 	if path, mounted := server.SmallDisk(4 << 20); mounted {

@@ -4,7 +4,7 @@ import (
 	"testing"
 
 	"outboxd/app/schematest"
-	"outboxd/app/servertest"
+	"outboxd/app/servertest/postgrestest"
 	"outboxd/relay"
 )
 
@@ -12,7 +12,7 @@ import (
 // become the primary.
 func TestTheServerIsAStandby(t *testing.T) {
 	t.Parallel()
-	primary := servertest.OwnPostgres(t)
+	primary := postgrestest.Start(t)
 	migrated(t, primary.URL())
 	standby := primary.Standby()
 	producer := newSession(t, primary.URL())
@@ -34,11 +34,11 @@ func TestTheServerIsAStandby(t *testing.T) {
 // settled. The standby is promoted, and the relay finds it by its URL.
 func TestThePrimaryDiesAndItsStandbyTakesOver(t *testing.T) {
 	t.Parallel()
-	primary := servertest.OwnPostgres(t)
+	primary := postgrestest.Start(t)
 	migrated(t, primary.URL())
 	standby := primary.Standby()
 	var publisher *holdingPublisher
-	x := newTrouble(t, servertest.FirstWritable(t, primary.URL(), standby.URL()), func(o *relay.Options) {
+	x := newTrouble(t, postgrestest.FirstWritable(t, primary.URL(), standby.URL()), func(o *relay.Options) {
 		publisher = holding(t, o.Publisher)
 		o.Publisher = publisher
 	})
@@ -61,10 +61,10 @@ func TestThePrimaryDiesAndItsStandbyTakesOver(t *testing.T) {
 // relay's connections to it with it.
 func TestThePrimaryBecomesReadOnlyAndItsStandbyTakesOver(t *testing.T) {
 	t.Parallel()
-	primary := servertest.OwnPostgres(t)
+	primary := postgrestest.Start(t)
 	migrated(t, primary.URL())
 	standby := primary.Standby()
-	x := newTrouble(t, servertest.FirstWritable(t, primary.URL(), standby.URL()), nil)
+	x := newTrouble(t, postgrestest.FirstWritable(t, primary.URL(), standby.URL()), nil)
 	x.start()
 	x.exec(emitMany, 150)
 	x.eventually(150, "SELECT count(*) FROM outbox_sent")

@@ -10,7 +10,8 @@ import (
 	"time"
 
 	"outboxd/app/schematest"
-	"outboxd/app/servertest"
+	"outboxd/app/servertest/postgrestest"
+	"outboxd/app/servertest/redistest"
 	"outboxd/domain"
 	"outboxd/jobs/work"
 )
@@ -88,11 +89,11 @@ func TestPostgresGoesBack(t *testing.T) {
 // each task.
 func failOver(t *testing.T, shapes []int, each, lag time.Duration) {
 	t.Helper()
-	primary := servertest.OwnPostgres(t)
+	primary := postgrestest.Start(t)
 	newSession(t, migrated(t, primary.URL())).exec(ledgerSQL)
 	standby := primary.AsynchronousStandby()
-	both := servertest.FirstWritable(t, primary.URL(), standby.URL())
-	w := newTown(t, both, servertest.OwnRedis(t).URL(), nil)
+	both := postgrestest.FirstWritable(t, primary.URL(), standby.URL())
+	w := newTown(t, both, redistest.Start(t).URL(), nil)
 	w.handler = func(context.Context, domain.Effects, work.Task) error {
 		<-time.After(each) // so that tasks wait in Redis
 		return nil

@@ -12,7 +12,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"outboxd/app/schematest"
-	"outboxd/app/servertest"
+	"outboxd/app/servertest/postgrestest"
 	"outboxd/domain"
 	"outboxd/repository"
 	"outboxd/repository/deadletters"
@@ -124,11 +124,11 @@ func TestBackupOfAWholeDatabaseIntoAnotherCluster(t *testing.T) {
 	from, dump := schematest.RoleDatabase(t), filepath.Join(t.TempDir(), "outbox.dump")
 	original := schematest.Connect(t, from("outboxd_owner"))
 	stock(t, original)
-	servertest.Tool(t, from(""), "pg_dump", "--format=custom", "--file="+dump)
+	postgrestest.Tool(t, from(""), "pg_dump", "--format=custom", "--file="+dump)
 
-	admin := servertest.OwnPostgres(t).URL()
+	admin := postgrestest.Start(t).URL()
 	schematest.RunDeployed(t, admin, "roles.sql")
-	servertest.Tool(t, admin, "pg_restore", "--dbname=outboxd", "--clean", "--if-exists", "--exit-on-error", dump)
+	postgrestest.Tool(t, admin, "pg_restore", "--dbname=outboxd", "--clean", "--if-exists", "--exit-on-error", dump)
 	to := schematest.RolesOf(t, admin)
 	sameThere(t, original, schematest.Connect(t, to("outboxd_owner")))
 	schematest.RunDeployed(t, to("outboxd_owner"), "grants.sql")
@@ -146,7 +146,7 @@ func TestBackupOfTheDataOnly(t *testing.T) {
 	from, dump := schematest.RoleDatabase(t), filepath.Join(t.TempDir(), "data.dump")
 	original := schematest.Connect(t, from("outboxd_owner"))
 	stock(t, original)
-	servertest.Tool(t, from(""), "pg_dump", "--format=custom", "--data-only", "--schema=outboxd", "--load-via-partition-root", "--file="+dump)
+	postgrestest.Tool(t, from(""), "pg_dump", "--format=custom", "--data-only", "--schema=outboxd", "--load-via-partition-root", "--file="+dump)
 	for name, c := range map[string]struct {
 		options []string
 		same    bool
@@ -158,7 +158,7 @@ func TestBackupOfTheDataOnly(t *testing.T) {
 			t.Parallel()
 			to := schematest.RoleDatabase(t)
 			exec(t, schematest.Connect(t, to("")), "TRUNCATE outboxd.outboxd_migrations, outboxd.outbox_queue_identity")
-			servertest.Tool(t, to(""), "pg_restore", append(c.options, "--dbname=outboxd", "--data-only", "--exit-on-error", dump)...)
+			postgrestest.Tool(t, to(""), "pg_restore", append(c.options, "--dbname=outboxd", "--data-only", "--exit-on-error", dump)...)
 			restored := schematest.Connect(t, to("outboxd_owner"))
 			if c.same {
 				sameThere(t, original, restored)
@@ -173,7 +173,7 @@ func TestBackupOfTheDataOnly(t *testing.T) {
 
 func TestBackupOfAPointInTime(t *testing.T) {
 	t.Parallel()
-	server := servertest.OwnPostgres(t)
+	server := postgrestest.Start(t)
 	archive := server.Archive()
 	original := schematest.Connect(t, server.URL())
 	migrate(t, original)
@@ -192,7 +192,7 @@ func TestBackupOfAPointInTime(t *testing.T) {
 // An upgrade by logical replication, while producers and relays work until the switch.
 func TestBackupByLogicalReplication(t *testing.T) {
 	t.Parallel()
-	server, newer := servertest.OwnPostgres(t), servertest.OwnPostgres(t)
+	server, newer := postgrestest.Start(t), postgrestest.Start(t)
 	exec(t, schematest.Connect(t, server.URL()), "ALTER SYSTEM SET wal_level = logical")
 	server.Stop()
 	server.Start()

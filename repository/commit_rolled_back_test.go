@@ -7,6 +7,7 @@ import (
 
 	"outboxd/app/schematest"
 	"outboxd/app/servertest"
+	"outboxd/app/servertest/postgrestest"
 	"outboxd/domain"
 	"outboxd/repository"
 	"outboxd/repository/postgres"
@@ -20,7 +21,7 @@ func TestACommitThatRollsBackIsAnError(t *testing.T) {
 	direct := schematest.Connect(t, url)
 	exec(t, direct, "CREATE TABLE effects (n int)")
 	pooled, err := postgres.Open(t.Context(), postgres.Options{
-		URL: servertest.PgBouncer(t, url), MaxConns: 2, ConnectTimeout: 10 * time.Second, ExecMode: "cache_describe", Logger: servertest.Logger(t),
+		URL: postgrestest.PgBouncer(t, url), MaxConns: 2, ConnectTimeout: 10 * time.Second, ExecMode: "cache_describe", Logger: servertest.Logger(t),
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -9,6 +9,7 @@ import (
 	"outboxd/app/faulttest"
 	"outboxd/app/schematest"
 	"outboxd/app/servertest"
+	"outboxd/app/servertest/postgrestest"
 	"outboxd/repository/postgres"
 )
 
@@ -21,7 +22,7 @@ func TestASilentServerIsLeftAtOnce(t *testing.T) {
 	address := schematest.Database(t)
 	first, second := faulttest.NewProxy(t, address), faulttest.NewProxy(t, address)
 	db, err := postgres.Open(t.Context(), postgres.Options{
-		URL: servertest.FirstWritable(t, first.URL(), second.URL()), MaxConns: pooled,
+		URL: postgrestest.FirstWritable(t, first.URL(), second.URL()), MaxConns: pooled,
 		ConnectTimeout: 2 * time.Second, Logger: servertest.Logger(t),
 	})
 	if err != nil {

@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"outboxd/app/schematest"
-	"outboxd/app/servertest"
+	"outboxd/app/servertest/postgrestest"
 	"outboxd/domain"
 	"outboxd/repository"
 	"outboxd/repository/repositorytest"
@@ -235,7 +235,7 @@ func TestNextDue(t *testing.T) {
 // should notice only the time of the restart.
 func TestTheServerRestarts(t *testing.T) {
 	t.Parallel()
-	server := servertest.OwnPostgres(t)
+	server := postgrestest.Start(t)
 	db := schematest.Connect(t, server.URL())
 	migrate(t, db)
 	emit(t, db, 3)

@@ -5,7 +5,7 @@ import (
 	"time"
 
 	"outboxd/app/schematest"
-	"outboxd/app/servertest"
+	"outboxd/app/servertest/postgrestest"
 	"outboxd/domain"
 	"outboxd/repository/heal"
 	"outboxd/repository/postgres"
@@ -39,7 +39,7 @@ const (
 // that rows are expensive.
 func TestLongWorkIsDoneInPieces(t *testing.T) {
 	t.Parallel()
-	server := servertest.OwnPostgres(t)
+	server := postgrestest.Start(t)
 	w := newLongWork(t, server)
 	w.prepare()
 	executed := repositorytest.LogPlans(t, server)
@@ -76,7 +76,7 @@ const (
 	longLost = 7
 )
 
-func newLongWork(t *testing.T, server *servertest.PostgresServer) *longWork {
+func newLongWork(t *testing.T, server *postgrestest.Server) *longWork {
 	t.Helper()
 	db := schematest.Connect(t, server.URL())
 	return &longWork{t: t, db: db, house: upkeep.NewHousekeeping(db, "")}

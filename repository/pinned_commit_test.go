@@ -7,6 +7,7 @@ import (
 
 	"outboxd/app/schematest"
 	"outboxd/app/servertest"
+	"outboxd/app/servertest/postgrestest"
 	"outboxd/repository/postgres"
 )
 
@@ -26,7 +27,7 @@ func TestReadingRowsToTheirEndReportsTheCommit(t *testing.T) {
 		}
 	}
 	pooled, err := postgres.Open(t.Context(), postgres.Options{
-		URL: servertest.PgBouncer(t, url), MaxConns: 2, ConnectTimeout: 10 * time.Second, ExecMode: "cache_describe", Logger: servertest.Logger(t),
+		URL: postgrestest.PgBouncer(t, url), MaxConns: 2, ConnectTimeout: 10 * time.Second, ExecMode: "cache_describe", Logger: servertest.Logger(t),
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"outboxd/app/servertest"
+	"outboxd/app/servertest/postgrestest"
+	"outboxd/app/servertest/redistest"
 )
 
 // How make chaos and make conservation ask for more than make test does.
@@ -44,7 +46,7 @@ func TestConservation(t *testing.T) {
 			t.Parallel()
 			repeat(t, func(o Options) Options {
 				o.Profile, o.Events, o.Duration = Conservation(), c.events, *duration
-				o.Servers = directly(servertest.OwnPostgres(t), servertest.OwnRedis(t))
+				o.Servers = directly(postgrestest.Start(t), redistest.Start(t))
 				o.Largest, o.Backlog, o.Workers, o.Leaving = 1000, c.events/2, c.workers, c.workers > 0
 				return o
 			})
@@ -60,8 +62,8 @@ func TestChaos(t *testing.T) {
 		if *only != "" {
 			o.Profile = o.Profile.Only(strings.Split(*only, ",")...)
 		}
-		postgres, disk := servertest.OwnPostgresOnDisk(t)
-		o.Servers = viaNetwork(t, directly(postgres, servertest.OwnRedis(t)))
+		postgres, disk := postgrestest.StartOnDisk(t)
+		o.Servers = viaNetwork(t, directly(postgres, redistest.Start(t)))
 		if disk != nil {
 			o.Servers.PostgresDisk = disk
 		}

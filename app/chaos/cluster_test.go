@@ -5,7 +5,8 @@ import (
 	"testing"
 
 	"outboxd/app/faulttest"
-	"outboxd/app/servertest"
+	"outboxd/app/servertest/postgrestest"
+	"outboxd/app/servertest/redistest"
 )
 
 // TestClusterStorm lets the nodes of a Redis Cluster die, lose their data and hand over slots, and counts what took
@@ -26,7 +27,7 @@ func TestClusterStorm(t *testing.T) {
 // onCluster are a PostgreSQL, and a Redis Cluster of three masters and three replicas.
 func onCluster(t *testing.T) Servers {
 	t.Helper()
-	postgres, cluster := servertest.OwnPostgres(t), servertest.StartRedisCluster(t, true)
+	postgres, cluster := postgrestest.Start(t), redistest.StartCluster(t, true)
 	network := faulttest.NewProxy(t, postgres.URL())
 	return Servers{
 		Database: network.URL(), AdminDatabase: postgres.URL(), Postgres: postgres, PostgresNetwork: network,
@@ -58,7 +59,7 @@ func (i *injector) breakCluster(f Fault) (hit string, end func() string, err err
 		}
 		return i.crash(clusterNode{owner})
 	case KillReplica:
-		masters := slices.Concat(others, []*servertest.RedisProgram{owner})
+		masters := slices.Concat(others, []*redistest.Program{owner})
 		for _, node := range cluster.Nodes() {
 			if !slices.Contains(masters, node) && !i.down[clusterNode{node}] {
 				return i.crash(clusterNode{node})

@@ -14,6 +14,7 @@ import (
 
 	"outboxd/app/child"
 	"outboxd/app/servertest"
+	"outboxd/app/servertest/disktest"
 )
 
 // TestAKilledRunLeavesNothing kills a run with kill -9 while one of its processes is stopped, and looks for all that it started: outboxd,
@@ -74,7 +75,7 @@ func shortFolder(t *testing.T) string {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		if err := errors.Join(servertest.UnmountBelow(path), os.RemoveAll(path)); err != nil {
+		if err := errors.Join(disktest.UnmountBelow(path), os.RemoveAll(path)); err != nil {
 			t.Error(err)
 		}
 	})

@@ -12,7 +12,8 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"outboxd/app/faulttest"
-	"outboxd/app/servertest"
+	"outboxd/app/servertest/postgrestest"
+	"outboxd/app/servertest/redistest"
 	"outboxd/jobs/broker"
 )
 
@@ -21,12 +22,12 @@ import (
 type Servers struct {
 	Database, Redis               string // addresses for the processes
 	AdminDatabase, AdminRedis     string // addresses that no fault is on the way to
-	Postgres                      *servertest.PostgresServer
+	Postgres                      *postgrestest.Server
 	RedisServer                   redisServer
 	PostgresNetwork, RedisNetwork *faulttest.Proxy // nil: there is nothing in between
-	PostgresDisk                  *servertest.PostgresDisk
-	PostgresClock                 *servertest.PostgresClock
-	Cluster                       *servertest.RedisCluster // instead of RedisServer; nil: Redis is no cluster
+	PostgresDisk                  *postgrestest.Disk
+	PostgresClock                 *postgrestest.Clock
+	Cluster                       *redistest.Cluster // instead of RedisServer; nil: Redis is no cluster
 }
 
 // Server is a server that can be ended as if it had crashed, with its data
@@ -37,17 +38,17 @@ type Server interface {
 }
 
 // redisServer is a Redis that can be stopped as PostgreSQL is.
-type redisServer struct{ *servertest.RedisServer }
+type redisServer struct{ *redistest.Server }
 
 func (s redisServer) Stop() { s.Kill() }
 
 // clusterNode is a node of a Redis Cluster. It keeps nothing on disk.
-type clusterNode struct{ *servertest.RedisProgram }
+type clusterNode struct{ *redistest.Program }
 
 func (s clusterNode) Stop() { s.Kill() }
 
 // directly are servers without a network that could be broken.
-func directly(postgres *servertest.PostgresServer, redis *servertest.RedisServer) Servers {
+func directly(postgres *postgrestest.Server, redis *redistest.Server) Servers {
 	return Servers{
 		Database: postgres.URL(), AdminDatabase: postgres.URL(), Redis: redis.URL(), AdminRedis: redis.URL(),
 		Postgres: postgres, RedisServer: redisServer{redis},

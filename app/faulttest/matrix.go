@@ -4,7 +4,7 @@ import (
 	"strings"
 	"testing"
 
-	"outboxd/app/servertest"
+	"outboxd/app/servertest/redistest"
 )
 
 // Command is a Redis command, with a function that makes the client under test send
@@ -28,7 +28,7 @@ type Matrix struct {
 // NewMatrix starts a Redis for this Matrix alone, and a proxy before it.
 func NewMatrix(t testing.TB, command Command) *Matrix {
 	t.Helper()
-	direct := strings.Replace(servertest.OwnRedis(t).URL(), "?db=0", "?db=1", 1)
+	direct := strings.Replace(redistest.Start(t).URL(), "?db=0", "?db=1", 1)
 	proxy := NewFaultProxy(t, direct)
 	for name, answer := range command.Usual {
 		proxy.Answer(name, answer)

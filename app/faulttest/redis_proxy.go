@@ -38,8 +38,8 @@ type FaultProxy struct {
 	all     sync.WaitGroup
 }
 
-// NewFaultProxy starts a proxy before a Redis on a unix socket. upstream is a URL as Redis and OwnRedis of package
-// servertest return it. The proxy is closed at the end of the test.
+// NewFaultProxy starts a proxy before a Redis on a unix socket. upstream is a URL of servertest.Redis
+// or of a redistest.Server. The proxy is closed at the end of the test.
 func NewFaultProxy(t testing.TB, upstream string) *FaultProxy {
 	t.Helper()
 	target, err := url.Parse(upstream)

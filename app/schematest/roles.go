@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"outboxd/app/servertest"
+	"outboxd/app/servertest/postgrestest"
 	"outboxd/migrations"
 	"outboxd/repository/postgres"
 )
@@ -19,7 +20,7 @@ import (
 // role "" is the superuser.
 func RoleDatabase(t testing.TB) func(role string) string {
 	t.Helper()
-	return Roles(t, servertest.OwnPostgres(t).URL())
+	return Roles(t, postgrestest.Start(t).URL())
 }
 
 // Roles does the same as RoleDatabase in an existing, empty database. admin is the

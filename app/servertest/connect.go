@@ -14,7 +14,7 @@ import (
 // connection.
 func Execute(t testing.TB, address, sql string) {
 	t.Helper()
-	if err := execute(t.Context(), address, sql); err != nil {
+	if err := Exec(t.Context(), address, sql); err != nil {
 		t.Fatalf("%s: %v", sql, err)
 	}
 }
@@ -31,7 +31,8 @@ func Client(t testing.TB, address string) redis.UniversalClient {
 	return client
 }
 
-func execute(ctx context.Context, address, sql string) error {
+// Exec is like Execute, but it returns the error. A clean-up can give it a context that outlives the test.
+func Exec(ctx context.Context, address, sql string) error {
 	conn, err := pgx.Connect(ctx, address)
 	if err != nil {
 		return err
@@ -41,7 +42,8 @@ func execute(ctx context.Context, address, sql string) error {
 	return err
 }
 
-func command(ctx context.Context, address string, args ...any) error {
+// Do runs one command of Redis on a new connection.
+func Do(ctx context.Context, address string, args ...any) error {
 	client, err := connect(address)
 	if err != nil {
 		return err

@@ -8,8 +8,10 @@ import (
 	"strconv"
 	"sync/atomic"
 	"syscall"
+	"testing"
 	"time"
 
+	"outboxd/app/servertest/disktest"
 	"outboxd/client/outboxtest"
 )
 
@@ -22,6 +24,13 @@ type home struct {
 }
 
 const homePattern = "outboxd-test-"
+
+// Folder returns the path for a folder that no other test uses. Folder does not create it. The folder is below the
+// test binary's temporary folder, which Main removes at the end.
+func Folder(t testing.TB) string {
+	t.Helper()
+	return shared(t).home.folder()
+}
 
 func newHome() (*home, error) {
 	parent := outboxtest.TempDir()
@@ -70,7 +79,7 @@ func sweep(parent string) {
 			continue
 		}
 		if syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB) == nil {
-			_ = UnmountBelow(path)
+			_ = disktest.UnmountBelow(path)
 			_ = os.RemoveAll(path)
 		}
 		_ = lock.Close()

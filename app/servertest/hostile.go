@@ -22,10 +22,7 @@ type Hostile struct {
 // h describes.
 func HostileDatabase(t testing.TB, h Hostile) string {
 	t.Helper()
-	if binary == nil {
-		t.Fatal("servertest.Main must be called from TestMain")
-	}
-	admin, name, err := binary.nameDatabase(t.Context())
+	admin, name, err := shared(t).nameDatabase(t.Context())
 	if err != nil {
 		t.Fatalf("make test database: %v", err)
 	}
@@ -40,7 +37,7 @@ func HostileDatabase(t testing.TB, h Hostile) string {
 	run := func(address string, statements ...string) {
 		t.Helper()
 		for _, statement := range statements {
-			if err := execute(context.WithoutCancel(t.Context()), address, statement); err != nil {
+			if err := Exec(context.WithoutCancel(t.Context()), address, statement); err != nil {
 				t.Fatalf("%s: %v", statement, err)
 			}
 		}
@@ -54,7 +51,7 @@ func HostileDatabase(t testing.TB, h Hostile) string {
 	for _, setting := range h.Database {
 		run(admin, "ALTER DATABASE "+name+" SET "+setting)
 	}
-	u := parse(t, withDatabase(t, admin, name))
+	u := Parse(t, withDatabase(t, admin, name))
 	u.User = url.User(role)
 	return withQuery(t, u.String(), "search_path", Schema)
 }

@@ -1,10 +1,3 @@
-// Package servertest starts real servers for tests. Each test gets a database and a Redis
-// database of its own, from one PostgreSQL and one Redis per test binary. A test
-// can also start its own servers, to kill them, fill their disk, promote them or
-// restore them from a backup.
-//
-// It is for tests only. The databases are empty: package schematest adds outboxd's
-// schema. Package faulttest simulates faults between a client and its server.
 package servertest
 
 import (
@@ -18,8 +11,8 @@ import (
 	"go.uber.org/goleak"
 )
 
-// stopLimit is how long stopping one server may take.
-const stopLimit = 30 * time.Second
+// Patience is how long a server of a test may take to start, to stop, or to reach the state that a test asks for.
+const Patience = 30 * time.Second
 
 // binary has the servers that all tests of this test binary share. binary is a package variable, because TestMain runs
 // once per process.
@@ -46,7 +39,7 @@ func run(m *testing.M) int {
 		return 1
 	}
 	code := m.Run()
-	ctx, cancel := context.WithTimeout(context.Background(), stopLimit)
+	ctx, cancel := context.WithTimeout(context.Background(), Patience)
 	defer cancel()
 	if err := binary.close(ctx); err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -61,4 +54,13 @@ func run(m *testing.M) int {
 		}
 	}
 	return code
+}
+
+// shared returns the servers that all tests of this binary share. If TestMain did not call Main, shared fails the test.
+func shared(t testing.TB) *servers {
+	t.Helper()
+	if binary == nil {
+		t.Fatal("servertest.Main must be called from TestMain")
+	}
+	return binary
 }

@@ -17,15 +17,13 @@ type model struct {
 // model of this name creates it: Copy calls fill with the model's URL. fill has to close its connections.
 func Copy(t testing.TB, of string, fill func(ctx context.Context, address string) error) string {
 	t.Helper()
-	if binary == nil {
-		t.Fatal("servertest.Main must be called from TestMain")
-	}
-	m := binary.model(of)
+	all := shared(t)
+	m := all.model(of)
 	m.once.Do(func() { m.err = m.make(t, fill) })
 	if m.err != nil {
 		t.Fatalf("make the model %s of test databases: %v", of, m.err)
 	}
-	admin, name, err := binary.newDatabase(t.Context(), m.name)
+	admin, name, err := all.newDatabase(t.Context(), m.name)
 	return handOut(t, admin, name, err)
 }
 
@@ -43,7 +41,7 @@ func (s *servers) model(of string) *model {
 func (m *model) make(t testing.TB, fill func(ctx context.Context, address string) error) error {
 	t.Helper()
 	ctx := context.WithoutCancel(t.Context())
-	admin, name, err := binary.newDatabase(ctx, "template0")
+	admin, name, err := shared(t).newDatabase(ctx, "template0")
 	if err != nil {
 		return err
 	}
@@ -52,5 +50,5 @@ func (m *model) make(t testing.TB, fill func(ctx context.Context, address string
 		return err
 	}
 	// Allow no connections, because PostgreSQL cannot copy a database that has any.
-	return execute(ctx, admin, "ALTER DATABASE "+name+" ALLOW_CONNECTIONS false")
+	return Exec(ctx, admin, "ALTER DATABASE "+name+" ALLOW_CONNECTIONS false")
 }

@@ -37,10 +37,7 @@ const Schema = "outboxd"
 // itself ignores the search path. At the end of the test the database is dropped, and open connections are closed.
 func Database(t testing.TB) string {
 	t.Helper()
-	if binary == nil {
-		t.Fatal("servertest.Main must be called from TestMain")
-	}
-	admin, name, err := binary.newDatabase(t.Context(), "template0")
+	admin, name, err := shared(t).newDatabase(t.Context(), "template0")
 	return handOut(t, admin, name, err)
 }
 
@@ -52,7 +49,7 @@ func handOut(t testing.TB, admin, name string, err error) string {
 		t.Fatalf("make test database: %v", err)
 	}
 	t.Cleanup(func() {
-		if err := execute(context.Background(), admin, "DROP DATABASE "+name+" WITH (FORCE)"); err != nil {
+		if err := Exec(context.Background(), admin, "DROP DATABASE "+name+" WITH (FORCE)"); err != nil {
 			t.Errorf("drop test database: %v", err)
 		}
 	})
@@ -61,23 +58,21 @@ func handOut(t testing.TB, admin, name string, err error) string {
 
 // Redis returns the URL of an empty Redis database that no other test uses; it is emptied at the end of the test. The
 // binary's other tests use the same Redis server, so they share its scripts, its channels and its identity. For a
-// server of its own a test uses OwnRedis.
+// server of its own a test uses package redistest.
 func Redis(t testing.TB) string {
 	t.Helper()
-	if binary == nil {
-		t.Fatal("servertest.Main must be called from TestMain")
-	}
-	address, number, err := binary.newRedis(t.Context())
+	all := shared(t)
+	address, number, err := all.newRedis(t.Context())
 	if err != nil {
 		t.Fatalf("find Redis database: %v", err)
 	}
 	address = withQuery(t, address, "db", fmt.Sprint(number))
 	t.Cleanup(func() {
-		if err := command(context.Background(), address, "FLUSHDB"); err != nil {
+		if err := Do(context.Background(), address, "FLUSHDB"); err != nil {
 			t.Errorf("empty Redis database: %v", err)
 			return
 		}
-		binary.freeRedis(number)
+		all.freeRedis(number)
 	})
 	return address
 }
@@ -87,7 +82,7 @@ func (s *servers) newDatabase(ctx context.Context, like string) (admin, name str
 	if admin, name, err = s.nameDatabase(ctx); err != nil {
 		return "", "", err
 	}
-	return admin, name, execute(ctx, admin, "CREATE DATABASE "+name+" TEMPLATE "+like)
+	return admin, name, Exec(ctx, admin, "CREATE DATABASE "+name+" TEMPLATE "+like)
 }
 
 // nameDatabase returns a name that no database of this binary has had.
@@ -145,7 +140,8 @@ func (s *servers) close(ctx context.Context) error {
 	return errors.Join(append(errs, s.home.remove())...)
 }
 
-func parse(t testing.TB, address string) *url.URL {
+// Parse parses the URL of a server.
+func Parse(t testing.TB, address string) *url.URL {
 	t.Helper()
 	u, err := url.Parse(address)
 	if err != nil {
@@ -156,14 +152,14 @@ func parse(t testing.TB, address string) *url.URL {
 
 func withDatabase(t testing.TB, address, name string) string {
 	t.Helper()
-	u := parse(t, address)
+	u := Parse(t, address)
 	u.Path = "/" + name
 	return u.String()
 }
 
 func withQuery(t testing.TB, address, key, value string) string {
 	t.Helper()
-	u := parse(t, address)
+	u := Parse(t, address)
 	query := u.Query()
 	query.Set(key, value)
 	u.RawQuery = strings.ReplaceAll(query.Encode(), "+", "%20") // PostgreSQL's clients do not decode + as a space

@@ -11,7 +11,8 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
-	"outboxd/app/servertest"
+	"outboxd/app/servertest/certtest"
+	"outboxd/app/servertest/redistest"
 	"outboxd/domain"
 	"outboxd/jobs/broker"
 )
@@ -47,10 +48,10 @@ func tlsLines(ca, cert, key string) []string {
 // authority, which asks for one too, and whose password changes.
 func TestTLSAndRotatingPassword(t *testing.T) {
 	t.Parallel()
-	authority := servertest.NewAuthority(t)
+	authority := certtest.New(t)
 	cert, key := authority.Issue("redis.example.com")
 	own, ownKey := authority.Issue("outboxd")
-	server := servertest.StartRedis(t, append(tlsLines(authority.CA, cert, key), "user outboxd on >first +@all ~* &*", "user default off")...)
+	server := redistest.StartProgram(t, append(tlsLines(authority.CA, cert, key), "user outboxd on >first +@all ~* &*", "user default off")...)
 	password := filepath.Join(t.TempDir(), "password")
 	writeSecret(t, password, "first\n")
 	url := fmt.Sprintf("rediss://127.0.0.1:%d/2", server.Port)
@@ -113,25 +114,25 @@ func TestFilesThatCannotBeReadAreNamedAtTheStart(t *testing.T) {
 
 // sentinels starts a master, a replica and three Sentinels, with TLS, a user and a
 // password for the data and a password for the Sentinels.
-func sentinels(t *testing.T, authority *servertest.Authority) (nodes []*servertest.RedisProgram, addresses []string) {
+func sentinels(t *testing.T, authority *certtest.Authority) (nodes []*redistest.Program, addresses []string) {
 	t.Helper()
 	cert, key := authority.Issue("redis.example.com")
 	secured := tlsLines(authority.CA, cert, key)
 	data := append(slices.Clone(secured), "user outboxd on >data +@all ~* &*", "requirepass replicas", "masterauth replicas")
-	master := servertest.StartRedis(t, data...)
-	replica := servertest.StartRedis(t, append(data, fmt.Sprintf("replicaof 127.0.0.1 %d", master.Port))...)
+	master := redistest.StartProgram(t, data...)
+	replica := redistest.StartProgram(t, append(data, fmt.Sprintf("replicaof 127.0.0.1 %d", master.Port))...)
 	for range 3 {
-		watcher := servertest.StartRedis(t, append(secured, "sentinel", "requirepass watchers",
+		watcher := redistest.StartProgram(t, append(secured, "sentinel", "requirepass watchers",
 			fmt.Sprintf("sentinel monitor main 127.0.0.1 %d 2", master.Port), "sentinel auth-pass main replicas",
 			"sentinel down-after-milliseconds main 300", "sentinel failover-timeout main 2000", "sentinel sentinel-pass watchers")...)
 		addresses = append(addresses, watcher.Address())
 	}
-	return []*servertest.RedisProgram{master, replica}, addresses
+	return []*redistest.Program{master, replica}, addresses
 }
 
 func TestSentinelsWithPasswordsAndTLS(t *testing.T) {
 	t.Parallel()
-	authority := servertest.NewAuthority(t)
+	authority := certtest.New(t)
 	own, ownKey := authority.Issue("outboxd")
 	nodes, addresses := sentinels(t, authority)
 	watchers := filepath.Join(t.TempDir(), "watchers")

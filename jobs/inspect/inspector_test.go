@@ -11,6 +11,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"outboxd/app/servertest"
+	"outboxd/app/servertest/redistest"
 	"outboxd/domain"
 	"outboxd/jobs/broker"
 	"outboxd/jobs/inspect"
@@ -44,7 +45,7 @@ func TestInspectorFindsWhatEndangersTheQueue(t *testing.T) {
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			server := servertest.OwnRedis(t)
+			server := redistest.Start(t)
 			inspector := newInspector(t, server.URL(), false, time.Now)
 			client := connect(t, server.URL())
 			for _, command := range test.settings {
@@ -76,7 +77,7 @@ func TestInspectorKnowsTheInProcessRedis(t *testing.T) {
 // TestInspectorFindsHowRedisDoes provokes the states that INFO reports.
 func TestInspectorFindsHowRedisDoes(t *testing.T) {
 	t.Parallel()
-	server := servertest.OwnRedis(t)
+	server := redistest.Start(t)
 	client := connect(t, server.URL())
 	do := func(args ...any) {
 		t.Helper()

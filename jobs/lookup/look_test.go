@@ -12,6 +12,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"outboxd/app/servertest"
+	"outboxd/app/servertest/redistest"
 	"outboxd/domain"
 	"outboxd/domain/queued"
 	"outboxd/jobs/jobstest"
@@ -171,7 +172,7 @@ func TestFindTasksTellsRemains(t *testing.T) {
 // them out.
 func TestLookNamesAllQueuesThatCannotBeUsed(t *testing.T) {
 	t.Parallel()
-	server := servertest.OwnRedis(t)
+	server := redistest.Start(t)
 	admin := jobstest.OpenRedis(t, server.URL()).Client()
 	if err := admin.Do(t.Context(), "ACL", "SETUSER", "u", "on", ">secret", "+@all", "&*", "~asynq:{open}*").Err(); err != nil {
 		t.Fatal(err)

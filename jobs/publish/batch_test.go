@@ -11,6 +11,7 @@ import (
 	"github.com/hibiken/asynq"
 
 	"outboxd/app/servertest"
+	"outboxd/app/servertest/redistest"
 	"outboxd/domain"
 	"outboxd/jobs/jobstest"
 )
@@ -19,7 +20,7 @@ import (
 // is removed: not even a living task whose queue cannot be written now.
 func TestARefusedBatchLeavesNothingAndTakesNothing(t *testing.T) {
 	t.Parallel()
-	publisher, client := jobstest.Publisher(t, servertest.OwnRedis(t).URL())
+	publisher, client := jobstest.Publisher(t, redistest.Start(t).URL())
 	events, ctx := jobstest.Events(30), t.Context()
 	if err := publisher.Publish(ctx, events[15:16])[0].Failure(); err != nil {
 		t.Fatal(err)
@@ -51,7 +52,7 @@ func TestARefusedBatchLeavesNothingAndTakesNothing(t *testing.T) {
 // Events of several queues keep their order in each, also where Redis has forgotten the script.
 func TestBatchesKeepTheOrderOfEachQueue(t *testing.T) {
 	t.Parallel()
-	server := servertest.OwnRedis(t)
+	server := redistest.Start(t)
 	publisher, client := jobstest.Publisher(t, server.URL())
 	events := jobstest.Events(250)
 	for i := range events {

@@ -11,7 +11,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
-	"outboxd/app/servertest"
+	"outboxd/app/servertest/redistest"
 	"outboxd/domain"
 	"outboxd/domain/lost"
 	"outboxd/jobs/broker"
@@ -20,7 +20,7 @@ import (
 )
 
 // clusterQueues returns a queue of each master.
-func clusterQueues(c *servertest.RedisCluster) []string {
+func clusterQueues(c *redistest.Cluster) []string {
 	queues := make([]string, len(c.Masters))
 	for n := 0; ; n++ {
 		full := true
@@ -48,7 +48,7 @@ func eventsFor(queues []string, from, n int) []domain.Event {
 // master's data and a master that is away.
 func TestCluster(t *testing.T) {
 	t.Parallel()
-	cluster := servertest.StartRedisCluster(t, false)
+	cluster := redistest.StartCluster(t, false)
 	queues := clusterQueues(cluster)
 	p := publish.New(jobstest.OpenRedis(t, cluster.URL()))
 	admin := cluster.Client()

@@ -10,7 +10,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
-	"outboxd/app/servertest"
+	"outboxd/app/servertest/redistest"
 	"outboxd/domain"
 	"outboxd/jobs/inspect"
 	"outboxd/jobs/jobstest"
@@ -47,7 +47,7 @@ func TestNothingIsDeliveredOverAConnectionThatWasTurnedAway(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			server := servertest.OwnRedis(t)
+			server := redistest.Start(t)
 			_, admin := jobstest.Publisher(t, server.URL())
 			if err := admin.Ping(t.Context()).Err(); err != nil {
 				t.Fatal(err)
@@ -102,7 +102,7 @@ func setDatabase(u *url.URL, number string) {
 // The rights that the remedy of redis-rights names are enough.
 func TestTheRecommendedRightsSuffice(t *testing.T) {
 	t.Parallel()
-	server := servertest.OwnRedis(t)
+	server := redistest.Start(t)
 	_, admin := jobstest.Publisher(t, server.URL())
 	jobstest.Allow(t, admin, "u", "on", ">secret", "+@all", "-@dangerous", "+info", "+select", "~asynq:*", "&asynq:*")
 	address, err := url.Parse(server.URL())
@@ -129,7 +129,7 @@ func TestTheRecommendedRightsSuffice(t *testing.T) {
 // The examination finds missing rights that only enqueuing needs.
 func TestTheExaminationNamesMissingRights(t *testing.T) {
 	t.Parallel()
-	server := servertest.OwnRedis(t)
+	server := redistest.Start(t)
 	_, admin := jobstest.Publisher(t, server.URL())
 	jobstest.Allow(t, admin, "u", "on", ">secret", "~*", "&*", "+@all", "-lpush")
 	inspector := inspect.NewInspector(jobstest.OpenRedis(t, strings.Replace(server.URL(), "://", "://u:secret@", 1)), false, time.Now)
@@ -142,7 +142,7 @@ func TestTheExaminationNamesMissingRights(t *testing.T) {
 // A wrong password for Redis is reported as such, and not as an empty Redis.
 func TestTheExaminationNamesWrongCredentials(t *testing.T) {
 	t.Parallel()
-	server := servertest.OwnRedis(t)
+	server := redistest.Start(t)
 	inspector := inspect.NewInspector(jobstest.OpenRedis(t, strings.Replace(server.URL(), "://", "://nobody:x@", 1)), false, time.Now)
 	found, err := inspector.Examine(t.Context())
 	if f, known := domain.FindingOf(err); !known || f.Code != "redis-credentials" || strings.Contains(f.String(), "nobody") {

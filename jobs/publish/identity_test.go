@@ -12,6 +12,7 @@ import (
 	"outboxd/app/embedded"
 	"outboxd/app/faulttest"
 	"outboxd/app/servertest"
+	"outboxd/app/servertest/redistest"
 	"outboxd/domain"
 	"outboxd/domain/lost"
 	"outboxd/jobs/jobstest"
@@ -19,7 +20,7 @@ import (
 
 func TestIdentityTellsWhatHappenedToRedis(t *testing.T) {
 	t.Parallel()
-	server := servertest.OwnRedis(t)
+	server := redistest.Start(t)
 	publisher, client := jobstest.Publisher(t, server.URL())
 	identify := func() lost.QueueIdentity {
 		t.Helper()
@@ -163,7 +164,7 @@ func TestRenewTellsRedisAboutItsQueues(t *testing.T) {
 
 func TestPublishWaitsForReplicas(t *testing.T) {
 	t.Parallel()
-	main, replica := servertest.OwnRedis(t), servertest.OwnRedis(t)
+	main, replica := redistest.Start(t), redistest.Start(t)
 	publisher, client := jobstest.Publisher(t, main.URL())
 	publisher.WaitReplicas(1)
 	_, follower := jobstest.Publisher(t, replica.URL())

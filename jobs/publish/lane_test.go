@@ -4,7 +4,7 @@ import (
 	"bytes"
 	"testing"
 
-	"outboxd/app/servertest"
+	"outboxd/app/servertest/redistest"
 	"outboxd/domain"
 	"outboxd/jobs/jobstest"
 )
@@ -13,7 +13,7 @@ import (
 // own, also if Redis does not know the script yet and if Redis fails midway.
 func TestPublishCarriesLargeEventsInPieces(t *testing.T) {
 	t.Parallel()
-	server := servertest.OwnRedis(t)
+	server := redistest.Start(t)
 	publisher, client := jobstest.Publisher(t, server.URL())
 	events := jobstest.Events(12)
 	for i := range events {

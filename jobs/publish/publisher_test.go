@@ -8,6 +8,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"outboxd/app/servertest"
+	"outboxd/app/servertest/redistest"
 	"outboxd/domain"
 	"outboxd/jobs/jobstest"
 )
@@ -48,45 +49,45 @@ func TestPublishJudgesEachEvent(t *testing.T) {
 func TestPublishKnowsAnOutage(t *testing.T) {
 	t.Parallel()
 	tests := map[string]struct {
-		begin, end func(*redis.Client, *servertest.RedisServer) error
+		begin, end func(*redis.Client, *redistest.Server) error
 	}{
 		"killed": {
-			func(_ *redis.Client, s *servertest.RedisServer) error { s.Kill(); return nil },
-			func(_ *redis.Client, s *servertest.RedisServer) error { s.Start(); return nil },
+			func(_ *redis.Client, s *redistest.Server) error { s.Kill(); return nil },
+			func(_ *redis.Client, s *redistest.Server) error { s.Start(); return nil },
 		},
 		"suspended": {
-			func(_ *redis.Client, s *servertest.RedisServer) error { s.Pause(); return nil },
-			func(_ *redis.Client, s *servertest.RedisServer) error { s.Resume(); return nil },
+			func(_ *redis.Client, s *redistest.Server) error { s.Pause(); return nil },
+			func(_ *redis.Client, s *redistest.Server) error { s.Resume(); return nil },
 		},
 		"out of memory": {
-			func(c *redis.Client, _ *servertest.RedisServer) error {
+			func(c *redis.Client, _ *redistest.Server) error {
 				return c.ConfigSet(t.Context(), "maxmemory", "1").Err()
 			},
-			func(c *redis.Client, _ *servertest.RedisServer) error {
+			func(c *redis.Client, _ *redistest.Server) error {
 				return c.ConfigSet(t.Context(), "maxmemory", "0").Err()
 			},
 		},
 		"a replica": {
-			func(c *redis.Client, _ *servertest.RedisServer) error {
+			func(c *redis.Client, _ *redistest.Server) error {
 				return c.ReplicaOf(t.Context(), "127.0.0.1", "1").Err()
 			},
-			func(c *redis.Client, _ *servertest.RedisServer) error {
+			func(c *redis.Client, _ *redistest.Server) error {
 				return c.ReplicaOf(t.Context(), "no", "one").Err()
 			},
 		},
 		"forbids what the script does last": {
-			func(c *redis.Client, _ *servertest.RedisServer) error {
+			func(c *redis.Client, _ *redistest.Server) error {
 				return c.Do(t.Context(), "ACL", "SETUSER", "default", "-lpush").Err()
 			},
-			func(c *redis.Client, _ *servertest.RedisServer) error {
+			func(c *redis.Client, _ *redistest.Server) error {
 				return c.Do(t.Context(), "ACL", "SETUSER", "default", "+lpush").Err()
 			},
 		},
 		"wants a password": {
-			func(c *redis.Client, _ *servertest.RedisServer) error {
+			func(c *redis.Client, _ *redistest.Server) error {
 				return c.Do(t.Context(), "ACL", "SETUSER", "default", "-@all", "+acl", "+auth", "+hello", "+client").Err()
 			},
-			func(c *redis.Client, _ *servertest.RedisServer) error {
+			func(c *redis.Client, _ *redistest.Server) error {
 				return c.Do(t.Context(), "ACL", "SETUSER", "default", "+@all").Err()
 			},
 		},
@@ -94,7 +95,7 @@ func TestPublishKnowsAnOutage(t *testing.T) {
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			server := servertest.OwnRedis(t)
+			server := redistest.Start(t)
 			publisher, client := jobstest.Publisher(t, server.URL())
 			if err := publisher.Ping(t.Context()); err != nil {
 				t.Fatal(err)
@@ -132,7 +133,7 @@ func TestPublishKnowsAnOutage(t *testing.T) {
 // A Redis that comes back empty has to hear of the queues again.
 func TestPublishTellsAnEmptiedRedisAboutItsQueues(t *testing.T) {
 	t.Parallel()
-	server := servertest.OwnRedis(t)
+	server := redistest.Start(t)
 	publisher, client := jobstest.Publisher(t, server.URL())
 	publish := func() (last error) {
 		for _, receipt := range publisher.Publish(t.Context(), jobstest.Events(1)) {
@@ -166,7 +167,7 @@ func TestARefusedLockLeavesTheTaskAlone(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			publisher, client := jobstest.Publisher(t, servertest.OwnRedis(t).URL())
+			publisher, client := jobstest.Publisher(t, redistest.Start(t).URL())
 			events := jobstest.Events(1)
 			events[0].Options.Unique = time.Hour
 			publish := func(want domain.Code) {

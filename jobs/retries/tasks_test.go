@@ -12,6 +12,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"outboxd/app/servertest"
+	"outboxd/app/servertest/redistest"
 	ids "outboxd/client"
 	"outboxd/domain/queued"
 	"outboxd/jobs/jobstest"
@@ -51,7 +52,7 @@ func fail(t *testing.T, client *redis.Client, tasks map[string]*asynq.Task) {
 // group; are made due; and are given up.
 func TestFailingTasks(t *testing.T) {
 	t.Parallel()
-	server := servertest.OwnRedis(t)
+	server := redistest.Start(t)
 	r := jobstest.OpenRedis(t, server.URL())
 	client, _ := r.Client().(*redis.Client)
 	// A payload that looks like further fields of the message must not be taken for them.
@@ -113,7 +114,7 @@ func TestFailingTasks(t *testing.T) {
 // Of very many failing tasks a sample is read, and the counts are estimates.
 func TestASummaryOfManyTasksIsBounded(t *testing.T) {
 	t.Parallel()
-	server := servertest.OwnRedis(t)
+	server := redistest.Start(t)
 	r := jobstest.OpenRedis(t, server.URL())
 	client, _ := r.Client().(*redis.Client)
 	fail(t, client, map[string]*asynq.Task{newID(): asynq.NewTask("mail:send", nil)})

@@ -14,6 +14,7 @@ import (
 
 	"outboxd/app/schematest"
 	"outboxd/app/servertest"
+	"outboxd/app/servertest/postgrestest"
 	"outboxd/domain"
 	"outboxd/jobs/work"
 	"outboxd/migrations"
@@ -194,7 +195,7 @@ func TestAHalfFullBatchAtTheEnd(t *testing.T) {
 func TestAnOutageDuringABatch(t *testing.T) {
 	t.Parallel()
 	const tasks = 8
-	server := servertest.OwnPostgres(t)
+	server := postgrestest.Start(t)
 	db := schematest.Connect(t, server.URL())
 	if _, err := migrations.Core().Up(t.Context(), db.SQL(), servertest.Logger(t)); err != nil {
 		t.Fatal(err)

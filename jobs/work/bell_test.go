@@ -6,7 +6,7 @@ import (
 	"testing"
 	"time"
 
-	"outboxd/app/servertest"
+	"outboxd/app/servertest/redistest"
 	"outboxd/domain"
 	"outboxd/jobs/jobstest"
 	"outboxd/jobs/work"
@@ -15,7 +15,7 @@ import (
 // The worker looks once an hour here: only the bell can be what makes it begin.
 func TestAnIdleWorkerHearsOfNewTasks(t *testing.T) {
 	t.Parallel()
-	address := servertest.OwnRedis(t).URL()
+	address := redistest.Start(t).URL()
 	done := make(chan string, 10)
 	s := newShop(t, address, map[string]work.Handler{
 		"test:bell": func(_ context.Context, _ domain.Effects, task work.Task) error {
@@ -55,7 +55,7 @@ func TestAnIdleWorkerHearsOfNewTasks(t *testing.T) {
 // A worker that may not hear of new tasks finds them when it looks.
 func TestAWorkerWithoutTheBellLooks(t *testing.T) {
 	t.Parallel()
-	address := servertest.OwnRedis(t).URL()
+	address := redistest.Start(t).URL()
 	done := make(chan struct{}, 1)
 	s := newShop(t, address, map[string]work.Handler{
 		"test:deaf": func(context.Context, domain.Effects, work.Task) error { done <- struct{}{}; return nil },

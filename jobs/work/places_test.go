@@ -14,7 +14,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"outboxd/app/faulttest"
-	"outboxd/app/servertest"
+	"outboxd/app/servertest/redistest"
 	"outboxd/client/pipeline"
 	"outboxd/jobs/jobstest"
 )
@@ -209,7 +209,7 @@ func TestALostAnswerLosesNoTask(t *testing.T) {
 
 func loseAnswer(t *testing.T, fault faulttest.Fault, filled int) {
 	t.Helper()
-	server := servertest.OwnRedis(t)
+	server := redistest.Start(t)
 	b := newBedOn(t, server.URL(), nil)
 	ids := b.fill(filled)
 	proxy := faulttest.NewFaultProxy(t, server.URL())

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"outboxd/app/servertest"
+	"outboxd/app/servertest/redistest"
 	"outboxd/domain"
 	"outboxd/jobs/jobstest"
 	"outboxd/jobs/work"
@@ -35,7 +36,7 @@ func (l *lines) count(words string) int {
 // while it runs. When the password is right again, the worker goes on.
 func TestAWorkerSaysThatItsCredentialsAreWrong(t *testing.T) {
 	t.Parallel()
-	server := servertest.OwnRedis(t)
+	server := redistest.Start(t)
 	_, admin := jobstest.Publisher(t, server.URL())
 	jobstest.Allow(t, admin, "w", "on", ">secret", "~*", "&*", "+@all")
 	log := &lines{}

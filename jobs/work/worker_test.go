@@ -15,6 +15,8 @@ import (
 
 	"outboxd/app/schematest"
 	"outboxd/app/servertest"
+	"outboxd/app/servertest/postgrestest"
+	"outboxd/app/servertest/redistest"
 	"outboxd/domain"
 	"outboxd/jobs/jobstest"
 	"outboxd/jobs/work"
@@ -233,7 +235,7 @@ func TestAPanicIsRolledBack(t *testing.T) {
 
 func TestTheWorkerWaitsForRedisAndRunsAgain(t *testing.T) {
 	t.Parallel()
-	server := servertest.OwnRedis(t)
+	server := redistest.Start(t)
 	s := newShop(t, server.URL(), map[string]work.Handler{"test:a": new(ledger).handle})
 	s.enqueue("test:a", newID(1).String(), nil)
 	server.Kill()
@@ -266,7 +268,7 @@ func TestStoppingFinishesTheTask(t *testing.T) {
 // A database that is away costs tasks time and no attempt.
 func TestTasksWaitForTheDatabase(t *testing.T) {
 	t.Parallel()
-	server := servertest.OwnPostgres(t)
+	server := postgrestest.Start(t)
 	db := schematest.Connect(t, server.URL())
 	if _, err := migrations.Core().Up(t.Context(), db.SQL(), servertest.Logger(t)); err != nil {
 		t.Fatal(err)

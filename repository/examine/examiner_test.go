@@ -12,6 +12,7 @@ import (
 
 	"outboxd/app/schematest"
 	"outboxd/app/servertest"
+	"outboxd/app/servertest/postgrestest"
 	"outboxd/domain"
 	"outboxd/domain/diagnosis"
 	"outboxd/repository/examine"
@@ -187,7 +188,7 @@ func TestExaminerFinds(t *testing.T) {
 // and one prepared transaction.
 func TestExaminerNamesWhoHoldsBackVacuum(t *testing.T) {
 	t.Parallel()
-	server := servertest.OwnPostgres(t)
+	server := postgrestest.Start(t)
 	db := attended(t, server.URL())
 	exec(t, db, `ALTER SYSTEM SET max_prepared_transactions = 5`)
 	exec(t, db, `ALTER SYSTEM SET autovacuum = off`)
@@ -261,7 +262,7 @@ func TestExaminerFindsWhatVacuumDidNotRemove(t *testing.T) {
 
 func TestExaminerFindsReplicationSlots(t *testing.T) {
 	t.Parallel()
-	server := servertest.OwnPostgres(t)
+	server := postgrestest.Start(t)
 	db := attended(t, server.URL())
 	exec(t, db, `SELECT pg_create_physical_replication_slot('standby_gone', true)`)
 	o := healthy()
@@ -284,7 +285,7 @@ func TestExaminerFindsReplicationSlots(t *testing.T) {
 // TestExaminerFindsAStandby looks at a server that takes no writes.
 func TestExaminerFindsAStandby(t *testing.T) {
 	t.Parallel()
-	primary := servertest.OwnPostgres(t)
+	primary := postgrestest.Start(t)
 	attended(t, primary.URL()).Close()
 	standby := schematest.Connect(t, primary.Standby().URL())
 	// It follows the primary from when it is consistent.
@@ -298,7 +299,7 @@ func TestExaminerFindsAStandby(t *testing.T) {
 // TestExaminerKnowsWhatAProducerNeeds gives a role one right after the other, by the very commands that the finding names.
 func TestExaminerKnowsWhatAProducerNeeds(t *testing.T) {
 	t.Parallel()
-	server := servertest.OwnPostgres(t)
+	server := postgrestest.Start(t)
 	db := attended(t, server.URL())
 	exec(t, db, `CREATE ROLE "the shop" LOGIN`)
 	exec(t, db, `REVOKE ALL ON SCHEMA outboxd FROM PUBLIC`)
@@ -326,7 +327,7 @@ func TestExaminerKnowsWhatAProducerNeeds(t *testing.T) {
 // TestExaminerOfAnotherRole examines as a role with few rights.
 func TestExaminerOfAnotherRole(t *testing.T) {
 	t.Parallel()
-	server := servertest.OwnPostgres(t)
+	server := postgrestest.Start(t)
 	db := attended(t, server.URL())
 	exec(t, db, `CREATE ROLE watcher LOGIN; GRANT USAGE ON SCHEMA outboxd TO watcher; GRANT SELECT ON outbox, outbox_relays, outbox_sent TO watcher`)
 	url := strings.Replace(server.URL(), "postgres://outboxd", "postgres://watcher", 1)
@@ -347,7 +348,7 @@ func TestExaminerBehindPgBouncer(t *testing.T) {
 	direct := schematest.Database(t)
 	attended(t, direct).Close()
 	db, err := postgres.Open(t.Context(), postgres.Options{
-		URL: servertest.PgBouncer(t, direct), MaxConns: 2, ExecMode: "exec", ConnectTimeout: 10 * time.Second, Logger: servertest.Logger(t),
+		URL: postgrestest.PgBouncer(t, direct), MaxConns: 2, ExecMode: "exec", ConnectTimeout: 10 * time.Second, Logger: servertest.Logger(t),
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -7,6 +7,7 @@ import (
 
 	"outboxd/app/schematest"
 	"outboxd/app/servertest"
+	"outboxd/app/servertest/postgrestest"
 	"outboxd/domain"
 	"outboxd/migrations"
 	"outboxd/repository"
@@ -81,7 +82,7 @@ func TestRedriveFindsWhatWasSentBeforeTheClockWentBack(t *testing.T) {
 
 func TestRedriveWaitsForBatchesFromBeforeTheClockWentBack(t *testing.T) {
 	t.Parallel()
-	server := servertest.OwnPostgres(t)
+	server := postgrestest.Start(t)
 	clock := server.OwnClock()
 	if clock == nil {
 		if runtime.GOOS == "linux" {

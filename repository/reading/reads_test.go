@@ -10,6 +10,7 @@ import (
 	"outboxd/app/faulttest"
 	"outboxd/app/schematest"
 	"outboxd/app/servertest"
+	"outboxd/app/servertest/postgrestest"
 	"outboxd/domain"
 	"outboxd/domain/lives"
 	"outboxd/migrations"
@@ -53,7 +54,7 @@ func says(t *testing.T, reads *reading.Reads, part string) {
 // when it does not answer or is no standby.
 func TestReadsFromAStandby(t *testing.T) {
 	t.Parallel()
-	primary := servertest.OwnPostgres(t)
+	primary := postgrestest.Start(t)
 	db := schematest.Connect(t, primary.URL())
 	if _, err := migrations.Core().Up(t.Context(), db.SQL(), servertest.Logger(t)); err != nil {
 		t.Fatal(err)

@@ -11,7 +11,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
-	"outboxd/app/servertest"
+	"outboxd/app/servertest/postgrestest"
 )
 
 // Executed reads from a server's log which statements the server has executed, with their
@@ -24,7 +24,7 @@ type Executed struct {
 
 // LogPlans makes the sessions that begin afterwards log the plan of every statement, with
 // the rows of each step. Statements inside functions are logged too.
-func LogPlans(t testing.TB, server *servertest.PostgresServer) *Executed {
+func LogPlans(t testing.TB, server *postgrestest.Server) *Executed {
 	t.Helper()
 	conn, err := pgx.Connect(t.Context(), server.URL())
 	if err != nil {

@@ -7,7 +7,7 @@ import (
 
 	"outboxd/app/faulttest"
 	"outboxd/app/schematest"
-	"outboxd/app/servertest"
+	"outboxd/app/servertest/postgrestest"
 	"outboxd/domain"
 	"outboxd/repository/postgres"
 	"outboxd/repository/upkeep"
@@ -98,7 +98,7 @@ func TestLeadingThroughPgBouncer(t *testing.T) {
 	t.Parallel()
 	url := schematest.Database(t)
 	db := schematest.Connect(t, url)
-	pooled := servertest.PgBouncer(t, url)
+	pooled := postgrestest.PgBouncer(t, url)
 	ctx, cancel := context.WithCancel(t.Context())
 	keeping := upkeep.NewHousekeeping(db, pooled).WithLeaderTerms(time.Minute, 50*time.Millisecond, 50*time.Millisecond)
 	leading := make(chan struct{})

@@ -1,7 +1,6 @@
-package servertest
+package postgrestest
 
 import (
-	"context"
 	"fmt"
 	"net/url"
 	"os"
@@ -9,17 +8,14 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
-	"github.com/jackc/pgx/v5"
-
-	"outboxd/app/embedded"
+	"outboxd/app/servertest"
 )
 
 // Standby starts a server that follows this one by streaming replication. The standby is read-only until Promote. To
 // begin the replication, this server is stopped by an immediate shutdown and started again. From then on this server
 // confirms a commit only after the standby has the commit.
-func (s *PostgresServer) Standby() *PostgresServer {
+func (s *Server) Standby() *Server {
 	s.t.Helper()
 	s.execute("ALTER SYSTEM SET synchronous_standby_names = '*'")
 	return s.follower()
@@ -27,18 +23,16 @@ func (s *PostgresServer) Standby() *PostgresServer {
 
 // AsynchronousStandby is like Standby, but this server does not wait for the standby. If the standby is promoted, the
 // commits that it did not get are lost.
-func (s *PostgresServer) AsynchronousStandby() *PostgresServer {
+func (s *Server) AsynchronousStandby() *Server {
 	s.t.Helper()
 	return s.follower()
 }
 
-func (s *PostgresServer) follower() *PostgresServer {
+func (s *Server) follower() *Server {
 	s.t.Helper()
-	standby := &PostgresServer{own{t: s.t, options: embedded.Options{Postgres: true, Ephemeral: true}}}
-	standby.options.DataDir = binary.home.folder()
+	standby := prepare(s.t, "")
 	s.Stop()
 	standby.copyOf(s)
-	s.t.Cleanup(standby.end)
 	// PostgreSQL's recovery does not wait for a synchronous standby, so this server can start before the standby.
 	s.Start()
 	standby.Start()
@@ -46,16 +40,14 @@ func (s *PostgresServer) follower() *PostgresServer {
 }
 
 // copyOf copies the data of a stopped server.
-func (s *PostgresServer) copyOf(primary *PostgresServer) {
+func (s *Server) copyOf(primary *Server) {
 	s.t.Helper()
-	if err := os.Mkdir(s.options.DataDir, 0o711); err != nil { // another account must pass through
-		s.t.Fatalf("make the standby's folder: %v", err)
-	}
-	from, to := filepath.Join(primary.options.DataDir, "postgres"), filepath.Join(s.options.DataDir, "postgres")
+	s.makeFolder()
+	from, to := primary.data(), s.data()
 	if said, err := exec.CommandContext(s.t.Context(), "cp", "-Rp", from, to).CombinedOutput(); err != nil {
 		s.t.Fatalf("copy the primary: %v: %s", err, said)
 	}
-	upstream := parse(s.t, primary.URL()).Query()
+	upstream := servertest.Parse(s.t, primary.URL()).Query()
 	settings, err := os.OpenFile(filepath.Join(to, "postgresql.auto.conf"), os.O_APPEND|os.O_WRONLY, 0)
 	if err == nil {
 		_, err = fmt.Fprintf(settings, "primary_conninfo = 'host=%s port=%s user=outboxd'\nsynchronous_standby_names = ''\n", upstream.Get("host"), upstream.Get("port"))
@@ -70,7 +62,7 @@ func (s *PostgresServer) copyOf(primary *PostgresServer) {
 }
 
 // Detach stops the replication: the standby stays at its present state.
-func (s *PostgresServer) Detach() {
+func (s *Server) Detach() {
 	s.t.Helper()
 	s.execute("ALTER SYSTEM SET primary_conninfo = ''")
 	s.execute("SELECT pg_reload_conf()")
@@ -78,41 +70,9 @@ func (s *PostgresServer) Detach() {
 }
 
 // Promote makes a standby a primary, and returns when it accepts writes.
-func (s *PostgresServer) Promote() {
+func (s *Server) Promote() {
 	s.t.Helper()
 	s.execute("SELECT pg_promote()")
-}
-
-func (s *PostgresServer) execute(sql string) {
-	s.t.Helper()
-	if err := execute(context.WithoutCancel(s.t.Context()), s.url, sql); err != nil {
-		s.t.Fatalf("%s: %v", sql, err)
-	}
-}
-
-// await runs a query repeatedly until it returns a row.
-func (s *PostgresServer) await(query string) {
-	s.t.Helper()
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(s.t.Context()), stopLimit)
-	defer cancel()
-	conn, err := pgx.Connect(ctx, s.url)
-	if err != nil {
-		s.t.Fatalf("%s: %v", query, err)
-	}
-	defer func() { _ = conn.Close(ctx) }()
-	again := time.NewTicker(10 * time.Millisecond)
-	defer again.Stop()
-	for {
-		tag, err := conn.Exec(ctx, query)
-		if err == nil && tag.RowsAffected() > 0 {
-			return
-		}
-		select {
-		case <-ctx.Done():
-			s.t.Fatalf("%s: no row, %v", query, err)
-		case <-again.C:
-		}
-	}
 }
 
 // FirstWritable returns a URL with several hosts. By target_session_attrs a client connects to the first of these
@@ -121,14 +81,14 @@ func FirstWritable(t testing.TB, addresses ...string) string {
 	t.Helper()
 	var hosts, ports []string
 	for _, address := range addresses {
-		u := parse(t, address)
+		u := servertest.Parse(t, address)
 		host, port := u.Hostname(), u.Port()
 		if query := u.Query(); query.Has("host") {
 			host, port = query.Get("host"), query.Get("port")
 		}
 		hosts, ports = append(hosts, host), append(ports, port)
 	}
-	u := parse(t, addresses[0])
+	u := servertest.Parse(t, addresses[0])
 	u.Host = ""
 	u.RawQuery = url.Values{
 		"host": {strings.Join(hosts, ",")}, "port": {strings.Join(ports, ",")},

@@ -1,4 +1,4 @@
-package servertest
+package redistest
 
 import (
 	"context"
@@ -8,27 +8,29 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"outboxd/app/servertest"
 )
 
 const clusterSlots = 16384
 
-// RedisCluster is a Redis Cluster for one test. A method of RedisCluster that
+// Cluster is a Redis Cluster for one test. A method of Cluster that
 // cannot do its work fails the test.
-type RedisCluster struct {
-	Masters  []*RedisProgram // at the start; their slots are in the same order
-	Replicas []*RedisProgram // one for each master, if they were asked for
+type Cluster struct {
+	Masters  []*Program // at the start; their slots are in the same order
+	Replicas []*Program // one for each master, if they were asked for
 	t        testing.TB
 }
 
-// StartRedisCluster starts a cluster of three masters, with a replica for each if
+// StartCluster starts a cluster of three masters, with a replica for each if
 // replicas is true.
-func StartRedisCluster(t testing.TB, replicas bool) *RedisCluster {
+func StartCluster(t testing.TB, replicas bool) *Cluster {
 	t.Helper()
-	c := &RedisCluster{t: t}
-	bus := map[*RedisProgram]int{}
-	start := func() *RedisProgram {
-		port := FreePort(t)
-		node := StartRedis(t, "cluster-enabled yes", fmt.Sprintf("cluster-port %d", port), "cluster-node-timeout 1000", "cluster-require-full-coverage no",
+	c := &Cluster{t: t}
+	bus := map[*Program]int{}
+	start := func() *Program {
+		port := servertest.FreePort(t)
+		node := StartProgram(t, "cluster-enabled yes", fmt.Sprintf("cluster-port %d", port), "cluster-node-timeout 1000", "cluster-require-full-coverage no",
 			"repl-diskless-sync-delay 0")
 		bus[node] = port
 		return node
@@ -66,7 +68,7 @@ func StartRedisCluster(t testing.TB, replicas bool) *RedisCluster {
 }
 
 // URL returns the cluster's address, as --redis-url takes it.
-func (c *RedisCluster) URL() string {
+func (c *Cluster) URL() string {
 	var addresses []string
 	for _, node := range append(c.Masters, c.Replicas...) {
 		addresses = append(addresses, node.Address())
@@ -75,7 +77,7 @@ func (c *RedisCluster) URL() string {
 }
 
 // Client returns a client of the cluster, which is closed at the end of the test.
-func (c *RedisCluster) Client() *redis.ClusterClient {
+func (c *Cluster) Client() *redis.ClusterClient {
 	c.t.Helper()
 	client := redis.NewClusterClient(&redis.ClusterOptions{Addrs: []string{c.Masters[0].Address(), c.Masters[1].Address()}})
 	c.t.Cleanup(func() { _ = client.Close() })
@@ -83,13 +85,13 @@ func (c *RedisCluster) Client() *redis.ClusterClient {
 }
 
 // Flush deletes all data of a master.
-func (c *RedisCluster) Flush(master *RedisProgram) {
+func (c *Cluster) Flush(master *Program) {
 	c.t.Helper()
 	c.do(master, "FLUSHALL")
 }
 
 // OwnerOf returns the master that had the slot of a key when the cluster started.
-func (c *RedisCluster) OwnerOf(key string) *RedisProgram {
+func (c *Cluster) OwnerOf(key string) *Program {
 	c.t.Helper()
 	slot, _ := c.do(c.Masters[0], "CLUSTER", "KEYSLOT", key).(int64)
 	for n, master := range c.Masters {
@@ -101,7 +103,7 @@ func (c *RedisCluster) OwnerOf(key string) *RedisProgram {
 	return nil
 }
 
-func (c *RedisCluster) do(node *RedisProgram, args ...any) any {
+func (c *Cluster) do(node *Program, args ...any) any {
 	c.t.Helper()
 	answer, err := c.ask(node, args...)
 	if err != nil {
@@ -110,7 +112,7 @@ func (c *RedisCluster) do(node *RedisProgram, args ...any) any {
 	return answer
 }
 
-func (c *RedisCluster) ask(node *RedisProgram, args ...any) (any, error) {
+func (c *Cluster) ask(node *Program, args ...any) (any, error) {
 	client := redis.NewClient(&redis.Options{Addr: node.Address(), Protocol: 2, MaxRetries: -1})
 	defer func() { _ = client.Close() }()
 	answer, err := client.Do(context.WithoutCancel(c.t.Context()), args...).Result()
@@ -120,13 +122,13 @@ func (c *RedisCluster) ask(node *RedisProgram, args ...any) (any, error) {
 	return answer, nil
 }
 
-func (c *RedisCluster) await(node *RedisProgram, command string, want ...string) {
+func (c *Cluster) await(node *Program, command string, want ...string) {
 	c.t.Helper()
 	var args []any
 	for word := range strings.FieldsSeq(command) {
 		args = append(args, word)
 	}
-	for deadline := time.Now().Add(stopLimit); ; <-time.After(10 * time.Millisecond) {
+	for deadline := time.Now().Add(servertest.Patience); ; <-time.After(10 * time.Millisecond) {
 		said := fmt.Sprint(c.do(node, args...))
 		missing := false
 		for _, text := range want {

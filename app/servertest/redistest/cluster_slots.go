@@ -1,4 +1,4 @@
-package servertest
+package redistest
 
 import (
 	"context"
@@ -9,11 +9,13 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"outboxd/app/servertest"
 )
 
 // MoveSlot moves the hash slot of a key, with all keys in that slot, from one
 // master to another.
-func (c *RedisCluster) MoveSlot(key string, from, to *RedisProgram) {
+func (c *Cluster) MoveSlot(key string, from, to *Program) {
 	c.t.Helper()
 	if err := errors.Join(c.BeginMove(key, from, to), c.EndMove(key, from, to)); err != nil {
 		c.t.Fatal(err)
@@ -24,7 +26,7 @@ func (c *RedisCluster) MoveSlot(key string, from, to *RedisProgram) {
 const movedKeys = 100
 
 // BeginMove begins to move the hash slot of a key, and moves the first keys in that slot.
-func (c *RedisCluster) BeginMove(key string, from, to *RedisProgram) error {
+func (c *Cluster) BeginMove(key string, from, to *Program) error {
 	slot, err := c.ask(from, "CLUSTER", "KEYSLOT", key)
 	if err != nil {
 		return err
@@ -48,7 +50,7 @@ func (c *RedisCluster) BeginMove(key string, from, to *RedisProgram) error {
 }
 
 // EndMove moves the other keys, and tells all masters who has the slot now.
-func (c *RedisCluster) EndMove(key string, from, to *RedisProgram) error {
+func (c *Cluster) EndMove(key string, from, to *Program) error {
 	slot, err := c.ask(from, "CLUSTER", "KEYSLOT", key)
 	if err != nil {
 		return err
@@ -62,7 +64,7 @@ func (c *RedisCluster) EndMove(key string, from, to *RedisProgram) error {
 }
 
 // moveKeys moves some keys. It reports whether there may be more.
-func (c *RedisCluster) moveKeys(slot any, from, to *RedisProgram) (more bool, err error) {
+func (c *Cluster) moveKeys(slot any, from, to *Program) (more bool, err error) {
 	answer, err := c.ask(from, "CLUSTER", "GETKEYSINSLOT", slot, movedKeys)
 	if err != nil {
 		return false, err
@@ -76,7 +78,7 @@ func (c *RedisCluster) moveKeys(slot any, from, to *RedisProgram) (more bool, er
 }
 
 // give tells all masters that run who has a slot, the new master first. A replica learns it from its master.
-func (c *RedisCluster) give(slot any, to *RedisProgram) error {
+func (c *Cluster) give(slot any, to *Program) error {
 	id, err := c.ask(to, "CLUSTER", "MYID")
 	if err != nil {
 		return err
@@ -93,10 +95,10 @@ func (c *RedisCluster) give(slot any, to *RedisProgram) error {
 }
 
 // Nodes returns all nodes.
-func (c *RedisCluster) Nodes() []*RedisProgram { return slices.Concat(c.Masters, c.Replicas) }
+func (c *Cluster) Nodes() []*Program { return slices.Concat(c.Masters, c.Replicas) }
 
 // mastersNow returns the nodes that run and say that they are masters.
-func (c *RedisCluster) mastersNow() (masters []*RedisProgram) {
+func (c *Cluster) mastersNow() (masters []*Program) {
 	for _, node := range c.Nodes() {
 		if node.child == nil {
 			continue
@@ -110,7 +112,7 @@ func (c *RedisCluster) mastersNow() (masters []*RedisProgram) {
 
 // HolderOf returns the master that says that it has the slot of a key, and the other masters with slots. owner is nil if
 // no master says so, or if several do.
-func (c *RedisCluster) HolderOf(key string) (owner *RedisProgram, others []*RedisProgram) {
+func (c *Cluster) HolderOf(key string) (owner *Program, others []*Program) {
 	owners := 0
 	for _, master := range c.mastersNow() {
 		slot, err := c.ask(master, "CLUSTER", "KEYSLOT", key)
@@ -136,7 +138,7 @@ func (c *RedisCluster) HolderOf(key string) (owner *RedisProgram, others []*Redi
 }
 
 // ownerIn returns the ID of the master that has a slot, as a node says, and whether that node has any slots.
-func (c *RedisCluster) ownerIn(node *RedisProgram, slot int64) (id string, hasSlots bool) {
+func (c *Cluster) ownerIn(node *Program, slot int64) (id string, hasSlots bool) {
 	answer, err := c.ask(node, "CLUSTER", "SLOTS")
 	own, err2 := c.ask(node, "CLUSTER", "MYID")
 	if err != nil || err2 != nil {
@@ -164,9 +166,9 @@ func (c *RedisCluster) ownerIn(node *RedisProgram, slot int64) (id string, hasSl
 
 // Mend ends what an interrupted move of the slots of these keys has left, as an operator does with redis-cli --cluster
 // fix. It waits until all nodes run as one cluster. If two nodes have a key, that of the slot's master counts.
-func (c *RedisCluster) Mend(keys ...string) {
+func (c *Cluster) Mend(keys ...string) {
 	c.t.Helper()
-	for deadline := time.Now().Add(2 * stopLimit); ; <-time.After(50 * time.Millisecond) {
+	for deadline := time.Now().Add(2 * servertest.Patience); ; <-time.After(50 * time.Millisecond) {
 		var errs []error
 		for _, key := range keys {
 			errs = append(errs, c.MendSlot(key))
@@ -182,7 +184,7 @@ func (c *RedisCluster) Mend(keys ...string) {
 }
 
 // MendSlot is Mend for one key. It does not wait; it returns an error while nodes are missing.
-func (c *RedisCluster) MendSlot(key string) error {
+func (c *Cluster) MendSlot(key string) error {
 	masters := c.mastersNow()
 	if len(masters) == 0 {
 		return errors.New("no node is a master")
@@ -217,7 +219,7 @@ func (c *RedisCluster) MendSlot(key string) error {
 }
 
 // bringHome moves the keys of a slot from a master that does not have the slot to the master that has it.
-func (c *RedisCluster) bringHome(slot any, from, to *RedisProgram) error {
+func (c *Cluster) bringHome(slot any, from, to *Program) error {
 	answer, err := c.ask(from, "CLUSTER", "GETKEYSINSLOT", slot, 1_000_000)
 	keys, _ := answer.([]any)
 	if err != nil || len(keys) == 0 {
@@ -245,7 +247,7 @@ func (c *RedisCluster) bringHome(slot any, from, to *RedisProgram) error {
 }
 
 // drop deletes a key on a master that imports its slot.
-func (c *RedisCluster) drop(node *RedisProgram, key any) error {
+func (c *Cluster) drop(node *Program, key any) error {
 	client := redis.NewClient(&redis.Options{Addr: node.Address(), Protocol: 2, MaxRetries: -1})
 	defer func() { _ = client.Close() }()
 	ctx := context.WithoutCancel(c.t.Context())
@@ -258,7 +260,7 @@ func (c *RedisCluster) drop(node *RedisProgram, key any) error {
 }
 
 // whole returns nil if all nodes run, agree on the slots, and every replica has its master's data.
-func (c *RedisCluster) whole() error {
+func (c *Cluster) whole() error {
 	var seen []string
 	for _, node := range c.Nodes() {
 		state, err := c.ask(node, "CLUSTER", "INFO")
@@ -291,7 +293,7 @@ func (c *RedisCluster) whole() error {
 }
 
 // view returns who has which slots, as a node says.
-func (c *RedisCluster) view(node *RedisProgram) (string, error) {
+func (c *Cluster) view(node *Program) (string, error) {
 	answer, err := c.ask(node, "CLUSTER", "SLOTS")
 	if err != nil {
 		return "", err

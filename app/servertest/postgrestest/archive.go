@@ -1,4 +1,4 @@
-package servertest
+package postgrestest
 
 import (
 	"context"
@@ -11,21 +11,21 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
-	"outboxd/app/embedded"
+	"outboxd/app/servertest"
 )
 
 // Archive is a base backup of a server and the WAL that the server has written since
 // then.
 type Archive struct {
-	server    *PostgresServer
+	server    *Server
 	base, wal string
 }
 
 // Archive makes the server archive its WAL, and takes a base backup. To begin archiving, Archive restarts the server by
 // an immediate shutdown, which is like a crash.
-func (s *PostgresServer) Archive() *Archive {
+func (s *Server) Archive() *Archive {
 	s.t.Helper()
-	a := &Archive{server: s, base: filepath.Join(s.options.DataDir, "base"), wal: filepath.Join(s.options.DataDir, "wal")}
+	a := &Archive{server: s, base: filepath.Join(s.own.Folder(), "base"), wal: filepath.Join(s.own.Folder(), "wal")}
 	if err := os.Mkdir(a.wal, 0o700); err != nil {
 		s.t.Fatal(err)
 	}
@@ -34,15 +34,14 @@ func (s *PostgresServer) Archive() *Archive {
 	s.execute("ALTER SYSTEM SET archive_command = 'cp %p " + a.wal + "/%f'")
 	s.Stop()
 	s.Start()
-	Tool(s.t, s.url, "pg_basebackup", "--pgdata="+a.base, "--checkpoint=fast", "--wal-method=none")
+	Tool(s.t, s.URL(), "pg_basebackup", "--pgdata="+a.base, "--checkpoint=fast", "--wal-method=none")
 	return a
 }
 
 // give makes the server's account the owner of a path.
 func (a *Archive) give(path string) {
 	a.server.t.Helper()
-	like := filepath.Join(a.server.options.DataDir, "postgres")
-	if said, err := exec.CommandContext(a.server.t.Context(), "chown", "-R", "--reference="+like, path).CombinedOutput(); err != nil {
+	if said, err := exec.CommandContext(a.server.t.Context(), "chown", "-R", "--reference="+a.server.data(), path).CombinedOutput(); err != nil {
 		a.server.t.Fatalf("give %s to the server: %v: %s", path, err, said)
 	}
 }
@@ -59,7 +58,7 @@ func (a *Archive) Mark(name string) {
 	if err == nil {
 		_, err = conn.Exec(t.Context(), "SELECT pg_switch_wal()")
 	}
-	for limit := time.Now().Add(stopLimit); err == nil; <-time.After(20 * time.Millisecond) {
+	for limit := time.Now().Add(servertest.Patience); err == nil; <-time.After(20 * time.Millisecond) {
 		if _, missing := os.Stat(filepath.Join(a.wal, file)); missing == nil {
 			return
 		}
@@ -72,7 +71,7 @@ func (a *Archive) Mark(name string) {
 
 func (a *Archive) open() *pgx.Conn {
 	a.server.t.Helper()
-	conn, err := pgx.Connect(a.server.t.Context(), a.server.url)
+	conn, err := pgx.Connect(a.server.t.Context(), a.server.URL())
 	if err != nil {
 		a.server.t.Fatal(err)
 	}
@@ -80,14 +79,11 @@ func (a *Archive) open() *pgx.Conn {
 }
 
 // Restore starts another server, with the data from the moment that Mark named.
-func (a *Archive) Restore(t testing.TB, name string) *PostgresServer {
+func (a *Archive) Restore(t testing.TB, name string) *Server {
 	t.Helper()
-	s := &PostgresServer{own{t: t, options: embedded.Options{Postgres: true, Ephemeral: true}}}
-	s.options.DataDir = binary.home.folder()
-	data := filepath.Join(s.options.DataDir, "postgres")
-	if err := os.Mkdir(s.options.DataDir, 0o711); err != nil { // another account must pass through
-		t.Fatal(err)
-	}
+	s := prepare(t, "")
+	s.makeFolder()
+	data := s.data()
 	if said, err := exec.CommandContext(t.Context(), "cp", "-Rp", a.base, data).CombinedOutput(); err != nil {
 		t.Fatalf("copy the base backup: %v: %s", err, said)
 	}
@@ -103,10 +99,9 @@ func (a *Archive) Restore(t testing.TB, name string) *PostgresServer {
 		t.Fatalf("say what to restore: %v", err)
 	}
 	a.give(data)
-	t.Cleanup(s.end)
 	s.Start()
-	for limit := time.Now().Add(stopLimit); ; <-time.After(20 * time.Millisecond) {
-		if err := execute(t.Context(), s.url, "DO $$ BEGIN IF pg_is_in_recovery() THEN RAISE EXCEPTION 'still in recovery'; END IF; END $$"); err == nil {
+	for limit := time.Now().Add(servertest.Patience); ; <-time.After(20 * time.Millisecond) {
+		if err := servertest.Exec(t.Context(), s.URL(), "DO $$ BEGIN IF pg_is_in_recovery() THEN RAISE EXCEPTION 'still in recovery'; END IF; END $$"); err == nil {
 			return s
 		} else if time.Now().After(limit) {
 			t.Fatal(err)

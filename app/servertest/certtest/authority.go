@@ -1,4 +1,4 @@
-package servertest
+package certtest
 
 import (
 	"crypto/ecdsa"
@@ -13,6 +13,8 @@ import (
 	"path/filepath"
 	"testing"
 	"time"
+
+	"outboxd/app/servertest"
 )
 
 // Authority issues certificates for one test. Every account can enter its folder,
@@ -26,14 +28,11 @@ type Authority struct {
 	t      testing.TB
 }
 
-// NewAuthority makes an Authority. Clients and servers trust it only if they get
+// New makes an Authority. Clients and servers trust it only if they get
 // its file CA.
-func NewAuthority(t testing.TB) *Authority {
+func New(t testing.TB) *Authority {
 	t.Helper()
-	if binary == nil {
-		t.Fatal("servertest.Main must be called from TestMain")
-	}
-	a := &Authority{folder: binary.home.folder(), t: t}
+	a := &Authority{folder: servertest.Folder(t), t: t}
 	if err := os.Mkdir(a.folder, 0o755); err != nil { // servers run under another account
 		t.Fatalf("make a folder for certificates: %v", err)
 	}

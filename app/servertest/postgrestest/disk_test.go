@@ -1,21 +1,20 @@
-package servertest_test
+package postgrestest_test
 
 import (
 	"errors"
-	"runtime"
 	"testing"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
-	"outboxd/app/servertest"
+	"outboxd/app/servertest/postgrestest"
 )
 
 // On a full disk PostgreSQL refuses to write and, when its write-ahead log has no more room, ends; with room again it has what committed.
 func TestADiskIsFilledAndFreed(t *testing.T) {
 	t.Parallel()
-	server, disk := servertest.OwnPostgresOnDisk(t)
+	server, disk := postgrestest.StartOnDisk(t)
 	if disk == nil {
 		return // the line that says why is in the log
 	}
@@ -42,29 +41,6 @@ func TestADiskIsFilledAndFreed(t *testing.T) {
 	}
 	disk.Free()
 	if n := ask(t, server.URL(), "SELECT min(n) FROM kept"); n != 1 {
-		t.Errorf("%v is left of what had committed", n)
-	}
-}
-
-func TestAClockIsSet(t *testing.T) {
-	t.Parallel()
-	server := servertest.OwnPostgres(t)
-	ask(t, server.URL(), "CREATE TABLE kept AS SELECT 1 AS n")
-	clock := server.OwnClock()
-	if clock == nil {
-		if runtime.GOOS == "linux" {
-			t.Fatal("libfaketime is missing: .ci/setup faketime")
-		}
-		return // only Linux lets a server be given a clock this way
-	}
-	for _, by := range []time.Duration{0, time.Hour, -time.Hour, 0} {
-		clock.Step(by)
-		now, ok := ask(t, server.URL(), "SELECT clock_timestamp()").(time.Time)
-		if off := time.Until(now) - by; !ok || off.Abs() > 10*time.Minute {
-			t.Errorf("PostgreSQL's clock is off by %v when it was set to %v", off, by)
-		}
-	}
-	if n := ask(t, server.URL(), "SELECT n FROM kept"); n != 1 {
 		t.Errorf("%v is left of what had committed", n)
 	}
 }

@@ -1,4 +1,4 @@
-package servertest
+package postgrestest
 
 import (
 	"fmt"
@@ -6,11 +6,14 @@ import (
 	"path/filepath"
 	"testing"
 	"time"
+
+	"outboxd/app/embedded"
+	"outboxd/app/servertest"
 )
 
-// PostgresClock is the clock that one PostgreSQL sees. The machine's clock does not change. Call Step only from the
+// Clock is the clock that one PostgreSQL sees. The machine's clock does not change. Call Step only from the
 // test's goroutine.
-type PostgresClock struct {
+type Clock struct {
 	t    testing.TB
 	file string // read by the library: the seconds to add
 }
@@ -22,7 +25,7 @@ var librariesOfTime = []string{
 
 // OwnClock restarts the server with a clock that the test can set. OwnClock returns nil if libfaketime is not
 // installed.
-func (s *PostgresServer) OwnClock() *PostgresClock {
+func (s *Server) OwnClock() *Clock {
 	s.t.Helper()
 	library := ""
 	for _, pattern := range librariesOfTime {
@@ -35,12 +38,8 @@ func (s *PostgresServer) OwnClock() *PostgresClock {
 		s.t.Log("PostgreSQL gets no clock of its own: libfaketime is not installed")
 		return nil
 	}
-	server, err := os.Readlink(fmt.Sprintf("/proc/%d/exe", s.process.Pid))
-	if err != nil {
-		s.t.Fatalf("find the server's program: %v", err)
-	}
-	folder := binary.home.folder()
-	clock := &PostgresClock{t: s.t, file: filepath.Join(folder, "clock")}
+	server, folder := s.own.Program(), servertest.Folder(s.t)
+	clock := &Clock{t: s.t, file: filepath.Join(folder, "clock")}
 	if err := os.Mkdir(folder, 0o755); err != nil { // another account has to read it
 		s.t.Fatalf("make the clock: %v", err)
 	}
@@ -55,14 +54,14 @@ func (s *PostgresServer) OwnClock() *PostgresClock {
 		}
 	}
 	s.Stop()
-	s.options.PostgresBin = folder
+	s.own.Change(func(o *embedded.Options) { o.PostgresBin = folder })
 	s.Start()
 	return clock
 }
 
 // Step sets the server's clock ahead of the machine's clock by whole seconds; a
 // negative duration sets it behind.
-func (c *PostgresClock) Step(by time.Duration) {
+func (c *Clock) Step(by time.Duration) {
 	c.t.Helper()
 	// The server reads this file at every query of the time, so replace the file
 	// atomically.

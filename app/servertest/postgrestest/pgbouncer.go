@@ -1,7 +1,6 @@
-package servertest
+package postgrestest
 
 import (
-	"context"
 	"fmt"
 	"net/url"
 	"os"
@@ -10,11 +9,9 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
-
-	"github.com/jackc/pgx/v5"
 
 	"outboxd/app/child"
+	"outboxd/app/servertest"
 )
 
 // pgbouncerPrograms are names of the program: one to look up in PATH, and paths
@@ -34,7 +31,7 @@ server_login_retry = 0.1
 `
 
 // PgBouncer starts a PgBouncer in transaction mode in front of a database and returns its URL.
-// upstream is a URL of Database or OwnPostgres. PgBouncer is stopped at the end of the test.
+// upstream is a URL of servertest.Database, or of a Server. PgBouncer is stopped at the end of the test.
 func PgBouncer(t testing.TB, upstream string) string {
 	t.Helper()
 	return StartPgBouncer(t, upstream, "transaction").URL()
@@ -53,10 +50,7 @@ type PgBouncerProgram struct {
 // StartPgBouncer starts a PgBouncer in a mode, "transaction" or "session", as PgBouncer does.
 func StartPgBouncer(t testing.TB, upstream, mode string) *PgBouncerProgram {
 	t.Helper()
-	if binary == nil {
-		t.Fatal("servertest.Main must be called from TestMain")
-	}
-	u := parse(t, upstream)
+	u := servertest.Parse(t, upstream)
 	query := u.Query()
 	sockets := query.Get("host")
 	role := u.User.Username()
@@ -67,7 +61,7 @@ func StartPgBouncer(t testing.TB, upstream, mode string) *PgBouncerProgram {
 	if mode == "session" { // each client keeps one
 		sessions = 32
 	}
-	p := &PgBouncerProgram{t: t, account: accountOf(t, sockets), folder: binary.home.folder()}
+	p := &PgBouncerProgram{t: t, account: accountOf(t, sockets), folder: servertest.Folder(t)}
 	if err := os.Mkdir(p.folder, 0o755); err != nil { // another account must enter
 		t.Fatalf("make folder for PgBouncer: %v", err)
 	}
@@ -109,7 +103,7 @@ func (p *PgBouncerProgram) Start() {
 	if p.process, err = child.Start(cmd, syscall.SIGKILL); err != nil {
 		p.t.Fatalf("start PgBouncer: %v", err)
 	}
-	p.await()
+	await(p.t, "PgBouncer", p.process, p.url, output.Name())
 }
 
 // Kill ends PgBouncer by SIGKILL, with all connections through it, and returns when its process is gone.
@@ -122,29 +116,6 @@ func (p *PgBouncerProgram) Kill() {
 	p.process = nil
 }
 
-func (p *PgBouncerProgram) await() {
-	p.t.Helper()
-	ctx, cancel := context.WithTimeout(p.t.Context(), stopLimit)
-	defer cancel()
-	retry := time.NewTicker(10 * time.Millisecond)
-	defer retry.Stop()
-	for {
-		conn, err := pgx.Connect(ctx, p.url)
-		if err == nil {
-			_ = conn.Close(ctx)
-			return
-		}
-		select {
-		case <-retry.C:
-			continue
-		case <-p.process.Done():
-		case <-ctx.Done():
-		}
-		said, _ := os.ReadFile(p.file("log"))
-		p.t.Fatalf("start PgBouncer: %v; it says:\n%s", err, said)
-	}
-}
-
 func pgbouncerProgram(t testing.TB) string {
 	t.Helper()
 	for _, name := range pgbouncerPrograms {
@@ -154,19 +125,4 @@ func pgbouncerProgram(t testing.TB) string {
 	}
 	t.Fatalf("no PgBouncer is installed (looked for %s): run .ci/setup pgbouncer", strings.Join(pgbouncerPrograms, ", "))
 	return ""
-}
-
-// accountOf returns the owner of a file; nil if that is the user of this
-// process.
-func accountOf(t testing.TB, path string) *syscall.Credential {
-	t.Helper()
-	info, err := os.Stat(path)
-	if err != nil {
-		t.Fatalf("find a test server's account: %v", err)
-	}
-	owner, known := info.Sys().(*syscall.Stat_t)
-	if !known || int(owner.Uid) == os.Geteuid() {
-		return nil
-	}
-	return &syscall.Credential{Uid: owner.Uid, Gid: owner.Gid}
 }

@@ -1,4 +1,4 @@
-package servertest
+package redistest
 
 import (
 	"fmt"
@@ -12,12 +12,13 @@ import (
 	"time"
 
 	"outboxd/app/child"
+	"outboxd/app/servertest"
 )
 
-// RedisProgram is a redis-server for one test with a configuration of its own: a
-// Sentinel, a node of a cluster, a server that wants TLS. A method of RedisProgram
+// Program is a redis-server for one test with a configuration of its own: a
+// Sentinel, a node of a cluster, a server that wants TLS. A method of Program
 // that cannot do its work fails the test.
-type RedisProgram struct {
+type Program struct {
 	Port   int    // on 127.0.0.1
 	Folder string // its working directory
 	t      testing.TB
@@ -26,15 +27,12 @@ type RedisProgram struct {
 	child  *child.Process // nil while killed
 }
 
-// StartRedis starts a redis-server on a free port of 127.0.0.1, with further lines
+// StartProgram starts a redis-server on a free port of 127.0.0.1, with further lines
 // of configuration. In them, PORT stands for the port. The server keeps nothing on disk unless these lines say so. A
 // line with only the word "sentinel" makes it a Sentinel. The server is killed at the end of the test.
-func StartRedis(t testing.TB, lines ...string) *RedisProgram {
+func StartProgram(t testing.TB, lines ...string) *Program {
 	t.Helper()
-	if binary == nil {
-		t.Fatal("servertest.Main must be called from TestMain")
-	}
-	r := &RedisProgram{Port: FreePort(t), Folder: binary.home.folder(), t: t}
+	r := &Program{Port: servertest.FreePort(t), Folder: servertest.Folder(t), t: t}
 	if err := os.Mkdir(r.Folder, 0o700); err != nil {
 		t.Fatalf("make a folder for Redis: %v", err)
 	}
@@ -67,11 +65,11 @@ func StartRedis(t testing.TB, lines ...string) *RedisProgram {
 }
 
 // Address returns host:port.
-func (r *RedisProgram) Address() string { return fmt.Sprintf("127.0.0.1:%d", r.Port) }
+func (r *Program) Address() string { return fmt.Sprintf("127.0.0.1:%d", r.Port) }
 
 // Start starts the server again after Kill, and returns when the server accepts
 // connections.
-func (r *RedisProgram) Start() {
+func (r *Program) Start() {
 	r.t.Helper()
 	program, err := exec.LookPath("redis-server")
 	if err != nil {
@@ -87,7 +85,7 @@ func (r *RedisProgram) Start() {
 	if r.child, err = child.Start(cmd, syscall.SIGKILL); err != nil {
 		r.t.Fatalf("start Redis: %v", err)
 	}
-	for deadline := time.Now().Add(stopLimit); ; {
+	for deadline := time.Now().Add(servertest.Patience); ; {
 		conn, err := net.DialTimeout("tcp", r.Address(), time.Second)
 		if err == nil {
 			_ = conn.Close()
@@ -106,23 +104,11 @@ func (r *RedisProgram) Start() {
 }
 
 // Kill ends the server by SIGKILL and returns when its process is gone.
-func (r *RedisProgram) Kill() {
+func (r *Program) Kill() {
 	if r.child == nil {
 		return
 	}
 	_ = r.child.Signal(syscall.SIGKILL)
 	<-r.child.Done()
 	r.child = nil
-}
-
-// FreePort returns a port of 127.0.0.1 on which no program listens. Another program
-// may take the port before the caller does, but that is unlikely.
-func FreePort(t testing.TB) int {
-	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatalf("find a free port: %v", err)
-	}
-	defer func() { _ = listener.Close() }()
-	return listener.Addr().(*net.TCPAddr).Port
 }
