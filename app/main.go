@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"io"
 
-	"outboxd/app/bench"
+	"outboxd/app/bench/spec"
 	"outboxd/app/command"
 	"outboxd/app/daemon"
 	"outboxd/app/logging"
@@ -25,7 +25,7 @@ const (
 
 // Main runs the command line and returns the exit code. SIGINT, SIGTERM and SIGHUP make a running daemon drain and end;
 // a second SIGINT or SIGTERM ends the process at once. more are benchmarks in addition to outboxd's own.
-func Main(args, environ []string, stdout, stderr io.Writer, build Build, more ...bench.Bench) int {
+func Main(args, environ []string, stdout, stderr io.Writer, build Build, more ...spec.Bench) int {
 	ctx, stop := notifyContext(context.Background())
 	defer stop()
 	root := command.New(environ, build, more...)

@@ -3,14 +3,14 @@ package bench_test
 import (
 	"testing"
 
-	"outboxd/app/bench"
+	"outboxd/app/bench/costing"
 	"outboxd/app/bench/plan"
 )
 
 // TestCosts measures all costs on this machine's servers.
 func TestCosts(t *testing.T) {
 	t.Parallel()
-	measured, notes, err := bench.Costs(t.Context(), newEnv(t), 100, 400)
+	measured, notes, err := costing.Measure(t.Context(), newEnv(t), 100, 400)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -15,6 +15,7 @@ import (
 	"outboxd/app/bench"
 	"outboxd/app/bench/env"
 	"outboxd/app/bench/result"
+	"outboxd/app/bench/spec"
 	"outboxd/app/servertest"
 	"outboxd/config"
 )
@@ -62,7 +63,7 @@ func newEnv(t *testing.T) *env.Env {
 	return e
 }
 
-func find(t *testing.T, name string) bench.Bench {
+func find(t *testing.T, name string) spec.Bench {
 	t.Helper()
 	for _, b := range bench.All() {
 		if b.Name == name {
@@ -70,7 +71,7 @@ func find(t *testing.T, name string) bench.Bench {
 		}
 	}
 	t.Fatalf("there is no benchmark %q", name)
-	return bench.Bench{}
+	return spec.Bench{}
 }
 
 // attempt runs a benchmark as the command line would.

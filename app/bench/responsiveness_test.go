@@ -9,8 +9,8 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
-	"outboxd/app/bench"
 	"outboxd/app/bench/env"
+	"outboxd/app/bench/live"
 	"outboxd/app/bench/result"
 )
 
@@ -93,8 +93,8 @@ func TestProducerArms(t *testing.T) {
 	if _, err := conn.Exec(t.Context(), "LISTEN outbox_wake"); err != nil {
 		t.Fatal(err)
 	}
-	for _, arm := range bench.ProducerArms {
-		if err := bench.TakeProducerState(t.Context(), e, arm); err != nil {
+	for _, arm := range live.ProducerArms() {
+		if err := arm.Take(t.Context(), e); err != nil {
 			t.Fatal(err)
 		}
 		if _, err := e.Admin.Exec(t.Context(), `INSERT INTO outbox (event_type, payload) VALUES ('a', '1')`); err != nil {
@@ -115,8 +115,8 @@ func TestProducerArms(t *testing.T) {
 			}
 			heard++
 		}
-		if want := map[string]int{"asleep": 1, "always notify": 1}[arm]; heard != want {
-			t.Errorf("%q: %d notifications, want %d", arm, heard, want)
+		if want := map[string]int{"asleep": 1, "always notify": 1}[arm.Name]; heard != want {
+			t.Errorf("%q: %d notifications, want %d", arm.Name, heard, want)
 		}
 	}
 }

@@ -12,9 +12,11 @@ import (
 
 	"github.com/hibiken/asynq"
 
-	"outboxd/app/bench"
+	"outboxd/app/bench/drains"
+	"outboxd/app/bench/effects"
 	"outboxd/app/bench/env"
 	"outboxd/app/bench/result"
+	"outboxd/app/bench/spec"
 )
 
 func TestDrain(t *testing.T) {
@@ -160,7 +162,7 @@ func TestInterrupted(t *testing.T) {
 	e := newEnv(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	for _, b := range []bench.Bench{bench.Drain(), bench.Horizon(), bench.Backlog(), bench.Scale(), bench.Overhead(), bench.Effects()} {
+	for _, b := range []spec.Bench{drains.Drain(), drains.Horizon(), drains.Backlog(), drains.Scale(), drains.Overhead(), effects.Effects()} {
 		if _, err := b.Prepare(newFlags())(ctx, e); !errors.Is(err, context.Canceled) {
 			t.Errorf("%s: %v", b.Name, err)
 		}

@@ -14,6 +14,7 @@ import (
 	"outboxd/app/bench"
 	"outboxd/app/bench/env"
 	"outboxd/app/bench/result"
+	"outboxd/app/bench/spec"
 	"outboxd/app/command/cli"
 	"outboxd/app/command/terminal"
 	"outboxd/app/logging"
@@ -36,7 +37,7 @@ type benchFlags struct {
 	profile string
 }
 
-func newBenchCommand(c cli.Commands, more []bench.Bench) *cobra.Command {
+func newBenchCommand(c cli.Commands, more []spec.Bench) *cobra.Command {
 	var flags benchFlags
 	parent := &cobra.Command{
 		Use:   "bench",
@@ -60,7 +61,7 @@ func newBenchCommand(c cli.Commands, more []bench.Bench) *cobra.Command {
 	return parent
 }
 
-func runBench(c cli.Commands, cmd *cobra.Command, flags benchFlags, run bench.Run) error {
+func runBench(c cli.Commands, cmd *cobra.Command, flags benchFlags, run spec.Run) error {
 	if err := flags.out.Check(); err != nil {
 		return err
 	}
@@ -85,7 +86,7 @@ func runBench(c cli.Commands, cmd *cobra.Command, flags benchFlags, run bench.Ru
 
 // measureBench prepares the environment of a benchmark, runs the benchmark, and clears
 // the environment.
-func measureBench(c cli.Commands, cmd *cobra.Command, flags benchFlags, run bench.Run) (_ *result.Report, err error) {
+func measureBench(c cli.Commands, cmd *cobra.Command, flags benchFlags, run spec.Run) (_ *result.Report, err error) {
 	// A benchmark needs the same servers as a relay. The configured roles do not
 	// matter.
 	if err := config.Replace(cmd.Flags(), "roles", string(config.RoleRelay)); err != nil {
@@ -115,7 +116,7 @@ func measureBench(c cli.Commands, cmd *cobra.Command, flags benchFlags, run benc
 	return measureOn(ctx, c, cmd, cfg, s, log, flags, run)
 }
 
-func measureOn(ctx context.Context, c cli.Commands, cmd *cobra.Command, cfg *config.Config, s *servers.Servers, log *slog.Logger, flags benchFlags, run bench.Run) (_ *result.Report, err error) {
+func measureOn(ctx context.Context, c cli.Commands, cmd *cobra.Command, cfg *config.Config, s *servers.Servers, log *slog.Logger, flags benchFlags, run spec.Run) (_ *result.Report, err error) {
 	e, err := env.New(ctx, env.Options{
 		DatabaseURL: s.DatabaseURL, RedisURL: s.RedisURL, RedisDB: flags.redisDB, Schema: flags.schema,
 		Config: cfg, Version: c.Build.Version, Log: log, Progress: cmd.ErrOrStderr(),

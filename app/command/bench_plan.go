@@ -8,7 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"outboxd/app/bench"
+	"outboxd/app/bench/costing"
 	"outboxd/app/bench/env"
 	"outboxd/app/bench/plan"
 	"outboxd/app/bench/result"
@@ -100,7 +100,7 @@ func costsOf(c cli.Commands, cmd *cobra.Command, flags benchFlags, p *planFlags)
 	case "":
 		_, err := measureBench(c, cmd, flags, func(ctx context.Context, e *env.Env) (*result.Report, error) {
 			var notes []string
-			costs, notes, err = bench.Costs(ctx, e, p.events, p.Payload)
+			costs, notes, err = costing.Measure(ctx, e, p.events, p.Payload)
 			for _, note := range notes {
 				fmt.Fprintln(cmd.ErrOrStderr(), note)
 			}

@@ -12,7 +12,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
-	"outboxd/app/bench"
+	"outboxd/app/bench/spec"
 	"outboxd/app/command/cli"
 	"outboxd/app/command/dead"
 	"outboxd/app/command/events"
@@ -45,7 +45,7 @@ is wrong, or --yes is missing.`
 // New returns the root command. All commands read the environment variables in environ. The error of a command is a
 // config.Mistake if the command line or the configuration is wrong. more are benchmarks in addition
 // to outboxd's own.
-func New(environ []string, build daemon.Build, more ...bench.Bench) *cobra.Command {
+func New(environ []string, build daemon.Build, more ...spec.Bench) *cobra.Command {
 	c := cli.Commands{Environ: environ, Build: build, Timeout: new(time.Duration)}
 	root := &cobra.Command{
 		Use:   "outboxd",

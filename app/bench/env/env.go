@@ -1,6 +1,7 @@
 // Package env is the environment of a benchmark: a schema and a Redis database of
 // its own, the events in them, and the relays, workers and processes that are
-// measured. Package bench decides what to measure and compare.
+// measured. The packages of the benchmarks decide what to
+// measure and compare.
 package env
 
 import (

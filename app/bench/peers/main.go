@@ -8,16 +8,16 @@ import (
 	"os"
 
 	"outboxd/app"
-	"outboxd/app/bench"
+	"outboxd/app/bench/effects"
 	"outboxd/app/bench/env"
 )
 
 func main() {
-	os.Exit(app.Main(os.Args[1:], os.Environ(), os.Stdout, os.Stderr, app.Build{Version: "dev", Commit: "unknown", Date: "unknown"}, bench.Peers(prepare))) //nolint:forbidigo // this is main
+	os.Exit(app.Main(os.Args[1:], os.Environ(), os.Stdout, os.Stderr, app.Build{Version: "dev", Commit: "unknown", Date: "unknown"}, effects.Peers(prepare))) //nolint:forbidigo // this is main
 }
 
-func prepare(ctx context.Context, e *env.Env, o bench.PeerOptions) ([]bench.Peer, error) {
-	var peers []bench.Peer
+func prepare(ctx context.Context, e *env.Env, o effects.PeerOptions) ([]effects.Peer, error) {
+	var peers []effects.Peer
 	for _, workers := range []int{o.AtOnce, manyWorkers} {
 		with, err := newRiver(ctx, e, o.Effect, workers)
 		if err != nil {

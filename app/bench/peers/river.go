@@ -12,7 +12,7 @@ import (
 	"github.com/riverqueue/river/riverdriver/riverpgxv5"
 	"github.com/riverqueue/river/rivermigrate"
 
-	"outboxd/app/bench"
+	"outboxd/app/bench/effects"
 	"outboxd/app/bench/env"
 )
 
@@ -51,8 +51,8 @@ func newRiver(ctx context.Context, e *env.Env, effect string, workers int) (*riv
 	return &riverWith{env: e, effect: effect, workers: workers}, nil
 }
 
-func (r *riverWith) peer() bench.Peer {
-	return bench.Peer{Name: fmt.Sprintf("river_%d", r.workers), Load: r.load, Run: r.run}
+func (r *riverWith) peer() effects.Peer {
+	return effects.Peer{Name: fmt.Sprintf("river_%d", r.workers), Load: r.load, Run: r.run}
 }
 
 func (r *riverWith) load(ctx context.Context, n, payload int) error {

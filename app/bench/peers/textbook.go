@@ -8,7 +8,7 @@ import (
 	"github.com/hibiken/asynq"
 	"golang.org/x/sync/errgroup"
 
-	"outboxd/app/bench"
+	"outboxd/app/bench/effects"
 	"outboxd/app/bench/env"
 	"outboxd/app/bench/rival"
 )
@@ -21,7 +21,9 @@ type textbook struct {
 	atOnce int
 }
 
-func (t *textbook) peer() bench.Peer { return bench.Peer{Name: "textbook", Load: t.load, Run: t.run} }
+func (t *textbook) peer() effects.Peer {
+	return effects.Peer{Name: "textbook", Load: t.load, Run: t.run}
+}
 
 const (
 	inboxTableSQL = "CREATE TABLE IF NOT EXISTS textbook_inbox (event_id uuid PRIMARY KEY, processed_at timestamptz NOT NULL DEFAULT now())"
