@@ -17,14 +17,8 @@ import (
 )
 
 func newActionsCommand(c cli.Commands) *cobra.Command {
-	cmd := &cobra.Command{
-		Use:   "actions",
-		Short: "Show what people did, and why",
-		Args:  cli.NoArguments,
-		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
-	}
-	cmd.AddCommand(newActionsListCommand(c), newActionsShowCommand(c))
-	return cmd
+	return cli.Group("actions", "Show what people did, and why", "",
+		newActionsListCommand(c), newActionsShowCommand(c))
 }
 
 // actionDocument is an action of a person in JSON and YAML.
@@ -62,10 +56,7 @@ func newActionsListCommand(c cli.Commands) *cobra.Command {
 		if err != nil {
 			return err
 		}
-		documents := make([]actionDocument, len(list))
-		for i := range list {
-			documents[i] = newActionDocument(&list[i])
-		}
+		documents := cli.Documents(list, newActionDocument)
 		return out.Write(cmd.OutOrStdout(), documents, func(w io.Writer) { actionsTable(w, documents) })
 	})
 	return cmd

@@ -39,13 +39,7 @@ type benchFlags struct {
 
 func newBenchCommand(c cli.Commands, more []spec.Bench) *cobra.Command {
 	var flags benchFlags
-	parent := &cobra.Command{
-		Use:   "bench",
-		Short: "Measure outboxd on this machine",
-		Long:  aboutBench,
-		Args:  cli.NoArguments,
-		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
-	}
+	parent := cli.Group("bench", "Measure outboxd on this machine", aboutBench)
 	parent.PersistentFlags().StringVar(&flags.schema, "schema", "outboxd_bench", "schema to use; must not exist or be empty")
 	parent.PersistentFlags().IntVar(&flags.redisDB, "redis-db", 15, "number of the Redis database to use; must be empty")
 	parent.PersistentFlags().StringVar(&flags.plot, "plot", "", "also draw the curves into this SVG file, where the benchmark has some")

@@ -16,59 +16,59 @@ import (
 	"outboxd/migrations"
 )
 
-func newMigrateCommand(c cli.Commands) *cobra.Command {
-	migrate := &cobra.Command{
-		Use:   "migrate",
-		Short: "Bring the database schema up to date, or take the newest step back",
-		Long: `Bring the database schema up to date, or take the newest step back.
+const aboutMigrate = `Bring the database schema up to date, or take the newest step back.
 
 The example, user registration, has a schema of its own. With --example=on, up makes that schema as
 well, and down takes back its newest migration instead of outboxd's. Without --example=on neither
-touches it.`,
-		Args: cli.NoArguments,
-		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+touches it.`
+
+func newMigrateCommand(c cli.Commands) *cobra.Command {
+	up := &cobra.Command{
+		Use: "up", Short: "Apply every pending migration, and the configured payload limit", Args: cli.NoArguments,
+		Example: "  outboxd migrate up\n  outboxd migrate up --example=on\n  outboxd migrate up --relay-max-payload=4MiB",
+		RunE:    withDatabase(c, migrateUp),
 	}
+	return cli.Group("migrate", "Bring the database schema up to date, or take the newest step back", aboutMigrate, up, newMigrateDownCommand(c), newMigrateStatusCommand(c))
+}
+
+func newMigrateDownCommand(c cli.Commands) *cobra.Command {
 	var yes bool
-	var out terminal.Output
-	down := &cobra.Command{
+	cmd := &cobra.Command{
 		Use: "down", Short: "Take the newest migration back, with the data that only its tables hold", Args: cli.NoArguments,
 		Example: "  outboxd migrate down --yes\n  outboxd migrate down --yes --example=on",
-		RunE: withDatabase(c, func(cmd *cobra.Command, o *cli.Opened) error {
-			if !yes {
-				return config.Mistake{Err: fmt.Errorf("migrate down deletes the tables of the newest migration with their data; say --yes to do it")}
-			}
-			sets := servers.Migrations(o.Config.Example == config.ExampleOn)
-			set := sets[len(sets)-1]
-			done, err := set.Down(cmd.Context(), o.DB.SQL(), o.Log)
-			if err == nil && !done {
-				_, err = fmt.Fprintf(cmd.OutOrStdout(), "The schema %s has no migration to take back.\n", o.DB.Schema()+set.Suffix)
-			} else if err == nil {
-				_, err = fmt.Fprintf(cmd.OutOrStdout(), "Took the newest migration of the schema %s back.\n", o.DB.Schema()+set.Suffix)
-			}
-			return err
-		}),
 	}
-	down.Flags().BoolVar(&yes, "yes", false, "do it, data included")
-	status := &cobra.Command{
+	cmd.Flags().BoolVar(&yes, "yes", false, "do it, data included")
+	cmd.RunE = withDatabase(c, func(cmd *cobra.Command, o *cli.Opened) error {
+		if !yes {
+			return config.Mistake{Err: fmt.Errorf("migrate down deletes the tables of the newest migration with their data; say --yes to do it")}
+		}
+		sets := servers.Migrations(o.Config.Example == config.ExampleOn)
+		set := sets[len(sets)-1]
+		done, err := set.Down(cmd.Context(), o.DB.SQL(), o.Log)
+		if err == nil && !done {
+			_, err = fmt.Fprintf(cmd.OutOrStdout(), "The schema %s has no migration to take back.\n", o.DB.Schema()+set.Suffix)
+		} else if err == nil {
+			_, err = fmt.Fprintf(cmd.OutOrStdout(), "Took the newest migration of the schema %s back.\n", o.DB.Schema()+set.Suffix)
+		}
+		return err
+	})
+	return cmd
+}
+
+func newMigrateStatusCommand(c cli.Commands) *cobra.Command {
+	var out terminal.Output
+	cmd := &cobra.Command{
 		Use: "status", Short: "List the migrations and which of them the database has", Args: cli.NoArguments,
 		Example: "  outboxd migrate status\n  outboxd migrate status -o json | jq '.migrations[] | select(.applied_at == null)'",
-		RunE: withDatabase(c, func(cmd *cobra.Command, o *cli.Opened) error {
-			if err := out.Check(); err != nil {
-				return err
-			}
-			return migrationStatus(cmd, o, &out)
-		}),
 	}
-	out.AddFlag(status)
-	migrate.AddCommand(
-		&cobra.Command{
-			Use: "up", Short: "Apply every pending migration, and the configured payload limit", Args: cli.NoArguments,
-			Example: "  outboxd migrate up\n  outboxd migrate up --example=on\n  outboxd migrate up --relay-max-payload=4MiB",
-			RunE:    withDatabase(c, migrateUp),
-		},
-		down, status,
-	)
-	return migrate
+	out.AddFlag(cmd)
+	cmd.RunE = withDatabase(c, func(cmd *cobra.Command, o *cli.Opened) error {
+		if err := out.Check(); err != nil {
+			return err
+		}
+		return migrationStatus(cmd, o, &out)
+	})
+	return cmd
 }
 
 func migrateUp(cmd *cobra.Command, o *cli.Opened) error {

@@ -30,94 +30,6 @@ type Source struct {
 // patience is how long a Source waits for the answer of a server.
 const patience = 3 * time.Second
 
-// View has the figures of all event types, or of all queues, as a page shows them.
-type View[L any] struct {
-	At    time.Time
-	Lines []L // the ones with the most to do come first
-	// StoreErr and QueuesErr say why a server's figures are missing; nil: they are
-	// there.
-	StoreErr, QueuesErr error
-	// Complete is as in Snapshot; Estimated is as in queued.FailingSummary.
-	Complete, Estimated bool
-}
-
-// Rates are the rates of a line, in events a second; negative: not measured.
-type Rates struct{ Recent, Hour float64 }
-
-// Sum has the database's figures of a type in all its queues, or of a queue with all
-// its types.
-type Sum struct {
-	Recent, Hour        Passed
-	Confirmed           Rates
-	Pending, Held, Dead int64     // events in PostgreSQL
-	OldestDue           time.Time // zero: none is due
-}
-
-// Measured reports whether anything was measured within the last hour. Otherwise Recent
-// and Hour are not known.
-func (s *Sum) Measured() bool { return s.Confirmed.Hour >= 0 }
-
-func (s *Sum) add(p *Stored) {
-	s.Recent.add(&p.Recent)
-	s.Hour.add(&p.Hour)
-	s.Pending, s.Held, s.Dead, s.OldestDue = s.Pending+p.Pending, s.Held+p.Held, s.Dead+p.Dead, earlier(s.OldestDue, p.OldestDue)
-}
-
-// settle computes the rates and completes the delays. It must follow the last add.
-func (s *Sum) settle(of *Snapshot) {
-	s.Confirmed = of.rates(&s.Recent, &s.Hour)
-	s.Recent.settle()
-	s.Hour.settle()
-}
-
-// Type is what is known of one event type.
-type Type struct {
-	Name   string
-	Queues []string
-	Sum
-	Emitted int64 // of the present UTC day
-	Failing int64 // have tasks in Redis that failed and wait to be tried again
-}
-
-// Waits returns how many events of the type are known to wait: for a relay, for the
-// turn of their ordering key or for another attempt.
-func (t *Type) Waits() int64 { return t.Pending + t.Held + t.Failing }
-
-// Queue is what is known of one queue.
-type Queue struct {
-	Name  string
-	Types []string
-	Sum
-	// Tasks are in Redis.
-	Tasks overview.QueueStatus
-	// Paused is set while no worker takes a task of the queue. By is who paused the
-	// queue; "" if it was paused without outboxd.
-	Paused  *setup.Pause
-	Workers int  // processes that serve the queue
-	Foreign bool // only other programs use it
-}
-
-// Subscription returns the name of the subscription to which the queue belongs; "" if
-// it belongs to none.
-func (q *Queue) Subscription() string {
-	if name, delivery := setup.SubscriptionOfQueue(q.Name); delivery {
-		return name
-	}
-	return ""
-}
-
-// Oldest is when the event or task that has waited longest began to wait; zero if none
-// waits.
-func (q *Queue) Oldest() time.Time {
-	if q.OldestDue.IsZero() || !q.Tasks.OldestAt.IsZero() && q.Tasks.OldestAt.Before(q.OldestDue) {
-		return q.Tasks.OldestAt
-	}
-	return q.OldestDue
-}
-
-// Waits is how many events and tasks wait.
-func (q *Queue) Waits() int64 { return q.Pending + q.Held + q.Tasks.Pending + q.Tasks.Retry }
-
 // gathered has the answers of PostgreSQL and of Redis.
 type gathered struct {
 	stored    Snapshot
@@ -179,16 +91,13 @@ func (s *Source) Types(ctx context.Context) View[Type] {
 		t := lines.of(f.Type)
 		t.Queues, t.Failing = add(t.Queues, f.Queue), t.Failing+f.Tasks
 	}
-	v := View[Type]{At: g.stored.At, StoreErr: g.storeErr, QueuesErr: g.queuesErr, Complete: g.stored.Complete, Estimated: g.failing.Estimated}
 	for name, t := range lines {
 		t.Name = name
 		t.settle(&g.stored)
-		v.Lines = append(v.Lines, *t)
 	}
-	slices.SortFunc(v.Lines, func(a, b Type) int {
+	return viewOf(&g, lines, func(a, b Type) int {
 		return cmp.Or(cmp.Compare(b.Waits()+b.Dead, a.Waits()+a.Dead), cmp.Compare(b.Hour.Confirmed, a.Hour.Confirmed), cmp.Compare(a.Name, b.Name))
 	})
-	return v
 }
 
 // All returns what is known of each queue.
@@ -222,20 +131,27 @@ func (s *Source) All(ctx context.Context) View[Queue] {
 		}
 		g.storeErr = err
 	}
-	v := View[Queue]{At: g.stored.At, StoreErr: g.storeErr, QueuesErr: g.queuesErr, Complete: g.stored.Complete}
 	for name, q := range lines {
 		q.Name = name
 		q.settle(&g.stored)
-		v.Lines = append(v.Lines, *q)
 	}
-	slices.SortFunc(v.Lines, func(a, b Queue) int {
+	return viewOf(&g, lines, func(a, b Queue) int {
 		return cmp.Or(cmp.Compare(b.Waits(), a.Waits()), cmp.Compare(b.Hour.Confirmed, a.Hour.Confirmed), cmp.Compare(a.Name, b.Name))
 	})
-	return v
 }
 
 func (s *Source) isForeign(queue string) bool {
 	return s.Foreign != nil && slices.Contains(s.Foreign(), queue)
+}
+
+// viewOf returns the lines in the order of compare.
+func viewOf[L Line](g *gathered, lines lines[L], compare func(a, b L) int) View[L] {
+	v := View[L]{Seen: Seen{At: g.stored.At, StoreErr: g.storeErr, QueuesErr: g.queuesErr, Complete: g.stored.Complete, Estimated: g.failing.Estimated}}
+	for _, line := range lines {
+		v.Lines = append(v.Lines, *line)
+	}
+	slices.SortFunc(v.Lines, compare)
+	return v
 }
 
 // lines has the line of each name.

@@ -4,6 +4,8 @@ import (
 	"net/url"
 	"strings"
 
+	"github.com/gofiber/fiber/v2"
+
 	"outboxd/domain"
 )
 
@@ -32,4 +34,36 @@ func readPauseForm(values url.Values, noun string) (f pauseForm, err error) {
 		return f, domain.Errorf(domain.CodeInvalid, "that is too much for one form: be brief about the reason")
 	}
 	return f, nil
+}
+
+// pauses adds the form that pauses and resumes a noun, "queue" or "schedule". show shows the form, which asks for a
+// reason. change does what the confirmed form says.
+func (r routes) pauses(path, noun string, show func(*fiber.Ctx, pauseForm) error, change func(*fiber.Ctx, pauseForm, *domain.Action) error) {
+	r.get(path, func(c *fiber.Ctx) error {
+		f, err := readPauseForm(url.Values{"action": {c.Query("action")}, noun: {c.Query(noun)}}, noun)
+		if err != nil {
+			return err
+		}
+		return show(c, f)
+	})
+	r.post(path, func(c *fiber.Ctx) error {
+		values, err := url.ParseQuery(string(c.Body()))
+		if err != nil {
+			return domain.Errorf(domain.CodeInvalid, "the form cannot be read")
+		}
+		f, err := readPauseForm(values, noun)
+		if err != nil {
+			return err
+		}
+		who, err := r.d.permit(c, f.Action)
+		if err != nil {
+			return err
+		}
+		if f.Reason == "" {
+			f.Fault = "Say why, for the record."
+			c.Status(fiber.StatusUnprocessableEntity)
+			return show(c, f)
+		}
+		return change(c, f, &domain.Action{Actor: who, Reason: f.Reason})
+	}, domain.ActionPause, domain.ActionResume)
 }

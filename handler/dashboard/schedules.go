@@ -47,15 +47,6 @@ func (d *Dashboard) schedules(c *fiber.Ctx) error {
 	return d.Render(c, Page{Template: "schedules", Title: "Schedules", Section: SectionSchedules, Data: lines})
 }
 
-// confirmSchedule serves the form that asks why the visitor pauses or resumes a schedule.
-func (d *Dashboard) confirmSchedule(c *fiber.Ctx) error {
-	f, err := readPauseForm(url.Values{"action": {c.Query("action")}, "schedule": {c.Query("schedule")}}, "schedule")
-	if err != nil {
-		return err
-	}
-	return d.scheduleForm(c, f)
-}
-
 func (d *Dashboard) scheduleForm(c *fiber.Ctx, f pauseForm) error {
 	if d.o.Sources.Schedules == nil {
 		return errNoDatabase()
@@ -71,24 +62,7 @@ func (d *Dashboard) scheduleForm(c *fiber.Ctx, f pauseForm) error {
 }
 
 // changeSchedule pauses or resumes the schedule, and redirects to the list of schedules.
-func (d *Dashboard) changeSchedule(c *fiber.Ctx) error {
-	values, err := url.ParseQuery(string(c.Body()))
-	if err != nil {
-		return domain.Errorf(domain.CodeInvalid, "the form cannot be read")
-	}
-	f, err := readPauseForm(values, "schedule")
-	if err != nil {
-		return err
-	}
-	who, err := d.permit(c, f.Action)
-	if err != nil {
-		return err
-	}
-	if f.Reason == "" {
-		f.Fault = "Say why, for the record."
-		c.Status(fiber.StatusUnprocessableEntity)
-		return d.scheduleForm(c, f)
-	}
+func (d *Dashboard) changeSchedule(c *fiber.Ctx, f pauseForm, action *domain.Action) error {
 	if d.o.Sources.Schedules == nil {
 		return errNoDatabase()
 	}
@@ -96,7 +70,7 @@ func (d *Dashboard) changeSchedule(c *fiber.Ctx) error {
 	if f.Action == domain.ActionResume {
 		do = d.o.Sources.Schedules.Resume
 	}
-	action := &domain.Action{Actor: who, Reason: f.Reason, Filter: map[string]string{"schedule": f.Name}}
+	action.Filter = map[string]string{"schedule": f.Name}
 	if err := do(c.UserContext(), action, f.Name); err != nil {
 		return err
 	}

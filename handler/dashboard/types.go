@@ -2,7 +2,6 @@ package dashboard
 
 import (
 	"html/template"
-	"slices"
 	"time"
 
 	"github.com/gofiber/fiber/v2"
@@ -11,19 +10,11 @@ import (
 	"outboxd/handler/dashboard/show"
 )
 
-// typesPage is the data of the page of all event types.
-type typesPage struct {
-	figures.View[figures.Type]
-	StoreKnown, QueuesKnown bool
-}
-
 // typePage is the data of the page of one event type.
 type typePage struct {
 	figures.Type
-	At                      time.Time
-	StoreKnown, QueuesKnown bool
-	Complete                bool
-	History                 history
+	figures.Seen
+	History history
 }
 
 // types serves the page of all event types, or of the one type that the query names.
@@ -34,11 +25,11 @@ func (d *Dashboard) types(c *fiber.Ctx) error {
 	view := d.o.Sources.Figures.Types(c.UserContext())
 	name := c.Query("type")
 	if name == "" {
-		return d.Render(c, Page{Template: "types", Title: "Types", Section: SectionTypes, Data: typesPage{view, view.StoreErr == nil, view.QueuesErr == nil}})
+		return d.Render(c, Page{Template: "types", Title: "Types", Section: SectionTypes, Data: &view})
 	}
-	p := typePage{Type: figures.Type{Name: name}, At: view.At, StoreKnown: view.StoreErr == nil, QueuesKnown: view.QueuesErr == nil, Complete: view.Complete}
-	if at := slices.IndexFunc(view.Lines, func(t figures.Type) bool { return t.Name == name }); at >= 0 {
-		p.Type = view.Lines[at]
+	p := typePage{Type: figures.Type{Name: name}, Seen: view.Seen}
+	if known := view.Named(name); known != nil {
+		p.Type = *known
 	}
 	var err error
 	if p.History, err = d.historyOfFigures(c, view.StoreErr, name, ""); err != nil {

@@ -59,6 +59,17 @@ func (c Commands) Load(cmd *cobra.Command) (*config.Config, error) {
 	return cfg, nil
 }
 
+// Group returns a command whose work is in its subcommands. Without one of them it prints its help. The help begins with
+// long, or with short if long is "".
+func Group(use, short, long string, commands ...*cobra.Command) *cobra.Command {
+	group := &cobra.Command{
+		Use: use, Short: short, Long: long, Args: NoArguments,
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	group.AddCommand(commands...)
+	return group
+}
+
 // OneArgument refuses a command line without exactly one argument. The error message says
 // what the argument is, in the words of what.
 func OneArgument(what string) cobra.PositionalArgs {

@@ -20,3 +20,12 @@ func Counted(n *int64) string {
 	}
 	return words.Count(*n)
 }
+
+// Documents returns the document of each entry of a list. It never returns nil, so JSON has [] for an empty list.
+func Documents[T, D any](list []T, of func(*T) D) []D {
+	documents := make([]D, len(list))
+	for i := range list {
+		documents[i] = of(&list[i])
+	}
+	return documents
+}

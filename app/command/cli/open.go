@@ -171,12 +171,13 @@ func (f *ActionFlags) Add(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&f.as, "as", "", "for whom this user does it, for the record; the user itself is recorded as user@host")
 }
 
-// Consent returns an error unless the person agreed to the change with --yes.
-func (f *ActionFlags) Consent(name string) error {
+// Consent returns an error unless the person agreed to the change with --yes. change is what would be done, such as
+// "discard them".
+func (f *ActionFlags) Consent(change string) error {
 	if f.Yes {
 		return nil
 	}
-	return config.Mistake{Err: fmt.Errorf("nothing was done; say --yes to %s them", name)}
+	return config.Mistake{Err: fmt.Errorf("nothing was done; say --yes to %s", change)}
 }
 
 // Action returns the entry for the log of actions, before the action is carried

@@ -24,15 +24,8 @@ says that no retry helps. Dead letters stay until you replay or discard them.`
 
 // New returns the command dead.
 func New(c cli.Commands) *cobra.Command {
-	dead := &cobra.Command{
-		Use:   "dead",
-		Short: "List, show, replay or discard dead letters",
-		Long:  aboutDead,
-		Args:  cli.NoArguments,
-		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
-	}
-	dead.AddCommand(newDeadListCommand(c), newDeadShowCommand(c), newDeadReplayCommand(c), newDeadDiscardCommand(c), newDeadExportCommand(c))
-	return dead
+	return cli.Group("dead", "List, show, replay or discard dead letters", aboutDead,
+		newDeadListCommand(c), newDeadShowCommand(c), newDeadReplayCommand(c), newDeadDiscardCommand(c), newDeadExportCommand(c))
 }
 
 // deadFlags choose dead letters.

@@ -116,7 +116,7 @@ journal keeps their errors. If a dead letter held its ordering key, the next eve
 		if err != nil {
 			return err
 		}
-		if err = acting.Consent("discard"); err == nil {
+		if err = acting.Consent("discard them"); err == nil {
 			err = replay.DiscardAll(cmd.Context(), change.letters, change.action, change.filter, change.tell)
 		}
 		return cmp.Or(change.finish(cmd.OutOrStdout(), &out, "Discarded"), err, missing(change.filter.IDs, int(change.result.Matched)))
@@ -164,7 +164,7 @@ confirmed.`,
 		if err != nil {
 			return err
 		}
-		if err = acting.Consent("replay"); err == nil {
+		if err = acting.Consent("replay them"); err == nil {
 			err = change.replay(cmd.Context(), &replay, o.Config.Relay.Unconfirmed)
 		}
 		return cmp.Or(change.finish(cmd.OutOrStdout(), &out, "Replayed"), err, missing(change.filter.IDs, int(change.result.Matched)))

@@ -28,14 +28,8 @@ import (
 
 // New returns the command events.
 func New(c cli.Commands) *cobra.Command {
-	events := &cobra.Command{
-		Use:   "events",
-		Short: "List, show, emit, retry, give up, cancel, reschedule or erase events",
-		Args:  cli.NoArguments,
-		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
-	}
-	events.AddCommand(newEventsListCommand(c), newEventsShowCommand(c), newEventsEmitCommand(c), newEventsExportCommand(c), newEventsCorrectCommand(c), newEventsRetryCommand(c), newEventsGiveUpCommand(c), newEventsCancelCommand(c), newEventsRescheduleCommand(c), newEventsEraseCommand(c))
-	return events
+	return cli.Group("events", "List, show, emit, retry, give up, cancel, reschedule or erase events", "",
+		newEventsListCommand(c), newEventsShowCommand(c), newEventsEmitCommand(c), newEventsExportCommand(c), newEventsCorrectCommand(c), newEventsRetryCommand(c), newEventsGiveUpCommand(c), newEventsCancelCommand(c), newEventsRescheduleCommand(c), newEventsEraseCommand(c))
 }
 
 // queuePatience bounds how long Redis may take to answer. Without an answer the

@@ -157,7 +157,7 @@ func newEventChangeCommand(c cli.Commands, role config.Role, change *eventChange
 			err = run.takeMatching(cmd.Context(), filter)
 		}
 		if err == nil {
-			err = acting.Consent(change.verb)
+			err = acting.Consent(change.verb + " them")
 		}
 		result := run.result
 		if err == nil && len(ids) > 0 && result.Changed < len(ids) {

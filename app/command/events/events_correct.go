@@ -59,8 +59,8 @@ that key.`,
 		if !content.raw && !json.Valid(payload) {
 			return config.Mistake{Err: fmt.Errorf("the payload is not JSON; --raw takes it as it is")}
 		}
-		if !acting.Yes {
-			return config.Mistake{Err: fmt.Errorf("nothing was done; say --yes to emit the corrected copy")}
+		if err := acting.Consent("emit the corrected copy"); err != nil {
+			return err
 		}
 		action := acting.Action(map[string]string{"ids": ids[0].String()})
 		copied, err := deadletters.New(o.DB).Correct(cmd.Context(), action, ids[0], payload, discard)

@@ -145,7 +145,7 @@ func newFailingCommand(c cli.Commands, change failingChange) *cobra.Command {
 		if acting.Yes {
 			result, err = change.do(cmd.Context(), changes, action, flags.filter)
 		} else if result, err = changes.Count(cmd.Context(), flags.filter); err == nil {
-			err = acting.Consent(change.verb)
+			err = acting.Consent(change.verb + " them")
 		}
 		document := failingChangeDocument{Action: change.verb, Matched: result.Matched, Changed: result.Changed, DryRun: !acting.Yes, More: result.More}
 		if !action.ID.IsZero() {

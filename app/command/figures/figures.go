@@ -103,6 +103,22 @@ func (s *sight) open(ctx context.Context, opened *servers.Servers, log *slog.Log
 	return nil
 }
 
+// listDocument says, in JSON, how complete a list of figures is.
+type listDocument struct {
+	// Complete is false if more events wait, or are dead, than were counted: 50,000 of
+	// each state.
+	Complete bool `json:"complete"`
+	missingDocument
+}
+
+// writeEnd writes the lines below a table.
+func (d *listDocument) writeEnd(w io.Writer) {
+	if !d.Complete {
+		fmt.Fprintln(w, "There are more than were counted.")
+	}
+	d.writeMissing(w)
+}
+
 // missingDocument says, in JSON, which server did not answer; the figures of that server
 // are null.
 type missingDocument struct {
@@ -110,12 +126,12 @@ type missingDocument struct {
 	RedisError    string `json:"redis_error,omitempty"`
 }
 
-func newMissingDocument(postgresErr, redisErr error) (d missingDocument) {
-	if postgresErr != nil {
-		d.PostgresError = postgresErr.Error()
+func newMissingDocument(s figures.Seen) (d missingDocument) {
+	if s.StoreErr != nil {
+		d.PostgresError = s.StoreErr.Error()
 	}
-	if redisErr != nil {
-		d.RedisError = redisErr.Error()
+	if s.QueuesErr != nil {
+		d.RedisError = s.QueuesErr.Error()
 	}
 	return d
 }
@@ -126,6 +142,19 @@ func (d missingDocument) writeMissing(w io.Writer) {
 			fmt.Fprintf(w, "What only %s knows is not shown: %s\n", server.name, terminal.OneLine(server.fault, 0))
 		}
 	}
+}
+
+// lineOf returns the line of a name. what says what has the name: "queue" or "event type". lineOf returns an error if
+// nothing is known of the name at present.
+func lineOf[L figures.Line](view *figures.View[L], what, name string) (*L, error) {
+	line := view.Named(name)
+	if line != nil {
+		return line, nil
+	}
+	if missing := newMissingDocument(view.Seen); missing.PostgresError+missing.RedisError != "" {
+		return nil, fmt.Errorf("nothing is known of %s %.100q, and a server does not answer: %s", what, name, missing.PostgresError+missing.RedisError)
+	}
+	return nil, fmt.Errorf("nothing is known of %s %.100q: nothing of it waits, and nothing happened within the last hour", what, name)
 }
 
 // passedDocument says, in JSON, what happened to the events of a type or queue: how many

@@ -18,14 +18,8 @@ import (
 
 // NewKeys returns the command keys.
 func NewKeys(c cli.Commands) *cobra.Command {
-	keys := &cobra.Command{
-		Use:   "keys",
-		Short: "Show ordering keys that hold events back",
-		Args:  cli.NoArguments,
-		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
-	}
-	keys.AddCommand(newKeysListCommand(c), newKeysShowCommand(c))
-	return keys
+	return cli.Group("keys", "Show ordering keys that hold events back", "",
+		newKeysListCommand(c), newKeysShowCommand(c))
 }
 
 func newKeysListCommand(c cli.Commands) *cobra.Command {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"slices"
 	"strings"
 	"time"
 
@@ -24,17 +23,11 @@ import (
 
 // NewQueues returns the command queues.
 func NewQueues(c cli.Commands) *cobra.Command {
-	cmd := &cobra.Command{
-		Use:   "queues",
-		Short: "Show queues: rates, delays, failures and what waits; pause and resume them",
-		Args:  cli.NoArguments,
-		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
-	}
-	cmd.AddCommand(newQueuesListCommand(c), newQueuesShowCommand(c),
+	return cli.Group("queues", "Show queues: rates, delays, failures and what waits; pause and resume them", "",
+		newQueuesListCommand(c), newQueuesShowCommand(c),
 		newQueueChangeCommand(c, domain.ActionPause, "Let no worker take a task of a queue",
 			"Let no worker take a task of a queue. What a worker has begun, it finishes. The relay goes on to hand events over,\nand their tasks wait. The record keeps who did it, and why.", "--reason 'the mail server is being mended'"),
 		newQueueChangeCommand(c, domain.ActionResume, "Let workers take tasks of a paused queue", "Let workers take tasks of a paused queue again, whoever paused it.", "--reason 'the mail server is back'"))
-	return cmd
 }
 
 // QueueDocument is a queue in JSON and YAML. What is not known is null.
@@ -66,12 +59,12 @@ type tasksDocument struct {
 }
 
 func newQueueDocument(q *figures.Queue, v *figures.View[figures.Queue]) QueueDocument {
-	stored := v.StoreErr == nil
+	stored := v.StoreKnown()
 	d := QueueDocument{
 		Queue: q.Name, Types: append([]string{}, q.Types...), Paused: q.Paused, Foreign: q.Foreign, passedDocument: newPassedDocument(q.Confirmed, &q.Hour, stored),
 		Pending: knownNumber(q.Pending, stored), Held: knownNumber(q.Held, stored), Dead: knownNumber(q.Dead, stored), OldestDue: timeOrNull(q.OldestDue),
 	}
-	if v.QueuesErr == nil {
+	if v.QueuesKnown() {
 		t := q.Tasks
 		d.Workers, d.Tasks = &q.Workers, &tasksDocument{t.Pending, t.Active, t.Scheduled, t.Retry, t.Archived, timeOrNull(t.OldestAt), t.Processed, t.Failed}
 	}
@@ -81,10 +74,7 @@ func newQueueDocument(q *figures.Queue, v *figures.View[figures.Queue]) QueueDoc
 // QueuesDocument is the result of queues list.
 type QueuesDocument struct {
 	Queues []QueueDocument `json:"queues"`
-	// Complete is false if more events wait, or are dead, than were counted: 50,000 of
-	// each state.
-	Complete bool `json:"complete"`
-	missingDocument
+	listDocument
 }
 
 func newQueuesListCommand(c cli.Commands) *cobra.Command {
@@ -101,9 +91,9 @@ HELD and DEAD are in PostgreSQL; WAITING (for a worker), RETRY (failed, tried ag
 	out.AddFlag(cmd)
 	cmd.RunE = withSight(c, &out, func(cmd *cobra.Command, _ []string, s *sight) error {
 		view := s.All(cmd.Context())
-		d := QueuesDocument{Queues: []QueueDocument{}, Complete: view.Complete, missingDocument: newMissingDocument(view.StoreErr, view.QueuesErr)}
-		for i := range view.Lines {
-			d.Queues = append(d.Queues, newQueueDocument(&view.Lines[i], &view))
+		d := QueuesDocument{
+			cli.Documents(view.Lines, func(q *figures.Queue) QueueDocument { return newQueueDocument(q, &view) }),
+			listDocument{view.Complete, newMissingDocument(view.Seen)},
 		}
 		return out.Write(cmd.OutOrStdout(), d, func(w io.Writer) { queuesTable(w, &d, view.At) })
 	})
@@ -128,10 +118,7 @@ func queuesTable(w io.Writer, d *QueuesDocument, now time.Time) {
 		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", terminal.OneLine(q.Queue, 40), q.state(), workers, q.cells(),
 			cli.Counted(q.Pending), cli.Counted(q.Held), waiting, retry, active, cli.Counted(q.Dead), ageCell(now, oldest, q.Pending != nil && q.Tasks != nil))
 	}
-	if !d.Complete {
-		fmt.Fprintln(w, "There are more than were counted.")
-	}
-	d.writeMissing(w)
+	d.writeEnd(w)
 }
 
 func (q *QueueDocument) state() string {
@@ -158,18 +145,16 @@ func newQueuesShowCommand(c cli.Commands) *cobra.Command {
 	out.AddFlag(cmd)
 	cmd.RunE = withSight(c, &out, func(cmd *cobra.Command, args []string, s *sight) error {
 		view := s.All(cmd.Context())
-		missing := newMissingDocument(view.StoreErr, view.QueuesErr)
-		at := slices.IndexFunc(view.Lines, func(q figures.Queue) bool { return q.Name == args[0] })
-		if at < 0 {
-			return unknownName("queue", args[0], missing)
+		line, err := lineOf(&view, "queue", args[0])
+		if err != nil {
+			return err
 		}
-		d := newQueueDocument(&view.Lines[at], &view)
-		var err error
+		d := newQueueDocument(line, &view)
 		if d.History, err = s.historyOf(cmd.Context(), "", args[0]); err != nil {
 			return err
 		}
 		return out.Write(cmd.OutOrStdout(), d, func(w io.Writer) {
-			queuesTable(w, &QueuesDocument{Queues: []QueueDocument{d}, Complete: true, missingDocument: missing}, view.At)
+			queuesTable(w, &QueuesDocument{[]QueueDocument{d}, listDocument{true, newMissingDocument(view.Seen)}}, view.At)
 			if len(d.Types) > 0 {
 				fmt.Fprintf(w, "\nTypes: %s\n", terminal.OneLine(strings.Join(d.Types, ", "), 0))
 			}
@@ -207,8 +192,8 @@ func newQueueChangeCommand(c cli.Commands, kind, short, long, example string) *c
 	out.AddFlag(cmd)
 	flags.Add(cmd)
 	cmd.RunE = c.WithServers(config.RoleRelay, &out, func(cmd *cobra.Command, args []string, o *cli.Opened) error {
-		if !flags.Yes {
-			return config.Mistake{Err: fmt.Errorf("nothing was done; say --yes to %s the queue", kind)}
+		if err := flags.Consent(kind + " the queue"); err != nil {
+			return err
 		}
 		if err := changeQueue(cmd.Context(), o, kind, flags.Action(nil), args[0]); err != nil {
 			return err

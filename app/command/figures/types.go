@@ -3,7 +3,6 @@ package figures
 import (
 	"fmt"
 	"io"
-	"slices"
 	"strings"
 	"time"
 
@@ -16,14 +15,8 @@ import (
 
 // NewTypes returns the command types.
 func NewTypes(c cli.Commands) *cobra.Command {
-	cmd := &cobra.Command{
-		Use:   "types",
-		Short: "Show event types: rates, delays, failures and what waits",
-		Args:  cli.NoArguments,
-		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
-	}
-	cmd.AddCommand(newTypesListCommand(c), newTypesShowCommand(c))
-	return cmd
+	return cli.Group("types", "Show event types: rates, delays, failures and what waits", "",
+		newTypesListCommand(c), newTypesShowCommand(c))
 }
 
 // TypeDocument is an event type in JSON and YAML. What is not known is null.
@@ -41,21 +34,18 @@ type TypeDocument struct {
 }
 
 func newTypeDocument(t *figures.Type, v *figures.View[figures.Type]) TypeDocument {
-	stored := v.StoreErr == nil
+	stored := v.StoreKnown()
 	return TypeDocument{
 		Type: t.Name, Queues: append([]string{}, t.Queues...), Emitted: knownNumber(t.Emitted, stored), passedDocument: newPassedDocument(t.Confirmed, &t.Hour, stored),
 		Pending: knownNumber(t.Pending, stored), Held: knownNumber(t.Held, stored), Dead: knownNumber(t.Dead, stored),
-		Failing: knownNumber(t.Failing, v.QueuesErr == nil), OldestDue: timeOrNull(t.OldestDue),
+		Failing: knownNumber(t.Failing, v.QueuesKnown()), OldestDue: timeOrNull(t.OldestDue),
 	}
 }
 
 // TypesDocument is the result of types list.
 type TypesDocument struct {
 	Types []TypeDocument `json:"types"`
-	// Complete is false if more events wait, or are dead, than were counted: 50,000 of
-	// each state.
-	Complete bool `json:"complete"`
-	missingDocument
+	listDocument
 }
 
 func newTypesListCommand(c cli.Commands) *cobra.Command {
@@ -73,9 +63,9 @@ At most 50,000 events of a state are counted. The leader measures once a minute.
 	out.AddFlag(cmd)
 	cmd.RunE = withSight(c, &out, func(cmd *cobra.Command, _ []string, s *sight) error {
 		view := s.Types(cmd.Context())
-		d := TypesDocument{Types: []TypeDocument{}, Complete: view.Complete && !view.Estimated, missingDocument: newMissingDocument(view.StoreErr, view.QueuesErr)}
-		for i := range view.Lines {
-			d.Types = append(d.Types, newTypeDocument(&view.Lines[i], &view))
+		d := TypesDocument{
+			cli.Documents(view.Lines, func(t *figures.Type) TypeDocument { return newTypeDocument(t, &view) }),
+			listDocument{view.Complete && !view.Estimated, newMissingDocument(view.Seen)},
 		}
 		return out.Write(cmd.OutOrStdout(), d, func(w io.Writer) { typesTable(w, &d, view.At) })
 	})
@@ -93,10 +83,7 @@ func typesTable(w io.Writer, d *TypesDocument, now time.Time) {
 		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", terminal.OneLine(t.Type, 40), terminal.OneLine(strings.Join(t.Queues, ", "), 30), t.cells(),
 			cli.Counted(t.Pending), cli.Counted(t.Held), cli.Counted(t.Failing), cli.Counted(t.Dead), ageCell(now, t.OldestDue, t.Pending != nil))
 	}
-	if !d.Complete {
-		fmt.Fprintln(w, "There are more than were counted.")
-	}
-	d.writeMissing(w)
+	d.writeEnd(w)
 }
 
 func newTypesShowCommand(c cli.Commands) *cobra.Command {
@@ -110,30 +97,19 @@ func newTypesShowCommand(c cli.Commands) *cobra.Command {
 	out.AddFlag(cmd)
 	cmd.RunE = withSight(c, &out, func(cmd *cobra.Command, args []string, s *sight) error {
 		view := s.Types(cmd.Context())
-		at := slices.IndexFunc(view.Lines, func(t figures.Type) bool { return t.Name == args[0] })
-		if at < 0 {
-			return unknownName("event type", args[0], newMissingDocument(view.StoreErr, view.QueuesErr))
+		line, err := lineOf(&view, "event type", args[0])
+		if err != nil {
+			return err
 		}
-		d := newTypeDocument(&view.Lines[at], &view)
-		var err error
+		d := newTypeDocument(line, &view)
 		if d.History, err = s.historyOf(cmd.Context(), args[0], ""); err != nil {
 			return err
 		}
-		missing := newMissingDocument(view.StoreErr, view.QueuesErr)
 		return out.Write(cmd.OutOrStdout(), d, func(w io.Writer) {
-			typesTable(w, &TypesDocument{Types: []TypeDocument{d}, Complete: true, missingDocument: missing}, view.At)
+			typesTable(w, &TypesDocument{[]TypeDocument{d}, listDocument{true, newMissingDocument(view.Seen)}}, view.At)
 			historyTable(w, d.History, false)
 			fmt.Fprintf(w, "\nIts events: outboxd events list --type %[1]s; its dead letters: outboxd dead list --type %[1]s\n", terminal.OneLine(d.Type, 0))
 		})
 	})
 	return cmd
-}
-
-// unknownName is the error for the name of an event type or queue of which nothing is
-// known at present.
-func unknownName(what, name string, missing missingDocument) error {
-	if missing.PostgresError+missing.RedisError != "" {
-		return fmt.Errorf("nothing is known of %s %.100q, and a server does not answer: %s", what, name, missing.PostgresError+missing.RedisError)
-	}
-	return fmt.Errorf("nothing is known of %s %.100q: nothing of it waits, and nothing happened within the last hour", what, name)
 }

@@ -16,14 +16,8 @@ import (
 
 // NewWorkers returns the command workers.
 func NewWorkers(c cli.Commands) *cobra.Command {
-	cmd := &cobra.Command{
-		Use:   "workers",
-		Short: "Show workers, their queues and what they carry out",
-		Args:  cli.NoArguments,
-		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
-	}
-	cmd.AddCommand(newWorkersListCommand(c), newWorkersShowCommand(c))
-	return cmd
+	return cli.Group("workers", "Show workers, their queues and what they carry out", "",
+		newWorkersListCommand(c), newWorkersShowCommand(c))
 }
 
 // WorkerDocument is a worker process in JSON and YAML.
@@ -82,10 +76,7 @@ services. BUSY counts the tasks that a worker carries out.`,
 		if err != nil {
 			return err
 		}
-		documents := make([]WorkerDocument, len(workers))
-		for i := range workers {
-			documents[i] = newWorkerDocument(&workers[i])
-		}
+		documents := cli.Documents(workers, newWorkerDocument)
 		return out.Write(cmd.OutOrStdout(), documents, func(w io.Writer) { workersTable(w, documents) })
 	})
 	return cmd

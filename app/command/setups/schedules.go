@@ -12,24 +12,25 @@ import (
 	"outboxd/app/command/cli"
 	"outboxd/app/command/terminal"
 	"outboxd/config"
-	"outboxd/domain"
 	"outboxd/domain/setup"
 	"outboxd/repository/schedules"
 )
 
 // NewSchedules returns the command schedules.
 func NewSchedules(c cli.Commands) *cobra.Command {
-	cmd := &cobra.Command{
-		Use:   "schedules",
-		Short: "Say which events are emitted again and again, and when",
-		Args:  cli.NoArguments,
-		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	k := kind{
+		noun: "schedule", example: "nightly-report --yes --reason 'the report moves'",
+		open: func(o *cli.Opened) store { return schedules.New(o.DB) },
+		find: func(ctx context.Context, o *cli.Opened, name string) error {
+			_, err := schedules.New(o.DB).Find(ctx, name)
+			return err
+		},
 	}
-	cmd.AddCommand(newSchedulesApplyCommand(c), newSchedulesListCommand(c), newSchedulesShowCommand(c),
-		newScheduleChangeCommand(c, "pause", "Stop a schedule; its ticks are missed until it is resumed", "paused", (*schedules.Store).Pause),
-		newScheduleChangeCommand(c, "resume", "Let a schedule go on", "resumed", (*schedules.Store).Resume),
-		newScheduleChangeCommand(c, "remove", "Remove a schedule; events that it emitted stay", "removed", (*schedules.Store).Remove))
-	return cmd
+	return k.group(c, "Say which events are emitted again and again, and when",
+		[]*cobra.Command{newSchedulesApplyCommand(c), newSchedulesListCommand(c), newSchedulesShowCommand(c)},
+		change{"pause", "paused", "Stop a schedule; its ticks are missed until it is resumed", "", store.Pause},
+		change{"resume", "resumed", "Let a schedule go on", "", store.Resume},
+		change{"remove", "removed", "Remove a schedule; events that it emitted stay", "", store.Remove})
 }
 
 // ScheduleDocument is a schedule in JSON and YAML.
@@ -87,49 +88,28 @@ func newScheduleDocument(s *setup.Schedule) ScheduleDocument {
 }
 
 func newSchedulesApplyCommand(c cli.Commands) *cobra.Command {
-	var out terminal.Output
-	var flags cli.ActionFlags
-	var file string
-	cmd := &cobra.Command{
-		Use:   "apply",
-		Short: "Add and change schedules as a file says",
-		Long: `Add the schedules of a YAML file that do not exist, and change those that differ. If one is wrong,
+	var flags applyFlags
+	return flags.command(c, "schedules", `Add the schedules of a YAML file that do not exist, and change those that differ. If one is wrong,
 nothing is changed. Schedules that the file does not name stay as they are. A paused schedule stays
 paused. A new schedule has its first tick after now. Without --yes the file is only checked.`,
-		Example: `  outboxd schedules apply -f schedules.yaml --yes
-  outboxd schedules apply -f - --yes < schedules.yaml`,
-		Args: cli.NoArguments,
-	}
-	out.AddFlag(cmd)
-	flags.Add(cmd)
-	cmd.Flags().StringVarP(&file, "file", "f", "", "the file; - is standard input")
-	cmd.RunE = c.WithServers(config.RoleAPI, &out, func(cmd *cobra.Command, _ []string, o *cli.Opened) error {
-		list, err := schedulesIn(cmd, file)
-		if err != nil {
-			return err
-		}
-		if !flags.Yes {
-			return config.Mistake{Err: fmt.Errorf("the file is right, and has %d schedules; nothing was done: say --yes to apply them", len(list))}
-		}
-		changes, err := schedules.New(o.DB).Apply(cmd.Context(), flags.Action(map[string]string{"file": file}), list)
-		if err != nil {
-			return err
-		}
-		type appliedSchedule struct {
-			Name   string        `json:"name"`
-			Change setup.Applied `json:"change"`
-		}
-		applied := make([]appliedSchedule, len(list))
-		for i := range list {
-			applied[i] = appliedSchedule{list[i].Name, changes[i]}
-		}
-		return out.Write(cmd.OutOrStdout(), applied, func(w io.Writer) {
-			for _, a := range applied {
-				fmt.Fprintf(w, "%s\t%s\n", a.Name, a.Change)
+		func(cmd *cobra.Command, o *cli.Opened) error {
+			list, err := schedulesIn(cmd, flags.file)
+			if err != nil {
+				return err
 			}
+			if err := flags.consent(len(list), "schedules"); err != nil {
+				return err
+			}
+			changes, err := schedules.New(o.DB).Apply(cmd.Context(), flags.action(), list)
+			if err != nil {
+				return err
+			}
+			applied := make([]AppliedDocument, len(list))
+			for i := range list {
+				applied[i] = AppliedDocument{Name: list[i].Name, Change: changes[i]}
+			}
+			return flags.write(cmd, applied)
 		})
-	})
-	return cmd
 }
 
 func schedulesIn(cmd *cobra.Command, file string) ([]setup.Schedule, error) {
@@ -150,10 +130,7 @@ func newSchedulesListCommand(c cli.Commands) *cobra.Command {
 		if err != nil {
 			return err
 		}
-		documents := make([]ScheduleDocument, len(list))
-		for i := range list {
-			documents[i] = newScheduleDocument(&list[i])
-		}
+		documents := cli.Documents(list, newScheduleDocument)
 		return out.Write(cmd.OutOrStdout(), documents, func(w io.Writer) {
 			if len(documents) == 0 {
 				fmt.Fprintln(w, "No schedules.")
@@ -205,31 +182,4 @@ func scheduleTable(w io.Writer, d *ScheduleDocument) {
 	if d.Paused != nil {
 		fmt.Fprintf(w, "Paused\tsince %s by %s: %s\n", d.Paused.Since.UTC().Format(time.RFC3339), terminal.OneLine(d.Paused.By, 100), terminal.OneLine(d.Paused.Reason, 300))
 	}
-}
-
-func newScheduleChangeCommand(c cli.Commands, verb, short, done string, change func(*schedules.Store, context.Context, *domain.Action, string) error) *cobra.Command {
-	var out terminal.Output
-	var flags cli.ActionFlags
-	cmd := &cobra.Command{
-		Use:     verb + " NAME",
-		Short:   short,
-		Example: "  outboxd schedules " + verb + " nightly-report --yes --reason 'the report moves'",
-		Args:    cli.OneArgument("one name of a schedule"),
-	}
-	out.AddFlag(cmd)
-	flags.Add(cmd)
-	cmd.RunE = c.WithServers(config.RoleAPI, &out, func(cmd *cobra.Command, args []string, o *cli.Opened) error {
-		store := schedules.New(o.DB)
-		if _, err := store.Find(cmd.Context(), args[0]); err != nil {
-			return err
-		}
-		if !flags.Yes {
-			return config.Mistake{Err: fmt.Errorf("nothing was done; say --yes to %s the schedule", verb)}
-		}
-		if err := change(store, cmd.Context(), flags.Action(map[string]string{"schedule": args[0]}), args[0]); err != nil {
-			return err
-		}
-		return out.Write(cmd.OutOrStdout(), map[string]string{"name": args[0], "change": done}, func(w io.Writer) { fmt.Fprintf(w, "%s %s\n", args[0], done) })
-	})
-	return cmd
 }

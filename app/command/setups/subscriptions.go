@@ -14,25 +14,31 @@ import (
 	"outboxd/app/command/cli"
 	"outboxd/app/command/terminal"
 	"outboxd/config"
-	"outboxd/domain"
 	"outboxd/domain/setup"
 	"outboxd/repository/subscriptions"
 )
 
 // NewSubscriptions returns the command subscriptions.
 func NewSubscriptions(c cli.Commands) *cobra.Command {
-	cmd := &cobra.Command{
-		Use:   "subscriptions",
-		Short: "Say which events go to which receivers over HTTP",
-		Args:  cli.NoArguments,
-		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	k := kind{
+		noun: "subscription", example: "crm --yes --reason 'the receiver moves'",
+		open: func(o *cli.Opened) store { return subscriptions.New(o.DB) },
+		find: func(ctx context.Context, o *cli.Opened, name string) error {
+			_, err := subscriptions.New(o.DB).Find(ctx, name)
+			return err
+		},
 	}
-	cmd.AddCommand(newSubscriptionsApplyCommand(c), newSubscriptionsListCommand(c), newSubscriptionsShowCommand(c), newSubscriptionsReplayCommand(c), newSubscriptionsTestCommand(c),
-		newSubscriptionChangeCommand(c, "pause", "Stop the attempts of a subscription; its deliveries wait", "paused", (*subscriptions.Store).Pause),
-		newSubscriptionChangeCommand(c, "resume", "Go on with the attempts of a subscription", "resumed", (*subscriptions.Store).Resume),
-		newSubscriptionChangeCommand(c, "remove", "End a subscription: no further deliveries are made", "removed", (*subscriptions.Store).Remove))
-	return cmd
+	return k.group(c, "Say which events go to which receivers over HTTP",
+		[]*cobra.Command{newSubscriptionsApplyCommand(c), newSubscriptionsListCommand(c), newSubscriptionsShowCommand(c),
+			newSubscriptionsReplayCommand(c), newSubscriptionsTestCommand(c)},
+		change{"pause", "paused", "Stop the attempts of a subscription; its deliveries wait", "", store.Pause},
+		change{"resume", "resumed", "Go on with the attempts of a subscription", "", store.Resume},
+		change{"remove", "removed", "End a subscription: no further deliveries are made", aboutRemove, store.Remove})
 }
+
+const aboutRemove = `End a subscription: no further deliveries are made. Those that there are wait, and are not attempted, until a
+subscription of that name is applied again. outboxd events cancel --queue=subscription:NAME takes back those that
+were not handed to Redis yet.`
 
 // SubscriptionDocument is a subscription in JSON and YAML.
 type SubscriptionDocument struct {
@@ -73,85 +79,64 @@ func newSubscriptionDocument(s *setup.Subscription) SubscriptionDocument {
 	return d
 }
 
-// AppliedDocument is what applying did with one subscription.
-type AppliedDocument struct {
-	Name   string                    `json:"name"`
-	Change setup.Applied             `json:"change"`
-	Replay *setup.SubscriptionReplay `json:"replay,omitempty"`
-}
-
 func newSubscriptionsApplyCommand(c cli.Commands) *cobra.Command {
-	var out terminal.Output
-	var flags cli.ActionFlags
-	var file, replaySince string
-	cmd := &cobra.Command{
-		Use:   "apply",
-		Short: "Add and change subscriptions as a file says",
-		Long: `Add the subscriptions of a YAML file that do not exist, and change those that differ. If one is wrong,
+	var flags applyFlags
+	var replaySince string
+	cmd := flags.command(c, "subscriptions", `Add the subscriptions of a YAML file that do not exist, and change those that differ. If one is wrong,
 nothing is changed. Subscriptions that the file does not name stay as they are. A paused subscription
 stays paused. A subscription applies to events that the relay claims from now on. Without --yes the
 file is only checked.
 
 With --replay-since the subscriptions also get events that were relayed before and are still kept.
 outboxd subscriptions replay does the same later.`,
-		Example: `  outboxd subscriptions apply -f subscriptions.yaml --yes
-  outboxd subscriptions apply -f subscriptions.yaml --replay-since 48h --yes
-  outboxd subscriptions apply -f - --yes < subscriptions.yaml`,
-		Args: cli.NoArguments,
-	}
-	out.AddFlag(cmd)
-	flags.Add(cmd)
-	cmd.Flags().StringVarP(&file, "file", "f", "", "the file; - is standard input")
-	cmd.Flags().StringVar(&replaySince, "replay-since", "", "also send what was emitted within this time (48h), or since this moment (RFC 3339), and is still kept")
-	cmd.RunE = c.WithServers(config.RoleAPI, &out, func(cmd *cobra.Command, _ []string, o *cli.Opened) error {
-		list, err := subscriptionsIn(cmd, file)
-		if err != nil {
-			return err
-		}
-		since, err := replayMoment("--replay-since", replaySince)
-		if err != nil {
-			return err
-		}
-		store := subscriptions.New(o.DB)
-		if !flags.Yes {
-			consent := config.Mistake{Err: fmt.Errorf("the file is right, and has %d subscriptions; nothing was done: say --yes to apply them", len(list))}
-			if since.IsZero() {
-				return consent
+		func(cmd *cobra.Command, o *cli.Opened) error {
+			list, err := subscriptionsIn(cmd, flags.file)
+			if err != nil {
+				return err
 			}
-			return cmp.Or(countReplays(cmd, store, &out, list, since), error(consent))
-		}
-		action := flags.Action(map[string]string{"file": file})
-		var changes []setup.Applied
-		if since.IsZero() {
-			changes, err = store.Apply(cmd.Context(), action, list)
-		} else {
-			changes, err = store.ApplyAndReplay(cmd.Context(), action, list, since)
-		}
-		if err != nil {
-			return err
-		}
-		applied := make([]AppliedDocument, len(list))
-		for i := range list {
-			applied[i] = AppliedDocument{Name: list[i].Name, Change: changes[i]}
-		}
-		if !since.IsZero() {
-			for i := range applied {
-				if applied[i].Replay, err = followReplay(cmd, store, applied[i].Name); err != nil {
-					return err
-				}
+			since, err := replayMoment("--replay-since", replaySince)
+			if err != nil {
+				return err
 			}
-		}
-		return out.Write(cmd.OutOrStdout(), applied, func(w io.Writer) {
-			for _, a := range applied {
-				fmt.Fprintf(w, "%s\t%s", a.Name, a.Change)
-				if a.Replay != nil {
-					fmt.Fprintf(w, "\t%s", replaySaid(a.Replay))
-				}
-				fmt.Fprintln(w)
-			}
+			return applySubscriptions(cmd, subscriptions.New(o.DB), &flags, list, since)
 		})
-	})
+	cmd.Example = `  outboxd subscriptions apply -f subscriptions.yaml --yes
+  outboxd subscriptions apply -f subscriptions.yaml --replay-since 48h --yes
+  outboxd subscriptions apply -f - --yes < subscriptions.yaml`
+	cmd.Flags().StringVar(&replaySince, "replay-since", "", "also send what was emitted within this time (48h), or since this moment (RFC 3339), and is still kept")
 	return cmd
+}
+
+// applySubscriptions applies the list and, if since is set, replays the events from then on.
+func applySubscriptions(cmd *cobra.Command, store *subscriptions.Store, flags *applyFlags, list []setup.Subscription, since time.Time) error {
+	if consent := flags.consent(len(list), "subscriptions"); consent != nil {
+		if since.IsZero() {
+			return consent
+		}
+		return cmp.Or(countReplays(cmd, store, &flags.out, list, since), consent)
+	}
+	action := flags.action()
+	var changes []setup.Applied
+	var err error
+	if since.IsZero() {
+		changes, err = store.Apply(cmd.Context(), action, list)
+	} else {
+		changes, err = store.ApplyAndReplay(cmd.Context(), action, list, since)
+	}
+	if err != nil {
+		return err
+	}
+	applied := make([]AppliedDocument, len(list))
+	for i := range list {
+		applied[i] = AppliedDocument{Name: list[i].Name, Change: changes[i]}
+		if since.IsZero() {
+			continue
+		}
+		if applied[i].Replay, err = followReplay(cmd, store, list[i].Name); err != nil {
+			return err
+		}
+	}
+	return flags.write(cmd, applied)
 }
 
 func subscriptionsIn(cmd *cobra.Command, file string) ([]setup.Subscription, error) {
@@ -172,10 +157,7 @@ func newSubscriptionsListCommand(c cli.Commands) *cobra.Command {
 		if err != nil {
 			return err
 		}
-		documents := make([]SubscriptionDocument, len(list))
-		for i := range list {
-			documents[i] = newSubscriptionDocument(&list[i])
-		}
+		documents := cli.Documents(list, newSubscriptionDocument)
 		return out.Write(cmd.OutOrStdout(), documents, func(w io.Writer) { subscriptionsTable(w, documents) })
 	})
 	return cmd
@@ -260,36 +242,4 @@ func subscriptionTable(w io.Writer, d *SubscriptionDocument) {
 		}
 		row("Replay", fmt.Sprintf("since %s: %s; %s", terminal.Instant(r.Since), replaySaid(r), state))
 	}
-}
-
-func newSubscriptionChangeCommand(c cli.Commands, verb, short, done string, change func(*subscriptions.Store, context.Context, *domain.Action, string) error) *cobra.Command {
-	var out terminal.Output
-	var flags cli.ActionFlags
-	cmd := &cobra.Command{
-		Use:     verb + " NAME",
-		Short:   short,
-		Example: "  outboxd subscriptions " + verb + " crm --yes --reason 'the receiver moves'",
-		Args:    cli.OneArgument("one name of a subscription"),
-	}
-	if verb == "remove" {
-		cmd.Long = `End a subscription: no further deliveries are made. Those that there are wait, and are not attempted, until a
-subscription of that name is applied again. outboxd events cancel --queue=subscription:NAME takes back those that
-were not handed to Redis yet.`
-	}
-	out.AddFlag(cmd)
-	flags.Add(cmd)
-	cmd.RunE = c.WithServers(config.RoleAPI, &out, func(cmd *cobra.Command, args []string, o *cli.Opened) error {
-		store := subscriptions.New(o.DB)
-		if _, err := store.Find(cmd.Context(), args[0]); err != nil {
-			return err
-		}
-		if !flags.Yes {
-			return config.Mistake{Err: fmt.Errorf("nothing was done; say --yes to %s the subscription", verb)}
-		}
-		if err := change(store, cmd.Context(), flags.Action(map[string]string{"subscription": args[0]}), args[0]); err != nil {
-			return err
-		}
-		return out.Write(cmd.OutOrStdout(), map[string]string{"name": args[0], "change": done}, func(w io.Writer) { fmt.Fprintf(w, "%s %s\n", args[0], done) })
-	})
-	return cmd
 }

@@ -57,7 +57,7 @@ with what nobody else does. Without --yes it only counts.`,
 			return err
 		}
 		if !flags.Yes {
-			return cmp.Or(countReplays(cmd, store, &out, []setup.Subscription{*found}, since), flags.Consent("replay"))
+			return cmp.Or(countReplays(cmd, store, &out, []setup.Subscription{*found}, since), flags.Consent("replay them"))
 		}
 		if err := store.BeginReplay(cmd.Context(), flags.Action(nil), found.Name, since); err != nil {
 			return err

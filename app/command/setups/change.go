@@ -1,0 +1,73 @@
+package setups
+
+import (
+	"context"
+	"fmt"
+	"io"
+
+	"github.com/spf13/cobra"
+
+	"outboxd/app/command/cli"
+	"outboxd/app/command/terminal"
+	"outboxd/config"
+	"outboxd/domain"
+)
+
+// store has the changes that every kind of thing that people set up has.
+type store interface {
+	Pause(ctx context.Context, action *domain.Action, name string) error
+	Resume(ctx context.Context, action *domain.Action, name string) error
+	Remove(ctx context.Context, action *domain.Action, name string) error
+}
+
+// kind is a kind of thing that people set up: subscriptions or schedules.
+type kind struct {
+	noun    string // "subscription", also for the record
+	example string // arguments of an example
+	open    func(o *cli.Opened) store
+	find    func(ctx context.Context, o *cli.Opened, name string) error // an error if there is none of that name
+}
+
+// change is one change of a kind, such as pausing.
+type change struct {
+	verb, done  string // "pause", "paused"
+	short, long string // of the help
+	do          func(s store, ctx context.Context, action *domain.Action, name string) error
+}
+
+// group returns the command for a kind, with a command for each change.
+func (k kind) group(c cli.Commands, short string, others []*cobra.Command, changes ...change) *cobra.Command {
+	group := cli.Group(k.noun+"s", short, "", others...)
+	for _, change := range changes {
+		group.AddCommand(k.changeCommand(c, change))
+	}
+	return group
+}
+
+func (k kind) changeCommand(c cli.Commands, change change) *cobra.Command {
+	var out terminal.Output
+	var flags cli.ActionFlags
+	cmd := &cobra.Command{
+		Use:     change.verb + " NAME",
+		Short:   change.short,
+		Long:    change.long,
+		Example: "  outboxd " + k.noun + "s " + change.verb + " " + k.example,
+		Args:    cli.OneArgument("one name of a " + k.noun),
+	}
+	out.AddFlag(cmd)
+	flags.Add(cmd)
+	cmd.RunE = c.WithServers(config.RoleAPI, &out, func(cmd *cobra.Command, args []string, o *cli.Opened) error {
+		name := args[0]
+		if err := k.find(cmd.Context(), o, name); err != nil {
+			return err
+		}
+		if err := flags.Consent(change.verb + " the " + k.noun); err != nil {
+			return err
+		}
+		if err := change.do(k.open(o), cmd.Context(), flags.Action(map[string]string{k.noun: name}), name); err != nil {
+			return err
+		}
+		return out.Write(cmd.OutOrStdout(), map[string]string{"name": name, "change": change.done}, func(w io.Writer) { fmt.Fprintf(w, "%s %s\n", name, change.done) })
+	})
+	return cmd
+}
