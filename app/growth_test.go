@@ -19,6 +19,8 @@ import (
 	"outboxd/app/bench/env"
 	"outboxd/app/schematest"
 	"outboxd/app/servertest"
+	"outboxd/app/servertest/postgrestest"
+	"outboxd/app/servertest/redistest"
 	"outboxd/domain"
 	"outboxd/jobs/broker"
 	"outboxd/jobs/work"
@@ -106,12 +108,12 @@ func parseRates(t *testing.T, text string) (rates []float64) {
 // begin starts the servers, the relay and a worker for each database.
 func (g *growth) begin(databases int) {
 	g.t.Helper()
-	cluster := servertest.StartRedisCluster(g.t, false)
+	cluster := redistest.StartCluster(g.t, false)
 	args := []string{"--roles=relay", "--redis-url=" + cluster.URL()}
 	for n := range databases {
 		s := &growthSource{name: fmt.Sprintf("service-%d", n+1)}
 		if *growthSeconds > 0 {
-			s.url = servertest.OwnPostgres(g.t).URL()
+			s.url = postgrestest.Start(g.t).URL()
 		} else {
 			s.url = schematest.Database(g.t)
 		}

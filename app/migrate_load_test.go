@@ -18,6 +18,7 @@ import (
 
 	"outboxd/app/schematest"
 	"outboxd/app/servertest"
+	"outboxd/app/servertest/postgrestest"
 	"outboxd/migrations"
 	"outboxd/repository/upkeep"
 )
@@ -83,7 +84,7 @@ func TestMigrateUnderLoad(t *testing.T) {
 	rows := 5000
 	var databaseURL string
 	if *migrateRows > 0 {
-		rows, databaseURL = *migrateRows, servertest.OwnPostgres(t).URL()
+		rows, databaseURL = *migrateRows, postgrestest.Start(t).URL()
 		if _, err := migrations.Core().Up(t.Context(), schematest.Connect(t, databaseURL).SQL(), servertest.Logger(t)); err != nil {
 			t.Fatal(err)
 		}

@@ -5,6 +5,7 @@ import (
 
 	"outboxd/app/schematest"
 	"outboxd/app/servertest"
+	"outboxd/app/servertest/postgrestest"
 	"outboxd/migrations"
 )
 
@@ -12,7 +13,7 @@ import (
 // payloads for a moment only.
 func TestAMigrationStopsAutovacuum(t *testing.T) {
 	t.Parallel()
-	url := servertest.OwnPostgres(t).URL()
+	url := postgrestest.Start(t).URL()
 	db := schematest.Connect(t, url).SQL()
 	if _, err := migrations.Core().Up(t.Context(), db, servertest.Logger(t)); err != nil {
 		t.Fatal(err)
