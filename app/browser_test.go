@@ -13,6 +13,7 @@ import (
 
 	"github.com/go-rod/rod"
 	"github.com/go-rod/rod/lib/cdp"
+	"github.com/go-rod/rod/lib/input"
 	"github.com/go-rod/rod/lib/launcher"
 	"github.com/go-rod/rod/lib/launcher/flags"
 	"github.com/go-rod/rod/lib/proto"
@@ -242,4 +243,10 @@ func (p *tab) await(selector, text string) *rod.Element {
 		p.t.Fatalf("there is no %s with %q: %v\n%s", selector, text, err, p.MustElement("body").MustText())
 	}
 	return element.CancelTimeout().MustWaitVisible()
+}
+
+// press activates an element by the keyboard. A click can miss an element that moves while the pointer is on its way; the focus cannot.
+func (p *tab) press(element *rod.Element) {
+	p.t.Helper()
+	element.MustType(input.Enter)
 }

@@ -37,9 +37,10 @@ func TestDashboard(t *testing.T) {
 	page.await("li.station:last-child .figure", "^1$") // without a reload, when it was sampled
 	page.await("#charts[data-drawn] .u-legend", "confirmed")
 	page.zoomsCharts()
-	page.MustElement("#charts summary").MustClick()
+	page.wantStillLegends()
+	page.press(page.MustElement("#charts summary"))
 	page.await("#charts-table th", "Most pending")
-	page.MustElement(`button[data-window="day"]`).MustClick()
+	page.press(page.MustElement(`button[data-window="day"]`))
 	page.await(`button[data-window="day"][aria-pressed="true"]`, "day")
 	page.see("overview")
 	page.wantAccessible()
@@ -91,14 +92,36 @@ func (p *tab) zoomsCharts() {
 	move(0.7)
 	move(0.98)
 	p.Mouse.MustUp(proto.InputMouseButtonLeft)
-	p.await("#charts-whole:not([hidden])", "Whole range").MustClick()
+	p.press(p.await("#charts-whole:not([hidden])", "Whole range"))
 	p.MustElement("#charts-whole[hidden]")
-	p.MustElement("#charts-log").MustClick()
+	p.press(p.MustElement("#charts-log"))
 	p.await("#charts-log[aria-pressed=true]", "Log")
 	p.MustElement("#chart-rates .u-over").MustScrollIntoView()
 	move(0.9)
 	p.await("#chart-rates .u-legend tr:first-child", "[0-9]{2}:[0-9]{2}")
 	p.see("overview-log")
+}
+
+// wantStillLegends wants legends whose height does not depend on their texts, so that the pointer over a chart shifts nothing.
+func (p *tab) wantStillLegends() {
+	p.t.Helper()
+	for _, width := range []int{1440, 1280, 1024, 700, 390} {
+		p.MustSetViewport(width, 844, 1, false)
+		heights := p.MustEval(`async () => {
+			const height = text => {
+				document.querySelectorAll("#charts .u-legend .u-value").forEach(value => { value.textContent = text; });
+				return document.querySelector(".charts").getBoundingClientRect().height;
+			};
+			while ([...document.querySelectorAll("#charts .chart")].some(chart => chart.clientWidth !== chart.querySelector(".u-wrap").clientWidth)) {
+				await new Promise(requestAnimationFrame);
+			}
+			return [height("–"), height("28 Nov, 09:20"), height("1,234,567 events")].join(" ");
+		}`).Str()
+		if fields := strings.Fields(heights); fields[0] != fields[1] || fields[0] != fields[2] {
+			p.t.Errorf("on a screen of %d pixels the charts are %s pixels high with short, longer and long texts in their legends", width, heights)
+		}
+	}
+	p.MustSetViewport(1280, 800, 1, false)
 }
 
 // wantAccessible lets axe-core look for barriers to accessibility.
