@@ -54,6 +54,7 @@ func TestEventsByCommand(t *testing.T) {
 		{0, []string{"list", "--state=cancelled"}, []string{first, " for ada"}},
 		{0, []string{"show", first}, []string{" for ada", "takes no effect"}},
 		{usage, []string{"cancel"}, []string{"say which events"}},
+		{usage, []string{"cancel", "--queue=*", "--header==", "--yes"}, []string{"say which events"}},
 		{usage, []string{"cancel", first, "--type=x"}, []string{"exclude each other"}},
 		{usage, []string{"reschedule", first}, []string{"--at or --in"}},
 		{usage, []string{"reschedule", first, "--at=soon"}, []string{"--at", "is not a time"}},

@@ -131,12 +131,18 @@ func TestFailingEvents(t *testing.T) {
 		says string
 	}{
 		{2, []string{"retry"}, "say which failing events"},
+		{2, []string{"retry", "--type=*", "--yes"}, "say which failing events"},
 		{2, []string{"retry", "--type=mail:send"}, "3 failing events match."},
+		{2, []string{"give-up", "--type=mail:send"}, "say --yes to give them up"},
 		{0, []string{"retry", ids[0], "--yes", "--reason=the server is back"}, "Retried 1 of 1 failing event."},
 		{1, []string{"retry", ids[0], "--yes"}, "not failing: 1 of the 1 events named"},
 		{0, []string{"give-up", "--type=mail:send", "--error=CONNECTION", "--yes", "--as=ada"}, "Gave up 2 of 2 failing events."},
-		{0, []string{"show", ids[1]}, "dead, given up by the worker"},
+		{0, []string{"show", ids[1]}, " for ada; outboxd dead replay sends it again"},
+		{0, []string{"show", ids[1]}, "given up (person)"},
+		{0, []string{"show", ids[1]}, "died (person)"},
 		{0, []string{"show", ids[0]}, "its task waits for a worker"},
+		{0, []string{"show", ids[0]}, "retried (person)"},
+		{0, []string{"show", ids[0]}, ": the server is back"},
 	} {
 		if r := run(append([]string{"events"}, c.args...)...); r.code != c.code || !strings.Contains(r.stdout+r.stderr, c.says) {
 			t.Errorf("%v: exit code %d\n%s%s", c.args, r.code, r.stdout, r.stderr)

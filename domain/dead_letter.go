@@ -9,7 +9,7 @@ import (
 // Stage is where an event can be given up.
 type Stage string
 
-// The stages. StagePerson is for actions by hand.
+// The stages. StagePerson is for what people do by hand, such as giving up a failing event.
 const (
 	StageRelay  Stage = "relay"
 	StageWorker Stage = "worker"
@@ -186,6 +186,8 @@ type FailedTask struct {
 	Event
 	Attempt int // 1 is the first
 	Err     error
+	// By is the action of the person who gave the task up; nil: the worker gave it up.
+	By *Action
 }
 
 // Burial says what Bury found.
@@ -208,6 +210,10 @@ const (
 type FailedTasks interface {
 	// Failed adds an entry for a failed attempt to the journal.
 	Failed(ctx context.Context, task FailedTask) error
+
+	// Retried adds an entry for each event whose failed task a person lets be retried at once to the journal. Of the
+	// events it reads the ID and the generation.
+	Retried(ctx context.Context, events []Event, by *Action) error
 
 	// Bury makes an event a dead letter, whatever table has it. If no table has it, Bury makes the dead letter from
 	// the task, unless onRecord is set. A second call of Bury for the same event is harmless.

@@ -9,8 +9,9 @@ import "context"
 // CodeUnavailable if Redis cannot be reached.
 type QueuePauses interface {
 	// Pause stops all workers from taking tasks of the queue. A worker finishes the
-	// tasks that it has begun. Errors: CodeNotFound too.
-	Pause(ctx context.Context, queue string) error
+	// tasks that it has begun. If known is set, Pause accepts a queue that Redis does not
+	// know yet. Errors: CodeNotFound too.
+	Pause(ctx context.Context, queue string, known bool) error
 
 	// Resume ends a pause, whoever began it.
 	Resume(ctx context.Context, queue string) error

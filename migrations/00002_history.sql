@@ -19,10 +19,11 @@ CREATE TABLE outbox_sent (
 
 CREATE TABLE outbox_sent_default PARTITION OF outbox_sent DEFAULT;
 
--- Dead letters: events that the relay gave up, and events whose task a worker or a person gave up.
+-- Dead letters: events that the relay gave up, and events whose task a worker or a person gave up. The stage says
+-- which of them it was.
 CREATE TABLE outbox_dead (
     LIKE outbox,
-    stage   text        NOT NULL CONSTRAINT outbox_dead_stage_is_known CHECK (stage IN ('relay', 'worker')),
+    stage   text        NOT NULL CONSTRAINT outbox_dead_stage_is_known CHECK (stage IN ('relay', 'worker', 'person')),
     error   text        NOT NULL,
     died_at timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (id)

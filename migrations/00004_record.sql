@@ -131,6 +131,7 @@ CREATE CONSTRAINT TRIGGER outbox_wake AFTER INSERT ON outbox_entries
 --     (delivered);
 --   - an event died (died), was replayed by a person (replayed) or discarded
 --     (discarded);
+--   - a person let a failing task be retried at once (retried), or gave it up (given up);
 --   - an event was sent again because Redis may have lost its task (redriven);
 --   - a producer asked for a change that only the leader can make (requested), or the leader found that it was too
 --     late for that change (too late);
@@ -146,7 +147,7 @@ CREATE TABLE outbox_journal (
     at         timestamptz NOT NULL DEFAULT clock_timestamp(),
     stage      text        NOT NULL CONSTRAINT outbox_journal_stage_is_known CHECK (stage IN ('relay', 'worker', 'person')),
     entry      text        NOT NULL CONSTRAINT outbox_journal_entry_is_known
-               CHECK (entry IN ('refused', 'failed', 'died', 'replayed', 'discarded', 'redriven', 'unknown', 'cancelled', 'rescheduled', 'erased', 'delivered', 'corrected', 'requested', 'too late')),
+               CHECK (entry IN ('refused', 'failed', 'died', 'replayed', 'discarded', 'redriven', 'unknown', 'cancelled', 'rescheduled', 'erased', 'delivered', 'corrected', 'requested', 'too late', 'retried', 'given up')),
     generation integer     NOT NULL,
     attempt    integer     NOT NULL DEFAULT 0, -- counts from 1 in each generation and stage; 0: not an attempt
     detail     text        NOT NULL DEFAULT ''

@@ -187,7 +187,7 @@ func everyRoleWorks(t *testing.T, as func(role string) string) {
 		must("look at types and queues", err)
 		_, err = search.NewFigures(reader).History(t.Context(), "", "default", time.Hour, time.Minute)
 		must("read the history of a queue", err)
-		_, err = search.NewFigures(reader).PausedBy(t.Context(), []string{"default"})
+		_, err = search.NewFigures(reader).Pauses(t.Context())
 		must("look who paused a queue", err)
 		_, err = search.NewLives(reader).Search(t.Context(), lives.Filter{Payload: field}, domain.ID{}, 10)
 		must("search by a payload field", err)

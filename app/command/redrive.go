@@ -63,7 +63,7 @@ confirmed.`,
 		}
 		result := dead.ChangeDocument{Action: "redrive", Matched: matched, DryRun: dryRun || !acting.Yes}
 		if !dryRun {
-			err = acting.Consent("redrive them")
+			err = acting.Consent("send them again")
 		}
 		if !result.DryRun {
 			action := acting.Action(redriveSaid(filter))
@@ -125,7 +125,7 @@ func redriveNamed(cmd *cobra.Command, o *cli.Opened, args []string, dryRun bool,
 	}
 	result := dead.ChangeDocument{Action: "redrive", Matched: int64(len(ids)), DryRun: dryRun || !acting.Yes}
 	if !dryRun {
-		err = acting.Consent("redrive them")
+		err = acting.Consent("send them again")
 	}
 	if !result.DryRun {
 		action := acting.Action(filter)

@@ -44,8 +44,8 @@ The token is random and is shown only now. The entry has its SHA-256, from which
 token. Add the entry to access.tokens, start the processes with the role monitor again, and give
 the token to the person. What the person does on the pages is recorded with NAME.
 
-A viewer looks. An operator also retries, replays, redrives, pauses and gives up. An admin also
-discards, cancels, erases, removes and applies.`,
+A viewer looks. An operator also retries, gives up, replays, redrives, reschedules, pauses and
+resumes. An admin also discards, cancels, erases, corrects, applies and removes.`,
 		Example: `  outboxd token new ada@example.com --role operator
   outboxd token new deploy --role admin -o json | jq -r .entry`,
 		Args: func(_ *cobra.Command, args []string) error {

@@ -17,8 +17,6 @@ import (
 	"outboxd/domain"
 	"outboxd/domain/diagnosis"
 	"outboxd/domain/overview"
-	"outboxd/jobs/inspect"
-	"outboxd/jobs/retries"
 	"outboxd/migrations"
 	"outboxd/relay"
 	"outboxd/repository/examine"
@@ -181,10 +179,10 @@ func (s *source) assemble() {
 	}
 	if s.cfg.HasRole(config.RoleRelay) || s.cfg.HasRole(config.RoleMonitor) {
 		s.watch = newWatch(diagnosis.PostgreSQL, examine.New(s.database, servers.ExamineOptions(s.cfg)), s.log)
-		s.lookout = lookout.New(lookout.Sources{
-			Events: search.NewOverviews(s.database), Queues: inspect.NewOverviews(s.d.redis), Failing: retries.New(s.d.redis), Foreign: s.d.foreignQueues,
-			Process: s.itself, Thorough: s.findings,
-		})
+		sources := lookout.Sources{Foreign: s.d.foreignQueues, Process: s.itself, Thorough: s.findings}
+		sources.ReadDatabase(s.database)
+		sources.ReadRedis(s.d.redis)
+		s.lookout = lookout.New(sources)
 	}
 	close(s.opened)
 }

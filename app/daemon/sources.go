@@ -14,9 +14,11 @@ import (
 	"outboxd/domain"
 	"outboxd/domain/diagnosis"
 	"outboxd/domain/overview"
+	"outboxd/domain/setup"
 	"outboxd/migrations"
 	"outboxd/relay"
 	"outboxd/repository/heal"
+	"outboxd/repository/search"
 	"outboxd/repository/subscriptions"
 )
 
@@ -279,6 +281,16 @@ func (d *Daemon) receivers(ctx context.Context) ([]overview.ReceiverStatus, erro
 	twice := diagnosis.SubscriptionsTwice(subscribed)
 	d.twice.Store(&twice)
 	return diagnosis.Resting(subscribed), nil
+}
+
+// recordedPauses returns the pauses of queues that are on record. With several sources it
+// returns none: a queue may be paused through one of them and resumed through another, so
+// no record is complete.
+func (d *Daemon) recordedPauses(ctx context.Context) (map[string]setup.Pause, error) {
+	if d.one == nil {
+		return nil, nil
+	}
+	return search.NewFigures(d.one.database).Pauses(ctx)
 }
 
 // distinct returns the sources without those that are refused as a second name of another

@@ -31,6 +31,12 @@ type Sources struct {
 	Failing interface {
 		Summary(ctx context.Context) (queued.FailingSummary, error)
 	}
+	// Archived and Settled tell which archived tasks need no attention; nil: all count.
+	Archived Archived
+	Settled  Settled
+	// Identity and Memory tell whether Redis has lost data; nil: nobody looks.
+	Identity Identity
+	Memory   Memory
 	// PostgresErr and RedisErr say why a server cannot be queried; nil: it can.
 	PostgresErr, RedisErr error
 	// Foreign is the function that returns the queues that only other programs
@@ -50,8 +56,9 @@ type Lookout struct {
 	group  singleflight.Group
 	asking atomic.Bool // a call of redis still waits for Redis, perhaps after the end of its context
 
-	mu   sync.Mutex
-	last *diagnosis.Quick
+	mu      sync.Mutex
+	last    *diagnosis.Quick
+	settled settled
 }
 
 // New returns a Lookout. The Lookout queries nothing until Look is called.
@@ -99,7 +106,10 @@ func (l *Lookout) Quick(ctx context.Context) diagnosis.Quick {
 		asked.Go(func() { q.Standing, q.PostgresErr = l.s.Events.Standing(ctx) })
 	}
 	if q.RedisErr == nil {
-		asked.Go(func() { q.Queues, q.Workers, q.Failing, q.RedisErr = l.redis(ctx) })
+		asked.Go(func() {
+			a := l.redis(ctx)
+			q.Queues, q.Workers, q.Failing, q.Settled, q.Loss, q.RedisErr = a.queues, a.workers, a.failing, a.settled, a.loss, a.err
+		})
 	}
 	asked.Wait()
 	return q
@@ -109,14 +119,16 @@ type redisAnswer struct {
 	queues  []overview.QueueStatus
 	workers []overview.WorkerStatus
 	failing queued.FailingSummary
+	settled map[string]int64
+	loss    string
 	err     error
 }
 
 // redis reads the facts from Redis. redis returns when ctx ends at the latest. If an
 // earlier call still waits for Redis, redis returns an error at once.
-func (l *Lookout) redis(ctx context.Context) (queues []overview.QueueStatus, workers []overview.WorkerStatus, failing queued.FailingSummary, err error) {
+func (l *Lookout) redis(ctx context.Context) redisAnswer {
 	if !l.asking.CompareAndSwap(false, true) {
-		return nil, nil, failing, domain.Errorf(domain.CodeUnavailable, "Redis has not answered yet")
+		return redisAnswer{err: domain.Errorf(domain.CodeUnavailable, "Redis has not answered yet")}
 	}
 	answered := make(chan redisAnswer, 1)
 	go func() {
@@ -129,12 +141,15 @@ func (l *Lookout) redis(ctx context.Context) (queues []overview.QueueStatus, wor
 		if a.err == nil && l.s.Failing != nil && slices.ContainsFunc(a.queues, fails) {
 			a.failing, a.err = l.s.Failing.Summary(ctx)
 		}
+		if a.err == nil {
+			a.settled, a.loss = l.countSettled(ctx, a.queues), l.loss(ctx)
+		}
 		answered <- a
 	}()
 	select {
 	case a := <-answered:
-		return a.queues, a.workers, a.failing, a.err
+		return a
 	case <-ctx.Done():
-		return nil, nil, failing, domain.Wrap(domain.CodeUnavailable, ctx.Err(), "Redis does not answer")
+		return redisAnswer{err: domain.Wrap(domain.CodeUnavailable, ctx.Err(), "Redis does not answer")}
 	}
 }

@@ -72,6 +72,16 @@ func judgeArchived(archived int64) []domain.Finding {
 		"none is needed: outboxd dead list shows the events, and replaying one makes a new task")
 }
 
+// judgeLoss reports a loss that the leader has not healed yet.
+func judgeLoss(reason string) []domain.Finding {
+	if reason == "" {
+		return nil
+	}
+	return of("redis-lost-data", "Redis may have lost its data: "+reason,
+		"tasks of events that are not confirmed may be gone; the leader sends these events again as soon as it notices the loss, if the history has them",
+		"wait some seconds (--redis-check-interval); if no relay runs, start one: outboxd --roles=relay")
+}
+
 // judgeHeal reports that events were recently sent again, because Redis lost data or may
 // have.
 func judgeHeal(s overview.Standing) []domain.Finding {

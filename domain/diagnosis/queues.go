@@ -16,6 +16,8 @@ type QueueFacts struct {
 	Workers  int
 	Unserved []UnservedQueue // tasks wait in them, and no worker serves them
 	Paused   []string
+	// LostPauses are pauses on record that Redis does not have.
+	LostPauses []LostPause
 	// Unhandled are tasks for whose type a worker had no handler.
 	Unhandled []UnhandledTask
 	// Handled are the task types for which outboxd's own worker has a handler. The value is the command-line flag
@@ -39,6 +41,12 @@ type UnservedQueue struct {
 	Removed bool
 }
 
+// LostPause is a queue whose pause is on record and that is not paused.
+type LostPause struct {
+	Queue string
+	setup.Pause
+}
+
 // UnhandledTask is a task for whose type a worker had no handler.
 type UnhandledTask struct{ Queue, ID, Type string }
 
@@ -49,7 +57,7 @@ func (q *QueueFacts) judge() []domain.Finding {
 	if q == nil {
 		return nil
 	}
-	return slices.Concat(ForbiddenQueues(q.Forbidden), q.unserved(), q.paused(), q.unhandled(), q.hidden())
+	return slices.Concat(ForbiddenQueues(q.Forbidden), q.unserved(), q.paused(), q.lostPauses(), q.unhandled(), q.hidden())
 }
 
 func (q *QueueFacts) unserved() []domain.Finding {
@@ -121,6 +129,23 @@ func (q *QueueFacts) paused() []domain.Finding {
 	}
 	return of("queue-paused", strings.Join(q.Paused, ", ")+words.Plural(len(q.Paused), " is", " are")+" paused", "its tasks wait until it is resumed",
 		"outboxd queues resume NAME, or the page Queues, lets it go on; outboxd queues show NAME says who paused it, and why")
+}
+
+// lostPauses names who paused the queues, because that person has to decide what comes next.
+func (q *QueueFacts) lostPauses() []domain.Finding {
+	if len(q.LostPauses) == 0 {
+		return nil
+	}
+	said := make([]string, len(q.LostPauses))
+	for n, l := range q.LostPauses {
+		said[n] = fmt.Sprintf("%s, which %s paused at %s", l.Queue, l.By, l.Since.UTC().Format(time.DateTime+" UTC"))
+		if l.Reason != "" {
+			said[n] += " (" + l.Reason + ")"
+		}
+	}
+	return of("queue-pause-lost", "Redis has no pause any more of queue "+some(said, "other queue"),
+		"workers take the tasks of "+words.Plural(len(said), "this queue", "these queues")+": Redis lost the pause, or somebody resumed the queue without outboxd",
+		"outboxd queues pause NAME pauses it again; outboxd queues resume NAME records that it may go on")
 }
 
 func (q *QueueFacts) unhandled() []domain.Finding {

@@ -25,6 +25,10 @@ type Quick struct {
 	Workers  []overview.WorkerStatus
 	Failing  queued.FailingSummary // without groups if this process does not group failing tasks
 	RedisErr error
+	// Settled counts, by queue, the archived tasks whose dead letters were replayed or discarded.
+	Settled map[string]int64
+	// Loss says why Redis may have lost data since the leader last looked; "" if there is no sign of a loss.
+	Loss string
 
 	// Foreign are queues with tasks of other programs only, according to the last of the slower checks.
 	Foreign []string
@@ -130,7 +134,7 @@ func (q Quick) judgeTasks() (found []domain.Finding) {
 		}
 		unfinished += queue.Unfinished()
 		failing += queue.Retry
-		archived += queue.Archived
+		archived += max(queue.Archived-q.Settled[queue.Name], 0)
 	}
 	switch {
 	case len(q.Workers) > 0 || len(q.Queues) == 0:
@@ -143,6 +147,7 @@ func (q Quick) judgeTasks() (found []domain.Finding) {
 			"the next task waits in Redis", "start one: outboxd --roles=worker, or your own")...)
 	}
 	found = append(found, q.judgeFailing(failing, rests)...)
+	found = append(found, judgeLoss(q.Loss)...)
 	return append(found, judgeArchived(archived)...)
 }
 
@@ -233,14 +238,21 @@ func (w Waiting) say(count func(int64) string) string {
 // about precedes a number that is not exact.
 const about = "about "
 
-// roughly rounds a number down to its first digit.
+// exactBelow is the number up to which a coarse count is exact.
+const exactBelow = 20
+
+// roughly rounds a number to its first digit, or to half of it if that digit is below 5: 22 is about 20, 27 about 25.
+// A rounded number is at most a tenth away from the exact one.
 func roughly(n int64) string {
-	power := int64(1)
-	for n/power >= 10 {
-		power *= 10
-	}
-	if power == 1 {
+	if n < exactBelow {
 		return words.Count(n)
 	}
-	return about + words.Count(n/power*power)
+	step := int64(1)
+	for n/step >= 10 {
+		step *= 10
+	}
+	if n/step < 5 {
+		step /= 2
+	}
+	return about + words.Count((n+step/2)/step*step)
 }

@@ -54,6 +54,9 @@ func (c *Change) Count(ctx context.Context, filter Filter) (Result, error) {
 func (c *Change) Retry(ctx context.Context, action *domain.Action, filter Filter) (Result, error) {
 	result, err := c.each(ctx, filter, func(tasks []queued.TaskRef) (int64, error) {
 		done, err := c.Tasks.Retry(ctx, tasks)
+		if noted := c.retried(ctx, action, done); err == nil {
+			err = noted
+		}
 		return int64(len(done)), err
 	})
 	return result, c.record(ctx, domain.ActionRetry, action, result, err)
@@ -70,20 +73,35 @@ func (c *Change) GiveUp(ctx context.Context, action *domain.Action, filter Filte
 			if err != nil {
 				break
 			}
-			err = c.bury(ctx, task)
+			err = c.bury(ctx, action, task)
 		}
 		return int64(len(done)), err
 	})
 	return result, c.record(ctx, domain.ActionGiveUp, action, result, err)
 }
 
-func (c *Change) bury(ctx context.Context, task queued.TaskRef) error {
+// retried enters the retries of the given tasks into the journal.
+func (c *Change) retried(ctx context.Context, action *domain.Action, tasks []queued.TaskRef) error {
+	events := make([]domain.Event, 0, len(tasks))
+	for _, task := range tasks {
+		if id, generation, err := domain.ParseTaskID(task.TaskID); err == nil {
+			events = append(events, domain.Event{ID: id, Generation: generation})
+		}
+	}
+	if len(events) == 0 {
+		return nil
+	}
+	return c.Failures.Retried(ctx, events, action)
+}
+
+func (c *Change) bury(ctx context.Context, action *domain.Action, task queued.TaskRef) error {
 	failed, err := c.Archived.Failure(ctx, task.Queue, task.TaskID)
 	if domain.ErrorCode(err) == domain.CodeNotFound {
 		return nil // the leader was quicker, or somebody deleted it
 	} else if err != nil {
 		return err
 	}
+	failed.By = action
 	_, err = c.Failures.Bury(ctx, failed, true)
 	return err
 }

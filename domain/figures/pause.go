@@ -13,6 +13,8 @@ import (
 type Pauses struct {
 	Queues  domain.QueuePauses
 	Actions domain.ActionRecords
+	// Recorded returns the pauses on record, as Store.Pauses.
+	Recorded func(ctx context.Context) (map[string]setup.Pause, error)
 }
 
 // Change pauses a queue, or resumes it, as kind says: domain.ActionPause or
@@ -20,15 +22,28 @@ type Pauses struct {
 // queue all the same, and returns the error of the recording. Errors: those of
 // domain.QueuePauses; domain.CodeInvalid for the queue of a subscription, because a
 // subscription has its own way to be paused.
+//
+// If Redis lost the pause of a queue, or somebody resumed the queue without outboxd, the
+// record still says that the queue is paused. Then Change pauses the queue even if Redis
+// does not know the queue, and a resumption ends the pause in the record.
 func (p *Pauses) Change(ctx context.Context, kind string, action *domain.Action, queue string) error {
 	if name, delivery := setup.SubscriptionOfQueue(queue); delivery {
 		return domain.Errorf(domain.CodeInvalid, "this queue has the deliveries to subscription %s: use outboxd subscriptions %s %s", name, kind, name)
 	}
-	do := p.Queues.Pause
-	if kind == domain.ActionResume {
-		do = p.Queues.Resume
+	recorded, err := p.Recorded(ctx)
+	if err != nil {
+		return err
 	}
-	if err := do(ctx, queue); err != nil {
+	_, onRecord := recorded[queue]
+	if kind == domain.ActionResume {
+		err = p.Queues.Resume(ctx, queue)
+		if onRecord && domain.ErrorCode(err) == domain.CodeConflict {
+			err = nil
+		}
+	} else {
+		err = p.Queues.Pause(ctx, queue, onRecord)
+	}
+	if err != nil {
 		return err
 	}
 	action.Filter = map[string]string{"queue": queue}

@@ -110,13 +110,11 @@ func (s *Source) All(ctx context.Context) View[Queue] {
 		q.Types = add(q.Types, p.Type)
 		q.add(p)
 	}
-	var paused []string
 	for _, tasks := range g.queues {
 		q := lines.of(tasks.Name)
 		q.Tasks, q.Foreign = tasks, s.isForeign(tasks.Name)
 		if !tasks.PausedAt.IsZero() {
 			q.Paused = &setup.Pause{Since: tasks.PausedAt}
-			paused = append(paused, tasks.Name)
 		}
 	}
 	for _, w := range g.workers {
@@ -124,10 +122,14 @@ func (s *Source) All(ctx context.Context) View[Queue] {
 			lines.of(name).Workers++
 		}
 	}
-	if len(paused) > 0 && g.storeErr == nil {
-		by, err := s.Store.PausedBy(ctx, paused)
-		for name, pause := range by {
-			lines[name].Paused.By, lines[name].Paused.Reason = pause.By, pause.Reason
+	if g.storeErr == nil && g.queuesErr == nil {
+		recorded, err := s.Store.Pauses(ctx)
+		for name, pause := range recorded {
+			if q := lines.of(name); q.Paused != nil {
+				q.Paused.By, q.Paused.Reason = pause.By, pause.Reason
+			} else {
+				q.LostPause = &pause
+			}
 		}
 		g.storeErr = err
 	}

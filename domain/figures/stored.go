@@ -69,7 +69,7 @@ type Store interface {
 	// without a type, each Point also has the tasks that waited.
 	History(ctx context.Context, eventType, queue string, window, step time.Duration) ([]Point, error)
 
-	// PausedBy returns who paused which of these queues last, and why. The result leaves
-	// out a queue that was paused without outboxd.
-	PausedBy(ctx context.Context, queues []string) (map[string]setup.Pause, error)
+	// Pauses returns the pauses of queues that are on record: who paused which queue, and
+	// why, unless the queue was resumed later. Redis alone says which queues are paused.
+	Pauses(ctx context.Context) (map[string]setup.Pause, error)
 }

@@ -98,9 +98,12 @@ type Queue struct {
 	Tasks overview.QueueStatus
 	// Paused is set while no worker takes a task of the queue. By is who paused the
 	// queue; "" if it was paused without outboxd.
-	Paused  *setup.Pause
-	Workers int  // processes that serve the queue
-	Foreign bool // only other programs use it
+	Paused *setup.Pause
+	// LostPause is set if a pause is on record that Redis does not have: Redis lost it, or
+	// somebody resumed the queue without outboxd.
+	LostPause *setup.Pause
+	Workers   int  // processes that serve the queue
+	Foreign   bool // only other programs use it
 }
 
 func (q Queue) name() string { return q.Name }

@@ -33,6 +33,9 @@ type Life struct {
 	Deliveries []Delivery
 }
 
+// EntryGivenUp is the journal's entry for a person who gave up a failing event. Its detail says who, and why.
+const EntryGivenUp = "given up"
+
 // JournalEntry records something unusual that happened to an event, such as a failed attempt.
 type JournalEntry struct {
 	At         time.Time    `json:"at"`

@@ -3,6 +3,7 @@ package lives
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"outboxd/domain"
@@ -16,14 +17,6 @@ type Step struct {
 	Detail string
 	// ToTheSecond says that At is cut to whole seconds. Asynq stores all times of tasks that way.
 	ToTheSecond bool
-}
-
-// latest returns the latest possible time of the step.
-func (s *Step) latest() time.Time {
-	if s.ToTheSecond {
-		return s.At.Add(time.Second - 1)
-	}
-	return s.At
 }
 
 // LastKnown returns the event with its newest generation. If no table has the event any more, the generation comes
@@ -41,7 +34,7 @@ func (l *Life) LastKnown() *domain.Event {
 func (l *Life) Describe(tasks []queued.TaskState, now time.Time) string {
 	switch {
 	case l.State == StateDead:
-		state := fmt.Sprintf("dead, given up by the %s; outboxd dead replay sends it again", l.Stage)
+		state := fmt.Sprintf("dead, given up %s; outboxd dead replay sends it again", l.givenUpBy())
 		if l.TurnOf == l.ID && l.HeldBehind > 0 {
 			state += "; " + l.waitForIt()
 		}
@@ -80,6 +73,19 @@ func (l *Life) Describe(tasks []queued.TaskState, now time.Time) string {
 	default:
 		return "no longer kept"
 	}
+}
+
+// givenUpBy says who gave up the dead event.
+func (l *Life) givenUpBy() string {
+	if l.Stage != domain.StagePerson {
+		return "by the " + string(l.Stage)
+	}
+	for _, entry := range slices.Backward(l.Journal) {
+		if entry.Entry == EntryGivenUp {
+			return entry.Detail
+		}
+	}
+	return "by a person"
 }
 
 // StateWith returns the event's state in view of its tasks in Redis: if an event in flight has a task that waits
@@ -134,14 +140,37 @@ func (l *Life) Timeline(tasks []queued.TaskState) []Step {
 		step(entry.At, entry.Entry+" ("+string(entry.Stage)+")", detail)
 	}
 	step(l.ConfirmedAt, "confirmed", "")
-	own := len(steps)
+	slices.SortStableFunc(steps, func(a, b Step) int { return a.At.Compare(b.At) })
 	for _, t := range tasks {
-		step(t.CompletedAt, "completed (Redis)", "task "+t.TaskID)
-		step(t.NextAt, "next attempt (Redis)", "task "+t.TaskID)
+		steps = withRedisStep(steps, Step{At: t.CompletedAt, What: stepCompleted, Detail: "task " + t.TaskID})
+		steps = withRedisStep(steps, Step{At: t.NextAt, What: "next attempt (Redis)", Detail: "task " + t.TaskID})
 	}
-	for i := range steps[own:] {
-		steps[own+i].ToTheSecond = true
-	}
-	slices.SortStableFunc(steps, func(a, b Step) int { return a.latest().Compare(b.latest()) })
 	return steps
+}
+
+const stepCompleted = "completed (Redis)"
+
+// withRedisStep inserts a step of a task, whose time is cut to whole seconds. Among the steps of the same second the
+// time does not decide: the step comes after those that lead to it. So a task is completed after its event was
+// confirmed, and before the event is sent again.
+func withRedisStep(steps []Step, s Step) []Step {
+	if s.At.IsZero() {
+		return steps
+	}
+	s.ToTheSecond = true
+	at := 0
+	for i, other := range steps {
+		same := other.At.Before(s.At.Add(time.Second)) && (s.What != stepCompleted || leadsToCompletion(other.What))
+		if !other.At.After(s.At) || same {
+			at = i + 1
+		}
+	}
+	return slices.Insert(steps, at, s)
+}
+
+// leadsToCompletion reports whether a step belongs to the attempts of a task, and not to what becomes of the event
+// afterwards.
+func leadsToCompletion(what string) bool {
+	entry, _, _ := strings.Cut(what, " (")
+	return slices.Contains([]string{"emitted", "available", "held", "enqueued", "refused", "failed", "retried", "delivered", "confirmed"}, entry)
 }

@@ -16,11 +16,13 @@ func TestTimelineKeepsTheOrderWithinASecond(t *testing.T) {
 	second := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	life := lives.Life{SentAt: second.Add(73 * time.Millisecond), ConfirmedAt: second.Add(80 * time.Millisecond)}
 	life.CreatedAt = second.Add(67 * time.Millisecond)
+	// What becomes of the event in the same second comes after its task was completed.
+	life.Journal = []lives.JournalEntry{{At: second.Add(90 * time.Millisecond), Stage: "person", Entry: "redriven"}}
 	var order []string
-	for _, step := range life.Timeline([]queued.TaskState{{TaskID: "1", CompletedAt: second}}) {
+	for _, step := range life.Timeline([]queued.TaskState{{TaskID: "1", CompletedAt: second, NextAt: second}}) {
 		order = append(order, step.What)
 	}
-	want := []string{"emitted", "enqueued", "confirmed", "completed (Redis)"}
+	want := []string{"emitted", "enqueued", "confirmed", "completed (Redis)", "redriven (person)", "next attempt (Redis)"}
 	if len(order) != len(want) {
 		t.Fatalf("%q, want %q", order, want)
 	}

@@ -129,9 +129,9 @@ func tone(what string) string {
 	switch word, _, _ := strings.Cut(what, " "); word {
 	case "confirmed", "completed":
 		return "good"
-	case "refused", "failed", "held", "redriven", "replayed", "suppressed", "cancelled", "rescheduled", "corrected", "requested", "too":
+	case "refused", "failed", "held", "redriven", "replayed", "suppressed", "cancelled", "rescheduled", "corrected", "requested", "too", "retried":
 		return "warn"
-	case "died", "discarded", "erased":
+	case "died", "discarded", "erased", "given":
 		return "bad"
 	default:
 		return ""

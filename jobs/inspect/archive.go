@@ -69,3 +69,13 @@ func (a *Archive) Failure(_ context.Context, queue, taskID string) (domain.Faile
 		Attempt: info.Retried + 1, Err: broker.Cause(info.LastErr),
 	}, nil
 }
+
+// NewestArchived returns the IDs of up to limit archived tasks of a queue, the ones that were archived last first.
+// A queue whose keys this user may not use has none. Errors: domain.CodeUnavailable.
+func (o *Overviews) NewestArchived(ctx context.Context, queue string, limit int) ([]string, error) {
+	tasks, err := o.redis.ZRevRange(ctx, broker.ArchivedKey(queue), 0, int64(limit)-1).Result()
+	if err != nil && !broker.IsForbiddenKey(err) {
+		return nil, broker.Unavailable("read the archived tasks of queue "+queue, err)
+	}
+	return tasks, nil
+}

@@ -2,6 +2,7 @@ package inspect
 
 import (
 	"context"
+	"maps"
 	"slices"
 
 	"github.com/redis/go-redis/v9"
@@ -59,11 +60,15 @@ func (i *Inspector) serviceOf(ctx context.Context, queues []string) (*diagnosis.
 	if err != nil {
 		return withheld("which queues are paused", err)
 	}
+	lost, err := i.lostPauses(ctx)
+	if err != nil {
+		return withheld("which queues are paused", err)
+	}
 	samples, err := i.samples(ctx, queues)
 	if err != nil {
 		return withheld("the tasks that wait", err)
 	}
-	facts := &diagnosis.QueueFacts{Workers: workers, Handled: i.handled}
+	facts := &diagnosis.QueueFacts{Workers: workers, Handled: i.handled, LostPauses: lost}
 	unhandled, err := i.unhandled(ctx, queues)
 	if err != nil {
 		hidden, err := withheld("the tasks that nobody takes", err)
@@ -165,6 +170,31 @@ func (i *Inspector) paused(ctx context.Context, queues []string) (names []string
 		}
 	}
 	return names, nil
+}
+
+// lostPauses returns the pauses that are on record and that Redis does not have. A queue whose pause was lost with all
+// data of Redis may not be among Redis's queues yet. If the database does not answer, no pause is known.
+func (i *Inspector) lostPauses(ctx context.Context) (lost []diagnosis.LostPause, err error) {
+	if i.recorded == nil {
+		return nil, nil
+	}
+	asking, cancel := context.WithTimeout(ctx, receiversPatience)
+	defer cancel()
+	recorded, err := i.recorded(asking)
+	if err != nil || len(recorded) == 0 {
+		return nil, nil //nolint:nilerr // the examination of the database reports it
+	}
+	names := slices.Sorted(maps.Keys(recorded))
+	paused, err := i.paused(ctx, names)
+	if err != nil {
+		return nil, err
+	}
+	for _, name := range names {
+		if !slices.Contains(paused, name) {
+			lost = append(lost, diagnosis.LostPause{Queue: name, Pause: recorded[name]})
+		}
+	}
+	return lost, nil
 }
 
 // If Redis refused the question, withheld returns that as a fact. It returns an outage as

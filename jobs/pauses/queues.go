@@ -20,14 +20,16 @@ func New(r *broker.Redis) *Queues { return &Queues{r.Client()} }
 var _ domain.QueuePauses = (*Queues)(nil)
 
 // Pause implements domain.QueuePauses.
-func (q *Queues) Pause(ctx context.Context, queue string) error {
+func (q *Queues) Pause(ctx context.Context, queue string, known bool) error {
 	const doing = "pause a queue"
-	known, err := q.redis.SIsMember(ctx, broker.QueuesKey, queue).Result()
-	switch {
-	case err != nil:
-		return broker.Unavailable(doing, err)
-	case !known:
-		return domain.Errorf(domain.CodeNotFound, "Redis knows no queue %.100q", queue)
+	if !known {
+		member, err := q.redis.SIsMember(ctx, broker.QueuesKey, queue).Result()
+		switch {
+		case err != nil:
+			return broker.Unavailable(doing, err)
+		case !member:
+			return domain.Errorf(domain.CodeNotFound, "Redis knows no queue %.100q", queue)
+		}
 	}
 	set, err := q.redis.SetNX(ctx, broker.PausedKey(queue), time.Now().Unix(), 0).Result()
 	switch {

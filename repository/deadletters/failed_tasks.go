@@ -34,12 +34,41 @@ func (f *FailedTasks) Failed(ctx context.Context, task domain.FailedTask) error 
 	return postgres.Translate(err, "enter a failed attempt into the journal")
 }
 
+// Retried implements domain.FailedTasks.
+func (f *FailedTasks) Retried(ctx context.Context, events []domain.Event, by *domain.Action) error {
+	var j stored.Journal
+	for i := range events {
+		j.Add(&events[i], "retried", stored.ByWhom(f.db, by))
+	}
+	_, err := f.db.Pool().Exec(ctx, stored.JournalSQL, j.Args(domain.StagePerson)...)
+	return postgres.Translate(err, "enter a retry into the journal")
+}
+
+// note returns the arguments of JournalSQL for an entry about a task. If a person gave the task up, an entry with the
+// person's name comes first.
 func (f *FailedTasks) note(task *domain.FailedTask, entry string) []any {
 	var j stored.Journal
+	f.addPerson(&j, task)
 	e := task.Event
 	e.Attempts = task.Attempt
 	j.Add(&e, entry, f.db.ErrorText(task.Err))
-	return j.Args(domain.StageWorker)
+	return j.Args(stageOf(task))
+}
+
+func (f *FailedTasks) addPerson(j *stored.Journal, task *domain.FailedTask) {
+	if task.By == nil {
+		return
+	}
+	e := task.Event
+	e.Attempts = 0
+	j.Add(&e, lives.EntryGivenUp, stored.ByWhom(f.db, task.By))
+}
+
+func stageOf(task *domain.FailedTask) domain.Stage {
+	if task.By != nil {
+		return domain.StagePerson
+	}
+	return domain.StageWorker
 }
 
 // Bury implements domain.FailedTasks.
@@ -51,7 +80,13 @@ func (f *FailedTasks) Bury(ctx context.Context, task domain.FailedTask, onRecord
 			burial = domain.ConfirmedOnce
 			return err
 		}
-		if burial, err = f.move(ctx, tx, &task, onRecord); err != nil || burial != domain.Buried {
+		if burial, err = f.move(ctx, tx, &task, onRecord); err != nil {
+			return err
+		}
+		if burial == domain.BuriedBefore && task.By != nil {
+			return f.claimBurial(ctx, tx, &task)
+		}
+		if burial != domain.Buried {
 			return err
 		}
 		if _, err := tx.Exec(ctx, stored.JournalSQL, f.note(&task, "died")...); err != nil {
@@ -66,6 +101,22 @@ func (f *FailedTasks) Bury(ctx context.Context, task domain.FailedTask, onRecord
 		return domain.BuriedEarly, nil
 	}
 	return burial, postgres.Translate(err, fmt.Sprintf("move event %s to the dead letters", task.ID))
+}
+
+// claimedSQL changes a dead letter that the leader made of the same archived task a moment earlier.
+const claimedSQL = `UPDATE outbox_dead SET stage = 'person' WHERE id = $1 AND generation = $2 AND stage = 'worker'`
+
+// claimBurial records that a person gave up the task of an event that is dead already: the leader may find the
+// archived task before the person's command does.
+func (f *FailedTasks) claimBurial(ctx context.Context, tx pgx.Tx, task *domain.FailedTask) error {
+	tag, err := tx.Exec(ctx, claimedSQL, [16]byte(task.ID), task.Generation)
+	if err != nil || tag.RowsAffected() == 0 {
+		return err
+	}
+	var j stored.Journal
+	f.addPerson(&j, task)
+	_, err = tx.Exec(ctx, stored.JournalSQL, j.Args(domain.StagePerson)...)
+	return err
 }
 
 // isConfirmed reports whether the event took effect. If a transaction is confirming the
@@ -94,7 +145,7 @@ var buriable = stored.Places.Only(lives.StatePending, lives.StateHeld, lives.Sta
 // wrote more than once may have several rows, or may already be dead. If there are
 // several rows, one dead letter of the event stays, and the account counts the other rows
 // as repeats. $5 is true for an event of the outbox: it may never have been claimed, so
-// it keeps its value of split.
+// it keeps its value of split. $6 is the stage that gave the event up.
 var burySQL = `
 WITH gone AS (
     DELETE FROM %s WHERE id = $1 AND generation <= $2 RETURNING ` + stored.Columns + `
@@ -102,7 +153,7 @@ WITH gone AS (
     SELECT *, row_number() OVER (ORDER BY generation DESC) AS n FROM gone
 ), dead AS (
     INSERT INTO outbox_dead AS d (` + stored.Columns + `, error, stage, died_at)
-    SELECT ` + stored.ColumnsWith(map[string]string{"attempts": "$3::integer", "generation": "$2", "split": "CASE WHEN $5 THEN split ELSE " + stored.Met + " END"}) + `, $4, 'worker', clock_timestamp()
+    SELECT ` + stored.ColumnsWith(map[string]string{"attempts": "$3::integer", "generation": "$2", "split": "CASE WHEN $5 THEN split ELSE " + stored.Met + " END"}) + `, $4, $6, clock_timestamp()
     FROM ranked WHERE n = 1
     ON CONFLICT (id) DO UPDATE
     SET generation = greatest(d.generation, excluded.generation), attempts = excluded.attempts, stage = excluded.stage, error = excluded.error, died_at = excluded.died_at
@@ -144,7 +195,7 @@ func (f *FailedTasks) move(ctx context.Context, tx pgx.Tx, task *domain.FailedTa
 			return domain.Superseded, nil
 		}
 		var moved int
-		err = tx.QueryRow(ctx, fmt.Sprintf(burySQL, buriable.Table(state)), [16]byte(task.ID), task.Generation, task.Attempt, f.db.ErrorText(task.Err), state == lives.StatePending).Scan(&moved)
+		err = tx.QueryRow(ctx, fmt.Sprintf(burySQL, buriable.Table(state)), [16]byte(task.ID), task.Generation, task.Attempt, f.db.ErrorText(task.Err), state == lives.StatePending, string(stageOf(task))).Scan(&moved)
 		if err != nil {
 			return 0, fmt.Errorf("take the event, which was %s, to the dead letters: %w", state, err)
 		}

@@ -83,10 +83,10 @@ func (f Figures) History(ctx context.Context, eventType, queue string, window, s
 	})
 }
 
-// PausedBy implements figures.Store.
-func (f Figures) PausedBy(ctx context.Context, queues []string) (map[string]setup.Pause, error) {
+// Pauses implements figures.Store.
+func (f Figures) Pauses(ctx context.Context) (map[string]setup.Pause, error) {
 	return ask(ctx, f.reads, func(db *postgres.Database) (map[string]setup.Pause, error) {
-		return search.NewFigures(db).PausedBy(ctx, queues)
+		return search.NewFigures(db).Pauses(ctx)
 	})
 }
 

@@ -163,27 +163,27 @@ func (f *Figures) History(ctx context.Context, eventType, queue string, window, 
 	return points, postgres.Translate(err, doing)
 }
 
-// pausedBySQL reads an index of the pauses of queues.
-const pausedBySQL = `
-SELECT last.queue, at, actor, reason FROM unnest($1::text[]) AS last (queue), LATERAL (
-    SELECT at, actor, reason, action FROM outbox_actions a
-    WHERE a.filter ->> 'queue' = last.queue AND action IN ('pause', 'resume') ORDER BY at DESC LIMIT 1
+// pausesSQL reads an index of the pauses of queues.
+const pausesSQL = `
+SELECT queue, at, actor, reason FROM (
+    SELECT DISTINCT ON (filter ->> 'queue') filter ->> 'queue' AS queue, at, actor, reason, action FROM outbox_actions
+    WHERE action IN ('pause', 'resume') AND filter ->> 'queue' IS NOT NULL ORDER BY filter ->> 'queue' DESC, at DESC
 ) AS latest
-WHERE action = 'pause'`
+WHERE action = 'pause' LIMIT 1000`
 
-// PausedBy implements figures.Store.
-func (f *Figures) PausedBy(ctx context.Context, queues []string) (map[string]setup.Pause, error) {
+// Pauses implements figures.Store.
+func (f *Figures) Pauses(ctx context.Context) (map[string]setup.Pause, error) {
 	const doing = "look who paused queues"
-	rows, err := f.db.Pool().Query(ctx, pausedBySQL, queues)
+	rows, err := f.db.Pool().Query(ctx, pausesSQL)
 	if err != nil {
 		return nil, postgres.Translate(err, doing)
 	}
-	by := map[string]setup.Pause{}
+	recorded := map[string]setup.Pause{}
 	var queue string
 	var p setup.Pause
 	_, err = pgx.ForEachRow(rows, []any{&queue, &p.Since, &p.By, &p.Reason}, func() error {
-		by[queue] = p
+		recorded[queue] = p
 		return nil
 	})
-	return by, postgres.Translate(err, doing)
+	return recorded, postgres.Translate(err, doing)
 }

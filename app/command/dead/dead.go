@@ -38,8 +38,8 @@ type deadFlags struct {
 func (f *deadFlags) add(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&f.filter.Type, "type", "", "only of this event type; email:* chooses all that begin with email:")
 	cmd.Flags().StringVar(&f.filter.Queue, "queue", "", "only of this queue, or low* for all that begin with low")
-	cmd.Flags().StringVar(&f.stage, "stage", "", "only those given up by: relay or worker")
-	_ = cmd.RegisterFlagCompletionFunc("stage", cobra.FixedCompletions([]string{string(domain.StageRelay), string(domain.StageWorker)}, cobra.ShellCompDirectiveNoFileComp))
+	cmd.Flags().StringVar(&f.stage, "stage", "", "only those given up by: relay, worker or person")
+	_ = cmd.RegisterFlagCompletionFunc("stage", cobra.FixedCompletions([]string{string(domain.StageRelay), string(domain.StageWorker), string(domain.StagePerson)}, cobra.ShellCompDirectiveNoFileComp))
 	cmd.Flags().StringVar(&f.filter.Error, "error", "", "only those whose error contains this text, in either case")
 	cmd.Flags().StringArrayVar(&f.filter.NotErrors, "not-error", nil, "leave out those whose error contains this text, in either case; may be repeated")
 	cmd.Flags().StringArrayVar(&f.filter.NotTypes, "not-type", nil, "leave out this event type; may be repeated")
@@ -58,23 +58,16 @@ func (f *deadFlags) read(cmd *cobra.Command, args []string) (domain.DeadFilter, 
 		return f.filter, nil, err
 	}
 	switch stage := domain.Stage(f.stage); stage {
-	case "", domain.StageRelay, domain.StageWorker:
+	case "", domain.StageRelay, domain.StageWorker, domain.StagePerson:
 		f.filter.IDs, f.filter.Stage = ids, stage
-	case domain.StagePerson:
-		fallthrough
 	default:
-		return f.filter, nil, config.Mistake{Err: fmt.Errorf("--stage %s: the stages are relay and worker", f.stage)}
+		return f.filter, nil, config.Mistake{Err: fmt.Errorf("--stage %s: the stages are relay, worker and person", f.stage)}
 	}
 	f.filter.HeaderName, f.filter.HeaderValue, _ = strings.Cut(f.header, "=")
 	if f.filter.Payload, err = domain.ParsePayloadField(f.field); err != nil {
 		return f.filter, nil, config.Mistake{Err: fmt.Errorf("--field: %w", err)}
 	}
-	said := map[string]string{}
-	for _, name := range []string{"type", "not-type", "queue", "key", "header", "field", "stage", "error", "not-error", "older-than", "newer-than", "all"} {
-		if flag := cmd.Flags().Lookup(name); flag != nil && flag.Changed {
-			said[name] = flag.Value.String()
-		}
-	}
+	said := cli.Chosen(cmd, "type", "not-type", "queue", "key", "header", "field", "stage", "error", "not-error", "older-than", "newer-than", "all")
 	if len(args) > 0 {
 		said["ids"] = strings.Join(args, " ")
 	}

@@ -58,12 +58,7 @@ func (f *failingFlags) read(cmd *cobra.Command, args []string) (said map[string]
 	if f.filter.IDs, err = cli.EventIDs(args); err != nil {
 		return nil, err
 	}
-	said = map[string]string{}
-	for _, name := range []string{"type", "queue", "error", "all"} {
-		if flag := cmd.Flags().Lookup(name); flag.Changed {
-			said[name] = flag.Value.String()
-		}
-	}
+	said = cli.Chosen(cmd, "type", "queue", "error", "all")
 	if len(args) > 0 {
 		said["ids"] = fmt.Sprint(args)
 	}
@@ -88,12 +83,12 @@ type failingChangeDocument struct {
 
 // failingChange describes one of the commands events retry and give-up.
 type failingChange struct {
-	verb, past string
-	do         func(ctx context.Context, c *failing.Change, action *domain.Action, filter failing.Filter) (failing.Result, error)
+	verb, past, consent string
+	do                  func(ctx context.Context, c *failing.Change, action *domain.Action, filter failing.Filter) (failing.Result, error)
 }
 
 func newEventsRetryCommand(c cli.Commands) *cobra.Command {
-	cmd := newFailingCommand(c, failingChange{"retry", "Retried", func(ctx context.Context, c *failing.Change, action *domain.Action, filter failing.Filter) (failing.Result, error) {
+	cmd := newFailingCommand(c, failingChange{"retry", "Retried", "retry them now", func(ctx context.Context, c *failing.Change, action *domain.Action, filter failing.Filter) (failing.Result, error) {
 		return c.Retry(ctx, action, filter)
 	}})
 	cmd.Short = "Make the next attempt of failing events now"
@@ -105,7 +100,7 @@ Mend the cause first: an attempt that fails counts as any other.`
 }
 
 func newEventsGiveUpCommand(c cli.Commands) *cobra.Command {
-	cmd := newFailingCommand(c, failingChange{"give-up", "Gave up", func(ctx context.Context, c *failing.Change, action *domain.Action, filter failing.Filter) (failing.Result, error) {
+	cmd := newFailingCommand(c, failingChange{"give-up", "Gave up", "give them up", func(ctx context.Context, c *failing.Change, action *domain.Action, filter failing.Filter) (failing.Result, error) {
 		return c.GiveUp(ctx, action, filter)
 	}})
 	cmd.Short = "Make dead letters of failing events, without further attempts"
@@ -145,7 +140,7 @@ func newFailingCommand(c cli.Commands, change failingChange) *cobra.Command {
 		if acting.Yes {
 			result, err = change.do(cmd.Context(), changes, action, flags.filter)
 		} else if result, err = changes.Count(cmd.Context(), flags.filter); err == nil {
-			err = acting.Consent(change.verb + " them")
+			err = acting.Consent(change.consent)
 		}
 		document := failingChangeDocument{Action: change.verb, Matched: result.Matched, Changed: result.Changed, DryRun: !acting.Yes, More: result.More}
 		if !action.ID.IsZero() {

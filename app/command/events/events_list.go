@@ -124,13 +124,7 @@ func (f *eventFlags) addFilter(cmd *cobra.Command) {
 
 // said returns the flags that the person has set, for the log of actions.
 func (f *eventFlags) said(cmd *cobra.Command) map[string]string {
-	said := map[string]string{}
-	for _, name := range []string{"type", "not-type", "queue", "key", "state", "since", "until", "header", "field", "error", "not-error"} {
-		if flag := cmd.Flags().Lookup(name); flag.Changed {
-			said[name] = flag.Value.String()
-		}
-	}
-	return said
+	return cli.Chosen(cmd, "type", "not-type", "queue", "key", "state", "since", "until", "header", "field", "error", "not-error")
 }
 
 // read returns the filter, and the event after which the list begins.

@@ -19,6 +19,7 @@ import (
 	"outboxd/jobs/broker"
 	"outboxd/jobs/pauses"
 	"outboxd/repository/deadletters"
+	"outboxd/repository/search"
 )
 
 // NewQueues returns the command queues.
@@ -35,6 +36,8 @@ type QueueDocument struct {
 	Queue   string       `json:"queue"`
 	Types   []string     `json:"types"` // types of the queue's events that PostgreSQL knows
 	Paused  *setup.Pause `json:"paused"`
+	// LostPause is a pause on record that Redis does not have any more.
+	LostPause *setup.Pause `json:"lost_pause,omitempty"`
 	Foreign bool         `json:"foreign"` // only other programs use it
 	Workers *int         `json:"workers"` // how many processes serve the queue
 	passedDocument
@@ -61,7 +64,7 @@ type tasksDocument struct {
 func newQueueDocument(q *figures.Queue, v *figures.View[figures.Queue]) QueueDocument {
 	stored := v.StoreKnown()
 	d := QueueDocument{
-		Queue: q.Name, Types: append([]string{}, q.Types...), Paused: q.Paused, Foreign: q.Foreign, passedDocument: newPassedDocument(q.Confirmed, &q.Hour, stored),
+		Queue: q.Name, Types: append([]string{}, q.Types...), Paused: q.Paused, LostPause: q.LostPause, Foreign: q.Foreign, passedDocument: newPassedDocument(q.Confirmed, &q.Hour, stored),
 		Pending: knownNumber(q.Pending, stored), Held: knownNumber(q.Held, stored), Dead: knownNumber(q.Dead, stored), OldestDue: timeOrNull(q.OldestDue),
 	}
 	if v.QueuesKnown() {
@@ -161,6 +164,9 @@ func newQueuesShowCommand(c cli.Commands) *cobra.Command {
 			if d.Paused != nil {
 				fmt.Fprintln(w, "\n"+pausedLine(d.Paused))
 			}
+			if d.LostPause != nil {
+				fmt.Fprintln(w, "\nNot paused any more, though nobody resumed it. "+pausedLine(d.LostPause))
+			}
 			historyTable(w, d.History, true)
 			fmt.Fprintf(w, "\nIts events: outboxd events list --queue %[1]s; its dead letters: outboxd dead list --queue %[1]s\n", terminal.OneLine(d.Queue, 0))
 		})
@@ -210,6 +216,6 @@ func changeQueue(ctx context.Context, o *cli.Opened, kind string, action *domain
 		return err
 	}
 	defer redis.Close()
-	change := figures.Pauses{Queues: pauses.New(redis), Actions: deadletters.New(o.DB)}
+	change := figures.Pauses{Queues: pauses.New(redis), Actions: deadletters.New(o.DB), Recorded: search.NewFigures(o.DB).Pauses}
 	return change.Change(ctx, kind, action, queue)
 }

@@ -25,7 +25,6 @@ import (
 	"outboxd/domain/words"
 	"outboxd/jobs/broker"
 	"outboxd/jobs/inspect"
-	"outboxd/jobs/retries"
 	"outboxd/repository/examine"
 	"outboxd/repository/postgres"
 	"outboxd/repository/search"
@@ -217,6 +216,7 @@ func examineBoth(ctx context.Context, cfg *config.Config, s *servers.Servers, op
 	var thorough []domain.Finding
 	var known inspect.Known
 	var receivers inspect.Receivers
+	var recorded inspect.Recorded
 	redis, redisErr := s.OpenRedis(cli.RedisConnections)
 	if domain.ErrorCode(redisErr) == domain.CodeInvalid {
 		return nil, config.Mistake{Err: redisErr}
@@ -236,20 +236,25 @@ func examineBoth(ctx context.Context, cfg *config.Config, s *servers.Servers, op
 	answered.Wait()
 	if err == nil {
 		defer db.Close()
-		overviews := search.NewOverviews(db)
-		sources.Events, known, receivers = overviews, search.NewKnownEvents(db, cfg.Relay.History).Among, overviews.Receivers
+		sources.ReadDatabase(db)
+		known, receivers = search.NewKnownEvents(db, cfg.Relay.History).Among, search.NewOverviews(db).Receivers
+		if len(cfg.Databases) == 0 { // otherwise a queue may be resumed through another database
+			recorded = search.NewFigures(db).Pauses
+		}
 		thorough, err = examineDatabase(ctx, db, options)
 	}
 	if err != nil {
 		log.Warn("PostgreSQL cannot be reached", "error", err)
-		sources.PostgresErr, known, receivers = domain.Wrap(domain.CodeUnavailable, err, "PostgreSQL cannot be reached"), nil, nil
+		sources.PostgresErr, known, receivers, recorded = domain.Wrap(domain.CodeUnavailable, err, "PostgreSQL cannot be reached"), nil, nil, nil
 	}
 	if err = redisErr; err == nil {
 		inspector := inspect.NewInspector(redis, s.Forgetful(), time.Now)
 		inspector.Handles(daemon.HandledTypes())
 		inspector.OnlyOurs(known)
 		inspector.Receivers(receivers)
-		sources.Queues, sources.Failing, sources.Foreign = inspect.NewOverviews(redis), retries.New(redis), inspector.Foreign
+		inspector.Pauses(recorded)
+		sources.ReadRedis(redis)
+		sources.Foreign = inspector.Foreign
 		var found []domain.Finding
 		found, err = inspector.Examine(ctx)
 		thorough = append(thorough, found...)

@@ -21,7 +21,6 @@ import (
 	"outboxd/domain/diagnosis"
 	"outboxd/jobs/broker"
 	"outboxd/jobs/inspect"
-	"outboxd/jobs/retries"
 	"outboxd/migrations"
 	"outboxd/repository/examine"
 	"outboxd/repository/postgres"
@@ -139,7 +138,8 @@ func newTop(cfg *config.Config, s *servers.Servers, log *slog.Logger) (*top, err
 func (t *top) connect(ctx context.Context) error {
 	inspector := inspect.NewInspector(t.redis, t.servers.Forgetful(), time.Now)
 	inspector.Handles(daemon.HandledTypes())
-	sources := lookout.Sources{Queues: inspect.NewOverviews(t.redis), Failing: retries.New(t.redis), Foreign: inspector.Foreign}
+	sources := lookout.Sources{Foreign: inspector.Foreign}
+	sources.ReadRedis(t.redis)
 	t.examiners = []server{{diagnosis.Redis, inspector}}
 	db, err := servers.OpenDatabase(ctx, t.cfg, t.servers.DatabaseURL, cli.DatabaseConnections, nil, t.log)
 	if err == nil {
@@ -149,7 +149,9 @@ func (t *top) connect(ctx context.Context) error {
 	}
 	switch {
 	case err == nil:
-		t.db, sources.Events = db, search.NewOverviews(db)
+		t.db = db
+		sources.ReadDatabase(db)
+		inspector.Pauses(search.NewFigures(db).Pauses)
 		inspector.OnlyOurs(search.NewKnownEvents(db, t.cfg.Relay.History).Among)
 		t.examiners = append([]server{{diagnosis.PostgreSQL, examine.New(db, servers.ExamineOptions(t.cfg))}}, t.examiners...)
 	case domain.ErrorCode(err) == domain.CodeUnavailable || ctx.Err() != nil:

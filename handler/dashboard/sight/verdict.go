@@ -93,7 +93,9 @@ func more(code string) (link, caption string) {
 		return "dead", "Dead letters"
 	case "tasks-failing":
 		return "failing", "Failing tasks"
-	case "queue-unserved", "queue-paused", "type-unhandled", "no-worker":
+	case "queue-paused", "queue-pause-lost":
+		return "queues", "Queues"
+	case "queue-unserved", "type-unhandled", "no-worker":
 		return "monitoring/tasks/", "Tasks"
 	}
 	return "", ""

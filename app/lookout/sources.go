@@ -1,0 +1,45 @@
+package lookout
+
+import (
+	"context"
+
+	"outboxd/domain"
+	"outboxd/domain/lost"
+	"outboxd/jobs/broker"
+	"outboxd/jobs/inspect"
+	"outboxd/jobs/publish"
+	"outboxd/jobs/retries"
+	"outboxd/repository/heal"
+	"outboxd/repository/postgres"
+	"outboxd/repository/search"
+)
+
+// ReadDatabase fills in what a Lookout reads from a database.
+func (s *Sources) ReadDatabase(db *postgres.Database) {
+	overviews := search.NewOverviews(db)
+	s.Events, s.Settled, s.Memory = overviews, overviews.Settled, heal.NewQueueMemory(db)
+}
+
+// ReadRedis fills in what a Lookout reads from a Redis.
+func (s *Sources) ReadRedis(redis *broker.Redis) {
+	overviews := inspect.NewOverviews(redis)
+	s.Queues, s.Archived, s.Failing, s.Identity = overviews, overviews, retries.New(redis), publish.New(redis)
+}
+
+// Archived reads archived tasks.
+type Archived interface {
+	NewestArchived(ctx context.Context, queue string, limit int) ([]string, error)
+}
+
+// Settled returns the places of those of the given events that are known not to be dead letters any more.
+type Settled func(ctx context.Context, tasks []domain.Event) ([]int, error)
+
+// Identity tells which Redis this is.
+type Identity interface {
+	Identify(ctx context.Context, name string) (lost.QueueIdentity, error)
+}
+
+// Memory has the identity of the Redis that accepted the events.
+type Memory interface {
+	Recall(ctx context.Context) (lost.QueueRecord, error)
+}
