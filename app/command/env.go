@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -13,15 +14,19 @@ import (
 	"outboxd/app/embedded/keeper"
 	"outboxd/app/servers"
 	"outboxd/config"
+	"outboxd/config/address"
 )
 
 type envDocument struct {
 	DatabaseURL string `json:"database_url"`
 	RedisURL    string `json:"redis_url"`
+	// RedisCLI are the arguments of redis-cli for this Redis. There are none for Sentinels.
+	RedisCLI []string `json:"redis_cli,omitempty"`
 }
 
 func newEnvCommand(c cli.Commands) *cobra.Command {
 	var out terminal.Output
+	var redisCLI bool
 	cmd := &cobra.Command{
 		Use:   "env",
 		Short: "Print the addresses of PostgreSQL and Redis for a service of yours, passwords included",
@@ -30,12 +35,18 @@ func newEnvCommand(c cli.Commands) *cobra.Command {
 A shell that evaluates the output has them in DATABASE_URL and REDIS_URL. They are those of the
 configuration. Where it has none, they are those of the servers that a running outboxd started on
 its data directory. The address of Redis is one for asynq.ParseRedisURI, that of PostgreSQL one for
-pgx, lib/pq and psql.`,
+pgx, lib/pq and psql.
+
+With --redis-cli it prints the arguments with which redis-cli reaches this Redis. redis-cli does not
+understand all forms of an address that outboxd accepts, such as that of the Redis that outboxd
+starts.`,
 		Example: `  eval "$(outboxd env)"
+  redis-cli $(outboxd env --redis-cli) INFO server
   outboxd env --data-dir=/srv/outboxd -o json | jq -r .database_url`,
 		Args: cli.NoArguments,
 	}
 	out.AddFlag(cmd)
+	cmd.Flags().BoolVar(&redisCLI, "redis-cli", false, "print only the arguments of redis-cli")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		if err := out.Check(); err != nil {
 			return err
@@ -48,7 +59,15 @@ pgx, lib/pq and psql.`,
 		if err != nil {
 			return err
 		}
+		document.RedisCLI = address.RedisCLI(document.RedisURL)
+		if redisCLI && len(document.RedisCLI) == 0 {
+			return errors.New("redis-cli cannot follow Sentinels: ask one for the master, with redis-cli -h SENTINEL -p 26379 SENTINEL get-master-addr-by-name NAME")
+		}
 		return out.Write(cmd.OutOrStdout(), document, func(w io.Writer) {
+			if redisCLI {
+				fmt.Fprintln(w, strings.Join(document.RedisCLI, " "))
+				return
+			}
 			fmt.Fprintf(w, "export DATABASE_URL=%s\nexport REDIS_URL=%s\n", keeper.ShellQuote(document.DatabaseURL), keeper.ShellQuote(document.RedisURL))
 		})
 	}

@@ -22,6 +22,14 @@ func TestEnv(t *testing.T) {
 	if want := "export DATABASE_URL='postgres://ann:secret@db/app?a=1&b=2'\nexport REDIS_URL=redis://redis:6379/1\n"; err != nil || out != want {
 		t.Errorf("%q, %v, want %q", out, err, want)
 	}
+	for url, want := range map[string]string{"redis-socket:///run/redis.sock?db=1": "-s /run/redis.sock -n 1\n", "redis://redis:6379/1": "-u redis://redis:6379/1\n"} {
+		if out, err := run("--redis-cli", "--database-url=postgres://db/app", "--redis-url="+url); err != nil || out != want {
+			t.Errorf("the arguments of redis-cli for %s: %q, %v, want %q", url, out, err, want)
+		}
+	}
+	if out, err := run("--redis-cli", "--database-url=postgres://db/app", "--redis-url=redis-sentinel://a:26379?master=m"); err == nil || !strings.Contains(err.Error(), "SENTINEL get-master-addr-by-name") {
+		t.Errorf("the arguments of redis-cli for Sentinels: %q, %v", out, err)
+	}
 	if out, err := run("--redis-url=redis://redis:6379/1"); err == nil || !strings.Contains(err.Error(), "no outboxd runs on the data directory") {
 		t.Errorf("without a running PostgreSQL: %q, %v", out, err)
 	}

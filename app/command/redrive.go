@@ -2,6 +2,7 @@ package command
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -13,9 +14,11 @@ import (
 	"outboxd/app/command/cli"
 	"outboxd/app/command/dead"
 	"outboxd/app/command/terminal"
+	"outboxd/app/lookout"
 	"outboxd/config"
 	"outboxd/domain/lost"
 	"outboxd/domain/words"
+	"outboxd/jobs/publish"
 	"outboxd/repository/heal"
 )
 
@@ -122,6 +125,7 @@ func redriveNamed(cmd *cobra.Command, o *cli.Opened, args []string, dryRun bool,
 		for i := range list {
 			ids = append(ids, list[i].Event.ID)
 		}
+		sayLoss(cmd, o)
 	}
 	result := dead.ChangeDocument{Action: "redrive", Matched: int64(len(ids)), DryRun: dryRun || !acting.Yes}
 	if !dryRun {
@@ -145,6 +149,27 @@ func redriveNamed(cmd *cobra.Command, o *cli.Opened, args []string, dryRun bool,
 		}
 	}), err)
 }
+
+// sayLoss says on standard error that Redis has lost data. Until the leader heals the loss, the database has no list
+// of what is missing.
+func sayLoss(cmd *cobra.Command, o *cli.Opened) {
+	if o.Servers.RedisURL == "" {
+		return
+	}
+	redis, err := o.Servers.OpenRedis(cli.RedisConnections)
+	if err != nil {
+		return // the command needs no Redis
+	}
+	defer redis.Close()
+	ctx, cancel := context.WithTimeout(cmd.Context(), lossPatience)
+	defer cancel()
+	if reason := lookout.Loss(ctx, heal.NewQueueMemory(o.DB), publish.New(redis)); reason != "" {
+		fmt.Fprintf(cmd.ErrOrStderr(), "Redis may have lost its data (%s). The leader sends every unconfirmed event again when it notices that, within seconds. Until then nothing counts as missing.\n", reason)
+	}
+}
+
+// lossPatience is how long the command waits for Redis's answer.
+const lossPatience = 2 * time.Second
 
 // listedMissing is how many events a dry run lists at most.
 const listedMissing = 100

@@ -12,12 +12,16 @@ const (
 	lossPause = 50 * time.Millisecond
 )
 
-// loss returns why Redis may have lost data since the leader's last check, as lost.QueueIdentity.Change says it; "" if
-// there is no sign of a loss, or if it is not known.
-func (l *Lookout) loss(ctx context.Context) (reason string) {
+func (l *Lookout) loss(ctx context.Context) string {
 	if l.s.Identity == nil || l.s.Memory == nil || l.s.PostgresErr != nil {
 		return ""
 	}
+	return Loss(ctx, l.s.Memory, l.s.Identity)
+}
+
+// Loss returns why Redis may have lost data since the leader's last check, as lost.QueueIdentity.Change says it; "" if
+// there is no sign of a loss, or if it is not known.
+func Loss(ctx context.Context, memory Memory, identity Identity) (reason string) {
 	for look := range lossLooks {
 		if look > 0 {
 			select {
@@ -26,11 +30,11 @@ func (l *Lookout) loss(ctx context.Context) (reason string) {
 			case <-time.After(lossPause):
 			}
 		}
-		record, err := l.s.Memory.Recall(ctx)
+		record, err := memory.Recall(ctx)
 		if err != nil || record.Identity.Canary == "" {
 			return ""
 		}
-		seen, err := l.s.Identity.Identify(ctx, record.Name)
+		seen, err := identity.Identify(ctx, record.Name)
 		if err != nil {
 			return ""
 		}

@@ -84,6 +84,11 @@ func TestApplyKeepsWhatItIsGiven(t *testing.T) {
 	if _, err := store.Apply(t.Context(), person(), []setup.Schedule{wrong}); domain.ErrorCode(err) != domain.CodeInvalid {
 		t.Errorf("an event that cannot be delivered is taken: %v", err)
 	}
+	large := report("large", setup.MissedAll)
+	large.Event.Payload = make([]byte, 1<<20+1)
+	if _, err := store.Apply(t.Context(), person(), []setup.Schedule{large}); domain.ErrorCode(err) != domain.CodeInvalid || !strings.Contains(err.Error(), "1048577 bytes") {
+		t.Errorf("a payload that no tick can carry is taken: %v", err)
+	}
 	if err := store.Remove(t.Context(), person(), "nightly"); err != nil {
 		t.Fatal(err)
 	}

@@ -33,13 +33,13 @@ func NewQueues(c cli.Commands) *cobra.Command {
 
 // QueueDocument is a queue in JSON and YAML. What is not known is null.
 type QueueDocument struct {
-	Queue   string       `json:"queue"`
-	Types   []string     `json:"types"` // types of the queue's events that PostgreSQL knows
-	Paused  *setup.Pause `json:"paused"`
+	Queue  string       `json:"queue"`
+	Types  []string     `json:"types"` // types of the queue's events that PostgreSQL knows
+	Paused *setup.Pause `json:"paused"`
 	// LostPause is a pause on record that Redis does not have any more.
 	LostPause *setup.Pause `json:"lost_pause,omitempty"`
-	Foreign bool         `json:"foreign"` // only other programs use it
-	Workers *int         `json:"workers"` // how many processes serve the queue
+	Foreign   bool         `json:"foreign"` // only other programs use it
+	Workers   *int         `json:"workers"` // how many processes serve the queue
 	passedDocument
 	Pending   *int64          `json:"pending"`    // in PostgreSQL
 	Held      *int64          `json:"held"`       // in PostgreSQL
@@ -128,6 +128,8 @@ func (q *QueueDocument) state() string {
 	switch {
 	case q.Paused != nil:
 		return "paused"
+	case q.LostPause != nil:
+		return "pause lost"
 	case q.Foreign:
 		return "of others"
 	case q.Workers != nil && *q.Workers == 0:

@@ -97,6 +97,9 @@ paused. A new schedule has its first tick after now. Without --yes the file is o
 			if err != nil {
 				return err
 			}
+			if err := schedules.New(o.DB).CheckSizes(cmd.Context(), list); err != nil {
+				return err
+			}
 			if err := flags.consent(len(list), "schedules"); err != nil {
 				return err
 			}
