@@ -334,6 +334,42 @@ CREATE TABLE outbox_queue_identity (
 
 INSERT INTO outbox_queue_identity DEFAULT VALUES;
 
+-- What explains a bend in the charts: each heal (heal), and each start of a relay whose version is not that of the
+-- relay that started before it (version; detail is the version). Heals of more than eight days ago
+-- are deleted with the next one, because no chart is longer than a week.
+CREATE TABLE outbox_chart_marks (
+    id     uuid        PRIMARY KEY DEFAULT gen_random_uuid(), -- logical replication needs a key
+    at     timestamptz NOT NULL DEFAULT clock_timestamp(),
+    kind   text        NOT NULL CONSTRAINT outbox_chart_marks_kind_is_known CHECK (kind IN ('heal', 'version')),
+    detail text        NOT NULL DEFAULT ''
+);
+
+-- +goose StatementBegin
+CREATE FUNCTION outbox_note_heal() RETURNS trigger
+LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
+BEGIN
+    DELETE FROM outbox_chart_marks WHERE kind = 'heal' AND at < now() - interval '8 days';
+    INSERT INTO outbox_chart_marks (at, kind) VALUES (NEW.healed_at, 'heal');
+    RETURN NULL;
+END $$;
+-- +goose StatementEnd
+
+CREATE TRIGGER outbox_note_heal AFTER UPDATE OF healed_at ON outbox_queue_identity
+    FOR EACH ROW WHEN (NEW.healed_at IS DISTINCT FROM OLD.healed_at) EXECUTE FUNCTION outbox_note_heal();
+
+-- +goose StatementBegin
+CREATE FUNCTION outbox_note_version() RETURNS trigger
+LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
+BEGIN
+    IF NEW.version IS DISTINCT FROM (SELECT detail FROM outbox_chart_marks WHERE kind = 'version' ORDER BY at DESC LIMIT 1) THEN
+        INSERT INTO outbox_chart_marks (kind, detail) VALUES ('version', NEW.version);
+    END IF;
+    RETURN NULL;
+END $$;
+-- +goose StatementEnd
+
+CREATE TRIGGER outbox_note_version AFTER INSERT ON outbox_relays FOR EACH ROW EXECUTE FUNCTION outbox_note_version();
+
 -- outbox_id_time returns the time in an ID: in a UUID of version 7, or in the ID of a delivery whose event has such
 -- an ID. It returns NULL for any other ID.
 -- +goose StatementBegin
@@ -584,7 +620,11 @@ DROP FUNCTION outbox_confirming;
 DROP FUNCTION outbox_is_doubtful;
 DROP FUNCTION outbox_task_of;
 DROP FUNCTION outbox_id_time;
+DROP TRIGGER outbox_note_version ON outbox_relays;
+DROP FUNCTION outbox_note_version;
 DROP TABLE outbox_queue_identity;
+DROP FUNCTION outbox_note_heal;
+DROP TABLE outbox_chart_marks;
 DROP TABLE outbox_failing;
 DROP TABLE outbox_type_samples;
 DROP TABLE outbox_samples;

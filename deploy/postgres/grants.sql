@@ -65,6 +65,7 @@ GRANT SELECT, UPDATE ON outbox_queue_identity TO outboxd_relay;
 GRANT SELECT, INSERT, UPDATE, DELETE ON outbox_missing, outbox_failing TO outboxd_relay;
 GRANT SELECT, INSERT, DELETE ON outbox_samples, outbox_type_samples TO outboxd_relay;
 GRANT SELECT, DELETE ON inbox TO outboxd_relay;
+GRANT SELECT, INSERT, DELETE ON outbox_chart_marks TO outboxd_relay; -- by triggers
 GRANT SELECT ON outbox_subscriptions TO outboxd_relay;
 GRANT SELECT, UPDATE ON outbox_schedules TO outboxd_relay;
 GRANT EXECUTE ON FUNCTION outbox_tick_id TO outboxd_relay;
@@ -80,7 +81,7 @@ GRANT EXECUTE ON FUNCTION outbox_advance, outbox_pass_turn, outbox_is_confirmed,
 -- Role monitor, and the commands that only look: everything about events,
 -- payloads too.
 GRANT SELECT ON outbox, outbox_held, outbox_sent, outbox_sent_default, outbox_dead, outbox_suppressed, outbox_cancelled, outbox_void_tasks, outbox_turns, outbox_relays, inbox, outbox_journal,
-    outbox_actions, outbox_entries, outbox_account, outbox_queue_identity, outbox_missing, outbox_samples, outbox_type_samples, outbox_failing, outbox_schedules, outbox_subscriptions, outbox_former_subscriptions, outbox_awaited, outbox_replays, outbox_requests TO outboxd_monitor;
+    outbox_actions, outbox_entries, outbox_account, outbox_queue_identity, outbox_chart_marks, outbox_missing, outbox_samples, outbox_type_samples, outbox_failing, outbox_schedules, outbox_subscriptions, outbox_former_subscriptions, outbox_awaited, outbox_replays, outbox_requests TO outboxd_monitor;
 GRANT SELECT ON SEQUENCE outbox_ordering_position TO outboxd_monitor, outboxd_relay;
 
 -- Role operator, for the commands outboxd dead, redrive, and events emit, cancel,

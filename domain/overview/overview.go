@@ -89,15 +89,18 @@ type HistoryPoint struct {
 
 // The kinds of a HistoryMark.
 const (
-	MarkLeader = "leader" // another relay became the leader
-	MarkHeal   = "heal"   // everything unconfirmed was sent again, because Redis may have lost data
+	MarkLeader  = "leader"  // another relay became the leader
+	MarkHeal    = "heal"    // everything unconfirmed was sent again, because Redis may have lost data
+	MarkVersion = "version" // a relay started that has another version than the one that started before
 )
 
 // HistoryMark is something that explains a bend in the history.
 type HistoryMark struct {
-	At    time.Time
-	Kind  string
-	Relay string // the new leader: its host, process and version; "": not known any more
+	At   time.Time
+	Kind string
+	// Detail of a leader is its host, process and version; "": not known any more. Detail of a version is the
+	// version.
+	Detail string
 }
 
 // Overviews reads figures about all events from the database, without counting every event. Its methods change
@@ -112,8 +115,7 @@ type Overviews interface {
 	// first. History leaves out steps without a measurement.
 	History(ctx context.Context, window, step time.Duration) ([]HistoryPoint, error)
 
-	// Marks returns up to 50 marks of the last window, the latest first. If outboxd has healed several times,
-	// Marks returns only the last heal.
+	// Marks returns up to 50 marks of the last window, the latest first.
 	Marks(ctx context.Context, window time.Duration) ([]HistoryMark, error)
 }
 

@@ -75,11 +75,14 @@ func marksOf(found []overview.HistoryMark) []mark {
 	marks := []mark{}
 	for _, m := range found {
 		what := "Everything unconfirmed was sent again, because Redis may have lost data"
-		if m.Kind == overview.MarkLeader {
+		switch m.Kind {
+		case overview.MarkLeader:
 			what = "Another relay became the leader"
-			if m.Relay != "" {
-				what += ": " + m.Relay
+			if m.Detail != "" {
+				what += ": " + m.Detail
 			}
+		case overview.MarkVersion:
+			what = "A relay of version " + m.Detail + " started"
 		}
 		marks = append(marks, mark{m.At.Unix(), what})
 	}

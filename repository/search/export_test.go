@@ -24,6 +24,6 @@ func PageStatements() map[string][]any {
 		"measured":          {measuredSQL, 300.0, 3600.0},
 		"emitted of a day":  {emittedSQL, CountLimit, pairsShown},
 		"history of a type": {figuresHistorySQL, 86400.0, 300.0, "test:a", ""},
-		"paused queues":     {pausedBySQL, []string{"default"}},
+		"paused queues":     {pausesSQL},
 	}
 }

@@ -10,14 +10,15 @@ import (
 	"outboxd/repository/postgres"
 )
 
-// marksSQL finds the samples before which another relay measured, and the last heal.
-// The result has no name for a relay whose record was deleted.
+// marksSQL finds the samples before which another relay measured, the heals, and the new
+// versions. The result has no name for a relay whose record was deleted.
 const marksSQL = `
-SELECT at, kind, coalesce((SELECT host || ', process ' || pid || ', version ' || version FROM outbox_relays WHERE id = relay), '') FROM (
-    SELECT at, 'leader' AS kind, relay, lag(relay) OVER (ORDER BY at) AS before FROM outbox_samples WHERE at > now() - $1 * interval '1 second'
-    UNION ALL
-    SELECT healed_at, 'heal', NULL, '00000000-0000-0000-0000-000000000000' FROM outbox_queue_identity WHERE healed_at > now() - $1 * interval '1 second'
-) AS found WHERE before <> relay OR kind = 'heal' ORDER BY at DESC LIMIT 50`
+SELECT at, 'leader' AS kind, coalesce((SELECT host || ', process ' || pid || ', version ' || version FROM outbox_relays WHERE id = relay), '') FROM (
+    SELECT at, relay, lag(relay) OVER (ORDER BY at) AS before FROM outbox_samples WHERE at > now() - $1 * interval '1 second'
+) AS found WHERE before <> relay
+UNION ALL
+SELECT at, kind, detail FROM outbox_chart_marks WHERE at > now() - $1 * interval '1 second'
+ORDER BY at DESC LIMIT 50`
 
 // Marks implements overview.Overviews.
 func (o *Overviews) Marks(ctx context.Context, window time.Duration) ([]overview.HistoryMark, error) {
@@ -28,7 +29,7 @@ func (o *Overviews) Marks(ctx context.Context, window time.Duration) ([]overview
 		return nil, postgres.Translate(err, "read the marks of the history")
 	}
 	marks, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (m overview.HistoryMark, err error) {
-		err = row.Scan(&m.At, &m.Kind, &m.Relay)
+		err = row.Scan(&m.At, &m.Kind, &m.Detail)
 		return m, err
 	})
 	return marks, postgres.Translate(err, "read the marks of the history")

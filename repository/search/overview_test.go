@@ -1,6 +1,8 @@
 package search_test
 
 import (
+	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -91,7 +93,13 @@ func TestOldSamplesAreJoined(t *testing.T) {
 		CASE WHEN n < 180 THEN '00000000-0000-0000-0000-000000000001'::uuid ELSE '00000000-0000-0000-0000-000000000002'::uuid END,
 		10, 1, 2, 3, 4, n, 0, 0, n, 0.1, n, 0, 0, NULL
 		FROM unnest(ARRAY[interval '36 hours', interval '1 hour']) AS age, generate_series(0, 359) AS n`)
-	exec(t, db, `UPDATE outbox_queue_identity SET healed_at = now() - interval '3 days'`)
+	for _, heal := range []string{"4 days", "3 days"} {
+		exec(t, db, `UPDATE outbox_queue_identity SET healed_at = now() - interval '`+heal+`'`)
+	}
+	for n, version := range []string{"1.2.0", "1.2.0", "1.3.0"} {
+		exec(t, db, `INSERT INTO outbox_relays (id, host, pid, version) VALUES (outbox_new_id(), 'h', `+strconv.Itoa(n)+`, '`+version+`')`)
+	}
+	exec(t, db, `UPDATE outbox_chart_marks SET at = at - interval '2 days' WHERE kind = 'version'`)
 	before, err := overviews.History(t.Context(), 7*24*time.Hour, time.Hour)
 	if err != nil {
 		t.Fatal(err)
@@ -117,8 +125,12 @@ func TestOldSamplesAreJoined(t *testing.T) {
 		}
 	}
 	marks, err := overviews.Marks(t.Context(), 7*24*time.Hour)
-	if err != nil || len(marks) != 4 || marks[0].Kind != overview.MarkLeader || marks[3].Kind != overview.MarkHeal {
-		t.Errorf("%+v, %v", marks, err)
+	kinds := make([]string, len(marks))
+	for i, m := range marks {
+		kinds[i] = m.Kind + m.Detail
+	}
+	if want := "leader leader leader version1.3.0 version1.2.0 heal heal"; err != nil || strings.Join(kinds, " ") != want {
+		t.Errorf("%q, %v, want %q", kinds, err, want)
 	}
 	if marks, err := overviews.Marks(t.Context(), time.Hour+10*time.Minute); err != nil || len(marks) != 1 {
 		t.Errorf("within the hour: %+v, %v", marks, err)
