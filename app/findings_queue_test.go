@@ -63,6 +63,10 @@ func TestFindingsOfRedis(t *testing.T) {
 	if said := says("tasks-archived"); said != "1 task is archived in Redis" {
 		t.Errorf("of an archived task it says %q", said)
 	}
+	exec("INSERT INTO outbox_journal (event_id, stage, entry, generation) VALUES ('" + tasks[0].ID + "', 'person', 'discarded', 0)")
+	if said := says("tasks-archived"); said != "" {
+		t.Errorf("of one whose dead letter was discarded it says %q", said)
+	}
 
 	redis.Flush()
 	eventually(t, "doctor says that Redis was healed", func() bool {
@@ -83,7 +87,43 @@ func TestFindingsOfRedis(t *testing.T) {
 	if said := says("healed"); said != "" {
 		t.Errorf("after a quarter of an hour it says %s", said)
 	}
-	p.stop() // a relay would measure
+	command := func(args ...string) result {
+		t.Helper()
+		return execute(t, nil, append(args, servers...)...)
+	}
+	eventually(t, "the queue is paused", func() bool {
+		return command("queues", "pause", "lonely", "--yes", "--as=ada", "--reason=the printer burns").code == 0
+	})
+	if said := says("queue-pause-lost"); said != "" {
+		t.Errorf("of a pause it says %s", said)
+	}
+	p.stop() // a relay would heal, and measure
+
+	redis.Flush()
+	if said := says("redis-lost-data"); !strings.Contains(said, "the canary is gone") {
+		t.Errorf("at once after a loss it says %q", said)
+	}
+	if r := command("redrive", "--missing", "--dry-run"); !strings.Contains(r.stderr, "Redis may have lost its data") {
+		t.Errorf("redrive --missing says %s%s", r.stdout, r.stderr)
+	}
+	if said := says("queue-pause-lost"); !strings.Contains(said, "lonely, which ") || !strings.Contains(said, " for ada paused at ") || !strings.Contains(said, "(the printer burns)") {
+		t.Errorf("of a pause that Redis lost it says %q", said)
+	}
+	if r := command("queues", "list"); !strings.Contains(r.stdout, "pause lost") {
+		t.Errorf("queues list says %s%s", r.stdout, r.stderr)
+	}
+	for _, change := range []string{"pause", "resume"} {
+		if r := command("queues", change, "lonely", "--yes"); r.code != 0 {
+			t.Errorf("%s: %s", change, r.message())
+		}
+		if said := says("queue-pause-lost"); said != "" {
+			t.Errorf("after a %s it says %s", change, said)
+		}
+	}
+	redis.Flush() // the record has no pause now
+	if r := command("queues", "resume", "lonely", "--yes"); r.code == 0 || !strings.Contains(r.message(), "is not paused") {
+		t.Errorf("a queue that was never paused: %s", r.message())
+	}
 
 	sample := func(ago, queued string) {
 		t.Helper()

@@ -69,6 +69,11 @@ func TestQuickFindings(t *testing.T) {
 		}, "", ""},
 		"nothing ever enqueued": {func(q *diagnosis.Quick) { q.Workers, q.Queues = nil, nil }, "", ""},
 		"failing":               {func(q *diagnosis.Quick) { q.Queues[0].Retry = 12500 }, "tasks-failing/warning", "12,500 tasks have failed and are tried again later"},
+		"archived": {func(q *diagnosis.Quick) {
+			q.Queues[0].Archived, q.Settled = 3, map[string]int64{"q": 1}
+		}, "tasks-archived/note", "2 tasks are archived"},
+		"archived and replayed": {func(q *diagnosis.Quick) { q.Queues[0].Archived, q.Settled = 3, map[string]int64{"q": 3} }, "", ""},
+		"a loss":                {func(q *diagnosis.Quick) { q.Loss = "the canary is gone" }, "redis-lost-data/warning", "the canary is gone"},
 		"another's failing":     {func(q *diagnosis.Quick) { q.Queues[0].Retry, q.Foreign = 1, []string{"q"} }, "", ""},
 		"PostgreSQL away":       {func(q *diagnosis.Quick) { q.PostgresErr = domain.Errorf(domain.CodeUnavailable, "away") }, "postgres-unreachable/broken", ""},
 		"PostgreSQL hides":      {func(q *diagnosis.Quick) { q.PostgresErr = errors.New("permission denied") }, "events-hidden/note", ""},
@@ -129,12 +134,14 @@ func TestHeadlines(t *testing.T) {
 		"tasks": {func(q *diagnosis.Quick) {
 			q.Queues[0].Pending, q.Queues[0].Retry, q.Queues[0].OldestAt = 45_000, 854, now.Add(-12*time.Minute-59*time.Second)
 			q.Workers, q.Standing.Dead = nil, 1
-		}, "3 problems; 45,854 tasks wait, the oldest 12 min", "3 problems; about 40,000 tasks wait, the oldest 12 min"},
+		}, "3 problems; 45,854 tasks wait, the oldest 12 min", "3 problems; about 45,000 tasks wait, the oldest 12 min"},
 		"one event": {func(q *diagnosis.Quick) { q.Standing.Due, q.Standing.OldestDue = 1, now.Add(-3*time.Second) }, "All well; 1 event waits, the oldest 3 s", ""},
 		"both": {func(q *diagnosis.Quick) {
 			q.Standing.Held, q.Standing.OldestHeld, q.Queues[0].Pending = 2, now.Add(-2*time.Hour), 1
 		}, "All well; 2 events and 1 task wait, the oldest 2 h", ""},
 		"too many to count": {func(q *diagnosis.Quick) { q.Standing.Due, q.Standing.Pending = overview.StandingCounted, 1_234_567 }, "All well; about 1,234,567 events wait", ""},
+		"a few tasks":       {func(q *diagnosis.Quick) { q.Queues[0].Pending = 19 }, "All well; 19 tasks wait", ""},
+		"some tasks":        {func(q *diagnosis.Quick) { q.Queues[0].Pending = 88 }, "All well; 88 tasks wait", "All well; about 90 tasks wait"},
 		"planned":           {func(q *diagnosis.Quick) { q.Standing.Pending, q.Queues[0].Scheduled, q.Queues[0].Active = 5, 5, 5 }, "All well; nothing waits", ""},
 		"without Redis": {
 			func(q *diagnosis.Quick) {

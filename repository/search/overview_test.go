@@ -129,7 +129,7 @@ func TestOldSamplesAreJoined(t *testing.T) {
 	for i, m := range marks {
 		kinds[i] = m.Kind + m.Detail
 	}
-	if want := "leader leader leader version1.3.0 version1.2.0 heal heal"; err != nil || strings.Join(kinds, " ") != want {
+	if want := "leader leader leader version1.3.0 heal heal"; err != nil || strings.Join(kinds, " ") != want {
 		t.Errorf("%q, %v, want %q", kinds, err, want)
 	}
 	if marks, err := overviews.Marks(t.Context(), time.Hour+10*time.Minute); err != nil || len(marks) != 1 {

@@ -31,7 +31,7 @@ func TestVerdictShowsTheProblems(t *testing.T) {
 	if v.Level != Bad || v.Badge != "Broken" || v.Headline != "2 problems; 45,854 tasks wait, the oldest 12 min" {
 		t.Errorf("%s, %s: %q", v.Level, v.Badge, v.Headline)
 	}
-	if v.Announced != "Broken: 2 problems; about 40,000 tasks wait, the oldest 12 min" {
+	if v.Announced != "Broken: 2 problems; about 45,000 tasks wait, the oldest 12 min" {
 		t.Errorf("it announces %q", v.Announced)
 	}
 	s.Findings = nil
