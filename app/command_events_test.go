@@ -68,7 +68,7 @@ func TestEventsByCommand(t *testing.T) {
 		{usage, []string{"emit"}, []string{"takes one event type"}},
 		{usage, []string{"emit", "a", "--payload=x"}, []string{"not JSON", "--raw"}},
 		{usage, []string{"emit", "a", "--header=x"}, []string{"name=value"}},
-		{usage, []string{"emit", "a", "--available-in=-1h"}, []string{"--available-in is not negative"}},
+		{usage, []string{"emit", "a", "--available-in=-1h"}, []string{"--available-in must not be negative"}},
 		{failed, []string{"emit", "a", "--payload=@" + file + ".not"}, []string{"read the payload"}},
 		{failed, []string{"emit", "a", "--key= "}, []string{`the outbox refuses the event: OrderingKey is " "`}},
 	} {

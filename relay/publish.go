@@ -15,7 +15,7 @@ func (p *poller) publishAll(ctx context.Context, events []domain.Event) []domain
 	case panicked == nil:
 		return receipts
 	case len(events) == 1:
-		p.log.Error("an event cannot be made a task", "event_id", events[0].ID, "event_type", events[0].Type, "error", panicked)
+		p.log.Error("an event cannot be enqueued as a task", "event_id", events[0].ID, "event_type", events[0].Type, "error", panicked)
 		return []domain.Receipt{{Answer: domain.Impossible, Err: panicked}}
 	}
 	receipts = make([]domain.Receipt, 0, len(events))

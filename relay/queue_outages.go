@@ -85,7 +85,7 @@ func (q *queueOutages) update(events []domain.Event, found map[string]error) {
 			o = &queueOutage{since: time.Now()}
 			q.queues[name] = o
 			q.gauge.WithLabelValues(name).Set(1)
-			q.log.Warn("a queue cannot be used; its events wait in the outbox, others go on", "queue", name, "error", cause)
+			q.log.Warn("a queue cannot be used; its events wait in the outbox, and events of other queues are published", "queue", name, "error", cause)
 		}
 		if !o.closed { // several pollers may report the same trial
 			o.closed, o.next = true, time.Now().Add(pace.Ceiling(queueProbe, queueRetryLast, o.failed+1))

@@ -24,7 +24,7 @@ func (j *DeliveryJournal) Delivered(ctx context.Context, tx domain.Effects, id d
 		return nil
 	}
 	if _, err := tx.Tx().ExecContext(ctx, deliveredSQL, id, attempt, j.db.Storable(detail)); err != nil {
-		return fmt.Errorf("note that a delivery was taken: %w", err)
+		return fmt.Errorf("record that a receiver accepted a delivery: %w", err)
 	}
 	return nil
 }

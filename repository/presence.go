@@ -46,7 +46,7 @@ func (p *Presence) Show(ctx context.Context, process domain.RelayProcess, asleep
 // Leave implements domain.Presence.
 func (p *Presence) Leave(ctx context.Context, process domain.RelayProcess) error {
 	_, err := p.db.SQL().ExecContext(ctx, "DELETE FROM outbox_relays WHERE id = $1", process.ID)
-	return postgres.Translate(err, "take the relay's record away")
+	return postgres.Translate(err, "delete the relay's record")
 }
 
 // If notifications no longer reach a connection, that is noticed after listenCheck plus
@@ -131,7 +131,7 @@ func (p *Presence) echo(ctx context.Context, conn *pgx.Conn, schema string, noti
 		notification, err := conn.WaitForNotification(wait)
 		switch {
 		case err != nil && ctx.Err() == nil && wait.Err() != nil:
-			return fmt.Errorf("LISTEN is in vain: what the database notifies does not arrive within %v, as behind PgBouncer in transaction mode, or where the URL to listen at leads to another database", p.patience)
+			return fmt.Errorf("LISTEN does not work: a notification of the database does not arrive within %v, as behind PgBouncer in transaction mode, or where the URL to listen at leads to another database", p.patience)
 		case err != nil:
 			return postgres.Translate(err, "wait for its own notification")
 		case notification.Payload == sent:

@@ -270,7 +270,7 @@ func (f *deliveries) observe(ctx context.Context) {
 	f.mu.Unlock()
 	for _, r := range all {
 		if err := f.tell(ctx, r); err != nil && ctx.Err() == nil {
-			f.log.DebugContext(ctx, "could not note whether a receiver is down", "subscription", r.is.Name, "error", err)
+			f.log.DebugContext(ctx, "could not record whether a receiver is down", "subscription", r.is.Name, "error", err)
 			return // the database cannot be reached, which others report
 		}
 	}

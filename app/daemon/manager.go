@@ -35,7 +35,7 @@ func (m *manager) accompany(draining <-chan struct{}, alive func() error) (stop 
 	m.tell(sd.SdNotifyReady)
 	limit, err := sd.SdWatchdogEnabled(false)
 	if err != nil {
-		m.log.Warn("the watchdog's time cannot be read, so there are no beats; check WATCHDOG_USEC", "error", err)
+		m.log.Warn("the service manager's watchdog gets no pings, because WATCHDOG_USEC cannot be read", "error", err)
 	}
 	var beats <-chan time.Time
 	release := func() {}
@@ -75,9 +75,9 @@ func (w *watchdog) look() {
 	err := w.alive()
 	switch {
 	case err == nil && w.silent:
-		w.log.Info("the watchdog gets its beats again")
+		w.log.Info("the service manager's watchdog gets its pings again")
 	case err != nil && !w.silent:
-		w.log.Error("the watchdog gets no beat; the service manager will restart this process", "error", err)
+		w.log.Error("the service manager's watchdog gets no ping; the service manager will restart this process", "error", err)
 	}
 	if w.silent = err != nil; !w.silent {
 		w.beat()

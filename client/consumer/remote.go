@@ -20,7 +20,7 @@ import (
 // ErrUnacknowledged is the error of a task of a remote Consumer: the event took effect, but Redis did not accept the
 // acknowledgement. Asynq runs the task again. The second run has no effect, but sends the acknowledgement. After the
 // last attempt the task is removed from its queue instead, and the relay sends the event again.
-var ErrUnacknowledged = errors.New("the effect is committed, and its acknowledgement is not on its way")
+var ErrUnacknowledged = errors.New("the effect is committed, but Redis did not accept its acknowledgement")
 
 // NewRemote returns a Consumer whose handlers write to another database than that of the outbox. A table in that
 // database records which events took effect; CreateInbox makes it. After the commit the Consumer sends an

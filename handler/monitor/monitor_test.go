@@ -122,7 +122,7 @@ func TestReadyDoesNotWaitForAStuckCheck(t *testing.T) {
 		if want := "error no answer in time,error no answer in time,ok ,error failed; the log says why"; strings.Join(got, ",") != want {
 			t.Errorf("%q, want %q", got, want)
 		}
-		if r = ready(); r.Checks[0].Error != "the check before has not come back yet" || runs.Load() != 1 || side.Load() != 2 {
+		if r = ready(); r.Checks[0].Error != "the previous check has not ended yet" || runs.Load() != 1 || side.Load() != 2 {
 			t.Errorf("%+v; the stuck check ran %d times, the other %d", r, runs.Load(), side.Load())
 		}
 		close(stuck)

@@ -164,7 +164,7 @@ func (p *probe) look(logger *slog.Logger) CheckResult {
 // run runs the check and returns its result, within checkPatience.
 func (p *probe) run() error {
 	if !p.running.CompareAndSwap(false, true) {
-		return domain.Errorf(domain.CodeUnavailable, "the check before has not come back yet")
+		return domain.Errorf(domain.CodeUnavailable, "the previous check has not ended yet")
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), checkPatience)
 	result := make(chan error, 1)

@@ -138,7 +138,7 @@ func (p *provider) claims(ctx context.Context, found *oidc.Provider, token *oaut
 		return nil, domain.Wrap(domain.CodeUnavailable, err, "the OpenID provider does not say who you are")
 	}
 	if info.Subject != verified.Subject {
-		return nil, domain.Errorf(domain.CodeUnauthorized, "the OpenID provider speaks of two people: sign in again")
+		return nil, domain.Errorf(domain.CodeUnauthorized, "the ID token and the user info of the OpenID provider name two different people: sign in again")
 	}
 	more := claims{}
 	if err := info.Claims(&more); err != nil {

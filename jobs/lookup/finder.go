@@ -149,7 +149,7 @@ func (f *Finder) call(ctx context.Context, asked []*Inquiry) error {
 		}
 		return nil
 	}
-	return domain.Errorf(domain.CodeUnavailable, "Redis wants its scripts neither by their hash nor in full")
+	return domain.Errorf(domain.CodeUnavailable, "Redis accepts scripts neither by their hash nor in full")
 }
 
 type evaluation func(ctx context.Context, c redis.Scripter, keys []string, args ...any) *redis.Cmd

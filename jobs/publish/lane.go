@@ -122,7 +122,7 @@ func (l *lane) add(ctx context.Context, e *domain.Event) (*redis.Cmd, error) {
 		return nil, err
 	}
 	if l.task == nil {
-		return nil, errors.New("asynq enqueued a task in a way that is not known here")
+		return nil, errors.New("asynq enqueued a task by an unknown command")
 	}
 	return l.task, nil
 }

@@ -84,7 +84,7 @@ func (w *Worker) outward(ctx, running context.Context, together *groups, out Out
 	case r := <-ended:
 		return r.first, r.err
 	case <-ctx.Done():
-		return true, fmt.Errorf("%w: the effect is made, and is confirmed as soon as that is possible", errAway)
+		return true, fmt.Errorf("%w: the effect has happened, and is confirmed as soon as that is possible", errAway)
 	}
 }
 
@@ -147,11 +147,11 @@ func (w *Worker) record(ctx, running context.Context, together *groups, task Tas
 			return first, err
 		}
 		w.outage.Do(func() {
-			w.log.Warn("an effect is made and cannot be confirmed, because the database cannot be reached", "event_id", task.EventID, "error", err)
+			w.log.Warn("an effect has happened and cannot be confirmed, because the database cannot be reached", "event_id", task.EventID, "error", err)
 		})
 		if !pauseFor(ctx, inboxPause) {
-			w.log.Warn("an effect is made and not confirmed, because the worker stopped while the database could not be reached; it may be made again", "event_id", task.EventID)
-			return first, fmt.Errorf("%w: the effect is made and not confirmed", errStopping)
+			w.log.Warn("an effect has happened and is not confirmed, because the worker stopped while the database could not be reached; the effect may happen again", "event_id", task.EventID)
+			return first, fmt.Errorf("%w: the effect has happened and is not confirmed", errStopping)
 		}
 	}
 }

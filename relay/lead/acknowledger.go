@@ -86,7 +86,7 @@ func (a *acknowledger) follow(ctx context.Context, leads domain.StillLeads) erro
 			if err != nil {
 				return err
 			}
-			a.log.Debug("confirmed what was acknowledged", "acknowledgements", len(list), "events", confirmed)
+			a.log.Debug("confirmed acknowledged events", "acknowledgements", len(list), "events", confirmed)
 		}
 		position, a.silent = next, false
 		a.failing.note(ctx, dutyAcknowledge, nil)

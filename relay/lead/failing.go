@@ -99,7 +99,7 @@ func (f *failing) note(ctx context.Context, part duty, err error) {
 func (f *failing) record(ctx context.Context, work string, cause error) bool {
 	err := f.store.Failing(ctx, work, cause)
 	if err != nil && ctx.Err() == nil {
-		f.log.Debug("could not record what fails", "work", work, "error", err)
+		f.log.Debug("could not record which duty fails", "work", work, "error", err)
 	}
 	return err == nil
 }

@@ -222,7 +222,7 @@ func (l *Leader) look(ctx context.Context) {
 	l.failing.note(ctx, dutyUpkeep, err)
 	if err != nil {
 		if ctx.Err() == nil {
-			l.log.Warn("could not look at the tables' upkeep", "retry_in", lookEvery, "error", err)
+			l.log.Warn("could not check the state of the tables", "retry_in", lookEvery, "error", err)
 		}
 		return
 	}
@@ -240,7 +240,7 @@ func (l *Leader) advance(ctx context.Context) {
 	}
 	l.failing.note(ctx, dutyKeys, err)
 	if err != nil && ctx.Err() == nil {
-		l.log.Warn("could not look after ordering keys", "retry_in", keysEvery, "error", err)
+		l.log.Warn("could not release held events", "retry_in", keysEvery, "error", err)
 	}
 	if advanced > 0 {
 		l.log.Info("released held events whose turn was lost", "events", advanced)
@@ -281,7 +281,7 @@ func (l *Leader) fold(ctx context.Context) {
 	_, err := l.duties.Housekeeping.FoldAccount(ctx)
 	l.failing.note(ctx, dutyFold, err)
 	if err != nil && ctx.Err() == nil {
-		l.log.Warn("could not fold the account of events", "retry_in", foldEvery, "error", err)
+		l.log.Warn("could not add the new entries to the account of events", "retry_in", foldEvery, "error", err)
 	}
 }
 

@@ -54,6 +54,6 @@ func (w *Waker) leave(ctx context.Context) {
 	defer cancel()
 	w.marked.Store(false)
 	if err := w.presence.Leave(ctx, w.process); err != nil {
-		w.log.Debug("could not take the relay's record away; others will", "error", err)
+		w.log.Debug("could not delete the relay's record; a leader will", "error", err)
 	}
 }

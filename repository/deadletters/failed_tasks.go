@@ -203,7 +203,7 @@ func (f *FailedTasks) move(ctx context.Context, tx pgx.Tx, task *domain.FailedTa
 			return domain.Buried, nil
 		}
 	}
-	return 0, domain.Errorf(domain.CodeUnavailable, "event %s moves from place to place", task.ID)
+	return 0, domain.Errorf(domain.CodeUnavailable, "event %s keeps moving from table to table", task.ID)
 }
 
 var writeDownSQL = `

@@ -49,7 +49,7 @@ func (m *QueueMemory) Remember(ctx context.Context, known, next lost.QueueIdenti
 		return postgres.Translate(err, doing)
 	}
 	if rows, err := result.RowsAffected(); err != nil || rows == 0 {
-		return domain.Wrap(domain.CodeConflict, err, "another process remembers another identity of the queue")
+		return domain.Wrap(domain.CodeConflict, err, "another process has replaced the stored identity of the queue")
 	}
 	return nil
 }

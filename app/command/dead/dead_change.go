@@ -158,7 +158,7 @@ confirmed.`,
 	cli.DurationVar(cmd.Flags(), &replay.canaryTimeout, "canary-timeout", 5*time.Minute, "how long to wait for the outcome of the canary")
 	cmd.RunE = c.WithServers(config.RoleAPI, &out, func(cmd *cobra.Command, args []string, o *cli.Opened) error {
 		if replay.rate < 0 || replay.canary < 0 {
-			return config.Mistake{Err: fmt.Errorf("--rate and --canary are not negative")}
+			return config.Mistake{Err: fmt.Errorf("--rate and --canary must not be negative")}
 		}
 		change, err := prepareChange(cmd, args, o, &flags, &acting, "replay")
 		if err != nil {

@@ -63,12 +63,12 @@ func (f *emitFlags) event(cmd *cobra.Command, kind string) (*domain.Event, error
 		value time.Duration
 	}{{"available-in", f.availableIn}, {"task-timeout", f.timeout}, {"deadline-in", f.deadline}, {"retention", f.retention}, {"unique", f.unique}} {
 		if d.value < 0 {
-			return nil, config.Mistake{Err: fmt.Errorf("--%s is not negative", d.name)}
+			return nil, config.Mistake{Err: fmt.Errorf("--%s must not be negative", d.name)}
 		}
 	}
 	if cmd.Flags().Changed("max-retry") {
 		if f.maxRetry < 0 {
-			return nil, config.Mistake{Err: fmt.Errorf("--max-retry is not negative")}
+			return nil, config.Mistake{Err: fmt.Errorf("--max-retry must not be negative")}
 		}
 		event.Options.MaxRetry = &f.maxRetry
 	}

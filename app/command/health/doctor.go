@@ -142,7 +142,7 @@ func NewDoctor(c cli.Commands) *cobra.Command {
 // doctorOptions returns the options for a relay.
 func doctorOptions(c cli.Commands, cmd *cobra.Command, flags doctorFlags) (examine.Options, error) {
 	if flags.snapshot < 0 || flags.keyAge < 0 {
-		return examine.Options{}, config.Mistake{Err: errors.New("--snapshot-age and --key-age are not negative")}
+		return examine.Options{}, config.Mistake{Err: errors.New("--snapshot-age and --key-age must not be negative")}
 	}
 	cfg, err := c.Load(cmd)
 	if err != nil {

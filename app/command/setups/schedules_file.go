@@ -78,7 +78,7 @@ func (f *scheduleFile) schedule() (setup.Schedule, error) {
 		},
 	}.WithDefaults()
 	if f.Timeout < 0 || f.Retention < 0 || f.Unique < 0 || f.MaxRetry != nil && *f.MaxRetry < 0 {
-		return s, fmt.Errorf("schedule %q: max_retry, timeout, retention and unique are not negative", f.Name)
+		return s, fmt.Errorf("schedule %q: max_retry, timeout, retention and unique must not be negative", f.Name)
 	}
 	_, err := schedules.Check(&s)
 	return s, err
