@@ -21,8 +21,8 @@ const (
 // Frame has the parts of the overview that change, rendered at one moment.
 type Frame struct{ Announced, Verdict, State []byte }
 
-// While at least one page is open, Overview renders the changing parts of the overview
-// every two seconds, and sends them to all open pages. All open pages get the same result.
+// Overview renders the changing parts of the overview every two seconds, and sends them to
+// all open pages, while at least one page is open. All open pages get the same result.
 type Overview struct {
 	render func() (Frame, error)
 
