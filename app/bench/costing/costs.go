@@ -13,20 +13,20 @@ import (
 	"outboxd/jobs/work"
 )
 
-// The payloads at which costs are measured, in bytes. The costs at other payloads
-// follow from these two. From about 2,000 bytes on, PostgreSQL stores a payload
-// apart from its row, which costs more, so the larger payload is below that unless
-// the reader's is above.
+// The payloads at which costs are measured, in bytes. The costs at other payloads follow
+// from these two. From about 2,000 bytes on, PostgreSQL stores a payload apart from its
+// row, which costs more, so the larger of the two payloads is smaller than that, unless
+// the reader's payload is larger.
 const (
 	smallPayload = 100
 	largePayload = 1700
 )
 
 // Measure measures what n events cost on the servers of e, with two sizes of payload.
-// Measure takes the parts in turn: producers on several connections with a
-// transaction for each event, then the relay, then a worker whose handler has no
-// effect. What cannot be measured here is taken from plan.Recorded, and a note
-// says so. payload is the reader's, in bytes.
+// Measure takes the parts in turn: producers on several connections with a transaction for
+// each event, then the relay, then a worker whose handler has no effect. What cannot be
+// measured here is taken from plan.Recorded, and a note says so. payload is the size of
+// the reader's payloads, in bytes.
 func Measure(ctx context.Context, e *env.Env, n, payload int) (_ plan.Measured, notes []string, err error) {
 	if n < 1 {
 		return plan.Measured{}, nil, errors.New("--events has to be at least 1")

@@ -8,9 +8,9 @@ import (
 	"strings"
 )
 
-// postgresCPU returns the processor time of all processes of the PostgreSQL that
-// has the backend pid for this database; 0 unless that runs on this machine and the
-// machine has Linux's /proc.
+// postgresCPU returns the processor time of all processes of the PostgreSQL that has the
+// backend pid for this database; 0 unless PostgreSQL runs on this machine and the machine
+// has Linux's /proc.
 func postgresCPU(pid int, database string) float64 {
 	title, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
 	if err != nil || !strings.HasPrefix(string(title), "postgres") || !strings.Contains(string(title), " "+database+" ") {

@@ -31,8 +31,8 @@ type PeerOptions struct {
 	AtOnce int    // tasks at a time, as outboxd's arms
 }
 
-// Peers is the benchmark of outboxd beside others. It belongs to a module of its own,
-// so that outboxd does not depend on them.
+// Peers is the benchmark of outboxd beside other software. The other software is in a
+// module of its own, so that outboxd does not depend on it.
 func Peers(prepare func(ctx context.Context, e *env.Env, o PeerOptions) ([]Peer, error)) spec.Bench {
 	return spec.Bench{
 		Name:  "peers",

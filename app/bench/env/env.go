@@ -117,8 +117,8 @@ func (e *Env) openRedis(ctx context.Context, number int) error {
 	return nil
 }
 
-// Asks whether the schema has objects that a benchmark would delete or conflict
-// with.
+// schemaSQL returns whether the schema exists, and whether it has objects that a benchmark
+// would delete or conflict with.
 const schemaSQL = `
 SELECT EXISTS (SELECT FROM pg_namespace WHERE nspname = $1),
        EXISTS (SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = $1)

@@ -1,6 +1,6 @@
 // Command peers is outboxd with one more benchmark, "bench peers": outboxd beside River,
-// and beside the textbook's loop with a plain Asynq worker. It is a module of its own,
-// so that nobody else downloads River.
+// and beside the textbook's loop with a plain Asynq worker. Command peers is a module of
+// its own, so that nobody else downloads River.
 package main
 
 import (

@@ -21,8 +21,8 @@ func Read(r io.Reader) (Measured, error) {
 	return earlier.Measured, nil
 }
 
-// Complete takes each cost that l has as 0, because it could not be measured, from
-// other. Complete returns a note for each of them.
+// A cost that is 0 in l could not be measured. Complete takes each such cost from other,
+// and returns a note for each.
 func (l Lines) Complete(other Lines) (notes []string) {
 	for _, cost := range All() {
 		if l[cost] == (Line{}) {

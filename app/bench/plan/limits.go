@@ -11,7 +11,7 @@ type Limit struct {
 	Name            string  `json:"name"`
 	EventsPerSecond float64 `json:"events_per_second"`
 	Lift            string  `json:"lift"` // what exists that lifts it
-	Unit            string  `json:"unit"` // what there have to be more of
+	Unit            string  `json:"unit"` // the machine or process of which more lift the limit
 }
 
 const (
@@ -77,5 +77,5 @@ func relayRate(c Costs, m *Machines) float64 {
 	return m.Share * million * min(float64(m.Pollers)/inTurn, float64(m.Cores)/c[RelayProcess])
 }
 
-// needed is how many of a part the rate needs.
+// needed returns how many units of a part the rate needs.
 func needed(rate float64, l Limit) int { return max(1, int(math.Ceil(rate/l.EventsPerSecond))) }

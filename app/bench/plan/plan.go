@@ -31,10 +31,11 @@ type Step struct {
 	EventsPerSecond float64 `json:"events_per_second"`
 	First           string  `json:"first"` // the limit that is reached first
 	Reached         bool    `json:"reached"`
-	Needs           []Need  `json:"needs"` // what there has to be more than one of
+	Needs           []Need  `json:"needs"` // the machines and processes of which the installation needs more than one
 }
 
-// Need is what there has to be more than one of.
+// Need says of which unit, such as a relay process, the installation needs more than one,
+// and how many.
 type Need struct {
 	Unit  string `json:"unit"`
 	Count int    `json:"count"`

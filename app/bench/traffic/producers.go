@@ -58,7 +58,7 @@ func (p *Producers) emit(ctx context.Context) error {
 	return nil
 }
 
-// Steadily emits n events at random moments. On average, it emits as many events a
+// Steadily emits n events at random moments. On average, Steadily emits as many events a
 // second as rate says. A slow transaction does not delay other producers.
 func (p *Producers) Steadily(ctx context.Context, rate float64, n int) error {
 	var emitting sync.WaitGroup
@@ -156,8 +156,8 @@ func (p *Producers) Together(ctx context.Context, n int) error {
 	if err != nil {
 		return fmt.Errorf("emit %d events: %w", n, err)
 	}
-	// The statement is its own transaction, which has committed once its result has
-	// been read.
+	// Each statement is a transaction of its own. It has committed once its result has been
+	// read.
 	ids, err := pgx.CollectRows(rows, pgx.RowTo[[16]byte])
 	now := time.Now()
 	if err != nil {

@@ -17,8 +17,8 @@ import (
 	"outboxd/app/servertest"
 )
 
-// Authority issues certificates for one test. Every account can enter its folder,
-// but only the account of this process can read the files. A server that runs as
+// Authority issues certificates for one test. Every account can enter the Authority's
+// folder, but only the account of this process can read the files. A server that runs as
 // another account needs copies.
 type Authority struct {
 	CA     string // file with its own certificate, in PEM
@@ -28,8 +28,8 @@ type Authority struct {
 	t      testing.TB
 }
 
-// New makes an Authority. Clients and servers trust it only if they get
-// its file CA.
+// New makes an Authority. Clients and servers trust the Authority only if they get its
+// file CA.
 func New(t testing.TB) *Authority {
 	t.Helper()
 	a := &Authority{folder: servertest.Folder(t), t: t}

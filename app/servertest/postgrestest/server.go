@@ -109,8 +109,8 @@ func (s *Server) await(query string) {
 	}
 }
 
-// makeFolder makes the folder of a server whose data is copied from another server. PostgreSQL's account must be able
-// to enter it.
+// makeFolder makes the folder of a server whose data is copied from another server.
+// PostgreSQL's account must be able to enter the folder.
 func (s *Server) makeFolder() {
 	s.t.Helper()
 	if err := os.Mkdir(s.own.Folder(), 0o711); err != nil {

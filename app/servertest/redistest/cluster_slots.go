@@ -164,8 +164,9 @@ func (c *Cluster) ownerIn(node *Program, slot int64) (id string, hasSlots bool) 
 	return id, hasSlots
 }
 
-// Mend ends what an interrupted move of the slots of these keys has left, as an operator does with redis-cli --cluster
-// fix. It waits until all nodes run as one cluster. If two nodes have a key, that of the slot's master counts.
+// Mend ends what an interrupted move of the slots of these keys has left, as an operator
+// does with redis-cli --cluster fix. Mend waits until all nodes run as one cluster. If two
+// nodes have a key, that of the slot's master counts.
 func (c *Cluster) Mend(keys ...string) {
 	c.t.Helper()
 	for deadline := time.Now().Add(2 * servertest.Patience); ; <-time.After(50 * time.Millisecond) {
@@ -183,7 +184,8 @@ func (c *Cluster) Mend(keys ...string) {
 	}
 }
 
-// MendSlot is Mend for one key. It does not wait; it returns an error while nodes are missing.
+// MendSlot does for one key what Mend does. MendSlot does not wait: it returns an error
+// while nodes are missing.
 func (c *Cluster) MendSlot(key string) error {
 	masters := c.mastersNow()
 	if len(masters) == 0 {

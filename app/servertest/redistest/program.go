@@ -27,9 +27,10 @@ type Program struct {
 	child  *child.Process // nil while killed
 }
 
-// StartProgram starts a redis-server on a free port of 127.0.0.1, with further lines
-// of configuration. In them, PORT stands for the port. The server keeps nothing on disk unless these lines say so. A
-// line with only the word "sentinel" makes it a Sentinel. The server is killed at the end of the test.
+// StartProgram starts a redis-server on a free port of 127.0.0.1, with further lines of
+// configuration. In them, PORT stands for the port. The server keeps nothing on disk
+// unless these lines say so. A line with only the word "sentinel" makes the server a
+// Sentinel. The server is killed at the end of the test.
 func StartProgram(t testing.TB, lines ...string) *Program {
 	t.Helper()
 	r := &Program{Port: servertest.FreePort(t), Folder: servertest.Folder(t), t: t}
