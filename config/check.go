@@ -206,8 +206,10 @@ func (l *loading) tooFewConns(name func(string) string) string {
 		others = append(others, name("relay.concurrency"))
 	}
 	if c.HasRole(RoleWorker) {
-		uses = append(uses, fmt.Sprintf("%d for the tasks", c.Worker.Concurrency))
-		others = append(others, name("worker.concurrency"))
+		uses = append(uses, fmt.Sprintf("%d for the tasks", c.leastForTasks()))
+		if c.Worker.Concurrency > 0 {
+			others = append(others, name("worker.concurrency"))
+		}
 	}
 	uses = append(uses, fmt.Sprintf("%d for everything else", baseConns))
 	problem := fmt.Sprintf("%d connections are too few: give 0 or at least %d (%s)", c.Database.MaxConns, c.MinConns(), strings.Join(uses, ", "))

@@ -6,9 +6,9 @@ import (
 	"outboxd/config/value"
 )
 
-// Config is the configuration of one process. Nothing changes a Config after Load, so any
-// number of goroutines may share it. A Config that is printed, logged or marshalled shows
-// no secret.
+// Config is the configuration of one process. Nothing changes a Config after Load and
+// Serve, so any number of goroutines may share it. A Config that is printed, logged or
+// marshalled shows no secret.
 type Config struct {
 	Roles           Roles
 	DataDir         string        // empty: the platform's default
@@ -35,8 +35,9 @@ type Config struct {
 	Webhook  Webhook
 	Log      Log
 
-	origins map[string]string // key to where its value came from; a missing key is at its default
-	path    string
+	origins  map[string]string // key to where its value came from; a missing key is at its default
+	path     string
+	handlers Handlers
 }
 
 // API has the options of the section "api": the HTTP API.
@@ -87,7 +88,7 @@ type Database struct {
 	ReadURL        value.SecretURL // of a standby; empty: everything is read from URL
 	PasswordFile   string          // empty: the URL's password
 	Schema         string          // the schema of outboxd's tables and functions
-	MaxConns       int             // 0: see Config.PoolSize
+	MaxConns       int             // 0: see Config.Sizes
 	ExecMode       string          // pgx's name of the mode, such as "cache_statement"
 	ConnectTimeout time.Duration
 }
@@ -138,7 +139,7 @@ type Relay struct {
 
 // Worker has the options of the section "worker": the Asynq server.
 type Worker struct {
-	Concurrency  int // tasks at the same time
+	Concurrency  int // tasks at the same time; 0: see Config.Sizes
 	Queues       value.Queues
 	PollInterval time.Duration
 }
@@ -218,13 +219,6 @@ const (
 	SMTPPlain    = "none"
 )
 
-// The database connections that a process needs in addition to one for each poller and
-// one for each task.
-const (
-	baseConns = 4 // housekeeping, its advisory lock, health checks, one to spare
-	apiConns  = 8 // requests that use the database at the same time
-)
-
 // Default returns the configuration of a process without any settings.
 func Default() *Config {
 	l := newLoading()
@@ -255,33 +249,6 @@ func (c *Config) HasSignIn() bool {
 
 // Path returns the path of the configuration file that was read, or "" if none was read.
 func (c *Config) Path() string { return c.path }
-
-// MinConns returns the smallest number of database connections with which the roles of
-// this process do not wait for one another.
-func (c *Config) MinConns() int {
-	n := baseConns
-	if c.HasRole(RoleRelay) {
-		n += c.Relay.Concurrency
-	}
-	if c.HasRole(RoleWorker) {
-		n += c.Worker.Concurrency
-	}
-	return n
-}
-
-// PoolSize returns the size of the pool of connections to one database: Database.MaxConns,
-// or, if MaxConns is 0, the number that the process's roles use. A relay also opens
-// connections outside of the pool, for LISTEN and for the leader's lock.
-func (c *Config) PoolSize() int {
-	switch {
-	case c.Database.MaxConns > 0:
-		return c.Database.MaxConns
-	case c.HasRole(RoleAPI):
-		return c.MinConns() + apiConns
-	default:
-		return c.MinConns()
-	}
-}
 
 // resolve sets the values that depend on other options.
 func (c *Config) resolve() {

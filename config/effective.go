@@ -24,6 +24,9 @@ func (c *Config) WriteYAML(w io.Writer) error {
 		}
 		node := o.node(value.Format(o.field))
 		node.LineComment = c.origin(o.key)
+		if derived := c.derived(o.key); derived != "" {
+			node.LineComment += "; " + derived + " in this process"
+		}
 		mapping.Content = append(mapping.Content, textNode(o.name()), node)
 	}
 	encoder := yaml.NewEncoder(w)
@@ -39,13 +42,16 @@ type Setting struct {
 	Key    string // as in the file: section.name, or name
 	Value  string // secrets are masked
 	Origin string // the default, a file and its line, a variable or a flag
+	// Derived is the value for this machine and these roles that stands for a Value of 0; ""
+	// if the Value stands for itself.
+	Derived string
 }
 
 // Settings returns every option with its effective value, in the order of the table.
 func (c *Config) Settings() []Setting {
 	var settings []Setting
 	for _, o := range c.options() {
-		settings = append(settings, Setting{o.key, value.Format(o.field), c.origin(o.key)})
+		settings = append(settings, Setting{o.key, value.Format(o.field), c.origin(o.key), c.derived(o.key)})
 	}
 	return settings
 }

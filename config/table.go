@@ -189,7 +189,7 @@ func (c *Database) options() []*option {
 		},
 		{
 			field: &c.MaxConns, key: "database.max_conns", value: "0", min: "0", max: "10000",
-			help: "Most connections this process opens. 0 means one for each poller and each task, 4 for everything else, and 8 more with the role api. A number below that sum, the 8 not counted, is refused.",
+			help: "Most connections this process opens. 0 means one for each poller, those of the tasks, 4 for everything else, and 8 more with the role api. The tasks have one connection each if a handler has a transaction for each event. Otherwise they share at most 8 connections for each processor (8 to 64). A number is refused that is below 4, plus relay.concurrency with the role relay, plus worker.concurrency (2 if that is 0) with the role worker.",
 		},
 		{
 			field: &c.ExecMode, key: "database.exec_mode", value: "cache_statement",
@@ -345,8 +345,8 @@ func (c *Relay) options() []*option {
 func (c *Worker) options() []*option {
 	return []*option{
 		{
-			field: &c.Concurrency, key: "worker.concurrency", value: "10", min: "1", max: "5000",
-			help: "Tasks that run at the same time, each with a database connection.",
+			field: &c.Concurrency, key: "worker.concurrency", value: "0", min: "0", max: "5000",
+			help: "Tasks that run at the same time. 0 means a number for this machine and its handlers: 8 for each processor (8 to 64) if a handler has a transaction for each event, because such a task holds a database connection; 128 for each processor (128 to 512) if all handlers take batches; 32 if the handlers send mails or requests, because the other server limits how many it accepts at once. If there are several kinds of handlers, the smallest of their numbers. `outboxd config` shows the number, and `outboxd bench effects --suggest` measures which is best here.",
 		},
 		{
 			field: &c.Queues, key: "worker.queues", value: "notifications=1",

@@ -122,7 +122,15 @@ type document struct {
 		Curve           []result.Point     `json:"curve"`
 	} `json:"arms"`
 	Ratios      map[string]float64 `json:"ratios"`
-	Environment map[string]string  `json:"environment"`
+	Suggestions []struct {
+		Handlers    string   `json:"handlers"`
+		Flags       []string `json:"flags"`
+		Tasks       int      `json:"tasks"`
+		Connections int      `json:"connections"`
+		Default     int      `json:"default"`
+		Reason      string   `json:"reason"`
+	} `json:"suggestions"`
+	Environment map[string]string `json:"environment"`
 }
 
 // wantRates checks that these arms, in this order, have a rate in each round.

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/xml"
 	"errors"
+	"fmt"
 	"io"
 	"strings"
 	"testing"
@@ -200,6 +201,41 @@ func wantPlot(t *testing.T, report *result.Report) {
 	}
 	if lines != len(report.Arms) || names != len(report.Arms) {
 		t.Errorf("%d lines and %d names for %d arms", lines, names, len(report.Arms))
+	}
+}
+
+func TestEffectsSuggest(t *testing.T) {
+	t.Parallel()
+	e := newEnv(t)
+	report, doc := measure(t, e, "effects", "--suggest", "--events=60", "--rounds=1", "--batch=50")
+	if len(doc.Suggestions) != 2 {
+		t.Fatalf("suggested: %+v", doc.Suggestions)
+	}
+	for i, handlers := range []string{"a transaction for each event", "batches"} {
+		s := doc.Suggestions[i]
+		if s.Handlers != handlers || s.Tasks < 1 || s.Default < 1 || s.Connections < 4 || s.Reason == "" || len(s.Flags) != 1 || s.Flags[0] != fmt.Sprintf("--worker-concurrency=%d", s.Tasks) {
+			t.Errorf("suggested for %s: %+v", handlers, s)
+		}
+	}
+	if s := doc.Suggestions[0]; s.Connections <= s.Tasks {
+		t.Errorf("%d connections for %d tasks with a transaction each", s.Connections, s.Tasks)
+	}
+	for i := range doc.Arms {
+		if doc.Arms[i].EventsPerSecond <= 0 {
+			t.Errorf("arm %q has no rate", doc.Arms[i].Name)
+		}
+	}
+	var text strings.Builder
+	if err := report.WriteTable(&text); err != nil {
+		t.Fatal(err)
+	}
+	if want := "For handlers with batches:\n  " + doc.Suggestions[1].Flags[0] + "\n"; !strings.Contains(text.String(), want) {
+		t.Errorf("the table does not have %q:\n%s", want, text.String())
+	}
+	for _, other := range []string{"--rtt=1ms", "--only=floor"} {
+		if _, err := attempt(t, e, "effects", "--suggest", other); err == nil {
+			t.Errorf("%s was accepted", other)
+		}
 	}
 }
 

@@ -19,6 +19,8 @@ type settingDocument struct {
 	Key    string `json:"key"`
 	Value  string `json:"value"` // masked, if it is a secret
 	Origin string `json:"origin"`
+	// Derived is what a value of 0 means in this process; absent if the value stands for itself.
+	Derived string `json:"derived,omitempty"`
 }
 
 func newConfigCommand(c cli.Commands) *cobra.Command {
@@ -53,7 +55,11 @@ YAML is the default here. It is a configuration file that outboxd can read again
 		return out.Write(cmd.OutOrStdout(), document, func(w io.Writer) {
 			fmt.Fprintln(w, "KEY\tVALUE\tFROM")
 			for _, s := range document.Settings {
-				fmt.Fprintf(w, "%s\t%s\t%s\n", s.Key, cli.OrDash(terminal.OneLine(s.Value, 0)), terminal.OneLine(s.Origin, 0))
+				shown := cli.OrDash(terminal.OneLine(s.Value, 0))
+				if s.Derived != "" {
+					shown += " (" + s.Derived + ")"
+				}
+				fmt.Fprintf(w, "%s\t%s\t%s\n", s.Key, shown, terminal.OneLine(s.Origin, 0))
 			}
 		})
 	}

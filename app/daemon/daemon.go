@@ -27,6 +27,7 @@ type Build struct{ Version, Commit, Date string }
 // Daemon is this process with its chosen roles (api, relay, worker, monitor), ready to run.
 type Daemon struct {
 	cfg      *config.Config
+	sizes    config.Sizes
 	log      *slog.Logger
 	build    Build
 	registry *prometheus.Registry
@@ -58,7 +59,7 @@ type Daemon struct {
 // are several databases, Run connects to them. ctx bounds only New. After an error nothing
 // is left running.
 func New(ctx context.Context, cfg *config.Config, log *slog.Logger, build Build) (_ *Daemon, err error) {
-	d := &Daemon{cfg: cfg, log: log, build: build, begun: time.Now(), registry: newRegistry(build), process: NewProcess(build.Version)}
+	d := &Daemon{cfg: cfg, sizes: cfg.Sizes(), log: log, build: build, begun: time.Now(), registry: newRegistry(build), process: NewProcess(build.Version)}
 	defer func() {
 		if err != nil {
 			d.close()
@@ -78,7 +79,7 @@ func New(ctx context.Context, cfg *config.Config, log *slog.Logger, build Build)
 	if err := d.startServers(ctx); err != nil {
 		return nil, err
 	}
-	keepWithinLimits(d.servers.Embedded(), log)
+	keepWithinLimits(d.servers.Embedded(), d.sizes, log)
 	if err := d.openSources(ctx); err != nil {
 		return nil, err
 	}

@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"outboxd/config"
 	"outboxd/domain/registration"
 	"outboxd/jobs/work"
 )
@@ -24,6 +25,12 @@ func (d *Daemon) outward() (map[string]work.Outward, error) {
 		return d.exampleSenders()
 	}
 	return nil, nil
+}
+
+// HandlersOf returns which kinds of handlers the worker of a process with this
+// configuration has.
+func HandlersOf(cfg *config.Config) config.Handlers {
+	return config.Handlers{Transactions: len(ownHandlers()) > 0, Batches: len(ownBatches()) > 0, Outward: cfg.RunsExample()}
 }
 
 // outwardTypes returns the event types whose handlers in this build act outside the

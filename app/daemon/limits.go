@@ -7,6 +7,7 @@ import (
 
 	"github.com/KimMachineGun/automemlimit/memlimit"
 
+	"outboxd/config"
 	"outboxd/config/value"
 )
 
@@ -20,9 +21,10 @@ const (
 )
 
 // keepWithinLimits sets Go's memory limit from the container's limit, for the whole
-// process, and logs the limits once. Go itself follows the container's limit of
-// processors. GOMEMLIMIT and GOMAXPROCS in the environment take precedence.
-func keepWithinLimits(embedded bool, log *slog.Logger) {
+// process, and logs the limits once, with the sizes that follow from the number of
+// processors. Go itself follows the container's limit of processors. GOMEMLIMIT and
+// GOMAXPROCS in the environment take precedence.
+func keepWithinLimits(embedded bool, sizes config.Sizes, log *slog.Logger) {
 	part := memoryShare
 	if embedded {
 		part = memoryBesideThem
@@ -35,5 +37,9 @@ func keepWithinLimits(embedded bool, log *slog.Logger) {
 	if limit != math.MaxInt64 {
 		memory = value.Size(limit >> 20 << 20).String()
 	}
-	log.Info("limits of this process", "gomaxprocs", runtime.GOMAXPROCS(0), "cpus", runtime.NumCPU(), "gomemlimit", memory)
+	attrs := []any{"gomaxprocs", runtime.GOMAXPROCS(0), "cpus", runtime.NumCPU(), "gomemlimit", memory, "database_connections", sizes.Pool}
+	if sizes.Tasks > 0 {
+		attrs = append(attrs, "tasks_at_once", sizes.Tasks, "connections_for_tasks", sizes.TaskConns)
+	}
+	log.Info("limits of this process", attrs...)
 }

@@ -90,12 +90,12 @@ func (d *Daemon) addWorker() error {
 	}
 	worker := work.New(work.Options{
 		Redis:        d.redis,
-		Inbox:        repository.NewInbox(d.one.database),
+		Inbox:        repository.NewBoundedInbox(d.one.database, d.sizes.TaskConns),
 		Failures:     deadletters.NewFailedTasks(d.one.database, d.cfg.Relay.Ordering == config.OrderingBlock),
 		Handlers:     handlers,
 		Batches:      batches,
 		Outward:      outward,
-		Concurrency:  d.cfg.Worker.Concurrency,
+		Concurrency:  d.sizes.Tasks,
 		Queues:       d.cfg.Worker.Queues,
 		PollInterval: d.cfg.Worker.PollInterval,
 		Drain:        share(d.cfg.ShutdownTimeout, workerShare),

@@ -76,7 +76,7 @@ func (d *Daemon) openSources(ctx context.Context) error {
 		d.sources = append(d.sources, d.newSource(named.Name, d.cfg.For(named), string(named.URL)))
 	}
 	d.log.Info("this process serves several databases; the workers of their events and subscriptions are processes of their own",
-		"databases", d.cfg.Databases.Names(), "connections_each", d.cfg.PoolSize())
+		"databases", d.cfg.Databases.Names(), "connections_each", d.sizes.Pool)
 	return nil
 }
 
@@ -86,7 +86,7 @@ func (s *source) connect(ctx context.Context) (err error) {
 	if s.name != "" {
 		open = servers.OpenSource
 	}
-	db, err := open(ctx, s.cfg, s.url, s.cfg.PoolSize(), s.d.traces.statements(), s.log)
+	db, err := open(ctx, s.cfg, s.url, s.d.sizes.Pool, s.d.traces.statements(), s.log)
 	if err != nil {
 		return err
 	}

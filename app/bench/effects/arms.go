@@ -32,21 +32,7 @@ func (f *effects) contenders(ctx context.Context, e *env.Env, where string) (*ef
 	if err := loop.Prepare(ctx); err != nil {
 		return nil, err
 	}
-	single := func(ctx context.Context, t *tally.Tally) func() error {
-		return e.RunWorkerWith(ctx, func(o *work.Options) {
-			o.Handlers = map[string]work.Handler{env.EventType: func(ctx context.Context, tx domain.Effects, task work.Task) error {
-				_, err := tx.Tx().ExecContext(ctx, effectSQL, task.EventID)
-				return err
-			}}
-			o.Concurrency, o.Inbox = f.atOnce, t.Inbox(o.Inbox)
-		})
-	}
-	batch := func(ctx context.Context, t *tally.Tally) func() error {
-		return e.RunWorkerWith(ctx, func(o *work.Options) {
-			o.Batches = map[string]work.Batch{env.EventType: {Max: f.gathered, Handle: manyEffects}}
-			o.Concurrency, o.Inbox = f.gathered, t.Inbox(o.Inbox)
-		})
-	}
+	single, batch := oneByOne(e, f.atOnce), inBatches(e, f.gathered)
 	return &effectArms{
 		single:   f.effectArm(e, "one by one"+where, f.Events, e.Load, everyEffect, single),
 		batch:    f.effectArm(e, "in batches"+where, f.Events, e.Load, everyEffect, batch),
@@ -82,9 +68,37 @@ func manyEffects(ctx context.Context, tx domain.Effects, tasks []work.Task) erro
 	return err
 }
 
+// running starts a worker that carries out events until stop is called.
+type running = func(ctx context.Context, t *tally.Tally) (stop func() error)
+
+// oneByOne returns a worker that carries out each event in a transaction of its own,
+// atOnce tasks at a time.
+func oneByOne(e *env.Env, atOnce int) running {
+	return func(ctx context.Context, t *tally.Tally) func() error {
+		return e.RunWorkerWith(ctx, func(o *work.Options) {
+			o.Handlers = map[string]work.Handler{env.EventType: func(ctx context.Context, tx domain.Effects, task work.Task) error {
+				_, err := tx.Tx().ExecContext(ctx, effectSQL, task.EventID)
+				return err
+			}}
+			o.Concurrency, o.Inbox = atOnce, t.Inbox(o.Inbox)
+		})
+	}
+}
+
+// inBatches returns a worker that takes atOnce tasks at a time, and carries out up to
+// as many events in one transaction.
+func inBatches(e *env.Env, atOnce int) running {
+	return func(ctx context.Context, t *tally.Tally) func() error {
+		return e.RunWorkerWith(ctx, func(o *work.Options) {
+			o.Batches = map[string]work.Batch{env.EventType: {Max: atOnce, Handle: manyEffects}}
+			o.Concurrency, o.Inbox = atOnce, t.Inbox(o.Inbox)
+		})
+	}
+}
+
 // effectArm returns an arm that loads events and starts a relay and a worker.
 // The arm measures from that start until every event is counted.
-func (f *effects) effectArm(e *env.Env, name string, events int, load func(ctx context.Context, n, payload int) error, check func(context.Context, *env.Env, int) error, run func(context.Context, *tally.Tally) (stop func() error)) *result.Contender {
+func (f *effects) effectArm(e *env.Env, name string, events int, load func(ctx context.Context, n, payload int) error, check func(context.Context, *env.Env, int) error, run running) *result.Contender {
 	return &result.Contender{Name: name, Run: func(ctx context.Context) (result.Measurement, error) {
 		if err := load(ctx, events, f.Payload); err != nil {
 			return result.Measurement{}, err

@@ -142,7 +142,7 @@ func (e *Env) openDatabase(ctx context.Context) (err error) {
 		}
 	}
 	e.owned, e.created = true, !exists
-	if e.DB, err = e.open(ctx); err != nil {
+	if e.DB, err = e.open(ctx, e.poolSize()); err != nil {
 		return err
 	}
 	if _, err := migrations.Core().Up(ctx, e.DB.SQL(), e.Log); err != nil {
@@ -172,10 +172,12 @@ func Pool(ctx context.Context, address string, conns int32) (*pgxpool.Pool, erro
 	return pool, nil
 }
 
+func (e *Env) poolSize() int { return max(Conns, e.Config.PoolSize()) }
+
 // open connects as outboxd does.
-func (e *Env) open(ctx context.Context) (*postgres.Database, error) {
+func (e *Env) open(ctx context.Context, conns int) (*postgres.Database, error) {
 	return postgres.Open(ctx, postgres.Options{
-		URL: e.DatabaseURL, Schema: e.schema, MaxConns: max(Conns, e.Config.PoolSize()), ExecMode: e.Config.Database.ExecMode,
+		URL: e.DatabaseURL, Schema: e.schema, MaxConns: conns, ExecMode: e.Config.Database.ExecMode,
 		ConnectTimeout: 10 * time.Second, Logger: e.Log,
 	})
 }
@@ -185,6 +187,17 @@ func (e *Env) open(ctx context.Context) (*postgres.Database, error) {
 // that the clock stops when the last task arrives. The returned function closes the
 // connections; call it once the relays have stopped.
 func (e *Env) Through(ctx context.Context, databaseURL, redisURL string, redis asynq.RedisConnOpt) (_ *Env, closeAll func(), err error) {
+	return e.through(ctx, databaseURL, redisURL, redis, e.poolSize())
+}
+
+// WithPool returns the same environment with at least conns connections in the pool of
+// its relays and workers. The returned function closes the connections; call it once the
+// relays have stopped.
+func (e *Env) WithPool(ctx context.Context, conns int) (_ *Env, closeAll func(), err error) {
+	return e.through(ctx, e.DatabaseURL, e.RedisURL, e.RedisOpt, max(conns, e.poolSize()))
+}
+
+func (e *Env) through(ctx context.Context, databaseURL, redisURL string, redis asynq.RedisConnOpt, conns int) (_ *Env, closeAll func(), err error) {
 	far := &Env{
 		Redis: e.Redis, Log: e.Log, Progress: e.Progress, Config: e.Config, DatabaseURL: databaseURL, RedisURL: redisURL, RedisOpt: redis,
 		schema: e.schema, version: e.version, executable: e.executable, held: map[any]func() error{},
@@ -192,7 +205,7 @@ func (e *Env) Through(ctx context.Context, databaseURL, redisURL string, redis a
 	if far.Admin, err = Pool(ctx, databaseURL, Conns); err != nil {
 		return nil, nil, err
 	}
-	if far.DB, err = far.open(ctx); err != nil {
+	if far.DB, err = far.open(ctx, conns); err != nil {
 		far.Admin.Close()
 		return nil, nil, err
 	}

@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"maps"
+	"runtime"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"outboxd/config"
 	"outboxd/jobs/broker"
 	"outboxd/jobs/work"
 	"outboxd/repository"
@@ -17,6 +19,12 @@ import (
 // stop waits for the worker.
 func (e *Env) RunWorker(ctx context.Context, eventType string, handler work.Handler) (stop func() error) {
 	return e.RunWorkerWith(ctx, func(o *work.Options) { o.Handlers = map[string]work.Handler{eventType: handler} })
+}
+
+// Tasks returns how many tasks a worker with this configuration runs at once, if its handlers have a
+// transaction for each event.
+func (e *Env) Tasks() int {
+	return e.Config.SizesOn(runtime.GOMAXPROCS(0), config.Handlers{Transactions: true}).Tasks
 }
 
 // RunWorkerWith does the same as RunWorker, but the function change sets the worker's options,
@@ -33,7 +41,7 @@ func (e *Env) RunWorkerWith(ctx context.Context, change func(*work.Options)) (st
 	options := work.Options{
 		Redis:        redis,
 		Inbox:        repository.NewInbox(e.DB),
-		Concurrency:  e.Config.Worker.Concurrency,
+		Concurrency:  e.Tasks(),
 		Queues:       queues,
 		PollInterval: e.Config.Worker.PollInterval,
 		Drain:        10 * time.Second,

@@ -71,7 +71,7 @@ func latency(ctx context.Context, e *env.Env, rate float64, length time.Duration
 	}
 	report.Environment["relay_poll_interval"] = e.Config.Relay.PollInterval.String()
 	report.Environment["worker_poll_interval"] = e.Config.Worker.PollInterval.String()
-	report.Environment["worker_concurrency"] = fmt.Sprint(e.Config.Worker.Concurrency)
+	report.Environment["worker_concurrency"] = fmt.Sprint(e.Tasks())
 	report.Notes = []string{
 		"An event counts as enqueued when its whole batch is, so that figure is an upper bound.",
 	}

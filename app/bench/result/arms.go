@@ -51,7 +51,7 @@ func (r *Report) Compare(ctx context.Context, reset func(context.Context) error,
 // Ratio adds a ratio to the report: the rate of one arm divided by the rate of
 // another.
 func (r *Report) Ratio(name string, of, by *Contender) {
-	r.Ratios[name] = ratio(of.rate(), by.rate())
+	r.Ratios[name] = ratio(of.Rate(), by.Rate())
 }
 
 // PerSecond returns events per second, or 0 if took is 0.
@@ -70,11 +70,12 @@ func (c *Contender) add(s Measurement) {
 	}
 }
 
-func (c *Contender) rate() float64 { return Median(c.rates) }
+// Rate returns the median of the rounds in events per second; 0 before the first round.
+func (c *Contender) Rate() float64 { return Median(c.rates) }
 
 // arm returns the medians of the rounds.
 func (c *Contender) arm() Arm {
-	a := Arm{Name: c.Name, EventsPerSecond: c.rate(), Rounds: c.rates, Figures: c.figures}
+	a := Arm{Name: c.Name, EventsPerSecond: c.Rate(), Rounds: c.rates, Figures: c.figures}
 	if len(c.curves) == 0 {
 		return a
 	}

@@ -6,6 +6,7 @@ import (
 	"io"
 	"maps"
 	"slices"
+	"strings"
 	"text/tabwriter"
 )
 
@@ -14,12 +15,25 @@ type Report struct {
 	Bench  string             `json:"bench"`
 	Arms   []Arm              `json:"arms"`
 	Ratios map[string]float64 `json:"ratios,omitempty"`
+	// Suggestions are options to set, if the benchmark suggests some.
+	Suggestions []Suggestion `json:"suggestions,omitempty"`
 	// Values other than rates; nil if the benchmark does not measure them.
 	P50                   *float64          `json:"p50_ms,omitempty"`
 	P99                   *float64          `json:"p99_ms,omitempty"`
 	TransactionsPerSecond *float64          `json:"transactions_per_second,omitempty"`
 	Environment           map[string]string `json:"environment"` // versions, machine, settings
 	Notes                 []string          `json:"notes,omitempty"`
+}
+
+// Suggestion says which options to set for one kind of handlers.
+type Suggestion struct {
+	Handlers    string   `json:"handlers"` // what kind it is
+	Flags       []string `json:"flags"`    // to be given to outboxd
+	Tasks       int      `json:"tasks"`    // at once
+	Connections int      `json:"connections"`
+	// Default is how many tasks at once the process runs here if no option says it.
+	Default int    `json:"default"`
+	Reason  string `json:"reason"`
 }
 
 // Arm is one of the variants that a benchmark compares.
@@ -89,6 +103,16 @@ func (r *Report) WriteTable(w io.Writer) error {
 	}
 	if err := table.Flush(); err != nil {
 		return err
+	}
+	for _, s := range r.Suggestions {
+		if _, err := fmt.Fprintf(w, "\nFor handlers with %s:\n  %s\n%s\n", s.Handlers, strings.Join(s.Flags, " "), s.Reason); err != nil {
+			return err
+		}
+	}
+	if len(r.Suggestions) > 0 && len(r.Notes) > 0 {
+		if _, err := fmt.Fprintln(w); err != nil {
+			return err
+		}
 	}
 	for _, note := range r.Notes {
 		if _, err := fmt.Fprintln(w, note); err != nil {

@@ -56,6 +56,7 @@ func (c Commands) Load(cmd *cobra.Command) (*config.Config, error) {
 	if err != nil {
 		return nil, config.Mistake{Err: err}
 	}
+	cfg.Serve(daemon.HandlersOf(cfg))
 	return cfg, nil
 }
 

@@ -1,0 +1,144 @@
+package config
+
+import (
+	"runtime"
+	"strconv"
+)
+
+// Handlers says which kinds of handlers the worker of this build has.
+type Handlers struct {
+	Transactions bool // handlers that hold a transaction, and so a database connection, for one event
+	Batches      bool // handlers that hold a transaction for many events
+	Outward      bool // handlers that wait for another server and meanwhile hold no connection
+}
+
+// Sizes are the numbers of tasks and of database connections of a process.
+type Sizes struct {
+	Tasks     int // at once in the worker; 0 without RoleWorker
+	TaskConns int // database connections of these tasks; 0 without RoleWorker
+	Pool      int // all connections of the pool of one database
+}
+
+// The database connections that a process needs in addition to one for each poller and
+// those of its tasks.
+const (
+	baseConns = 4 // housekeeping, health checks, examinations, one to spare
+	apiConns  = 8 // requests that use the database at the same time
+)
+
+// The number of tasks at once, if Worker.Concurrency is 0.
+const (
+	// A transaction mostly waits for PostgreSQL: for statements, and for the flush of its
+	// commit, which PostgreSQL does for several transactions together. So more tasks than
+	// processors are useful. The upper bound leaves room for other processes in PostgreSQL's
+	// max_connections, which is 100 by default.
+	ownPerProcessor, leastOwn, mostOwn = 8, 8, 64
+	// The worker runs as many batches of a type at once as there are processors. A place for a
+	// task costs only memory, so there are enough places to fill those batches, whose default
+	// maximum is 100 tasks, and to collect the tasks of the next batch meanwhile.
+	batchPerProcessor, leastBatch, mostBatch = 128, 128, 512
+	// Another server answers a mail or request, and limits how many it accepts at once from one
+	// client. The processors of this machine do not matter. Mail servers often accept 50.
+	outwardAtOnce = 32
+)
+
+// leastTaskConns is how many connections a worker needs at least: one for the questions
+// and one for the confirmations of mails and deliveries.
+const leastTaskConns = 2
+
+// SizesOn returns the sizes of a process with this configuration and these handlers, on
+// a machine with this number of processors.
+func (c *Config) SizesOn(processors int, h Handlers) Sizes {
+	s := Sizes{Pool: baseConns}
+	if c.HasRole(RoleRelay) {
+		s.Pool += c.Relay.Concurrency
+	}
+	if c.HasRole(RoleWorker) {
+		own := min(max(ownPerProcessor*processors, leastOwn), mostOwn)
+		room := own
+		if c.Database.MaxConns > 0 {
+			room = max(c.Database.MaxConns-s.Pool, leastTaskConns)
+		}
+		s.Tasks = c.Worker.Concurrency
+		if s.Tasks == 0 {
+			s.Tasks = tasksOn(processors, h, min(own, room))
+		}
+		s.TaskConns = s.Tasks
+		if !h.Transactions {
+			s.TaskConns = min(s.Tasks, own, room)
+		}
+		s.TaskConns = max(s.TaskConns, leastTaskConns)
+		s.Pool += s.TaskConns
+	}
+	if c.HasRole(RoleAPI) {
+		s.Pool += apiConns
+	}
+	if c.Database.MaxConns > 0 {
+		s.Pool = c.Database.MaxConns
+	}
+	return s
+}
+
+// Sizes returns the sizes of this process on this machine. The handlers are those that
+// Serve was called with.
+func (c *Config) Sizes() Sizes { return c.SizesOn(runtime.GOMAXPROCS(0), c.handlers) }
+
+// Serve says which kinds of handlers the worker of this process has. Without Serve, Sizes
+// assumes that there are none.
+func (c *Config) Serve(h Handlers) { c.handlers = h }
+
+// PoolSize returns the size of the pool of connections to one database: Database.MaxConns,
+// or, if MaxConns is 0, the number that the process's roles use. A relay also opens
+// connections outside of the pool, for LISTEN and for the leader's lock.
+func (c *Config) PoolSize() int { return c.Sizes().Pool }
+
+// MinConns returns the smallest number of database connections with which the roles of
+// this process do not wait for one another.
+func (c *Config) MinConns() int {
+	n := baseConns
+	if c.HasRole(RoleRelay) {
+		n += c.Relay.Concurrency
+	}
+	if c.HasRole(RoleWorker) {
+		n += c.leastForTasks()
+	}
+	return n
+}
+
+// leastForTasks returns how many connections the worker's tasks need at least.
+func (c *Config) leastForTasks() int {
+	if c.Worker.Concurrency > 0 {
+		return c.Worker.Concurrency
+	}
+	return leastTaskConns
+}
+
+// derived returns the value that stands for 0 of an option, or "" if the option is not 0
+// or its 0 stands for no other value.
+func (c *Config) derived(key string) string {
+	switch {
+	case key == "worker.concurrency" && c.Worker.Concurrency == 0 && c.HasRole(RoleWorker):
+		return strconv.Itoa(c.Sizes().Tasks)
+	case key == "database.max_conns" && c.Database.MaxConns == 0:
+		return strconv.Itoa(c.Sizes().Pool)
+	default:
+		return ""
+	}
+}
+
+// tasksOn returns how many tasks a worker runs at once if no option says it. own is the
+// number for handlers that hold a transaction for one event. A worker takes tasks of all
+// its types as they come, so the kind that needs the smallest number decides.
+func tasksOn(processors int, h Handlers, own int) int {
+	n := outwardAtOnce
+	if h.Batches {
+		n = min(max(batchPerProcessor*processors, leastBatch), mostBatch)
+		if h.Outward {
+			n = min(n, outwardAtOnce)
+		}
+	}
+	if h.Transactions {
+		n = min(n, own)
+	}
+	return n
+}

@@ -1,0 +1,130 @@
+package config_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"runtime"
+	"strings"
+	"testing"
+
+	"outboxd/config"
+)
+
+var (
+	transactions = config.Handlers{Transactions: true}
+	batches      = config.Handlers{Batches: true}
+	outward      = config.Handlers{Outward: true}
+	mixed        = config.Handlers{Transactions: true, Batches: true, Outward: true}
+	none         = config.Handlers{}
+)
+
+// With nothing set, a worker's tasks and connections follow from the processors and the
+// handlers.
+func TestSizesFollowFromTheMachineAndTheHandlers(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		processors   int
+		handlers     config.Handlers
+		tasks, conns int
+	}{
+		{1, transactions, 8, 8},
+		{2, transactions, 16, 16},
+		{4, transactions, 32, 32},
+		{64, transactions, 64, 64},
+		{1, batches, 128, 8},
+		{2, batches, 256, 16},
+		{64, batches, 512, 64},
+		{1, outward, 32, 8},
+		{2, outward, 32, 16},
+		{64, outward, 32, 32},
+		{2, config.Handlers{Batches: true, Outward: true}, 32, 16},
+		{2, mixed, 16, 16},
+		{64, mixed, 32, 32},
+		{2, none, 32, 16},
+	} {
+		c := setting{flags: []string{"--roles=relay,worker", "--relay-concurrency=3"}}.mustLoad(t)
+		if got, want := c.SizesOn(test.processors, test.handlers), (config.Sizes{Tasks: test.tasks, TaskConns: test.conns, Pool: 4 + 3 + test.conns}); got != want {
+			t.Errorf("%d processors, %+v: %+v, want %+v", test.processors, test.handlers, got, want)
+		}
+	}
+}
+
+// A number that is set counts, and the connections follow from it.
+func TestSizesFollowFromWhatIsSet(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		tasks, maxConns string
+		handlers        config.Handlers
+		want            config.Sizes
+	}{
+		{"100", "0", transactions, config.Sizes{Tasks: 100, TaskConns: 100, Pool: 104}},
+		{"1000", "0", batches, config.Sizes{Tasks: 1000, TaskConns: 16, Pool: 20}},
+		{"5", "0", batches, config.Sizes{Tasks: 5, TaskConns: 5, Pool: 9}},
+		{"0", "10", transactions, config.Sizes{Tasks: 6, TaskConns: 6, Pool: 10}},
+		{"0", "10", batches, config.Sizes{Tasks: 256, TaskConns: 6, Pool: 10}},
+		{"0", "6", transactions, config.Sizes{Tasks: 2, TaskConns: 2, Pool: 6}},
+		{"0", "200", transactions, config.Sizes{Tasks: 16, TaskConns: 16, Pool: 200}},
+	} {
+		c := setting{flags: []string{"--roles=worker", "--worker-concurrency=" + test.tasks, "--database-max-conns=" + test.maxConns}}.mustLoad(t)
+		if got := c.SizesOn(2, test.handlers); got != test.want {
+			t.Errorf("%s tasks, %s connections, %+v: %+v, want %+v", test.tasks, test.maxConns, test.handlers, got, test.want)
+		}
+	}
+}
+
+// Whatever is set and whatever the machine: while the tasks use all connections that they
+// may use, each poller has one, and so has everything else.
+func TestTasksLeaveConnectionsForTheOtherRoles(t *testing.T) {
+	t.Parallel()
+	for _, roles := range []string{"all", "worker", "relay,worker", "worker,api"} {
+		for _, tasks := range []int{0, 1, 7, 300} {
+			c := setting{flags: []string{"--roles=" + roles, "--relay-concurrency=3", fmt.Sprintf("--worker-concurrency=%d", tasks)}}.mustLoad(t)
+			for _, maxConns := range []int{0, c.MinConns(), c.MinConns() + 20} {
+				c := setting{flags: []string{
+					"--roles=" + roles, "--relay-concurrency=3", fmt.Sprintf("--worker-concurrency=%d", tasks), fmt.Sprintf("--database-max-conns=%d", maxConns),
+				}}.mustLoad(t)
+				others := 4
+				if c.HasRole(config.RoleRelay) {
+					others += 3
+				}
+				for _, processors := range []int{1, 2, 3, 16, 128} {
+					for _, h := range []config.Handlers{none, transactions, batches, outward, mixed} {
+						s := c.SizesOn(processors, h)
+						if s.TaskConns+others > s.Pool || s.Tasks < 1 || s.TaskConns < 1 {
+							t.Errorf("roles %s, %d tasks, %d connections, %d processors, %+v: %+v", roles, tasks, maxConns, processors, h, s)
+						}
+						if h.Transactions && s.TaskConns < s.Tasks {
+							t.Errorf("roles %s, %d tasks, %d connections, %d processors: %+v, and each task needs a connection", roles, tasks, maxConns, processors, s)
+						}
+					}
+				}
+			}
+		}
+	}
+}
+
+// The configuration that is shown says what 0 stands for in this process.
+func TestTheConfigurationShowsDerivedSizes(t *testing.T) {
+	t.Parallel()
+	c := setting{flags: []string{"--roles=worker"}}.mustLoad(t)
+	c.Serve(batches)
+	want := c.SizesOn(runtime.GOMAXPROCS(0), batches)
+	derived := map[string]string{}
+	for _, s := range c.Settings() {
+		if s.Derived != "" {
+			derived[s.Key] = s.Derived
+		}
+	}
+	got, _ := json.Marshal(derived)
+	if string(got) != fmt.Sprintf(`{"database.max_conns":"%d","worker.concurrency":"%d"}`, want.Pool, want.Tasks) {
+		t.Errorf("derived: %s", got)
+	}
+	if text := effective(t, c); !strings.Contains(text, fmt.Sprintf("concurrency: 0 # default; %d in this process", want.Tasks)) {
+		t.Errorf("the configuration does not say how many tasks run:\n%s", text)
+	}
+	for _, s := range (setting{flags: []string{"--roles=relay", "--database-max-conns=40"}}).mustLoad(t).Settings() {
+		if s.Derived != "" {
+			t.Errorf("%s has the derived value %s", s.Key, s.Derived)
+		}
+	}
+}
