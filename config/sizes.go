@@ -42,8 +42,8 @@ const (
 	outwardAtOnce = 32
 )
 
-// leastTaskConns is how many connections a worker needs at least: one for the questions
-// and one for the confirmations of mails and deliveries.
+// leastTaskConns is how many connections the tasks have at least if Worker.Concurrency is
+// 0: one for the questions and one for the confirmations of mails and deliveries.
 const leastTaskConns = 2
 
 // SizesOn returns the sizes of a process with this configuration and these handlers, on
@@ -67,7 +67,6 @@ func (c *Config) SizesOn(processors int, h Handlers) Sizes {
 		if !h.Transactions {
 			s.TaskConns = min(s.Tasks, own, room)
 		}
-		s.TaskConns = max(s.TaskConns, leastTaskConns)
 		s.Pool += s.TaskConns
 	}
 	if c.HasRole(RoleAPI) {
@@ -130,12 +129,12 @@ func (c *Config) derived(key string) string {
 // number for handlers that hold a transaction for one event. A worker takes tasks of all
 // its types as they come, so the kind that needs the smallest number decides.
 func tasksOn(processors int, h Handlers, own int) int {
-	n := outwardAtOnce
+	n := mostBatch
 	if h.Batches {
 		n = min(max(batchPerProcessor*processors, leastBatch), mostBatch)
-		if h.Outward {
-			n = min(n, outwardAtOnce)
-		}
+	}
+	if h.Outward || h == (Handlers{}) {
+		n = min(n, outwardAtOnce)
 	}
 	if h.Transactions {
 		n = min(n, own)

@@ -19,7 +19,7 @@ type settingDocument struct {
 	Key    string `json:"key"`
 	Value  string `json:"value"` // masked, if it is a secret
 	Origin string `json:"origin"`
-	// Derived is what a value of 0 means in this process; absent if the value stands for itself.
+	// what a value of 0 stands for in this process
 	Derived string `json:"derived,omitempty"`
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"slices"
 
 	"outboxd/app/bench/env"
 	"outboxd/app/bench/result"
@@ -118,7 +119,7 @@ func connectionsFor(e *env.Env, h config.Handlers, n int) int {
 	c := *e.Config
 	c.Worker.Concurrency, c.Database.MaxConns = n, 0
 	if !c.HasRole(config.RoleWorker) {
-		c.Roles = append(c.Roles[:len(c.Roles):len(c.Roles)], config.RoleWorker)
+		c.Roles = append(slices.Clip(c.Roles), config.RoleWorker)
 	}
 	return c.SizesOn(runtime.GOMAXPROCS(0), h).Pool
 }
