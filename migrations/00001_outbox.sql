@@ -1,9 +1,10 @@
 -- The outbox: the table of events that wait for a relay, and the functions that producers call.
 --
--- PostgreSQL 13 or newer, no extension. All objects are created in one schema: the first on the search_path of the
--- role that migrates. Producers and consumers may have any search_path. So a function that names an object of the
--- schema sets its own search_path (FROM CURRENT: this schema only). Functions that run very often write the schema
--- before every name instead, because setting a search_path costs time on every call.
+-- The migrations need PostgreSQL 13 or newer, and no extension. They create all objects in one schema: the first
+-- schema on the search_path of the session that migrates. Producers and consumers may have any search_path. So a
+-- function that names an object of the schema sets its own search_path, which has only this schema (FROM CURRENT).
+-- Functions that run very often write the schema before every name instead, because setting a search_path costs time
+-- on every call.
 
 -- +goose Up
 SELECT set_config('search_path', quote_ident(current_schema()) || ', pg_temp', true);
@@ -29,9 +30,9 @@ END $$;
 -- always give the same ID. So the relay recognises a delivery that already exists, even if its event was written
 -- again or this database went back to an earlier state.
 --
--- The ID is a UUID of version 8 (RFC 9562); an event's own ID is never of that version. The first 48 bits and the
--- 12 bits after the version are those of the event's ID. Bit 66 says whether the bits that were taken from the
--- event's ID are a time. The rest is a hash of event and subscription.
+-- The ID is a UUID of version 8 (RFC 9562); an event's own ID is never of that version. The first 48 bits and the 12
+-- bits after the version are those of the event's ID. Bit 66 says whether the bits that were taken from the event's
+-- ID are a time. The other bits are a hash of event and subscription.
 -- +goose StatementBegin
 CREATE FUNCTION outbox_delivery_id(event uuid, subscription_id uuid) RETURNS uuid
 LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE AS $$
@@ -50,7 +51,8 @@ END $$;
 CREATE FUNCTION outbox_delivery_key(subscription text, key text) RETURNS text
 LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$ SELECT 'subscription:' || subscription || ':' || key $$;
 
--- outbox_take_position gives each event with an ordering key its position among the events of that key.
+-- From this sequence, outbox_take_position gives each event with an ordering key its position among the events of
+-- that key.
 CREATE SEQUENCE outbox_ordering_position;
 
 -- outbox_is_blank says whether a text has no visible character: it consists of white space, no-break and zero-width
@@ -72,7 +74,7 @@ $$;
 --   - A timestamp could be infinite, but nothing can wait for an infinite time. The other bounds of timestamps are
 --     those of JSON and RFC 3339.
 --   - Asynq may treat a deadline of 1970 as no deadline.
---   - Elsewhere the zero UUID means "no event".
+--   - In other places of outboxd the zero UUID means "no event".
 --   - Some bounds are in bytes of UTF-8. The function converts only names of more than 85 bytes, because no
 --     character has more than three times as many bytes in UTF-8 as in another encoding.
 --
@@ -132,11 +134,11 @@ END $$
 $ddl$, current_schema()); END $do$;
 -- +goose StatementEnd
 
--- The table holds pending events only. Every row is inserted once and deleted once. So the work of vacuum depends
--- on the rate of events and not on the size of the table. Therefore autovacuum has a fixed threshold here and no
--- cost delay.
+-- The table outbox holds pending events only. Every row is inserted once and deleted once. So the work of vacuum
+-- depends on the rate of events and not on the size of the table. Therefore autovacuum has a fixed threshold for this
+-- table and no cost delay.
 --
--- Each table to which an event moves is created LIKE this one.
+-- Each table to which an event moves is created LIKE outbox.
 CREATE TABLE outbox (
     id                uuid        NOT NULL DEFAULT outbox_new_id(),
     event_type        text        NOT NULL,
@@ -177,11 +179,11 @@ CREATE TABLE outbox (
     autovacuum_analyze_threshold = 50000
 );
 
--- A relay's claim finds due rows with this index, oldest first. Because of id no two rows have the same position,
--- so the relay's cursor can name the position that the relay has reached.
+-- With the index outbox_due a relay's claim finds due rows, oldest first. Because of the column id, no two rows have
+-- the same position in the index. So the relay's cursor can name the position that the relay has reached.
 CREATE INDEX outbox_due ON outbox (available_at, id);
 
--- This index answers whether an earlier event of an ordering key is still pending.
+-- The index outbox_key answers whether an earlier event of an ordering key is still pending.
 CREATE INDEX outbox_key ON outbox (ordering_key, ordering_position) WHERE ordering_key IS NOT NULL;
 
 -- The position within an ordering key comes from a sequence when the row is written. A time cannot serve as the
@@ -200,9 +202,9 @@ CREATE TRIGGER outbox_take_position BEFORE INSERT ON outbox
     FOR EACH ROW WHEN (NEW.ordering_key IS NOT NULL AND NEW.ordering_position IS NULL)
     EXECUTE FUNCTION outbox_take_position();
 
--- lock_key lets only one transaction at a time write events of an ordering key: a second caller waits until the
--- first caller's transaction has ended. So the events of the key are in the order in which their transactions
--- commit. Call it before writing the first event of the key.
+-- lock_key lets only one transaction at a time write events of an ordering key: a second caller waits until the first
+-- caller's transaction has ended. So the events of the key are in the order in which their transactions commit. Call
+-- lock_key before you write the first event of the key.
 -- +goose StatementBegin
 CREATE FUNCTION lock_key(key text) RETURNS void
 LANGUAGE sql VOLATILE SET search_path FROM CURRENT AS $$
@@ -244,8 +246,8 @@ END $$
 $ddl$, current_schema()); END $do$;
 -- +goose StatementEnd
 
--- One row per relay process. While a relay is marked asleep, transactions that write events notify it; see
--- outbox_written.
+-- outbox_relays has one row for each relay process. While a relay is marked asleep, transactions that write events
+-- notify the relay; see outbox_written.
 CREATE TABLE outbox_relays (
     id         uuid        PRIMARY KEY,
     host       text        NOT NULL,

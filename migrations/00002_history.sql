@@ -13,14 +13,14 @@ CREATE TABLE outbox_sent (
     sent_at timestamptz NOT NULL DEFAULT now(),
 
     -- A replayed event has one row for each generation, so only id and sent_at together are unique. Publications of
-    -- logical replication need a key to publish deletions; partitions inherit this one.
+    -- logical replication need a key to publish deletions. Partitions inherit this primary key.
     CONSTRAINT outbox_sent_pkey PRIMARY KEY (id, sent_at)
 ) PARTITION BY RANGE (sent_at);
 
 CREATE TABLE outbox_sent_default PARTITION OF outbox_sent DEFAULT;
 
--- Dead letters: events that the relay gave up, and events whose task a worker or a person gave up. The stage says
--- which of them it was.
+-- outbox_dead has the dead letters: events that the relay gave up, and events whose task a worker or a person gave
+-- up. The column stage says which of the three gave the event up.
 CREATE TABLE outbox_dead (
     LIKE outbox,
     stage   text        NOT NULL CONSTRAINT outbox_dead_stage_is_known CHECK (stage IN ('relay', 'worker', 'person')),
@@ -52,9 +52,9 @@ EXCEPTION WHEN data_exception OR program_limit_exceeded THEN
 END $$;
 -- +goose StatementEnd
 
--- Unique events that Asynq refused, because another task of the same type, payload and queue held the unique lock.
--- Suppressed events are in no other table, so nothing sends them again: the effect of the other task replaces
--- theirs.
+-- outbox_suppressed has unique events that Asynq refused, because another task of the same type, payload and queue
+-- held the unique lock. Suppressed events are in no other table, so nothing sends them again: the effect of the other
+-- task counts in their place.
 CREATE TABLE outbox_suppressed (
     LIKE outbox,
     holder        text        NOT NULL, -- the ID of the other task
@@ -62,11 +62,11 @@ CREATE TABLE outbox_suppressed (
     PRIMARY KEY (id)
 );
 
--- For deleting old rows.
+-- This index is for deleting old rows.
 CREATE INDEX outbox_suppressed_at ON outbox_suppressed (suppressed_at);
 
--- Events that were cancelled before they took effect; see cancel. The inbox has a row of each cancelled event too.
--- So if the task of a cancelled event is still in Redis, the task has no effect.
+-- outbox_cancelled has events that were cancelled before they took effect; see the function cancel. The inbox has a
+-- row of each cancelled event too. So if the task of a cancelled event is still in Redis, the task has no effect.
 CREATE TABLE outbox_cancelled (
     LIKE outbox,
     was          text        NOT NULL, -- its state before: pending, held or in flight
@@ -76,14 +76,14 @@ CREATE TABLE outbox_cancelled (
     PRIMARY KEY (id)
 );
 
--- For deleting old rows, and for finding events whose task may still be in Redis.
+-- These indexes are for deleting old rows, and for finding cancelled events whose task may still be in Redis.
 CREATE INDEX outbox_cancelled_at ON outbox_cancelled (cancelled_at);
 CREATE INDEX outbox_cancelled_tasks ON outbox_cancelled (id) WHERE removed_at IS NULL;
 
--- Void tasks: tasks that must have no effect and may still be in Redis. Their events were erased, discarded, or
--- moved to another time after a relay may have handed them over. The tasks of the stored generation and of earlier
--- generations are void, and the leader deletes them. Tasks of later generations are valid. There is one row for
--- each event.
+-- outbox_void_tasks has void tasks: they must have no effect, and may still be in Redis. The events of void tasks
+-- were erased, discarded, or moved to another time after a relay may have handed them over. The tasks of the stored
+-- generation and of earlier generations are void, and the leader deletes them. Tasks of later generations are valid.
+-- There is one row for each event.
 CREATE TABLE outbox_void_tasks (
     event_id   uuid        PRIMARY KEY,
     queue      text        NOT NULL,
@@ -95,13 +95,13 @@ CREATE TABLE outbox_void_tasks (
     removed_at timestamptz -- when no void task of it was left in Redis
 );
 
--- For finding tasks that the leader still has to delete, and for deleting old rows.
+-- These indexes are for finding tasks that the leader still has to delete, and for deleting old rows.
 CREATE INDEX outbox_void_tasks_left ON outbox_void_tasks (event_id) WHERE removed_at IS NULL;
 CREATE INDEX outbox_void_tasks_over ON outbox_void_tasks (until) WHERE removed_at IS NOT NULL;
 
--- Missing events: they are not confirmed and no worker will run their task, although Redis has not lost all data. For
--- example, somebody deleted the task, or Redis evicted it. The row stays until the event is confirmed or ends in
--- another way, or its task is in Redis again.
+-- outbox_missing has missing events: they are not confirmed and no worker will run their tasks, although Redis has
+-- not lost all data. For example, somebody deleted the task, or Redis evicted it. A row stays until its event is
+-- confirmed or ends in another way, or until the event's task is in Redis again.
 CREATE TABLE outbox_missing (
     event_id   uuid        PRIMARY KEY,
     event_type text        NOT NULL,

@@ -8,8 +8,8 @@
 -- +goose Up
 SELECT set_config('search_path', quote_ident(current_schema()) || ', pg_temp', true);
 
--- Held events: they wait for the turn of their ordering key. The table has all columns of outbox, because held
--- events return to outbox.
+-- outbox_held has held events, which wait for the turn of their ordering key. outbox_held has all columns of outbox,
+-- because held events return to outbox.
 CREATE TABLE outbox_held (
     LIKE outbox,
     held_at timestamptz NOT NULL DEFAULT now(),
@@ -24,9 +24,10 @@ ALTER TABLE outbox_held ALTER COLUMN ordering_key SET NOT NULL, ALTER COLUMN ord
 
 CREATE INDEX outbox_held_key ON outbox_held (ordering_key, ordering_position);
 
--- The event that has the turn, for each ordering key that has such an event. The event with the turn is in outbox or
--- in Redis, or it is a dead letter, if dead letters keep the turn. For a short time it may also be held (see
--- outbox_let_go). A statement that locks rows of both outbox_turns and outbox_held locks the turn first.
+-- outbox_turns has the event with the turn, for each ordering key that has such an event. The event with the turn is
+-- in outbox or in Redis, or it is a dead letter, if dead letters keep the turn. For a short time the event with the
+-- turn may also be held (see outbox_let_go). A statement that locks rows of both outbox_turns and outbox_held locks
+-- the turn first.
 --
 -- The constraint that an event has at most one turn is DEFERRABLE, so PostgreSQL checks it at the end of a
 -- statement. Two transactions may give the same event the turn at the same time. The second transaction must wait
@@ -47,9 +48,9 @@ CREATE TABLE outbox_turns (
 -- event of the key is still in outbox: the relay that claims that event will hold it and call this function again.
 -- One statement reads both tables, so an event that is being moved is seen in exactly one of them.
 --
--- A held delivery also waits for an earlier event of the same key whose deliveries are not made yet, and for the
--- end of a replay to its subscription. The event "but", which still has the turn, is ignored in outbox: its effect
--- may be committed before the claim that sent it.
+-- A held delivery also waits for an earlier event of the same key whose deliveries are not made yet, and for the end
+-- of a replay to its subscription. The parameter but names the event that still has the turn. A row of that event in
+-- outbox is ignored, because the event's effect may be committed before the claim that published the event.
 -- +goose StatementBegin
 CREATE FUNCTION outbox_next_of_key(key text, but uuid) RETURNS uuid
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path FROM CURRENT AS $$
@@ -68,10 +69,10 @@ BEGIN
 END $$;
 -- +goose StatementEnd
 
--- outbox_let_go moves a held event back to outbox. An earlier due time becomes now, because the relay's cursor may
--- have passed it. The event's deliveries were made when it was first claimed. The function returns false if the
--- event is not in outbox afterwards: it was no longer held, or a CHECK of outbox refused it and it is a dead letter
--- now.
+-- outbox_let_go moves a held event back to outbox. If the event's due time is in the past, the event becomes due now,
+-- because the relay's cursor may have passed the earlier time. The event's deliveries were made when it was first
+-- claimed. The function returns false if the event is not in outbox afterwards: it was no longer held, or a CHECK of
+-- outbox refused it and it is a dead letter now.
 --
 -- If the producer meanwhile wrote the same ID again, that repeat is removed from outbox. If a relay is claiming the
 -- repeat, the function does not wait for the relay, because the function may run in the commit of a consumer. The
@@ -130,9 +131,9 @@ $ddl$, columns, replace(replace(columns, 'available_at', 'greatest(available_at,
 -- outbox_absorb removes a held event that repeats another event: a producer wrote the same ID twice, and the first
 -- row has the turn of another ordering key. The first row counts.
 --
--- The second row may be the only one that is left: if an event goes back to outbox and finds a repeat there, the
+-- The second row may be the only row that is left: if an event goes back to outbox and finds a repeat there, the
 -- repeat stays. Then the repeat takes the place of the first row, with the ordering key whose turn the event has. A
--- dead letter is no other row: a repeat of a dead event is relayed.
+-- dead letter with the same ID does not count as a first row here: the repeat of a dead event is relayed.
 -- +goose StatementBegin
 CREATE FUNCTION outbox_absorb(event uuid) RETURNS void
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path FROM CURRENT AS $$
@@ -182,10 +183,10 @@ BEGIN
 END $$;
 -- +goose StatementEnd
 
--- outbox_advance releases the next event of each given ordering key if no event has the key's turn. It returns how
--- many turns changed. A relay calls it for the keys of a batch after the batch has committed. An event of the batch
--- may have been confirmed before that commit, and its confirmation passes the turn on only once. The function also
--- checks the ordering keys of deliveries that belong to the given keys.
+-- outbox_advance releases the next event of each given ordering key if no event has the key's turn. outbox_advance
+-- returns how many turns changed. A relay calls outbox_advance for the keys of a batch after the batch has committed.
+-- An event of the batch may have been confirmed before that commit, and its confirmation passes the turn on only
+-- once. The function also checks the ordering keys of deliveries that belong to the given keys.
 --
 -- ON CONFLICT DO UPDATE ... WHERE false updates no row, but it waits for a transaction that is passing the turn on.
 -- DO NOTHING would not wait: it would treat a turn that is about to end as a lasting one, and the event would wait
@@ -193,7 +194,7 @@ END $$;
 --
 -- If the event with the turn is already confirmed, the function ends that turn and looks for the key's next event.
 -- The transaction that confirmed that event may have looked for a next event before the events of this batch were
--- held. Without this step the events of the key would wait until the leader's next round.
+-- held. If the function did not look again, the events of the key would wait until the leader's next round.
 -- +goose StatementBegin
 CREATE FUNCTION outbox_advance(keys text[]) RETURNS integer
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path FROM CURRENT AS $$

@@ -4,11 +4,11 @@
 -- +goose Up
 SELECT set_config('search_path', quote_ident(current_schema()) || ', pg_temp', true);
 
--- The entries of the account. Transactions append entries, and the leader adds them up in outbox_account. There is
--- no shared counter, because all producers would wait for one another to update it. A row without a number stands
--- for one emitted event. A number counts events that were handed to Redis while no history was kept (unrecorded),
--- events that repeated another event and were absorbed (repeated), or deliveries. If a relay sleeps when an entry
--- is written, the entry wakes it; see outbox_wake.
+-- outbox_entries has the entries of the account. Transactions append entries, and the leader adds the entries up in
+-- outbox_account. There is no shared counter, because all producers would wait for one another to update it. An entry
+-- without a number stands for one emitted event. An entry with a number counts events that were handed to Redis while
+-- no history was kept (unrecorded), events that repeated another event and were absorbed (repeated), or deliveries.
+-- If a relay sleeps when an entry is written, the entry wakes it; see outbox_wake.
 CREATE TABLE outbox_entries (
     event_type text        NOT NULL,
     created_at timestamptz NOT NULL,
@@ -22,12 +22,12 @@ CREATE TABLE outbox_entries (
     autovacuum_vacuum_cost_delay = 0
 );
 
--- The table has no key, so logical replication must identify a row by all its columns. That makes inserts no
--- slower. Deletions are slower only if wal_level is logical.
+-- outbox_entries has no key, so logical replication must identify a row by all its columns. Inserts become no slower
+-- by that. Deletions are slower only if wal_level is logical.
 ALTER TABLE outbox_entries REPLICA IDENTITY FULL;
 
--- The account: how many events ended in which way, by event type and by the UTC day on which they were created.
--- Events that have not ended are counted in their tables.
+-- outbox_account has the account: how many events ended in which way, by event type and by the UTC day on which the
+-- events were created. Events that have not ended are counted in their tables.
 CREATE TABLE outbox_account (
     day         date   NOT NULL,
     event_type  text   NOT NULL,
@@ -158,15 +158,15 @@ CREATE TABLE outbox_journal (
 
 CREATE INDEX outbox_journal_event ON outbox_journal (event_id, at);
 
--- For deleting old rows. The column id is in the index so that no two rows have the same position, and a page can
--- begin after a certain row.
+-- This index is for deleting old rows. The column id is in the index so that no two rows have the same position. So a
+-- page of rows can begin after a certain row.
 CREATE INDEX outbox_journal_at ON outbox_journal (at, id);
 
--- For finding the few tasks without an event among very many entries.
+-- This index finds the few tasks without an event among very many entries.
 CREATE INDEX outbox_journal_unknown ON outbox_journal (at) WHERE entry = 'unknown';
 
--- The actions of people, one row for each command. A command works in batches; the transaction of each batch adds
--- its events to the column events.
+-- outbox_actions has the actions of people, one row for each command. A command works in batches. The transaction of
+-- each batch adds the number of its events to the column events.
 CREATE TABLE outbox_actions (
     id     uuid        PRIMARY KEY DEFAULT outbox_new_id(),
     at     timestamptz NOT NULL DEFAULT clock_timestamp(),
@@ -179,7 +179,8 @@ CREATE TABLE outbox_actions (
 
 CREATE INDEX outbox_actions_at ON outbox_actions (at);
 
--- Finds who paused a queue last. The table does not say whether a queue is paused now: only Redis knows that.
+-- This index finds who paused a queue last. The table does not say whether a queue is paused now: only Redis knows
+-- that.
 CREATE INDEX outbox_actions_queue ON outbox_actions ((filter ->> 'queue'), at) WHERE action IN ('pause', 'resume');
 
 -- outbox_set_aside makes a dead letter of one row that cannot be relayed, and returns the event's ID.
@@ -252,8 +253,9 @@ EXCEPTION WHEN data_exception OR integrity_constraint_violation OR program_limit
 END $$;
 -- +goose StatementEnd
 
--- The samples for the charts of the dashboard. The leader writes one row every ten seconds. After 25 hours it
--- joins the rows of five minutes in one row, and keeps that for a week: 11,000 rows, about 1.2 MB.
+-- outbox_samples has the samples for the charts of the dashboard. The leader writes one row every ten seconds. When
+-- rows are 25 hours old, the leader joins the rows of each five minutes into one row. It keeps the rows for a week:
+-- 11,000 rows, about 1.2 MB.
 CREATE TABLE outbox_samples (
     at             timestamptz PRIMARY KEY,
     relay          uuid        NOT NULL, -- the relay that measured, which is the leader
@@ -273,10 +275,10 @@ CREATE TABLE outbox_samples (
     queued         bigint                -- tasks that waited in Redis, for a worker or for another attempt; null: not known
 ) WITH (autovacuum_vacuum_threshold = 1000, autovacuum_vacuum_scale_factor = 0);
 
--- What happened to events within a minute (confirmed, failed, died), by type and queue, for the hundred pairs with
--- the most events. The leader writes the rows of a minute in one statement and keeps these rows for 25
--- hours. Each minute has one row without type and queue: it says that the minute was measured, even if nothing
--- happened in it. A row with a queue and no type has the number of tasks that waited in Redis.
+-- outbox_type_samples has what happened to events within a minute (confirmed, failed, died), by type and queue, for
+-- the hundred pairs with the most events. The leader writes the rows of a minute in one statement and keeps these
+-- rows for 25 hours. Each minute has one row without type and queue. That row says that the minute was measured, even
+-- if nothing happened in it. A row with a queue and no type has the number of tasks that waited in Redis.
 CREATE TABLE outbox_type_samples (
     at         timestamptz NOT NULL,
     event_type text        NOT NULL,
@@ -291,14 +293,15 @@ CREATE TABLE outbox_type_samples (
     PRIMARY KEY (at, event_type, queue)
 ) WITH (autovacuum_vacuum_threshold = 5000, autovacuum_vacuum_scale_factor = 0);
 
--- The leader's duties that fail at present. Other processes read them here.
+-- outbox_failing has the leader's duties that fail at present, so that other processes can read them.
 CREATE TABLE outbox_failing (
     work  text        PRIMARY KEY,
     since timestamptz NOT NULL DEFAULT now(),
     error text        NOT NULL
 );
 
--- The marks with which outboxd notices that Redis or this database is not in the state that it was in before.
+-- outbox_queue_identity has the marks with which outboxd notices that Redis lost data, or that this database went
+-- back to an earlier state.
 --
 -- Redis may lose data, even while no relay is running. This database may go back to an earlier state: a standby
 -- without the last commits is promoted, or a backup is restored.
@@ -381,13 +384,13 @@ $$;
 -- +goose StatementEnd
 
 -- outbox_task_of says whether the task of an event may take effect, in a database that may have gone back to an
--- earlier state. The answer 'rightful' means that it may. The answer 'early' means that it may not yet, because the
--- event was moved to a later time, or another event of its ordering key has the turn. The answer 'unknown' means
--- that the event does not exist, because the transaction that wrote it is lost. The function uses one statement,
--- because an event may move between tables meanwhile.
+-- earlier state. The answer 'rightful' means that the task may take effect. The answer 'early' means that the task
+-- may not take effect yet, because the event was moved to a later time, or another event of its ordering key has the
+-- turn. The answer 'unknown' means that the event does not exist, because the transaction that wrote it is lost. The
+-- function uses one statement, because an event may move between tables meanwhile.
 --
 --   - An event with the turn may take effect. An event that took effect before may be held again, if the claim that
---     sent it was rolled back. Such an event is 'rightful' too, but the inbox prevents a second effect.
+--     published the event was rolled back. Such an event is 'rightful' too, but the inbox prevents a second effect.
 --   - Any other held event is 'early'. So is an event with an ordering key that is in outbox without the turn. An
 --     event without an ordering key that is in flight may take effect, even if its ID was written again with an
 --     ordering key and that repeat is held.
@@ -514,13 +517,13 @@ $ddl$, current_schema()); END $do$;
 
 CREATE TRIGGER outbox_confirming BEFORE INSERT ON inbox FOR EACH ROW EXECUTE FUNCTION outbox_confirming();
 
--- outbox_mark returns the mark that identifies this outbox. Its tasks carry the mark, and acknowledgements contain
--- it. The mark depends on the outbox's name, the PostgreSQL cluster, the database and the table. So a copy of the
--- outbox has another mark from the beginning, whether it was made by CREATE DATABASE … TEMPLATE, from a dump, or by
--- logical replication. A promoted standby keeps the mark, because its consumers have handled the events of this
--- outbox. The result is NULL if the outbox has no name.
+-- outbox_mark returns the mark that identifies this outbox. The tasks of this outbox carry the mark, and so do their
+-- acknowledgements. The mark depends on the outbox's name, the PostgreSQL cluster, the database and the table. So a
+-- copy of the outbox has another mark from the beginning, whether it was made by CREATE DATABASE … TEMPLATE, from a
+-- dump, or by logical replication. A promoted standby keeps the mark, because its consumers have handled the events
+-- of this outbox. The result is NULL if the outbox has no name.
 --
--- Claims call the function, so it has no search_path and writes the schema before every name.
+-- Claims call outbox_mark, so the function sets no search_path and writes the schema before every name.
 -- +goose StatementBegin
 DO $do$ BEGIN EXECUTE format($ddl$
 CREATE FUNCTION outbox_mark() RETURNS text

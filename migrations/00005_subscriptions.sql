@@ -1,5 +1,5 @@
--- Subscriptions: which events also go to which receivers by HTTP. The relay reads the subscriptions with each claim
--- and makes the deliveries. Producers do not see subscriptions.
+-- Subscriptions say which events also go to which receivers by HTTP. The relay reads the subscriptions with each
+-- claim and makes the deliveries. Producers do not see subscriptions.
 
 -- +goose Up
 SELECT set_config('search_path', quote_ident(current_schema()) || ', pg_temp', true);
@@ -35,8 +35,8 @@ CREATE TABLE outbox_subscriptions (
     down_reason      text        NOT NULL DEFAULT ''
 );
 
--- A change notifies processes that run a relay, so that a worker in the same process knows it at once. The workers'
--- repeated reports about a receiver do not notify.
+-- A change of a subscription notifies processes that run a relay, so that a worker in the same process knows the
+-- change at once. The workers' repeated reports about a receiver do not notify.
 -- +goose StatementBegin
 CREATE FUNCTION outbox_subscriptions_changed() RETURNS trigger
 LANGUAGE plpgsql AS $$
@@ -49,15 +49,16 @@ END $$;
 CREATE TRIGGER outbox_subscriptions_changed AFTER INSERT OR DELETE OR UPDATE OF id, changed_at, paused_at, removed_at ON outbox_subscriptions
     FOR EACH STATEMENT EXECUTE FUNCTION outbox_subscriptions_changed();
 
--- The IDs of removed subscriptions whose name is in use again. Deliveries of these subscriptions may still exist.
+-- outbox_former_subscriptions has the IDs of removed subscriptions whose name is in use again. Deliveries of these
+-- subscriptions may still exist.
 CREATE TABLE outbox_former_subscriptions (
     id         uuid        PRIMARY KEY,
     name       text        NOT NULL,
     removed_at timestamptz NOT NULL
 );
 
--- The unfinished deliveries of events that have only deliveries and no task of their own. Such an event is
--- confirmed when all its deliveries have ended.
+-- outbox_awaited has the unfinished deliveries of events that have only deliveries and no task of their own. Such an
+-- event is confirmed when all its deliveries have ended.
 CREATE TABLE outbox_awaited (
     delivery_id uuid PRIMARY KEY,
     event_id    uuid NOT NULL
@@ -69,10 +70,10 @@ CREATE TABLE outbox_awaited (
 
 CREATE INDEX outbox_awaited_event ON outbox_awaited (event_id);
 
--- Replays to subscriptions: a replay makes deliveries of events that were relayed before the subscription existed.
--- Each subscription has one row, for its last replay. During a replay no delivery of the subscription gets the turn
--- of its ordering key (see outbox_next_of_key). The reason is that the replay reads events in the order of their
--- IDs, which is not the order within their keys.
+-- outbox_replays has the replays to subscriptions. A replay makes deliveries of events that were relayed before the
+-- subscription existed. Each subscription has one row, for its last replay. During a replay no delivery of the
+-- subscription gets the turn of its ordering key (see outbox_next_of_key). The reason is that the replay reads events
+-- in the order of their IDs, which is not their order within an ordering key.
 CREATE TABLE outbox_replays (
     subscription    text        PRIMARY KEY, -- the name
     subscription_id uuid        NOT NULL,
@@ -87,9 +88,9 @@ CREATE TABLE outbox_replays (
     ended_at        timestamptz
 ) WITH (fillfactor = 50);
 
--- outbox_delivery_ended is called when a delivery is confirmed or discarded. If the event waits for no other
--- delivery, the function confirms the event. The advisory lock serializes two deliveries that end at the same time,
--- so that the second sees the result of the first.
+-- outbox_delivery_ended is called when a delivery is confirmed or discarded. If the delivery's event waits for no
+-- other delivery, the function confirms the event. The advisory lock serializes two deliveries that end at the same
+-- time, so that the second sees the result of the first.
 -- +goose StatementBegin
 CREATE FUNCTION outbox_delivery_ended(delivery uuid) RETURNS void
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path FROM CURRENT AS $$
@@ -117,7 +118,7 @@ BEGIN
 END $$;
 -- +goose StatementEnd
 
--- The trigger fires only for UUIDs of version 8, which are the IDs of deliveries.
+-- The trigger outbox_delivery_confirmed fires only for UUIDs of version 8, which are the IDs of deliveries.
 CREATE TRIGGER outbox_delivery_confirmed AFTER INSERT ON inbox
     FOR EACH ROW WHEN (get_byte(uuid_send(NEW.event_id), 6) >> 4 = 8) EXECUTE FUNCTION outbox_delivery_confirmed();
 

@@ -1,17 +1,17 @@
--- Cancelling, rescheduling and erasing events. Producers call cancel and reschedule in any transaction; the change
--- happens when that transaction commits.
+-- This file cancels, reschedules and erases events. Producers call cancel and reschedule in any transaction. The
+-- change happens when that transaction commits.
 --
 -- Cancelling an event writes a row into outbox_cancelled and a row into inbox, in one transaction. Confirming an
--- event inserts the same row into inbox, so only one of the two succeeds, whatever happens to the task in Redis. If
--- a worker takes the task later, it finds that row, and the task has no effect. The leader deletes the task
--- afterwards.
+-- event inserts the same row into inbox, so only one of the two succeeds, whatever happens to the task in Redis. If a
+-- worker takes the task later, the worker finds the row in inbox, and the task has no effect. The leader deletes the
+-- task afterwards.
 
 -- +goose Up
 SELECT set_config('search_path', quote_ident(current_schema()) || ', pg_temp', true);
 
--- Changes that producers asked for and that only the leader can make, because somebody has to look into Redis first;
--- see outbox_standing. An event has one row at most: the last request counts. The leader makes the change, or notes
--- in the journal why it was too late.
+-- outbox_requests has changes that producers asked for and that only the leader can make, because somebody has to
+-- look into Redis first; see outbox_standing. An event has at most one row: the last request counts. The leader makes
+-- the change, or notes in the journal why it was too late for the change.
 CREATE TABLE outbox_requests (
     event_id     uuid        PRIMARY KEY,
     due          timestamptz, -- null: cancel the event; otherwise the time to which the event is moved
@@ -156,9 +156,10 @@ $ddl$, columns); END $do$;
 -- +goose StatementEnd
 
 -- outbox_cancel cancels an event and all its deliveries, or none of them. outbox_cancel returns the same answers as
--- outbox_cancel_one. outbox_cancel first cancels the event. That waits for a claim that has locked the event's row
--- and may be making its deliveries (after 500 ms the answer is 'busy'). Only then does outbox_cancel look for the
--- deliveries, so it sees all of them. A dead delivery prevents the cancellation, because it might be replayed.
+-- outbox_cancel_one. outbox_cancel first cancels the event itself. For that, outbox_cancel waits for a claim that has
+-- locked the event's row and may be making the event's deliveries (after 500 ms the answer is 'busy'). Then
+-- outbox_cancel looks for the deliveries, so it sees all of them. A dead delivery prevents the cancellation, because
+-- it might be replayed.
 --
 -- A replay to a subscription makes deliveries of events without locking the rows of these events. A replay works in
 -- pieces, and each piece locks the row of the replay with FOR UPDATE. So the lock here waits for a piece that may
@@ -554,21 +555,22 @@ BEGIN
 END $$;
 -- +goose StatementEnd
 
--- outbox_moves_since returns how often an event was moved to another time after a moment.
+-- outbox_moves_since returns how often an event was moved to another time after the time since.
 CREATE FUNCTION outbox_moves_since(event uuid, since timestamptz) RETURNS bigint
 LANGUAGE sql VOLATILE SET search_path FROM CURRENT AS $$
     SELECT count(*) FROM outbox_journal WHERE event_id = event AND at > since AND entry = 'rescheduled'
 $$;
 
--- outbox_carry_out does what producers asked for with outbox_request, for the leader. If the caller sets asked for a
--- request, it must look into Redis before it commits, as the comment on outbox_standing says. A request ends with a
--- final answer; the journal says why it was too late. The request stays if the event's handler is running, or if the
--- event is being moved between tables.
+-- The leader calls outbox_carry_out, which makes the changes that producers asked for with outbox_request. If the
+-- caller sets asked for a request, it must look into Redis before it commits, as the comment on outbox_standing says.
+-- A request ends with a final answer; the journal says why it was too late. The request stays if the event's handler
+-- is running, or if the event is being moved between tables.
 --
 -- If the event was moved to another time after the request, that later change counts, and the request ends with
--- 'superseded'. The transaction of the later change cannot delete the request, because it has locked the event, and
--- the leader locks the request first. So this function compares the times. It compares them again after its own
--- change: then it holds the locks of the event, and sees every change that was made before.
+-- 'superseded'. The transaction of the later change cannot delete the request: it has locked the event already, and
+-- the leader locks the request before the event, so the two could deadlock. So this function compares the times. This
+-- function compares the times again after its own change: then it holds the locks of the event, and sees every
+-- earlier change.
 -- +goose StatementBegin
 CREATE FUNCTION outbox_carry_out(events uuid[], not_asked uuid[]) RETURNS TABLE (event_id uuid, answer text)
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path FROM CURRENT AS $$

@@ -1,11 +1,11 @@
--- Schedules: events that are emitted again and again. At each tick of a schedule the leader emits an event. The
--- same transaction sets the schedule's next tick.
+-- A schedule emits an event again and again. At each tick of a schedule the leader emits the event. The same
+-- transaction sets the schedule's next tick.
 
 -- +goose Up
 SELECT set_config('search_path', quote_ident(current_schema()) || ', pg_temp', true);
 
--- The columns of the event have the same CHECK as in outbox, except for the size of the payload. So PostgreSQL
--- refuses an invalid event when its schedule is applied, and not at the first tick.
+-- The event's columns in outbox_schedules have the same CHECK as in outbox, except for the size of the payload. So
+-- PostgreSQL refuses an invalid event when its schedule is applied, and not at the first tick.
 CREATE TABLE outbox_schedules (
     -- The IDs of the schedule's events are computed from this ID. A new schedule with the name of a removed one
     -- gets another ID, so that the events of the two are not confused.
