@@ -1,8 +1,8 @@
 -- The outbox: the table of events that wait for a relay, and the functions that producers call.
 --
--- The migrations need PostgreSQL 13 or newer, and no extension. They create all objects in one schema: the first
--- schema on the search_path of the session that migrates. Producers and consumers may have any search_path. So a
--- function that names an object of the schema sets its own search_path, which has only this schema (FROM CURRENT).
+-- The migrations need PostgreSQL 13 or newer, and no extension. The migrations create all objects in one schema: the
+-- first schema on the search_path of the session that migrates. Producers and consumers may have any search_path. So
+-- a function that names an object of the schema sets its own search_path, which has only this schema (FROM CURRENT).
 -- Functions that run very often write the schema before every name instead, because setting a search_path costs time
 -- on every call.
 
@@ -31,7 +31,7 @@ END $$;
 -- again or this database went back to an earlier state.
 --
 -- The ID is a UUID of version 8 (RFC 9562); an event's own ID is never of that version. The first 48 bits and the 12
--- bits after the version are those of the event's ID. Bit 66 says whether the bits that were taken from the event's
+-- bits after the version are taken from the event's ID. Bit 66 says whether the bits that were taken from the event's
 -- ID are a time. The other bits are a hash of event and subscription.
 -- +goose StatementBegin
 CREATE FUNCTION outbox_delivery_id(event uuid, subscription_id uuid) RETURNS uuid
@@ -67,12 +67,12 @@ $$;
 
 -- outbox_within_bounds refuses events that Asynq or JSON could never accept. The producer's own transaction fails
 -- with the error of a CHECK constraint, and the constraint's name says which bound was exceeded. The table has one
--- CHECK that calls this function instead of two dozen CHECKs: PostgreSQL reads and prepares all CHECKs of a table
--- for every statement, which halved the rate of a producer that writes single events.
+-- CHECK that calls outbox_within_bounds, and not two dozen CHECKs. PostgreSQL reads and prepares all CHECKs of a
+-- table for every statement, and two dozen CHECKs halved the rate of a producer that writes single events.
 --
 -- The reasons of some bounds:
---   - A timestamp could be infinite, but nothing can wait for an infinite time. The other bounds of timestamps are
---     those of JSON and RFC 3339.
+--   - A timestamp could be infinite, but nothing can wait for an infinite time. The other bounds of timestamps come
+--     from JSON and RFC 3339.
 --   - Asynq may treat a deadline of 1970 as no deadline.
 --   - In other places of outboxd the zero UUID means "no event".
 --   - Some bounds are in bytes of UTF-8. The function converts only names of more than 85 bytes, because no
@@ -157,7 +157,8 @@ CREATE TABLE outbox (
     created_at        timestamptz NOT NULL DEFAULT now(),
     ordering_key      text,
     ordering_position bigint,
-    -- Only for a delivery: origin_id is the event that it delivers, subscription the name of the subscription.
+    -- Only a delivery has these two columns: origin_id is the event that is delivered, subscription the name of the
+    -- subscription.
     origin_id         uuid,
     subscription      text,
     -- Says whether the event's deliveries were made. NULL: not yet. 'done': made. 'instead': made, and the event
@@ -169,7 +170,7 @@ CREATE TABLE outbox (
         id, event_type, headers, queue, max_retry, timeout_seconds, deadline, retention_seconds,
         unique_seconds, available_at, attempts, generation, last_error, created_at, ordering_key,
         ordering_position, origin_id, subscription)),
-    -- This is the only CHECK whose limit an option changes (--relay-max-payload).
+    -- The payload's CHECK is the only one whose limit an option changes (--relay-max-payload).
     CONSTRAINT outbox_payload_has_at_most_1_MiB CHECK (octet_length(payload) <= 1048576)
 ) WITH (
     autovacuum_vacuum_scale_factor = 0,

@@ -39,9 +39,9 @@ CREATE INDEX outbox_dead_group ON outbox_dead (event_type,
     (left(regexp_replace(error, '[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}|[0-9]+', '#', 'g'), 300)), died_at, id);
 
 -- outbox_payload_field returns the value at a path of a JSON payload, as text: a string, or a number as it is
--- written. It returns NULL if there is no value at the path, or if the payload is not JSON. It is for searches by
--- people. It is not PARALLEL SAFE: a block with EXCEPTION is a subtransaction, and these cannot begin in a parallel
--- query.
+-- written. The function returns NULL if there is no value at the path, or if the payload is not JSON. People use
+-- outbox_payload_field in searches. outbox_payload_field is not PARALLEL SAFE, because a block with EXCEPTION is a
+-- subtransaction, and a subtransaction cannot begin in a parallel query.
 -- +goose StatementBegin
 CREATE FUNCTION outbox_payload_field(payload bytea, path text[]) RETURNS text
 LANGUAGE plpgsql IMMUTABLE AS $$
@@ -150,8 +150,8 @@ END $$;
 --              later time. confirm would fail with OB001. Return its task to the queue; the other events are not
 --              affected
 --
--- The rows are written in the order of ordering keys, then of IDs. The turns are passed on in the same order when
--- the transaction commits, and outbox_advance processes keys in that order too. So these transactions cannot
+-- confirm_many writes the rows in the order of ordering keys, then of IDs. When the transaction commits, the turns
+-- are passed on in the same order, and outbox_advance also processes keys in that order. So these transactions cannot
 -- deadlock.
 -- +goose StatementBegin
 CREATE FUNCTION confirm_many(event_ids uuid[]) RETURNS TABLE (event_id uuid, answer text)

@@ -29,8 +29,8 @@ CREATE INDEX outbox_held_key ON outbox_held (ordering_key, ordering_position);
 -- turn may also be held (see outbox_let_go). A statement that locks rows of both outbox_turns and outbox_held locks
 -- the turn first.
 --
--- The constraint that an event has at most one turn is DEFERRABLE, so PostgreSQL checks it at the end of a
--- statement. Two transactions may give the same event the turn at the same time. The second transaction must wait
+-- The constraint that an event has at most one turn is DEFERRABLE, so PostgreSQL checks it at the end of a statement.
+-- Two transactions may give the same event the turn at the same time. Then the second of these transactions must wait
 -- for the first at the primary key, ordering_key (see outbox_advance). A check in the middle of the INSERT would
 -- raise an error instead.
 CREATE TABLE outbox_turns (
@@ -71,8 +71,8 @@ END $$;
 
 -- outbox_let_go moves a held event back to outbox. If the event's due time is in the past, the event becomes due now,
 -- because the relay's cursor may have passed the earlier time. The event's deliveries were made when it was first
--- claimed. The function returns false if the event is not in outbox afterwards: it was no longer held, or a CHECK of
--- outbox refused it and it is a dead letter now.
+-- claimed. The function returns false if the event is not in outbox afterwards. Then the event was no longer held, or
+-- a CHECK of outbox refused the event, and the event is a dead letter now.
 --
 -- If the producer meanwhile wrote the same ID again, that repeat is removed from outbox. If a relay is claiming the
 -- repeat, the function does not wait for the relay, because the function may run in the commit of a consumer. The
@@ -188,9 +188,10 @@ END $$;
 -- An event of the batch may have been confirmed before that commit, and its confirmation passes the turn on only
 -- once. The function also checks the ordering keys of deliveries that belong to the given keys.
 --
--- ON CONFLICT DO UPDATE ... WHERE false updates no row, but it waits for a transaction that is passing the turn on.
--- DO NOTHING would not wait: it would treat a turn that is about to end as a lasting one, and the event would wait
--- for ever. Keys are processed in order, so that two callers do not deadlock.
+-- ON CONFLICT DO UPDATE with the condition false updates no row, but waits for a transaction that is passing the turn
+-- on. ON CONFLICT DO NOTHING would not wait for that transaction: the function would take a turn that is about to end
+-- for a lasting one, and the event would wait for ever. Keys are processed in order, so that two callers do not
+-- deadlock.
 --
 -- If the event with the turn is already confirmed, the function ends that turn and looks for the key's next event.
 -- The transaction that confirmed that event may have looked for a next event before the events of this batch were
@@ -239,7 +240,7 @@ BEGIN
             ON CONFLICT (ordering_key) DO UPDATE SET event_id = t.event_id WHERE false;
             EXIT WHEN NOT FOUND;
             -- While this function came to the INSERT, or waited there, the event may have got the turn, taken effect
-            -- and passed the turn on. Then look for the key's next event again.
+            -- and passed the turn on. In this case, look for the key's next event again.
             IF NOT EXISTS (SELECT FROM outbox_held h WHERE h.id = next) THEN
                 DELETE FROM outbox_turns WHERE ordering_key = key;
                 tried := NULL;
@@ -310,10 +311,10 @@ CREATE CONSTRAINT TRIGGER outbox_confirmed AFTER INSERT ON inbox
     DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION outbox_confirmed();
 
 -- outbox_follow returns held events that may take effect in the calling transaction. The parameter owners names
--- events that this transaction has just confirmed and that have the turns of their ordering keys. For each owner
--- the function returns the next events of its key, in order, that have the type kind and the queue line. The
--- parameter most bounds their total number. The caller handles them in this order, each after its owner, and calls
--- outbox_end_run as the last step. These events need no task in Redis.
+-- events that this transaction has just confirmed and that have the turns of their ordering keys. For each owner the
+-- function returns the next events of the owner's key, in order, whose type is the parameter kind and whose queue is
+-- the parameter line. The parameter most bounds their total number. The caller handles them in this order, each after
+-- its owner, and calls outbox_end_run as the last step. These events need no task in Redis.
 --
 --   - The returned rows are locked, and stay in outbox_held until the transaction ends. The turn is not locked. The
 --     owner has it until the owner's row in inbox is committed, and before that no other event of the key can get
@@ -370,8 +371,8 @@ BEGIN
 END $$;
 -- +goose StatementEnd
 
--- outbox_end_run confirms the events that outbox_follow returned, and moves them to outbox_sent. If one of them is
--- no longer held, or was confirmed before, the function and the transaction fail.
+-- outbox_end_run confirms the events that outbox_follow returned, and moves them to outbox_sent. If one of these
+-- events is no longer held, or was confirmed before, the function and the transaction fail.
 -- +goose StatementBegin
 DO $do$
 DECLARE

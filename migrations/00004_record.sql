@@ -5,10 +5,10 @@
 SELECT set_config('search_path', quote_ident(current_schema()) || ', pg_temp', true);
 
 -- outbox_entries has the entries of the account. Transactions append entries, and the leader adds the entries up in
--- outbox_account. There is no shared counter, because all producers would wait for one another to update it. An entry
--- without a number stands for one emitted event. An entry with a number counts events that were handed to Redis while
--- no history was kept (unrecorded), events that repeated another event and were absorbed (repeated), or deliveries.
--- If a relay sleeps when an entry is written, the entry wakes it; see outbox_wake.
+-- outbox_account. There is no shared counter, because all producers would wait for one another to update the counter.
+-- An entry without a number stands for one emitted event. An entry with a number counts events that were handed to
+-- Redis while no history was kept (unrecorded), events that repeated another event and were absorbed (repeated), or
+-- deliveries. If a relay sleeps when an entry is written, the entry wakes it; see outbox_wake.
 CREATE TABLE outbox_entries (
     event_type text        NOT NULL,
     created_at timestamptz NOT NULL,
@@ -94,9 +94,9 @@ CREATE TRIGGER outbox_written AFTER INSERT ON outbox
 -- with them. So if several transactions commit at the same time, only one of them notifies: the one that gets an
 -- advisory lock, which it keeps until it ends.
 --
--- The other transactions may become visible a little later than the one that notified. After a notification the
--- relay claims again, first after relay.poll_min, and then with a pause that doubles each time. So the relay finds
--- the events of these other transactions about as late as they became visible. If the transaction with the lock
+-- The other transactions may become visible a little later than the transaction that notified. After a notification
+-- the relay claims again, first after relay.poll_min, and then with a pause that doubles each time. So the relay
+-- finds the events of these other transactions about as late as they became visible. If the transaction with the lock
 -- does not commit, because a deferred constraint fails or its connection ends, nobody notifies for the others. Then
 -- the next commit notifies, or the relay finds the events after relay.poll_interval at the latest.
 --
@@ -254,8 +254,8 @@ END $$;
 -- +goose StatementEnd
 
 -- outbox_samples has the samples for the charts of the dashboard. The leader writes one row every ten seconds. When
--- rows are 25 hours old, the leader joins the rows of each five minutes into one row. It keeps the rows for a week:
--- 11,000 rows, about 1.2 MB.
+-- rows are 25 hours old, the leader joins the rows of each five minutes into one row. The leader keeps the rows for a
+-- week: 11,000 rows, about 1.2 MB.
 CREATE TABLE outbox_samples (
     at             timestamptz PRIMARY KEY,
     relay          uuid        NOT NULL, -- the relay that measured, which is the leader
@@ -374,7 +374,7 @@ END $$;
 CREATE TRIGGER outbox_note_version AFTER INSERT ON outbox_relays FOR EACH ROW EXECUTE FUNCTION outbox_note_version();
 
 -- outbox_id_time returns the time in an ID: in a UUID of version 7, or in the ID of a delivery whose event has such
--- an ID. It returns NULL for any other ID.
+-- an ID. For any other ID, outbox_id_time returns NULL.
 -- +goose StatementBegin
 CREATE FUNCTION outbox_id_time(id uuid) RETURNS timestamptz
 LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
@@ -541,8 +541,8 @@ $ddl$, current_schema()); END $do$;
 -- +goose StatementEnd
 
 -- outbox_acknowledge confirms events that took effect in a consumer's own database. outbox_acknowledge stores the
--- position up to which acknowledgements were read, and returns how many events it confirmed. It returns NULL and
--- confirms nothing if the stored position is not since: then another leader has read on.
+-- position up to which acknowledgements were read, and returns how many events it confirmed. If the stored position
+-- is not the parameter since, another leader has read on. Then outbox_acknowledge confirms nothing and returns NULL.
 --
 --   - Several outboxes may share a Redis, so an acknowledgement may belong to another outbox. Acknowledgements for
 --     this outbox have its mark. If a task was enqueued without a mark, its acknowledgement has none, and the event

@@ -1,5 +1,5 @@
--- This file cancels, reschedules and erases events. Producers call cancel and reschedule in any transaction. The
--- change happens when that transaction commits.
+-- The functions of this file cancel, reschedule and erase events. Producers call cancel and reschedule in any
+-- transaction. The change happens when that transaction commits.
 --
 -- Cancelling an event writes a row into outbox_cancelled and a row into inbox, in one transaction. Confirming an
 -- event inserts the same row into inbox, so only one of the two succeeds, whatever happens to the task in Redis. If a
@@ -190,10 +190,10 @@ EXCEPTION
 END $$;
 -- +goose StatementEnd
 
--- A pending event holds back later events of its ordering key, even if it does not have the turn. When it is
--- cancelled, this deferred trigger releases the next event of the key. The trigger runs at the commit, because
--- until then other transactions still see the cancelled event. If the event had the turn, its row in inbox passes
--- the turn on.
+-- A pending event holds back later events of its ordering key, even if it does not have the turn. When that event is
+-- cancelled, the deferred trigger outbox_took_back releases the next event of the key. outbox_took_back runs at the
+-- commit, because until then other transactions still see the cancelled event. If the event had the turn, its row in
+-- inbox passes the turn on.
 -- +goose StatementBegin
 CREATE FUNCTION outbox_took_back() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
@@ -212,9 +212,9 @@ CREATE CONSTRAINT TRIGGER outbox_took_back AFTER INSERT ON outbox_cancelled
 -- its number of attempts.
 --
 -- A relay may already have handed the event to Redis, or may have died before it read Redis's answer. In these cases
--- a task of the event may be in Redis, and it must not take effect at the old time. To prevent that, the event gets
--- another generation, for which a relay makes a new task. outbox_void_tasks stores the time before which no task of
--- the event may take effect.
+-- a task of the event may be in Redis, and this task must not take effect at the old time. So the event gets another
+-- generation, for which a relay makes a new task. outbox_void_tasks stores the time before which no task of the event
+-- may take effect.
 --
 -- A handler that has begun cannot be stopped. The handler has inserted the event's row into inbox and not yet
 -- committed it. This function inserts the same row: if the insert waits too long, a handler is running; if the row
@@ -350,9 +350,9 @@ EXCEPTION
 END $$;
 -- +goose StatementEnd
 
--- outbox_erase_one removes the payload, the headers and the errors of an event, but not those of its deliveries.
--- The function returns 'erased', or an answer of outbox_cancel_one that says why it cannot. The account and the ID
--- stay. An erased event is never sent again:
+-- outbox_erase_one removes the payload, the headers and the errors of an event, and leaves its deliveries alone. The
+-- function returns 'erased', or an answer of outbox_cancel_one that says why it cannot. The account and the ID stay.
+-- An erased event is never sent again:
 --
 --   - An event that has not taken effect is cancelled, even if its ID is dead or suppressed and also waits in
 --     another table.
@@ -555,7 +555,8 @@ BEGIN
 END $$;
 -- +goose StatementEnd
 
--- outbox_moves_since returns how often an event was moved to another time after the time since.
+-- outbox_moves_since returns how often a person or producer moved an event to another time, after the moment of the
+-- parameter since.
 CREATE FUNCTION outbox_moves_since(event uuid, since timestamptz) RETURNS bigint
 LANGUAGE sql VOLATILE SET search_path FROM CURRENT AS $$
     SELECT count(*) FROM outbox_journal WHERE event_id = event AND at > since AND entry = 'rescheduled'
