@@ -21,15 +21,16 @@ You can set every option in three ways:
 
 If an option is set in several ways, a flag wins over a variable, a variable wins over the file, and the file wins over the default.
 
-The configuration file is YAML. ` + "`--config`" + ` or ` + "`OUTBOXD_CONFIG`" + ` names the file. Without them outboxd reads ` + "`outboxd.yaml`" + ` in
-the working directory if there is one; with an empty name it reads no file. ` + "`outboxd.example.yaml`" + ` has every key. A key
-without a value counts as absent.
+The configuration file is YAML. ` + "`--config`" + ` or ` + "`OUTBOXD_CONFIG`" + ` names the file. If neither is set, outboxd reads ` + "`outboxd.yaml`" + `
+in the working directory, if there is one. If the name is empty, outboxd reads no file. ` + "`outboxd.example.yaml`" + ` has every
+key. A key without a value counts as absent.
 
-An empty variable counts as not set. Only for the options marked *may be empty* below does it set an empty value.
+An empty variable counts as not set. There is one exception: if an option is marked *may be empty* below, its empty variable
+sets an empty value.
 
-Lists (` + "`roles`, `api.trusted_proxies`, `worker.queues`" + `) have commas between their entries; in the file they may
-also be YAML lists, and the queues a YAML map; their flags may be repeated. Durations are numbers with a
-unit: ` + "`500ms`, `30s`, `10m`, `24h`" + `. Sizes are bytes, or a number with ` + "`KiB` or `MiB`" + `.
+A list (such as ` + "`roles`, `api.trusted_proxies`, `worker.queues`" + `) has commas between its entries. In the file, a list may
+also be a YAML list, and the queues may be a YAML map. The flag of a list may be repeated. A duration is a number with a
+unit: ` + "`500ms`, `30s`, `10m`, `24h`" + `. A size is a number of bytes, or a number with ` + "`KiB` or `MiB`" + `.
 
 outboxd does not start if the file, the variables or the flags have an unknown name or a wrong value. One message
 names all faults. ` + "`outboxd config`" + ` prints the effective configuration, with secrets masked and the origin of
@@ -54,8 +55,8 @@ const referenceRules = `
 const referenceTraces = `
 ## Traces
 
-OpenTelemetry's own variables set up traces. They are not options of outboxd, and are read from the environment only. If none of them is set, there are no traces,
-and traces cost nothing. [Traces](../guides/traces.md) says what is recorded.
+OpenTelemetry's own variables set up traces. These variables are not options of outboxd, so
+only the environment can set them. If none of these variables is set, outboxd makes no traces, and traces cost nothing. [Traces](../guides/traces.md) says what is recorded.
 
 | variable | meaning |
 |---|---|

@@ -71,8 +71,8 @@ END $$;
 
 -- outbox_let_go moves a held event back to outbox. If the event's due time is in the past, the event becomes due now,
 -- because the relay's cursor may have passed the earlier time. The event's deliveries were made when it was first
--- claimed. The function returns false if the event is not in outbox afterwards. Then the event was no longer held, or
--- a CHECK of outbox refused the event, and the event is a dead letter now.
+-- claimed. The function returns false if the event is not in outbox afterwards, because it was no longer held, or
+-- because a CHECK of outbox refused it, so that it is a dead letter now.
 --
 -- If the producer meanwhile wrote the same ID again, that repeat is removed from outbox. If a relay is claiming the
 -- repeat, the function does not wait for the relay, because the function may run in the commit of a consumer. The
@@ -258,7 +258,7 @@ END $$;
 -- +goose StatementEnd
 
 -- outbox_in_time raises OB001 if an event may not take effect yet, because it was moved to a later time.
--- outbox_in_time raises 40001 if the transaction's snapshot is too old to show such a move.
+-- outbox_in_time raises 40001 if the transaction's snapshot is too old to show whether the event was moved.
 -- +goose StatementBegin
 CREATE FUNCTION outbox_in_time(event uuid) RETURNS void
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path FROM CURRENT AS $$

@@ -186,11 +186,11 @@ CREATE INDEX outbox_actions_queue ON outbox_actions ((filter ->> 'queue'), at) W
 -- outbox_set_aside makes a dead letter of one row that cannot be relayed, and returns the event's ID.
 -- outbox_set_aside returns NULL if even that fails; the row then stays in its table.
 --
--- Such a row got into the table without the checks of outbox: by a restore, a trigger, a disabled constraint or a
--- newer version. Values that a dead letter can hold are kept. If created_at or available_at is outside the bounds,
--- it becomes the nearest time within them, and the account counts the event on the day of the new created_at. An
--- option outside its bounds is left out. An event without an ID gets one. If PostgreSQL cannot read a value, the
--- first attempt fails, and the second one keeps the event without its payload, headers and options.
+-- A row that cannot be relayed got into the table without the checks of outbox: by a restore, a trigger, a disabled
+-- constraint or a newer version. Values that a dead letter can hold are kept. If created_at or available_at is
+-- outside the bounds, it becomes the nearest time within them, and the account counts the event on the day of the new
+-- created_at. An option outside its bounds is left out. An event without an ID gets one. If PostgreSQL cannot read a
+-- value, the first attempt fails, and the second one keeps the event without its payload, headers and options.
 --
 -- The caller must set outboxd.moving, and must pass on the event's turn.
 -- +goose StatementBegin
@@ -331,7 +331,7 @@ CREATE TABLE outbox_queue_identity (
     unconfirmed    text[]      NOT NULL DEFAULT '{}',
     elsewhere      text[]      NOT NULL DEFAULT '{}',
     -- The types whose handlers in outboxd act outside the database without a transaction. The database cannot tell
-    -- whether such a handler is working on an event at present.
+    -- whether a handler without a transaction is working on an event at present.
     outward        text[]      NOT NULL DEFAULT '{}'
 ) WITH (fillfactor = 20);
 
@@ -421,10 +421,10 @@ END $$;
 -- +goose StatementEnd
 
 -- outbox_is_doubtful says whether a consumer must check that an event exists before it takes effect, because this
--- database may have gone back to an earlier state. The result is true if the database is on another timeline than
--- the relays have recorded, or if the event was emitted before the relays noticed such a change. An ID without a
--- time counts as old. The doubt ends when the history of that time has been dropped, because then nothing shows any
--- more that an event is unknown.
+-- database may have gone back to an earlier state. The result is true if the database is on another timeline than the
+-- relays have recorded, or if the event was emitted before the relays noticed that the database went back. An ID
+-- without a time counts as old. The doubt ends when the history from before the change has been dropped, because then
+-- nothing shows any more that an event is unknown.
 --
 -- If there is no doubt, the session stores the current second in a setting, so that only the first confirmation of
 -- each second runs this check. The setting also names the schema, because a session may confirm events in two

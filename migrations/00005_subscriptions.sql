@@ -5,8 +5,8 @@
 SELECT set_config('search_path', quote_ident(current_schema()) || ', pg_temp', true);
 
 CREATE TABLE outbox_subscriptions (
-    -- The IDs of deliveries are computed from this ID. A new subscription with the name of a removed one gets
-    -- another ID, so that confirmations for the removed subscription do not count for the new one.
+    -- The IDs of deliveries are computed from the subscription's ID. A new subscription with the name of a removed
+    -- one gets another ID, so that confirmations for the removed subscription do not count for the new one.
     id               uuid        PRIMARY KEY DEFAULT outbox_new_id(),
     name             text        NOT NULL UNIQUE,
     types            text[]      NOT NULL, -- as written in the file
@@ -28,8 +28,8 @@ CREATE TABLE outbox_subscriptions (
     paused_by        text        NOT NULL DEFAULT '',
     pause_reason     text        NOT NULL DEFAULT '',
     removed_at       timestamptz, -- no further deliveries are made
-    -- A worker's report that the receiver is down. The report is valid until down_until; workers repeat it while
-    -- the receiver is down.
+    -- A worker's report that the receiver is down. The report is valid until down_until. Workers repeat the report
+    -- while the receiver is down.
     down_since       timestamptz,
     down_until       timestamptz,
     down_reason      text        NOT NULL DEFAULT ''
@@ -57,8 +57,8 @@ CREATE TABLE outbox_former_subscriptions (
     removed_at timestamptz NOT NULL
 );
 
--- outbox_awaited has the unfinished deliveries of events that have only deliveries and no task of their own. Such an
--- event is confirmed when all its deliveries have ended.
+-- outbox_awaited has the unfinished deliveries of events that have only deliveries and no task of their own. An event
+-- that has only deliveries is confirmed when all its deliveries have ended.
 CREATE TABLE outbox_awaited (
     delivery_id uuid PRIMARY KEY,
     event_id    uuid NOT NULL

@@ -28,10 +28,11 @@ CREATE TABLE outbox_requests (
 -- left them in outbox:
 --   - 'in flight': if no consumer confirms the type, or if the effect happens in another database, the task takes
 --     effect without asking the inbox. Nothing could stop it.
---   - 'queued': a delivery asks the inbox, but while it waits for the receiver's answer it has no open transaction for
---     which cancel could wait. The same is true of the types in outward. A task that is not active in Redis still has
---     to ask. So a caller may write the row in inbox, then look into Redis, and commit only if no task of the event is
---     active. If asked is true, the caller promises to ask Redis before it commits, and such an event counts as open.
+--   - 'queued': a delivery asks the inbox, but while it waits for the receiver's answer it has no open transaction
+--     for which cancel could wait. The same is true of the types in outward. A task that is not active in Redis still
+--     has to ask. So a caller may write the row in inbox, then look into Redis, and commit only if no task of the
+--     event is active. If asked is true, the caller promises to ask Redis before it commits, and a queued event
+--     counts as open.
 --
 -- If a subscription was removed longer ago than its timeout plus a minute, every worker has noticed that and makes
 -- no attempts for it. So the deliveries of that subscription can be cancelled.

@@ -7,8 +7,8 @@ SELECT set_config('search_path', quote_ident(current_schema()) || ', pg_temp', t
 -- The event's columns in outbox_schedules have the same CHECK as in outbox, except for the size of the payload. So
 -- PostgreSQL refuses an invalid event when its schedule is applied, and not at the first tick.
 CREATE TABLE outbox_schedules (
-    -- The IDs of the schedule's events are computed from this ID. A new schedule with the name of a removed one
-    -- gets another ID, so that the events of the two are not confused.
+    -- The IDs of the schedule's events are computed from the schedule's ID. A new schedule with the name of a removed
+    -- one gets another ID, so that the events of the two are not confused.
     id                uuid        PRIMARY KEY DEFAULT outbox_new_id(),
     name              text        NOT NULL UNIQUE,
     cron              text        NOT NULL,
