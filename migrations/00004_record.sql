@@ -90,8 +90,8 @@ CREATE TRIGGER outbox_written AFTER INSERT ON outbox
     REFERENCING NEW TABLE AS written FOR EACH STATEMENT EXECUTE FUNCTION outbox_written();
 
 -- outbox_wake notifies sleeping relays while the producer's transaction commits. A commit with a NOTIFY waits for
--- every other commit with a NOTIFY in the whole database cluster, and cannot share its disk write (group commit)
--- with them. So if several transactions commit at the same time, only one of them notifies: the one that gets an
+-- every other commit with a NOTIFY in the whole database cluster, and cannot share its disk write (group commit) with
+-- other commits. So if several transactions commit at the same time, only one of them notifies: the one that gets an
 -- advisory lock, which it keeps until it ends.
 --
 -- The other transactions may become visible a little later than the transaction that notified. After a notification
@@ -337,9 +337,9 @@ CREATE TABLE outbox_queue_identity (
 
 INSERT INTO outbox_queue_identity DEFAULT VALUES;
 
--- What explains a bend in the charts: each heal (heal), and each start of a relay whose version is not that of the
--- relay that started before it (version; detail is the version). Heals of more than eight days ago
--- are deleted with the next one, because no chart is longer than a week.
+-- outbox_chart_marks has what explains a bend in the charts: each heal (heal), and each start of a relay whose
+-- version differs from that of the relay that started before (version; detail is the version). A heal deletes the
+-- marks of heals that are older than eight days, because no chart is longer than a week.
 CREATE TABLE outbox_chart_marks (
     id     uuid        PRIMARY KEY DEFAULT gen_random_uuid(), -- logical replication needs a key
     at     timestamptz NOT NULL DEFAULT clock_timestamp(),
@@ -475,7 +475,7 @@ $ddl$, current_schema()); END $do$;
 --     the journal records the reason.
 --
 -- The trigger runs once for every event, so it does little: it compares the current second with the one that the
--- session has stored, and almost always makes only index lookups that find nothing. Neither it nor
+-- session has stored, and almost always makes only index lookups that find nothing. Neither outbox_confirming nor
 -- outbox_is_doubtful sets a search_path.
 -- +goose StatementBegin
 DO $do$ BEGIN EXECUTE format($ddl$

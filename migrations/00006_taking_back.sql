@@ -565,8 +565,8 @@ $$;
 
 -- The leader calls outbox_carry_out, which makes the changes that producers asked for with outbox_request. If the
 -- caller sets asked for a request, it must look into Redis before it commits, as the comment on outbox_standing says.
--- A request ends with a final answer; the journal says why it was too late. The request stays if the event's handler
--- is running, or if the event is being moved between tables.
+-- A request ends with a final answer. If it was too late for the request, the journal says why. The request stays if
+-- the event's handler is running, or if the event is being moved between tables.
 --
 -- If the event was moved to another time after the request, that later change counts, and the request ends with
 -- 'superseded'. The transaction of the later change cannot delete the request: it has locked the event already, and
