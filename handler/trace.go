@@ -12,7 +12,7 @@ import (
 	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
 	"go.opentelemetry.io/otel/trace"
 
-	"outboxd/domain"
+	"outboxd/domain/traceparent"
 	"outboxd/observe"
 )
 
@@ -21,7 +21,7 @@ import (
 // conventions for HTTP servers, except the URL's query, which may contain secrets.
 func (s *Server) startSpan(ctx context.Context, c *fiber.Ctx, x *exchange) (context.Context, trace.Span) {
 	client := propagation.TraceContext{}.Extract(ctx, propagation.MapCarrier{
-		domain.HeaderTraceparent: c.Get(domain.HeaderTraceparent), "tracestate": c.Get("tracestate"),
+		traceparent.Header: c.Get(traceparent.Header), "tracestate": c.Get("tracestate"),
 	})
 	return s.o.Tracer.Start(client, spanMethod(c.Method()), trace.WithTimestamp(x.began), trace.WithSpanKind(trace.SpanKindServer),
 		trace.WithAttributes(
@@ -66,5 +66,5 @@ func sampledTrace(c *fiber.Ctx, span trace.Span) string {
 	if span != nil {
 		of = span.SpanContext()
 	}
-	return observe.SampledTrace(of, map[string]string{domain.HeaderTraceparent: c.Get(domain.HeaderTraceparent)})
+	return observe.SampledTrace(of, map[string]string{traceparent.Header: c.Get(traceparent.Header)})
 }

@@ -8,7 +8,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"go.opentelemetry.io/otel/trace"
 
-	"outboxd/domain"
+	"outboxd/domain/traceparent"
 )
 
 // Duration adds the time that something took to a histogram. A traceID other than ""
@@ -26,7 +26,7 @@ func Duration(histogram prometheus.Observer, took time.Duration, traceID string)
 func SampledTrace(span trace.SpanContext, headers map[string]string) string {
 	switch {
 	case !span.IsValid():
-		return domain.SampledTrace(headers)
+		return traceparent.Sampled(headers)
 	case span.IsSampled():
 		return span.TraceID().String()
 	default:

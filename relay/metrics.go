@@ -7,6 +7,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"outboxd/domain"
+	"outboxd/domain/traceparent"
 	"outboxd/observe"
 )
 
@@ -66,7 +67,7 @@ func (m *metrics) settled(events []domain.Event, outcomes []domain.Outcome, sett
 		switch o.Verdict {
 		case domain.Delivered:
 			enqueued++
-			if example < 0 && domain.SampledTrace(events[i].Headers) != "" {
+			if example < 0 && traceparent.Sampled(events[i].Headers) != "" {
 				example = i
 				continue
 			}
@@ -81,7 +82,7 @@ func (m *metrics) settled(events []domain.Event, outcomes []domain.Outcome, sett
 		}
 	}
 	if example >= 0 {
-		observe.Duration(m.lag, settledAt.Sub(events[example].Available), domain.SampledTrace(events[example].Headers))
+		observe.Duration(m.lag, settledAt.Sub(events[example].Available), traceparent.Sampled(events[example].Headers))
 	}
 	m.relayed.Add(int64(enqueued))
 	m.events.WithLabelValues("enqueued").Add(enqueued)

@@ -8,6 +8,7 @@ import (
 	dto "github.com/prometheus/client_model/go"
 
 	"outboxd/domain"
+	"outboxd/domain/traceparent"
 )
 
 // BenchmarkSettled measures the metrics' cost for one batch of 1,000 events.
@@ -29,7 +30,7 @@ func TestLagHasAnExample(t *testing.T) {
 	registry, now := prometheus.NewRegistry(), time.Now()
 	m := newMetrics(registry)
 	header := func(flags string) map[string]string {
-		return map[string]string{domain.HeaderTraceparent: "00-" + trace + "-00f067aa0ba902b7-" + flags}
+		return map[string]string{traceparent.Header: "00-" + trace + "-00f067aa0ba902b7-" + flags}
 	}
 	events := []domain.Event{{Headers: header("00")}, {Headers: header("01")}, {Headers: header("01")}, {}}
 	for i := range events {

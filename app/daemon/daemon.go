@@ -15,6 +15,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
 	"outboxd/app/servers"
+	"outboxd/app/systemd"
+	"outboxd/app/tracing"
 	"outboxd/config"
 	"outboxd/domain"
 	"outboxd/jobs/broker"
@@ -33,7 +35,7 @@ type Daemon struct {
 	registry *prometheus.Registry
 	begun    time.Time
 	process  domain.RelayProcess
-	traces   *tracing // nil: none
+	traces   *tracing.Tracing // nil: none
 
 	apiListener, monitorListener, probeListener net.Listener // nil: not configured
 
@@ -68,9 +70,10 @@ func New(ctx context.Context, cfg *config.Config, log *slog.Logger, build Build)
 	log.Info("outboxd starts", "version", build.Version, "roles", cfg.Roles, "config_file", cfg.Path())
 	// Tracing starts first and so is closed last, because it exports the spans of
 	// all other parts.
-	if err := d.startTracing(ctx); err != nil {
+	if d.traces, err = tracing.Start(ctx, build.Version, d.process.ID, log); err != nil {
 		return nil, err
 	}
+	d.undo = append(d.undo, d.traces.Close)
 	// Listen before the database is started, so that a port in use is reported
 	// early.
 	if err := d.listen(); err != nil {
@@ -183,7 +186,7 @@ func (d *Daemon) Run(ctx context.Context) error {
 		attrs = append(attrs, "probe", "http://"+d.probeListener.Addr().String())
 	}
 	d.log.Info("ready", attrs...)
-	defer (&manager{log: d.log}).accompany(d.lineup.draining, d.alive)()
+	defer systemd.NewManager(d.log).Accompany(d.lineup.draining, d.alive)()
 	err := d.lineup.run(ctx)
 	if err == nil || errors.Is(err, ctx.Err()) {
 		d.log.Info("drained", "roles", d.cfg.Roles)
@@ -198,4 +201,19 @@ func (d *Daemon) close() {
 		v()
 	}
 	d.undo = nil
+}
+
+// alive returns an error if a part of this process no longer works and cannot recover by
+// itself. While alive returns an error, the service manager gets no ping. The error names
+// that part.
+func (d *Daemon) alive() error {
+	for _, hangs := range d.hangs {
+		if err := hangs(); err != nil {
+			return err
+		}
+	}
+	if ended := d.lineup.ended(); len(ended) > 0 {
+		return errors.New("no longer running: " + ended[0])
+	}
+	return nil
 }

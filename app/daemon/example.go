@@ -21,7 +21,7 @@ func (d *Daemon) addAPI() {
 	}
 	users := store.NewUsers(d.one.database, example.Schema(d.cfg.Database.Schema))
 	app := api.New(api.Options{
-		Users: users, Committed: committed, Logger: d.log, Registerer: d.registry, Tracer: d.traces.tracer("outboxd/handler"), Version: d.build.Version,
+		Users: users, Committed: committed, Logger: d.log, Registerer: d.registry, Tracer: d.traces.Tracer("outboxd/handler"), Version: d.build.Version,
 		BodyLimit: int(d.cfg.API.BodyLimit), HashConcurrency: d.cfg.API.HashConcurrency,
 		RateLimit: d.cfg.API.RateLimit, TrustedProxies: d.cfg.API.TrustedProxies,
 	})

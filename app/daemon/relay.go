@@ -94,3 +94,12 @@ func NewProcess(version string) domain.RelayProcess {
 	_, _ = rand.Read(p.ID[:]) // never fails
 	return p
 }
+
+// traced returns p unchanged if traces are off, or a Publisher that also makes
+// spans.
+func (d *Daemon) traced(p domain.Publisher) domain.Publisher {
+	if d.traces == nil {
+		return p
+	}
+	return publish.Trace(p, d.traces.Tracer("outboxd/jobs"))
+}

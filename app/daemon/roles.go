@@ -101,7 +101,7 @@ func (d *Daemon) addWorker() error {
 		Drain:        share(d.cfg.ShutdownTimeout, workerShare),
 		Logger:       d.log,
 		Registry:     d.registry,
-		Tracer:       d.traces.tracer("outboxd/jobs"),
+		Tracer:       d.traces.Tracer("outboxd/jobs"),
 	})
 	d.hangs = append(d.hangs, worker.Hangs)
 	d.addSupervised(stageWorker, "worker", worker.Run)

@@ -86,7 +86,7 @@ func (s *source) connect(ctx context.Context) (err error) {
 	if s.name != "" {
 		open = servers.OpenSource
 	}
-	db, err := open(ctx, s.cfg, s.url, s.d.sizes.Pool, s.d.traces.statements(), s.log)
+	db, err := open(ctx, s.cfg, s.url, s.d.sizes.Pool, s.d.traces.Statements(), s.log)
 	if err != nil {
 		return err
 	}

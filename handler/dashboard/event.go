@@ -13,6 +13,7 @@ import (
 	"outboxd/domain"
 	"outboxd/domain/lives"
 	"outboxd/domain/queued"
+	"outboxd/domain/traceparent"
 	"outboxd/handler/dashboard/masking"
 )
 
@@ -78,7 +79,7 @@ func (d *Dashboard) event(c *fiber.Ctx) error {
 	now := time.Now()
 	p := eventPage{
 		Life: life, State: life.StateWith(tasks), QueueFault: fault,
-		Payload: d.mask.Show(life.Payload), TraceID: domain.TraceID(life.Headers),
+		Payload: d.mask.Show(life.Payload), TraceID: traceparent.TraceID(life.Headers),
 		Deliveries: deliveryLines(life.Deliveries, deliveries, now),
 	}
 	for _, t := range tasks {

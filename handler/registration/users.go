@@ -13,6 +13,7 @@ import (
 
 	"outboxd/domain"
 	example "outboxd/domain/registration"
+	"outboxd/domain/traceparent"
 	"outboxd/handler"
 )
 
@@ -184,10 +185,10 @@ func readRegistration(in *registerInput) (example.Request, error) {
 
 // eventHeaders returns the headers for the event: the request's ID and its trace.
 // The trace is that of this server's span, or else the trace that the client sent.
-func eventHeaders(ctx context.Context, traceparent string) map[string]string {
+func eventHeaders(ctx context.Context, header string) map[string]string {
 	headers := map[string]string{"request_id": handler.RequestID(ctx)}
-	if parent, ok := domain.ParseTraceparent(traceparent); ok {
-		headers[domain.HeaderTraceparent] = parent
+	if parent, ok := traceparent.Parse(header); ok {
+		headers[traceparent.Header] = parent
 	}
 	propagation.TraceContext{}.Inject(ctx, propagation.MapCarrier(headers))
 	return headers

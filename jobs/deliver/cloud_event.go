@@ -11,7 +11,7 @@ import (
 	"github.com/cloudevents/sdk-go/v2/event"
 	protocol "github.com/cloudevents/sdk-go/v2/protocol/http"
 
-	"outboxd/domain"
+	"outboxd/domain/traceparent"
 )
 
 // writeCloudEvent writes the event into a request, in the format CloudEvents 1.0.
@@ -60,8 +60,8 @@ func (s *Sender) cloudEvent(structured bool, d *Delivery) (*event.Event, error) 
 			e.SetExtension(name, value)
 		}
 	}
-	if parent, valid := domain.ParseTraceparent(d.Headers[domain.HeaderTraceparent]); valid {
-		e.SetExtension(domain.HeaderTraceparent, parent)
+	if parent, valid := traceparent.Parse(d.Headers[traceparent.Header]); valid {
+		e.SetExtension(traceparent.Header, parent)
 	}
 	if len(d.Payload) > 0 {
 		kind := contentType(d)
@@ -90,7 +90,7 @@ func data(structured bool, kind string, payload []byte) any {
 func isExtension(name string) bool {
 	switch name {
 	case "", "specversion", "id", "source", "type", "subject", "time", "data", "datacontenttype", "dataschema", "datacontentencoding",
-		domain.HeaderTraceparent:
+		traceparent.Header:
 		return false
 	}
 	return strings.IndexFunc(name, func(r rune) bool { return (r < 'a' || r > 'z') && (r < '0' || r > '9') }) < 0

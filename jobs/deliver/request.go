@@ -14,8 +14,8 @@ import (
 	standardwebhooks "github.com/standard-webhooks/standard-webhooks/libraries/go"
 	"go.opentelemetry.io/otel/propagation"
 
-	"outboxd/domain"
 	"outboxd/domain/setup"
+	"outboxd/domain/traceparent"
 )
 
 // outboxd adds these headers to a request. The name of each header of the event gets the
@@ -120,14 +120,14 @@ func contentType(d *Delivery) string {
 // trace of the event.
 func trace(ctx context.Context, h http.Header, headers map[string]string) {
 	propagation.TraceContext{}.Inject(ctx, propagation.HeaderCarrier(h))
-	if h.Get(domain.HeaderTraceparent) != "" {
+	if h.Get(traceparent.Header) != "" {
 		return
 	}
-	parent, valid := domain.ParseTraceparent(headers[domain.HeaderTraceparent])
+	parent, valid := traceparent.Parse(headers[traceparent.Header])
 	if !valid {
 		return
 	}
-	h.Set(domain.HeaderTraceparent, parent)
+	h.Set(traceparent.Header, parent)
 	if state := headers[headerTracestate]; state != "" {
 		h.Set(headerTracestate, escape(state, isValueByte))
 	}

@@ -1,37 +1,39 @@
-package daemon
+package systemd
 
 import (
-	"errors"
 	"log/slog"
 	"time"
 
 	sd "github.com/coreos/go-systemd/v22/daemon"
 )
 
-// manager reports the state of this process to its service manager: systemd, or
+// Manager reports the state of this process to its service manager: systemd, or
 // another one with sd_notify's protocol. Without the variable NOTIFY_SOCKET,
-// manager does nothing. Only one goroutine at a time may use it.
-type manager struct {
+// Manager does nothing. Only one goroutine at a time may use it.
+type Manager struct {
 	log  *slog.Logger
 	mute bool // the log has said that a report failed
 }
 
+// NewManager returns a Manager that logs to log.
+func NewManager(log *slog.Logger) *Manager { return &Manager{log: log} }
+
 // tell sends one state, such as "READY=1".
-func (m *manager) tell(state string) {
+func (m *Manager) tell(state string) {
 	if _, err := sd.SdNotify(false, state); err != nil && !m.mute {
 		m.mute = true
 		m.log.Warn("the service manager cannot be told how this process is; check NOTIFY_SOCKET", "error", err)
 	}
 }
 
-// accompany reports to the service manager that the process is ready, sends
-// watchdog pings, and reports when the process begins to drain. accompany goes on
+// Accompany reports to the service manager that the process is ready, sends
+// watchdog pings, and reports when the process begins to drain. Accompany goes on
 // until the returned function is called.
 //
-// As long as alive returns nil, accompany sends two pings within each watchdog
-// timeout of the service manager. While the process drains, accompany pings
+// As long as alive returns nil, Accompany sends two pings within each watchdog
+// timeout of the service manager. While the process drains, Accompany pings
 // without calling alive, because draining has a time limit of its own.
-func (m *manager) accompany(draining <-chan struct{}, alive func() error) (stop func()) {
+func (m *Manager) Accompany(draining <-chan struct{}, alive func() error) (stop func()) {
 	m.tell(sd.SdNotifyReady)
 	limit, err := sd.SdWatchdogEnabled(false)
 	if err != nil {
@@ -82,19 +84,4 @@ func (w *watchdog) look() {
 	if w.silent = err != nil; !w.silent {
 		w.beat()
 	}
-}
-
-// alive returns an error if a part of this process no longer works and cannot recover by
-// itself. While alive returns an error, the service manager gets no ping. The error names
-// that part.
-func (d *Daemon) alive() error {
-	for _, hangs := range d.hangs {
-		if err := hangs(); err != nil {
-			return err
-		}
-	}
-	if ended := d.lineup.ended(); len(ended) > 0 {
-		return errors.New("no longer running: " + ended[0])
-	}
-	return nil
 }

@@ -1,4 +1,4 @@
-package daemon
+package tracing
 
 import (
 	"context"
@@ -22,50 +22,56 @@ import (
 
 	"outboxd/config"
 	"outboxd/domain"
-	"outboxd/jobs/publish"
 )
 
-// tracing exports a process's spans. The methods of a nil tracing return nil. Code
+// Tracing exports a process's spans. The methods of a nil Tracing return nil. Code
 // that gets a nil tracer makes no spans.
-type tracing struct{ provider *sdktrace.TracerProvider }
+type Tracing struct {
+	provider *sdktrace.TracerProvider
+	log      *slog.Logger
+}
 
-// tracingPatience is how long a process that is ending may take to export its last spans.
+// patience is how long a process that is ending may take to export its last spans.
 // If the collector cannot be reached, those spans are lost.
-const tracingPatience = 3 * time.Second
+const patience = 3 * time.Second
 
-// startTracing reads OpenTelemetry's standard variables from the environment of the
-// process, because OpenTelemetry's own code reads them from there, too.
-// startTracing contacts no server, so a missing collector does not prevent the
-// start.
-func (d *Daemon) startTracing(ctx context.Context) error {
-	if !tracingWanted(os.Getenv) {
-		return nil
+// Start reads OpenTelemetry's standard variables from the environment of the
+// process, because OpenTelemetry's own code reads them from there, too. Start returns
+// nil if the variables ask for no traces.
+// Start contacts no server, so a missing collector does not prevent the
+// start. version is outboxd's.
+func Start(ctx context.Context, version string, process domain.ID, log *slog.Logger) (*Tracing, error) {
+	if !wanted(os.Getenv) {
+		return nil, nil //nolint:nilnil // a nil Tracing makes no spans
 	}
 	exporter, err := newExporter(ctx, os.Getenv)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	about, err := describeProcess(ctx, d.build, d.process)
+	about, err := describeProcess(ctx, version, process)
 	if err != nil {
-		d.log.Warn("the traces lack part of the description of this process", "error", err)
+		log.Warn("the traces lack part of the description of this process", "error", err)
 	}
-	bridgeTracingErrors(d.log)
-	provider := sdktrace.NewTracerProvider(sdktrace.WithBatcher(exporter), sdktrace.WithResource(about))
-	d.traces = &tracing{provider}
-	d.undo = append(d.undo, func() {
-		ctx, cancel := context.WithTimeout(context.Background(), tracingPatience)
-		defer cancel()
-		if err := provider.Shutdown(ctx); err != nil {
-			d.log.Warn("the last spans could not be exported", "patience", tracingPatience, "error", err)
-		}
-	})
-	d.log.Info("traces are on", "protocol", tracingProtocol(os.Getenv))
-	return nil
+	bridgeErrors(log)
+	log.Info("traces are on", "protocol", protocolOf(os.Getenv))
+	return &Tracing{sdktrace.NewTracerProvider(sdktrace.WithBatcher(exporter), sdktrace.WithResource(about)), log}, nil
 }
 
-// tracingWanted reports whether OpenTelemetry's variables ask for traces: whether
+// Close exports the last spans, for up to 3 seconds.
+func (t *Tracing) Close() {
+	if t == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	if err := t.provider.Shutdown(ctx); err != nil {
+		t.log.Warn("the last spans could not be exported", "patience", patience, "error", err)
+	}
+}
+
+// wanted reports whether OpenTelemetry's variables ask for traces: whether
 // they name an exporter or its endpoint.
-func tracingWanted(getenv func(string) string) bool {
+func wanted(getenv func(string) string) bool {
 	if strings.EqualFold(getenv("OTEL_SDK_DISABLED"), "true") {
 		return false
 	}
@@ -75,7 +81,7 @@ func tracingWanted(getenv func(string) string) bool {
 	return getenv("OTEL_EXPORTER_OTLP_ENDPOINT") != "" || getenv("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT") != ""
 }
 
-func tracingProtocol(getenv func(string) string) string {
+func protocolOf(getenv func(string) string) string {
 	for _, name := range []string{"OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL"} {
 		if protocol := getenv(name); protocol != "" {
 			return protocol
@@ -88,7 +94,7 @@ func newExporter(ctx context.Context, getenv func(string) string) (exporter sdkt
 	if name := getenv("OTEL_TRACES_EXPORTER"); name != "" && name != "otlp" {
 		return nil, config.Mistake{Err: fmt.Errorf("OTEL_TRACES_EXPORTER=%q: outboxd has the exporters otlp and none", name)}
 	}
-	switch protocol := tracingProtocol(getenv); protocol {
+	switch protocol := protocolOf(getenv); protocol {
 	case "http/protobuf":
 		exporter, err = otlptracehttp.New(ctx)
 	case "grpc":
@@ -105,45 +111,36 @@ func newExporter(ctx context.Context, getenv func(string) string) (exporter sdkt
 // describeProcess returns the attributes of this process for its spans.
 // describeProcess leaves out the command line, which may contain passwords.
 // OpenTelemetry's variables take precedence.
-func describeProcess(ctx context.Context, build Build, process domain.RelayProcess) (*resource.Resource, error) {
+func describeProcess(ctx context.Context, version string, process domain.ID) (*resource.Resource, error) {
 	return resource.New(ctx, resource.WithTelemetrySDK(), resource.WithHost(), resource.WithProcessPID(),
-		resource.WithAttributes(semconv.ServiceName("outboxd"), semconv.ServiceVersion(build.Version), semconv.ServiceInstanceID(process.ID.String())),
+		resource.WithAttributes(semconv.ServiceName("outboxd"), semconv.ServiceVersion(version), semconv.ServiceInstanceID(process.String())),
 		resource.WithFromEnv())
 }
 
-// bridgeTracingErrors sends OpenTelemetry's errors to the log. OpenTelemetry has
+// bridgeErrors sends OpenTelemetry's errors to the log. OpenTelemetry has
 // one error handler for the whole process. While the collector cannot be reached
 // every export fails, so the handler logs at most once a minute.
-func bridgeTracingErrors(log *slog.Logger) {
+func bridgeErrors(log *slog.Logger) {
 	log, seldom := log.With("component", "opentelemetry"), &rate.Sometimes{First: 1, Interval: time.Minute}
 	otel.SetErrorHandler(otel.ErrorHandlerFunc(func(err error) {
 		seldom.Do(func() { log.Warn("traces are being lost", "error", err) })
 	}))
 }
 
-// tracer returns the tracer with the name scope; nil if traces are off.
-func (t *tracing) tracer(scope string) trace.Tracer {
+// Tracer returns the tracer with the name scope; nil if traces are off.
+func (t *Tracing) Tracer(scope string) trace.Tracer {
 	if t == nil {
 		return nil
 	}
 	return t.provider.Tracer(scope)
 }
 
-// statements returns a tracer for pgx. The tracer records SQL statements within
+// Statements returns a tracer for pgx. The tracer records SQL statements within
 // traces, without their parameters; nil if traces are off.
-func (t *tracing) statements() pgx.QueryTracer {
+func (t *Tracing) Statements() pgx.QueryTracer {
 	if t == nil {
 		return nil
 	}
 	return otelpgx.NewTracer(otelpgx.WithTracerProvider(t.provider), otelpgx.WithMeterProvider(metricnoop.NewMeterProvider()),
 		otelpgx.WithDisableAcquireTracer())
-}
-
-// traced returns p unchanged if traces are off, or a Publisher that also makes
-// spans.
-func (d *Daemon) traced(p domain.Publisher) domain.Publisher {
-	if d.traces == nil {
-		return p
-	}
-	return publish.Trace(p, d.traces.tracer("outboxd/jobs"))
 }
