@@ -108,34 +108,9 @@ func (l *Leader) keep(ctx context.Context, leads domain.StillLeads) error {
 	if err := l.duties.Housekeeping.SayUnconfirmed(ctx, l.duties.Unconfirmed, l.duties.Outward); err != nil {
 		return err
 	}
-	// The following parts run in their own goroutines, because the other duties may take minutes.
 	var beside sync.WaitGroup
 	defer beside.Wait()
-	if l.healer != nil {
-		beside.Go(func() { l.healer.run(ctx, leads) })
-	}
-	if l.single != nil {
-		beside.Go(func() { l.single.run(ctx) })
-	}
-	if l.duties.Acknowledging != nil {
-		acknowledger := &acknowledger{o: *l.duties.Acknowledging, log: l.log, failing: l.failing, paused: l.unusable}
-		beside.Go(func() { acknowledger.run(ctx, leads) })
-	}
-	if l.duties.Replays != nil {
-		replayer := &replayer{replays: l.duties.Replays, log: l.log, failing: l.failing, look: l.replayed}
-		beside.Go(func() { replayer.run(ctx, leads) })
-	}
-	if l.duties.Changes != nil {
-		changer := &changer{requests: l.duties.Changes, log: l.log, failing: l.failing, look: l.changed}
-		beside.Go(func() { changer.run(ctx, leads) })
-	}
-	if l.duties.Schedules != nil {
-		scheduler := &scheduler{schedules: l.duties.Schedules, log: l.log, failing: l.failing, metrics: l.metrics, look: l.tick}
-		beside.Go(func() { scheduler.run(ctx, leads) })
-	}
-	if l.archivist != nil {
-		beside.Go(func() { l.archivist.run(ctx, leads) })
-	}
+	l.startBeside(ctx, leads, &beside)
 	measure := time.NewTicker(measureEvery)
 	defer measure.Stop()
 	advance := time.NewTicker(keysEvery)
@@ -186,6 +161,36 @@ func (l *Leader) keep(ctx context.Context, leads domain.StillLeads) error {
 			return err
 		}
 		step(ctx)
+	}
+}
+
+// startBeside starts the parts that run in their own goroutines, because the other duties may take minutes. They end
+// with ctx.
+func (l *Leader) startBeside(ctx context.Context, leads domain.StillLeads, beside *sync.WaitGroup) {
+	if l.healer != nil {
+		beside.Go(func() { l.healer.run(ctx, leads) })
+	}
+	if l.single != nil {
+		beside.Go(func() { l.single.run(ctx) })
+	}
+	if l.duties.Acknowledging != nil {
+		acknowledger := &acknowledger{o: *l.duties.Acknowledging, log: l.log, failing: l.failing, paused: l.unusable}
+		beside.Go(func() { acknowledger.run(ctx, leads) })
+	}
+	if l.duties.Replays != nil {
+		replayer := &replayer{replays: l.duties.Replays, log: l.log, failing: l.failing, look: l.replayed}
+		beside.Go(func() { replayer.run(ctx, leads) })
+	}
+	if l.duties.Changes != nil {
+		changer := &changer{requests: l.duties.Changes, log: l.log, failing: l.failing, look: l.changed}
+		beside.Go(func() { changer.run(ctx, leads) })
+	}
+	if l.duties.Schedules != nil {
+		scheduler := &scheduler{schedules: l.duties.Schedules, log: l.log, failing: l.failing, metrics: l.metrics, look: l.tick}
+		beside.Go(func() { scheduler.run(ctx, leads) })
+	}
+	if l.archivist != nil {
+		beside.Go(func() { l.archivist.run(ctx, leads) })
 	}
 }
 

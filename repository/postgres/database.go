@@ -75,13 +75,47 @@ var execModes = map[string]pgx.QueryExecMode{
 // credentials, or if the database does not exist; domain.CodeUnavailable if the server
 // cannot be reached in time.
 func Open(ctx context.Context, o Options) (*Database, error) {
+	config, session, err := configure(ctx, o)
+	if err != nil {
+		return nil, err
+	}
+	pool, err := pgxpool.NewWithConfig(ctx, config)
+	if err != nil {
+		return nil, fmt.Errorf("set up the database pool: %w", err)
+	}
+	if err := connect(ctx, pool, session, o.ConnectTimeout, o.Logger); err != nil {
+		pool.Close()
+		return nil, err
+	}
+	if session.isPooled() && config.ConnConfig.DefaultQueryExecMode == pgx.QueryExecModeCacheStatement {
+		if err := session.tryPreparedStatements(ctx, pool); err != nil {
+			pool.Close()
+			return nil, err
+		}
+	}
+	if session.isPooled() {
+		pool.Reset() // connections made before this was known
+	}
+	sessions := &Pool{Pool: pool, pinned: session.isPooled(), pins: session.pins(true)}
+	db := sessions.openSQL()
+	g, err := openGORM(db, o.Logger)
+	if err != nil {
+		_ = db.Close()
+		pool.Close()
+		return nil, err
+	}
+	return &Database{gorm: g, sql: db, pool: sessions, session: session, logger: o.Logger}, nil
+}
+
+// configure returns the configuration of the pool, and what all its sessions share.
+func configure(ctx context.Context, o Options) (*pgxpool.Config, *session, error) {
 	config, err := pgxpool.ParseConfig(o.URL)
 	if err != nil {
-		return nil, unreadableURL(err)
+		return nil, nil, unreadableURL(err)
 	}
 	mode, known := execModes[o.ExecMode]
 	if !known {
-		return nil, domain.Errorf(domain.CodeInvalid, "unknown exec mode %q", o.ExecMode)
+		return nil, nil, domain.Errorf(domain.CodeInvalid, "unknown exec mode %q", o.ExecMode)
 	}
 	config.MaxConns = int32(max(o.MaxConns, 1)) //nolint:gosec // checked with the configuration
 	config.ConnConfig.DefaultQueryExecMode = mode
@@ -93,12 +127,18 @@ func Open(ctx context.Context, o Options) (*Database, error) {
 	config.ConnConfig.DialFunc = line.Dialer(o.ConnectTimeout).DialContext
 	session := &session{logger: o.Logger, schema: cmp.Or(o.Schema, defaultSchema), url: config.ConnString(), password: o.PasswordFile}
 	if err := session.login(config.ConnConfig.Copy()); err != nil {
-		return nil, err // the file cannot be read
+		return nil, nil, err // the file cannot be read
 	}
 	if path := config.ConnConfig.RuntimeParams["search_path"]; path != "" && path != session.schema {
 		o.Logger.WarnContext(ctx, "the search_path of the database URL is not used: --database-schema says where outboxd's tables are",
 			"search_path", path, "schema", session.schema)
 	}
+	hook(config, session)
+	return config, session, nil
+}
+
+// hook says what is done before and after a connection is made, before it is used, and after an error.
+func hook(config *pgxpool.Config, session *session) {
 	config.BeforeConnect = func(_ context.Context, c *pgx.ConnConfig) error {
 		session.prepare(c)
 		return session.login(c)
@@ -118,38 +158,20 @@ func Open(ctx context.Context, o Options) (*Database, error) {
 	// The first statement on a dead connection fails, and is then repeated on another
 	// connection.
 	config.ShouldPing = func(_ context.Context, p pgxpool.ShouldPingParams) bool { return p.IdleDuration > pingAfter }
-	pool, err := pgxpool.NewWithConfig(ctx, config)
-	if err != nil {
-		return nil, fmt.Errorf("set up the database pool: %w", err)
-	}
-	if err := connect(ctx, pool, session, o.ConnectTimeout, o.Logger); err != nil {
-		pool.Close()
-		return nil, err
-	}
-	if session.isPooled() && mode == pgx.QueryExecModeCacheStatement {
-		if err := session.tryPreparedStatements(ctx, pool); err != nil {
-			pool.Close()
-			return nil, err
-		}
-	}
-	if session.isPooled() {
-		pool.Reset() // connections made before this was known
-	}
-	sessions := &Pool{Pool: pool, pinned: session.isPooled(), pins: session.pins(true)}
-	db := sessions.openSQL()
+}
+
+func openGORM(db *sql.DB, logger *slog.Logger) (*gorm.DB, error) {
 	g, err := gorm.Open(postgres.New(postgres.Config{Conn: db}), &gorm.Config{
-		Logger:                 newGormLogger(o.Logger),
+		Logger:                 newGormLogger(logger),
 		TranslateError:         true,
 		SkipDefaultTransaction: true,
 		DisableAutomaticPing:   true,
 		QueryFields:            true, // so that a new column does not change the result of a statement
 	})
 	if err != nil {
-		_ = db.Close()
-		pool.Close()
 		return nil, fmt.Errorf("set up GORM: %w", err)
 	}
-	return &Database{gorm: g, sql: db, pool: sessions, session: session, logger: o.Logger}, nil
+	return g, nil
 }
 
 // nameTypes tells pgx which PostgreSQL types our parameters have, because some exec modes
