@@ -22,19 +22,13 @@ func (d *Dashboard) queues(c *fiber.Ctx) error {
 		return errNoQueue()
 	}
 	view := d.o.Sources.Figures.All(c.UserContext())
-	name := c.Query("queue")
-	if name == "" {
-		return d.Render(c, Page{Template: "queues", Title: "Queues", Section: SectionQueues, Data: &view})
-	}
-	p := queuePage{Queue: figures.Queue{Name: name}, Seen: view.Seen}
-	if known := view.Named(name); known != nil {
-		p.Queue = *known
-	}
-	var err error
-	if p.History, err = d.historyOfFigures(c, view.StoreErr, "", name); err != nil {
-		return err
-	}
-	return d.Render(c, Page{Template: "queue", Title: "Queue " + name, Section: SectionQueues, Data: &p})
+	return figurePages(d, c, &view, Page{Template: "queue", Title: "Queue", Section: SectionQueues}, func(name string, known *figures.Queue, h history) any {
+		p := &queuePage{figures.Queue{Name: name}, view.Seen, h}
+		if known != nil {
+			p.Queue = *known
+		}
+		return p
+	})
 }
 
 func (d *Dashboard) queueForm(c *fiber.Ctx, f pauseForm) error {

@@ -263,6 +263,12 @@ func (s *sight) historyOf(ctx context.Context, eventType, queue string) ([]point
 	return documents, err
 }
 
+// writeHistory writes the history of what a flag of other commands names, "type" or "queue", and those commands.
+func writeHistory(w io.Writer, history []pointDocument, flag, name string) {
+	historyTable(w, history, flag == "queue")
+	fmt.Fprintf(w, "\nIts events: outboxd events list --%[1]s %[2]s; its dead letters: outboxd dead list --%[1]s %[2]s\n", flag, terminal.OneLine(name, 0))
+}
+
 func historyTable(w io.Writer, history []pointDocument, queue bool) {
 	if len(history) == 0 {
 		return

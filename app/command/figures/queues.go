@@ -169,8 +169,7 @@ func newQueuesShowCommand(c cli.Commands) *cobra.Command {
 			if d.LostPause != nil {
 				fmt.Fprintln(w, "\nNot paused any more, though nobody resumed it. "+pausedLine(d.LostPause))
 			}
-			historyTable(w, d.History, true)
-			fmt.Fprintf(w, "\nIts events: outboxd events list --queue %[1]s; its dead letters: outboxd dead list --queue %[1]s\n", terminal.OneLine(d.Queue, 0))
+			writeHistory(w, d.History, "queue", d.Queue)
 		})
 	})
 	return cmd

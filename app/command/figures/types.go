@@ -107,8 +107,7 @@ func newTypesShowCommand(c cli.Commands) *cobra.Command {
 		}
 		return out.Write(cmd.OutOrStdout(), d, func(w io.Writer) {
 			typesTable(w, &TypesDocument{[]TypeDocument{d}, listDocument{true, newMissingDocument(view.Seen)}}, view.At)
-			historyTable(w, d.History, false)
-			fmt.Fprintf(w, "\nIts events: outboxd events list --type %[1]s; its dead letters: outboxd dead list --type %[1]s\n", terminal.OneLine(d.Type, 0))
+			writeHistory(w, d.History, "type", d.Type)
 		})
 	})
 	return cmd

@@ -11,7 +11,6 @@ import (
 
 	"outboxd/app/command/cli"
 	"outboxd/app/command/terminal"
-	"outboxd/config"
 	"outboxd/domain/setup"
 	"outboxd/repository/schedules"
 )
@@ -120,52 +119,25 @@ func schedulesIn(cmd *cobra.Command, file string) ([]setup.Schedule, error) {
 }
 
 func newSchedulesListCommand(c cli.Commands) *cobra.Command {
-	var out terminal.Output
-	cmd := &cobra.Command{
-		Use:     "list",
-		Short:   "List the schedules",
-		Example: "  outboxd schedules list",
-		Args:    cli.NoArguments,
+	list := func(ctx context.Context, o *cli.Opened) ([]setup.Schedule, error) {
+		return schedules.New(o.DB).List(ctx)
 	}
-	out.AddFlag(cmd)
-	cmd.RunE = c.WithServers(config.RoleAPI, &out, func(cmd *cobra.Command, _ []string, o *cli.Opened) error {
-		list, err := schedules.New(o.DB).List(cmd.Context())
-		if err != nil {
-			return err
+	return listCommand(c, "schedules", list, newScheduleDocument, func(w io.Writer, documents []ScheduleDocument) {
+		fmt.Fprintln(w, "NAME\tSTATE\tCRON\tTIME ZONE\tTYPE\tNEXT\tEMITTED\tLEFT OUT")
+		for _, d := range documents {
+			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%d\t%d\n", d.Name, d.State, terminal.OneLine(d.Cron, 40), d.TimeZone, terminal.OneLine(d.Type, 40), d.Next.Format(time.RFC3339), d.Emitted, d.LeftOut)
 		}
-		documents := cli.Documents(list, newScheduleDocument)
-		return out.Write(cmd.OutOrStdout(), documents, func(w io.Writer) {
-			if len(documents) == 0 {
-				fmt.Fprintln(w, "No schedules.")
-				return
-			}
-			fmt.Fprintln(w, "NAME\tSTATE\tCRON\tTIME ZONE\tTYPE\tNEXT\tEMITTED\tLEFT OUT")
-			for _, d := range documents {
-				fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%d\t%d\n", d.Name, d.State, terminal.OneLine(d.Cron, 40), d.TimeZone, terminal.OneLine(d.Type, 40), d.Next.Format(time.RFC3339), d.Emitted, d.LeftOut)
-			}
-		})
 	})
-	return cmd
 }
 
 func newSchedulesShowCommand(c cli.Commands) *cobra.Command {
-	var out terminal.Output
-	cmd := &cobra.Command{
-		Use:     "show NAME",
-		Short:   "Show a schedule",
-		Example: "  outboxd schedules show nightly-report",
-		Args:    cli.OneArgument("one name of a schedule"),
-	}
-	out.AddFlag(cmd)
-	cmd.RunE = c.WithServers(config.RoleAPI, &out, func(cmd *cobra.Command, args []string, o *cli.Opened) error {
-		found, err := schedules.New(o.DB).Find(cmd.Context(), args[0])
+	return showCommand(c, "schedule", "nightly-report", func(ctx context.Context, o *cli.Opened, name string) (d ScheduleDocument, err error) {
+		found, err := schedules.New(o.DB).Find(ctx, name)
 		if err != nil {
-			return err
+			return d, err
 		}
-		d := newScheduleDocument(found)
-		return out.Write(cmd.OutOrStdout(), d, func(w io.Writer) { scheduleTable(w, &d) })
-	})
-	return cmd
+		return newScheduleDocument(found), nil
+	}, scheduleTable)
 }
 
 func scheduleTable(w io.Writer, d *ScheduleDocument) {

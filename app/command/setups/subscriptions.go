@@ -13,7 +13,6 @@ import (
 
 	"outboxd/app/command/cli"
 	"outboxd/app/command/terminal"
-	"outboxd/config"
 	"outboxd/domain/setup"
 	"outboxd/repository/subscriptions"
 )
@@ -144,30 +143,13 @@ func subscriptionsIn(cmd *cobra.Command, file string) ([]setup.Subscription, err
 }
 
 func newSubscriptionsListCommand(c cli.Commands) *cobra.Command {
-	var out terminal.Output
-	cmd := &cobra.Command{
-		Use:     "list",
-		Short:   "List the subscriptions",
-		Example: "  outboxd subscriptions list",
-		Args:    cli.NoArguments,
+	list := func(ctx context.Context, o *cli.Opened) ([]setup.Subscription, error) {
+		return subscriptions.New(o.DB).List(ctx)
 	}
-	out.AddFlag(cmd)
-	cmd.RunE = c.WithServers(config.RoleAPI, &out, func(cmd *cobra.Command, _ []string, o *cli.Opened) error {
-		list, err := subscriptions.New(o.DB).List(cmd.Context())
-		if err != nil {
-			return err
-		}
-		documents := cli.Documents(list, newSubscriptionDocument)
-		return out.Write(cmd.OutOrStdout(), documents, func(w io.Writer) { subscriptionsTable(w, documents) })
-	})
-	return cmd
+	return listCommand(c, "subscriptions", list, newSubscriptionDocument, subscriptionsTable)
 }
 
 func subscriptionsTable(w io.Writer, list []SubscriptionDocument) {
-	if len(list) == 0 {
-		fmt.Fprintln(w, "No subscriptions.")
-		return
-	}
 	fmt.Fprintln(w, "NAME\tSTATE\tTYPES\tURL\tORDERING\tINSTEAD OF QUEUE")
 	for _, d := range list {
 		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%t\n", d.Name, d.inWords(), terminal.OneLine(strings.Join(d.Types, " "), 40), terminal.OneLine(d.URL, 60), d.Ordering, d.InsteadOfQueue)
@@ -184,26 +166,15 @@ func (d *SubscriptionDocument) inWords() string {
 }
 
 func newSubscriptionsShowCommand(c cli.Commands) *cobra.Command {
-	var out terminal.Output
-	cmd := &cobra.Command{
-		Use:     "show NAME",
-		Short:   "Show a subscription",
-		Example: "  outboxd subscriptions show crm",
-		Args:    cli.OneArgument("one name of a subscription"),
-	}
-	out.AddFlag(cmd)
-	cmd.RunE = c.WithServers(config.RoleAPI, &out, func(cmd *cobra.Command, args []string, o *cli.Opened) error {
-		found, err := subscriptions.New(o.DB).Find(cmd.Context(), args[0])
+	return showCommand(c, "subscription", "crm", func(ctx context.Context, o *cli.Opened, name string) (d SubscriptionDocument, err error) {
+		found, err := subscriptions.New(o.DB).Find(ctx, name)
 		if err != nil {
-			return err
+			return d, err
 		}
-		d := newSubscriptionDocument(found)
-		if d.Replay, err = subscriptions.New(o.DB).Replay(cmd.Context(), found.Name); err != nil {
-			return err
-		}
-		return out.Write(cmd.OutOrStdout(), d, func(w io.Writer) { subscriptionTable(w, &d) })
-	})
-	return cmd
+		d = newSubscriptionDocument(found)
+		d.Replay, err = subscriptions.New(o.DB).Replay(ctx, found.Name)
+		return d, err
+	}, subscriptionTable)
 }
 
 func subscriptionTable(w io.Writer, d *SubscriptionDocument) {

@@ -44,6 +44,53 @@ func (k kind) group(c cli.Commands, short string, others []*cobra.Command, chang
 	return group
 }
 
+// listCommand returns the command list of a kind. table prints the documents of all that there are.
+func listCommand[T, D any](c cli.Commands, nouns string, list func(context.Context, *cli.Opened) ([]T, error), document func(*T) D, table func(io.Writer, []D)) *cobra.Command {
+	var out terminal.Output
+	cmd := &cobra.Command{
+		Use:     "list",
+		Short:   "List the " + nouns,
+		Example: "  outboxd " + nouns + " list",
+		Args:    cli.NoArguments,
+	}
+	out.AddFlag(cmd)
+	cmd.RunE = c.WithServers(config.RoleAPI, &out, func(cmd *cobra.Command, _ []string, o *cli.Opened) error {
+		all, err := list(cmd.Context(), o)
+		if err != nil {
+			return err
+		}
+		documents := cli.Documents(all, document)
+		return out.Write(cmd.OutOrStdout(), documents, func(w io.Writer) {
+			if len(documents) == 0 {
+				fmt.Fprintln(w, "No "+nouns+".")
+				return
+			}
+			table(w, documents)
+		})
+	})
+	return cmd
+}
+
+// showCommand returns the command show of a kind. find returns the document of a name.
+func showCommand[D any](c cli.Commands, noun, example string, find func(ctx context.Context, o *cli.Opened, name string) (D, error), table func(io.Writer, *D)) *cobra.Command {
+	var out terminal.Output
+	cmd := &cobra.Command{
+		Use:     "show NAME",
+		Short:   "Show a " + noun,
+		Example: "  outboxd " + noun + "s show " + example,
+		Args:    cli.OneArgument("one name of a " + noun),
+	}
+	out.AddFlag(cmd)
+	cmd.RunE = c.WithServers(config.RoleAPI, &out, func(cmd *cobra.Command, args []string, o *cli.Opened) error {
+		d, err := find(cmd.Context(), o, args[0])
+		if err != nil {
+			return err
+		}
+		return out.Write(cmd.OutOrStdout(), d, func(w io.Writer) { table(w, &d) })
+	})
+	return cmd
+}
+
 func (k kind) changeCommand(c cli.Commands, change change) *cobra.Command {
 	var out terminal.Output
 	var flags cli.ActionFlags

@@ -1,0 +1,59 @@
+package dashboard
+
+import (
+	"html/template"
+	"time"
+
+	"github.com/gofiber/fiber/v2"
+
+	"outboxd/domain/figures"
+	"outboxd/handler/dashboard/show"
+)
+
+// figurePages serves the page of all lines of a view, or of the one line that the query names. of is the page of one
+// line; its template, "type" or "queue", is also the field of the query, and the page of all lines has the plural. one
+// returns the data of the page of a name, of which nothing may be known (nil).
+func figurePages[L figures.Line](d *Dashboard, c *fiber.Ctx, view *figures.View[L], of Page, one func(name string, known *L, h history) any) error {
+	name := c.Query(of.Template)
+	if name == "" {
+		of.Template, of.Title, of.Data = of.Template+"s", of.Title+"s", view
+		return d.Render(c, of)
+	}
+	h, err := d.historyOfFigures(c, view.StoreErr, of.Template, name)
+	if err != nil {
+		return err
+	}
+	of.Title, of.Data = of.Title+" "+name, one(name, view.Named(name), h)
+	return d.Render(c, of)
+}
+
+// history has the charts of a type or a queue, for one of the spans.
+type history struct {
+	Window string // the name of the span; "" if the figures are not known
+	Query  template.URL
+	Points []figures.Point
+	Lines  []show.Sparkline
+	// OfQueue is true for a queue. Only the points of a queue say how many tasks waited.
+	OfQueue bool
+}
+
+// historyOfFigures reads the history of a type or a queue, for the span that the query
+// asks for. If storeErr is not nil, the history is empty.
+func (d *Dashboard) historyOfFigures(c *fiber.Ctx, storeErr error, noun, name string) (h history, err error) {
+	window, s, err := spanOf(c)
+	if err != nil || storeErr != nil {
+		return h, err
+	}
+	eventType, queue := name, ""
+	h.Window, h.Query, h.OfQueue = window, show.TypeQuery(name), noun == "queue"
+	if h.OfQueue {
+		eventType, queue, h.Query = "", name, show.QueueQuery(name)
+	}
+	fine, err := d.o.Sources.Figures.Store.History(c.UserContext(), eventType, queue, s.window, max(s.step, time.Minute))
+	if err != nil {
+		return h, err
+	}
+	h.Lines = show.Sparklines(fine, s.window, h.OfQueue)
+	h.Points, err = d.o.Sources.Figures.Store.History(c.UserContext(), eventType, queue, s.window, s.line)
+	return h, err
+}
