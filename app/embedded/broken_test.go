@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"maps"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -45,14 +46,20 @@ func TestBrokenData(t *testing.T) {
 			overwrite("postgres", "a file")(t, dir)
 		}, "postgres"},
 	}
+	// Each case breaks a copy, because making the data takes several times as long as copying them.
+	whole := options(t)
+	s := start(t, whole)
+	write(t, s.DatabaseURL(), s.RedisURL())
+	closeServers(t, s)
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			o := options(t)
 			var log bytes.Buffer
-			s := start(t, o)
-			write(t, s.DatabaseURL(), s.RedisURL())
-			closeServers(t, s)
+			// Use the program cp, because it keeps the owner of the files.
+			if out, err := exec.Command("cp", "-a", whole.DataDir, o.DataDir).CombinedOutput(); err != nil {
+				t.Fatalf("copy the data: %v: %s", err, out)
+			}
 			c.breaks(t, o.DataDir)
 			before := contents(t, o.DataDir)
 			o.Logger = slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelWarn}))

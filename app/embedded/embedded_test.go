@@ -19,9 +19,9 @@ import (
 	"github.com/hibiken/asynq"
 	"github.com/jackc/pgx/v5"
 	"github.com/redis/go-redis/v9"
-	"go.uber.org/goleak"
 
 	"outboxd/app/embedded"
+	"outboxd/app/servertest"
 )
 
 // daemonVariable turns the test binary into a process that owns servers until its standard input ends.
@@ -31,7 +31,7 @@ func TestMain(m *testing.M) {
 	if options := os.Getenv(daemonVariable); options != "" {
 		os.Exit(runDaemon(options))
 	}
-	goleak.VerifyTestMain(m)
+	servertest.Main(m)
 }
 
 // report is what a daemon says of itself when its servers are ready.
