@@ -5,6 +5,8 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"runtime"
+	"strconv"
 	"testing"
 	"time"
 
@@ -27,6 +29,10 @@ func Main(m *testing.M) {
 
 func run(m *testing.M) int {
 	flag.Parse()
+	if err := runMoreAtOnce(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
 	home, err := newHome()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -63,4 +69,19 @@ func shared(t testing.TB) *servers {
 		t.Fatal("servertest.Main must be called from TestMain")
 	}
 	return binary
+}
+
+// atOnce is how many parallel tests run at once for each processor, unless the flag -parallel says otherwise. The tests
+// wait for servers most of the time.
+const atOnce = 3
+
+// runMoreAtOnce sets the flag -parallel, if nobody has set it.
+func runMoreAtOnce() error {
+	const name = "test.parallel"
+	given := false
+	flag.Visit(func(f *flag.Flag) { given = given || f.Name == name })
+	if given {
+		return nil
+	}
+	return flag.Set(name, strconv.Itoa(atOnce*runtime.GOMAXPROCS(0)))
 }
