@@ -2,6 +2,7 @@ package app_test
 
 import (
 	"math/rand/v2"
+	"strconv"
 	"testing"
 
 	"outboxd/app/schematest"
@@ -12,10 +13,11 @@ func TestKilledUnderLoad(t *testing.T) {
 	t.Parallel()
 	const rounds, burst, concurrency = 3, 200, 10
 	databaseURL, redisURL, dataDir := schematest.Database(t), servertest.Redis(t), t.TempDir()
+	flags := append(on(databaseURL, redisURL, dataDir), "--worker-concurrency="+strconv.Itoa(concurrency))
 	var registered []string
 	var unanswered int
 	for range rounds {
-		p := start(t, on(databaseURL, redisURL, dataDir)...)
+		p := start(t, flags...)
 		books := openLedger(t, databaseURL)
 		l := startLoad(t, p.api, 4)
 		l.await(4)
@@ -27,7 +29,7 @@ func TestKilledUnderLoad(t *testing.T) {
 		t.Logf("killed: %+v", books.read())
 	}
 	expireLeases(t, redisURL)
-	p := start(t, on(databaseURL, redisURL, dataDir)...)
+	p := start(t, flags...)
 	b := openLedger(t, databaseURL).await(registered)
 	answered := rounds*burst + len(registered)
 	if b.Users < answered || b.Users > answered+unanswered || b.Charged != 0 {
