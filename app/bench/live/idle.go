@@ -32,7 +32,7 @@ script calls as well: a Redis that others use at the same time shows too much.`,
 				if *seconds <= 0 || *settle < 0 {
 					return nil, errors.New("--seconds has to be above 0, and --settle not below")
 				}
-				return idle(ctx, e, time.Duration(*seconds*float64(time.Second)), *settle)
+				return idle(ctx, e, spec.Seconds(*seconds), *settle)
 			}
 		},
 	}

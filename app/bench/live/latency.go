@@ -39,7 +39,7 @@ p50_ms and p99_ms are those from commit to the handler's start at the light rate
 				if *rate <= 0 || *seconds <= 0 || *burst < 0 {
 					return nil, errors.New("--rate and --seconds have to be above 0, and --burst not below")
 				}
-				return latency(ctx, e, *rate, time.Duration(*seconds*float64(time.Second)), *burst)
+				return latency(ctx, e, *rate, spec.Seconds(*seconds), *burst)
 			}
 		},
 	}
@@ -75,11 +75,7 @@ func latency(ctx context.Context, e *env.Env, rate float64, length time.Duration
 	report.Notes = []string{
 		"An event counts as enqueued when its whole batch is, so that figure is an upper bound.",
 	}
-	arms := []struct {
-		name    string
-		events  int
-		produce func(ctx context.Context, n int) error
-	}{
+	arms := []latencyArm{
 		{fmt.Sprintf("%g events/s", rate), max(int(rate*length.Seconds()), 1), func(ctx context.Context, n int) error { return producers.Steadily(ctx, rate, n) }},
 		{fmt.Sprintf("burst of %d, one transaction", burst), burst, producers.Together},
 		{fmt.Sprintf("burst of %d, one transaction each", burst), burst, producers.AtOnce},
@@ -88,28 +84,42 @@ func latency(ctx context.Context, e *env.Env, rate float64, length time.Duration
 		if arm.events == 0 {
 			continue
 		}
-		e.Progress.Start(arm.name, int64(arm.events))
-		begun := time.Now()
-		err := arm.produce(ctx, arm.events)
-		var enqueued, started traffic.Durations
-		if err == nil {
-			enqueued, started, err = s.Results(ctx)
-		}
-		took := time.Since(begun)
-		e.Progress.Done()
+		measured, err := arm.measure(ctx, e, s)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", arm.name, err)
 		}
-		figures := enqueued.Figures("enqueued_")
-		maps.Copy(figures, started.Figures("handler_"))
-		figures["events"] = float64(len(started))
-		figures["seconds"] = took.Seconds()
-		report.Arms = append(report.Arms, result.Arm{Name: arm.name, Figures: figures})
+		report.Arms = append(report.Arms, measured)
 	}
 	light := report.Arms[0].Figures
 	p50, p99 := light["handler_p50_ms"], light["handler_p99_ms"]
 	report.P50, report.P99 = &p50, &p99
 	return report, nil
+}
+
+// latencyArm is one way in which events come.
+type latencyArm struct {
+	name    string
+	events  int
+	produce func(ctx context.Context, n int) error
+}
+
+func (a *latencyArm) measure(ctx context.Context, e *env.Env, s *traffic.Stopwatch) (none result.Arm, err error) {
+	e.Progress.Start(a.name, int64(a.events))
+	defer e.Progress.Done()
+	begun := time.Now()
+	if err := a.produce(ctx, a.events); err != nil {
+		return none, err
+	}
+	enqueued, started, err := s.Results(ctx)
+	if err != nil {
+		return none, err
+	}
+	took := time.Since(begun)
+	figures := enqueued.Figures("enqueued_")
+	maps.Copy(figures, started.Figures("handler_"))
+	figures["events"] = float64(len(started))
+	figures["seconds"] = took.Seconds()
+	return result.Arm{Name: a.name, Figures: figures}, nil
 }
 
 // runLatency starts a relay and a worker that report each event's progress to the

@@ -42,7 +42,7 @@ The ratios are rates against "no trigger", with the largest number of clients.`,
 				if *seconds <= 0 || *rounds < 1 || len(clients) == 0 {
 					return nil, errors.New("--seconds, --rounds and --clients have to be above 0")
 				}
-				turn := time.Duration(*seconds * float64(time.Second) / float64(*rounds))
+				turn := spec.Seconds(*seconds / float64(*rounds))
 				return producer(ctx, e, clients, turn, *rounds)
 			}
 		},

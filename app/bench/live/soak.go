@@ -94,7 +94,6 @@ func (s *soak) run(ctx context.Context, e *env.Env) (_ *result.Report, err error
 // phases measures three phases: before an old snapshot is open, while it is open,
 // and after it is closed.
 func (s *soak) phases(ctx context.Context, e *env.Env, process *env.Process, report *result.Report) error {
-	seconds := func(n float64) time.Duration { return time.Duration(n * float64(time.Second)) }
 	start, err := readSoak(ctx, e, process)
 	if err != nil {
 		return err
@@ -112,7 +111,7 @@ func (s *soak) phases(ctx context.Context, e *env.Env, process *env.Process, rep
 		start = end
 		return nil
 	}
-	around := seconds((s.seconds - s.hold) / 2)
+	around := spec.Seconds((s.seconds - s.hold) / 2)
 	if err := phase("without a snapshot", around); err != nil || s.hold == 0 {
 		return err
 	}
@@ -121,7 +120,7 @@ func (s *soak) phases(ctx context.Context, e *env.Env, process *env.Process, rep
 		return err
 	}
 	defer release()
-	if err := phase("with an old snapshot", seconds(s.hold)); err != nil {
+	if err := phase("with an old snapshot", spec.Seconds(s.hold)); err != nil {
 		return err
 	}
 	release()
