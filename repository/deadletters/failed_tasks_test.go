@@ -306,3 +306,38 @@ func TestBuryLeavesWhatMayNotTakeEffectYet(t *testing.T) {
 	}
 	balance(t, db)
 }
+
+// A dead letter of an event that a person gave up says so, also if the leader made it of the same task a moment earlier.
+func TestAPersonGivesUp(t *testing.T) {
+	t.Parallel()
+	db := schematest.Open(t)
+	tasks := deadletters.NewFailedTasks(db, true)
+	store := repository.NewOutbox(db, repository.OutboxOptions{History: true})
+	exec(t, db, "SELECT outboxd.emit('test:1', '{}'), outboxd.emit('test:2', '{}')")
+	relayAll(t, store)
+	by := &domain.Action{Actor: "ada@here", Reason: "nobody wants it"}
+	for _, name := range []string{"test:1", "test:2"} {
+		task := failedTask(find(t, db, name), name)
+		if err := tasks.Retried(t.Context(), []domain.Event{task.Event}, by); err != nil {
+			t.Fatal(err)
+		}
+		want := domain.Buried
+		if name == "test:2" {
+			bury(t, tasks, task, domain.Buried) // by the leader
+			want = domain.BuriedBefore
+		}
+		task.By = by
+		bury(t, tasks, task, want)
+		bury(t, tasks, task, domain.BuriedBefore) // nothing comes twice
+		life, err := search.NewLives(db).Find(t.Context(), task.ID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if said := life.Describe(nil, time.Now()); life.Stage != domain.StagePerson || said != "dead, given up by ada@here: nobody wants it; outboxd dead replay sends it again" {
+			t.Errorf("%s: stage %s, it says %q", name, life.Stage, said)
+		}
+		if n := count(t, db, "SELECT count(*) FROM outbox_journal WHERE event_id = $1 AND (stage, detail) = ('person', 'by ada@here: nobody wants it') AND entry IN ('retried', 'given up')", [16]byte(task.ID)); n != 2 {
+			t.Errorf("%s: %d entries name the person, want 2", name, n)
+		}
+	}
+}

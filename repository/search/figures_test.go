@@ -46,6 +46,9 @@ func TestFiguresOfTypesAndQueues(t *testing.T) {
 	// Two of queue a took effect, one of queue b failed, and another event died.
 	exec(t, db, `INSERT INTO inbox SELECT id, now() - interval '20 seconds' FROM outbox_sent WHERE queue = 'a' ORDER BY id LIMIT 2`)
 	exec(t, db, `INSERT INTO outbox_journal (event_id, at, stage, entry, generation) SELECT id, now() - interval '20 seconds', 'worker', 'failed', 0 FROM outbox_sent WHERE queue = 'b' ORDER BY id LIMIT 1`)
+	// The other one of queue b was given up by a person and replayed since.
+	exec(t, db, `INSERT INTO outbox_journal (event_id, at, stage, entry, generation) SELECT id, now() - interval '20 seconds', 'person', e, 0 FROM unnest(ARRAY['given up', 'died', 'replayed']) AS e,
+		(SELECT id FROM outbox_sent WHERE queue = 'b' ORDER BY id DESC LIMIT 1) AS other`)
 	exec(t, db, `INSERT INTO outbox (event_type, payload, queue) VALUES ('late', 'x', 'c')`)
 	die(t, store, "it broke")
 	exec(t, db, `UPDATE outbox_dead SET died_at = now() - interval '20 seconds'`)
@@ -62,7 +65,7 @@ func TestFiguresOfTypesAndQueues(t *testing.T) {
 	if p := pair(t, s, "mail", "a"); p.Hour.Confirmed != 2 || p.Recent.Confirmed != 2 || p.Hour.P99 < 0 || p.Pending != 2 || p.OldestDue.IsZero() || time.Since(p.OldestDue) < 50*time.Second {
 		t.Errorf("mails in queue a: %+v", p)
 	}
-	if p := pair(t, s, "mail", "b"); p.Hour.Confirmed != 0 || p.Hour.Failed != 1 || p.Hour.P50 >= 0 {
+	if p := pair(t, s, "mail", "b"); p.Hour.Confirmed != 0 || p.Hour.Failed != 1 || p.Hour.Died != 1 || p.Hour.P50 >= 0 {
 		t.Errorf("mails in queue b: %+v", p)
 	}
 	if p := pair(t, s, "late", "c"); p.Dead != 1 || p.Hour.Died != 1 {
@@ -71,7 +74,7 @@ func TestFiguresOfTypesAndQueues(t *testing.T) {
 
 	f := search.NewFigures(db)
 	for name, want := range map[[2]string]figures.Point{
-		{"mail", ""}:  {Passed: figures.Passed{Confirmed: 2, Failed: 1}, Queued: -1},
+		{"mail", ""}:  {Passed: figures.Passed{Confirmed: 2, Failed: 1, Died: 1}, Queued: -1},
 		{"", "a"}:     {Passed: figures.Passed{Confirmed: 2}, Queued: 7},
 		{"", "c"}:     {Passed: figures.Passed{Died: 1}, Queued: -1},
 		{"none", "z"}: {Queued: -1},

@@ -17,6 +17,8 @@ import (
 //     multiplied by what measureSQL counted.
 //   - A failed attempt, too, is looked up by its ID. Of failures and deaths it reads the
 //     5,000 latest.
+//   - A death whose dead letter was replayed before the measurement is found in the journal.
+//     One whose dead letter was discarded is not seen, because only a dead letter has a type.
 //   - The limits stand inside of the bounds of the span: otherwise PostgreSQL might read
 //     and sort all rows of the span.
 //   - The statement does not see events that are no longer in the history: a cancelled one, or
@@ -39,13 +41,13 @@ WITH span AS (
             THEN greatest(extract(epoch FROM processed_at) - ('x' || translate(left(event_id::text, 13), '-', ''))::bit(48)::bigint / 1000.0, 0) END AS delay
         FROM outbox_sent s WHERE s.id = event_id ORDER BY s.generation DESC LIMIT 1
     ) AS e GROUP BY 1, 2
-), failed AS (
-    SELECT e.event_type, e.queue, count(*) AS n
+), noted AS (
+    SELECT e.event_type, e.queue, count(*) FILTER (WHERE j.entry <> 'died') AS failed, count(*) FILTER (WHERE j.entry = 'died' AND e.place <> 'dead') AS died
     FROM (
         SELECT event_id, entry, at, begun FROM span, LATERAL (SELECT event_id, entry, at FROM outbox_journal WHERE at <= ended ORDER BY at DESC, id DESC LIMIT 5000) AS latest
     ) AS j CROSS JOIN LATERAL (
-        SELECT * FROM (` + stored.Places.Only(lives.StatePending, lives.StateInFlight, lives.StateDead).Union(`SELECT event_type, queue FROM {table} WHERE id = j.event_id`) + `) AS places LIMIT 1
-    ) AS e WHERE j.at > j.begun AND j.entry IN ('failed', 'refused') GROUP BY 1, 2
+        SELECT * FROM (` + stored.Places.Only(lives.StatePending, lives.StateInFlight, lives.StateDead).Union(`SELECT event_type, queue, {state} AS place FROM {table} WHERE id = j.event_id`) + `) AS places LIMIT 1
+    ) AS e WHERE j.at > j.begun AND j.entry IN ('failed', 'refused', 'died') GROUP BY 1, 2
 ), died AS (
     SELECT event_type, queue, count(*) AS n
     FROM span, LATERAL (SELECT event_type, queue, died_at FROM outbox_dead WHERE died_at <= ended ORDER BY died_at DESC, id DESC LIMIT 5000) AS latest
@@ -54,7 +56,7 @@ WITH span AS (
     SELECT event_type, queue, sum(confirmed)::bigint AS confirmed, sum(failed)::bigint AS failed, sum(died)::bigint AS died, max(p50) AS p50, max(p99) AS p99
     FROM (
         SELECT event_type, queue, (n * factor)::bigint AS confirmed, 0 AS failed, 0 AS died, p[1] AS p50, p[2] AS p99 FROM confirmed, scale
-        UNION ALL SELECT event_type, queue, 0, n, 0, NULL, NULL FROM failed
+        UNION ALL SELECT event_type, queue, 0, failed, died, NULL, NULL FROM noted
         UNION ALL SELECT event_type, queue, 0, 0, n, NULL, NULL FROM died
     ) AS parts GROUP BY 1, 2 ORDER BY sum(confirmed + failed + died) DESC LIMIT 100
 ), trimmed AS (
