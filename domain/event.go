@@ -122,8 +122,8 @@ type EventStore interface {
 	Claim(ctx context.Context, from Cursor, limit int, except ...string) (Batch, error)
 
 	// NextDue returns the time until the next event is due, by the database's clock, and false if no event is due
-	// within a day. The time is negative if an event has just become due: the last claim may have missed it. Events
-	// that have been due for longer count only if overdue is set.
+	// within a day. The time is negative if an event became due in the last half second: the last claim may have
+	// missed it. Events that have been due for longer count only if overdue is set.
 	//
 	// Errors: CodeUnavailable if the database cannot be reached.
 	NextDue(ctx context.Context, overdue bool) (time.Duration, bool, error)

@@ -70,6 +70,27 @@ func TestAnIdleRelayLooksBeforeItClaims(t *testing.T) {
 	f.eventually(1, "SELECT count(*) FROM outbox_sent")
 }
 
+// The first nap after a claim that found events ends with a look, and not with another claim.
+func TestTheFirstNapAfterWorkEndsWithALook(t *testing.T) {
+	t.Parallel()
+	var store *counting
+	f := newFixture(t, schematest.Database(t), servertest.Redis(t), func(o *relay.Options) {
+		store = &counting{EventStore: o.Store}
+		o.Store, o.PollMin, o.PollInterval, o.PollWithoutListen, o.Listen, o.Concurrency = store, 900*time.Millisecond, 5*time.Second, 5*time.Second, false, 1
+	})
+	f.exec(emitMany, 1)
+	f.start()
+	f.eventually(1, "SELECT count(*) FROM outbox_sent")
+	claims := store.claims.Load()
+	// The poller looks at the beginning of the nap, for how long it may be, and at its end.
+	servertest.Eventually(t, "the relay has looked after its first nap", func() bool { return store.looks.Load() >= 2 })
+	if n := store.claims.Load(); n != claims {
+		t.Errorf("%d claims after the one that found the event", n-claims)
+	}
+	f.exec("INSERT INTO outbox (event_type, payload, available_at) VALUES ('test:late', '', now() - interval '1 hour')")
+	f.eventually(2, "SELECT count(*) FROM outbox_sent")
+}
+
 // An event that gets due in thousands of years is no reason to look now. The
 // difference of the times once overflowed, and the relay took every moment for
 // the due time.

@@ -47,21 +47,26 @@ func (p *poller) run(ctx context.Context) error {
 	return nil
 }
 
-// calmNap is the shortest sleep after which the poller first checks whether an event is due, instead of claiming at
-// once. If an event is due, the check costs an additional round trip before the claim.
+// calmNap is the shortest sleep after which the poller checks whether an event is due, instead of claiming at once.
 const calmNap = time.Second
 
-// sleep returns when there may be work. It returns true after a wake-up. After a long nap the poller first checks
-// whether an event is due, and sleeps again if none is, because a claim costs an idle database more than this
-// check.
+// sleep returns when there may be work. It returns true after a wake-up. After a long nap, and after the first nap
+// behind a wake-up or a claim, the poller first checks whether an event is due, and sleeps again if none is. A claim
+// costs an idle database more than this check, and would delay the next event of a steady flow. If an event is due,
+// the check costs an additional round trip before the claim. While the relay is busy, most naps end with work, so
+// the poller does not check.
 func (p *poller) sleep(ctx context.Context, news bool) (woken bool) {
 	next := p.untilNextDue
 	for {
 		begun := time.Now()
-		if woken = p.waker.Sleep(ctx, news, next); woken || ctx.Err() != nil || time.Since(begun) < calmNap {
+		if woken = p.waker.Sleep(ctx, news, next); woken || ctx.Err() != nil {
 			return woken
 		}
-		until, idle := p.nothingDue(ctx)
+		calm := time.Since(begun) >= calmNap
+		if !calm && (!news || p.waker.Busy()) {
+			return false
+		}
+		until, idle := p.nothingDue(ctx, calm)
 		if !idle {
 			return false
 		}
@@ -76,23 +81,30 @@ func (p *poller) sleep(ctx context.Context, news bool) (woken bool) {
 	}
 }
 
-// nothingDue checks whether no event is due, however long ago events may have become due. If no event is due,
-// nothingDue returns true and the time until the next event is due, at most PollInterval. nothingDue returns false
-// if an event is due within wakeup.NapFirst, if a sweep is owed, or if the database does not answer.
-func (p *poller) nothingDue(ctx context.Context) (until time.Duration, idle bool) {
-	if _, owed := p.cursor.untilSweep(time.Now()); owed {
-		return 0, false
+// nothingDue checks whether no event is due. If no event is due, nothingDue returns true and the time until there
+// may be work, at most PollInterval. nothingDue returns false if an event is due within wakeup.NapFirst, or if the
+// database does not answer.
+//
+// If calm is set, the check includes events that became due long ago, and nothingDue also returns false if a sweep
+// is owed. Otherwise the next sleep is short, and the claim after it may sweep.
+func (p *poller) nothingDue(ctx context.Context, calm bool) (until time.Duration, idle bool) {
+	longest := p.o.PollInterval
+	if until, owed := p.cursor.untilSweep(time.Now()); owed {
+		if calm {
+			return 0, false
+		}
+		longest = min(longest, max(until, wakeup.NapFirst))
 	}
 	ctx, cancel := context.WithTimeout(ctx, claimPatience)
 	defer cancel()
-	due, found, err := p.o.Store.NextDue(ctx, true)
+	due, found, err := p.o.Store.NextDue(ctx, calm)
 	switch {
 	case err != nil || found && due < wakeup.NapFirst:
 		return 0, false
 	case found:
-		return min(due, p.o.PollInterval), true
+		return min(due, longest), true
 	default:
-		return p.o.PollInterval, true
+		return longest, true
 	}
 }
 

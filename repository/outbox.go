@@ -221,14 +221,14 @@ func (o *Outbox) begun(b *batch) (*batch, error) {
 }
 
 // nextDueSQL reads one entry of the index outbox_due. PostgreSQL subtracts the times,
-// because the clock of this machine may differ. The statement looks back 100 milliseconds,
-// so that it also finds events that became due between the claim and this query. An event
-// that is due in more than a day is ignored: no relay sleeps so long, and a time.Duration
-// cannot hold thousands of years.
+// because the clock of this machine may differ. The statement looks back half a second,
+// so that it also finds events that became due between the claim and this query, and
+// events of transactions that took as long. An event that is due in more than a day is
+// ignored: no relay sleeps so long, and a time.Duration cannot hold thousands of years.
 const nextDueSQL = `
 SELECT (extract(epoch FROM greatest(available_at, now() - interval '1 day') - clock_timestamp()) * 1000000)::bigint
 FROM outbox
-WHERE available_at >= CASE WHEN $1 THEN '-infinity' ELSE now() - interval '100 milliseconds' END AND available_at < now() + interval '1 day'
+WHERE available_at >= CASE WHEN $1 THEN '-infinity' ELSE now() - interval '500 milliseconds' END AND available_at < now() + interval '1 day'
 ORDER BY available_at
 LIMIT 1`
 

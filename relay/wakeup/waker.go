@@ -89,6 +89,9 @@ func New(o Options) *Waker {
 // Hears reports whether the relay receives notifications of the database.
 func (w *Waker) Hears() bool { return w.hears.Load() }
 
+// Busy reports whether the relay process polls without waiting for notifications.
+func (w *Waker) Busy() bool { return w.busy.Load() }
+
 // Wake wakes one sleeping poller. If no poller sleeps, the next poller that is about to sleep continues instead. A
 // poller that finds a full batch wakes another poller, so one call of Wake is enough for many events.
 func (w *Waker) Wake() { pace.Raise(w.signal) }
