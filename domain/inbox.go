@@ -32,9 +32,10 @@ type Inbox interface {
 	// same event is running, Ask waits for it. The errors of Ask are those of Process.
 	Ask(ctx context.Context, id ID) (first bool, err error)
 
-	// ProcessAll is Process for several different events in one transaction. effect gets the events that take
-	// effect now, in the order of ids. If there are none, effect is not called. The list has one Confirmation for
-	// each event, in the order of ids. An error rolls everything back; it does not say which event failed.
+	// ProcessAll is Process for several different events in one transaction. effect gets
+	// the events that take effect now, in the order of ids. If there are none, effect is
+	// not called. The list has one Confirmation for each event, in the order of ids. An
+	// error rolls everything back. The error does not say which event failed.
 	//
 	// Errors: CodeUnavailable if the database cannot be reached; the errors of effect.
 	ProcessAll(ctx context.Context, ids []ID, effect func(ctx context.Context, tx Effects, first []ID) error) (list []Confirmation, err error)

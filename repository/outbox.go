@@ -154,9 +154,9 @@ var claimedSQL = `
 SELECT ` + stored.Columns + `, now(), (SELECT count(*) FROM due), NULL::jsonb FROM going
 UNION ALL ` + heldSQL
 
-// With a history, the same statement also moves the rows to the history, so the relay
-// need not send them back. sent_at is now(), the start of the transaction, and by it the
-// transaction finds its rows again.
+// If there is a history, the claim statement also moves the claimed rows to the history,
+// so the relay need not send the rows back. The column sent_at is now(), the start of the
+// transaction. By sent_at the transaction finds its rows again.
 var claimWithHistorySQL = claimSQL[:len(claimSQL)-len(claimedSQL)] + `, kept AS (
     INSERT INTO outbox_sent (` + stored.Columns + `) SELECT ` + stored.Columns + ` FROM going
 )` + claimedSQL

@@ -199,10 +199,10 @@ func (b *batching[T, Tx]) complain(members []*member[T], err error) {
 	})
 }
 
-// single runs a batch that has only one task. An error is the result of that task,
-// which is not tried again by itself. A task gets no answer here, and then runs by
-// itself, if it has to wait for the database or for its turn, or if its transaction
-// can be repeated at once.
+// single runs a batch that has only one task. If the task fails, its error is its answer,
+// and the task is not run once more by itself. In three cases single returns no answer,
+// and the task then runs by itself: it has to wait for the database, it has to wait for
+// its turn, or its transaction can be repeated at once.
 func (b *batching[T, Tx]) single(m *member[T]) map[client.ID]answer {
 	err := recovered(func() error {
 		return b.c.once(context.WithValue(m.ctx, eventKey{}, m.event), m.event, func(ctx context.Context, tx Tx) error {

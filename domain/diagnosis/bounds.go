@@ -20,8 +20,8 @@ const (
 	// HealRecent is how long a heal (events sent again after a loss in Redis) is reported. The alert
 	// OutboxdRedisForgot looks back for the same time.
 	HealRecent = 15 * time.Minute
-	// BacklogLarge is how many tasks must wait in Redis before a growing backlog is reported. Workers process a
-	// burst of fewer tasks quickly.
+	// BacklogLarge is how many tasks must wait in Redis before a growing backlog is
+	// reported. Workers quickly process a burst of fewer tasks than that.
 	BacklogLarge = 1000
 
 	// SnapshotOpen is how long a transaction, including a prepared transaction, may be open.

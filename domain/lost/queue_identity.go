@@ -50,8 +50,8 @@ func (i QueueIdentity) hasOtherIDs(known QueueIdentity) bool {
 
 func differ(a, b string) bool { return a != "" && b != "" && a != b }
 
-// Older reports whether Redis has another canary than the one stored in the database. In that case Redis or the
-// database has gone back to an earlier state.
+// Older reports whether Redis has another canary than the one stored in the database. If
+// Redis has another canary, Redis or the database has gone back to an earlier state.
 func (i QueueIdentity) Older(known QueueIdentity) bool {
 	return i.Canary != "" && i.Canary != known.Canary
 }

@@ -24,7 +24,7 @@ type lineage struct {
 // askAgain is how long lineage uses an answer again while the pool opens no new
 // connection. If the server is replaced or restored, the connections to it end, and the
 // pool opens new ones. But a pooler between outboxd and the server may hide that
-// connections ended. So an answer is used for at most askAgain.
+// connections ended. So lineage uses an answer of PostgreSQL for at most askAgain.
 const askAgain = 30 * time.Second
 
 // The timeline comes from the name of the current WAL file: the name begins with the

@@ -33,8 +33,9 @@ func (e *Env) Reset(ctx context.Context) error {
 		if err == nil {
 			break
 		}
-		// The last statement of a relay that was just stopped may still run. That statement takes the same locks as
-		// Reset in another order, so a deadlock is possible. After a deadlock, Reset tries again.
+		// The last statement of a relay that was just stopped may still run. The relay's
+		// statement takes the same locks as Reset in another order, so a deadlock is
+		// possible. After a deadlock, Reset tries again.
 		deadlock, ok := errors.AsType[*pgconn.PgError](err)
 		if !ok || deadlock.Code != "40P01" || attempt == 5 {
 			return fmt.Errorf("empty the benchmark's tables: %w", err)

@@ -10,7 +10,7 @@ import (
 type Limit struct {
 	Name            string  `json:"name"`
 	EventsPerSecond float64 `json:"events_per_second"`
-	Lift            string  `json:"lift"` // what exists that lifts it
+	Lift            string  `json:"lift"` // what lifts the limit, such as a flag or a larger machine
 	Unit            string  `json:"unit"` // the machine or process of which more lift the limit
 }
 

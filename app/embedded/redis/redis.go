@@ -102,8 +102,9 @@ func (r *Engine) Launch(ctx context.Context, held *os.File) (keeper.Instance, er
 	return running, nil
 }
 
-// settings returns the server's configuration. The server reads it from standard input, so that there is no file that
-// can become outdated. Asynq's queue must never be evicted.
+// settings returns the server's configuration. The server reads the configuration from
+// standard input, so that there is no file that can become outdated. Asynq's queue must
+// never be evicted.
 func (r *Engine) settings(data, socket string) string {
 	fsync, databases := "everysec", 16
 	if r.Ephemeral {
