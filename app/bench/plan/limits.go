@@ -10,8 +10,8 @@ import (
 type Limit struct {
 	Name            string  `json:"name"`
 	EventsPerSecond float64 `json:"events_per_second"`
-	Lift            string  `json:"lift"` // what lifts the limit, such as a flag or a larger machine
-	Unit            string  `json:"unit"` // the machine or process of which more lift the limit
+	Lift            string  `json:"lift"` // what lifts the limit
+	Unit            string  `json:"unit"` // the unit of which more lift the limit, such as databases
 }
 
 const (

@@ -31,10 +31,10 @@ type Step struct {
 	EventsPerSecond float64 `json:"events_per_second"`
 	First           string  `json:"first"` // the limit that is reached first
 	Reached         bool    `json:"reached"`
-	Needs           []Need  `json:"needs"` // the machines and processes of which the installation needs more than one
+	Needs           []Need  `json:"needs"` // the units, such as databases, of which the installation needs more than one
 }
 
-// Need says of which unit, such as a relay process, the installation needs more than one,
+// Need says of which unit, such as databases, the installation needs more than one,
 // and how many.
 type Need struct {
 	Unit  string `json:"unit"`
