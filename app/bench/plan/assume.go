@@ -21,8 +21,8 @@ func Read(r io.Reader) (Measured, error) {
 	return earlier.Measured, nil
 }
 
-// A cost that is 0 in l could not be measured. Complete takes each such cost from other,
-// and returns a note for each.
+// Complete takes from other each cost that is 0 in l: such a cost could not be measured.
+// Complete returns a note for each of these costs.
 func (l Lines) Complete(other Lines) (notes []string) {
 	for _, cost := range All() {
 		if l[cost] == (Line{}) {
