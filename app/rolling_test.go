@@ -190,7 +190,7 @@ func produceKeyed(t *testing.T, databaseURL string) *keyed {
 }
 
 func (k *keyed) produce(ctx context.Context, conn *pgx.Conn, key int) {
-	pace := time.NewTicker(15 * time.Millisecond)
+	pace := time.NewTicker(40 * time.Millisecond)
 	defer pace.Stop()
 	for ctx.Err() == nil {
 		var id string
@@ -275,6 +275,7 @@ func TestRollingReplacement(t *testing.T) {
 
 	ids := producers.stop()
 	emitted := len(slices.Concat(ids[:]...))
+	t.Logf("%v: %d events were emitted, and %d of them are delivered", time.Since(begun).Round(time.Millisecond), emitted, delivered())
 	eventually(t, "everything is delivered", func() bool { return delivered() >= emitted })
 	var confirmed int
 	eventually(t, "everything is confirmed", func() bool { books.scan(&confirmed, "SELECT count(*) FROM inbox"); return confirmed >= emitted })
