@@ -43,9 +43,9 @@ const (
 	growthFull = 0.9
 	// growthTolerance is how far a step may be from the first step times its databases.
 	growthTolerance = 0.15
-	// growthOthers is the part of the processors that programs outside of the test may use during a step.
-	// A step with more is measured again, growthAttempts times at most.
-	growthOthers, growthAttempts = 0.05, 5
+	// growthOthers is the part of the processors that programs outside of the test may use during a step. A step
+	// with more, in which events were late, is measured again, growthAttempts times at most.
+	growthOthers, growthAttempts = 0.05, 3
 )
 
 // growthSource is one database with the queue, the producers and the worker of its service.
@@ -162,7 +162,7 @@ func (g *growth) begin(databases int) {
 	g.t.Cleanup(relay.stop)
 }
 
-// quietly measures a step until no other program disturbs it.
+// quietly measures a step again if other programs disturbed it.
 func (g *growth) quietly(n int, rate float64) growthStep {
 	g.t.Helper()
 	least := growthStep{others: math.Inf(1)}
@@ -171,8 +171,8 @@ func (g *growth) quietly(n int, rate float64) growthStep {
 		if step.others < least.others {
 			least = step
 		}
-		if *growthSeconds == 0 || step.others <= growthOthers {
-			break
+		if inTime := step.confirmed >= 0.95*rate*float64(n); *growthSeconds == 0 || inTime || step.others <= growthOthers {
+			return step
 		}
 		g.t.Logf("%d databases at %.0f events/s: other programs used %.0f %% of the machine; measure again", n, rate, 100*step.others)
 	}

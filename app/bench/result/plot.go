@@ -26,6 +26,7 @@ const (
 	plotTop, plotBottom               = 60, 110
 	plotAreaWidth, plotAreaHeight     = plotWidth - plotLeft - plotRight, plotHeight - plotTop - plotBottom
 	legendColumns, legendLine, ticksN = 2, 22, 5
+	legendRows                        = 2 // for which plotBottom has room
 )
 
 // Colours that most people with a colour vision deficiency can tell apart
@@ -122,6 +123,9 @@ func (p Plot) Write(w io.Writer) error {
 	d := plotted{
 		Width: plotWidth, Height: plotHeight, Left: plotLeft, Top: plotTop, Right: plotWidth - plotRight, Bottom: plotHeight - plotBottom,
 		Middle: plotLeft + plotAreaWidth/2, Title: escape(p.Title), XTitle: escape(p.XTitle), YTitle: escape(p.YTitle),
+	}
+	if rows := (len(p.Lines) + legendColumns - 1) / legendColumns; rows > legendRows {
+		d.Height += (rows - legendRows) * legendLine
 	}
 	for v := 0.0; v <= yMax*1.001; v += yStep {
 		_, y := place(Point{Y: v})
