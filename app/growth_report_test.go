@@ -90,7 +90,7 @@ func plotGrowth(t *testing.T, steps []growthStep) {
 		for first := steps[i]; i < len(steps) && steps[i].rate == first.rate; i++ {
 			x := float64(steps[i].databases)
 			measured.Points = append(measured.Points, bench.Point{X: x, Y: steps[i].confirmed})
-			measured.Notes = append(measured.Notes, Xteps[i].busy))
+			measured.Notes = append(measured.Notes, fmt.Sprintf("%.0f %%", 100*(steps[i].busy-steps[i].others)))
 			linear.Points = append(linear.Points, bench.Point{X: x, Y: first.confirmed * x})
 			plot.XMax = max(plot.XMax, x+0.4)
 		}

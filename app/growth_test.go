@@ -30,7 +30,7 @@ import (
 
 var (
 	growthSeconds = flag.Int("growth", 0, "for how many seconds TestGrowth measures each step with four servers of PostgreSQL; 0: a few events in two databases")
-	growthRates   = flag.String("growth-rates", "150,300,600", "events per second that are written into each database, one series of steps for each rate")
+	growthRates   = flag.String("growth-rates", "100,200,400", "events per second that are written into each database, one series of steps for each rate")
 	growthPlot    = flag.String("growth-plot", "", "file for TestGrowth's plot, as SVG")
 )
 
