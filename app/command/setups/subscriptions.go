@@ -28,8 +28,10 @@ func NewSubscriptions(c cli.Commands) *cobra.Command {
 		},
 	}
 	return k.group(c, "Say which events go to which receivers over HTTP",
-		[]*cobra.Command{newSubscriptionsApplyCommand(c), newSubscriptionsListCommand(c), newSubscriptionsShowCommand(c),
-			newSubscriptionsReplayCommand(c), newSubscriptionsTestCommand(c)},
+		[]*cobra.Command{
+			newSubscriptionsApplyCommand(c), newSubscriptionsListCommand(c), newSubscriptionsShowCommand(c),
+			newSubscriptionsReplayCommand(c), newSubscriptionsTestCommand(c),
+		},
 		change{"pause", "paused", "Stop the attempts of a subscription; its deliveries wait", "", store.Pause},
 		change{"resume", "resumed", "Go on with the attempts of a subscription", "", store.Resume},
 		change{"remove", "removed", "End a subscription: no further deliveries are made", aboutRemove, store.Remove})
