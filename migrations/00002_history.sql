@@ -20,7 +20,7 @@ CREATE TABLE outbox_sent (
 CREATE TABLE outbox_sent_default PARTITION OF outbox_sent DEFAULT;
 
 -- outbox_dead has the dead letters: events that the relay gave up, and events whose task a worker or a person gave
--- up. The column stage says which of the three gave the event up.
+-- up. The column stage says whether the relay, a worker or a person gave the event up.
 CREATE TABLE outbox_dead (
     LIKE outbox,
     stage   text        NOT NULL CONSTRAINT outbox_dead_stage_is_known CHECK (stage IN ('relay', 'worker', 'person')),
