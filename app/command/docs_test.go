@@ -19,7 +19,7 @@ var (
 	docFence    = regexp.MustCompile("(?ms)^ *```(\\w+)([^\n]*)\n(.*?)^ *```$")
 	docCommand  = regexp.MustCompile(`(?m)(?:^|\$ |\$\(|^\w+=\S+ )(?:\./bin/)?outboxd(?: +([^\n]*))?$`)
 	shellWord   = regexp.MustCompile(`(?:"[^"]*"|'[^']*'|[^\s"'])+`)
-	notACommand = regexp.MustCompile(`[|<>&;]|\)"`)
+	notACommand = regexp.MustCompile(`[|<>&;]|\)["\s]`)
 )
 
 // documents returns the paths of all documents.
