@@ -127,8 +127,8 @@ CREATE INDEX inbox_processed_at ON inbox (processed_at);
 
 -- confirm is for consumers in other services. Consumers call confirm in the transaction of the event's effect.
 -- confirm returns true for the first call. confirm returns false if the event took effect before, was cancelled, or
--- does not exist; the consumer must then skip the event's effect. If the event may not take effect yet, confirm
--- fails with OB001. If two transactions call confirm for the same event, the second waits until the first has ended.
+-- does not exist; the consumer must then skip the event's effect. If the event may not take effect yet, the
+-- trigger outbox_confirming of inbox makes confirm fail with OB001. If two transactions call confirm for the same event, the second waits until the first has ended.
 -- SECURITY DEFINER: a consumer needs EXECUTE and no right on inbox.
 -- +goose StatementBegin
 CREATE FUNCTION confirm(event_id uuid) RETURNS boolean

@@ -132,8 +132,8 @@ $ddl$, columns, replace(replace(columns, 'available_at', 'greatest(available_at,
 -- row has the turn of another ordering key. The first row counts.
 --
 -- The second row may be the only row that is left: if an event goes back to outbox and finds a repeat there, the
--- repeat stays. Then the repeat takes the place of the first row, with the ordering key whose turn the event has. A
--- dead letter with the same ID does not count as a first row here: the repeat of a dead event is relayed.
+-- repeat stays. Then outbox_absorb gives the repeat the ordering key for which outbox_turns names this event, and
+-- moves the repeat to outbox. A dead letter with the same ID does not count as a first row here: the repeat of a dead event is relayed.
 -- +goose StatementBegin
 CREATE FUNCTION outbox_absorb(event uuid) RETURNS void
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path FROM CURRENT AS $$

@@ -64,8 +64,8 @@ type Servers struct {
 	closed          error
 }
 
-// Start starts or joins the chosen servers and returns when they answer. If Start fails, it stops what it started, and
-// the error has the last lines of the server's log. Start never deletes data: if it cannot use a data directory, the
+// Start starts or joins the chosen servers and returns when they answer. If Start fails, it stops what it started. If
+// a server did not start, the error ends with the last lines of that server's log. Start never deletes data: if it cannot use a data directory, the
 // error names the directory. The context bounds only the start; without a deadline the limit is two minutes.
 func Start(ctx context.Context, o Options) (*Servers, error) {
 	if o.Logger == nil {

@@ -11,8 +11,8 @@ import (
 	"outboxd/repository/postgres"
 )
 
-// Database returns the URL of a fresh database with every migration applied; see
-// servertest.Database. The migrations run once for all tests of a binary, and each
+// Database returns the URL of a new database that has outboxd's own schema, without the
+// example's. The migrations run once for all tests of a binary, and each
 // test gets a copy of that database, because migrating takes five times as long as
 // copying.
 func Database(t testing.TB) string {

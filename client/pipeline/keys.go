@@ -33,9 +33,10 @@ func queueOf(key string) string {
 // paused.
 func takesTask(keys []string) bool { return len(keys) == 4 && strings.HasSuffix(keys[1], ":paused") }
 
-// endsRun reports whether a script finishes a task: it is done, completed, retried,
-// archived or given back. endsRun recognises the script by its keys: only such
-// scripts have the keys of the active tasks and of the leases.
+// endsRun reports whether a script ends a task's run: the task is done, completed,
+// retried, archived or given back. endsRun recognises the script by its keys, those of
+// the active tasks and of the leases. The script for taking a task has these keys too, so
+// callers ask takesTask first.
 func endsRun(keys []string) bool { return hasSuffix(keys, ":active") && hasSuffix(keys, ":lease") }
 
 // forwardsTasks reports whether a script is Asynq's script that moves due tasks to

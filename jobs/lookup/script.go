@@ -13,11 +13,11 @@ const nearEnd = "1000"
 //
 // Redis must read a whole list to say whether an element is in it. But tasks are added at
 // one end of the list and taken from the other, and the task's hash says when the task
-// began to wait. A task that began to wait later than the tasks that are taken next has
-// not been taken yet. The script searches only for tasks that began to wait earlier, and
-// only among the nearEnd IDs that are taken next. If the list is longer, the script is
-// unsure. In that case the caller reads the whole list, and calls the script again with
-// the result.
+// began to wait. A task that began to wait later than one of the tasks that are taken next
+// has not been taken yet. The script searches for any other task among the nearEnd IDs
+// that are taken next. If the list is longer and does not have the task there, the script
+// is unsure. In that case the caller reads the whole list, and calls the script again
+// with the result.
 //
 // A hash without a message also means that the task is lost: Redis has evicted the task,
 // and a worker that took its ID from the list made a new hash with only a state.

@@ -112,8 +112,9 @@ func (w *Worker) note(ctx context.Context, task *asynq.Task, err error) {
 	}
 }
 
-// failed is Asynq's error handler: it logs and records a failed attempt. Asynq calls failed for every error of a
-// handler, and when a handler's timeout is reached.
+// failed is Asynq's error handler: it logs and records a failed attempt. Asynq calls failed once for an attempt: if the
+// handler returns an error, or if the task's context or lease ends before the handler returns. Asynq then ignores what
+// the handler returns later.
 func (w *Worker) failed(ctx context.Context, task *asynq.Task, err error) {
 	w.note(ctx, task, err)
 	id, _ := asynq.GetTaskID(ctx)

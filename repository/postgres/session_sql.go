@@ -124,8 +124,8 @@ type pinnedSQLRows struct {
 	closed bool
 }
 
-// Next implements driver.Rows. Next commits after the last row, because database/sql ignores
-// the error of Close there.
+// Next implements driver.Rows. After the last row Next calls Close, which commits, and returns
+// the error of Close. If database/sql called Close there, it would ignore that error.
 func (r *pinnedSQLRows) Next(row []driver.Value) error {
 	err := r.Rows.Next(row)
 	if errors.Is(err, io.EOF) {
