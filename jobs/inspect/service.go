@@ -182,7 +182,7 @@ func (i *Inspector) lostPauses(ctx context.Context) (lost []diagnosis.LostPause,
 	defer cancel()
 	recorded, err := i.recorded(asking)
 	if err != nil || len(recorded) == 0 {
-		return nil, nil //nolint:nilerr // the examination of the database reports it
+		return nil, nil // the examination of the database reports an error
 	}
 	names := slices.Sorted(maps.Keys(recorded))
 	paused, err := i.paused(ctx, names)
