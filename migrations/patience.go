@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"time"
 
@@ -41,8 +42,21 @@ func (b brief) SessionUnlock(ctx context.Context, conn *sql.Conn) error {
 	return b.SessionLocker.SessionUnlock(ctx, conn) //nolint:wrapcheck // goose's own
 }
 
+// failedSQL returns the text of the migration that failed; "" if it is not known.
+func (p place) failedSQL(err error) string {
+	partial, ok := errors.AsType[*goose.PartialError](err)
+	if !ok || partial.Failed == nil || partial.Failed.Source == nil {
+		return ""
+	}
+	text, err := fs.ReadFile(p.set.Files, partial.Failed.Source.Path)
+	if err != nil {
+		return ""
+	}
+	return string(text)
+}
+
 // upPatiently applies the pending migrations. If a migration does not get a lock in time,
-// upPatiently stops autovacuum and tries again from that migration on. upPatiently returns
+// upPatiently stops autovacuum of its tables and tries again from that migration on. upPatiently returns
 // how many migrations it applied.
 func (p place) upPatiently(ctx context.Context, db *sql.DB, provider *goose.Provider, logger *slog.Logger) (applied int, err error) {
 	for attempt := 1; ; attempt++ {
@@ -60,9 +74,7 @@ func (p place) upPatiently(ctx context.Context, db *sql.DB, provider *goose.Prov
 		if attempt == 1 {
 			logger.InfoContext(ctx, "a migration waits for transactions that use its table, and lets others pass meanwhile", "error", err)
 		}
-		if err := stopAutovacuum(ctx, db, p.name); err != nil {
-			return applied, err
-		}
+		stopAutovacuum(ctx, db, p.name, p.failedSQL(err), logger)
 		timer := time.NewTimer(lockPause)
 		select {
 		case <-ctx.Done():

@@ -61,9 +61,7 @@ func LimitPayload(ctx context.Context, db *sql.DB, limit int, logger *slog.Logge
 			if attempt == payloadLockAttempts {
 				return fmt.Errorf("other transactions keep the table outbox in use; end them, or run outboxd migrate up at a quieter time: %w", err)
 			}
-			if err := stopAutovacuum(ctx, conn, p.name); err != nil {
-				return err
-			}
+			stopAutovacuum(ctx, conn, p.name, "outbox", logger)
 			select {
 			case <-ctx.Done():
 				return ctx.Err()

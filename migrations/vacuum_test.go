@@ -10,7 +10,7 @@ import (
 )
 
 // Autovacuum of the outbox, which takes minutes here, stands in the way of a migration and of another limit of
-// payloads for a moment only.
+// payloads for a moment only. Autovacuum of another table goes on.
 func TestAMigrationStopsAutovacuum(t *testing.T) {
 	t.Parallel()
 	url := postgrestest.Start(t).URL()
@@ -24,21 +24,28 @@ func TestAMigrationStopsAutovacuum(t *testing.T) {
 		"ALTER TABLE outbox SET (autovacuum_vacuum_cost_delay = 100, autovacuum_vacuum_cost_limit = 1, autovacuum_vacuum_threshold = 100)",
 		"INSERT INTO outbox (event_type, payload) SELECT 'test:a', '{}' FROM generate_series(1, 10000)",
 		"DELETE FROM outbox",
+		"ALTER TABLE inbox SET (autovacuum_vacuum_cost_delay = 100, autovacuum_vacuum_cost_limit = 1, autovacuum_vacuum_threshold = 100)",
+		"INSERT INTO inbox (event_id) SELECT gen_random_uuid() FROM generate_series(1, 10000)",
+		"DELETE FROM inbox",
 	} {
 		exec(t, db, statement)
 	}
+	const vacuums = "SELECT coalesce(max(pid), 0) FROM pg_stat_progress_vacuum WHERE relid = $1::regclass"
 	awaitVacuum := func() {
 		t.Helper()
-		servertest.Eventually(t, "autovacuum works on the outbox", func() bool {
-			return count(t, db, "SELECT count(*) FROM pg_stat_progress_vacuum WHERE relid = 'outbox'::regclass") > 0
-		})
+		servertest.Eventually(t, "autovacuum works on the outbox", func() bool { return count(t, db, vacuums, "outbox") > 0 })
 	}
 	awaitVacuum()
+	servertest.Eventually(t, "autovacuum works on the inbox", func() bool { return count(t, db, vacuums, "inbox") > 0 })
+	inboxBefore := count(t, db, vacuums, "inbox")
 	if n, err := later(t, addColumn).Up(t.Context(), db, servertest.Logger(t)); err != nil || n != 1 {
 		t.Fatalf("%d migrations, %v", n, err)
 	}
 	awaitVacuum()
 	if changed, err := migrations.LimitPayload(t.Context(), db, 1000, servertest.Logger(t)); err != nil || !changed {
 		t.Fatalf("the limit of payloads was changed: %t, %v", changed, err)
+	}
+	if got := count(t, db, vacuums, "inbox"); got != inboxBefore {
+		t.Errorf("process %d works on the inbox, want %d as before", got, inboxBefore)
 	}
 }
