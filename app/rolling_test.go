@@ -177,13 +177,18 @@ func produceKeyed(t *testing.T, databaseURL string) *keyed {
 	t.Helper()
 	ctx, stop := context.WithCancel(t.Context())
 	k := &keyed{t: t, stopping: stop}
-	t.Cleanup(func() { k.stop() })
-	for key := range rollingKeys {
+	var conns [rollingKeys]*pgx.Conn
+	for key := range conns {
 		conn, err := pgx.Connect(t.Context(), databaseURL)
 		if err != nil {
 			t.Fatal(err)
 		}
 		t.Cleanup(func() { _ = conn.Close(context.WithoutCancel(t.Context())) })
+		conns[key] = conn
+	}
+	// The producers end before their connections are closed.
+	t.Cleanup(func() { k.stop() })
+	for key, conn := range conns {
 		k.producing.Go(func() { k.produce(ctx, conn, key) })
 	}
 	return k
