@@ -8,7 +8,6 @@ import (
 	"math/rand/v2"
 	"net/url"
 	"slices"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -25,8 +24,15 @@ import (
 
 var migrateRows = flag.Int("migrate-rows", 0, "how many rows TestMigrateUnderLoad writes into each of outbox, outbox_sent and inbox, on a PostgreSQL of its own; 0: 5,000 on the tests' PostgreSQL")
 
-// maxWait is how long a migration may keep a statement of a producer, a relay or a worker waiting.
-const maxWait = time.Second
+const (
+	// maxWait is how long a migration may keep a statement of a producer, a relay or a worker waiting.
+	maxWait = time.Second
+	// longHold is how long a long transaction of a producer keeps its locks. A statement that queued up behind a
+	// migration for as long as that would wait for longer than maxWait.
+	longHold = 2 * time.Second
+	// heldKind is the migration that must wait for a long transaction in each form of the test.
+	heldKind = "09001_nullable_column"
+)
 
 // laterKinds are migrations of each kind that a minor version may bring.
 var laterKinds = map[string]string{
@@ -78,7 +84,7 @@ ALTER TABLE outbox_sent DROP COLUMN IF EXISTS later_number;`,
 
 // TestMigrateUnderLoad applies a migration of each kind to full tables, while producers emit, some of them in
 // longer transactions, a relay claims and a consumer confirms. No statement waits for a lock for longer than
-// maxWait.
+// maxWait, although a transaction of a producer keeps its locks for longHold.
 func TestMigrateUnderLoad(t *testing.T) {
 	t.Parallel()
 	rows := 5000
@@ -100,11 +106,17 @@ func TestMigrateUnderLoad(t *testing.T) {
 		done[kind+".sql"] = laterKinds[kind]
 		set := laterMigrations(t, done)
 		l.await(20)
+		if kind == heldKind || *migrateRows > 0 {
+			l.hold()
+		}
 		begun := time.Now()
 		n, err := set.Up(t.Context(), migrator, servertest.Logger(t))
 		took := time.Since(begun)
 		if err != nil || n != 1 {
 			t.Fatalf("%s: %d migrations, %v", kind, n, err)
+		}
+		if kind == heldKind && took < maxWait {
+			t.Errorf("%s took %v, so it did not wait for the long transaction", kind, took)
 		}
 		l.await(20)
 		total += took
@@ -177,18 +189,20 @@ func fillTables(t *testing.T, databaseURL string, rows int) {
 type traffic struct {
 	t *testing.T
 
-	mu        sync.Mutex
-	statement time.Duration // the longest statement of a producer or consumer since the last reset
-	waiting   time.Duration // the longest wait for a lock that was seen since the last reset
-	longest   time.Duration // of all waits for a lock
-	emitted   int
+	long chan chan struct{} // asks for a long transaction; the channel that it takes is closed when the transaction has its locks
+
+	mu      sync.Mutex
+	samples int           // how often watch has looked since the last reset
+	waiting time.Duration // the longest wait for a lock that was seen since the last reset
+	longest time.Duration // of all waits for a lock
+	emitted int
 }
 
 // startTraffic starts a relay, producers and a consumer, and returns when events pass.
 func startTraffic(t *testing.T, databaseURL string) *traffic {
 	t.Helper()
 	ctx, stop := context.WithCancel(context.WithoutCancel(t.Context()))
-	l := &traffic{t: t}
+	l := &traffic{t: t, long: make(chan chan struct{})}
 	var running sync.WaitGroup
 	t.Cleanup(func() { stop(); running.Wait() })
 	connect := func() *pgx.Conn {
@@ -235,30 +249,46 @@ func (l *traffic) repeat(ctx context.Context, do func() error) {
 	}
 }
 
-// emit runs a statement and notes how long it took.
+// emit runs a statement and counts it.
 func (l *traffic) emit(ctx context.Context, conn interface {
 	Exec(ctx context.Context, sql string, args ...any) (pgconn.CommandTag, error)
 }, sql string,
 ) error {
-	begun := time.Now()
 	_, err := conn.Exec(ctx, sql)
-	took := time.Since(begun)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.emitted++
-	l.statement = max(l.statement, took)
 	return err
 }
 
-// emitSlowly emits in a transaction that does something else for up to 300 ms.
+// emitSlowly emits in a transaction that does something else for up to 300 ms, or for longHold if hold asks for it.
 func (l *traffic) emitSlowly(ctx context.Context, conn *pgx.Conn) error {
 	return pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {
 		if err := l.emit(ctx, tx, "SELECT outboxd.emit('test:slow', '{}')"); err != nil {
 			return err
 		}
-		_, err := tx.Exec(ctx, "SELECT pg_sleep($1)", rand.Float64()*0.3)
+		seconds := rand.Float64() * 0.3
+		select {
+		case holds := <-l.long:
+			seconds = longHold.Seconds()
+			close(holds)
+		default:
+		}
+		_, err := tx.Exec(ctx, "SELECT pg_sleep($1)", seconds)
 		return err
 	})
+}
+
+// hold returns when a long transaction has its locks.
+func (l *traffic) hold() {
+	l.t.Helper()
+	holds := make(chan struct{})
+	select {
+	case l.long <- holds:
+		<-holds
+	case <-time.After(time.Minute):
+		l.t.Fatal("no transaction holds its locks for long")
+	}
 }
 
 // waitingSQL returns how long the statement that waits longest for a lock has been running. The migrator may wait.
@@ -272,20 +302,24 @@ func (l *traffic) watch(ctx context.Context, conn *pgx.Conn) error {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.samples++
 	l.waiting = max(l.waiting, time.Duration(seconds*float64(time.Second)))
 	return nil
 }
 
-// await waits until so many more statements of producers and consumers have ended.
+// await waits until so many more statements of producers and consumers have ended, and watch has looked once more.
 func (l *traffic) await(more int) {
 	l.t.Helper()
-	ended := func() int {
+	now := func() (emitted, samples int) {
 		l.mu.Lock()
 		defer l.mu.Unlock()
-		return l.emitted
+		return l.emitted, l.samples
 	}
-	want := ended() + more
-	eventually(l.t, "producers and consumers go on", func() bool { return ended() >= want })
+	emittedBefore, samplesBefore := now()
+	eventually(l.t, "producers and consumers go on", func() bool {
+		emitted, samples := now()
+		return emitted >= emittedBefore+more && samples > samplesBefore
+	})
 }
 
 // reset logs the longest waits since the last reset, and forgets them.
@@ -295,7 +329,7 @@ func (l *traffic) reset(what string) {
 	defer l.mu.Unlock()
 	if what != "" {
 		l.longest = max(l.longest, l.waiting)
-		l.t.Log(strings.TrimSpace(fmt.Sprintf("%s; longest wait for a lock %5v, longest statement %5v", what, l.waiting.Round(time.Millisecond), l.statement.Round(time.Millisecond))))
+		l.t.Logf("%s; longest wait for a lock %5v, seen in %d samples", what, l.waiting.Round(time.Millisecond), l.samples)
 	}
-	l.statement, l.waiting = 0, 0
+	l.samples, l.waiting = 0, 0
 }
