@@ -78,6 +78,8 @@ func TestDeadLettersByCommand(t *testing.T) {
 		{usage, []string{"dead", "replay", "--yes"}, []string{"--all"}},
 		{usage, []string{"dead", "replay", "--type=*", "--yes"}, []string{"say which dead letters"}},
 		{usage, []string{"dead", "discard", "--error=", "--older-than=0", "--yes"}, []string{"say which dead letters"}},
+		{usage, []string{"dead", "discard", "--header==x", "--yes"}, []string{"names no header: write name, or name=value"}},
+		{usage, []string{"dead", "discard", "--not-type=", "--not-error=", "--yes"}, []string{"say which dead letters"}},
 		{usage, []string{"dead", "replay", "--all"}, []string{"3 dead letters match", "say --yes to replay them"}},
 		{usage, []string{"dead", "replay", "--all", "--type=x", "--yes"}, []string{"--all"}},
 		{usage, []string{"dead", "discard", "--all=false", "--yes"}, []string{"--all"}},

@@ -132,6 +132,7 @@ func TestFailingEvents(t *testing.T) {
 	}{
 		{2, []string{"retry"}, "say which failing events"},
 		{2, []string{"retry", "--type=*", "--yes"}, "say which failing events"},
+		{2, []string{"give-up", "--error=", "--queue=*", "--yes"}, "say which failing events"},
 		{2, []string{"retry", "--type=mail:send"}, "3 failing events match."},
 		{2, []string{"give-up", "--type=mail:send"}, "say --yes to give them up"},
 		{0, []string{"retry", ids[0], "--yes", "--reason=the server is back"}, "Retried 1 of 1 failing event."},

@@ -38,6 +38,8 @@ type Config struct {
 	origins  map[string]string // key to where its value came from; a missing key is at its default
 	path     string
 	handlers Handlers
+
+	oneOfSeveral bool // see OneOfSeveral
 }
 
 // API has the options of the section "api": the HTTP API.

@@ -43,8 +43,15 @@ func (l *loading) refuse(key, problem string) {
 // For returns the configuration of a process that serves only the given one of Databases.
 func (c *Config) For(source value.Source) *Config {
 	one := *c
+	one.oneOfSeveral = c.OneOfSeveral()
 	one.Databases, one.Source = nil, ""
 	one.Database.URL, one.Database.PasswordFile, one.Database.ReadURL = source.URL, source.PasswordFile, source.ReadURL
 	one.Relay.ListenURL = source.ListenURL
 	return &one
 }
+
+// OneOfSeveral reports whether the configuration has several databases, even if the
+// process serves only one of them. The other databases may have events in the same queues
+// of Redis. A queue may be paused through one database and resumed through another, so the
+// record of no database says by itself which queues should be paused.
+func (c *Config) OneOfSeveral() bool { return c.oneOfSeveral || len(c.Databases) > 1 }

@@ -30,6 +30,16 @@ func TestEnv(t *testing.T) {
 	if out, err := run("--redis-cli", "--database-url=postgres://db/app", "--redis-url=redis-sentinel://a:26379?master=m"); err == nil || !strings.Contains(err.Error(), "SENTINEL get-master-addr-by-name") {
 		t.Errorf("the arguments of redis-cli for Sentinels: %q, %v", out, err)
 	}
+	for _, c := range []struct{ flag, url, says string }{
+		{"--redis-password-file=/run/secret", "redis://redis:6379", "cannot carry the option redis.password_file: call redis-cli yourself, with the variable REDISCLI_AUTH"},
+		{"--redis-tls-ca=/ca.pem", "rediss://redis:6379", "cannot carry the option redis.tls_ca"},
+		{"--redis-username=ann", "redis://redis:6379", "cannot carry the option redis.username"},
+		{"--notify=log", "redis-socket:///run/a%20b/redis.sock", "has a space"},
+	} {
+		if out, err := run("--redis-cli", "--database-url=postgres://db/app", "--redis-url="+c.url, c.flag); err == nil || !strings.Contains(err.Error(), c.says) {
+			t.Errorf("the arguments of redis-cli with %s: %q, %v", c.flag, out, err)
+		}
+	}
 	if out, err := run("--redis-url=redis://redis:6379/1"); err == nil || !strings.Contains(err.Error(), "no outboxd runs on the data directory") {
 		t.Errorf("without a running PostgreSQL: %q, %v", out, err)
 	}

@@ -283,14 +283,17 @@ func (d *Daemon) receivers(ctx context.Context) ([]overview.ReceiverStatus, erro
 	return diagnosis.Resting(subscribed), nil
 }
 
-// recordedPauses returns the pauses of queues that are on record. With several sources it
-// returns none: a queue may be paused through one of them and resumed through another, so
-// no record is complete.
+// recordedPauses returns the pauses of queues that are on record, or none if no record is
+// complete.
 func (d *Daemon) recordedPauses(ctx context.Context) (map[string]setup.Pause, error) {
 	if d.one == nil {
 		return nil, nil
 	}
-	return search.NewFigures(d.one.database).Pauses(ctx)
+	read := servers.RecordedPauses(d.cfg, d.one.database)
+	if read == nil {
+		return nil, nil
+	}
+	return read(ctx)
 }
 
 // distinct returns the sources without those that are refused as a second name of another

@@ -18,6 +18,11 @@ type Filter struct {
 	ErrorForm   string // as queued.ErrorForm returns it
 }
 
+// Narrows reports whether the filter leaves any task out; see domain.DeadFilter.Narrows.
+func (f *Filter) Narrows() bool {
+	return len(f.IDs) > 0 || domain.Narrows(f.Type) || domain.Narrows(f.Queue) || f.Error != "" || f.ErrorForm != ""
+}
+
 func (f *Filter) matches(t *queued.FailingTask) bool {
 	return lives.Names(f.Type, t.Type) && lives.Names(f.Queue, t.Queue) &&
 		(f.Error == "" || strings.Contains(strings.ToLower(t.Error), strings.ToLower(f.Error))) &&

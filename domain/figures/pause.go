@@ -25,25 +25,13 @@ type Pauses struct {
 //
 // If Redis lost the pause of a queue, or somebody resumed the queue without outboxd, the
 // record still says that the queue is paused. Then Change pauses the queue even if Redis
-// does not know the queue, and a resumption ends the pause in the record.
+// does not know the queue, and a resumption ends the pause in the record. If the record
+// cannot be read, Change goes on as if the record had no pause.
 func (p *Pauses) Change(ctx context.Context, kind string, action *domain.Action, queue string) error {
 	if name, delivery := setup.SubscriptionOfQueue(queue); delivery {
 		return domain.Errorf(domain.CodeInvalid, "this queue has the deliveries to subscription %s: use outboxd subscriptions %s %s", name, kind, name)
 	}
-	recorded, err := p.Recorded(ctx)
-	if err != nil {
-		return err
-	}
-	_, onRecord := recorded[queue]
-	if kind == domain.ActionResume {
-		err = p.Queues.Resume(ctx, queue)
-		if onRecord && domain.ErrorCode(err) == domain.CodeConflict {
-			err = nil
-		}
-	} else {
-		err = p.Queues.Pause(ctx, queue, onRecord)
-	}
-	if err != nil {
+	if err := p.change(ctx, kind, queue); err != nil {
 		return err
 	}
 	action.Filter = map[string]string{"queue": queue}
@@ -51,4 +39,26 @@ func (p *Pauses) Change(ctx context.Context, kind string, action *domain.Action,
 		return fmt.Errorf("the queue is %sd, but that could not be recorded: %w", kind, err)
 	}
 	return nil
+}
+
+// change asks Redis first, because only Redis is needed to pause or resume a queue.
+func (p *Pauses) change(ctx context.Context, kind, queue string) error {
+	if kind == domain.ActionResume {
+		err := p.Queues.Resume(ctx, queue)
+		if domain.ErrorCode(err) == domain.CodeConflict && p.isOnRecord(ctx, queue) {
+			return nil
+		}
+		return err
+	}
+	err := p.Queues.Pause(ctx, queue, false)
+	if domain.ErrorCode(err) == domain.CodeNotFound && p.isOnRecord(ctx, queue) {
+		return p.Queues.Pause(ctx, queue, true)
+	}
+	return err
+}
+
+func (p *Pauses) isOnRecord(ctx context.Context, queue string) bool {
+	recorded, err := p.Recorded(ctx)
+	_, found := recorded[queue]
+	return err == nil && found
 }

@@ -23,6 +23,9 @@ type Source struct {
 	}
 	// Foreign returns the queues that only other programs use; nil: none.
 	Foreign func() []string
+	// OneOfSeveral says that other databases have events in the same queues. A queue may be
+	// resumed through another database, so a pause on record without one in Redis is not lost.
+	OneOfSeveral bool
 	// StoreErr and QueuesErr say why a server cannot be asked; nil: it can.
 	StoreErr, QueuesErr error
 }
@@ -36,25 +39,36 @@ type gathered struct {
 	queues    []overview.QueueStatus
 	workers   []overview.WorkerStatus
 	failing   queued.FailingSummary
+	recorded  map[string]setup.Pause // the pauses on record
 	storeErr  error
 	queuesErr error
 }
 
-func (s *Source) gather(ctx context.Context) gathered {
+// gather asks both servers, also for the pauses on record if withPauses is true. gather
+// reads the pauses before it asks Redis: a queue that is paused between both answers is
+// then not taken for one whose pause was lost.
+func (s *Source) gather(ctx context.Context, withPauses bool) gathered {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	g := gathered{storeErr: s.StoreErr, queuesErr: s.QueuesErr}
+	var recordErr error
 	var asked sync.WaitGroup
 	if g.storeErr == nil {
 		asked.Go(func() { g.stored, g.storeErr = s.Store.Snapshot(ctx) })
 	}
 	if g.queuesErr == nil {
-		asked.Go(func() { g.queuesErr = s.ask(ctx, &g) })
+		asked.Go(func() {
+			if withPauses && s.StoreErr == nil {
+				g.recorded, recordErr = s.pauses(ctx)
+			}
+			g.queuesErr = s.ask(ctx, &g)
+		})
 	}
 	asked.Wait()
 	if g.storeErr != nil {
 		g.stored = Snapshot{At: time.Now(), Complete: true}
 	}
+	g.storeErr = cmp.Or(g.storeErr, recordErr)
 	return g
 }
 
@@ -73,7 +87,7 @@ func (s *Source) ask(ctx context.Context, g *gathered) (err error) {
 
 // Types returns the figures of each event type.
 func (s *Source) Types(ctx context.Context) View[Type] {
-	g := s.gather(ctx)
+	g := s.gather(ctx, false)
 	lines := lines[Type]{}
 	for i := range g.stored.Pairs {
 		p := &g.stored.Pairs[i]
@@ -102,7 +116,7 @@ func (s *Source) Types(ctx context.Context) View[Type] {
 
 // All returns what is known of each queue.
 func (s *Source) All(ctx context.Context) View[Queue] {
-	g := s.gather(ctx)
+	g := s.gather(ctx, true)
 	lines := lines[Queue]{}
 	for i := range g.stored.Pairs {
 		p := &g.stored.Pairs[i]
@@ -123,15 +137,13 @@ func (s *Source) All(ctx context.Context) View[Queue] {
 		}
 	}
 	if g.storeErr == nil && g.queuesErr == nil {
-		recorded, err := s.Store.Pauses(ctx)
-		for name, pause := range recorded {
-			if q := lines.of(name); q.Paused != nil {
+		for name, pause := range g.recorded {
+			if q, known := lines[name]; known && q.Paused != nil {
 				q.Paused.By, q.Paused.Reason = pause.By, pause.Reason
-			} else {
-				q.LostPause = &pause
+			} else if !s.OneOfSeveral {
+				lines.of(name).LostPause = &pause
 			}
 		}
-		g.storeErr = err
 	}
 	for name, q := range lines {
 		q.Name = name
@@ -140,6 +152,13 @@ func (s *Source) All(ctx context.Context) View[Queue] {
 	return viewOf(&g, lines, func(a, b Queue) int {
 		return cmp.Or(cmp.Compare(b.Waits(), a.Waits()), cmp.Compare(b.Hour.Confirmed, a.Hour.Confirmed), cmp.Compare(a.Name, b.Name))
 	})
+}
+
+// pauses returns the pauses on record. It leaves time to ask Redis.
+func (s *Source) pauses(ctx context.Context) (map[string]setup.Pause, error) {
+	ctx, cancel := context.WithTimeout(ctx, patience/2)
+	defer cancel()
+	return s.Store.Pauses(ctx)
 }
 
 func (s *Source) isForeign(queue string) bool {

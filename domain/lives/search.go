@@ -64,6 +64,12 @@ func (f *Filter) ErrorMatches(text, eventType string) bool {
 	return (f.Error == "" || contains(f.Error)) && !slices.ContainsFunc(f.NotErrors, contains) && !slices.Contains(f.NotTypes, eventType)
 }
 
+// Narrows reports whether the filter leaves any event out; see domain.DeadFilter.Narrows.
+func (f *Filter) Narrows() bool {
+	return domain.Narrows(f.Type) || domain.Narrows(f.Queue) || !f.ID.IsZero() || f.OrderingKey != "" || f.State != "" || f.HeaderName != "" || f.Error != "" ||
+		len(f.Payload.Path)+len(domain.Named(f.NotErrors))+len(domain.Named(f.NotTypes)) > 0 || !f.Since.IsZero() || !f.Until.IsZero()
+}
+
 // Summary is an event in a list.
 type Summary struct {
 	ID          domain.ID

@@ -39,7 +39,9 @@ func readDeadQuery(values url.Values) (q deadQuery, f domain.DeadFilter, err err
 		return q, f, domain.Errorf(domain.CodeInvalid, "that is too much for one form: choose up to %d dead letters, and leave out up to %d errors", maxChosen, maxNot)
 	}
 	f = domain.DeadFilter{Type: q.Type, Queue: q.Queue, OrderingKey: q.Key, Error: q.Error, ErrorForm: q.Form, NotForms: q.Not}
-	f.HeaderName, f.HeaderValue, _ = strings.Cut(q.Header, "=")
+	if f.HeaderName, f.HeaderValue, err = domain.ParseHeader(q.Header); err != nil {
+		return q, f, err
+	}
 	if q.Without != "" {
 		f.NotErrors = []string{q.Without}
 	}

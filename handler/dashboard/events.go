@@ -77,7 +77,6 @@ func (s *eventSearch) read(after string) (lives.Filter, domain.ID, error) {
 	if s.Without != "" {
 		f.NotErrors = []string{s.Without}
 	}
-	f.HeaderName, f.HeaderValue, _ = strings.Cut(s.Header, "=")
 	var before domain.ID
 	var err error
 	now := time.Now()
@@ -90,6 +89,7 @@ func (s *eventSearch) read(after string) (lives.Filter, domain.ID, error) {
 		{s.Since, func(text string) (err error) { f.Since, err = lives.ParseMoment(text, now); return err }},
 		{s.Until, func(text string) (err error) { f.Until, err = lives.ParseMoment(text, now); return err }},
 		{s.Field, func(text string) (err error) { f.Payload, err = domain.ParsePayloadField(text); return err }},
+		{s.Header, func(text string) (err error) { f.HeaderName, f.HeaderValue, err = domain.ParseHeader(text); return err }},
 		{after, func(text string) (err error) { before, err = domain.ParseID(text); return err }},
 	} {
 		if field.text != "" && err == nil {

@@ -83,11 +83,10 @@ func (f Figures) History(ctx context.Context, eventType, queue string, window, s
 	})
 }
 
-// Pauses implements figures.Store.
+// Pauses implements figures.Store. Pauses asks the primary, because a standby that lags
+// behind knows a pause that was ended meanwhile.
 func (f Figures) Pauses(ctx context.Context) (map[string]setup.Pause, error) {
-	return ask(ctx, f.reads, func(db *postgres.Database) (map[string]setup.Pause, error) {
-		return search.NewFigures(db).Pauses(ctx)
-	})
+	return search.NewFigures(f.reads.primary).Pauses(ctx)
 }
 
 // Overviews implements overview.Overviews.

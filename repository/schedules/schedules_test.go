@@ -11,6 +11,7 @@ import (
 	"outboxd/app/schematest"
 	"outboxd/domain"
 	"outboxd/domain/setup"
+	"outboxd/migrations"
 	"outboxd/repository/postgres"
 	rt "outboxd/repository/repositorytest"
 	"outboxd/repository/schedules"
@@ -87,7 +88,11 @@ func TestApplyKeepsWhatItIsGiven(t *testing.T) {
 	}
 	large := report("large", setup.MissedAll)
 	large.Event.Payload = make([]byte, 1<<20+1)
-	if _, err := store.Apply(t.Context(), person(), []setup.Schedule{large}); domain.ErrorCode(err) != domain.CodeInvalid || !strings.Contains(err.Error(), "1048577 bytes") {
+	limit, err := migrations.PayloadLimit(t.Context(), db.SQL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := setup.CheckSizes([]setup.Schedule{large}, limit); domain.ErrorCode(err) != domain.CodeInvalid || !strings.Contains(err.Error(), "1048577 bytes") {
 		t.Errorf("a payload that no tick can carry is taken: %v", err)
 	}
 	if err := store.Remove(t.Context(), person(), "nightly"); err != nil {

@@ -120,9 +120,6 @@ func (s *Store) Apply(ctx context.Context, action *domain.Action, list []setup.S
 			return nil, err
 		}
 	}
-	if err := s.CheckSizes(ctx, list); err != nil {
-		return nil, err
-	}
 	changes := make([]setup.Applied, len(list))
 	err := stored.Act(ctx, s.db, "apply", action, func(tx pgx.Tx) (int64, error) {
 		for i := range list {
@@ -137,26 +134,6 @@ func (s *Store) Apply(ctx context.Context, action *domain.Action, list []setup.S
 		return nil, domain.Wrap(domain.CodeInvalid, err, "a schedule's event could not be delivered: "+err.Error())
 	}
 	return changes, postgres.Translate(err, "apply schedules")
-}
-
-// payloadLimitSQL reads the size of the largest payload that the outbox accepts, as migrations.PayloadLimit does.
-const payloadLimitSQL = `
-SELECT coalesce(min(substring(pg_get_constraintdef(oid) FROM 'octet_length\(payload\) <= (\d+)')::bigint), 0) FROM pg_constraint
-WHERE conrelid = 'outbox'::regclass AND contype = 'c' AND starts_with(conname::text, 'outbox_payload_has_at_most_')`
-
-// CheckSizes refuses a schedule whose payload is larger than the outbox accepts, because none of its ticks could be
-// emitted. Errors: domain.CodeInvalid, domain.CodeUnavailable.
-func (s *Store) CheckSizes(ctx context.Context, list []setup.Schedule) error {
-	var limit int
-	if err := s.db.Pool().QueryRow(ctx, payloadLimitSQL).Scan(&limit); err != nil {
-		return postgres.Translate(err, "read the payload limit")
-	}
-	for i := range list {
-		if size := len(list[i].Event.Payload); limit > 0 && size > limit {
-			return domain.Errorf(domain.CodeInvalid, "schedule %q: its payload has %d bytes, and the outbox accepts at most %d (--relay-max-payload)", list[i].Name, size, limit)
-		}
-	}
-	return nil
 }
 
 // Check returns when a schedule ticks. Errors: domain.CodeInvalid.

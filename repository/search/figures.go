@@ -163,13 +163,20 @@ func (f *Figures) History(ctx context.Context, eventType, queue string, window, 
 	return points, postgres.Translate(err, doing)
 }
 
-// pausesSQL reads an index of the pauses of queues.
+// pausesSQL reads the last pause or resumption of each queue. It goes from one name to the
+// next in the index outbox_actions_queue, and reads one row for each name, because the
+// table keeps each pause for ever.
 const pausesSQL = `
-SELECT queue, at, actor, reason FROM (
-    SELECT DISTINCT ON (filter ->> 'queue') filter ->> 'queue' AS queue, at, actor, reason, action FROM outbox_actions
-    WHERE action IN ('pause', 'resume') AND filter ->> 'queue' IS NOT NULL ORDER BY filter ->> 'queue' DESC, at DESC
-) AS latest
-WHERE action = 'pause' LIMIT 1000`
+WITH RECURSIVE latest AS (
+    (SELECT filter ->> 'queue' AS queue, at, actor, reason, action FROM outbox_actions
+     WHERE action IN ('pause', 'resume') AND filter ->> 'queue' IS NOT NULL ORDER BY filter ->> 'queue' DESC, at DESC LIMIT 1)
+    UNION ALL
+    SELECT following.* FROM latest CROSS JOIN LATERAL (
+        SELECT filter ->> 'queue', at, actor, reason, action FROM outbox_actions
+        WHERE action IN ('pause', 'resume') AND filter ->> 'queue' < latest.queue ORDER BY filter ->> 'queue' DESC, at DESC LIMIT 1
+    ) AS following
+)
+SELECT queue, at, actor, reason FROM latest WHERE action = 'pause' LIMIT 1000`
 
 // Pauses implements figures.Store.
 func (f *Figures) Pauses(ctx context.Context) (map[string]setup.Pause, error) {

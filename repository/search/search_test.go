@@ -144,7 +144,9 @@ func TestSearchIsBounded(t *testing.T) {
 			}
 		}
 	}
-	run("RESET ALL")
+	run(`INSERT INTO outbox_actions (at, actor, action, filter) SELECT now() - n * interval '1 minute', 'ada', CASE WHEN n % 2 = 0 THEN 'pause' ELSE 'resume' END, jsonb_build_object('queue', 'q' || n % 3)
+		FROM generate_series(1, 60000) n`)
+	run("RESET ALL; ANALYZE outbox_actions")
 	repositorytest.WantBounded(t, conn, search.PageStatements(), search.CountLimit, search.CountLimit)
 	reader := search.NewLives(db)
 	for _, filter := range []lives.Filter{{Type: "none"}, {State: lives.StateInFlight}, {HeaderName: "none"}, {OrderingKey: "none", State: lives.StatePending}} {

@@ -63,15 +63,18 @@ func (f *deadFlags) read(cmd *cobra.Command, args []string) (domain.DeadFilter, 
 	default:
 		return f.filter, nil, config.Mistake{Err: fmt.Errorf("--stage %s: the stages are relay, worker and person", f.stage)}
 	}
-	f.filter.HeaderName, f.filter.HeaderValue, _ = strings.Cut(f.header, "=")
+	f.filter.NotErrors, f.filter.NotTypes = domain.Named(f.filter.NotErrors), domain.Named(f.filter.NotTypes)
+	if f.filter.HeaderName, f.filter.HeaderValue, err = domain.ParseHeader(f.header); err != nil {
+		return f.filter, nil, config.Mistake{Err: fmt.Errorf("--header: %w", err)}
+	}
 	if f.filter.Payload, err = domain.ParsePayloadField(f.field); err != nil {
 		return f.filter, nil, config.Mistake{Err: fmt.Errorf("--field: %w", err)}
 	}
-	said := cli.Chosen(cmd, "type", "not-type", "queue", "key", "header", "field", "stage", "error", "not-error", "older-than", "newer-than", "all")
+	said := cli.Said(cmd, "type", "not-type", "queue", "key", "header", "field", "stage", "error", "not-error", "older-than", "newer-than", "all")
 	if len(args) > 0 {
 		said["ids"] = strings.Join(args, " ")
 	}
-	if _, all := said["all"]; all && (!f.all || len(said) > 1) {
+	if all := cmd.Flags().Lookup("all"); all != nil && all.Changed && (!f.all || f.filter.Narrows()) {
 		return f.filter, nil, config.Mistake{Err: fmt.Errorf("--all means every dead letter; leave it out to choose some of them")}
 	}
 	return f.filter, said, nil

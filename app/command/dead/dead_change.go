@@ -56,7 +56,7 @@ func prepareChange(cmd *cobra.Command, args []string, o *cli.Opened, flags *dead
 	if err != nil {
 		return nil, err
 	}
-	if len(said) == 0 {
+	if !flags.all && !filter.Narrows() {
 		return nil, config.Mistake{Err: fmt.Errorf("say which dead letters: IDs, --all, or a filter such as --type, --error or --not-error")}
 	}
 	letters := deadletters.New(o.DB)

@@ -146,12 +146,12 @@ func newEventChangeCommand(c cli.Commands, role config.Role, change *eventChange
 		run := change.begin(o, &acting, said)
 		defer run.close()
 		switch {
-		case len(ids) > 0 && len(said) > 0:
+		case len(ids) > 0 && filter.Narrows():
 			return config.Mistake{Err: errors.New("IDs and a filter exclude each other")}
 		case len(ids) > 0:
 			said["ids"] = strings.Join(args, " ")
 			err = run.take(cmd.Context(), ids)
-		case len(said) == 0:
+		case !filter.Narrows():
 			return config.Mistake{Err: errors.New("say which events: IDs, or a filter such as --type, --state or --since")}
 		default:
 			err = run.takeMatching(cmd.Context(), filter)

@@ -58,15 +58,15 @@ func (f *failingFlags) read(cmd *cobra.Command, args []string) (said map[string]
 	if f.filter.IDs, err = cli.EventIDs(args); err != nil {
 		return nil, err
 	}
-	said = cli.Chosen(cmd, "type", "queue", "error", "all")
+	said = cli.Said(cmd, "type", "queue", "error", "all")
 	if len(args) > 0 {
 		said["ids"] = fmt.Sprint(args)
 	}
-	switch _, all := said["all"]; {
-	case len(said) == 0:
-		return nil, config.Mistake{Err: errors.New("say which failing events: IDs, --type, --queue, --error, or --all")}
-	case all && (!f.all || len(said) > 1):
+	switch {
+	case cmd.Flags().Changed("all") && (!f.all || f.filter.Narrows()):
 		return nil, config.Mistake{Err: errors.New("--all means every failing event; leave it out to choose some of them")}
+	case !f.all && !f.filter.Narrows():
+		return nil, config.Mistake{Err: errors.New("say which failing events: IDs, --type, --queue, --error, or --all")}
 	}
 	return said, nil
 }

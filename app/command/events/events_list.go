@@ -124,7 +124,7 @@ func (f *eventFlags) addFilter(cmd *cobra.Command) {
 
 // said returns the flags that the person has set, for the log of actions.
 func (f *eventFlags) said(cmd *cobra.Command) map[string]string {
-	return cli.Chosen(cmd, "type", "not-type", "queue", "key", "state", "since", "until", "header", "field", "error", "not-error")
+	return cli.Said(cmd, "type", "not-type", "queue", "key", "state", "since", "until", "header", "field", "error", "not-error")
 }
 
 // read returns the filter, and the event after which the list begins.
@@ -145,7 +145,10 @@ func (f *eventFlags) read() (lives.Filter, domain.ID, error) {
 			return f.filter, domain.ID{}, config.Mistake{Err: fmt.Errorf("%s: %w", moment.name, err)}
 		}
 	}
-	f.filter.HeaderName, f.filter.HeaderValue, _ = strings.Cut(f.header, "=")
+	f.filter.NotErrors, f.filter.NotTypes = domain.Named(f.filter.NotErrors), domain.Named(f.filter.NotTypes)
+	if f.filter.HeaderName, f.filter.HeaderValue, err = domain.ParseHeader(f.header); err != nil {
+		return f.filter, domain.ID{}, config.Mistake{Err: fmt.Errorf("--header: %w", err)}
+	}
 	if f.filter.Payload, err = domain.ParsePayloadField(f.field); err != nil {
 		return f.filter, domain.ID{}, config.Mistake{Err: fmt.Errorf("--field: %w", err)}
 	}

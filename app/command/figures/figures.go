@@ -82,7 +82,7 @@ func withSight(c cli.Commands, out *terminal.Output, do func(*cobra.Command, []s
 func (s *sight) open(ctx context.Context, opened *servers.Servers, log *slog.Logger) error {
 	inspector := inspect.NewInspector(s.redis, opened.Forgetful(), time.Now)
 	inspector.Handles(daemon.HandledTypes())
-	s.Source = figures.Source{Queues: inspect.NewOverviews(s.redis), Failing: retries.New(s.redis), Foreign: inspector.Foreign}
+	s.Source = figures.Source{Queues: inspect.NewOverviews(s.redis), Failing: retries.New(s.redis), Foreign: inspector.Foreign, OneOfSeveral: s.cfg.OneOfSeveral()}
 	db, err := servers.OpenDatabase(ctx, s.cfg, opened.DatabaseURL, cli.DatabaseConnections, nil, log)
 	if err == nil {
 		if err = migrations.Core().Check(ctx, db.SQL()); err != nil {

@@ -238,9 +238,7 @@ func examineBoth(ctx context.Context, cfg *config.Config, s *servers.Servers, op
 		defer db.Close()
 		sources.ReadDatabase(db)
 		known, receivers = search.NewKnownEvents(db, cfg.Relay.History).Among, search.NewOverviews(db).Receivers
-		if len(cfg.Databases) == 0 { // otherwise a queue may be resumed through another database
-			recorded = search.NewFigures(db).Pauses
-		}
+		recorded = servers.RecordedPauses(cfg, db)
 		thorough, err = examineDatabase(ctx, db, options)
 	}
 	if err != nil {

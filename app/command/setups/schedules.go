@@ -12,6 +12,7 @@ import (
 	"outboxd/app/command/cli"
 	"outboxd/app/command/terminal"
 	"outboxd/domain/setup"
+	"outboxd/migrations"
 	"outboxd/repository/schedules"
 )
 
@@ -96,7 +97,11 @@ paused. A new schedule has its first tick after now. Without --yes the file is o
 			if err != nil {
 				return err
 			}
-			if err := schedules.New(o.DB).CheckSizes(cmd.Context(), list); err != nil {
+			limit, err := migrations.PayloadLimit(cmd.Context(), o.DB.SQL())
+			if err != nil {
+				return err
+			}
+			if err := setup.CheckSizes(list, limit); err != nil {
 				return err
 			}
 			if err := flags.consent(len(list), "schedules"); err != nil {

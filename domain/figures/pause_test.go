@@ -1,0 +1,75 @@
+package figures_test
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+
+	"outboxd/domain"
+	"outboxd/domain/figures"
+	"outboxd/domain/setup"
+)
+
+// redis knows the queue "known" only, and says which of its queues are paused.
+type redis map[string]bool
+
+func (r redis) Pause(_ context.Context, queue string, known bool) error {
+	switch {
+	case !known && queue != "known":
+		return domain.Errorf(domain.CodeNotFound, "no queue")
+	case r[queue]:
+		return domain.Errorf(domain.CodeConflict, "paused already")
+	}
+	r[queue] = true
+	return nil
+}
+
+func (r redis) Resume(_ context.Context, queue string) error {
+	if !r[queue] {
+		return domain.Errorf(domain.CodeConflict, "not paused")
+	}
+	delete(r, queue)
+	return nil
+}
+
+// actions are records that fail with an error.
+type actions struct {
+	domain.ActionRecords
+	err error
+}
+
+func (a actions) Record(context.Context, string, *domain.Action, int64) error { return a.err }
+
+// A queue is paused and resumed even while the database is down.
+func TestQueuesArePausedWithoutTheRecord(t *testing.T) {
+	t.Parallel()
+	down := errors.New("the database is down")
+	queues := redis{}
+	p := figures.Pauses{Queues: queues, Actions: actions{err: down}, Recorded: func(context.Context) (map[string]setup.Pause, error) { return nil, down }}
+	for _, c := range []struct {
+		kind, queue string
+		code        domain.Code // empty: done, but not recorded
+		paused      bool
+	}{
+		{domain.ActionPause, "known", "", true},
+		{domain.ActionPause, "known", domain.CodeConflict, true},
+		{domain.ActionResume, "known", "", false},
+		{domain.ActionResume, "known", domain.CodeConflict, false},
+		{domain.ActionPause, "unknown", domain.CodeNotFound, false},
+	} {
+		err := p.Change(t.Context(), c.kind, &domain.Action{}, c.queue)
+		if unrecorded := err != nil && strings.Contains(err.Error(), "could not be recorded"); unrecorded != (c.code == "") || queues[c.queue] != c.paused ||
+			errors.Is(err, down) != unrecorded || c.code != "" && domain.ErrorCode(err) != c.code {
+			t.Errorf("%s %s: %v, paused: %t", c.kind, c.queue, err, queues[c.queue])
+		}
+	}
+
+	p.Actions = actions{}
+	p.Recorded = func(context.Context) (map[string]setup.Pause, error) { return map[string]setup.Pause{"lost": {}}, nil }
+	for _, kind := range []string{domain.ActionResume, domain.ActionPause} {
+		if err := p.Change(t.Context(), kind, &domain.Action{}, "lost"); err != nil || queues["lost"] != (kind == domain.ActionPause) {
+			t.Errorf("%s a queue whose pause is only on record: %v", kind, err)
+		}
+	}
+}
