@@ -11,6 +11,7 @@ import (
 
 	"github.com/cenkalti/backoff/v5"
 
+	"outboxd/app/servers"
 	"outboxd/domain"
 	"outboxd/domain/diagnosis"
 	"outboxd/domain/overview"
@@ -18,7 +19,6 @@ import (
 	"outboxd/migrations"
 	"outboxd/relay"
 	"outboxd/repository/heal"
-	"outboxd/repository/search"
 	"outboxd/repository/subscriptions"
 )
 
