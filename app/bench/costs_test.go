@@ -5,12 +5,16 @@ import (
 
 	"outboxd/app/bench/costing"
 	"outboxd/app/bench/plan"
+	"outboxd/app/servertest/postgrestest"
+	"outboxd/app/servertest/redistest"
 )
 
-// TestCosts measures all costs on this machine's servers.
+// TestCosts measures all costs, on servers of its own: WAL and traffic are those of a whole server.
 func TestCosts(t *testing.T) {
 	t.Parallel()
-	measured, notes, err := costing.Measure(t.Context(), newEnv(t), 100, 400)
+	o := options(t)
+	o.DatabaseURL, o.RedisURL, o.RedisDB = postgrestest.Start(t).URL(), redistest.Start(t).URL(), 0
+	measured, notes, err := costing.Measure(t.Context(), newEnvOn(t, o), 100, 400)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -51,7 +51,12 @@ func options(t *testing.T) env.Options {
 
 func newEnv(t *testing.T) *env.Env {
 	t.Helper()
-	e, err := env.New(t.Context(), options(t))
+	return newEnvOn(t, options(t))
+}
+
+func newEnvOn(t *testing.T, o env.Options) *env.Env {
+	t.Helper()
+	e, err := env.New(t.Context(), o)
 	if err != nil {
 		t.Fatal(err)
 	}
