@@ -2,46 +2,45 @@ package lookout
 
 import (
 	"context"
-	"maps"
 	"slices"
 	"time"
 
-	"outboxd/domain"
 	"outboxd/domain/overview"
+	"outboxd/domain/queued"
 )
 
 const (
 	// archivedRead bounds the archived tasks that one reading looks up, in all queues together. The others count as
 	// tasks of dead letters.
 	archivedRead = 10_000
-	// archivedAge is how long an answer holds while the queues have as many archived tasks as before.
+	// archivedAge is how long an answer holds, although more tasks may be archived meanwhile. Those count as tasks of
+	// dead letters until then.
 	archivedAge = 10 * time.Second
 )
 
-// settled counts the archived tasks whose dead letters were replayed or discarded, by queue.
+// settled counts the archived tasks that need no attention, by queue.
 type settled struct {
-	at       time.Time
-	archived map[string]int64 // all archived tasks, by queue
-	settled  map[string]int64
+	at     time.Time
+	counts map[string]int64
 }
 
 // countSettled looks up the archived tasks of the queues in the database. Asynq keeps an archived task for 90 days,
 // also after its dead letter was replayed or discarded. If a server does not answer, no task counts as settled.
 func (l *Lookout) countSettled(ctx context.Context, queues []overview.QueueStatus) map[string]int64 {
-	archived := map[string]int64{}
+	var archived []string
 	for _, queue := range queues {
 		if queue.Archived > 0 {
-			archived[queue.Name] = queue.Archived
+			archived = append(archived, queue.Name)
 		}
 	}
-	if len(archived) == 0 || l.s.Archived == nil || l.s.Settled == nil || l.s.PostgresErr != nil {
+	if len(archived) == 0 || l.s.Archived == nil || l.s.Settled == nil {
 		return nil
 	}
 	l.mu.Lock()
 	last := l.settled
 	l.mu.Unlock()
-	if time.Since(last.at) < archivedAge && maps.Equal(last.archived, archived) {
-		return last.settled
+	if time.Since(last.at) < archivedAge {
+		return last.counts
 	}
 	found, err := l.lookUp(ctx, archived)
 	if err != nil {
@@ -49,33 +48,32 @@ func (l *Lookout) countSettled(ctx context.Context, queues []overview.QueueStatu
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.settled = settled{at: time.Now(), archived: archived, settled: found}
+	l.settled = settled{at: time.Now(), counts: found}
 	return found
 }
 
-func (l *Lookout) lookUp(ctx context.Context, archived map[string]int64) (map[string]int64, error) {
-	var tasks []domain.Event
-	for _, queue := range slices.Sorted(maps.Keys(archived)) {
+func (l *Lookout) lookUp(ctx context.Context, queues []string) (map[string]int64, error) {
+	var tasks []queued.ArchivedTask
+	var of []string // the queue of each task
+	slices.Sort(queues)
+	for _, queue := range queues {
 		if len(tasks) >= archivedRead {
 			break
 		}
-		ids, err := l.s.Archived.NewestArchived(ctx, queue, archivedRead-len(tasks))
+		newest, err := l.s.Archived.NewestArchived(ctx, queue, archivedRead-len(tasks))
 		if err != nil {
 			return nil, err
 		}
-		for _, task := range ids {
-			if id, generation, err := domain.ParseTaskID(task); err == nil {
-				tasks = append(tasks, domain.Event{ID: id, Generation: generation, Queue: queue})
-			}
-		}
+		tasks = append(tasks, newest...)
+		of = append(of, slices.Repeat([]string{queue}, len(newest))...)
 	}
-	places, err := l.s.Settled(ctx, tasks)
+	places, err := l.s.Settled(ctx, tasks, l.s.Retention)
 	if err != nil {
 		return nil, err
 	}
 	found := map[string]int64{}
 	for _, place := range places {
-		found[tasks[place].Queue]++
+		found[of[place]]++
 	}
 	return found, nil
 }

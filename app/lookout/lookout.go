@@ -6,6 +6,7 @@ package lookout
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -34,6 +35,8 @@ type Sources struct {
 	// Archived and Settled tell which archived tasks need no attention; nil: all count.
 	Archived Archived
 	Settled  Settled
+	// Retention is how long the database keeps what Settled reads.
+	Retention time.Duration
 	// Identity and Memory tell whether Redis has lost data; nil: nobody looks.
 	Identity Identity
 	Memory   Memory
@@ -52,9 +55,10 @@ type Sources struct {
 
 // Lookout looks at the servers. Its methods are safe for concurrent use.
 type Lookout struct {
-	s      Sources
-	group  singleflight.Group
-	asking atomic.Bool // a call of redis still waits for Redis, perhaps after the end of its context
+	s     Sources
+	group singleflight.Group
+	// These questions go on, perhaps after the end of their contexts: of redis, of countSettled and of loss.
+	asking, counting, comparing atomic.Bool
 
 	mu      sync.Mutex
 	last    *diagnosis.Quick
@@ -108,7 +112,10 @@ func (l *Lookout) Quick(ctx context.Context) diagnosis.Quick {
 	if q.RedisErr == nil {
 		asked.Go(func() {
 			a := l.redis(ctx)
-			q.Queues, q.Workers, q.Failing, q.Settled, q.Loss, q.RedisErr = a.queues, a.workers, a.failing, a.settled, a.loss, a.err
+			q.Queues, q.Workers, q.Failing, q.RedisErr = a.queues, a.workers, a.failing, a.err
+			if a.err == nil && l.s.PostgresErr == nil {
+				l.compare(ctx, &q)
+			}
 		})
 	}
 	asked.Wait()
@@ -119,21 +126,12 @@ type redisAnswer struct {
 	queues  []overview.QueueStatus
 	workers []overview.WorkerStatus
 	failing queued.FailingSummary
-	settled map[string]int64
-	loss    string
 	err     error
 }
 
-// redis reads the facts from Redis. redis returns when ctx ends at the latest. If an
-// earlier call still waits for Redis, redis returns an error at once.
+// redis reads the facts that Redis alone knows.
 func (l *Lookout) redis(ctx context.Context) redisAnswer {
-	if !l.asking.CompareAndSwap(false, true) {
-		return redisAnswer{err: domain.Errorf(domain.CodeUnavailable, "Redis has not answered yet")}
-	}
-	answered := make(chan redisAnswer, 1)
-	go func() {
-		defer l.asking.Store(false)
-		var a redisAnswer
+	a, err := ask(ctx, &l.asking, func() (a redisAnswer) {
 		if a.queues, a.err = l.s.Queues.Queues(ctx); a.err == nil {
 			a.workers, a.err = l.s.Queues.Workers(ctx)
 		}
@@ -141,15 +139,46 @@ func (l *Lookout) redis(ctx context.Context) redisAnswer {
 		if a.err == nil && l.s.Failing != nil && slices.ContainsFunc(a.queues, fails) {
 			a.failing, a.err = l.s.Failing.Summary(ctx)
 		}
-		if a.err == nil {
-			a.settled, a.loss = l.countSettled(ctx, a.queues), l.loss(ctx)
-		}
-		answered <- a
+		return a
+	})
+	switch {
+	case errors.Is(err, errStillAsking):
+		a.err = domain.Errorf(domain.CodeUnavailable, "Redis has not answered yet")
+	case err != nil:
+		a.err = domain.Wrap(domain.CodeUnavailable, err, "Redis does not answer")
+	}
+	return a
+}
+
+// compare reads the facts for which both servers must answer. A fact stays empty if a server does not answer before
+// ctx ends. compare blames no server, because it does not know which one was silent.
+func (l *Lookout) compare(ctx context.Context, q *diagnosis.Quick) {
+	var asked sync.WaitGroup
+	asked.Go(func() {
+		q.Settled, _ = ask(ctx, &l.counting, func() map[string]int64 { return l.countSettled(ctx, q.Queues) })
+	})
+	asked.Go(func() { q.Loss, _ = ask(ctx, &l.comparing, func() string { return l.loss(ctx) }) })
+	asked.Wait()
+}
+
+var errStillAsking = errors.New("an earlier question is not answered yet")
+
+// ask returns what question returns, or an error when ctx ends first. The question may go on after that. While an
+// earlier question with the same busy goes on, ask returns errStillAsking at once.
+func ask[T any](ctx context.Context, busy *atomic.Bool, question func() T) (answer T, err error) {
+	if !busy.CompareAndSwap(false, true) {
+		return answer, errStillAsking
+	}
+	answered := make(chan T, 1)
+	go func() {
+		answer := question()
+		busy.Store(false) // first, because whoever has the answer may ask again at once
+		answered <- answer
 	}()
 	select {
-	case a := <-answered:
-		return a
+	case answer = <-answered:
+		return answer, nil
 	case <-ctx.Done():
-		return redisAnswer{err: domain.Wrap(domain.CodeUnavailable, ctx.Err(), "Redis does not answer")}
+		return answer, ctx.Err()
 	}
 }

@@ -3,11 +3,13 @@ package lookout
 import (
 	"context"
 	"time"
+
+	"outboxd/domain/lost"
 )
 
 const (
-	// lossLooks is how often a difference must be seen before it counts. The leader renews the canary in the database
-	// and in Redis one after the other, so a single look may fall in between.
+	// lossLooks is how often a difference must be seen before it counts. The leader may renew the canary between the
+	// two questions of one look.
 	lossLooks = 3
 	lossPause = 50 * time.Millisecond
 )
@@ -20,7 +22,8 @@ func (l *Lookout) loss(ctx context.Context) string {
 }
 
 // Loss returns why Redis may have lost data since the leader's last check, as lost.QueueIdentity.Change says it; "" if
-// there is no sign of a loss, or if it is not known.
+// there is no sign of a loss, or if it is not known. The leader renews the canary in the database first, and then in
+// Redis. So Loss overlooks another canary until that renewal must have ended. A missing canary counts at once.
 func Loss(ctx context.Context, memory Memory, identity Identity) (reason string) {
 	for look := range lossLooks {
 		if look > 0 {
@@ -38,7 +41,11 @@ func Loss(ctx context.Context, memory Memory, identity Identity) (reason string)
 		if err != nil {
 			return ""
 		}
-		if reason = seen.Change(record.Identity); reason == "" {
+		known := record.Identity
+		if seen.Canary != "" && record.Unchanged <= lost.CheckPatience {
+			known.Canary = seen.Canary
+		}
+		if reason = seen.Change(known); reason == "" {
 			return ""
 		}
 	}

@@ -2,9 +2,10 @@ package lookout
 
 import (
 	"context"
+	"time"
 
-	"outboxd/domain"
 	"outboxd/domain/lost"
+	"outboxd/domain/queued"
 	"outboxd/jobs/broker"
 	"outboxd/jobs/inspect"
 	"outboxd/jobs/publish"
@@ -14,10 +15,11 @@ import (
 	"outboxd/repository/search"
 )
 
-// ReadDatabase fills in what a Lookout reads from a database.
-func (s *Sources) ReadDatabase(db *postgres.Database) {
+// ReadDatabase fills in what a Lookout reads from a database. retention is how long the database keeps confirmations
+// and journal entries.
+func (s *Sources) ReadDatabase(db *postgres.Database, retention time.Duration) {
 	overviews := search.NewOverviews(db)
-	s.Events, s.Settled, s.Memory = overviews, overviews.Settled, heal.NewQueueMemory(db)
+	s.Events, s.Settled, s.Retention, s.Memory = overviews, overviews.Settled, retention, heal.NewQueueMemory(db)
 }
 
 // ReadRedis fills in what a Lookout reads from a Redis.
@@ -28,11 +30,11 @@ func (s *Sources) ReadRedis(redis *broker.Redis) {
 
 // Archived reads archived tasks.
 type Archived interface {
-	NewestArchived(ctx context.Context, queue string, limit int) ([]string, error)
+	NewestArchived(ctx context.Context, queue string, limit int) ([]queued.ArchivedTask, error)
 }
 
-// Settled returns the places of those of the given events that are known not to be dead letters any more.
-type Settled func(ctx context.Context, tasks []domain.Event) ([]int, error)
+// Settled returns the places of those of the given tasks whose events are known not to be dead letters any more.
+type Settled func(ctx context.Context, tasks []queued.ArchivedTask, retention time.Duration) ([]int, error)
 
 // Identity tells which Redis this is.
 type Identity interface {

@@ -238,11 +238,10 @@ func (w Waiting) say(count func(int64) string) string {
 // about precedes a number that is not exact.
 const about = "about "
 
-// exactBelow is the number up to which a coarse count is exact.
+// exactBelow is the number below which a coarse count is exact.
 const exactBelow = 20
 
-// roughly rounds a number to its first digit, or to half of it if that digit is below 5: 22 is about 20, 27 about 25.
-// A rounded number is at most a tenth away from the exact one.
+// roughly rounds a number so that it is at most a tenth away from the exact one: 27 is about 25, 124 about 120.
 func roughly(n int64) string {
 	if n < exactBelow {
 		return words.Count(n)
@@ -251,7 +250,10 @@ func roughly(n int64) string {
 	for n/step >= 10 {
 		step *= 10
 	}
-	if n/step < 5 {
+	switch {
+	case 2*n < 5*step:
+		step /= 5
+	case n < 5*step:
 		step /= 2
 	}
 	return about + words.Count((n+step/2)/step*step)

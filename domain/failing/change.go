@@ -102,7 +102,7 @@ func (c *Change) retried(ctx context.Context, action *domain.Action, tasks []que
 func (c *Change) bury(ctx context.Context, action *domain.Action, task queued.TaskRef) error {
 	failed, err := c.Archived.Failure(ctx, task.Queue, task.TaskID)
 	if domain.ErrorCode(err) == domain.CodeNotFound {
-		return nil // the leader was quicker, or somebody deleted it
+		return nil // the task was deleted meanwhile, for example because its event may not take effect yet
 	} else if err != nil {
 		return err
 	}

@@ -87,14 +87,20 @@ type IdentifiedQueue interface {
 	Renew()
 }
 
+// CheckPatience limits the time of one check of the identity, and of one renewal of the canary in Redis.
+const CheckPatience = 5 * time.Second
+
 // QueueRecord is what the database stores about Redis and about itself, to recognise a loss.
 type QueueRecord struct {
 	// Name is the name of the canary. No other outbox that uses the same Redis has this name.
 	Name     string
 	Identity QueueIdentity // with an empty canary: the queue was never seen
-	Database DatabaseIdentity
-	History  time.Duration // how long the history keeps events; 0: there is no history
-	HealedAt time.Time     // zero: never
+	// Unchanged is for how long the database has had this identity. A renewal of the canary writes it to the database,
+	// and within CheckPatience to Redis.
+	Unchanged time.Duration
+	Database  DatabaseIdentity
+	History   time.Duration // how long the history keeps events; 0: there is no history
+	HealedAt  time.Time     // zero: never
 }
 
 // QueueMemory stores the identity of Redis in the database of the events. Its methods are safe for concurrent use,

@@ -42,12 +42,7 @@ func (a *Archive) Archived(ctx context.Context, queue string, from time.Time, sk
 	if err != nil {
 		return nil, broker.Unavailable("read the archived tasks of queue "+queue, err)
 	}
-	tasks := make([]queued.ArchivedTask, len(members))
-	for i, member := range members {
-		tasks[i].TaskID, _ = member.Member.(string)
-		tasks[i].At = time.Unix(int64(member.Score), 0)
-	}
-	return tasks, nil
+	return archivedTasks(members), nil
 }
 
 // Failure implements queued.ArchivedTasks. Asynq's inspector takes no context; the
@@ -70,12 +65,21 @@ func (a *Archive) Failure(_ context.Context, queue, taskID string) (domain.Faile
 	}, nil
 }
 
-// NewestArchived returns the IDs of up to limit archived tasks of a queue, the ones that were archived last first.
-// A queue whose keys this user may not use has none. Errors: domain.CodeUnavailable.
-func (o *Overviews) NewestArchived(ctx context.Context, queue string, limit int) ([]string, error) {
-	tasks, err := o.redis.ZRevRange(ctx, broker.ArchivedKey(queue), 0, int64(limit)-1).Result()
+// NewestArchived returns up to limit archived tasks of a queue, the ones that were archived last first. A queue whose
+// keys this user may not use has none. Errors: domain.CodeUnavailable.
+func (o *Overviews) NewestArchived(ctx context.Context, queue string, limit int) ([]queued.ArchivedTask, error) {
+	members, err := o.redis.ZRevRangeWithScores(ctx, broker.ArchivedKey(queue), 0, int64(limit)-1).Result()
 	if err != nil && !broker.IsForbiddenKey(err) {
 		return nil, broker.Unavailable("read the archived tasks of queue "+queue, err)
 	}
-	return tasks, nil
+	return archivedTasks(members), nil
+}
+
+func archivedTasks(members []redis.Z) []queued.ArchivedTask {
+	tasks := make([]queued.ArchivedTask, len(members))
+	for i, member := range members {
+		tasks[i].TaskID, _ = member.Member.(string)
+		tasks[i].At = time.Unix(int64(member.Score), 0)
+	}
+	return tasks
 }

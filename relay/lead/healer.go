@@ -28,7 +28,7 @@ type Healing struct {
 
 const (
 	// checkPatience limits the time of one check.
-	checkPatience = 5 * time.Second
+	checkPatience = lost.CheckPatience
 	// advanceEvery is how often an idle relay renews the canary, a random value in Redis. A busy relay renews the
 	// canary with every check. If Redis still has a canary, it also has all events that were relayed before that
 	// canary was written.

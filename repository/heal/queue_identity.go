@@ -25,11 +25,12 @@ var _ lost.QueueMemory = (*QueueMemory)(nil)
 func (m *QueueMemory) Recall(ctx context.Context) (lost.QueueRecord, error) {
 	var record lost.QueueRecord
 	var healed sql.NullTime
-	var history float64
+	var history, unchanged float64
 	i, d := &record.Identity, &record.Database
-	err := m.db.SQL().QueryRowContext(ctx, `SELECT name, run_id, replication_id, shards, canary, system_id, timeline, history_seconds, healed_at FROM outbox_queue_identity`).
-		Scan(&record.Name, &i.RunID, &i.ReplicationID, &i.Shards, &i.Canary, &d.SystemID, &d.Timeline, &history, &healed)
-	record.HealedAt, record.History = healed.Time, time.Duration(history*float64(time.Second))
+	err := m.db.SQL().QueryRowContext(ctx, `SELECT name, run_id, replication_id, shards, canary, system_id, timeline, history_seconds, healed_at,
+		coalesce(extract(epoch FROM clock_timestamp() - seen_at), 0) FROM outbox_queue_identity`).
+		Scan(&record.Name, &i.RunID, &i.ReplicationID, &i.Shards, &i.Canary, &d.SystemID, &d.Timeline, &history, &healed, &unchanged)
+	record.HealedAt, record.History, record.Unchanged = healed.Time, time.Duration(history*float64(time.Second)), time.Duration(unchanged*float64(time.Second))
 	return record, postgres.Translate(err, "recall the queue's identity")
 }
 

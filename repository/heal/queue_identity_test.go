@@ -37,8 +37,12 @@ func TestQueueMemoryIsReplacedByOneProcessOnly(t *testing.T) {
 		}
 	}
 	again, err := memory.Recall(t.Context())
-	if err != nil || again.Identity != second || again.Name != record.Name || time.Since(again.HealedAt) > time.Hour {
+	if err != nil || again.Identity != second || again.Name != record.Name || time.Since(again.HealedAt) > time.Hour || again.Unchanged > time.Hour {
 		t.Errorf("at last %+v, %v", again, err)
+	}
+	exec(t, db, `UPDATE outbox_queue_identity SET seen_at = now() - interval '2 hours'`)
+	if later, err := memory.Recall(t.Context()); err != nil || later.Unchanged < 2*time.Hour {
+		t.Errorf("two hours later %+v, %v", later, err)
 	}
 }
 

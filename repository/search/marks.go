@@ -11,14 +11,16 @@ import (
 )
 
 // marksSQL finds the samples before which another relay measured, the heals, and the new
-// versions, without the first one. The result has no name for a relay whose record was deleted.
+// versions, without the first one. Two relays of a new version that start at the same time may both leave a mark, of
+// which the result has one. The result has no name for a relay whose record was deleted.
 const marksSQL = `
 SELECT at, 'leader' AS kind, coalesce((SELECT host || ', process ' || pid || ', version ' || version FROM outbox_relays WHERE id = relay), '') FROM (
     SELECT at, relay, lag(relay) OVER (ORDER BY at) AS before FROM outbox_samples WHERE at > now() - $1 * interval '1 second'
 ) AS found WHERE before <> relay
 UNION ALL
-SELECT at, kind, detail FROM outbox_chart_marks m WHERE at > now() - $1 * interval '1 second'
-   AND (kind = 'heal' OR EXISTS (SELECT FROM outbox_chart_marks o WHERE o.kind = 'version' AND o.at < m.at))
+SELECT at, kind, detail FROM (
+    SELECT at, kind, detail, lag(detail) OVER (PARTITION BY kind ORDER BY at) AS before FROM outbox_chart_marks
+) AS marks WHERE at > now() - $1 * interval '1 second' AND (kind = 'heal' OR before <> detail)
 ORDER BY at DESC LIMIT 50`
 
 // Marks implements overview.Overviews.

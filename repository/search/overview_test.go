@@ -99,6 +99,8 @@ func TestOldSamplesAreJoined(t *testing.T) {
 	for n, version := range []string{"1.2.0", "1.2.0", "1.3.0"} {
 		exec(t, db, `INSERT INTO outbox_relays (id, host, pid, version) VALUES (outbox_new_id(), 'h', `+strconv.Itoa(n)+`, '`+version+`')`)
 	}
+	// Two relays that start together both leave a mark of their version.
+	exec(t, db, `INSERT INTO outbox_chart_marks (kind, detail) VALUES ('version', '1.3.0')`)
 	exec(t, db, `UPDATE outbox_chart_marks SET at = at - interval '2 days' WHERE kind = 'version'`)
 	before, err := overviews.History(t.Context(), 7*24*time.Hour, time.Hour)
 	if err != nil {

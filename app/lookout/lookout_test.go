@@ -1,0 +1,124 @@
+package lookout_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"outboxd/app/lookout"
+	"outboxd/domain/lost"
+	"outboxd/domain/overview"
+	"outboxd/domain/queued"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// redis is a Redis that answers, with archived tasks in two queues.
+type redis struct {
+	overview.QueueOverviews
+	archived int64 // in each queue
+	read     int   // how often the archived tasks of the first queue were read
+	identity lost.QueueIdentity
+}
+
+func (r *redis) Queues(context.Context) ([]overview.QueueStatus, error) {
+	return []overview.QueueStatus{{Name: "a", Archived: r.archived}, {Name: "b", Archived: r.archived}}, nil
+}
+
+func (r *redis) Workers(context.Context) ([]overview.WorkerStatus, error) { return nil, nil }
+
+func (r *redis) NewestArchived(_ context.Context, queue string, _ int) ([]queued.ArchivedTask, error) {
+	if queue == "a" {
+		r.read++
+	}
+	return make([]queued.ArchivedTask, r.archived), nil
+}
+
+func (r *redis) Identify(context.Context, string) (lost.QueueIdentity, error) { return r.identity, nil }
+
+// postgres is a database. It never answers if it hangs.
+type postgres struct {
+	overview.Overviews
+	hangs   bool
+	settled []int
+	record  lost.QueueRecord
+}
+
+func (p *postgres) answer(ctx context.Context) error {
+	if p.hangs {
+		<-ctx.Done()
+	}
+	return ctx.Err()
+}
+
+func (p *postgres) Standing(ctx context.Context) (overview.Standing, error) {
+	return overview.Standing{}, p.answer(ctx)
+}
+
+func (p *postgres) Recall(ctx context.Context) (lost.QueueRecord, error) {
+	return p.record, p.answer(ctx)
+}
+
+func (p *postgres) Settled(ctx context.Context, _ []queued.ArchivedTask, _ time.Duration) ([]int, error) {
+	return p.settled, p.answer(ctx)
+}
+
+func look(r *redis, p *postgres) *lookout.Lookout {
+	return lookout.New(lookout.Sources{Events: p, Queues: r, Archived: r, Settled: p.Settled, Identity: r, Memory: p})
+}
+
+func TestRedisIsNotBlamedForPostgreSQL(t *testing.T) {
+	t.Parallel()
+	l := look(&redis{archived: 3}, &postgres{hangs: true})
+	for range 3 { // one directly after another
+		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+		q := l.Quick(ctx)
+		cancel()
+		if q.RedisErr != nil || len(q.Queues) != 2 || !errors.Is(q.PostgresErr, context.DeadlineExceeded) {
+			t.Errorf("of Redis it says %v and has %d queues; of PostgreSQL it says %v", q.RedisErr, len(q.Queues), q.PostgresErr)
+		}
+	}
+}
+
+func TestArchivedTasksAreReadRarely(t *testing.T) {
+	t.Parallel()
+	r := &redis{archived: 3}
+	l := look(r, &postgres{settled: []int{0, 4, 5}})
+	for range 3 {
+		if q := l.Quick(t.Context()); q.Settled["a"] != 1 || q.Settled["b"] != 2 {
+			t.Errorf("settled are %v", q.Settled)
+		}
+		r.archived++ // in a storm of failures
+	}
+	if r.read != 1 {
+		t.Errorf("the tasks were read %d times", r.read)
+	}
+}
+
+func TestARenewedCanaryIsNoLoss(t *testing.T) {
+	t.Parallel()
+	known := lost.QueueIdentity{RunID: "r", Canary: "next"}
+	for name, test := range map[string]struct {
+		is        lost.QueueIdentity
+		unchanged time.Duration
+		lost      bool
+	}{
+		"the same":                 {known, time.Hour, false},
+		"renewed in PostgreSQL":    {lost.QueueIdentity{RunID: "r", Canary: "last"}, lost.CheckPatience / 2, false},
+		"another for long":         {lost.QueueIdentity{RunID: "r", Canary: "last"}, 2 * lost.CheckPatience, true},
+		"another in a new process": {lost.QueueIdentity{RunID: "s", Canary: "last"}, lost.CheckPatience / 2, true},
+		"none":                     {lost.QueueIdentity{RunID: "r"}, lost.CheckPatience / 2, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			p := &postgres{record: lost.QueueRecord{Identity: known, Unchanged: test.unchanged}}
+			q := look(&redis{identity: test.is}, p).Quick(t.Context())
+			if (q.Loss != "") != test.lost {
+				t.Errorf("it says %q", q.Loss)
+			}
+		})
+	}
+}
