@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"outboxd/app/bench/env"
+	"outboxd/config"
 	"outboxd/jobs/broker"
 )
 
@@ -164,4 +165,18 @@ func connectRedis(t *testing.T, o env.Options) redis.UniversalClient {
 	}
 	t.Cleanup(func() { _ = client.Close() })
 	return client
+}
+
+// A benchmark's worker runs as many tasks at once as the option says, or as a daemon's would.
+func TestTasksOfABenchmark(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct{ option, least int }{{0, 8}, {3, 3}} {
+		c := *config.Default()
+		c.Worker.Concurrency = test.option
+		c.Roles = nil
+		e := env.Env{Config: &c}
+		if n := e.Tasks(); n < test.least || test.option > 0 && n != test.option {
+			t.Errorf("with --worker-concurrency=%d there are %d tasks at once", test.option, n)
+		}
+	}
 }

@@ -24,7 +24,9 @@ func (e *Env) RunWorker(ctx context.Context, eventType string, handler work.Hand
 // Tasks returns how many tasks a worker with this configuration runs at once, if its handlers have a
 // transaction for each event.
 func (e *Env) Tasks() int {
-	return e.Config.SizesOn(runtime.GOMAXPROCS(0), config.Handlers{Transactions: true}).Tasks
+	c := *e.Config
+	c.Roles = config.AllRoles() // a command has no roles, and without the role worker there are no tasks
+	return c.SizesOn(runtime.GOMAXPROCS(0), config.Handlers{Transactions: true}).Tasks
 }
 
 // RunWorkerWith does the same as RunWorker, but the function change sets the worker's options,
