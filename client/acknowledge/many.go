@@ -23,7 +23,7 @@ func SendAll(ctx context.Context, r redis.UniversalClient, list []Acknowledgemen
 		place, err := command.Result()
 		if _, ok := parse(place); err == nil && !ok {
 			if err = failed; err == nil {
-				err = fmt.Errorf("Redis answered XADD with %.60q, which is no ID of an entry", place)
+				err = fmt.Errorf("the answer to XADD is %.60q, which is no ID of an entry", place)
 			}
 		}
 		errs[i] = err

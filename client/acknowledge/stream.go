@@ -45,7 +45,7 @@ func Send(ctx context.Context, r redis.UniversalClient, a Acknowledgement) error
 		return err
 	}
 	if _, ok := parse(place); !ok {
-		return fmt.Errorf("Redis answered XADD with %.60q, which is no ID of an entry", place)
+		return fmt.Errorf("the answer to XADD is %.60q, which is no ID of an entry", place)
 	}
 	return nil
 }
@@ -90,7 +90,7 @@ func Await(ctx context.Context, r redis.UniversalClient, after string, limit int
 	for _, stream := range streams {
 		for _, entry := range stream.Messages {
 			if !less(next, entry.ID) {
-				return nil, after, fmt.Errorf("Redis answered XREAD with the ID %.60q, which does not come after %s", entry.ID, after)
+				return nil, after, fmt.Errorf("the answer to XREAD has the ID %.60q, which does not come after %s", entry.ID, after)
 			}
 			next = entry.ID
 			if a, ok := read(entry.Values); ok {
@@ -131,7 +131,7 @@ func last(ctx context.Context, r redis.UniversalClient) (string, error) {
 		return Start, nil
 	}
 	if _, ok := parse(found[0].ID); !ok {
-		return End, fmt.Errorf("Redis answered XREVRANGE with %.60q, which is no ID of an entry", found[0].ID)
+		return End, fmt.Errorf("the answer to XREVRANGE is %.60q, which is no ID of an entry", found[0].ID)
 	}
 	return found[0].ID, nil
 }

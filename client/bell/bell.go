@@ -90,7 +90,7 @@ func (b Bell) subscribe(ctx context.Context, client redis.UniversalClient) error
 func receive(ctx context.Context, subscription *redis.PubSub) (word any, err error) {
 	defer func() {
 		if strange := recover(); strange != nil {
-			err = fmt.Errorf("Redis gave a wrong answer to SUBSCRIBE: %v", strange)
+			err = fmt.Errorf("the answer to SUBSCRIBE is wrong: %v", strange)
 		}
 	}()
 	return subscription.ReceiveTimeout(ctx, silence)
