@@ -1,6 +1,7 @@
 package postgrestest_test
 
 import (
+	"context"
 	"errors"
 	"testing"
 	"time"
@@ -8,6 +9,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
+	"outboxd/app/servertest"
 	"outboxd/app/servertest/postgrestest"
 )
 
@@ -45,13 +47,20 @@ func TestADiskIsFilledAndFreed(t *testing.T) {
 	}
 }
 
-func connect(t *testing.T, url string) *pgx.Conn {
+// connect waits while the server refuses connections because it recovers: the server may answer once more between
+// the crash of a process and the recovery.
+func connect(t *testing.T, url string) (conn *pgx.Conn) {
 	t.Helper()
-	conn, err := pgx.Connect(t.Context(), url)
+	var err error
+	servertest.Eventually(t, "the server accepts a connection", func() bool {
+		conn, err = pgx.Connect(t.Context(), url)
+		fault, ok := errors.AsType[*pgconn.PgError](err)
+		return !ok || fault.Code != "57P03"
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = conn.Close(t.Context()) }) // it may be broken
+	t.Cleanup(func() { _ = conn.Close(context.Background()) }) // it may be broken
 	return conn
 }
 
