@@ -30,6 +30,9 @@ func (r *record) check() error {
 			return refusal(name.field, "is %q, which shows nothing", name.value)
 		}
 	}
+	if strings.HasPrefix(r.Queue, "}") {
+		return refusal("Queue", "is %q; a name that begins with } cannot be used on a Redis Cluster", r.Queue)
+	}
 	for name, value := range r.Headers {
 		if err := checkText("Headers", name); err != nil {
 			return err

@@ -75,6 +75,11 @@ $$;
 --     from JSON and RFC 3339.
 --   - Asynq may treat a deadline of 1970 as no deadline.
 --   - In other places of outboxd the zero UUID means "no event".
+--   - The code of the character } is 125. Asynq writes a queue's name in braces into its keys, and a Redis Cluster
+--     chooses the slot by the text in braces. After "{}" that text is empty, so the keys of such a queue would be in
+--     different slots, and no script could use them together.
+--   - The sequence of positions continues above the highest position after a restore. Half of its numbers must be
+--     left then, or every later event with an ordering key would be refused.
 --   - Some bounds are in bytes of UTF-8. The function converts only names of more than 85 bytes, because no
 --     character has more than three times as many bytes in UTF-8 as in another encoding.
 --
@@ -94,6 +99,7 @@ DECLARE
         WHEN id = '00000000-0000-0000-0000-000000000000' THEN 'id_is_not_zero'
         WHEN pg_catalog.octet_length(event_type) > 85 AND pg_catalog.octet_length(pg_catalog.convert_to(event_type, 'UTF8')) > 255 THEN 'event_type_has_at_most_255_bytes'
         WHEN pg_catalog.octet_length(queue) > 85 AND pg_catalog.octet_length(pg_catalog.convert_to(queue, 'UTF8')) > 255 THEN 'queue_has_at_most_255_bytes'
+        WHEN pg_catalog.ascii(queue) = 125 THEN 'queue_does_not_begin_with_a_brace'
         WHEN headers <> '{}' AND (pg_catalog.jsonb_typeof(headers) <> 'object'
             OR pg_catalog.jsonb_path_exists(headers, 'strict $.* ? (@.type() != "string")')) THEN 'headers_map_strings_to_strings'
         WHEN pg_catalog.pg_column_size(headers) > 65536 THEN 'headers_have_at_most_64_kib'
@@ -113,6 +119,7 @@ DECLARE
         WHEN deadline < '1971-01-01 00:00:00+00' OR deadline >= '10000-01-01 00:00:00+00' THEN 'deadline_is_in_years_1971_to_9999'
         WHEN pg_catalog.octet_length(ordering_key) > 85 AND subscription IS NULL AND pg_catalog.octet_length(pg_catalog.convert_to(ordering_key, 'UTF8')) > 255 THEN 'ordering_key_has_at_most_255_bytes'
         WHEN (ordering_key IS NULL) <> (ordering_position IS NULL) THEN 'ordering_key_has_a_position'
+        WHEN ordering_position >= 4611686018427387904 THEN 'ordering_position_is_below_2_to_the_62'
         WHEN (subscription IS NULL) <> (origin_id IS NULL) THEN 'delivery_has_an_origin'
         WHEN event_type COLLATE "C" !~ '[!-~]' OR queue COLLATE "C" !~ '[!-~]' OR ordering_key COLLATE "C" !~ '[!-~]' THEN 'perhaps blank'
     END;

@@ -24,6 +24,7 @@ func TestOutboxRefusesWhatCouldNeverBeDelivered(t *testing.T) {
 		{"no payload", "payload", "NULL", "payload"},
 		{"blank queue", "queue", "' '", "outbox_queue_is_not_blank"},
 		{"long queue", "queue", "repeat('x', 256)", "outbox_queue_has_at_most_255_bytes"},
+		{"a queue that a cluster would scatter", "queue", "'}q'", "outbox_queue_does_not_begin_with_a_brace"},
 		{"large payload", "payload", "convert_to(repeat('x', 1048577), 'UTF8')", "outbox_payload_has_at_most_1_mib"},
 		{"headers are a list", "headers", "'[]'", "outbox_headers_map_strings_to_strings"},
 		{"a header is a number", "headers", `'{"a":"b","c":1}'`, "outbox_headers_map_strings_to_strings"},
@@ -54,6 +55,10 @@ func TestOutboxRefusesWhatCouldNeverBeDelivered(t *testing.T) {
 		{"no deadline to Go", "deadline", "'0001-01-01 00:00Z'", "outbox_deadline_is_in_years_1971_to_9999"},
 		{"deadline after year 9999", "deadline", "'10000-01-01 00:00Z'", "outbox_deadline_is_in_years_1971_to_9999"},
 	}
+	// The column ordering_position needs an ordering key beside it.
+	tests = append(tests, struct{ name, columns, values, want string }{
+		"the last position of the sequence", "ordering_key, ordering_position", "'k', 9223372036854775807", "outbox_ordering_position_is_below_2_to_the_62",
+	})
 	// Named by code point: some editors would not show them.
 	blanks := []rune{
 		0x01, '\t', '\r', 0x1f, ' ', 0x7f, 0x85, 0xa0, 0xad, 0x34f, 0x61c, 0x115f, 0x1160, 0x1680, 0x17b4, 0x180e, 0x2000, 0x2003, 0x200a, 0x200b, 0x200d,
@@ -84,6 +89,8 @@ func TestOutboxRefusesWhatCouldNeverBeDelivered(t *testing.T) {
 		"an empty payload":                "(event_type, payload) VALUES ('test:a', '')",
 		"a type outside ASCII":            "(event_type, payload) VALUES ('中', '')",
 		"a queue of one visible mark":     "(event_type, queue, payload) VALUES ('test:a', chr(160)||'é'||chr(8203), '')",
+		"a queue with braces inside":      "(event_type, payload, queue) VALUES ('test:a', '', 'a}{b')",
+		"the highest position":            "(event_type, payload, ordering_key, ordering_position) VALUES ('test:a', '', 'k', 4611686018427387903)",
 		"the beginning of time for Go":    "(event_type, payload, available_at, created_at) VALUES ('test:a', '', '0001-01-01 00:00Z', '0001-01-01 00:00Z')",
 		"the end of time for JSON":        "(event_type, payload, available_at, created_at, deadline) SELECT 'test:a', '', t, t, t FROM (SELECT timestamptz '9999-12-31 23:59:59.999999Z' AS t) AS x",
 		"the largest numbers":             "(event_type, payload, max_retry, timeout_seconds, retention_seconds, unique_seconds, attempts, generation) VALUES ('test:a', '', 2147483647, 2147483647, 2147483647, 2147483647, 1000000000, 1000000000)",

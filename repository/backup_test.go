@@ -244,6 +244,21 @@ func TestBackupByLogicalReplication(t *testing.T) {
 	goesOn(t, upgraded)
 }
 
+// A row with the last number of the sequence, from a table without its CHECK, must
+// not use the sequence up: every later event with a key would be refused.
+func TestTheHighestPositionLeavesNumbersForLaterEvents(t *testing.T) {
+	t.Parallel()
+	db := schematest.Open(t)
+	exec(t, db, `ALTER TABLE outbox DROP CONSTRAINT outbox_within_bounds`)
+	exec(t, db, `INSERT INTO outbox (event_type, payload, ordering_key, ordering_position) VALUES ('t', '', 'k', 9223372036854775807)`)
+	mend(t, db)
+	exec(t, db, `SELECT outboxd.emit('t', '{}', ordering_key => 'other')`)
+	found, err := examine.New(db, healthy()).Examine(t.Context())
+	if said := text(found, "positions-behind"); err != nil || said != "" {
+		t.Errorf("doctor says %s, %v", said, err)
+	}
+}
+
 // A session may have its triggers off, as a replication tool's has. Its events are
 // relayed, and an event that would have no place in its key's order is refused.
 func TestASessionWithoutTriggers(t *testing.T) {

@@ -15,8 +15,9 @@ ALTER TABLE outbox_cancelled ENABLE TRIGGER USER;
 ALTER TABLE outbox_entries ENABLE TRIGGER USER;
 
 -- The sequence of positions continues from the highest position in use, because
--- replication does not copy sequences.
-SELECT setval('outbox_ordering_position', max(position)) FROM (
+-- replication does not copy sequences. A position of 2^62 or more can only come from a
+-- table without its CHECK. It must not use up the sequence.
+SELECT setval('outbox_ordering_position', least(max(position), 4611686018427387903)) FROM (
     SELECT last_value AS position FROM outbox_ordering_position
     UNION ALL SELECT max(ordering_position) FROM outbox
     UNION ALL SELECT max(ordering_position) FROM outbox_held

@@ -54,11 +54,12 @@ func (e *Examiner) replicaRoles(ctx context.Context, tx pgx.Tx, facts *diagnosis
 
 // positionSample is how many of the newest events of each table the check reads. The
 // newest IDs have the highest positions, because both grow with time, with few
-// exceptions.
+// exceptions. A position of 2^62 or more counts as the highest that outbox accepts:
+// restored.sql moves the sequence no further.
 const positionSample = 2000
 
 var positionsSQL = `
-SELECT (SELECT last_value FROM outbox_ordering_position), coalesce(max(ordering_position), 0) FROM (` +
+SELECT (SELECT last_value FROM outbox_ordering_position), least(coalesce(max(ordering_position), 0), 4611686018427387903) FROM (` +
 	stored.Places.Only(lives.StatePending, lives.StateHeld, lives.StateInFlight, lives.StateDead).Union(
 		fmt.Sprintf("(SELECT ordering_position FROM {table} ORDER BY id DESC LIMIT %d)", positionSample)) + `) AS newest`
 
