@@ -3,31 +3,18 @@ package consumer
 import (
 	"context"
 	"database/sql"
+
+	"outboxd/client/transact"
 )
 
-// Database begins the transactions in which handlers run. Tx is the type of the
-// transaction that a handler gets: *sql.Tx from SQL, *gorm.DB from
-// gormoutbox.Database, pgx.Tx from pgxoutbox.Database. A Database is safe for
-// concurrent use.
-type Database[Tx any] interface {
-	Begin(ctx context.Context) (Transaction[Tx], error)
-}
+// Database begins the transactions in which handlers run; see transact.Database.
+type Database[Tx any] = transact.Database[Tx]
 
 // Transaction is a transaction that has begun.
-type Transaction[Tx any] interface {
-	// Tx returns the transaction for the handler.
-	Tx() Tx
-	// QueryRow runs a statement that returns one row.
-	QueryRow(ctx context.Context, query string, arguments ...any) Row
-	Commit(ctx context.Context) error
-	// Rollback does nothing after a commit.
-	Rollback(ctx context.Context) error
-}
+type Transaction[Tx any] = transact.Transaction[Tx]
 
 // Row is the one row of a statement. Scan returns the statement's error.
-type Row interface {
-	Scan(into ...any) error
-}
+type Row = transact.Row
 
 // SQL returns a Database for database/sql, with any driver.
 func SQL(db *sql.DB) Database[*sql.Tx] { return sqlDatabase{db} }

@@ -5,17 +5,17 @@ import (
 
 	"gorm.io/gorm"
 
-	"outboxd/client/consumer"
+	"outboxd/client/transact"
 )
 
-// Database returns a consumer.Database for GORM: handlers get a *gorm.DB that works
-// in the transaction.
-func Database(db *gorm.DB) consumer.Database[*gorm.DB] { return database{db} }
+// Database returns the database for consumer.New: handlers get a *gorm.DB that works in
+// the transaction.
+func Database(db *gorm.DB) transact.Database[*gorm.DB] { return database{db} }
 
 type database struct{ db *gorm.DB }
 
-// Begin implements consumer.Database.
-func (d database) Begin(ctx context.Context) (consumer.Transaction[*gorm.DB], error) {
+// Begin implements transact.Database.
+func (d database) Begin(ctx context.Context) (transact.Transaction[*gorm.DB], error) {
 	tx := d.db.WithContext(ctx).Begin()
 	if tx.Error != nil {
 		return nil, tx.Error
@@ -27,7 +27,7 @@ type begun struct{ tx *gorm.DB }
 
 func (b begun) Tx() *gorm.DB { return b.tx }
 
-func (b begun) QueryRow(ctx context.Context, query string, arguments ...any) consumer.Row {
+func (b begun) QueryRow(ctx context.Context, query string, arguments ...any) transact.Row {
 	return b.tx.Statement.ConnPool.QueryRowContext(ctx, query, arguments...)
 }
 

@@ -5,7 +5,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
-	"outboxd/client/consumer"
+	"outboxd/client/transact"
 )
 
 // Beginner begins transactions, as *pgxpool.Pool does.
@@ -13,13 +13,13 @@ type Beginner interface {
 	Begin(ctx context.Context) (pgx.Tx, error)
 }
 
-// Database returns a consumer.Database for pgx: handlers get a pgx.Tx.
-func Database(pool Beginner) consumer.Database[pgx.Tx] { return database{pool} }
+// Database returns the database for consumer.New: handlers get a pgx.Tx.
+func Database(pool Beginner) transact.Database[pgx.Tx] { return database{pool} }
 
 type database struct{ pool Beginner }
 
-// Begin implements consumer.Database.
-func (d database) Begin(ctx context.Context) (consumer.Transaction[pgx.Tx], error) {
+// Begin implements transact.Database.
+func (d database) Begin(ctx context.Context) (transact.Transaction[pgx.Tx], error) {
 	tx, err := d.pool.Begin(ctx)
 	if err != nil {
 		return nil, err
@@ -31,7 +31,7 @@ type begun struct{ tx pgx.Tx }
 
 func (b begun) Tx() pgx.Tx { return b.tx }
 
-func (b begun) QueryRow(ctx context.Context, query string, arguments ...any) consumer.Row {
+func (b begun) QueryRow(ctx context.Context, query string, arguments ...any) transact.Row {
 	return b.tx.QueryRow(ctx, query, arguments...)
 }
 
