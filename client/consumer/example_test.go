@@ -44,3 +44,21 @@ func ExampleNewRemote() {
 	}
 	_ = work
 }
+
+// A worker that handles up to 100 events in one transaction.
+func ExampleHandleBatch() {
+	work := func(ctx context.Context, db *sql.DB, redis asynq.RedisConnOpt) error {
+		c := consumer.New(consumer.SQL(db), consumer.Options{})
+		mux := asynq.NewServeMux()
+		mux.Handle("account:debited", consumer.HandleBatch(c, func(ctx context.Context, tx *sql.Tx, payments []payment) error {
+			sum := 0
+			for _, p := range payments {
+				sum += p.Amount
+			}
+			_, err := tx.ExecContext(ctx, "UPDATE accounts SET balance = balance - $1", sum)
+			return err
+		}, consumer.Batch{Max: 100}))
+		return consumer.Run(ctx, redis, asynq.Config{Concurrency: 300}, mux)
+	}
+	_ = work
+}
