@@ -74,18 +74,23 @@ func RequireNotEmitted[T any](t testing.TB, tx any, kind client.Type[T]) {
 
 // created_at is the start time of the transaction that emitted the event, so it
 // identifies the events of the present transaction, even after a savepoint.
-// Deliveries to subscriptions do not count as emitted.
-const emittedSQL = `
+// Deliveries to subscriptions do not count as emitted. An event that was sent again may
+// have several rows, and counts once.
+const (
+	emittedColumns = "id, event_type, encode(payload, 'base64') AS payload, headers, queue, ordering_key, available_at, max_retry, origin_id"
+
+	emittedSQL = `
 SELECT COALESCE(json_agg(e ORDER BY e.id), '[]')::text FROM (
-    SELECT id, event_type, encode(payload, 'base64') AS payload, headers, queue, ordering_key, available_at, max_retry, created_at
-    FROM outboxd.outbox WHERE (NOT $1::boolean OR created_at = now()) AND origin_id IS NULL
-    UNION ALL SELECT id, event_type, encode(payload, 'base64'), headers, queue, ordering_key, available_at, max_retry, created_at
-    FROM outboxd.outbox_held WHERE NOT $1::boolean AND origin_id IS NULL
-    UNION ALL SELECT id, event_type, encode(payload, 'base64'), headers, queue, ordering_key, available_at, max_retry, created_at
-    FROM outboxd.outbox_sent WHERE NOT $1::boolean AND origin_id IS NULL
-    UNION ALL SELECT id, event_type, encode(payload, 'base64'), headers, queue, ordering_key, available_at, max_retry, created_at
-    FROM outboxd.outbox_dead WHERE NOT $1::boolean AND origin_id IS NULL
+    SELECT DISTINCT ON (id) * FROM (
+        SELECT ` + emittedColumns + ` FROM outboxd.outbox WHERE NOT $1::boolean OR created_at = now()
+        UNION ALL SELECT ` + emittedColumns + ` FROM outboxd.outbox_held WHERE NOT $1::boolean
+        UNION ALL SELECT ` + emittedColumns + ` FROM outboxd.outbox_sent WHERE NOT $1::boolean
+        UNION ALL SELECT ` + emittedColumns + ` FROM outboxd.outbox_dead WHERE NOT $1::boolean
+        UNION ALL SELECT ` + emittedColumns + ` FROM outboxd.outbox_suppressed WHERE NOT $1::boolean
+        UNION ALL SELECT ` + emittedColumns + ` FROM outboxd.outbox_cancelled WHERE NOT $1::boolean
+    ) AS places WHERE origin_id IS NULL ORDER BY id
 ) AS e`
+)
 
 func emitted[T any](t testing.TB, tx any, kind client.Type[T]) (events []Emitted[T], others []string) {
 	t.Helper()

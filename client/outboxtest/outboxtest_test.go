@@ -141,6 +141,26 @@ func TestEveryKindOfTransaction(t *testing.T) {
 			}
 		}
 	})
+	t.Run("in any state, and once", func(t *testing.T) {
+		t.Parallel()
+		const stated client.Type[string] = "test:stated"
+		exec := func(statement string, args ...any) {
+			t.Helper()
+			if _, err := db.ExecContext(t.Context(), statement, args...); err != nil {
+				t.Fatal(err)
+			}
+		}
+		emit(t, db, stated.Event("cancelled"))
+		exec("SELECT outboxd.cancel(id) FROM outboxd.outbox WHERE event_type = 'test:stated'")
+		// As after a replay, the history has the event in two generations.
+		id := emit(t, db, stated.Event("sent again")).String()
+		exec(`WITH gone AS (DELETE FROM outboxd.outbox WHERE id = $1::text::uuid RETURNING *)
+			INSERT INTO outboxd.outbox_sent SELECT (jsonb_populate_record(NULL::outboxd.outbox_sent, to_jsonb(gone) || jsonb_build_object('generation', n, 'sent_at', now() + n * interval '1 second'))).*
+			FROM gone, generate_series(0, 1) AS n`, id)
+		for _, want := range []string{"cancelled", "sent again"} {
+			outboxtest.RequireEmitted(t, db, stated, func(e outboxtest.Emitted[string]) bool { return e.Payload == want })
+		}
+	})
 	t.Run("what is missing is named", func(t *testing.T) {
 		t.Parallel()
 		for want, helper := range map[string]func(*witness){
@@ -165,6 +185,25 @@ func ExampleStart() {
 		emit(t, o.DB(t), greeted.Event("hello")) // the service's own code
 		outboxtest.RequireEmitted(t, o.DB(t), greeted)
 		o.Drain(t) // a worker of the service runs meanwhile
+	}
+	_ = test
+}
+
+// TestGreet looks at what a transaction emitted, and undoes it.
+func ExampleRequireEmitted() {
+	test := func(t *testing.T) {
+		tx, err := outboxtest.Start(t).DB(t).BeginTx(t.Context(), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = tx.Rollback() }()
+		if _, err := (client.Outbox{}).Emit(t.Context(), tx, greeted.Event("hello")); err != nil { // the service's own code
+			t.Fatal(err)
+		}
+		event := outboxtest.RequireEmitted(t, tx, greeted, func(e outboxtest.Emitted[string]) bool { return e.Payload == "hello" })
+		if event.Queue != "default" {
+			t.Errorf("it goes to the queue %s", event.Queue)
+		}
 	}
 	_ = test
 }
