@@ -30,7 +30,8 @@ type Event struct {
 	OrderingKey string
 	// InCommitOrder makes transactions that emit events of the same OrderingKey
 	// wait for one another: from Emit until the end of its transaction, the others
-	// wait. Then the order of the key's events is the order of the commits.
+	// wait. Then the order of the key's events is the order of the commits. Without an
+	// OrderingKey it has no effect.
 	InCommitOrder bool
 	// AvailableAt is the earliest time at which the relay may send the event. Zero:
 	// now.
