@@ -343,7 +343,7 @@ func TestRolesMayDoNothingElse(t *testing.T) {
 				"INSERT INTO outboxd.outbox (event_type, payload, generation) VALUES ('a:b', '', 7)",
 				"INSERT INTO outboxd.outbox (event_type, payload, ordering_key, ordering_position) VALUES ('a:b', '', 'k', -1)",
 				"SELECT outboxd.outbox_pass_turn(gen_random_uuid())", "SELECT outboxd.outbox_let_go(gen_random_uuid())", "SELECT outboxd.outbox_advance('{k}')",
-				"SELECT outboxd.outbox_next_of_key('k', NULL)", "INSERT INTO outboxd.outbox_entries VALUES ('a:b', now())", "CREATE TABLE outboxd.mine ()",
+				"SELECT name FROM outboxd.outbox_subscriptions", "SELECT outboxd.outbox_next_of_key('k', NULL)", "INSERT INTO outboxd.outbox_entries VALUES ('a:b', now())", "CREATE TABLE outboxd.mine ()",
 				"SELECT email FROM outboxd_example.users",
 			},
 		},

@@ -1,6 +1,7 @@
 package recall_test
 
 import (
+	"context"
 	"errors"
 	"slices"
 	"sync"
@@ -124,4 +125,46 @@ func TestATaskWaitsForAMoveOfItsEvent(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A mail is moved to a later time, and its former task asks before that time. Nothing of the
+// question is left in the inbox: the mail can be moved again, and is sent once.
+func TestAMovedMailIsSentWhenItIsTime(t *testing.T) {
+	t.Parallel()
+	q := newQueued(t)
+	rt.Exec(t, q.db, "SELECT outboxd.emit('mail', '{}')")
+	id, inbox := q.relay()[0], repository.NewInbox(q.db)
+	move := func(to time.Time, want domain.ChangeAnswer) {
+		t.Helper()
+		changes, err := q.changes.Reschedule(t.Context(), &domain.Action{Actor: "ada"}, []domain.ID{id}, to)
+		if err != nil || changes[0].Answer != want {
+			t.Fatalf("%v, %v, want %s", changes, err, want)
+		}
+	}
+	move(time.Now().Add(24*time.Hour), domain.ChangeRescheduled)
+	q.take(id, "default")
+	if first, err := inbox.Ask(t.Context(), id); first || !errors.Is(err, domain.ErrTooEarly) {
+		t.Errorf("its former task may send it a day before: %t, %v", first, err)
+	}
+	if _, err := inbox.Process(t.Context(), id, func(context.Context, domain.Effects) error { return nil }); !errors.Is(err, domain.ErrTooEarly) {
+		t.Errorf("it is confirmed a day before: %v", err)
+	}
+	if n := rt.Count(t, q.db, "SELECT count(*) FROM inbox"); n != 0 {
+		t.Errorf("%d rows are in the inbox", n)
+	}
+	move(time.Now(), domain.TooLateRunning)
+	q.redis.HSet(t.Context(), "asynq:{default}:t:"+id.String(), "state", "retry")
+	move(time.Now(), domain.ChangeRescheduled)
+	if sent := q.relay(); len(sent) != 1 || sent[0] != id {
+		t.Fatalf("%v was sent when it was time", sent)
+	}
+	for _, want := range []bool{true, false} {
+		if first, err := inbox.Ask(t.Context(), id); err != nil || first != want {
+			t.Errorf("it may be sent: %t, %v, want %t", first, err, want)
+		}
+		if first, err := inbox.Process(t.Context(), id, func(context.Context, domain.Effects) error { return nil }); err != nil || first != want {
+			t.Errorf("it is confirmed now: %t, %v, want %t", first, err, want)
+		}
+	}
+	adds(t, q.db, 0)
 }
