@@ -7,11 +7,14 @@ import (
 )
 
 // Duration formats a duration with its two largest units: "21 min 15 s", "3 d 4 h". If the second unit is zero, it
-// is left out: "15 min". Below ten seconds the result has tenths of a second, below one second milliseconds.
+// is left out: "15 min". Below ten seconds the result has tenths of a second, below one second milliseconds. A
+// duration of less than a millisecond is "under 1 ms", which says that it is not zero.
 func Duration(d time.Duration) string {
 	switch {
 	case d < 0:
 		return "0 s"
+	case d > 0 && d < time.Millisecond:
+		return "under 1 ms"
 	case d < time.Second:
 		return fmt.Sprintf("%d ms", d.Milliseconds())
 	case d < 10*time.Second:

@@ -45,6 +45,10 @@ func TestDurations(t *testing.T) {
 	t.Parallel()
 	for d, want := range map[time.Duration][2]string{
 		-time.Second:            {"0 s", "less than 1 s"},
+		0:                       {"0 ms", "less than 1 s"},
+		1:                       {"under 1 ms", "less than 1 s"},
+		999 * time.Microsecond:  {"under 1 ms", "less than 1 s"},
+		time.Millisecond:        {"1 ms", "less than 1 s"},
 		15 * time.Millisecond:   {"15 ms", "less than 1 s"},
 		time.Second:             {"1 s", "1 s"},
 		9990 * time.Millisecond: {"9.9 s", "9 s"},

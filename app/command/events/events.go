@@ -126,12 +126,22 @@ type timelineDocument struct {
 	At     time.Time `json:"at"`
 	What   string    `json:"what"`
 	Detail string    `json:"detail,omitempty"`
+
+	toTheSecond bool // At is cut to whole seconds
+}
+
+// when formats the time of a step in UTC: with milliseconds, unless they are not known.
+func (d timelineDocument) when() string {
+	if d.toTheSecond {
+		return d.At.Format(time.DateTime)
+	}
+	return d.At.Format(time.DateTime + ".000")
 }
 
 func newTimelineDocument(life *lives.Life, tasks []queued.TaskState) []timelineDocument {
 	var steps []timelineDocument
 	for _, step := range life.Timeline(tasks) {
-		steps = append(steps, timelineDocument{step.At.UTC(), step.What, step.Detail})
+		steps = append(steps, timelineDocument{step.At.UTC(), step.What, step.Detail, step.ToTheSecond})
 	}
 	return steps
 }
@@ -216,6 +226,6 @@ func EventTable(w io.Writer, d *EventDocument) {
 	fmt.Fprintln(w)
 	fmt.Fprintln(w, "TIME (UTC)\tWHAT\tDETAIL")
 	for _, s := range d.Timeline {
-		fmt.Fprintf(w, "%s\t%s\t%s\n", s.At.Format("2006-01-02 15:04:05.000"), s.What, terminal.OneLine(s.Detail, 120))
+		fmt.Fprintf(w, "%s\t%s\t%s\n", s.when(), s.What, terminal.OneLine(s.Detail, 120))
 	}
 }

@@ -29,7 +29,7 @@ import (
 
 const aboutTop = `Show where the events are, how fast they move, which processes move them, and what endangers them. The
 view is renewed until you press q or Ctrl-C. It shows the figures of the dashboard, and counts at most
-50,000 events of a state.
+50,000 events of a state. Rates and confirmed events are counted every 10 s.
 
 If standard output is not a terminal, it prints one view after another. With --once, or as JSON or
 YAML, it prints one.`
