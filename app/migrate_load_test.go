@@ -104,7 +104,7 @@ func TestMigrateUnderLoad(t *testing.T) {
 	done, total := map[string]string{}, time.Duration(0)
 	for _, kind := range slices.Sorted(maps.Keys(laterKinds)) {
 		done[kind+".sql"] = laterKinds[kind]
-		set := laterMigrations(t, done)
+		set := schematest.Later(t, done)
 		l.await(20)
 		if kind == heldKind || *migrateRows > 0 {
 			l.hold()

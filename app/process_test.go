@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"outboxd/app/child"
 	"outboxd/app/servertest"
 )
 
@@ -27,7 +28,7 @@ type process struct {
 	cmd   *exec.Cmd
 	stdin io.Closer
 	log   *transcript
-	ended chan struct{}
+	ended <-chan struct{}
 
 	api, monitor string // URLs, from awaitReady on; "" if it does not listen
 }
@@ -60,7 +61,7 @@ func launchWith(t testing.TB, environ []string, args ...string) *process {
 // prepare returns a process that has not started yet.
 func prepare(t testing.TB, environ []string, args ...string) *process {
 	t.Helper()
-	p := &process{t: t, log: &transcript{}, ended: make(chan struct{})}
+	p := &process{t: t, log: &transcript{}}
 	p.cmd = command(t, append([]string{"--api-addr=127.0.0.1:0", "--monitor-addr=127.0.0.1:0", "--api-rate-limit=0"}, args...)...)
 	p.cmd.Env = append(p.cmd.Env, environ...)
 	return p
@@ -73,13 +74,11 @@ func (p *process) run() {
 		p.t.Fatal(err)
 	}
 	p.stdin = stdin
-	if err := p.cmd.Start(); err != nil {
+	running, err := child.Start(p.cmd, syscall.SIGKILL) // a program that is not this test's own would outlive a killed test
+	if err != nil {
 		p.t.Fatal(err)
 	}
-	go func() {
-		_ = p.cmd.Wait() // the state says it
-		close(p.ended)
-	}()
+	p.ended = running.Done()
 	p.t.Cleanup(p.cleanup)
 }
 
@@ -273,15 +272,7 @@ func eventually(t testing.TB, what string, condition func() bool) {
 
 func within(t testing.TB, limit time.Duration, what string, condition func() bool) {
 	t.Helper()
-	deadline := time.NewTimer(limit)
-	defer deadline.Stop()
-	again := time.NewTicker(20 * time.Millisecond)
-	defer again.Stop()
-	for !condition() {
-		select {
-		case <-deadline.C:
-			t.Fatalf("waited %v in vain: %s", limit, what)
-		case <-again.C:
-		}
+	if !servertest.Within(limit, condition) {
+		t.Fatalf("waited %v in vain: %s", limit, what)
 	}
 }

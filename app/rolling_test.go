@@ -5,23 +5,18 @@ import (
 	"encoding/json"
 	"flag"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
-	"testing/fstest"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 
-	"outboxd/app/child"
 	"outboxd/app/schematest"
 	"outboxd/app/servertest"
-	"outboxd/migrations"
 )
 
 var rollingRounds = flag.Int("rolling", 0, "how often TestRollingReplacement replaces all processes, of two programs that it builds; 0: once, all of them this test's own program")
@@ -91,20 +86,7 @@ func (r release) start(args ...string) *process {
 	r.t.Helper()
 	p := r.prepare(args...)
 	p.cmd.Stderr = p.log
-	var err error
-	if p.stdin, err = p.cmd.StdinPipe(); err != nil {
-		r.t.Fatal(err)
-	}
-	// A program of its own must not outlive the test.
-	running, err := child.Start(p.cmd, syscall.SIGKILL)
-	if err != nil {
-		r.t.Fatal(err)
-	}
-	go func() {
-		<-running.Done()
-		close(p.ended)
-	}()
-	r.t.Cleanup(p.cleanup)
+	p.run()
 	p.awaitReady()
 	return p
 }
@@ -134,32 +116,10 @@ func (r release) migrate(databaseURL string) {
 		r.run("migrate", "up", "--database-url="+databaseURL)
 		return
 	}
-	set := laterMigrations(r.t, map[string]string{rollingFile: rollingMigration})
+	set := schematest.Later(r.t, map[string]string{rollingFile: rollingMigration})
 	if n, err := set.Up(r.t.Context(), schematest.Connect(r.t, databaseURL).SQL(), servertest.Logger(r.t)); err != nil || n != 1 {
 		r.t.Fatalf("%d migrations, %v", n, err)
 	}
-}
-
-// laterMigrations returns the migrations of a release to come: those of today and these files.
-func laterMigrations(t *testing.T, more map[string]string) migrations.Set {
-	t.Helper()
-	set, files := migrations.Core(), fstest.MapFS{}
-	names, err := fs.Glob(set.Files, "*.sql")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, name := range names {
-		text, err := fs.ReadFile(set.Files, name)
-		if err != nil {
-			t.Fatal(err)
-		}
-		files[name] = &fstest.MapFile{Data: text}
-	}
-	for name, text := range more {
-		files[name] = &fstest.MapFile{Data: []byte(text)}
-	}
-	set.Files = files
-	return set
 }
 
 // keyed are producers that emit events, one producer for each ordering key, until they are stopped.

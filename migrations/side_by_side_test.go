@@ -3,9 +3,7 @@ package migrations_test
 import (
 	"context"
 	"fmt"
-	"io/fs"
 	"testing"
-	"testing/fstest"
 	"time"
 
 	"outboxd/app/schematest"
@@ -13,24 +11,10 @@ import (
 	"outboxd/migrations"
 )
 
-// later returns the migrations of a version to come: those of today and another one.
+// later returns the migrations of a version to come, which has one more with this statement.
 func later(t *testing.T, statement string) migrations.Set {
 	t.Helper()
-	set, files := migrations.Core(), fstest.MapFS{}
-	names, err := fs.Glob(set.Files, "*.sql")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, name := range names {
-		text, err := fs.ReadFile(set.Files, name)
-		if err != nil {
-			t.Fatal(err)
-		}
-		files[name] = &fstest.MapFile{Data: text}
-	}
-	files["09999_later.sql"] = &fstest.MapFile{Data: []byte("-- +goose Up\n" + statement + ";\n-- +goose Down\n")}
-	set.Files = files
-	return set
+	return schematest.Later(t, map[string]string{"09999_later.sql": "-- +goose Up\n" + statement + ";\n-- +goose Down\n"})
 }
 
 const addColumn = "ALTER TABLE outbox ADD COLUMN later text"

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"outboxd/app/schematest"
+	"outboxd/app/servertest"
 	"outboxd/app/servertest/redistest"
 	"outboxd/domain"
 	"outboxd/jobs/publish"
@@ -34,9 +35,9 @@ func TestReadingAcknowledgementsIsSilentInAnOutage(t *testing.T) {
 	}
 	f.start()
 	f.exec(emitMany, 1)
-	f.until("the breaker is open", func() bool { return f.relay.QueueUsable() != nil })
+	servertest.Eventually(f.t, "the breaker is open", func() bool { return f.relay.QueueUsable() != nil })
 	const failed = "could not confirm what consumers with another database acknowledged"
-	f.until("acknowledgements cannot be read", func() bool { return strings.Contains(log.String(), failed) })
+	servertest.Eventually(f.t, "acknowledgements cannot be read", func() bool { return strings.Contains(log.String(), failed) })
 	for line := range strings.Lines(log.String()) {
 		if strings.Contains(line, failed) && strings.Contains(line, "level=WARN") {
 			t.Errorf("it is said once more: %s", line)

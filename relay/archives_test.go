@@ -89,11 +89,7 @@ func TestTheLeaderFindsWhatAnyQueueArchived(t *testing.T) {
 	// which was discarded here only.
 	other.eventually(3, "SELECT count(*) FROM outbox_dead")
 	// The count follows the commit that made the dead letter.
-	for deadline := time.Now().Add(30 * time.Second); f.value("outboxd_relay_archived_events_total") != 2; f.count("SELECT 1") { // as long as a look takes
-		if time.Now().After(deadline) {
-			t.Fatalf("%v events are counted, want 2", f.value("outboxd_relay_archived_events_total"))
-		}
-	}
+	servertest.Eventually(t, "two events are counted", func() bool { return f.value("outboxd_relay_archived_events_total") == 2 })
 	if n := f.count("SELECT count(*) FROM outbox_sent"); n != 1 {
 		t.Errorf("%d events are in the history, want the one that waits", n)
 	}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"outboxd/app/schematest"
+	"outboxd/app/servertest"
 	"outboxd/app/servertest/redistest"
 	"outboxd/domain"
 	"outboxd/repository/examine"
@@ -43,5 +44,5 @@ func TestWhatTheLeaderFailsAtIsFound(t *testing.T) {
 	w.exec(`DROP TRIGGER refuse ON outbox_journal`)
 	w.healed(before)
 	w.eventually(0, "SELECT count(*) FROM outbox_failing")
-	w.until("the metric says that the heal worked", func() bool { return w.counter("outboxd_relay_duty_failing", "duty", "heal") == 0 })
+	servertest.Eventually(w.t, "the metric says that the heal worked", func() bool { return w.counter("outboxd_relay_duty_failing", "duty", "heal") == 0 })
 }

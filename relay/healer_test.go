@@ -374,7 +374,7 @@ func TestALostAnswerWhileRenewingIsNoLoss(t *testing.T) {
 				w.exec(emitMany, 1)
 				w.eventually(0, "SELECT count(*) FROM outbox_queue_identity WHERE canary = $1", before)
 				renewed := func() bool { return forgetful.lost.Load() && w.queueCanary() == w.canary() }
-				w.until("Redis has the canary that PostgreSQL remembers", renewed)
+				servertest.Eventually(w.t, "Redis has the canary that PostgreSQL remembers", renewed)
 			}
 			if w.heals() != "" {
 				t.Error("healed without need")
@@ -575,12 +575,8 @@ func replicate(t *testing.T, main, replica string) {
 	if err := redisClient(t, replica).ReplicaOf(t.Context(), "127.0.0.1", port).Err(); err != nil {
 		t.Fatal(err)
 	}
-	for deadline := time.Now().Add(30 * time.Second); ; {
-		if n, err := leader.Do(t.Context(), "WAIT", 1, 100).Int(); err == nil && n == 1 {
-			return
-		}
-		if time.Now().After(deadline) {
-			t.Fatal("the replica does not catch up")
-		}
-	}
+	servertest.Eventually(t, "the replica has caught up", func() bool {
+		n, err := leader.Do(t.Context(), "WAIT", 1, 100).Int()
+		return err == nil && n == 1
+	})
 }

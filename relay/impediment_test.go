@@ -4,7 +4,6 @@ import (
 	"log/slog"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/redis/go-redis/v9"
 
@@ -95,7 +94,7 @@ func TestWhatTheOperatorHasToMendIsAnOutage(t *testing.T) {
 			_ = admin.Do(t.Context(), "CLIENT", "KILL", "USER", "u").Err()
 			f.exec(emitMany, 500)
 			f.relay.Wake()
-			f.until("the relay has an outage", func() bool { return f.relay.QueueUsable() != nil })
+			servertest.Eventually(f.t, "the relay has an outage", func() bool { return f.relay.QueueUsable() != nil })
 			if found, _ := domain.FindingOf(f.relay.QueueUsable()); found.Code != test.finding || found.Remedy == "" {
 				t.Errorf("the finding is %q, want %s: %v", found.Code, test.finding, f.relay.QueueUsable())
 			}
@@ -147,7 +146,7 @@ func TestScriptsThatWereRenamedAway(t *testing.T) {
 				}
 				return
 			}
-			f.until("the relay has an outage", func() bool { return f.relay.QueueUsable() != nil })
+			servertest.Eventually(f.t, "the relay has an outage", func() bool { return f.relay.QueueUsable() != nil })
 			if found, _ := domain.FindingOf(f.relay.QueueUsable()); found.Code != "redis-command" {
 				t.Errorf("the finding is %q: %v", found.Code, f.relay.QueueUsable())
 			}
@@ -155,17 +154,6 @@ func TestScriptsThatWereRenamedAway(t *testing.T) {
 				t.Errorf("%d events are as they were, want 5", n)
 			}
 		})
-	}
-}
-
-func (f *fixture) until(what string, done func() bool) {
-	f.t.Helper()
-	look := time.NewTicker(5 * time.Millisecond)
-	defer look.Stop()
-	for end := time.Now().Add(30 * time.Second); !done(); <-look.C {
-		if time.Now().After(end) {
-			f.t.Fatal("waited 30 s until " + what)
-		}
 	}
 }
 

@@ -100,7 +100,7 @@ func TestThroughPgBouncerAlone(t *testing.T) {
 			f.exec(emitMany, 150)
 			f.eventually(150, "SELECT count(*) FROM outbox_sent")
 			x := trouble{fixture: f}
-			x.wait("a word about LISTEN", func() bool { return !listen || said.count("LISTEN does not work") == 1 })
+			servertest.Eventually(x.t, "the relay says that LISTEN does not work", func() bool { return !listen || said.count("LISTEN does not work") == 1 })
 			for n := 1; n <= 5; n++ {
 				f.exec("SELECT outboxd.emit('test:polled', '{}')")
 				f.eventually(n, "SELECT count(*) FROM outbox_sent WHERE event_type = 'test:polled'")

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"outboxd/app/schematest"
+	"outboxd/app/servertest"
 	"outboxd/app/servertest/redistest"
 	"outboxd/domain"
 	"outboxd/jobs/inspect"
@@ -48,7 +49,7 @@ func TestRightsOnOneQueueHoldUpThatQueueOnly(t *testing.T) {
 		f.eventually(30+33*(round+1), "SELECT count(*) FROM outbox_sent WHERE queue = 'open'")
 	}
 	f.exec(`INSERT INTO outbox (event_type, payload, queue) VALUES ('test:alone', '', 'shut')`)
-	f.until("the queue is known to be unusable", func() bool { return slices.Equal(f.relay.UnusableQueues(), []string{"shut"}) })
+	servertest.Eventually(f.t, "the queue is known to be unusable", func() bool { return slices.Equal(f.relay.UnusableQueues(), []string{"shut"}) })
 	f.exec(`INSERT INTO outbox (event_type, payload, queue) VALUES ('test:last', '', 'open')`)
 	f.eventually(1, "SELECT count(*) FROM outbox_sent WHERE event_type = 'test:last'")
 	if n := f.count("SELECT count(*) FROM outbox WHERE queue = 'shut' AND attempts = 0 AND last_error IS NULL"); n != 100 {
@@ -72,7 +73,7 @@ func TestRightsOnOneQueueHoldUpThatQueueOnly(t *testing.T) {
 	acl(all...)
 	f.eventually(0, "SELECT count(*) FROM outbox")
 	f.eventually(130, "SELECT count(*) FROM outbox_sent WHERE queue = 'shut' AND attempts = 0")
-	f.until("the queue is well", func() bool { return f.relay.UnusableQueues() == nil })
+	servertest.Eventually(f.t, "the queue is well", func() bool { return f.relay.UnusableQueues() == nil })
 	if n := len(f.tasks("shut")); n != 130 {
 		t.Errorf("%d tasks in the queue, want 130", n)
 	}

@@ -6,6 +6,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"outboxd/app/schematest"
+	"outboxd/app/servertest"
 	"outboxd/relay"
 )
 
@@ -73,7 +74,7 @@ func TestADeadlockIsLost(t *testing.T) {
 	other.exec("COMMIT")
 	x.recovered(x.db, 150, 0)
 	// The statistics come a little later.
-	x.wait("a deadlock", func() bool {
+	servertest.Eventually(x.t, "a deadlock has ended", func() bool {
 		return x.count("SELECT count(*) FROM pg_stat_database WHERE datname = current_database() AND deadlocks > 0") == 1
 	})
 }

@@ -49,7 +49,7 @@ func newTrouble(t *testing.T, databaseURL string, change func(*relay.Options)) *
 // database.
 func (x *trouble) reported() {
 	x.t.Helper()
-	x.wait("the outage to be reported", func() bool { return x.relay.DatabaseUsable() != nil })
+	servertest.Eventually(x.t, "the outage is reported", func() bool { return x.relay.DatabaseUsable() != nil })
 	if got := x.counter("outboxd_relay_breaker_open", "server", "database"); got != 1 {
 		x.t.Errorf("the breaker's gauge is %v during the outage, want 1", got)
 	}
@@ -92,7 +92,7 @@ func (x *trouble) recovered(at *postgres.Database, events, outages int) {
 	if n := len(x.tasks("default")); n != events {
 		x.t.Errorf("%d tasks in Redis, want %d", n, events)
 	}
-	x.wait("the outage to be over", func() bool { return x.relay.DatabaseUsable() == nil })
+	servertest.Eventually(x.t, "the outage is over", func() bool { return x.relay.DatabaseUsable() == nil })
 	if got := x.counter("outboxd_relay_breaker_open", "server", "database"); got != 0 {
 		x.t.Errorf("the breaker's gauge is %v after the outage, want 0", got)
 	}
@@ -100,21 +100,6 @@ func (x *trouble) recovered(at *postgres.Database, events, outages int) {
 		if n := x.said.count(line); n != outages {
 			x.t.Errorf("said %d times %q, want %d", n, line, outages)
 		}
-	}
-}
-
-// wait polls a condition for up to half a minute. Only a failing test waits for
-// so long.
-func (x *trouble) wait(what string, condition func() bool) {
-	x.t.Helper()
-	deadline := time.Now().Add(30 * time.Second)
-	look := time.NewTicker(5 * time.Millisecond)
-	defer look.Stop()
-	for !condition() {
-		if time.Now().After(deadline) {
-			x.t.Fatalf("waited 30 s for %s", what)
-		}
-		<-look.C
 	}
 }
 

@@ -46,12 +46,8 @@ func TestAKilledRunLeavesNothing(t *testing.T) {
 	if err := running.Signal(syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
-	deadline := time.Now().Add(time.Minute)
-	for left := descendants(t, temporary); len(left) > 0; left = descendants(t, temporary) {
-		if time.Now().After(deadline) {
-			t.Fatalf("these processes outlived the run: %v", left)
-		}
-		<-time.After(50 * time.Millisecond)
+	if !servertest.Within(time.Minute, func() bool { return len(descendants(t, temporary)) == 0 }) {
+		t.Fatalf("these processes outlived the run: %v", descendants(t, temporary))
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"outboxd/app/embedded"
+	"outboxd/app/servertest"
 )
 
 // TestKilledOwnerLeavesNothingRunning is the promise that matters most: kill -9 of the owner, with clients connected.
@@ -21,7 +22,7 @@ func TestKilledOwnerLeavesNothingRunning(t *testing.T) {
 	write(t, owner.Database, owner.Redis) // its connections stay open
 	owner.kill()
 	began := time.Now()
-	eventually(t, "the servers of a killed owner end", func() bool { return !runs(owner.PostgresPID) && !runs(owner.RedisPID) })
+	servertest.Eventually(t, "the servers of a killed owner end", func() bool { return !runs(owner.PostgresPID) && !runs(owner.RedisPID) })
 	t.Logf("servers gone %v after their owner", time.Since(began).Round(time.Millisecond))
 	s := start(t, o)
 	wantMarks(t, s.DatabaseURL(), s.RedisURL(), 1)
@@ -119,7 +120,7 @@ func TestOrphanIsStopped(t *testing.T) {
 		t.Fatal(err)
 	}
 
-	eventually(t, "the orphan runs", func() bool { _, err := os.Stat(filepath.Join(dir, "socket")); return err == nil })
+	servertest.Eventually(t, "the orphan runs", func() bool { _, err := os.Stat(filepath.Join(dir, "socket")); return err == nil })
 	again := start(t, o)
 	wantMarks(t, "", again.RedisURL(), 1)
 	if again.RedisProcess() == nil {
@@ -150,7 +151,7 @@ func TestStalePidFiles(t *testing.T) {
 	if err := zombie.Start(); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "a process becomes a zombie", func() bool { return !runs(zombie.Process.Pid) })
+	servertest.Eventually(t, "a process becomes a zombie", func() bool { return !runs(zombie.Process.Pid) })
 	defer func() { _ = zombie.Wait() }()
 	sleeper := exec.Command("sleep", "600")
 	if os.Geteuid() == 0 {

@@ -242,18 +242,6 @@ func client(t *testing.T, address string) redis.UniversalClient {
 	return c
 }
 
-// eventually polls a condition that another process brings about.
-func eventually(t *testing.T, what string, condition func() bool) {
-	t.Helper()
-	deadline := time.Now().Add(30 * time.Second)
-	for !condition() {
-		if time.Now().After(deadline) {
-			t.Fatalf("not within 30 s: %s", what)
-		}
-		time.Sleep(5 * time.Millisecond)
-	}
-}
-
 // runs tells whether a process lives; one that waits to be reaped does not.
 func runs(pid int) bool {
 	if syscall.Kill(pid, 0) != nil {

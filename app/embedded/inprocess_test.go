@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"outboxd/app/servertest"
 )
 
 func TestInProcessRedis(t *testing.T) {
@@ -29,7 +31,7 @@ func TestInProcessRedis(t *testing.T) {
 	if err := queue.Set(t.Context(), "brief", "value", 50*time.Millisecond).Err(); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "a key expires", func() bool { return queue.Exists(t.Context(), "brief").Val() == 0 })
+	servertest.Eventually(t, "a key expires", func() bool { return queue.Exists(t.Context(), "brief").Val() == 0 })
 	write(t, "", address)
 	joined := start(t, o)
 	if !joined.Forgetful() || joined.RedisURL() != address {

@@ -9,6 +9,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"outboxd/app/embedded"
+	"outboxd/app/servertest"
 )
 
 func TestSecondProcessJoins(t *testing.T) {
@@ -42,7 +43,7 @@ func TestJoinedProcessTakesOver(t *testing.T) {
 			joined := []*embedded.Servers{start(t, o), start(t, o)}
 			end(owner)
 			began := time.Now()
-			eventually(t, "one of the joined processes owns PostgreSQL, and one Redis", func() bool {
+			servertest.Eventually(t, "one of the joined processes owns PostgreSQL, and one Redis", func() bool {
 				databases, queues := 0, 0
 				for _, s := range joined {
 					if s.PostgresProcess() != nil {
@@ -89,7 +90,7 @@ func TestOneServerThenBoth(t *testing.T) {
 	write(t, first.DatabaseURL(), second.RedisURL())
 	wantMarks(t, second.DatabaseURL(), second.RedisURL(), 1)
 	closeServers(t, first)
-	eventually(t, "the second process takes PostgreSQL over", func() bool { return second.PostgresProcess() != nil })
+	servertest.Eventually(t, "the second process takes PostgreSQL over", func() bool { return second.PostgresProcess() != nil })
 	wantMarks(t, second.DatabaseURL(), second.RedisURL(), 1)
 }
 
@@ -131,7 +132,7 @@ func TestJoinWaitsForAnOwnerThatDies(t *testing.T) {
 	t.Parallel()
 	o := options(t)
 	owner, _ := launch(t, o)
-	eventually(t, "the owner begins", func() bool { return locked(o.DataDir) })
+	servertest.Eventually(t, "the owner begins", func() bool { return locked(o.DataDir) })
 	var wait sync.WaitGroup
 	var s *embedded.Servers
 	var err error
@@ -178,7 +179,7 @@ func TestConnectionsReturnAfterATakeover(t *testing.T) {
 	write(t, s.DatabaseURL(), "")
 	owner.kill()
 	began := time.Now()
-	eventually(t, "the address answers again", func() bool {
+	servertest.Eventually(t, "the address answers again", func() bool {
 		conn, err := pgx.Connect(t.Context(), s.DatabaseURL())
 		if err != nil {
 			return false

@@ -5,12 +5,12 @@ import (
 	"time"
 )
 
-// Eventually waits up to half a minute until a condition is true, and otherwise
-// fails the test.
+// Eventually waits up to Patience until a condition is true, and otherwise fails the
+// test.
 func Eventually(t testing.TB, what string, condition func() bool) {
 	t.Helper()
-	if !Within(30*time.Second, condition) {
-		t.Fatalf("after 30 s still not: %s", what)
+	if !Within(Patience, condition) {
+		t.Fatalf("after %v still not: %s", Patience, what)
 	}
 }
 

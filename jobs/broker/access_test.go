@@ -7,10 +7,10 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/redis/go-redis/v9"
 
+	"outboxd/app/servertest"
 	"outboxd/app/servertest/certtest"
 	"outboxd/app/servertest/redistest"
 	"outboxd/domain"
@@ -145,19 +145,9 @@ func TestSentinelsWithPasswordsAndTLS(t *testing.T) {
 	if err := r.Client().Set(t.Context(), "a", "b", 0).Err(); err != nil {
 		t.Fatal(err)
 	}
-	await(t, "Sentinels know the replica", func() bool {
+	servertest.Eventually(t, "Sentinels know the replica", func() bool {
 		return strings.Contains(r.Client().Info(t.Context(), "replication").Val(), "state=online")
 	})
 	nodes[0].Kill()
-	await(t, "the replica has taken over", func() bool { return r.Client().Set(t.Context(), "a", "c", 0).Err() == nil })
-}
-
-func await(t *testing.T, what string, condition func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); !condition(); {
-		if time.Now().After(deadline) {
-			t.Fatalf("not within 20 s: %s", what)
-		}
-		<-time.After(10 * time.Millisecond)
-	}
+	servertest.Eventually(t, "the replica has taken over", func() bool { return r.Client().Set(t.Context(), "a", "c", 0).Err() == nil })
 }

@@ -10,6 +10,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"outboxd/app/servertest"
 	"outboxd/jobs/deliver"
 )
 
@@ -36,7 +37,7 @@ func TestAReceiverThatIsDownIsLeftAlone(t *testing.T) {
 	if a, charged := send(); charged || a.Status != 0 || len(server.got()) != 3 {
 		t.Fatalf("while it is left alone: %+v, charged %v", a, charged)
 	}
-	await(t, func() bool { return r.Pause() == 0 })
+	servertest.Eventually(t, "the pause is over", func() bool { return r.Pause() == 0 })
 	r.Took()
 	if r.Pause() == 0 {
 		t.Error("a second delivery may go before the first has shown that the receiver works")
@@ -45,12 +46,12 @@ func TestAReceiverThatIsDownIsLeftAlone(t *testing.T) {
 		t.Errorf("a probe that fails: %+v, charged %v", a, charged)
 	}
 	answers.Store(500)
-	await(t, func() bool { return r.Pause() == 0 })
+	servertest.Eventually(t, "the pause is over", func() bool { return r.Pause() == 0 })
 	if a, charged := send(); !charged || a.Status != 500 {
 		t.Errorf("a probe that fails by itself: %+v, charged %v", a, charged)
 	}
 	answers.Store(200)
-	await(t, func() bool { return r.Pause() == 0 })
+	servertest.Eventually(t, "the pause is over", func() bool { return r.Pause() == 0 })
 	if a, _ := send(); a.Outcome != deliver.Accepted || r.Condition().Down || r.Pause() != 0 {
 		t.Errorf("a probe that succeeds: %+v, %+v", a, r.Condition())
 	}
@@ -159,14 +160,4 @@ func TestReceiversAreSafeForConcurrentUse(t *testing.T) {
 		})
 	}
 	wg.Wait()
-}
-
-func await(t *testing.T, condition func() bool) {
-	t.Helper()
-	deadline := time.Now().Add(10 * time.Second)
-	for tick := time.NewTicker(time.Millisecond); !condition(); <-tick.C {
-		if time.Now().After(deadline) {
-			t.Fatal("it did not come to that")
-		}
-	}
 }

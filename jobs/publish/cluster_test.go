@@ -7,10 +7,10 @@ import (
 	"fmt"
 	"runtime"
 	"testing"
-	"time"
 
 	"github.com/redis/go-redis/v9"
 
+	"outboxd/app/servertest"
 	"outboxd/app/servertest/redistest"
 	"outboxd/domain"
 	"outboxd/domain/lost"
@@ -116,12 +116,10 @@ func TestCluster(t *testing.T) {
 
 	cluster.Masters[2].Kill()
 	var receipts []domain.Receipt
-	for deadline := time.Now().Add(10 * time.Second); ; {
+	servertest.Eventually(t, "the queues of the other masters go on", func() bool {
 		receipts = p.Publish(t.Context(), eventsFor(queues, 60, 30))
-		if receipts[0].Received() && receipts[1].Received() || time.Now().After(deadline) {
-			break
-		}
-	}
+		return receipts[0].Received() && receipts[1].Received()
+	})
 	for i, r := range receipts {
 		outage, one := errors.AsType[*domain.QueueOutage](r.Err)
 		if away := i%3 == 2; away != (r.Answer == domain.Unanswered) || away && (!one || outage.Queue != queues[2]) {
@@ -135,18 +133,9 @@ func TestCluster(t *testing.T) {
 		t.Error("the probe of a queue does not ask its own master")
 	}
 	cluster.Masters[2].Start()
-	eventually(t, "the queue of the third master goes on", func() bool { return p.Publish(t.Context(), eventsFor(queues, 90, 3))[2].Received() })
-	eventually(t, "go-redis has stopped dialling the master that was away", func() bool {
+	servertest.Eventually(t, "the queue of the third master goes on", func() bool { return p.Publish(t.Context(), eventsFor(queues, 90, 3))[2].Received() })
+	servertest.Eventually(t, "go-redis has stopped dialling the master that was away", func() bool {
 		stacks := make([]byte, 1<<20)
 		return !bytes.Contains(stacks[:runtime.Stack(stacks, true)], []byte("tryDial"))
 	})
-}
-
-func eventually(t *testing.T, what string, condition func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); !condition(); <-time.After(10 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("not within 20 s: %s", what)
-		}
-	}
 }

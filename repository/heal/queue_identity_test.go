@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"outboxd/app/schematest"
+	"outboxd/app/servertest"
 	"outboxd/domain"
 	"outboxd/domain/lost"
 	"outboxd/repository/heal"
@@ -110,12 +111,9 @@ func TestRedriveWaitsForOpenBatches(t *testing.T) {
 		n, err := heal.NewRedriver(db).Redrive(t.Context(), time.Hour)
 		done <- result{n, err}
 	}()
-	deadline := time.Now().Add(30 * time.Second)
-	for count(t, db, "SELECT count(*) FROM outbox") != 6 { // with those that the open batches hold
-		if time.Now().After(deadline) {
-			t.Fatal("what was settled is not back")
-		}
-	}
+	servertest.Eventually(t, "what was settled is back", func() bool {
+		return count(t, db, "SELECT count(*) FROM outbox") == 6 // with those that the open batches hold
+	})
 	// This event was claimed after the loss, so it is not lost, and the heal
 	// must not wait for it.
 	later := claim(t, store, 1)
@@ -171,11 +169,9 @@ func TestRedriveFindsWhatHousekeepingMoves(t *testing.T) {
 		n, err := heal.NewRedriver(db).Redrive(t.Context(), time.Hour)
 		done <- result{n, err}
 	}()
-	for deadline := time.Now().Add(30 * time.Second); count(t, db, "SELECT count(*) FROM pg_locks WHERE NOT granted AND database = (SELECT oid FROM pg_database WHERE datname = current_database())") == 0; {
-		if time.Now().After(deadline) {
-			t.Fatal("Redrive does not wait for housekeeping")
-		}
-	}
+	servertest.Eventually(t, "Redrive waits for housekeeping", func() bool {
+		return count(t, db, "SELECT count(*) FROM pg_locks WHERE NOT granted AND database = (SELECT oid FROM pg_database WHERE datname = current_database())") > 0
+	})
 	if err := tx.Commit(); err != nil {
 		t.Fatal(err)
 	}

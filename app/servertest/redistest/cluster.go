@@ -3,9 +3,9 @@ package redistest
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/redis/go-redis/v9"
 
@@ -128,17 +128,11 @@ func (c *Cluster) await(node *Program, command string, want ...string) {
 	for word := range strings.FieldsSeq(command) {
 		args = append(args, word)
 	}
-	for deadline := time.Now().Add(servertest.Patience); ; <-time.After(10 * time.Millisecond) {
-		said := fmt.Sprint(c.do(node, args...))
-		missing := false
-		for _, text := range want {
-			missing = missing || !strings.Contains(said, text)
-		}
-		if !missing {
-			return
-		}
-		if time.Now().After(deadline) {
-			c.t.Fatalf("form a cluster: %s says\n%s\nwithout %q", command, said, want)
-		}
+	var said string
+	if !servertest.Within(servertest.Patience, func() bool {
+		said = fmt.Sprint(c.do(node, args...))
+		return !slices.ContainsFunc(want, func(text string) bool { return !strings.Contains(said, text) })
+	}) {
+		c.t.Fatalf("form a cluster: %s says\n%s\nwithout %q", command, said, want)
 	}
 }
