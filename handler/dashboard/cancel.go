@@ -51,6 +51,13 @@ func cancellable(state lives.State) bool {
 	return slices.Contains([]lives.State{lives.StatePending, lives.StateHeld, lives.StateInFlight, lives.StateFailing}, state)
 }
 
+// choosesEvents reports whether the filter leaves out any of the events that were emitted
+// before its end. The end does not count, because the form adds one by itself.
+func choosesEvents(filter lives.Filter) bool {
+	filter.Until = time.Time{}
+	return filter.Narrows()
+}
+
 // readCancel reads which events the form chooses, and refuses a form that chooses all
 // events. readCancel turns times that are relative to now into absolute times. readCancel
 // chooses no event that is emitted after now.
@@ -62,7 +69,7 @@ func readCancel(values url.Values) (f cancelForm, filter lives.Filter, err error
 	if filter, _, err = f.read(""); err != nil {
 		return f, filter, err
 	}
-	if !slices.ContainsFunc(f.Pairs(), func(p pair) bool { return p.Name != "until" }) {
+	if !choosesEvents(filter) {
 		return f, filter, domain.Errorf(domain.CodeInvalid, "choose events first: by type, state or time, for example")
 	}
 	now := time.Now()

@@ -73,7 +73,7 @@ func readChange(values url.Values) (changeForm, domain.DeadFilter, error) {
 	if len(f.IDs) == 0 && values.Get("scope") == "chosen" {
 		return f, filter, domain.Errorf(domain.CodeInvalid, "nothing is chosen: mark dead letters in the table, or take all that match")
 	}
-	if !f.Chooses() {
+	if !choosesDead(filter) {
 		return f, filter, domain.Errorf(domain.CodeInvalid, "choose a group, single dead letters or a filter first")
 	}
 	return f, filter, nil

@@ -20,6 +20,7 @@ const (
 // letters, or the dead letters one by one.
 type deadPage struct {
 	deadQuery
+	Chooses     bool // the query leaves out some dead letters; see choosesDead
 	Groups      []deadGroup
 	More        bool // there are older dead letters, which were not grouped
 	Matched     int64
@@ -51,6 +52,7 @@ func (d *Dashboard) readDead(c *fiber.Ctx) (p deadPage, filter domain.DeadFilter
 		p.Fault = err.Error()
 		c.Status(fiber.StatusUnprocessableEntity)
 	}
+	p.Chooses = choosesDead(filter)
 	return p, filter, nil
 }
 

@@ -3,7 +3,6 @@ package dashboard
 import (
 	"html/template"
 	"net/url"
-	"slices"
 	"strings"
 	"time"
 
@@ -96,10 +95,11 @@ func (q *deadQuery) Pairs() (pairs []pair) {
 	return pairs
 }
 
-// Chooses reports whether the query names anything but an end of the time. Otherwise it
-// would choose all dead letters until then.
-func (q *deadQuery) Chooses() bool {
-	return slices.ContainsFunc(q.Pairs(), func(p pair) bool { return p.Name != "until" })
+// choosesDead reports whether the filter leaves out any of the dead letters that have died
+// until its end. The end does not count, because the forms add one by themselves.
+func choosesDead(filter domain.DeadFilter) bool {
+	filter.Until = time.Time{}
+	return filter.Narrows()
 }
 
 // Query returns the choice, followed by more pairs, as the query of an address.

@@ -25,6 +25,7 @@ type eventSearch struct {
 	Page                                              lives.Page
 	Next                                              template.URL // the query of the next page; "" at the end
 	First                                             bool         // whether this is the first page
+	Chooses                                           bool         // see choosesEvents
 }
 
 // events shows the search form and a page of matching events. If the visitor entered an
@@ -32,6 +33,7 @@ type eventSearch struct {
 func (d *Dashboard) events(c *fiber.Ctx) error {
 	s := readEventSearch(c)
 	filter, after, err := s.read(c.Query("after"))
+	s.Chooses = choosesEvents(filter)
 	switch {
 	case err != nil && domain.ErrorCode(err) == domain.CodeInvalid:
 		s.Fault = err.Error()
@@ -102,6 +104,7 @@ func (s *eventSearch) read(after string) (lives.Filter, domain.ID, error) {
 // Pairs returns what the visitor chose, as names and values.
 func (s *eventSearch) Pairs() (pairs []pair) {
 	for _, p := range []pair{
+		{"id", s.ID},
 		{"type", s.Type},
 		{"queue", s.Queue},
 		{"key", s.Key},

@@ -83,7 +83,7 @@ func readFailing(values url.Values) (f failingForm, filter failing.Filter, err e
 		return f, filter, domain.Errorf(domain.CodeInvalid, "failing events are retried or given up")
 	case len(f.Reason) > maxReason:
 		return f, filter, domain.Errorf(domain.CodeInvalid, "that is too much for one form: be brief about the reason")
-	case f.ID == "" && f.Type == "":
+	case f.ID == "" && !filter.Narrows():
 		return f, filter, domain.Errorf(domain.CodeInvalid, "choose a group or an event first")
 	case f.ID != "":
 		id, err := domain.EventID(f.ID)

@@ -2,7 +2,6 @@ package dashboard
 
 import (
 	"net/url"
-	"reflect"
 	"strings"
 	"testing"
 
@@ -33,12 +32,54 @@ func FuzzReadChange(f *testing.F) {
 			}
 			return
 		}
-		everything := domain.DeadFilter{Until: filter.Until}
-		if reflect.DeepEqual(filter, everything) {
+		if !choosesDead(filter) {
 			t.Errorf("%q chooses everything", form)
 		}
 		if len(filter.IDs) != len(values["id"]) || len(filter.IDs) > maxChosen || len(change.Reason) > maxReason {
 			t.Errorf("%q was read as %+v", form, filter)
 		}
 	})
+}
+
+func TestAFormThatLeavesNothingOutIsRefused(t *testing.T) {
+	t.Parallel()
+	forms := map[string]struct {
+		action string
+		read   func(url.Values) error
+	}{
+		"dead letters":   {"replay", func(v url.Values) error { _, _, err := readChange(v); return err }},
+		"events":         {"", func(v url.Values) error { _, _, err := readCancel(v); return err }},
+		"failing events": {domain.ActionRetry, func(v url.Values) error { _, _, err := readFailing(v); return err }},
+	}
+	for name, form := range forms {
+		for query, refused := range map[string]bool{
+			"": true, "type=": true, "type=*": true, "type=*&queue=*": true, "not=": true, "until=1h": true, "type=*&until=2026-01-02": true,
+			"type=a": false, "type=a*": false, "queue=a": false, "id=" + letter: false,
+		} {
+			values, err := url.ParseQuery(query)
+			if err != nil {
+				t.Fatal(err)
+			}
+			values.Set("action", form.action)
+			if err := form.read(values); (domain.ErrorCode(err) == domain.CodeInvalid) != refused || !refused && err != nil {
+				t.Errorf("%s, %q: %v", name, query, err)
+			}
+		}
+	}
+}
+
+// The confirmation is a form of its own, and must choose no more than what the visitor saw.
+func TestAConfirmedCancellationKeepsItsID(t *testing.T) {
+	t.Parallel()
+	f, _, err := readCancel(url.Values{"id": {letter}, "type": {"a"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	confirmed := url.Values{}
+	for _, p := range f.Pairs() {
+		confirmed.Add(p.Name, p.Value)
+	}
+	if _, filter, err := readCancel(confirmed); err != nil || filter.ID.String() != letter {
+		t.Errorf("the confirmed form chooses %+v, %v", filter, err)
+	}
 }
