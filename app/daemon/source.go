@@ -180,7 +180,7 @@ func (s *source) assemble() {
 	if s.cfg.HasRole(config.RoleRelay) || s.cfg.HasRole(config.RoleMonitor) {
 		s.watch = newWatch(diagnosis.PostgreSQL, examine.New(s.database, servers.ExamineOptions(s.cfg)), s.log)
 		sources := lookout.Sources{Foreign: s.d.foreignQueues, Process: s.itself, Thorough: s.findings}
-		sources.ReadDatabase(s.database, s.cfg.Relay.InboxRetention)
+		sources.ReadDatabase(s.database, s.cfg)
 		sources.ReadRedis(s.d.redis)
 		s.lookout = lookout.New(sources)
 	}

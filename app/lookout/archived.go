@@ -14,18 +14,19 @@ const (
 	// tasks of dead letters.
 	archivedRead = 10_000
 	// archivedAge is how long an answer holds, although more tasks may be archived meanwhile. Those count as tasks of
-	// dead letters until then.
+	// dead letters until then. After a failure the next look is due as late as after an answer.
 	archivedAge = 10 * time.Second
 )
 
 // settled counts the archived tasks that need no attention, by queue.
 type settled struct {
-	at     time.Time
+	at     time.Time // of the last look, even if it failed
 	counts map[string]int64
 }
 
 // countSettled looks up the archived tasks of the queues in the database. Asynq keeps an archived task for 90 days,
-// also after its dead letter was replayed or discarded. If a server does not answer, no task counts as settled.
+// also after its dead letter was replayed or discarded. If a server does not answer, the last counts hold; before the
+// first answer no task counts as settled.
 func (l *Lookout) countSettled(ctx context.Context, queues []overview.QueueStatus) map[string]int64 {
 	var archived []string
 	for _, queue := range queues {
@@ -36,20 +37,23 @@ func (l *Lookout) countSettled(ctx context.Context, queues []overview.QueueStatu
 	if len(archived) == 0 || l.s.Archived == nil || l.s.Settled == nil {
 		return nil
 	}
-	l.mu.Lock()
-	last := l.settled
-	l.mu.Unlock()
-	if time.Since(last.at) < archivedAge {
+	if last := l.lastSettled(); time.Since(last.at) < archivedAge {
 		return last.counts
 	}
 	found, err := l.lookUp(ctx, archived)
-	if err != nil {
-		return nil
-	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.settled = settled{at: time.Now(), counts: found}
-	return found
+	l.settled.at = time.Now()
+	if err == nil {
+		l.settled.counts = found
+	}
+	return l.settled.counts
+}
+
+func (l *Lookout) lastSettled() settled {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.settled
 }
 
 func (l *Lookout) lookUp(ctx context.Context, queues []string) (map[string]int64, error) {

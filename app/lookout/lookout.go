@@ -150,12 +150,15 @@ func (l *Lookout) redis(ctx context.Context) redisAnswer {
 	return a
 }
 
-// compare reads the facts for which both servers must answer. A fact stays empty if a server does not answer before
-// ctx ends. compare blames no server, because it does not know which one was silent.
+// compare reads the facts for which both servers must answer. If a server does not answer before ctx ends, the last
+// counts of settled tasks hold, and no loss is known. compare blames no server, because it does not know which one was silent.
 func (l *Lookout) compare(ctx context.Context, q *diagnosis.Quick) {
 	var asked sync.WaitGroup
 	asked.Go(func() {
-		q.Settled, _ = ask(ctx, &l.counting, func() map[string]int64 { return l.countSettled(ctx, q.Queues) })
+		var err error
+		if q.Settled, err = ask(ctx, &l.counting, func() map[string]int64 { return l.countSettled(ctx, q.Queues) }); err != nil {
+			q.Settled = l.lastSettled().counts
+		}
 	})
 	asked.Go(func() { q.Loss, _ = ask(ctx, &l.comparing, func() string { return l.loss(ctx) }) })
 	asked.Wait()

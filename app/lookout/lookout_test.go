@@ -4,11 +4,14 @@ import (
 	"context"
 	"errors"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"go.uber.org/goleak"
 
 	"outboxd/app/lookout"
+	"outboxd/config"
+	"outboxd/config/value"
 	"outboxd/domain/lost"
 	"outboxd/domain/overview"
 	"outboxd/domain/queued"
@@ -120,5 +123,38 @@ func TestARenewedCanaryIsNoLoss(t *testing.T) {
 				t.Errorf("it says %q", q.Loss)
 			}
 		})
+	}
+}
+
+// While PostgreSQL is down, the tasks are not read at each look, and what was settled stays settled.
+func TestArchivedTasksAreReadRarelyInAnOutage(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		r, p := &redis{archived: 3}, &postgres{settled: []int{0, 4, 5}}
+		l := look(r, p)
+		for _, hangs := range []bool{false, true} {
+			p.hangs = hangs
+			for range 3 {
+				if q := l.Quick(t.Context()); q.Settled["a"] != 1 || q.Settled["b"] != 2 {
+					t.Errorf("hangs: %t: settled are %v", hangs, q.Settled)
+				}
+				synctest.Wait() // until the question has ended
+			}
+			time.Sleep(time.Minute)
+		}
+		if r.read != 2 {
+			t.Errorf("the tasks were read %d times, want once before the outage and once in it", r.read)
+		}
+	})
+}
+
+func TestOneOfSeveralDatabasesDoesNotTellWhatIsSettled(t *testing.T) {
+	t.Parallel()
+	cfg := config.Config{Databases: value.Sources{{Name: "a"}, {Name: "b"}}}
+	for name, c := range map[string]*config.Config{"several": cfg.For(cfg.Databases[0]), "one": {}} {
+		var s lookout.Sources
+		if s.ReadDatabase(nil, c); (s.Settled == nil) != c.OneOfSeveral() {
+			t.Errorf("%s: it asks what is settled: %t", name, s.Settled != nil)
+		}
 	}
 }

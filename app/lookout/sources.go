@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"outboxd/config"
 	"outboxd/domain/lost"
 	"outboxd/domain/queued"
 	"outboxd/jobs/broker"
@@ -15,11 +16,15 @@ import (
 	"outboxd/repository/search"
 )
 
-// ReadDatabase fills in what a Lookout reads from a database. retention is how long the database keeps confirmations
-// and journal entries.
-func (s *Sources) ReadDatabase(db *postgres.Database, retention time.Duration) {
+// ReadDatabase fills in what a Lookout reads from a database. With several databases, s.Settled stays nil: each of
+// them knows only what became of its own events, and so would take the other archived tasks for tasks of dead letters,
+// or old ones of others for settled.
+func (s *Sources) ReadDatabase(db *postgres.Database, cfg *config.Config) {
 	overviews := search.NewOverviews(db)
-	s.Events, s.Settled, s.Retention, s.Memory = overviews, overviews.Settled, retention, heal.NewQueueMemory(db)
+	s.Events, s.Memory = overviews, heal.NewQueueMemory(db)
+	if !cfg.OneOfSeveral() {
+		s.Settled, s.Retention = overviews.Settled, cfg.Relay.InboxRetention
+	}
 }
 
 // ReadRedis fills in what a Lookout reads from a Redis.

@@ -236,7 +236,7 @@ func examineBoth(ctx context.Context, cfg *config.Config, s *servers.Servers, op
 	answered.Wait()
 	if err == nil {
 		defer db.Close()
-		sources.ReadDatabase(db, cfg.Relay.InboxRetention)
+		sources.ReadDatabase(db, cfg)
 		known, receivers = search.NewKnownEvents(db, cfg.Relay.History).Among, search.NewOverviews(db).Receivers
 		recorded = servers.RecordedPauses(cfg, db)
 		thorough, err = examineDatabase(ctx, db, options)

@@ -150,7 +150,7 @@ func (t *top) connect(ctx context.Context) error {
 	switch {
 	case err == nil:
 		t.db = db
-		sources.ReadDatabase(db, t.cfg.Relay.InboxRetention)
+		sources.ReadDatabase(db, t.cfg)
 		inspector.Pauses(servers.RecordedPauses(t.cfg, db))
 		inspector.OnlyOurs(search.NewKnownEvents(db, t.cfg.Relay.History).Among)
 		t.examiners = append([]server{{diagnosis.PostgreSQL, examine.New(db, servers.ExamineOptions(t.cfg))}}, t.examiners...)
