@@ -3,7 +3,6 @@ package lives
 import (
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"outboxd/domain"
@@ -17,6 +16,8 @@ type Step struct {
 	Detail string
 	// ToTheSecond says that At is cut to whole seconds. Asynq stores all times of tasks that way.
 	ToTheSecond bool
+	// entry is the kind of the step: of an entry of the journal its JournalEntry.Entry, of another step What.
+	entry string
 }
 
 // LastKnown returns the event with its newest generation. If no table has the event any more, the generation comes
@@ -116,30 +117,30 @@ func holderName(taskID string) string {
 // Timeline returns all known steps of the event in the order of time.
 func (l *Life) Timeline(tasks []queued.TaskState) []Step {
 	var steps []Step
-	step := func(at time.Time, what, detail string) {
+	step := func(at time.Time, entry, by, detail string) {
 		if !at.IsZero() {
-			steps = append(steps, Step{At: at, What: what, Detail: detail})
+			steps = append(steps, Step{At: at, What: entry + by, Detail: detail, entry: entry})
 		}
 	}
 	emitted := l.CreatedAt
 	if made, ok := l.ID.Time(); ok && emitted.IsZero() {
 		emitted = made
 	}
-	step(emitted, "emitted", l.Type)
+	step(emitted, "emitted", "", l.Type)
 	if l.Available.After(emitted) {
-		step(l.Available, "available", "")
+		step(l.Available, "available", "", "")
 	}
-	step(l.HeldAt, "held", "for the turn of its ordering key")
-	step(l.SentAt, "enqueued", fmt.Sprintf("task %s in queue %s", l.TaskID(), l.Queue))
-	step(l.SuppressedAt, "suppressed", "by "+holderName(l.Holder))
+	step(l.HeldAt, "held", "", "for the turn of its ordering key")
+	step(l.SentAt, "enqueued", "", fmt.Sprintf("task %s in queue %s", l.TaskID(), l.Queue))
+	step(l.SuppressedAt, "suppressed", "", "by "+holderName(l.Holder))
 	for _, entry := range l.Journal {
 		detail := entry.Detail
 		if entry.Attempt > 0 {
 			detail = fmt.Sprintf("attempt %d: %s", entry.Attempt, detail)
 		}
-		step(entry.At, entry.Entry+" ("+string(entry.Stage)+")", detail)
+		step(entry.At, entry.Entry, " ("+string(entry.Stage)+")", detail)
 	}
-	step(l.ConfirmedAt, "confirmed", "")
+	step(l.ConfirmedAt, "confirmed", "", "")
 	slices.SortStableFunc(steps, func(a, b Step) int { return a.At.Compare(b.At) })
 	for _, t := range tasks {
 		steps = withRedisStep(steps, Step{At: t.CompletedAt, What: stepCompleted, Detail: "task " + t.TaskID})
@@ -160,7 +161,7 @@ func withRedisStep(steps []Step, s Step) []Step {
 	s.ToTheSecond = true
 	at := 0
 	for i, other := range steps {
-		same := other.At.Before(s.At.Add(time.Second)) && (s.What != stepCompleted || leadsToCompletion(other.What))
+		same := other.At.Before(s.At.Add(time.Second)) && (s.What != stepCompleted || other.leadsToCompletion())
 		if !other.At.After(s.At) || same {
 			at = i + 1
 		}
@@ -168,9 +169,8 @@ func withRedisStep(steps []Step, s Step) []Step {
 	return slices.Insert(steps, at, s)
 }
 
-// leadsToCompletion reports whether a step belongs to the attempts of a task, and not to what becomes of the event
+// leadsToCompletion reports whether the step belongs to the attempts of a task, and not to what becomes of the event
 // afterwards.
-func leadsToCompletion(what string) bool {
-	entry, _, _ := strings.Cut(what, " (")
-	return slices.Contains([]string{"emitted", "available", "held", "enqueued", "refused", "failed", "retried", "delivered", "confirmed"}, entry)
+func (s *Step) leadsToCompletion() bool {
+	return slices.Contains([]string{"emitted", "available", "held", "enqueued", "refused", "failed", "retried", "delivered", "confirmed"}, s.entry)
 }
