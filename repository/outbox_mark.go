@@ -10,7 +10,9 @@ import "github.com/jackc/pgx/v5"
 // A server process serves one database of one cluster until it ends. The source names the
 // server process by its PID and by the start of the server. So the mark is read again if a
 // pooler gives the connection another server process, or if a restored outbox has another
-// name.
+// name. The mark also depends on whether the owner of outbox_mark() may execute
+// pg_control_system(). A connection that has read the mark does not notice that the owner
+// gains or loses this right: the change takes effect with the next connection.
 const markSQL = `coalesce(source, ''), CASE WHEN source = $4 THEN '' ELSE coalesce(outbox_mark(), '') END
 FROM (SELECT (SELECT concat_ws(' ', pg_postmaster_start_time(), pg_backend_pid(), name, tableoid) FROM outbox_queue_identity) AS source) AS outbox_source`
 
