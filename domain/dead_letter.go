@@ -212,7 +212,7 @@ type FailedTasks interface {
 	Failed(ctx context.Context, task FailedTask) error
 
 	// Retried adds an entry for each event whose failed task a person lets be retried at once to the journal. Of the
-	// events it reads the ID and the generation.
+	// events it reads the ID and the generation. It leaves out events of which the database has nothing.
 	Retried(ctx context.Context, events []Event, by *Action) error
 
 	// Bury makes an event a dead letter, whatever table has it. If no table has it, Bury makes the dead letter from

@@ -34,13 +34,18 @@ func (f *FailedTasks) Failed(ctx context.Context, task domain.FailedTask) error 
 	return postgres.Translate(err, "enter a failed attempt into the journal")
 }
 
+// retriedSQL is JournalSQL for those events of which this database has anything. Other programs may use the same Redis.
+var retriedSQL = stored.JournalSQL + `
+WHERE ` + stored.Places.Have("noted.id") + `
+   OR EXISTS (SELECT FROM inbox i WHERE i.event_id = noted.id) OR EXISTS (SELECT FROM outbox_journal j WHERE j.event_id = noted.id)`
+
 // Retried implements domain.FailedTasks.
 func (f *FailedTasks) Retried(ctx context.Context, events []domain.Event, by *domain.Action) error {
 	var j stored.Journal
 	for i := range events {
 		j.Add(&events[i], "retried", stored.ByWhom(f.db, by))
 	}
-	_, err := f.db.Pool().Exec(ctx, stored.JournalSQL, j.Args(domain.StagePerson)...)
+	_, err := f.db.Pool().Exec(ctx, retriedSQL, j.Args(domain.StagePerson)...)
 	return postgres.Translate(err, "enter a retry into the journal")
 }
 

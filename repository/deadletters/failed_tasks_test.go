@@ -307,6 +307,26 @@ func TestBuryLeavesWhatMayNotTakeEffectYet(t *testing.T) {
 	balance(t, db)
 }
 
+// Other programs may have events in the same Redis.
+func TestTheRetryOfAForeignEventIsNotJournalled(t *testing.T) {
+	t.Parallel()
+	db := schematest.Open(t)
+	exec(t, db, "SELECT outboxd.emit('test:1', '{}')")
+	foreign, err := domain.EventID("01980000-0000-7000-8000-000000000000")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ours := find(t, db, "test:1")
+	if err := deadletters.NewFailedTasks(db, true).Retried(t.Context(), []domain.Event{{ID: foreign}, {ID: ours}}, &domain.Action{Actor: "ada@here"}); err != nil {
+		t.Fatal(err)
+	}
+	for id, want := range map[domain.ID]int{foreign: 0, ours: 1} {
+		if n := count(t, db, "SELECT count(*) FROM outbox_journal WHERE event_id = $1", [16]byte(id)); n != want {
+			t.Errorf("event %s has %d entries, want %d", id, n, want)
+		}
+	}
+}
+
 // A dead letter of an event that a person gave up says so, also if the leader made it of the same task a moment earlier.
 func TestAPersonGivesUp(t *testing.T) {
 	t.Parallel()
