@@ -338,8 +338,9 @@ CREATE TABLE outbox_queue_identity (
 INSERT INTO outbox_queue_identity DEFAULT VALUES;
 
 -- outbox_chart_marks has what explains a bend in the charts: each heal (heal), and each start of a relay whose
--- version differs from that of the relay that started before (version; detail is the version). A heal deletes the
--- marks of heals that are older than eight days, because no chart is longer than a week.
+-- version differs from that of the relay that started before (version; detail is the version). A new mark deletes the
+-- marks of its kind that are older than eight days, because no chart is longer than a week. The last mark of a version
+-- stays, however old it is: the next relay is compared with it.
 CREATE TABLE outbox_chart_marks (
     id     uuid        PRIMARY KEY DEFAULT gen_random_uuid(), -- logical replication needs a key
     at     timestamptz NOT NULL DEFAULT clock_timestamp(),
@@ -365,6 +366,8 @@ CREATE FUNCTION outbox_note_version() RETURNS trigger
 LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
 BEGIN
     IF NEW.version IS DISTINCT FROM (SELECT detail FROM outbox_chart_marks WHERE kind = 'version' ORDER BY at DESC LIMIT 1) THEN
+        DELETE FROM outbox_chart_marks WHERE kind = 'version' AND at < now() - interval '8 days'
+            AND at < (SELECT max(at) FROM outbox_chart_marks WHERE kind = 'version');
         INSERT INTO outbox_chart_marks (kind, detail) VALUES ('version', NEW.version);
     END IF;
     RETURN NULL;

@@ -138,3 +138,21 @@ func TestOldSamplesAreJoined(t *testing.T) {
 		t.Errorf("within the hour: %+v, %v", marks, err)
 	}
 }
+
+// Marks that no chart shows any more are deleted, except for the version that the next relay is compared with.
+func TestOldMarksOfVersionsAreDeleted(t *testing.T) {
+	t.Parallel()
+	db := schematest.Open(t)
+	start := func(version string, marks int) {
+		t.Helper()
+		exec(t, db, `UPDATE outbox_chart_marks SET at = at - interval '9 days'`)
+		exec(t, db, `INSERT INTO outbox_relays (id, host, pid, version) VALUES (outbox_new_id(), 'h', 1, '`+version+`')`)
+		if n := count(t, db, `SELECT count(*) FROM outbox_chart_marks`); n != marks {
+			t.Errorf("after the start of %s there are %d marks, want %d", version, n, marks)
+		}
+	}
+	start("1.2.0", 1)
+	start("1.2.0", 1) // no new mark, but a version to compare with
+	start("1.3.0", 2)
+	start("1.4.0", 2)
+}
