@@ -112,4 +112,17 @@ func TestTypesQueuesAndWorkersByCommand(t *testing.T) {
 	}
 	redis.Start()
 	p.stop()
+
+	// Without PostgreSQL a queue is paused all the same. The same command records the pause later.
+	down := on("postgres://nobody@127.0.0.1:1/nothing", redis.URL(), t.TempDir())
+	pause := []string{"queues", "pause", "default", "--yes", "--timeout=1s"}
+	eventually(t, "Redis is back", func() bool { return tasks.SAdd(t.Context(), "asynq:queues", "default").Err() == nil })
+	if r := execute(t, nil, append(pause, down...)...); r.code == 0 || !strings.Contains(r.stderr, "could not be recorded; pause it again") {
+		t.Errorf("without PostgreSQL it ends with %d and says %s%s", r.code, r.stdout, r.stderr)
+	}
+	if n, err := tasks.Exists(t.Context(), "asynq:{default}:paused").Result(); err != nil || n != 1 {
+		t.Errorf("the queue is not paused without PostgreSQL: %v", err)
+	}
+	wants(run(0, pause...), "default paused")
+	wants(run(1, pause...), "is paused already")
 }

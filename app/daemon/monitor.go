@@ -76,7 +76,7 @@ func (s *source) pages(reads *reading.Reads) dashboard.Sources {
 			Store: reading.NewFigures(reads), Queues: inspect.NewOverviews(d.redis), Failing: retries.New(d.redis), Foreign: d.foreignQueues,
 			OneOfSeveral: d.cfg.OneOfSeveral(),
 		},
-		Pauses:      &figures.Pauses{Queues: pauses.New(d.redis), Actions: deadletters.New(s.database), Recorded: search.NewFigures(s.database).Pauses},
+		Pauses:      &figures.Pauses{Queues: pauses.New(d.redis), Actions: deadletters.New(s.database), OnRecord: search.NewFigures(s.database).PauseOnRecord},
 		Corrections: deadletters.New(s.database), Changes: recall.New(s.database).Asking(lookup.New(d.redis)),
 		Keys: reading.NewKeys(reads), Schedules: schedules.New(s.database),
 		Mask: d.cfg.Monitor.Mask, TraceURL: d.cfg.Monitor.TraceURL,

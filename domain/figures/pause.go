@@ -13,8 +13,8 @@ import (
 type Pauses struct {
 	Queues  domain.QueuePauses
 	Actions domain.ActionRecords
-	// Recorded returns the pauses on record, as Store.Pauses.
-	Recorded func(ctx context.Context) (map[string]setup.Pause, error)
+	// OnRecord reports whether the queue is paused according to the record.
+	OnRecord func(ctx context.Context, queue string) (bool, error)
 }
 
 // Change pauses a queue, or resumes it, as kind says: domain.ActionPause or
@@ -23,10 +23,11 @@ type Pauses struct {
 // domain.QueuePauses; domain.CodeInvalid for the queue of a subscription, because a
 // subscription has its own way to be paused.
 //
-// If Redis lost the pause of a queue, or somebody resumed the queue without outboxd, the
-// record still says that the queue is paused. Then Change pauses the queue even if Redis
-// does not know the queue, and a resumption ends the pause in the record. If the record
-// cannot be read, Change goes on as if the record had no pause.
+// Redis and the record may differ: Redis may have lost a pause, a change may not have been
+// recorded, or somebody may have made it without outboxd. Then Change is no conflict, and
+// brings the record up to date. If the record says that a queue is paused, Change pauses it
+// even if Redis does not know the queue. If the record cannot be read, Change goes on as if
+// the record agreed with Redis.
 func (p *Pauses) Change(ctx context.Context, kind string, action *domain.Action, queue string) error {
 	if name, delivery := setup.SubscriptionOfQueue(queue); delivery {
 		return domain.Errorf(domain.CodeInvalid, "this queue has the deliveries to subscription %s: use outboxd subscriptions %s %s", name, kind, name)
@@ -36,29 +37,32 @@ func (p *Pauses) Change(ctx context.Context, kind string, action *domain.Action,
 	}
 	action.Filter = map[string]string{"queue": queue}
 	if err := p.Actions.Record(ctx, kind, action, 0); err != nil {
-		return fmt.Errorf("the queue is %sd, but that could not be recorded: %w", kind, err)
+		return fmt.Errorf("the queue is %[1]sd, but that could not be recorded; %[1]s it again when PostgreSQL can be reached: %[2]w", kind, err)
 	}
 	return nil
 }
 
 // change asks Redis first, because only Redis is needed to pause or resume a queue.
-func (p *Pauses) change(ctx context.Context, kind, queue string) error {
-	if kind == domain.ActionResume {
-		err := p.Queues.Resume(ctx, queue)
-		if domain.ErrorCode(err) == domain.CodeConflict && p.isOnRecord(ctx, queue) {
-			return nil
-		}
+func (p *Pauses) change(ctx context.Context, kind, queue string) (err error) {
+	pauses := kind == domain.ActionPause
+	if pauses {
+		err = p.Queues.Pause(ctx, queue, false)
+	} else {
+		err = p.Queues.Resume(ctx, queue)
+	}
+	code := domain.ErrorCode(err)
+	if code != domain.CodeConflict && code != domain.CodeNotFound {
 		return err
 	}
-	err := p.Queues.Pause(ctx, queue, false)
-	if domain.ErrorCode(err) == domain.CodeNotFound && p.isOnRecord(ctx, queue) {
+	onRecord, unread := p.OnRecord(ctx, queue)
+	switch {
+	case unread != nil:
+		return err
+	case code == domain.CodeConflict && onRecord != pauses:
+		return nil
+	case code == domain.CodeNotFound && onRecord:
 		return p.Queues.Pause(ctx, queue, true)
+	default:
+		return err
 	}
-	return err
-}
-
-func (p *Pauses) isOnRecord(ctx context.Context, queue string) bool {
-	recorded, err := p.Recorded(ctx)
-	_, found := recorded[queue]
-	return err == nil && found
 }

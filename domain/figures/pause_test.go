@@ -8,7 +8,6 @@ import (
 
 	"outboxd/domain"
 	"outboxd/domain/figures"
-	"outboxd/domain/setup"
 )
 
 // redis knows the queue "known" only, and says which of its queues are paused.
@@ -46,7 +45,7 @@ func TestQueuesArePausedWithoutTheRecord(t *testing.T) {
 	t.Parallel()
 	down := errors.New("the database is down")
 	queues := redis{}
-	p := figures.Pauses{Queues: queues, Actions: actions{err: down}, Recorded: func(context.Context) (map[string]setup.Pause, error) { return nil, down }}
+	p := figures.Pauses{Queues: queues, Actions: actions{err: down}, OnRecord: func(context.Context, string) (bool, error) { return false, down }}
 	for _, c := range []struct {
 		kind, queue string
 		code        domain.Code // empty: done, but not recorded
@@ -66,10 +65,32 @@ func TestQueuesArePausedWithoutTheRecord(t *testing.T) {
 	}
 
 	p.Actions = actions{}
-	p.Recorded = func(context.Context) (map[string]setup.Pause, error) { return map[string]setup.Pause{"lost": {}}, nil }
+	p.OnRecord = func(context.Context, string) (bool, error) { return true, nil }
 	for _, kind := range []string{domain.ActionResume, domain.ActionPause} {
 		if err := p.Change(t.Context(), kind, &domain.Action{}, "lost"); err != nil || queues["lost"] != (kind == domain.ActionPause) {
 			t.Errorf("%s a queue whose pause is only on record: %v", kind, err)
+		}
+	}
+}
+
+// A change that could not be recorded is recorded when the person repeats it.
+func TestAnUnrecordedPauseIsRecordedLater(t *testing.T) {
+	t.Parallel()
+	down := errors.New("the database is down")
+	recorded := map[string]bool{}
+	p := figures.Pauses{Queues: redis{}, OnRecord: func(_ context.Context, queue string) (bool, error) { return recorded[queue], nil }}
+	for _, kind := range []string{domain.ActionPause, domain.ActionResume} {
+		p.Actions = actions{err: down}
+		if err := p.Change(t.Context(), kind, &domain.Action{}, "known"); !errors.Is(err, down) || !strings.Contains(err.Error(), kind+" it again when PostgreSQL can be reached") {
+			t.Errorf("%s without the database: %v", kind, err)
+		}
+		p.Actions = actions{}
+		if err := p.Change(t.Context(), kind, &domain.Action{}, "known"); err != nil {
+			t.Errorf("%s again: %v", kind, err)
+		}
+		recorded["known"] = kind == domain.ActionPause
+		if err := p.Change(t.Context(), kind, &domain.Action{}, "known"); domain.ErrorCode(err) != domain.CodeConflict {
+			t.Errorf("%s what is %sd and on record: %v", kind, kind, err)
 		}
 	}
 }

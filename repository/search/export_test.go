@@ -25,5 +25,6 @@ func PageStatements() map[string][]any {
 		"emitted of a day":  {emittedSQL, CountLimit, pairsShown},
 		"history of a type": {figuresHistorySQL, 86400.0, 300.0, "test:a", ""},
 		"paused queues":     {pausesSQL},
+		"a paused queue":    {onRecordSQL, "q"},
 	}
 }

@@ -2,6 +2,7 @@ package search
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -163,9 +164,11 @@ func (f *Figures) History(ctx context.Context, eventType, queue string, window, 
 	return points, postgres.Translate(err, doing)
 }
 
-// pausesSQL reads the last pause or resumption of each queue. It goes from one name to the
-// next in the index outbox_actions_queue, and reads one row for each name, because the
-// table keeps each pause for ever.
+// pausesSQL reads the last pause or resumption of each queue, and returns the pauses. It
+// goes from one name to the next in the index outbox_actions_queue, and reads one row for
+// each name, because the table keeps each pause for ever. Of more than 1,000 pauses it
+// returns those whose queues have the last names. Of the others nobody learns who paused
+// the queue, and no finding says that Redis lost the pause.
 const pausesSQL = `
 WITH RECURSIVE latest AS (
     (SELECT filter ->> 'queue' AS queue, at, actor, reason, action FROM outbox_actions
@@ -177,6 +180,20 @@ WITH RECURSIVE latest AS (
     ) AS following
 )
 SELECT queue, at, actor, reason FROM latest WHERE action = 'pause' LIMIT 1000`
+
+// onRecordSQL reads the last pause or resumption of one queue, from the same index.
+const onRecordSQL = `
+SELECT action = 'pause' FROM outbox_actions WHERE action IN ('pause', 'resume') AND filter ->> 'queue' = $1 ORDER BY at DESC LIMIT 1`
+
+// PauseOnRecord reports whether the last action on the queue was a pause. Errors:
+// domain.CodeUnavailable.
+func (f *Figures) PauseOnRecord(ctx context.Context, queue string) (paused bool, err error) {
+	err = f.db.Pool().QueryRow(ctx, onRecordSQL, f.db.Storable(queue)).Scan(&paused)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return false, nil
+	}
+	return paused, postgres.Translate(err, "look whether a queue was paused")
+}
 
 // Pauses implements figures.Store.
 func (f *Figures) Pauses(ctx context.Context) (map[string]setup.Pause, error) {

@@ -29,19 +29,16 @@ import (
 	"outboxd/repository/search"
 )
 
-// sight has PostgreSQL and Redis for a command that also works if one of them does not
-// answer: the command then shows what the other server knows.
-type sight struct {
-	figures.Source
-	cfg   *config.Config
-	db    *postgres.Database // nil if StoreErr is set
-	redis *broker.Redis
-	reads *reading.Reads // nil if StoreErr is set
+// opened has Redis for a command, and what the command needs to open PostgreSQL.
+type opened struct {
+	cfg     *config.Config
+	servers *servers.Servers
+	redis   *broker.Redis
+	log     *slog.Logger
 }
 
-// withSight opens both servers for a command. If PostgreSQL cannot be reached, the command
-// runs without it. A wrong configuration, password or schema is an error.
-func withSight(c cli.Commands, out *terminal.Output, do func(*cobra.Command, []string, *sight) error) func(*cobra.Command, []string) error {
+// withRedis opens Redis for a command.
+func withRedis(c cli.Commands, out *terminal.Output, do func(*cobra.Command, []string, *opened) error) func(*cobra.Command, []string) error {
 	return func(cmd *cobra.Command, args []string) (err error) {
 		if err := out.Check(); err != nil {
 			return err
@@ -66,8 +63,39 @@ func withSight(c cli.Commands, out *terminal.Output, do func(*cobra.Command, []s
 			return err
 		}
 		defer redis.Close()
-		seen := &sight{cfg: cfg, redis: redis}
-		if err := seen.open(cmd.Context(), s, log); err != nil {
+		return do(cmd, args, &opened{cfg, s, redis, log})
+	}
+}
+
+// database opens PostgreSQL. Errors: domain.CodeUnavailable if it cannot be reached; others
+// for a wrong configuration, password or schema.
+func (o *opened) database(ctx context.Context) (*postgres.Database, error) {
+	db, err := servers.OpenDatabase(ctx, o.cfg, o.servers.DatabaseURL, cli.DatabaseConnections, nil, o.log)
+	if err != nil {
+		return nil, err
+	}
+	if err := migrations.Core().Check(ctx, db.SQL()); err != nil {
+		db.Close()
+		return nil, err
+	}
+	return db, nil
+}
+
+// sight has PostgreSQL and Redis for a command that also works if one of them does not
+// answer: the command then shows what the other server knows.
+type sight struct {
+	figures.Source
+	*opened
+	db    *postgres.Database // nil if StoreErr is set
+	reads *reading.Reads     // nil if StoreErr is set
+}
+
+// withSight opens both servers for a command. If PostgreSQL cannot be reached, the command
+// runs without it. A wrong configuration, password or schema is an error.
+func withSight(c cli.Commands, out *terminal.Output, do func(*cobra.Command, []string, *sight) error) func(*cobra.Command, []string) error {
+	return withRedis(c, out, func(cmd *cobra.Command, args []string, o *opened) error {
+		seen := &sight{opened: o}
+		if err := seen.open(cmd.Context()); err != nil {
 			return err
 		}
 		if seen.db != nil {
@@ -76,22 +104,17 @@ func withSight(c cli.Commands, out *terminal.Output, do func(*cobra.Command, []s
 			defer cli.SayStandby(cmd, seen.reads)
 		}
 		return do(cmd, args, seen)
-	}
+	})
 }
 
-func (s *sight) open(ctx context.Context, opened *servers.Servers, log *slog.Logger) error {
-	inspector := inspect.NewInspector(s.redis, opened.Forgetful(), time.Now)
+func (s *sight) open(ctx context.Context) error {
+	inspector := inspect.NewInspector(s.redis, s.servers.Forgetful(), time.Now)
 	inspector.Handles(daemon.HandledTypes())
 	s.Source = figures.Source{Queues: inspect.NewOverviews(s.redis), Failing: retries.New(s.redis), Foreign: inspector.Foreign, OneOfSeveral: s.cfg.OneOfSeveral()}
-	db, err := servers.OpenDatabase(ctx, s.cfg, opened.DatabaseURL, cli.DatabaseConnections, nil, log)
-	if err == nil {
-		if err = migrations.Core().Check(ctx, db.SQL()); err != nil {
-			db.Close()
-		}
-	}
+	db, err := s.database(ctx)
 	switch {
 	case err == nil:
-		s.db, s.reads = db, servers.NewReads(s.cfg, db, log)
+		s.db, s.reads = db, servers.NewReads(s.cfg, db, s.log)
 		s.Store = reading.NewFigures(s.reads)
 		inspector.OnlyOurs(search.NewKnownEvents(db, s.cfg.Relay.History).Among)
 		_, _ = inspector.Facts(ctx) // finds the queues of others; if Redis does not answer, the figures say so

@@ -11,14 +11,13 @@ import (
 
 	"outboxd/app/command/cli"
 	"outboxd/app/command/terminal"
-	"outboxd/config"
 	"outboxd/domain"
 	"outboxd/domain/figures"
 	"outboxd/domain/setup"
 	"outboxd/domain/words"
-	"outboxd/jobs/broker"
 	"outboxd/jobs/pauses"
 	"outboxd/repository/deadletters"
+	"outboxd/repository/postgres"
 	"outboxd/repository/search"
 )
 
@@ -198,7 +197,7 @@ func newQueueChangeCommand(c cli.Commands, kind, short, long, example string) *c
 	}
 	out.AddFlag(cmd)
 	flags.Add(cmd)
-	cmd.RunE = c.WithServers(config.RoleRelay, &out, func(cmd *cobra.Command, args []string, o *cli.Opened) error {
+	cmd.RunE = withRedis(c, &out, func(cmd *cobra.Command, args []string, o *opened) error {
 		if err := flags.Consent(kind + " the queue"); err != nil {
 			return err
 		}
@@ -210,13 +209,46 @@ func newQueueChangeCommand(c cli.Commands, kind, short, long, example string) *c
 	return cmd
 }
 
-func changeQueue(ctx context.Context, o *cli.Opened, kind string, action *domain.Action, queue string) error {
-	broker.BridgeLog(o.Log)
-	redis, err := o.Servers.OpenRedis(cli.RedisConnections)
-	if err != nil {
+func changeQueue(ctx context.Context, o *opened, kind string, action *domain.Action, queue string) error {
+	r := record{o: o}
+	defer r.close()
+	change := figures.Pauses{Queues: pauses.New(o.redis), Actions: &r, OnRecord: r.pauses}
+	return change.Change(ctx, kind, action, queue)
+}
+
+// record has the actions that are in PostgreSQL. It opens PostgreSQL when it is asked first,
+// so that a queue is paused at once even while PostgreSQL does not answer.
+type record struct {
+	o   *opened
+	db  *postgres.Database // nil: not open
+	err error              // why it could not be opened
+}
+
+func (r *record) open(ctx context.Context) error {
+	if r.db == nil && r.err == nil {
+		r.db, r.err = r.o.database(ctx)
+	}
+	return r.err
+}
+
+func (r *record) close() {
+	if r.db != nil {
+		r.db.Close()
+	}
+}
+
+// Record implements domain.ActionRecords.
+func (r *record) Record(ctx context.Context, kind string, action *domain.Action, events int64) error {
+	if err := r.open(ctx); err != nil {
 		return err
 	}
-	defer redis.Close()
-	change := figures.Pauses{Queues: pauses.New(redis), Actions: deadletters.New(o.DB), Recorded: search.NewFigures(o.DB).Pauses}
-	return change.Change(ctx, kind, action, queue)
+	return deadletters.New(r.db).Record(ctx, kind, action, events)
+}
+
+// pauses is figures.Pauses.OnRecord.
+func (r *record) pauses(ctx context.Context, queue string) (bool, error) {
+	if err := r.open(ctx); err != nil {
+		return false, err
+	}
+	return search.NewFigures(r.db).PauseOnRecord(ctx, queue)
 }
