@@ -164,7 +164,7 @@ func sayLoss(cmd *cobra.Command, o *cli.Opened) {
 	ctx, cancel := context.WithTimeout(cmd.Context(), lossPatience)
 	defer cancel()
 	if reason := lookout.Loss(ctx, heal.NewQueueMemory(o.DB), publish.New(redis)); reason != "" {
-		fmt.Fprintf(cmd.ErrOrStderr(), "Redis may have lost its data (%s). The leader sends every unconfirmed event again when it notices that, within seconds. Until then nothing counts as missing.\n", reason)
+		fmt.Fprintf(cmd.ErrOrStderr(), "Redis may have lost its data (%s). A relay notices that at its next check (--redis-check-interval), and sends every unconfirmed event of the history again. If no relay runs, start one. Until then, events whose tasks are lost do not count as missing.\n", reason)
 	}
 }
 

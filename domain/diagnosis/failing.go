@@ -79,7 +79,7 @@ func judgeLoss(reason string) []domain.Finding {
 	}
 	return of("redis-lost-data", "Redis may have lost its data: "+reason,
 		"tasks of events that are not confirmed may be gone; the leader sends these events again as soon as it notices the loss, if the history has them",
-		"wait some seconds (--redis-check-interval); if no relay runs, start one: outboxd --roles=relay")
+		"wait for the next check (--redis-check-interval); if no relay runs, start one: outboxd --roles=relay")
 }
 
 // judgeHeal reports that events were recently sent again, because Redis lost data or may
