@@ -17,8 +17,8 @@ import (
 
 const inspectPatience = 5 * time.Second
 
-// Inspector implements domain.Examiner for Redis. The Inspector examines the settings and
-// the state of Redis, and whether workers serve its queues.
+// Inspector implements domain.Examiner for Redis. The Inspector examines the settings and the state of Redis,
+// and whether workers serve its queues.
 type Inspector struct {
 	handle    *broker.Redis
 	redis     redis.UniversalClient
@@ -109,7 +109,7 @@ func (i *Inspector) read(ctx context.Context) (facts diagnosis.RedisFacts, err e
 			return facts, err
 		}
 		if facts.Condition.IsReplica() {
-			return facts, nil // Asynq's queries write
+			return facts, nil // a replica refuses Asynq's scripts, because they may write
 		}
 		if f, known := broker.FindingOf(broker.Probe(ctx, i.redis).Err()); known {
 			facts.Refused = &f

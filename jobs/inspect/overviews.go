@@ -140,7 +140,8 @@ func (r queueReads) oldest() (oldest time.Time) {
 	return oldest
 }
 
-// pausedAt returns when the queue was paused, to the second.
+// pausedAt returns when the queue was paused, to the second; the zero time if it is not
+// paused.
 func (r queueReads) pausedAt() time.Time {
 	if r.paused.Err() != nil {
 		return time.Time{}

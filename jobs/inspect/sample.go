@@ -18,7 +18,8 @@ import (
 type Known func(ctx context.Context, ids []domain.ID) ([]domain.ID, error)
 
 const (
-	// sampled is the number of task IDs that an examination reads at each end of a queue.
+	// sampled is the number of task IDs that an examination reads at each end of a
+	// queue's pending list, scheduled set and retry set.
 	sampled = 50
 	// samplesMost is the largest number of IDs about which one examination asks the
 	// database.
@@ -32,8 +33,8 @@ const (
 	typesRead = 30
 )
 
-// sample has the IDs of some waiting tasks of a queue. The tasks that are due first come
-// first.
+// sample has the IDs of some waiting tasks of a queue: first pending tasks, then
+// scheduled ones, then failed ones that wait for a retry.
 type sample []string
 
 // samples reads some task IDs at both ends of each queue, because one of the ends may be

@@ -8,7 +8,7 @@ import (
 
 // readServers reads the settings and the state of each master. Without a cluster, the
 // facts are those of the one server. Of a cluster, each fact is the worst that any master
-// has.
+// has, except that the version and the role are those of the first master.
 func (i *Inspector) readServers(ctx context.Context, facts *diagnosis.RedisFacts) error {
 	masters, err := i.handle.Masters(ctx)
 	if err != nil {
@@ -28,35 +28,86 @@ func (i *Inspector) readServers(ctx context.Context, facts *diagnosis.RedisFacts
 	return nil
 }
 
-// worseSettings returns a, in which each more dangerous setting of b replaces that of a.
-// a may be nil.
+// worseSettings returns a with the settings of b that endanger a queue more than those of
+// a. Policy and MaxMemory are compared as one setting, AppendOnly and Save as another. a
+// may be nil.
 func worseSettings(a, b *diagnosis.RedisSettings) *diagnosis.RedisSettings {
 	if a == nil {
 		return b
 	}
-	if b.Policy != nil && *b.Policy != "noeviction" {
+	if evictionDanger(b) > evictionDanger(a) {
 		a.Policy, a.MaxMemory = b.Policy, b.MaxMemory
 	}
-	if b.AppendOnly != nil && *b.AppendOnly == "no" {
+	if persistenceDanger(b) > persistenceDanger(a) {
 		a.AppendOnly, a.Save = b.AppendOnly, b.Save
 	}
 	return a
 }
 
-// worseCondition returns a, in which each more dangerous value of b replaces that of a. a
-// may be nil.
+// danger orders settings by how much they endanger a queue.
+type danger int
+
+const (
+	safe    danger = iota
+	hidden         // outboxd may not read the setting
+	limited        // some tasks are lost in a crash, or would be with another setting too
+	grave          // all waiting tasks may be lost
+)
+
+// evictionDanger judges the eviction of keys: without a maxmemory, no policy has an effect.
+func evictionDanger(s *diagnosis.RedisSettings) danger {
+	switch {
+	case s.Policy == nil:
+		return hidden
+	case *s.Policy == "noeviction":
+		return safe
+	case s.MaxMemory != nil && *s.MaxMemory == "0":
+		return limited
+	default:
+		return grave
+	}
+}
+
+// persistenceDanger judges what Redis keeps on disk: save points lose fewer tasks in a
+// crash than nothing on disk.
+func persistenceDanger(s *diagnosis.RedisSettings) danger {
+	switch {
+	case s.AppendOnly == nil:
+		return hidden
+	case *s.AppendOnly != "no":
+		return safe
+	case s.Save == nil:
+		return hidden
+	case *s.Save == "":
+		return grave
+	default:
+		return limited
+	}
+}
+
+// worseCondition returns a with the values of b that endanger a queue more than those of a.
+// a may be nil.
 func worseCondition(a, b *diagnosis.RedisCondition) *diagnosis.RedisCondition {
 	if a == nil {
 		return b
 	}
 	a.AppendFailed, a.SnapshotFailed, a.RewriteFailed = a.AppendFailed || b.AppendFailed, a.SnapshotFailed || b.SnapshotFailed, a.RewriteFailed || b.RewriteFailed
-	if share(b.UsedMemory, b.MaxMemory) > share(a.UsedMemory, a.MaxMemory) {
+	if fullness(b) > fullness(a) {
 		a.UsedMemory, a.MaxMemory, a.MachineBytes = b.UsedMemory, b.MaxMemory, b.MachineBytes
 	}
 	if share(b.Clients, b.MaxClients) > share(a.Clients, a.MaxClients) {
 		a.Clients, a.MaxClients = b.Clients, b.MaxClients
 	}
 	return a
+}
+
+// fullness returns how near Redis's memory is to the limit from which there is a finding;
+// 1 is that limit. The machine's memory is the limit of a Redis without a maxmemory.
+func fullness(c *diagnosis.RedisCondition) float64 {
+	if c.MaxMemory > 0 {
+		return share(c.UsedMemory, c.MaxMemory) * 100 / diagnosis.RedisFull
+	}
+	return share(c.UsedMemory, c.MachineBytes) * 100 / diagnosis.RedisCrowded
 }
 
 // share returns which part of the limit most is used, or 0 if there is no limit.

@@ -123,8 +123,8 @@ func suspectsFirst(queues []string, unserved []diagnosis.UnservedQueue, paused [
 	return suspects
 }
 
-// unserved returns the queues that have waiting tasks and no worker. It also returns the
-// number of workers.
+// unserved returns the queues that have waiting tasks and no worker. A queue with pending tasks counts only if the
+// oldest has been pending for diagnosis.QueueUnserved. unserved also returns the number of workers.
 func (i *Inspector) unserved(queues []string) (waiting []diagnosis.UnservedQueue, workers int, err error) {
 	servers, err := i.asynq.Servers()
 	if err != nil {
@@ -151,8 +151,8 @@ func (i *Inspector) unserved(queues []string) (waiting []diagnosis.UnservedQueue
 	return waiting, len(servers), nil
 }
 
-// paused returns the paused queues. A person can pause a queue with Asynq's web pages or
-// command line.
+// paused returns the paused queues. A person can pause a queue with outboxd, or with Asynq's own tools, of which
+// outboxd has no record.
 func (i *Inspector) paused(ctx context.Context, queues []string) (names []string, err error) {
 	marks := make([]*redis.IntCmd, len(queues))
 	_, err = i.redis.Pipelined(ctx, func(pipe redis.Pipeliner) error {
