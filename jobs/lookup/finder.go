@@ -53,7 +53,7 @@ const (
 	answeredCompleted lookAnswer = '3'
 	answeredArchived  lookAnswer = '4'
 	answeredUnsure    lookAnswer = '5' // pending; the list must be read
-	answeredUnleased  lookAnswer = '6' // active without a lease; only a worker can still have it
+	answeredUnleased  lookAnswer = '6' // active, but without a lease or not in the active list; only a worker can still have it
 )
 
 // Inquiry is a question about one task, and later also its answer.
@@ -82,10 +82,11 @@ func (q *Inquiry) Presence() queued.TaskPresence {
 	}
 }
 
-// Ask answers all questions. Ask takes one round trip, or more if the script cannot
-// decide about some tasks.
+// Ask answers all questions. Ask takes one round trip, or more if Redis does not know
+// the script yet, or if the script cannot decide about some tasks.
 //
-// Errors: domain.CodeUnavailable.
+// Errors: domain.CodeUnavailable; domain.QueueOutages, which has that code, if this user
+// may not use the keys of some queues.
 func (f *Finder) Ask(ctx context.Context, asked []*Inquiry) error {
 	if err := f.call(ctx, asked); err != nil {
 		return err
@@ -113,7 +114,9 @@ func (f *Finder) Ask(ctx context.Context, asked []*Inquiry) error {
 	return f.call(ctx, again)
 }
 
-// call calls the script for each queue.
+// call sends one call of the script for each lookAtOnce tasks of a queue, all in one
+// round trip. If Redis does not know the script by its hash, call sends all of them
+// again with the script in full.
 func (f *Finder) call(ctx context.Context, asked []*Inquiry) error {
 	if len(asked) == 0 {
 		return nil

@@ -112,7 +112,8 @@ func TestLookTellsTasksFromTheirRemains(t *testing.T) {
 	}
 }
 
-// A worker that has lost its lease runs on, and its task must not be lost twice.
+// A worker that has lost its lease still runs the task. The task counts as there,
+// so that it is not sent again.
 func TestLookLeavesARunningTaskWithoutItsLease(t *testing.T) {
 	t.Parallel()
 	url := servertest.Redis(t)

@@ -27,8 +27,8 @@ const (
 )
 
 // pendingLists keeps the task IDs of pending lists in memory for a short time. A list is
-// read only if it is long, and a task that should already have been taken from it is
-// still there: after a loss, or if clocks differ.
+// read only if it is long and the script has not found a pending task among those that are
+// taken next: after a loss, or if clocks differ.
 type pendingLists struct {
 	mu   sync.Mutex // held while reading, so that callers at the same time share one reading
 	seed maphash.Seed

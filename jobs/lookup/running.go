@@ -17,7 +17,7 @@ var _ domain.RunningTasks = (*Finder)(nil)
 // asking is one question of Running.
 type asking struct {
 	queue, taskID string
-	of            int // index of the event
+	of            int // index of the event in the arguments of Running
 	answer        *redis.SliceCmd
 }
 

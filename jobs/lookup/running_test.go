@@ -52,8 +52,8 @@ func (s stuck) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.Process
 	}
 }
 
-// While Redis gives no answer about workers, the question ends with its context, and no
-// task counts as not running.
+// If Redis gives no answer about workers, Running ends with its context and returns an
+// error.
 func TestRunningEndsWithItsContext(t *testing.T) {
 	t.Parallel()
 	handle := jobstest.OpenRedis(t, servertest.Redis(t))

@@ -8,25 +8,25 @@ const nearEnd = "1000"
 
 // lookScript looks for tasks of one queue, in the list or sorted set that belongs to the
 // task's state. For Asynq a task exists if its hash exists, but a worker finds the task
-// only in the list or set. The script removes stranded tasks, and completed ones if
-// asked, in the same step in which it finds them, so that no worker can come in between.
+// only in the list or set. If asked, the script removes a stranded or completed task in
+// the same step in which it finds it, so that no worker can come in between.
 //
 // Redis must read a whole list to say whether an element is in it. But tasks are added at
 // one end of the list and taken from the other, and the task's hash says when the task
-// began to wait. A task that began to wait later than one of the tasks that are taken next
-// has not been taken yet. The script searches for any other task among the nearEnd IDs
-// that are taken next. If the list is longer and does not have the task there, the script
-// is unsure. In that case the caller reads the whole list, and calls the script again
-// with the result.
+// began to wait. So if any of the 16 tasks that are taken next began to wait before this
+// one, this one is still in the list. Otherwise the script searches for the task among the
+// nearEnd IDs that are taken next. If the list is longer and does not have the task there,
+// the script is unsure. In that case the caller reads the whole list, and calls the script
+// again with the result.
 //
 // A hash without a message also means that the task is lost: Redis has evicted the task,
 // and a worker that took its ID from the list made a new hash with only a state.
 //
 // KEYS: the queue's pending list, active list and lease set. ARGV: the prefix of the
 // queue's keys, and then three values for each task. The three values are the task's ID,
-// what to do with it, and "" or "absent" with the time since when the task waits.
-// "absent" says that an earlier search found the task neither in the list nor with a
-// worker.
+// what to do with it, and either "" or "absent" followed by the time at which the task
+// began to wait. "absent" says that an earlier search did not find the task: a pending
+// task in the whole list, or an active task with any worker.
 //
 //	""      only look
 //	clear   remove a stranded task

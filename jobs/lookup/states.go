@@ -13,8 +13,8 @@ import (
 
 var _ queued.TaskStates = (*Finder)(nil)
 
-// maxGenerations is the largest number of generations of an event whose tasks are looked
-// for.
+// maxGenerations is the number of generations before the present one whose tasks are
+// looked for too.
 const maxGenerations = 20
 
 // Tasks implements queued.TaskStates. Tasks looks for tasks in the places where workers

@@ -77,8 +77,8 @@ var retryScript = takeOut(`
 		redis.call("LPUSH", KEYS[2], ARGV[i])
 		redis.call("HSET", key, "state", "pending", "pending_since", ARGV[2])`)
 
-// archiveScript archives failing tasks of a queue, as Asynq does when a task has no
-// attempt left.
+// archiveScript archives failing tasks of a queue. Unlike Asynq's script, it deletes no
+// old tasks from the archive.
 //
 // KEYS: the queue's retry set and archive. ARGV: the prefix of the keys of tasks, the
 // time in Unix seconds, and the IDs of the tasks.

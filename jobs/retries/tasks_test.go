@@ -48,14 +48,15 @@ func fail(t *testing.T, client *redis.Client, tasks map[string]*asynq.Task) {
 	})
 }
 
-// Failing tasks are found with their attempts and errors, without their payloads, by
-// group; are made due; and are given up.
+// TestFailingTasks lists and groups failing tasks, reads their attempts and errors,
+// makes one task due, and gives the others up.
 func TestFailingTasks(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
 	r := jobstest.OpenRedis(t, server.URL())
 	client, _ := r.Client().(*redis.Client)
-	// A payload that looks like further fields of the message must not be taken for them.
+	// The payload looks like further fields of the message, and must not be read as
+	// such.
 	payload := bytes.Repeat([]byte{0x3a, 3, 'b', 'a', 'd'}, 50_000)
 	sent := map[string]*asynq.Task{}
 	for i := range 5 {
@@ -111,7 +112,8 @@ func TestFailingTasks(t *testing.T) {
 	}
 }
 
-// Of very many failing tasks a sample is read, and the counts are estimates.
+// If there are very many failing tasks, a summary reads only a sample of them, and
+// its counts are estimates.
 func TestASummaryOfManyTasksIsBounded(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
