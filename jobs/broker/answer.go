@@ -70,7 +70,7 @@ func IsRefusal(err error) bool {
 }
 
 // IsForbidden reports whether Redis does not have a command, or does not let this user
-// run it.
+// run it, with these keys or at all.
 func IsForbidden(err error) bool {
 	var reply redis.Error
 	if !errors.As(err, &reply) || isTurnedAway(err) {

@@ -13,8 +13,9 @@ import (
 	"outboxd/domain"
 )
 
-// dialTimeout and readTimeout limit one exchange with Redis. A relay must notice an
-// outage soon, because its events are locked until then. A worker can wait longer.
+// dialTimeout and readTimeout limit one exchange with Redis. A relay must notice an outage
+// soon, because its events are locked until then. A worker can wait longer: its client
+// repeats failed commands (see NewWorkingClient).
 const (
 	dialTimeout = 2 * time.Second
 	readTimeout = 3 * time.Second
@@ -44,8 +45,9 @@ type Redis struct {
 }
 
 // Open returns the handle for a Redis. Open does not connect, but reads the files once to
-// find faults. At most connections exchanges run at the same time (in a cluster: with
-// each node). The connections of a worker are not counted. Errors: domain.CodeInvalid.
+// find faults. connections is the largest number of exchanges with Redis at the same time,
+// in a cluster with each node. It does not apply to the clients of NewWorkingClient and
+// NewDirectClient. Errors: domain.CodeInvalid.
 func Open(o Options, connections int) (*Redis, error) {
 	options, err := ParseURL(o.URL)
 	if err != nil {

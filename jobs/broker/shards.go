@@ -73,8 +73,8 @@ func sortedNames(of map[string]redis.UniversalClient) []string {
 }
 
 // canaries is the number of canaries in a cluster. The canaries are spread evenly over
-// the slots, so that each of up to that many masters has one. A canary moves with its
-// slot.
+// the slots. So each of up to that many masters has one, if the masters have equally many
+// slots in one range each. A canary moves with its slot.
 const canaries = 32
 
 // slots is how many slots a cluster has.
@@ -107,6 +107,7 @@ func (r *Redis) CanaryKeys(name string) []string {
 
 // Joined makes one text of the answers of a cluster's masters, in an order that does not
 // depend on the order of said. For a single Redis, Joined returns what this Redis says.
+// Joined sorts said.
 func Joined(said []string) string {
 	slices.Sort(said)
 	return strings.Join(said, " ")

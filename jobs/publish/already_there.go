@@ -10,17 +10,16 @@ import (
 )
 
 // Unconfirmed sets the types of events that no consumer confirms. An event of these types counts as enqueued if
-// Redis still has its completed task (Asynq's retention). For all other types the completed task is replaced by a
-// new one: the event is sent again because its effect is in doubt. If it did take effect, the inbox ignores the
-// repeat. Call Unconfirmed before the first use.
+// Redis still has its completed task (Asynq's retention). For all other types, and for deliveries, the completed
+// task is replaced by a new one: the event is sent again because its effect is in doubt. If it did take effect,
+// the inbox ignores the repeat. Call Unconfirmed before the first use.
 func (p *Publisher) Unconfirmed(types []string) { p.unconfirmed = types }
 
-// lookCloser handles events for which Asynq answered that the task exists. Asynq's script
-// only tests whether the task's key exists, so lookCloser checks whether a worker would
-// find the task. If no worker would, or if the task is completed, lookCloser removes the
-// task and enqueues the event again. lookCloser is rarely needed. lookCloser takes one
-// round trip, and a second one if it removed tasks. The error says that too few replicas
-// have the events that were enqueued again.
+// lookCloser handles events for which Asynq answered that the task exists. Asynq's script only tests whether the
+// task's key exists, so lookCloser checks whether a worker would find the task. If no worker would, or if the
+// task is completed (but see Unconfirmed), lookCloser removes the task and enqueues the event again. lookCloser
+// is rarely needed. It takes at least one round trip, and another one to enqueue events again. The error says
+// that too few replicas have the events that were enqueued again.
 func (p *Publisher) lookCloser(ctx context.Context, l *lane, events []domain.Event, receipts []domain.Receipt) error {
 	var asked []*lookup.Inquiry
 	var of []int

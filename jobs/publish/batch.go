@@ -142,8 +142,8 @@ func (l *lane) announce(ctx context.Context, queue string) {
 	}
 }
 
-// repeatBatches repeats failed batches. If Redis does not know the script by its hash, the batch is sent again with
-// the script in full. If Redis refuses a batch, its events are sent one by one.
+// repeatBatches records refused batches again (see isRefused). If Redis does not know the script by its hash, the
+// batch is sent again with the script in full. If Redis refuses a batch, its events are sent one by one.
 func (l *lane) repeatBatches(ctx context.Context, all []*batch, events []domain.Event, commands []*redis.Cmd, receipts []domain.Receipt) {
 	for n, b := range all {
 		switch {

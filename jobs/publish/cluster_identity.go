@@ -85,7 +85,7 @@ func identifyMaster(ctx context.Context, master redis.UniversalClient) (shard lo
 
 // clusterCanary reads the canaries of all masters, and returns their value and the slots in which one is missing. If
 // all are missing, canary is "". If the masters have different values, clusterCanary returns one that differs from
-// the last canary that this process wrote.
+// the canary of this process's last Advance.
 func (p *Publisher) clusterCanary(ctx context.Context, name string) (canary, gone string, err error) {
 	keys := p.handle.CanaryKeys(name)
 	read := make([]*redis.StringCmd, len(keys))

@@ -91,8 +91,8 @@ func TestIdentityTellsWhatHappenedToRedis(t *testing.T) {
 	}
 }
 
-// The in-process Redis knows no INFO; its canary has to do.
-// Only the script's own numbers, and SET's own word, say what became of the canary.
+// Only the script's own numbers, and SET's own word, say what became of the
+// canary.
 func TestOnlyTheCanarysOwnAnswersCount(t *testing.T) {
 	t.Parallel()
 	proxy := faulttest.NewFaultProxy(t, servertest.Redis(t))
@@ -119,6 +119,7 @@ func TestOnlyTheCanarysOwnAnswersCount(t *testing.T) {
 	}
 }
 
+// The in-process Redis knows no INFO, so its identity is the canary alone.
 func TestIdentityOfTheInProcessRedis(t *testing.T) {
 	t.Parallel()
 	servers, err := embedded.Start(t.Context(), embedded.Options{Redis: true, InProcessRedis: true, DataDir: t.TempDir()})

@@ -21,7 +21,7 @@ type Publisher struct {
 	redis       redis.UniversalClient
 	tasks       *lookup.Finder
 	lanes       sync.Map     // client to *sync.Pool of *lane
-	canary      atomic.Value // the last one that was written to a cluster, a string
+	canary      atomic.Value // that the last call of Advance was to write, a string
 	renewed     atomic.Int64 // incremented when all lanes must be replaced
 	unconfirmed []string     // types of events that no consumer confirms
 	replicas    int          // that must have a batch before it counts as delivered

@@ -22,7 +22,7 @@ import (
 
 // BenchmarkEnqueue compares ways of handing a batch of 1,000 events to Redis
 // over a unix socket and over a network. The way that outboxd takes is "lane";
-// see docs/explanation/benchmarks.md for what the others came to. An op is a batch.
+// docs/explanation/benchmarks.md has its figures. An op is a batch.
 func BenchmarkEnqueue(b *testing.B) {
 	near, err := broker.ParseURL(servertest.Redis(b))
 	if err != nil {
@@ -76,7 +76,7 @@ func (n *numbers) renew(events []domain.Event) {
 
 func measureEnqueue(b *testing.B, emptying *redis.Client, enqueue func(context.Context, []domain.Event) []error) {
 	b.Helper()
-	const batch, kept = 1000, 100 // batches, which is 60 MB of Redis
+	const batch, kept = 1000, 100 // events of a batch; batches until Redis, with 60 MB then, is emptied
 	events := make([]domain.Event, batch)
 	for i := range events {
 		events[i] = domain.Event{ID: domain.ID{0x01, 6: 0x70}, Type: "bench:event", Queue: "default", Payload: []byte(strings.Repeat("x", 200))}
@@ -128,8 +128,8 @@ func newRedis(b *testing.B, opt asynq.RedisConnOpt, connections int) *broker.Red
 	return handle
 }
 
-// goroutines is Asynq's client, called by so many goroutines, each with a
-// connection.
+// goroutines enqueues through Asynq's client from n goroutines, each with its
+// own connection.
 func goroutines(n int) func(*testing.B, asynq.RedisConnOpt) func(context.Context, []domain.Event) []error {
 	return func(b *testing.B, opt asynq.RedisConnOpt) func(context.Context, []domain.Event) []error {
 		b.Helper()
@@ -137,8 +137,8 @@ func goroutines(n int) func(*testing.B, asynq.RedisConnOpt) func(context.Context
 	}
 }
 
-// autoPipeline is the same on go-redis's client that gathers the commands of
-// many goroutines into pipelines by itself.
+// autoPipeline does the same through a client of go-redis that by itself
+// gathers the commands of many goroutines into pipelines.
 func autoPipeline(n int) func(*testing.B, asynq.RedisConnOpt) func(context.Context, []domain.Event) []error {
 	return func(b *testing.B, opt asynq.RedisConnOpt) func(context.Context, []domain.Event) []error {
 		b.Helper()
@@ -153,7 +153,7 @@ func autoPipeline(n int) func(*testing.B, asynq.RedisConnOpt) func(context.Conte
 	}
 }
 
-// share lets so many goroutines enqueue a batch through one client.
+// share lets this many goroutines enqueue a batch through one client.
 func share(client *asynq.Client, goroutines int) func(context.Context, []domain.Event) []error {
 	return func(ctx context.Context, events []domain.Event) []error {
 		results := make([]error, len(events))

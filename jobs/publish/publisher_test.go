@@ -13,7 +13,7 @@ import (
 	"outboxd/jobs/jobstest"
 )
 
-// Every event has its own result, whatever its neighbours come to.
+// Every event has its own result, whatever becomes of the other events of its batch.
 func TestPublishJudgesEachEvent(t *testing.T) {
 	t.Parallel()
 	publisher, client := jobstest.Publisher(t, servertest.Redis(t))

@@ -41,7 +41,8 @@ func eventsOfAllOptions() (events []domain.Event) {
 	return events
 }
 
-// asynqs takes down the message that Asynq's client makes of an event.
+// asynqs returns the message that Asynq's client makes of an event, and the task's
+// ID.
 func asynqs(t *testing.T, l *lane, e *domain.Event) ([]byte, string) {
 	t.Helper()
 	command, err := l.add(t.Context(), e)
