@@ -21,7 +21,7 @@ const (
 type Attempt struct {
 	Outcome Outcome
 	Status  int           // 0: no answer
-	Took    time.Duration // until the answer was read, or given up
+	Took    time.Duration // until the answer was read, or given up; 0: the breaker let nothing be sent
 	Excerpt string        // of the answer, in one line
 	// RetryAfter is how long the receiver asked outboxd to wait, at most a day. 0: the
 	// receiver did not ask.

@@ -45,7 +45,7 @@ type Receiver struct {
 	rest     time.Time // the receiver asked for no delivery before this time
 	probing  time.Time // until this time one delivery is testing whether the receiver works again
 	reopens  time.Time // one delivery may try from then on
-	probes   int       // probes that failed since the receiver went down
+	probes   int       // pauses that began since the receiver went down
 	downFrom time.Time // zero: not down
 	last     Attempt   // the last failed attempt
 }
@@ -130,9 +130,10 @@ func (r *Receiver) Took() {
 	}
 }
 
-// Deliver sends a delivery once. charged says whether the attempt counts: an attempt that
-// fails because the receiver is down does not count. If the receiver has gone down since
-// the delivery's task began, Deliver does not send it.
+// Deliver sends a delivery once. charged says whether the attempt counts. An attempt does not
+// count if it says nothing about the delivery (Attempt.Down) and the receiver now counts as
+// down, or if ctx was cancelled before there was an answer. If the receiver has gone down
+// since the delivery's task began, Deliver does not send it.
 func (r *Receiver) Deliver(ctx context.Context, d Delivery) (a Attempt, charged bool) {
 	done, err := r.allow()
 	if err != nil {

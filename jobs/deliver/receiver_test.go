@@ -14,8 +14,9 @@ import (
 	"outboxd/jobs/deliver"
 )
 
-// A receiver that goes down costs the deliveries no attempt, is tried by one of them,
-// and gets all again by itself.
+// Once a receiver counts as down, failures cost no attempt, except an answer 500. From
+// time to time one delivery tests the receiver. When a test succeeds, all deliveries go
+// on.
 func TestAReceiverThatIsDownIsLeftAlone(t *testing.T) {
 	t.Parallel()
 	var answers atomic.Int32

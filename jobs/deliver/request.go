@@ -116,8 +116,8 @@ func contentType(d *Delivery) string {
 	return "application/octet-stream"
 }
 
-// trace sets the trace headers: the trace of the attempt or, if that is not recorded, the
-// trace of the event.
+// trace sets the trace headers: the trace of the attempt or, if this process makes no
+// spans, the trace of the event.
 func trace(ctx context.Context, h http.Header, headers map[string]string) {
 	propagation.TraceContext{}.Inject(ctx, propagation.HeaderCarrier(h))
 	if h.Get(traceparent.Header) != "" {

@@ -24,8 +24,8 @@ const (
 	// maxBody is the largest number of bytes that are read of an answer's body, and also of
 	// its headers.
 	maxBody = 64 << 10
-	// maxQuoted is the largest number of bytes of an answer that the timeline of an event
-	// shows.
+	// maxQuoted is the number of bytes of an answer's body from which Attempt.Excerpt is
+	// made. The excerpt itself has at most 200 characters.
 	maxQuoted = 4 << 10
 	// idleTimeout is how long a connection without a request stays open.
 	idleTimeout = 90 * time.Second
@@ -39,7 +39,8 @@ type SenderOptions struct {
 	Proxy *url.URL
 	// Source is the value of the CloudEvents attribute source: a URI reference.
 	Source string // "outboxd" if empty
-	// Connections is the largest number of idle connections to one host.
+	// Connections is the largest number of idle connections, to one host and in all. 0: 2 to
+	// each host.
 	Connections int
 }
 

@@ -212,7 +212,7 @@ func TestWithoutAnAnswerADeliveryIsRepeated(t *testing.T) {
 	}
 }
 
-// An endless answer uses no memory and ends with its time limit.
+// Of an endless answer only a bounded part is read, for a bounded time.
 func TestAnswersAreReadUpToABound(t *testing.T) {
 	t.Parallel()
 	reference, secret := secretFile(t, "a key that nobody quotes")

@@ -14,7 +14,8 @@ import (
 // errSecret is the error if a delivery could not be signed.
 var errSecret = errors.New("the delivery cannot be signed")
 
-// maxSecret is the largest size of a file with a signing secret, in bytes.
+// maxSecret is the largest number of bytes that are read of a file with a signing
+// secret.
 const maxSecret = 4 << 10
 
 // readSecret returns the signing secret to which a reference refers. The errors of

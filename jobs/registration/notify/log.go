@@ -37,7 +37,8 @@ func NewLog(dir string, logger *slog.Logger) (*Log, error) {
 
 // Send writes the file <event ID>.eml. For repeats Send writes <event ID>.2.eml and so
 // on. When Send returns nil, the file is complete and on disk. Errors: CodeInvalid if the
-// mail cannot be made; any other error comes from the file system.
+// mail cannot be made; any other error comes from the file system, or says that ctx has
+// ended.
 func (n *Log) Send(ctx context.Context, message registration.Message) error {
 	if err := ctx.Err(); err != nil {
 		return fmt.Errorf("write mail: %w", err)

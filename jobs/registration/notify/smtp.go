@@ -104,9 +104,9 @@ func NewSMTP(options SMTPOptions, logger *slog.Logger) (*SMTP, error) {
 // afterwards. Errors: CodeInvalid if the server refused the recipient or the content for
 // ever, or if the mail cannot be made; CodeUnavailable for everything that is not the
 // message's fault, such as refused credentials or a refused sender. If the connection broke
-// before the last answer, it is not known whether the server accepted the message. If that is
-// not known, the error has CodeUnavailable and the message is sent again, so it may arrive
-// twice, with the same Message-ID.
+// before the last answer, it is not known whether the server accepted the message. The error
+// then has CodeUnavailable and the message is sent again, so it may arrive twice, with the
+// same Message-ID.
 func (n *SMTP) Send(ctx context.Context, message registration.Message) error {
 	return span.Client(ctx, "SMTP send", func(ctx context.Context) error { return n.send(ctx, message) },
 		append(span.Server(n.options.Addr), semconv.NetworkProtocolName("smtp"))...)

@@ -34,7 +34,8 @@ const (
 	// maxBody is the largest number of bytes that are read of an answer's body, and also of
 	// its headers.
 	maxBody = 64 << 10
-	// maxQuoted is the largest number of bytes of an answer that Send keeps for its error.
+	// maxQuoted is the number of bytes of an answer's body from which Send makes the text of
+	// its error.
 	maxQuoted = 4 << 10
 )
 
@@ -128,9 +129,9 @@ type webhookData struct {
 }
 
 // Send returns nil when the receiver answered 2xx. Errors: CodeInvalid if the receiver
-// answered 4xx other than 408, 425 and 429; CodeUnavailable for every other answer,
-// including redirects, and if there was no answer. The error's RetryAfter (at most 24 h)
-// is set if the receiver said how long to wait.
+// answered 4xx other than 408, 425 and 429, or if the message has no event ID;
+// CodeUnavailable for every other answer, including redirects, and if there was no answer.
+// The error's RetryAfter (at most 24 h) is set if the receiver said how long to wait.
 func (n *Webhook) Send(ctx context.Context, message registration.Message) error {
 	return span.Client(ctx, http.MethodPost, func(ctx context.Context) error { return n.send(ctx, message) },
 		append(span.Server(n.address), semconv.HTTPRequestMethodPost, semconv.URLFull(n.origin))...)
@@ -160,7 +161,7 @@ func (n *Webhook) send(ctx context.Context, message registration.Message) error 
 	if status != http.StatusSwitchingProtocols {
 		defer time.AfterFunc(bodyTimeout, cancel).Stop()
 		quoted, _ = io.ReadAll(io.LimitReader(response.Body, maxQuoted))
-		_, _ = io.CopyN(io.Discard, response.Body, maxBody)
+		_, _ = io.CopyN(io.Discard, response.Body, maxBody-maxQuoted)
 	}
 	if status >= 200 && status <= 299 {
 		n.logger.DebugContext(ctx, "webhook accepted", "event_id", message.EventID, "status", status)

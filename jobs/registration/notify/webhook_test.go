@@ -26,7 +26,7 @@ import (
 const webhookSecret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 
 // newWebhook returns a notifier that posts to a receiver, with a log of
-// everything.
+// everything above debug.
 func newWebhook(t *testing.T, timeout time.Duration, receive http.HandlerFunc) (*notify.Webhook, *bytes.Buffer) {
 	t.Helper()
 	server := httptest.NewServer(receive)
