@@ -65,7 +65,8 @@ func TestTheLeaderFindsWhatAnyQueueArchived(t *testing.T) {
 			}
 		}
 	}
-	// More than one look reads at once, of the same second as the first of ours.
+	// More tasks than a search reads at once, archived in about the same second as
+	// ours.
 	var strangers []redis.Z
 	for n := range 2500 {
 		strangers = append(strangers, redis.Z{Member: fmt.Sprintf("by-hand-%04d", n), Score: float64(time.Now().Unix())})
@@ -85,8 +86,8 @@ func TestTheLeaderFindsWhatAnyQueueArchived(t *testing.T) {
 	if n := f.count("SELECT count(*) FROM outbox_dead WHERE event_type <> 'test:lost'"); n != 0 {
 		t.Errorf("%d events are dead that were discarded, or wait", n)
 	}
-	// The other database's leader finds its own, the discarded one among them,
-	// which was discarded here only.
+	// The leader of the other database finds its own three tasks. Nothing was
+	// discarded there.
 	other.eventually(3, "SELECT count(*) FROM outbox_dead")
 	// The count follows the commit that made the dead letter.
 	servertest.Eventually(t, "two events are counted", func() bool { return f.value("outboxd_relay_archived_events_total") == 2 })

@@ -40,8 +40,8 @@ func TestTheLeaderDeletesTasksOfCancelledEvents(t *testing.T) {
 	}
 }
 
-// The former tasks of rescheduled and of discarded events are deleted, and not the
-// one that a rescheduled event gets when it is time.
+// The former tasks of rescheduled events are deleted. The new task that such an
+// event gets at its time stays.
 func TestTheLeaderDeletesVoidTasks(t *testing.T) {
 	t.Parallel()
 	database, queue := schematest.Database(t), servertest.Redis(t)

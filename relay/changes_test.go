@@ -39,8 +39,8 @@ func TestTheLeaderCarriesOutWhatProducersAskFor(t *testing.T) {
 	})
 }
 
-// While Redis cannot be asked, requests that need no answer of Redis end nevertheless, also
-// behind many others.
+// While Redis cannot be asked, requests that need no answer of Redis still end, even behind
+// many others.
 func TestRequestsThatDoNotNeedRedisEndWithoutIt(t *testing.T) {
 	t.Parallel()
 	const mails = 120

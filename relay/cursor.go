@@ -124,8 +124,8 @@ func (c *cursor) learn(batch domain.Batch, now time.Time) {
 	}
 }
 
-// lost is called when claimed events are due again at their old due times, and moves the cursor back to the first
-// of them.
+// lost moves the cursor back to first. It is called when events from first on may be due behind the cursor: a batch
+// was put back, other pollers skipped rows that this one had locked, or a claim made deliveries.
 func (c *cursor) lost(first domain.Cursor) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -133,7 +133,7 @@ func (c *cursor) lost(first domain.Cursor) {
 		// A scan begins at the cursor, and includes events at the cursor.
 		c.at = domain.Cursor{Due: first.Due.Add(-time.Microsecond)}
 	}
-	c.steps++ // also if the cursor is before them: a running scan may have skipped them
+	c.steps++ // also if the cursor is before first: a running scan may have skipped these events
 }
 
 // rewind moves the cursor to the beginning, because there may be due events anywhere before it.

@@ -68,7 +68,7 @@ func TestCursorSweepsWhenNothingElseIsDue(t *testing.T) {
 	var c cursor
 	clock := time.Now()
 	sweep := c.next(clock)
-	clock = clock.Add(time.Millisecond) // what a sweep costs
+	clock = clock.Add(time.Millisecond) // this sweep took a millisecond
 	c.done(sweep, found{events: events(clock.Add(-time.Hour)), now: clock}, clock)
 
 	fast := c.next(clock)
@@ -195,9 +195,8 @@ func TestCursorStepsBackForWhatWasLost(t *testing.T) {
 	}
 }
 
-// Many events behind the cursor, as one large transaction leaves them that
-// committed late: a scan that was under way when a sweep stepped back to them
-// must not take the cursor beyond them again.
+// One large transaction that committed late leaves many events behind the cursor, and a sweep steps back to them. A
+// scan that had begun before must not move the cursor past them again.
 func TestCursorStaysWhereASweepSteppedBackTo(t *testing.T) {
 	t.Parallel()
 	for name, stepBack := range map[string]func(c *cursor, late []domain.Event, now time.Time){
@@ -229,8 +228,7 @@ func TestCursorStaysWhereASweepSteppedBackTo(t *testing.T) {
 	}
 }
 
-// A scan that finds nothing soon after an expensive sweep leaves word when the
-// next one may be made.
+// If a scan finds nothing soon after an expensive sweep, the cursor says when the next sweep is allowed.
 func TestCursorSaysWhenASweepIsOwed(t *testing.T) {
 	t.Parallel()
 	const cost = time.Millisecond

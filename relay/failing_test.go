@@ -13,8 +13,8 @@ import (
 	"outboxd/repository/examine"
 )
 
-// A heal that the database does not let through is told to everybody, with the
-// database's reason, until it works.
+// If the database refuses a heal, doctor and the metric say so, with the
+// database's reason, until a heal works.
 func TestWhatTheLeaderFailsAtIsFound(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)

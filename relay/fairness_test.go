@@ -40,8 +40,8 @@ const (
 	room = time.Second
 )
 
-// bound is the derivation with the slowest that was seen. before is how many
-// events can be due before another.
+// bound computes this limit from the slowest sweep and pass that were seen.
+// before is how many events can be due before another.
 func (w *witness) bound(before int) time.Duration {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -111,9 +111,9 @@ func (p *producer) untried(word string) int {
 	return p.written[word] - see(p.w, func(w *witness) int { return w.tried[word] })
 }
 
-// flood keeps that many events waiting until enough returns true, which it
-// reports, or limit is over. If they are more than the pollers can take at once,
-// no scan from a cursor comes back empty meanwhile.
+// flood keeps at least waiting events untried, until enough returns true or limit
+// is over. It returns false in the second case. If the pollers cannot take so
+// many events at once, no scan from a cursor comes back empty meanwhile.
 func (p *producer) flood(waiting int, limit time.Duration, enough func() bool) bool {
 	p.t.Helper()
 	const block = 100
@@ -146,11 +146,11 @@ func (p *producer) within(bound func() time.Duration, waiting int, word string) 
 	}
 }
 
-// Eight pollers of two relays, under a flood that leaves it to the clock to call
-// for sweeps; Redis refuses every tenth event each time; transactions that commit
-// a second after they began, one of them with many batches of events, leave these
-// far behind the cursors. No attempt, whether an event's first or a retry, comes
-// later than the bound.
+// Eight pollers of two relays work under a flood, so that only the clock calls
+// for sweeps. Redis refuses every tenth event, each time. Some transactions
+// commit a second or more after they began, and leave their events far behind the
+// cursors; one of them has many batches of events. No attempt, whether an event's
+// first or a retry, comes later than the bound.
 func TestNoDueEventWaitsLongerThanTheBound(t *testing.T) {
 	t.Parallel()
 	const (
@@ -218,9 +218,9 @@ func TestNoDueEventWaitsLongerThanTheBound(t *testing.T) {
 }
 
 // A delayed event is in Redis within 50 ms of its time, though the relay polls
-// once an hour. Two of five must be in time, because the machine may be busy
-// with something else during the others. Not parallel with other tests, which
-// would be that.
+// once an hour. Two of five must be in time, because the machine may be busy with
+// something else during the others. The test does not run beside other tests,
+// which would keep the machine busy.
 func TestADelayedEventStartsOnTime(t *testing.T) {
 	const promise = 50 * time.Millisecond
 	// Each event is due before those that were written earlier, so that each is
@@ -255,9 +255,8 @@ func TestADelayedEventStartsOnTime(t *testing.T) {
 	}
 }
 
-// One queue refuses hundreds of events, which come back at once and are due all
-// the time; the events of another are handed over within the bound, while the
-// refusals go on.
+// Redis refuses hundreds of events of one queue, which are due again at once, all
+// the time. Meanwhile the events of another queue are enqueued within the bound.
 func TestARefusedQueueDoesNotHoldUpAnother(t *testing.T) {
 	t.Parallel()
 	const (

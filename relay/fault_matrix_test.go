@@ -16,7 +16,7 @@ import (
 	"outboxd/repository/heal"
 )
 
-// faultyCommand is a command that a relay sends, its leader among them.
+// faultyCommand is a command that a relay or its leader sends.
 type faultyCommand struct {
 	faulttest.Command
 	replicas bool

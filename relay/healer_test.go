@@ -95,13 +95,15 @@ func (w *town) watched() {
 	w.eventually(1, "SELECT count(*) FROM outbox_queue_identity WHERE canary <> ''")
 }
 
+// heals returns when a relay last healed, as text; "" if none did.
 func (w *town) heals() string {
 	var at string
 	_ = w.db.SQL().QueryRowContext(w.t.Context(), "SELECT coalesce(healed_at::text, '') FROM outbox_queue_identity").Scan(&at)
 	return at
 }
 
-// healed waits for the next heal after a given number of heals.
+// healed waits until there was another heal than the one at before, an earlier result of
+// heals.
 func (w *town) healed(before string) {
 	w.t.Helper()
 	w.eventually(1, "SELECT count(*) FROM outbox_queue_identity WHERE healed_at IS NOT NULL AND healed_at::text <> $1", before)

@@ -44,8 +44,9 @@ func openRedis(t testing.TB, url string) *broker.Redis {
 	return handle
 }
 
-// newFixture makes a relay that never polls by itself during a test, unless
-// change sets another interval: it finds events only because it was notified.
+// newFixture makes a relay whose naps soon grow to an hour, unless change sets
+// another interval. Then it finds events only because it was notified, or
+// because an event's time has come.
 func newFixture(t testing.TB, databaseURL, redisURL string, change func(*relay.Options)) *fixture {
 	t.Helper()
 	db := schematest.Connect(t, databaseURL)

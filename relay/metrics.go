@@ -11,7 +11,8 @@ import (
 	"outboxd/observe"
 )
 
-// metrics are the relay's metrics. They are safe for concurrent use.
+// metrics has the time series of the pollers. Only one can be registered in a
+// registry. It is safe for concurrent use.
 type metrics struct {
 	events   *prometheus.CounterVec
 	batch    prometheus.Histogram
@@ -19,7 +20,7 @@ type metrics struct {
 	open     *prometheus.GaugeVec
 	full     *prometheus.GaugeVec
 	unusable *prometheus.GaugeVec
-	relayed  atomic.Int64 // events handed over, for the leader
+	relayed  atomic.Int64 // events handed to Redis by this process; the healer reads it
 }
 
 func newMetrics(registry prometheus.Registerer) *metrics {

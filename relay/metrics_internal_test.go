@@ -23,7 +23,8 @@ func BenchmarkSettled(b *testing.B) {
 	}
 }
 
-// Each event is counted once, and one of those whose trace is recorded is an example.
+// Each event is counted once, and one event whose trace is recorded is the
+// exemplar.
 func TestLagHasAnExample(t *testing.T) {
 	t.Parallel()
 	const trace = "4bf92f3577b34da6a3ce929d0e0e4736"

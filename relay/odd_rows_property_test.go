@@ -25,7 +25,7 @@ import (
 	"outboxd/repository/upkeep"
 )
 
-// shortOddRows is how long the test writes where it is one of many.
+// shortOddRows is how long the test writes by default, as one of many tests.
 const shortOddRows = 2 * time.Second
 
 var (

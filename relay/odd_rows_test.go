@@ -117,7 +117,7 @@ func TestAnEventOfALaterAgeLeavesTheRelayIdle(t *testing.T) {
 	}
 }
 
-// Before 1900, offsets of time zones have seconds. Not every parser reads such a time.
+// The offsets of time zones once had seconds. Not every parser reads such a time.
 func TestTimesOfLongAgoAreHeldLikeOthers(t *testing.T) {
 	t.Parallel()
 	for zone, at := range map[string]string{

@@ -47,7 +47,8 @@ func (p *poller) run(ctx context.Context) error {
 	return nil
 }
 
-// calmNap is the shortest sleep after which the poller checks whether an event is due, instead of claiming at once.
+// calmNap is the shortest sleep after which even a busy poller checks whether an event is due, instead of claiming
+// at once.
 const calmNap = time.Second
 
 // sleep returns when there may be work. It returns true after a wake-up. After a long nap, and after the first nap
@@ -86,7 +87,7 @@ func (p *poller) sleep(ctx context.Context, news bool) (woken bool) {
 // database does not answer.
 //
 // If calm is set, the check includes events that became due long ago, and nothingDue also returns false if a sweep
-// is owed. Otherwise the next sleep is short, and the claim after it may sweep.
+// is owed. If calm is not set and a sweep is owed, the next sleep ends when the sweep is allowed.
 func (p *poller) nothingDue(ctx context.Context, calm bool) (until time.Duration, idle bool) {
 	longest := p.o.PollInterval
 	if until, owed := p.cursor.untilSweep(time.Now()); owed {
@@ -133,8 +134,9 @@ const (
 	commitPatience  = 10 * time.Second
 )
 
-// pass claims a batch, publishes it and commits. pass returns how many events it claimed, and whether more events
-// may be due. After a crash before the commit the events of the batch are still due.
+// pass claims a batch, publishes it and commits. pass returns how many events it tried to publish or, if there were
+// none, how many events it held or turned into deliveries. It also returns whether more events may be due. After a
+// crash before the commit the events of the batch are still due.
 func (p *poller) pass(ctx context.Context) (claimed int, more bool, err error) {
 	p.in.begin()
 	defer p.in.end()

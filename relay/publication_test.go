@@ -62,7 +62,8 @@ func (w *town) doesHousekeeping() {
 			w.t.Errorf("%s: %v", what, err)
 		}
 	}
-	// One of a day that has passed, one row beside its partition, and one in a default partition that is too old.
+	// A partition of a day that has passed, with a row; a row in the default
+	// partition that is too old; and a row there whose own partition is missing.
 	w.exec("CREATE TABLE outbox_sent_20200101 PARTITION OF outbox_sent FOR VALUES FROM ('2020-01-01Z') TO ('2020-01-02Z')")
 	w.exec(sentAt, "2020-01-01 12:00Z")
 	w.exec(sentAt, "2020-02-01 12:00Z")

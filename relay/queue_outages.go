@@ -145,7 +145,7 @@ func (q *queueOutages) probeAll(ctx context.Context) {
 	}
 }
 
-// due returns the queues that are to be probed now. due also ends the outage of a queue that has had no events
+// due returns the queues whose next probe is due. due also ends the outage of a queue that has had no events
 // during its trial.
 func (q *queueOutages) due(now time.Time) (names []string) {
 	q.mu.Lock()

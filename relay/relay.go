@@ -16,8 +16,8 @@ import (
 	"outboxd/relay/wakeup"
 )
 
-// Options are the dependencies and the tuning of a Relay. All fields are required, except the bounds of queues and
-// the optional parts of lead.Duties.
+// Options are the dependencies and the tuning of a Relay. All fields are required, except SubscriptionsChanged, the
+// bounds of queues and the optional parts of lead.Duties.
 type Options struct {
 	lead.Duties // its duties while it is the leader
 

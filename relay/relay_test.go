@@ -89,7 +89,8 @@ func TestARepeatMeetsItself(t *testing.T) {
 	}
 }
 
-// The relay polls once an hour here: only a wake-up can be what finds events.
+// The relay's naps grow to an hour here: only a notification, an event's due
+// time or Wake can end one.
 func TestAwakenings(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, schematest.Database(t), servertest.Redis(t), nil)

@@ -238,7 +238,8 @@ func (s *subject) inOrder() {
 	}
 }
 
-// heal loses what Redis has.
+// heal empties Redis, and waits until the relay has healed and all events have
+// taken effect.
 func (s *subject) heal() {
 	s.t.Helper()
 	s.watched()

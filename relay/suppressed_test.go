@@ -61,8 +61,8 @@ func TestASuppressedEventIsSettled(t *testing.T) {
 			w.wantSuppressed(1)
 
 			if history {
-				// Redis loses everything, the lock too. The suppressed event that the
-				// lock stood for comes back.
+				// Redis loses everything, the lock too. The first invoice is sent
+				// again, and the suppressed event is not.
 				before := w.heals()
 				if err := w.redis.FlushDB(t.Context()).Err(); err != nil {
 					t.Fatal(err)

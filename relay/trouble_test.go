@@ -21,8 +21,8 @@ import (
 // A restarted PostgreSQL and terminated backends are the subject of
 // TestPostgresRestarts and TestNothingIsLostOrDoubledWhileBackendsDie.
 
-// trouble is a relay whose database is about to misbehave. It counts what the
-// relay asks of it, and hears what the relay says about it.
+// trouble is a relay whose database is about to misbehave. It counts the
+// relay's claims and probes, and keeps the relay's log.
 type trouble struct {
 	*fixture
 	said           journal
@@ -59,8 +59,9 @@ func (x *trouble) reported() {
 }
 
 // patient watches the relay for a second and a half of the outage. An open
-// breaker's pauses double from 50 ms to 1 s and may be half as long, so two
-// pollers try about six times each; one without a pause would some thousand.
+// breaker's pauses double from 50 ms to 1 s and may be half as long, so there
+// are about six probes. After each successful probe both pollers may claim.
+// Without pauses there would be thousands of attempts.
 func (x *trouble) patient() {
 	x.t.Helper()
 	const watched, most = 1500 * time.Millisecond, 16

@@ -20,7 +20,7 @@ func TestATurnOutlivesTheHistory(t *testing.T) {
 	f.eventually(1, "SELECT count(*) FROM outbox_sent")
 	f.eventually(1, "SELECT count(*) FROM outbox_held")
 	const partitions = "SELECT count(*) FROM pg_inherits WHERE inhparent = 'outbox_sent'::regclass"
-	f.eventually(9, partitions) // a week's, today's and the rest
+	f.eventually(9, partitions) // today's, those of the next 7 days, and the default one
 	stop()
 	f.exec("DELETE FROM outbox_sent")
 	f.exec("UPDATE outbox_turns SET taken_at = now() - interval '2 minutes'")
@@ -28,7 +28,7 @@ func TestATurnOutlivesTheHistory(t *testing.T) {
 	f.exec("DO $$ BEGIN EXECUTE 'DROP TABLE outbox_sent_' || to_char(timezone('UTC', now()) + interval '6 days', 'YYYYMMDD'); END $$")
 	f = newFixture(t, database, queue, nil)
 	stop = f.start()
-	// Partitions are made after the look at the keys.
+	// A new leader makes partitions after it has looked at the keys.
 	f.eventually(9, partitions)
 	if n := f.count("SELECT count(*) FROM outbox_held"); n != 1 {
 		t.Errorf("%d events are held while the one before is in the queue, want 1", n)

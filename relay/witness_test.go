@@ -41,7 +41,8 @@ func (w *witness) watch(o *relay.Options) {
 	o.Store, o.Publisher = watchedStore{o.Store, w}, watchedPublisher{o.Publisher, w}
 }
 
-// commits says that a transaction that wrote events of that type is about to commit.
+// commits is called when the transaction that wrote the events of a type is
+// about to commit.
 func (w *witness) commits(kind string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()

@@ -78,8 +78,8 @@ func (f *failing) end() {
 	}
 }
 
-// note is called with the error of a duty, or nil. note writes to the database only if the duty began to fail, or
-// works again.
+// note is called with the error of a duty, or nil. note writes to the database only if the text of the error is
+// another one than at the last call.
 func (f *failing) note(ctx context.Context, part duty, err error) {
 	if ctx.Err() != nil {
 		return

@@ -29,9 +29,9 @@ type Healing struct {
 const (
 	// checkPatience limits the time of one check.
 	checkPatience = lost.CheckPatience
-	// advanceEvery is how often an idle relay renews the canary, a random value in Redis. A busy relay renews the
-	// canary with every check. If Redis still has a canary, it also has all events that were relayed before that
-	// canary was written.
+	// advanceEvery is how often an idle relay renews the canary, a random value in Redis. A check renews it earlier
+	// if this process has relayed events since. If Redis still has a canary, it also has all events that were
+	// relayed before that canary was written.
 	advanceEvery = 30 * time.Second
 	// After a heal, no further heal starts for healShare times the duration of the heal. The pause matters if Redis
 	// seems to change at every check, for example behind a faulty proxy, or if two databases use the same canary.
@@ -84,7 +84,8 @@ func newHealer(o Healing, history time.Duration, r Relay, m *metrics, failing *f
 	}
 }
 
-// run checks Redis every CheckInterval, and when look is raised, until ctx ends.
+// run checks Redis every CheckInterval, and when look is raised, until ctx ends. During an outage of Redis it
+// checks nothing.
 func (h *healer) run(ctx context.Context, leads domain.StillLeads) {
 	h.leads = leads
 	// Another process may have been the leader since the last run.
@@ -104,9 +105,9 @@ func (h *healer) run(ctx context.Context, leads domain.StillLeads) {
 	}
 }
 
-// report logs once that checking fails. An outage is reported elsewhere, so report logs an unreachable server only
-// if the cause is a missing right that only the healer needs. If another process has done the work already, that is
-// no failure.
+// report records whether checking fails, and logs a failure once. An outage is reported elsewhere, so report warns
+// of an unreachable server only if the cause is a missing right that only the healer needs. If another process has
+// done the work already, report does not warn.
 func (h *healer) report(ctx context.Context, err error) {
 	h.failing.note(ctx, dutyHeal, err)
 	_, known := domain.FindingOf(err)

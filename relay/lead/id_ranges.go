@@ -15,8 +15,8 @@ type idRanges []idRange
 
 func compareIDs(a, b domain.ID) int { return bytes.Compare(a[:], b[:]) }
 
-// gap returns the first range that s does not cover. Its IDs are greater than begin, which is at least after, and at
-// most end.
+// gap returns the first range of IDs behind after that s does not cover: the IDs greater than begin, up to and
+// including end.
 func (s idRanges) gap(after domain.ID) (begin, end domain.ID) {
 	i, found := slices.BinarySearchFunc(s, after, func(x idRange, id domain.ID) int { return compareIDs(x.after, id) })
 	if !found && i > 0 && compareIDs(after, s[i-1].last) < 0 {

@@ -280,8 +280,8 @@ func (l *Leader) passEnded(ctx context.Context, gone []domain.Event) error {
 	return nil
 }
 
-// fold adds the new entries to outbox_account. fold may be late, because reports count the entries as well as the
-// sums.
+// fold adds the new entries (outbox_entries) to the sums in outbox_account. fold may be late, because reports count
+// the entries as well as the sums.
 func (l *Leader) fold(ctx context.Context) {
 	_, err := l.duties.Housekeeping.FoldAccount(ctx)
 	l.failing.note(ctx, dutyFold, err)
@@ -290,7 +290,7 @@ func (l *Leader) fold(ctx context.Context) {
 	}
 }
 
-// measureTypes measures by type and queue.
+// measureTypes stores what happened to events since its last call, and what waits in Redis, by type and queue.
 func (l *Leader) measureTypes(ctx context.Context) {
 	err := l.duties.Housekeeping.MeasureTypes(ctx, l.metrics.queues.byQueue())
 	l.failing.note(ctx, dutyTypes, err)

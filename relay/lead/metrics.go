@@ -10,7 +10,8 @@ import (
 	"outboxd/domain"
 )
 
-// metrics are the leader's metrics. They are safe for concurrent use.
+// metrics has the time series of the leader's work. Every relay has them, because any may become the leader. It is
+// safe for concurrent use.
 type metrics struct {
 	measured *measured
 	queues   *queueGauges

@@ -11,7 +11,8 @@ import (
 )
 
 const (
-	// scheduleRetry is the longest pause after an error of Tick.
+	// scheduleRetry is the longest pause after an error of Tick, and the pause if Tick does not know the time of
+	// the next tick.
 	scheduleRetry = 15 * time.Second
 	// scheduleMargin is added to the pause until the next tick, so that the tick is certainly due.
 	scheduleMargin = 5 * time.Millisecond

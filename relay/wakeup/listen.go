@@ -9,7 +9,7 @@ import (
 )
 
 // Listen waits for producers' notifications until ctx ends. If the connection fails, Listen connects again, without
-// a limit on attempts. While no notifications arrive, the relay polls more often.
+// a limit on attempts. While no notifications can arrive, the relay polls more often.
 func (w *Waker) Listen(ctx context.Context) error {
 	defer w.hear(false)
 	for failures := 0; ; {

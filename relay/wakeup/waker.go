@@ -24,7 +24,7 @@ const (
 	calmAfter = 500 * time.Millisecond
 )
 
-// Options are the dependencies and the tuning of a Waker. All are required.
+// Options are the dependencies and the tuning of a Waker. All are required, except Subscriptions.
 type Options struct {
 	Presence domain.Presence
 	Process  domain.RelayProcess
@@ -116,9 +116,10 @@ func (w *Waker) setBusy(busy bool) {
 }
 
 // Sleep returns when there may be work. Sleep returns true after a wake-up, and false at the end of a nap. One
-// poller of the process watches the time: for it, a nap also ends when the next event is due. news says that the
-// caller's last pass followed a wake-up, or put events back. In that case an event may become due before the
-// watching poller's timer, so that poller computes the timer again.
+// sleeping poller of the process watches the time: its nap also ends when the next event is due. The others wait
+// for a wake-up, or until they become the watching poller. news says that the caller's last pass followed a
+// wake-up, or claimed events. Then an event may become due before the watching poller's timer, so that poller
+// computes the timer again.
 func (w *Waker) Sleep(ctx context.Context, news bool, untilNextDue func(context.Context) time.Duration) (woken bool) {
 	if news {
 		pace.Raise(w.recheck)

@@ -13,8 +13,8 @@ import (
 	"outboxd/domain"
 )
 
-// fakePresence is a database that listening can be tried at. Its listeners
-// hear until broken gets a value.
+// fakePresence is a database with which a Waker can listen. Listen works until broken gets a
+// value, and fails while refuses is set.
 type fakePresence struct {
 	broken   chan error
 	asleep   chan bool // what was shown, where it differs from before
@@ -98,7 +98,7 @@ func TestNapsAreShortAfterWorkAndGrowToTheirBound(t *testing.T) {
 					}
 					limit = min(2*limit, c.longest)
 				}
-				w.Claimed(1) // and all over again
+				w.Claimed(1) // the sleeps begin again with the shortest
 			}
 		})
 	}
@@ -207,9 +207,9 @@ func TestListeningIsTriedAgainAndNeverHammered(t *testing.T) {
 	})
 }
 
-// Of those that commit at the same time one notifies, and another may become visible after the
-// look that follows. So a notification makes the sleeps short, whether or not that look finds
-// something.
+// Of transactions that commit at the same time only one notifies. The events of another may
+// become visible after the look that follows. So a notification makes the sleeps short,
+// whether or not that look finds something.
 func TestANotificationMakesTheSleepsShort(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -229,7 +229,7 @@ func TestANotificationMakesTheSleepsShort(t *testing.T) {
 			}
 			return lengths, false
 		}
-		for range 3 { // what began to listen and to show
+		for range 3 { // until the wake-ups by the start of Listen and Show are used up
 			_, _ = sleeps()
 		}
 		if long, woken := sleeps(); woken || long[0] < testLongest/2 {
