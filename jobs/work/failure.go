@@ -85,17 +85,17 @@ func (w *Worker) failedTask(ctx context.Context, task *asynq.Task, err error) (d
 }
 
 // note is called when Asynq reports a failed attempt. note writes a journal entry, or makes a dead letter if Asynq
-// gives the task up for its own reasons, such as the deadline. If note cannot write, the leader's archivist makes
-// the dead letter later.
+// gives the task up for its own reasons, such as the deadline. If note cannot write a dead letter, the leader's
+// archivist makes it later. A lost journal entry is not written later.
 func (w *Worker) note(ctx context.Context, task *asynq.Task, err error) {
 	var buried buriedError
-	if w.o.Failures == nil || errors.As(err, &buried) || isSpared(err) || errors.Is(err, domain.ErrTooEarly) || errors.Is(err, asynq.ErrLeaseExpired) {
+	postponed, _ := isPostponed(err)
+	tried := postponed != nil && postponed.Tried
+	if w.o.Failures == nil || errors.As(err, &buried) || isSpared(err) && !tried || errors.Is(err, domain.ErrTooEarly) || errors.Is(err, asynq.ErrLeaseExpired) {
 		return
 	}
 	failed, ok := w.failedTask(ctx, task, err)
-	final := errors.Is(err, asynq.SkipRetry) || lastAttempt(ctx, failed.Attempt-1)
-	postponed, _ := isPostponed(err)
-	tried := postponed != nil && postponed.Tried
+	final := !tried && (errors.Is(err, asynq.SkipRetry) || lastAttempt(ctx, failed.Attempt-1))
 	if !ok || isBlameless(err) && !final && !tried {
 		return
 	}
@@ -126,7 +126,7 @@ func (w *Worker) failed(ctx context.Context, task *asynq.Task, err error) {
 	log := w.log.With("task_id", id, "task_type", task.Type(), "attempt", retried+1)
 	_, postponed := isPostponed(err)
 	switch {
-	case postponed && retried < limit:
+	case postponed:
 		log.Debug("a task goes back to the queue and keeps its attempts", "error", err)
 	case errors.Is(err, errAway):
 		log.Debug("a task goes back to the queue until the database can be reached", "error", err)

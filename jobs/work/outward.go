@@ -23,7 +23,7 @@ type Outward func(ctx context.Context, task Task) (Record, error)
 type Record func(ctx context.Context, tx domain.Effects) error
 
 // Postponed is the error of a task that could not run for a reason outside the task, such as a receiver that is
-// down. It costs no attempt.
+// down. It costs no attempt, not even the last one.
 type Postponed struct {
 	Err   error
 	Delay time.Duration // until the next attempt
@@ -156,7 +156,7 @@ func (w *Worker) record(ctx, running context.Context, together *groups, task Tas
 	}
 }
 
-// pauseFor returns false if ctx ended.
+// pauseFor waits for d. It returns false if ctx ends before.
 func pauseFor(ctx context.Context, d time.Duration) bool {
 	pause := time.NewTimer(d)
 	defer pause.Stop()

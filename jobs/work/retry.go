@@ -20,15 +20,19 @@ const (
 	unknownDelay = time.Minute
 )
 
-// isBlameless reports whether the error costs the task no attempt.
+// isBlameless reports whether the error costs the task no attempt. On its last attempt only a spared task goes back to
+// its queue.
 func isBlameless(err error) bool {
-	_, postponed := isPostponed(err)
-	return postponed || errors.Is(err, broker.ErrNoHandler) || isSpared(err) || errors.Is(err, domain.ErrTooEarly)
+	return errors.Is(err, broker.ErrNoHandler) || isSpared(err) || errors.Is(err, domain.ErrTooEarly)
 }
 
-// isSpared reports whether a task goes back to its queue even on its last attempt. A task is spared if its handler
-// did not run, or if its effect has happened and is being confirmed.
-func isSpared(err error) bool { return errors.Is(err, errStopping) || errors.Is(err, errAway) }
+// isSpared reports whether a task goes back to its queue even on its last attempt. A task is spared if it was
+// postponed, or if it could not finish because the worker stopped, or because the database could not be reached in
+// the task's time.
+func isSpared(err error) bool {
+	_, postponed := isPostponed(err)
+	return postponed || errors.Is(err, errStopping) || errors.Is(err, errAway)
+}
 
 // retryDelay returns the delay before a retry. The delay doubles from retryBase with each retry, with jitter,
 // unless the error names a delay.
