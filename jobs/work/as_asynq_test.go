@@ -148,7 +148,7 @@ var behaviours = map[string]func(b *bed) any{
 			}
 		}
 		b.run(func(_ context.Context, task *asynq.Task) error {
-			if string(task.Payload()) == "low5" { // what comes meanwhile goes first, too
+			if string(task.Payload()) == "low5" { // a task of high priority that comes now also goes first
 				b.enqueue("late", asynq.Queue("high"))
 			}
 			return nil
@@ -170,7 +170,7 @@ var behaviours = map[string]func(b *bed) any{
 				seldom++
 			}
 		}
-		if seldom < 140 || seldom > 260 { // 200, six deviations
+		if seldom < 140 || seldom > 260 { // 200 are expected; each bound is about five standard deviations away
 			b.Errorf("%d of 800 are of the queue with a quarter of the weight", seldom)
 		}
 		return nil

@@ -26,7 +26,7 @@ import (
 type batches struct {
 	mu    sync.Mutex
 	sizes []int
-	// disturb, unless nil, is asked before the effects.
+	// disturb, unless nil, is called before the effects.
 	disturb func(ctx context.Context, tx domain.Effects, tasks []work.Task) error
 }
 
@@ -177,7 +177,8 @@ func TestAHalfFullBatchAtTheEnd(t *testing.T) {
 	}
 	s.enqueue("test:last", newID(3).String(), nil)
 	stop := s.start()
-	// A task that is active may still go back to its queue, when the worker stops. Those before one that runs do not.
+	// When the worker stops, an active task that was not handed to its handler goes
+	// back to its queue. The tasks before one that runs were handed over.
 	select {
 	case <-last:
 	case <-time.After(30 * time.Second):
@@ -186,7 +187,7 @@ func TestAHalfFullBatchAtTheEnd(t *testing.T) {
 	if b.largest() != 0 {
 		t.Error("the batch did not wait for others")
 	}
-	stop() // would wait for an hour, as the batch does, if the end did not hurry it
+	stop() // if the end did not hurry the batch, its tasks would go back to their queue
 	s.settled(3)
 }
 
@@ -214,7 +215,7 @@ func TestAnOutageDuringABatch(t *testing.T) {
 		s.enqueue("batch", newID(byte(n)).String(), []byte("x"), asynq.MaxRetry(0), asynq.Retention(time.Hour))
 	}
 	s.start()
-	for range 2 * tasks { // each of them asks by itself, more than once
+	for range 2 * tasks { // each task asks alone; on average twice
 		<-asked
 	}
 	server.Start()

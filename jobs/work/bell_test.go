@@ -12,7 +12,7 @@ import (
 	"outboxd/jobs/work"
 )
 
-// The worker looks once an hour here: only the bell can be what makes it begin.
+// The worker polls once an hour here, so only the bell can make it begin.
 func TestAnIdleWorkerHearsOfNewTasks(t *testing.T) {
 	t.Parallel()
 	address := redistest.Start(t).URL()

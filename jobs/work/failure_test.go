@@ -17,7 +17,7 @@ import (
 	"outboxd/repository/deadletters"
 )
 
-// emit writes an event and marks it as handed to the queue.
+// emitSent emits an event and records it as enqueued. No task is made.
 func (s *shop) emitSent(name string) domain.ID {
 	s.t.Helper()
 	var id domain.ID

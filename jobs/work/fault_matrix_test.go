@@ -47,7 +47,7 @@ func TestTheWorkerOutlivesEveryAnswer(t *testing.T) {
 			t.Parallel()
 			m := newWorkerMatrix(t, command)
 			for _, fault := range faulttest.Faults(i) {
-				// At which go-redis panics, in a goroutine that is its own.
+				// At an array, go-redis panics in a goroutine of its own.
 				if !command.listens || !strings.HasPrefix(fault.Name, "an array") {
 					m.try(fault)
 				}
@@ -147,7 +147,8 @@ func (m *workerMatrix) try(fault faulttest.NamedFault) {
 	}
 }
 
-// leftNothing checks that each effect is there once and that no task is left.
+// leftNothing checks that each effect is there once, and that no task is unfinished
+// or archived.
 func (m *workerMatrix) leftNothing() {
 	m.t.Helper()
 	empty := func() bool { return m.whereabouts() == "" }
@@ -171,7 +172,9 @@ func (m *workerMatrix) leftNothing() {
 	}
 }
 
-// whereabouts says which tasks are where; "" if there is none.
+// whereabouts says where tasks of the queue default are pending, active, scheduled,
+// leased or waiting for a retry; "" if there are none. It does not look at completed
+// and archived tasks, nor at other queues.
 func (m *workerMatrix) whereabouts() string {
 	ctx, found := m.t.Context(), ""
 	const prefix = "asynq:{default}:"

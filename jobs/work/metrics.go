@@ -10,7 +10,8 @@ import (
 	"outboxd/observe"
 )
 
-// metrics are the worker's metrics. They are safe for concurrent use.
+// metrics has the time series that all workers of a process share, if they have the same
+// registry. It is safe for concurrent use.
 type metrics struct {
 	tasks    *prometheus.CounterVec
 	duration *prometheus.HistogramVec

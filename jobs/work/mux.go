@@ -34,8 +34,8 @@ type Handler func(ctx context.Context, tx domain.Effects, task Task) error
 // broker.ErrNoHandler costs the task an attempt.
 var errStopping = errors.New("the worker stops")
 
-// errAway is the error of a task whose timeout was reached while the task waited for the database. errAway costs the
-// task no attempt.
+// errAway is the error of a task whose timeout was reached while the task waited for the database, or for another
+// task of its event. errAway costs the task no attempt.
 var errAway = errors.New("the database could not be reached until the task's time was over")
 
 // mux returns an asynq.Handler that runs each task with the handler of its type. The context running ends when the
@@ -181,13 +181,11 @@ func (w *Worker) awaitDatabase(ctx, running context.Context) error {
 	return errAway
 }
 
-// awaitTurn handles a task whose event may not take effect yet, because another event of
-// its ordering key has the turn. awaitTurn returns err, and the task goes back to its
-// queue. On the last attempt Asynq would archive the task. On the last attempt awaitTurn
-// therefore waits, and returns nil when the caller should ask again. Only some tasks may
-// wait here, because the event with the turn needs a free place. The tasks that may not
-// wait leave their queue. Their events are then pending or held, and the relay makes new
-// tasks when the events have the turn.
+// awaitTurn handles a task whose event may not take effect yet, because another event of its ordering key has the
+// turn. awaitTurn returns err, and the task goes back to its queue. But on the last attempt Asynq would archive the
+// task. So awaitTurn then waits, and returns nil when the caller should ask again. Only some tasks may wait here,
+// because the event with the turn needs a free place. The tasks that may not wait leave their queue. Their events
+// are then pending or held, and the relay makes new tasks when the events have the turn.
 func (w *Worker) awaitTurn(ctx, running context.Context, err error) error {
 	w.early.Do(func() {
 		w.log.Info("tasks go back to their queue until their events may take effect: they were moved to a later time, or PostgreSQL went back to a state before the earlier event of their key took effect", "error", err)

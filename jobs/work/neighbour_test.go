@@ -257,7 +257,8 @@ func TestTheInspectorNamesATaskThatNobodyTakes(t *testing.T) {
 	s.enqueue("report:build", newID(1).String(), nil)
 	s.start()
 	servertest.Eventually(t, "the worker has registered", func() bool { servers, _ := s.inspector.Servers(); return len(servers) == 1 })
-	// As a worker writes it that has left the task alone for half a minute.
+	// mark writes the note that a worker writes when it has left the task alone
+	// for half a minute.
 	mark := func(head string) {
 		if err := s.redis.HSet(t.Context(), "asynq:{outboxd}:left", "default", "1700000000 "+head).Err(); err != nil {
 			t.Fatal(err)

@@ -35,8 +35,8 @@ func newShopBehind(t *testing.T, handlers map[string]work.Handler) (*shop, *faul
 	return s, proxy
 }
 
-// backUncharged waits until a task has gone back uncharged, although its time was
-// over on its last attempt.
+// backUncharged waits until each task has gone back to its queue, and checks that
+// no attempt was charged: not even the last one.
 func (s *shop) backUncharged(ids ...domain.ID) {
 	s.t.Helper()
 	for _, id := range ids {

@@ -62,7 +62,8 @@ func (b *bed) list(key string) []string {
 	return b.redis.LRange(b.Context(), "asynq:{default}:"+key, 0, -1).Val()
 }
 
-// whole says that every task is pending, in its order, and nothing else is left.
+// whole reports whether exactly these tasks are pending, in this order, and no task
+// is active or leased.
 func (b *bed) whole(want []string) bool {
 	got := b.list("pending")
 	slices.Reverse(got)
@@ -188,8 +189,9 @@ func TestADeadProcessLeavesWhatItTook(t *testing.T) {
 	}
 }
 
-// A question whose answer is lost took tasks. The next one gets them, and no others,
-// also where the lost one took all that there were.
+// If the answer to a request for tasks is lost, the request has taken tasks. The
+// next request gets these tasks and no others, even if the lost one took all tasks
+// of the queue.
 func TestALostAnswerLosesNoTask(t *testing.T) {
 	t.Parallel()
 	for name, fault := range map[string]faulttest.Fault{

@@ -6,7 +6,8 @@ import (
 	"time"
 )
 
-// Of tasks without a handler the log says something once a minute for each type.
+// A line of the log is due once a minute for each type, up to a bound on
+// types.
 func TestTally(t *testing.T) {
 	t.Parallel()
 	var counted tally

@@ -23,7 +23,7 @@ import (
 	"outboxd/jobs/broker"
 )
 
-// forwardEvery is how often Asynq checks for tasks whose retry is due.
+// forwardEvery is how often Asynq checks for tasks whose retry or scheduled time is due.
 const forwardEvery = time.Second
 
 // Options are the dependencies and the tuning of a Worker. All fields are required, except Failures, the handlers and
