@@ -1,10 +1,10 @@
 -- The outbox: the table of events that wait for a relay, and the functions that producers call.
 --
 -- The migrations need PostgreSQL 13 or newer, and no extension. The migrations create all objects in one schema: the
--- first schema on the search_path of the session that migrates. Producers and consumers may have any search_path. So
--- a function that names an object of the schema sets its own search_path, which has only this schema (FROM CURRENT).
--- Functions that run very often write the schema before every name instead, because setting a search_path costs time
--- on every call.
+-- first schema on the search_path of the session that migrates. Producers and consumers may have any search_path. So a
+-- function that names an object of the schema sets its own search_path (FROM CURRENT), which has only this schema and
+-- pg_temp. Functions that run very often write the schema before every name instead, because setting a search_path
+-- costs time on every call.
 
 -- +goose Up
 SELECT set_config('search_path', quote_ident(current_schema()) || ', pg_temp', true);
@@ -30,7 +30,7 @@ END $$;
 -- always give the same ID. So the relay recognises a delivery that already exists, even if its event was written
 -- again or this database went back to an earlier state.
 --
--- The ID is a UUID of version 8 (RFC 9562); an event's own ID is never of that version. The first 48 bits and the 12
+-- The ID is a UUID of version 8 (RFC 9562); outboxd gives no event an ID of that version. The first 48 bits and the 12
 -- bits after the version are taken from the event's ID. Bit 66 says whether the bits that were taken from the event's
 -- ID are a time. The other bits are a hash of event and subscription.
 -- +goose StatementBegin
@@ -46,8 +46,8 @@ BEGIN
 END $$;
 -- +goose StatementEnd
 
--- outbox_delivery_key returns the ordering key of a subscription's deliveries: its
--- name, a colon, and the event's own ordering key.
+-- outbox_delivery_key returns the ordering key of a subscription's deliveries:
+-- subscription:NAME:KEY, with the subscription's name and the event's own ordering key.
 CREATE FUNCTION outbox_delivery_key(subscription text, key text) RETURNS text
 LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$ SELECT 'subscription:' || subscription || ':' || key $$;
 

@@ -38,10 +38,11 @@ CREATE INDEX outbox_dead_place ON outbox_dead (died_at, id);
 CREATE INDEX outbox_dead_group ON outbox_dead (event_type,
     (left(regexp_replace(error, '[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}|[0-9]+', '#', 'g'), 300)), died_at, id);
 
--- outbox_payload_field returns the value at a path of a JSON payload, as text: a string, or a number as it is
--- written. The function returns NULL if there is no value at the path, or if the payload is not JSON. People use
--- outbox_payload_field in searches. outbox_payload_field is not PARALLEL SAFE, because a block with EXCEPTION is a
--- subtransaction, and a subtransaction cannot begin in a parallel query.
+-- outbox_payload_field returns the value at a path of a JSON payload, as text: a string without its quotation marks,
+-- any other value as it is written. The function returns NULL if there is no value at the path, if the value is the
+-- null of JSON, or if the payload is not JSON. People use outbox_payload_field in searches. outbox_payload_field is
+-- not PARALLEL SAFE, because a block with EXCEPTION is a subtransaction, and a subtransaction cannot begin in a
+-- parallel query.
 -- +goose StatementBegin
 CREATE FUNCTION outbox_payload_field(payload bytea, path text[]) RETURNS text
 LANGUAGE plpgsql IMMUTABLE AS $$
@@ -53,8 +54,8 @@ END $$;
 -- +goose StatementEnd
 
 -- outbox_suppressed has unique events that Asynq refused, because another task of the same type, payload and queue
--- held the unique lock. Suppressed events are in no other table, so nothing sends them again: the effect of the other
--- task counts in their place.
+-- held the unique lock. A suppressed event has left outbox, so nothing sends it again: the effect of the other task
+-- counts in its place.
 CREATE TABLE outbox_suppressed (
     LIKE outbox,
     holder        text        NOT NULL, -- the ID of the other task
@@ -127,9 +128,11 @@ CREATE INDEX inbox_processed_at ON inbox (processed_at);
 
 -- confirm is for consumers in other services. Consumers call confirm in the transaction of the event's effect.
 -- confirm returns true for the first call. confirm returns false if the event took effect before, was cancelled, or
--- does not exist; the consumer must then skip the event's effect. If the event may not take effect yet, the
--- trigger outbox_confirming of inbox makes confirm fail with OB001. If two transactions call confirm for the same event, the second waits until the first has ended.
--- SECURITY DEFINER: a consumer needs EXECUTE and no right on inbox.
+-- no longer exists because this database went back to a state before it; the consumer must then skip the event's
+-- effect. confirm does not find out in general whether an event exists: it returns true for any other new UUID. If the
+-- event may not take effect yet, the trigger outbox_confirming of inbox makes confirm fail with OB001. If two
+-- transactions call confirm for the same event, the second waits until the first has ended. SECURITY DEFINER: a
+-- consumer needs EXECUTE and no right on inbox.
 -- +goose StatementBegin
 CREATE FUNCTION confirm(event_id uuid) RETURNS boolean
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path FROM CURRENT AS $$

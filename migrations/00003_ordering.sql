@@ -133,7 +133,8 @@ $ddl$, columns, replace(replace(columns, 'available_at', 'greatest(available_at,
 --
 -- The second row may be the only row that is left: if an event goes back to outbox and finds a repeat there, the
 -- repeat stays. Then outbox_absorb gives the repeat the ordering key for which outbox_turns names this event, and
--- moves the repeat to outbox. A dead letter with the same ID does not count as a first row here: the repeat of a dead event is relayed.
+-- moves the repeat to outbox. A dead letter with the same ID does not count as a first row here: the repeat of a dead
+-- event is relayed.
 -- +goose StatementBegin
 CREATE FUNCTION outbox_absorb(event uuid) RETURNS void
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path FROM CURRENT AS $$
@@ -184,9 +185,10 @@ END $$;
 -- +goose StatementEnd
 
 -- outbox_advance releases the next event of each given ordering key if no event has the key's turn. outbox_advance
--- returns how many turns changed. A relay calls outbox_advance for the keys of a batch after the batch has committed.
--- An event of the batch may have been confirmed before that commit, and its confirmation passes the turn on only
--- once. The function also checks the ordering keys of deliveries that belong to the given keys.
+-- returns how many turns it ended and how many events it released, added up; 0: it changed nothing. A relay calls
+-- outbox_advance for the keys of a batch after the batch has committed. An event of the batch may have been confirmed
+-- before that commit, and its confirmation passes the turn on only once. The function also checks the ordering keys of
+-- deliveries that belong to the given keys.
 --
 -- ON CONFLICT DO UPDATE with the condition false updates no row, but waits for a transaction that is passing the turn
 -- on. ON CONFLICT DO NOTHING would not wait for that transaction: the function would take a turn that is about to end
@@ -318,13 +320,13 @@ CREATE CONSTRAINT TRIGGER outbox_confirmed AFTER INSERT ON inbox
 --
 --   - The returned rows are locked, and stay in outbox_held until the transaction ends. The turn is not locked. The
 --     owner has it until the owner's row in inbox is committed, and before that no other event of the key can get
---     it. So neither a relay nor a producer waits for the caller. Only cancel and reschedule wait for these locks,
---     and then answer busy.
+--     it. So neither a relay nor a producer waits for the caller. Only functions that cancel, move or erase an event
+--     wait for these locks, and after 500 ms answer busy.
 --   - For each key the function stops at the first event that is locked, not yet due, or of another type or queue.
 --     outbox_follow also stops at a delivery, at an event that has only deliveries, at an event that was replayed or
---     moved to another time, at an event that was written again, and at an event with a timeout, a deadline, a
---     retention or a unique lock. outbox_follow also stops if an earlier event of the key is in outbox. The event at
---     which outbox_follow stops is later published as usual.
+--     may have a task in Redis for an earlier time (its generation is above 0), at an event that was written again,
+--     and at an event with a timeout, a deadline, a retention or a unique lock. outbox_follow also stops if an earlier
+--     event of the key is in outbox. The event at which outbox_follow stops is later published as usual.
 --   - The function returns no events if no history is kept, if this database may have gone back to an earlier state,
 --     or if the transaction is not READ COMMITTED.
 -- +goose StatementBegin

@@ -314,7 +314,7 @@ CREATE TABLE outbox_queue_identity (
     run_id         text        NOT NULL DEFAULT '',
     replication_id text        NOT NULL DEFAULT '',
     canary         text        NOT NULL DEFAULT '',
-    shards         text        NOT NULL DEFAULT '', -- of a Redis Cluster: run ID/replication ID=slots of each master; then run_id and replication_id are empty
+    shards         text        NOT NULL DEFAULT '', -- of a Redis Cluster: run ID/replication ID=slots of each master; then run_id and replication_id have the IDs of all masters
     system_id      text        NOT NULL DEFAULT '', -- of the PostgreSQL cluster
     timeline       text        NOT NULL DEFAULT '', -- as in the names of WAL files; a promotion or a point-in-time recovery begins a new one
     -- The history (outbox_sent) certainly has every event that was handed to Redis since history_since and within
@@ -398,8 +398,8 @@ $$;
 --     event without an ordering key that is in flight may take effect, even if its ID was written again with an
 --     ordering key and that repeat is held.
 --   - An event may be in no table because its history was dropped or never kept. So an event in no table is
---     'unknown' only if the time in its ID is later than the beginning of the history. The comparison allows clocks
---     to differ by an hour.
+--     'unknown' only if the time in its ID is later than the beginning of the history. Because clocks differ, the
+--     history counts as up to an hour shorter than it is.
 -- +goose StatementBegin
 CREATE FUNCTION outbox_task_of(event uuid) RETURNS text
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path FROM CURRENT AS $$

@@ -70,10 +70,10 @@ CREATE TABLE outbox_awaited (
 
 CREATE INDEX outbox_awaited_event ON outbox_awaited (event_id);
 
--- outbox_replays has the replays to subscriptions. A replay makes deliveries of events that were relayed before the
--- subscription existed. Each subscription has one row, for its last replay. During a replay no delivery of the
--- subscription gets the turn of its ordering key (see outbox_next_of_key). The reason is that the replay reads events
--- in the order of their IDs, which is not their order within an ordering key.
+-- outbox_replays has the replays to subscriptions. A replay makes deliveries of events that were relayed without them,
+-- mostly because the subscription did not exist yet. Each subscription has one row, for its last replay. During a
+-- replay no delivery of the subscription gets the turn of its ordering key (see outbox_next_of_key). The reason is
+-- that the replay reads events in the order of their IDs, which is not their order within an ordering key.
 CREATE TABLE outbox_replays (
     subscription    text        PRIMARY KEY, -- the name
     subscription_id uuid        NOT NULL,

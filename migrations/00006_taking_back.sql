@@ -91,9 +91,9 @@ $$;
 --
 -- outbox_cancel_one waits for locks up to its own lock_timeout. After that it rolls its changes back and answers
 -- 'running' or 'busy'. The function deletes the event's row before it writes to inbox, because the inbox refuses an
--- event that is in outbox_held. If an event was written more than once, the newest row moves to outbox_cancelled,
--- and the others are absorbed. given_up has the same meaning as in outbox_standing. The inbox also refuses an event
--- that was moved to a later time, so the function first removes that later time.
+-- event that is in outbox_held. If an event was written more than once, the row with the highest generation moves to
+-- outbox_cancelled, and the others are absorbed. given_up has the same meaning as in outbox_standing. The inbox also
+-- refuses an event that was moved to a later time, so the function first removes that later time.
 -- +goose StatementBegin
 DO $do$
 DECLARE
@@ -221,9 +221,10 @@ CREATE CONSTRAINT TRIGGER outbox_took_back AFTER INSERT ON outbox_cancelled
 -- committed it. This function inserts the same row: if the insert waits too long, a handler is running; if the row
 -- exists already, the event took effect. Handlers that begin later wait for this row, and then the trigger
 -- outbox_confirmed refuses them. The function deletes the row at once. With the setting outboxd.barring, the inbox
--- accepts this insert even if the event does not have the turn of its ordering key. Only this transaction sees that
--- the event has moved. Other transactions may still see an event that may take effect, so they have to wait too.
--- asked has the same meaning as in outbox_cancel_one: a task that is not active in Redis waits for the row too.
+-- accepts this insert even if the event does not have the turn of its ordering key. Until this transaction commits,
+-- other transactions do not see that the event has moved. They would let it take effect, but they too wait for the
+-- row in inbox. asked has the same meaning as in outbox_cancel_one: a task that is not active in Redis waits for the
+-- row too.
 -- +goose StatementBegin
 DO $do$
 DECLARE
@@ -497,9 +498,9 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path FROM CURRENT AS $$
 $$;
 -- +goose StatementEnd
 
--- outbox_asked_tasks returns the tasks of changed events, and of their deliveries,
--- that must not be active in Redis if the caller is to commit. The function is for
--- callers that set asked. An earlier generation of a task must not be active either.
+-- outbox_asked_tasks is for callers that set asked. It returns tasks of the changed
+-- events and of their deliveries. The caller may commit only if none of these tasks is
+-- active in Redis, and no earlier generation of one.
 -- +goose StatementBegin
 CREATE FUNCTION outbox_asked_tasks(events uuid[]) RETURNS TABLE (origin uuid, event_id uuid, queue text, generation integer)
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path FROM CURRENT AS $$
@@ -520,10 +521,14 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path FROM CURRENT AS $$
 $$;
 -- +goose StatementEnd
 
--- outbox_ask is for consumers that act outside the database: it answers as confirm_many, and the caller rolls back
--- before it acts. If confirm_many waits for a transaction that moves an event to a later time, confirm_many answers
--- 'first', because its caller would be refused at its commit. A caller that rolls back is not refused. So outbox_ask
--- looks for such moves in a second statement, which sees the transactions that have ended meanwhile.
+-- outbox_ask is for consumers that act outside the database. It gives the answers of confirm_many. Its caller then
+-- rolls back, and acts after that.
+--
+-- confirm_many may wait for a transaction that moves an event to a later time. When that transaction has ended,
+-- confirm_many still answers 'first', because the trigger outbox_confirmed checks for such a move when the caller
+-- commits, and refuses the event. A caller that rolls back never reaches that check, and would act too early. So
+-- outbox_ask looks for such moves in a second statement, which sees the transactions that have ended meanwhile, and
+-- answers 'early'.
 -- +goose StatementBegin
 CREATE FUNCTION outbox_ask(events uuid[]) RETURNS TABLE (event_id uuid, answer text)
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path FROM CURRENT AS $$
@@ -563,10 +568,10 @@ LANGUAGE sql VOLATILE SET search_path FROM CURRENT AS $$
     SELECT count(*) FROM outbox_journal WHERE event_id = event AND at > since AND entry = 'rescheduled'
 $$;
 
--- The leader calls outbox_carry_out, which makes the changes that producers asked for with outbox_request. If the
--- caller sets asked for a request, it must look into Redis before it commits, as the comment on outbox_standing says.
--- A request ends with a final answer. If it was too late for the request, the journal says why. The request stays if
--- the event's handler is running, or if the event is being moved between tables.
+-- The leader calls outbox_carry_out, which makes the changes that producers asked for with outbox_request. For every
+-- event that is not in not_asked, the leader looks into Redis before it commits, as the comment on outbox_standing
+-- says. A request ends with a final answer. If it was too late for the request, the journal says why. The request
+-- stays if the event's handler is running, or if the event is being moved between tables.
 --
 -- If the event was moved to another time after the request, that later change counts, and the request ends with
 -- 'superseded'. The transaction of the later change cannot delete the request: it has locked the event already, and

@@ -10,7 +10,8 @@ import (
 	"outboxd/app/schematest"
 )
 
-// crowd is a database with a relay that sleeps and a listener that hears as it would.
+// crowd is a database with a relay that sleeps, and a listener that hears what the relay
+// would hear.
 type crowd struct {
 	*testing.T
 	url    string
@@ -61,8 +62,8 @@ func run(t *testing.T, conn *pgx.Conn, statements ...string) {
 	}
 }
 
-// wakes returns how many notifications statements sent. They arrive in the order of
-// commits.
+// wakes returns how many notifications the statements sent. Notifications arrive in the
+// order of commits, so those of the statements arrive before the marker.
 func (c *crowd) wakes(conn *pgx.Conn, statements ...string) (n int) {
 	c.Helper()
 	run(c.T, conn, statements...)
@@ -141,7 +142,8 @@ func TestALockThatIsKeptDelaysNobody(t *testing.T) {
 	}
 }
 
-// Only what commits notifies, and not where it said that it does not want to.
+// A transaction notifies only if its events are committed. With outboxd.wake = off, and as a
+// replica, it does not notify.
 func TestWhatIsRolledBackNotifiesNobody(t *testing.T) {
 	t.Parallel()
 	c := newCrowd(t)

@@ -13,7 +13,8 @@ import (
 	"strings"
 )
 
-// fingerprints maps the version of each migration of a set to a fingerprint of its statements. Comments do not count.
+// fingerprints maps the version of each migration of a set to a fingerprint of its statements. Lines that
+// are only a comment do not count.
 //
 // The comment on the set's table of migrations keeps the fingerprints, as "1=0a1b2c3d4e5f 2=...". So a build
 // recognises a schema that another build made from other statements, which happens as long as nothing is released.

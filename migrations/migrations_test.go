@@ -72,8 +72,8 @@ func TestCheckSaysWhatIsPendingAndChangesNothing(t *testing.T) {
 	}
 }
 
-// Every step is taken back and made again while the tables of the steps below
-// it hold data, and leaves that data alone.
+// Each migration is reverted while the tables of earlier migrations hold data, and leaves
+// that data alone. When all are reverted, Up makes the whole schema again.
 func TestDownAndUpWithData(t *testing.T) {
 	t.Parallel()
 	db := schematest.Open(t).SQL()

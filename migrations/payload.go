@@ -37,7 +37,7 @@ func PayloadLimit(ctx context.Context, db *sql.DB) (int, error) {
 
 // LimitPayload sets limit as the size of the largest payload that the outbox accepts, in bytes. LimitPayload
 // reports whether that changed anything. Existing rows are exempt, even when they return to outbox later, for
-// example after a failure. If the limit is already in force, LimitPayload needs one query and no lock. To change
+// example after a failure. Exempt are also the events of transactions that have begun before the change. If the limit is already in force, LimitPayload needs one query and no lock. To change
 // the limit it takes the same advisory lock as Up.
 //
 // LimitPayload returns an error if other transactions keep locks on the table for several seconds.
@@ -102,7 +102,7 @@ func limitPayload(ctx context.Context, conn *sql.Conn, limit int) (bool, error) 
 	if err != nil || before == limit {
 		return false, err // another process has set this limit
 	}
-	// Read the time under the lock, so that no open transaction can later insert an older row.
+	// Read the time under the lock, so that the rows of all transactions that have written to the table are older.
 	var change time.Time
 	if err := tx.QueryRowContext(ctx, "SELECT clock_timestamp()").Scan(&change); err != nil {
 		return false, err

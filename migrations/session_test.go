@@ -17,7 +17,7 @@ import (
 	"outboxd/migrations"
 )
 
-// hostile are settings of a role or a database that change what SQL means, or where what it makes goes.
+// hostile are settings of a role or a database that change what SQL means, or how objects are stored.
 var hostile = []string{
 	"standard_conforming_strings = off", "backslash_quote = off", "escape_string_warning = off", "transform_null_equals = on", "array_nulls = off",
 	"quote_all_identifiers = on", "check_function_bodies = off", "client_min_messages = error", "default_toast_compression = pglz",
@@ -27,7 +27,8 @@ var hostile = []string{
 	"session_preload_libraries = 'plpgsql'", "default_statistics_target = 1", "gin_pending_list_limit = 64", "xmloption = document",
 }
 
-// schemaUnder is a database that is migrated under settings of its own, by a connection that sets nothing itself but where to.
+// schemaUnder makes a database with the given settings and migrates it. The connection sets only the search_path itself, so
+// all settings of the database apply.
 func schemaUnder(t *testing.T, settings ...string) (url string, db *sql.DB) {
 	t.Helper()
 	url = servertest.Database(t)
@@ -88,7 +89,7 @@ func TestTheSchemaDoesNotDependOnTheSessionThatMakesIt(t *testing.T) {
 	}
 }
 
-// tablespace makes one inside of the data directory.
+// tablespace makes a tablespace inside the data directory and returns its name; pg_default if PostgreSQL cannot do that.
 func tablespace(t *testing.T, url string) string {
 	t.Helper()
 	conn, err := pgx.Connect(t.Context(), url)

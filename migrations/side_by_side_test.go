@@ -39,8 +39,8 @@ func TestASchemaThatIsNewerThanTheBinary(t *testing.T) {
 	exec(t, db, "SELECT outboxd.emit('test:a', '{}')")
 }
 
-// A migration that locks the outbox gets its lock between two transactions that keep the
-// table in use, and no producer waits behind it for long: half a second, and the load of the tests.
+// A migration that locks the outbox waits for a long transaction that uses the table. No producer
+// waits behind the migration for long: half a second, and longer only because of the load of the tests.
 func TestAMigrationLetsProducersPass(t *testing.T) {
 	t.Parallel()
 	url := servertest.Database(t)
@@ -65,7 +65,7 @@ func TestAMigrationLetsProducersPass(t *testing.T) {
 		}
 		migrated <- err
 	}()
-	// It has waited in vain once, and waits again.
+	// The first wait ends in vain, and the migration waits again.
 	for seen := 0; seen < 2; {
 		if count(t, db, `SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'outboxd.outbox'::regclass`) > 0 {
 			begun := time.Now()

@@ -10,7 +10,7 @@ import (
 )
 
 const (
-	// vacuumPatience is for how long stopAutovacuum begins to wait for one more table.
+	// After vacuumPatience stopAutovacuum goes to no further table.
 	vacuumPatience = 5 * time.Second
 	// longestDeadlockTimeout is the longest deadlock_timeout, in milliseconds, for which stopAutovacuum waits.
 	longestDeadlockTimeout = 5000
@@ -72,8 +72,8 @@ func awaitVacuumLock(ctx context.Context, db beginner, table string) error {
 	return nil
 }
 
-// vacuumed returns the tables of a schema that autovacuum works on and that the statements name. A partition has
-// the name of its table, too. Without statements, vacuumed returns all tables that autovacuum works on.
+// vacuumed returns the tables of a schema that autovacuum works on and that the statements name. A partition counts as
+// named if the statements name its table. Without statements, vacuumed returns all tables that autovacuum works on.
 func vacuumed(ctx context.Context, db beginner, schema, statements string) (tables []string, err error) {
 	rows, err := db.QueryContext(ctx, vacuumedSQL, schema, longestDeadlockTimeout)
 	if err != nil {
