@@ -10,9 +10,10 @@ import (
 // Event is an event to emit. Only Type is required. For other fields that are zero,
 // the defaults of the outbox or of Asynq apply.
 type Event struct {
-	// ID makes emitting idempotent: if an event with the same ID was emitted
-	// before, this one is ignored. An ID must be unique among all outboxes on the
-	// same Redis. Zero: Emit makes an ID.
+	// ID makes emitting idempotent: if an event with the same ID was emitted before, this
+	// one is ignored. That holds as long as outboxd keeps the earlier event, which is
+	// --relay-history after it was sent (a week by default). An ID must be unique among all
+	// outboxes on the same Redis. Zero: Emit makes an ID.
 	ID ID
 	// Type is the Asynq task type, such as "order:paid": not blank, at most
 	// 255 bytes.
@@ -39,8 +40,8 @@ type Event struct {
 	// MaxRetry is how often Asynq tries the task again after the first attempt,
 	// such as new(3). Nil: Asynq's default, which is 25.
 	MaxRetry *int
-	// Timeout bounds one attempt, in whole seconds. Zero: Asynq's default,
-	// which is 30 minutes.
+	// Timeout bounds one attempt, in whole seconds. Zero: Asynq's default, which is 30
+	// minutes, or only the Deadline if there is one.
 	Timeout time.Duration
 	// Deadline is the time after which Asynq does not run the task any more, in
 	// 1971 or later. Zero: none.
@@ -48,9 +49,10 @@ type Event struct {
 	// Retention is how long Asynq keeps the finished task, in whole seconds.
 	// Zero: not at all.
 	Retention time.Duration
-	// UniqueFor suppresses the task if another task with the same type, payload and
-	// queue was enqueued less than UniqueFor ago and has not ended. In whole
-	// seconds.
+	// UniqueFor suppresses the event if another task with the same type, payload and
+	// queue has Asynq's unique lock. If no task has it, the event's task takes the lock,
+	// for UniqueFor or until it has succeeded. In whole seconds. Zero: the task neither
+	// takes the lock nor looks for it.
 	UniqueFor time.Duration
 }
 

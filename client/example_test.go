@@ -32,7 +32,7 @@ func ExampleOutbox_Emit() {
 
 // A mistake in an event is found before anything is sent.
 func ExampleRefusal() {
-	var tx nothing // in life, a *sql.Tx
+	var tx nothing // in real code, a *sql.Tx
 	_, err := client.Outbox{}.Emit(context.Background(), tx, client.Event{Type: "order:paid", MaxRetry: new(-1)})
 	if refusal, ok := errors.AsType[*client.Refusal](err); ok {
 		fmt.Println(refusal.Field, refusal.Aborted)
@@ -45,7 +45,7 @@ func ExampleRefusal() {
 
 // Thousands of events are one round trip.
 func ExampleOutbox_EmitAll() {
-	var tx nothing // in life, a *sql.Tx
+	var tx nothing // in real code, a *sql.Tx
 	events := []client.Event{orderPaid.Event(order{ID: 7}), orderPaid.Event(order{ID: 8})}
 	ids, err := client.Outbox{Schema: "outboxd"}.EmitAll(context.Background(), tx, events)
 	fmt.Println(len(ids), err)

@@ -25,11 +25,9 @@ const Channel = "asynq:{outboxd}:bell"
 // Publish adds the command that rings the bells of all workers to the end of a pipeline.
 func Publish(ctx context.Context, pipe redis.Pipeliner) { pipe.Publish(ctx, Channel, "") }
 
-// After silence without a message a listener pings its connection. After a failure a
-// listener connects again when the time again has passed.
 const (
-	silence = 10 * time.Second
-	again   = time.Second
+	silence = 10 * time.Second // after this time without a message a listener pings its connection
+	again   = time.Second      // a listener's pause after a failure, before it connects again
 )
 
 // Bell is a signal within this process. Bell tells one Asynq worker of new tasks. A
@@ -48,9 +46,9 @@ func (b Bell) Ring() {
 }
 
 // Listen rings for every message on Channel. Listen also rings whenever a
-// subscription begins, because messages may have been missed before. Listen returns
-// when ctx ends.
-// Listen calls failed when a subscription ends, and then tries again.
+// subscription begins, because messages may have been missed before. The answer to a
+// ping rings too, which costs a needless poll. Listen calls failed when a subscription
+// ends, and then tries again. Listen returns when ctx ends.
 func (b Bell) Listen(ctx context.Context, client redis.UniversalClient, failed func(error)) {
 	for ctx.Err() == nil {
 		if err := b.subscribe(ctx, client); ctx.Err() == nil {

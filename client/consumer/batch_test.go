@@ -94,7 +94,7 @@ func TestOneBadEventInABatch(t *testing.T) {
 }
 
 // An event that took effect before, and the repeat of an event in the same batch, are
-// left out. A task that is no event runs by itself, if that was asked for.
+// left out. A task that is no event is archived.
 func TestWhatABatchLeavesOut(t *testing.T) {
 	t.Parallel()
 	b := newBench(t)
@@ -115,7 +115,8 @@ func TestWhatABatchLeavesOut(t *testing.T) {
 	}
 }
 
-// A batch in a database of its own: the inbox there, and an acknowledgement for each.
+// A batch of a remote consumer writes a row in its own inbox for each event. A repeat of
+// the events takes no effect.
 func TestABatchInADatabaseOfOnesOwn(t *testing.T) {
 	t.Parallel()
 	b := newBench(t)

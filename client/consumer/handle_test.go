@@ -23,8 +23,8 @@ type payment struct{ Amount int }
 
 const insertEffect = "INSERT INTO effects VALUES ($1, $2)"
 
-// The same event comes at the same time under two task IDs, as after a replay, fails
-// once after its effect, and takes effect once: whatever the database is reached by.
+// Two tasks of the same event run at the same time, as after a replay, and the first
+// attempt fails after its effect. The event takes effect once, with every driver.
 func TestAnEffectHappensOnce(t *testing.T) {
 	t.Parallel()
 	t.Run("database/sql", func(t *testing.T) {

@@ -39,7 +39,7 @@ func newBench(t *testing.T) *bench {
 	return b
 }
 
-// serve runs a worker whose handler of everything is this.
+// serve runs a worker that gives every task to the handler.
 func (b *bench) serve(handler asynq.Handler) {
 	b.t.Helper()
 	ctx, stop := context.WithCancel(b.t.Context())

@@ -11,8 +11,8 @@ import (
 	"outboxd/client/gather"
 )
 
-// batches are those that began, each with how long after the start; each ends when
-// it is told to.
+// batches records the batches that began: their sizes, their items, and when they began
+// after the start. Each batch ends when the test sends to end.
 type batches struct {
 	mu    sync.Mutex
 	begun time.Time
@@ -134,8 +134,8 @@ func TestAShortTimeIsNotSpentWaiting(t *testing.T) {
 	})
 }
 
-// Who waits behind batches that are long under way leaves at half of its time. A
-// batch that has begun is awaited, and the place of one who left is not used.
+// An item that waits behind long batches leaves when half of its time is over, and no
+// batch takes it after that. An item whose batch has begun waits for the answer.
 func TestAPlaceThatSomeoneLeft(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

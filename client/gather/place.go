@@ -11,8 +11,8 @@ import (
 // batch begins. The zero value is ready to use. It is safe for concurrent use.
 type Place struct{ decided atomic.Bool }
 
-// Take claims the item for the caller: the batch, or the one who waits. The second
-// call returns false.
+// Take claims the item, either for the batch or for the one who waits in Await. Only the
+// first call returns true.
 func (p *Place) Take() bool { return p.decided.CompareAndSwap(false, true) }
 
 // Await waits for the answer to an item from its batch. If the batch has not begun
@@ -20,10 +20,10 @@ func (p *Place) Take() bool { return p.decided.CompareAndSwap(false, true) }
 // batch leaves the item out. The caller uses the other half of the time to process
 // the item alone.
 //
-// Once the batch has begun, Await waits for its answer even after ctx has ended.
-// Once the batch has begun, it may commit at any moment, so the caller must not
-// report that nothing was tried. A batch ends as soon as the context of one of its
-// items ends, so this wait is short.
+// Once the batch has begun, Await waits for its answer even after ctx has ended,
+// because the batch may commit at any moment, and then the caller must not report that
+// nothing was tried. Let the batch run with the context that Context returns: it ends
+// with ctx, so this wait is short.
 func Await[A any](ctx context.Context, p *Place, answers <-chan A) (answer A, answered bool) {
 	half := time.NewTimer(share(ctx, 2))
 	defer half.Stop()

@@ -85,8 +85,8 @@ func IsStale(err error) bool {
 	return state.SQLState() == "26000" || state.SQLState() == "0A000" && routine(state) == "RevalidateCachedQuery"
 }
 
-// IsFleeting reports whether repeating the transaction at once may help: it lost a
-// conflict with another transaction, which has ended, or IsStale is true.
+// IsFleeting reports whether repeating the transaction at once may help: either it lost
+// a conflict with another transaction, or IsStale is true.
 func IsFleeting(err error) bool {
 	state := State(err)
 	return state == "40001" || state == "40P01" || IsStale(err) // serialization, deadlock

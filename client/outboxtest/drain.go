@@ -11,7 +11,7 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// Drain waits until every committed event is confirmed. If an event is a dead
+// Drain waits until every committed event is confirmed, cancelled or suppressed. If an event is a dead
 // letter, or Patience is over, Drain ends the test. The message names up to 20
 // unconfirmed events and says why each is not confirmed.
 func (o *Outboxd) Drain(t testing.TB) {

@@ -15,7 +15,7 @@ import (
 	"outboxd/client"
 )
 
-// Emitted is an event in the outbox.
+// Emitted is an event that was emitted, with its decoded payload.
 type Emitted[T any] struct {
 	ID          client.ID
 	Type        client.Type[T]
@@ -34,7 +34,7 @@ type Emitted[T any] struct {
 // If tx is a transaction, only the events of this transaction count, whether it
 // commits or not. A transaction is a *sql.Tx or a type built on it, a pgx.Tx, or
 // tx.Statement.ConnPool of GORM. If tx is a *sql.DB or a pool of pgx, all committed
-// events that the outbox still has count, in any state.
+// events that the outbox still has count, except cancelled and suppressed events.
 func RequireEmitted[T any](t testing.TB, tx any, kind client.Type[T], conditions ...func(Emitted[T]) bool) Emitted[T] {
 	t.Helper()
 	events, others := emitted(t, tx, kind)

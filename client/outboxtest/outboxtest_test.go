@@ -27,7 +27,7 @@ func TestMain(m *testing.M) {
 
 const greeted client.Type[string] = "test:greeted"
 
-// witness is a test whose end is looked at.
+// witness is a testing.TB that records the message with which a helper ends the test.
 type witness struct {
 	testing.TB
 	mu   sync.Mutex
@@ -43,7 +43,8 @@ func (w *witness) Fatalf(format string, args ...any) {
 	runtime.Goexit()
 }
 
-// fails returns with what a helper ends the test; "" if it does not.
+// fails runs a helper and returns the message with which it ended the test; "" if it did
+// not.
 func fails(t *testing.T, helper func(*witness)) string {
 	t.Helper()
 	w := &witness{TB: t}
@@ -178,7 +179,7 @@ func TestEveryKindOfTransaction(t *testing.T) {
 	})
 }
 
-// TestStart is how a service's test begins.
+// The test of a service starts an outboxd.
 func ExampleStart() {
 	test := func(t *testing.T) {
 		o := outboxtest.Start(t)

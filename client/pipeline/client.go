@@ -26,7 +26,8 @@ type Options struct {
 	Queues         map[string]int
 	StrictPriority bool
 	// Every is the average time between two polls of an idle server. Polls find the
-	// tasks that the bell does not announce. 0: a second.
+	// tasks that the bell does not announce. 0: a second. More than 10 seconds count as
+	// 10 seconds.
 	Every time.Duration
 	// Types are the task types to take. Tasks of other types stay in their queue,
 	// unchanged, for another worker. nil: all types.
@@ -107,7 +108,9 @@ func (c *Client) Release() {
 	c.taker.buffer.close()
 }
 
-// EvalSha runs one of Asynq's scripts.
+// EvalSha runs one of Asynq's scripts. For the script that takes a task, EvalSha returns
+// a task that the Client took, or takes tasks. Scripts that end the run of a task are sent
+// in pipelines. All other scripts are sent unchanged.
 func (c *Client) EvalSha(ctx context.Context, sha string, keys []string, args ...any) *redis.Cmd {
 	switch {
 	case takesTask(keys):
@@ -121,8 +124,7 @@ func (c *Client) EvalSha(ctx context.Context, sha string, keys []string, args ..
 	}
 }
 
-// Eval runs one of Asynq's scripts that Redis does not know yet. Eval never sends
-// Asynq's own script for taking a task, because the Client takes tasks itself.
+// Eval does the same as EvalSha for a script that Redis does not know yet.
 func (c *Client) Eval(ctx context.Context, script string, keys []string, args ...any) *redis.Cmd {
 	switch {
 	case takesTask(keys):
@@ -136,7 +138,8 @@ func (c *Client) Eval(ctx context.Context, script string, keys []string, args ..
 	}
 }
 
-// ZAddXX extends leases for Asynq.
+// ZAddXX is the command with which Asynq extends leases. The Client records the new ends
+// of the leases.
 func (c *Client) ZAddXX(ctx context.Context, key string, members ...redis.Z) *redis.IntCmd {
 	answer := c.UniversalClient.ZAddXX(ctx, key, members...)
 	if strings.HasSuffix(key, ":lease") && answer.Err() == nil {

@@ -48,8 +48,9 @@ func (e *ending) size() (bytes int) {
 	return bytes
 }
 
-// run sends a script and waits for its answer, at most until the given time. The
-// zero time means no limit.
+// run sends a script and returns its answer. If another call is sending, run waits at
+// most until the given time (zero: without a limit). A run that sends itself does not
+// look at that time: the client's time limits and repeats bound it.
 func (f *finisher) run(e *ending, until time.Time) *redis.Cmd {
 	e.turn = make(chan bool, 1)
 	f.mu.Lock()

@@ -11,7 +11,7 @@ import (
 //
 // If the task at the head is of an unknown type, the script searches a window of
 // tasks behind the head, so that one task without a worker does not block the
-// queue. If an ID in the queue has no task any more, the script removes it. Taking
+// queue. If the ID at the head has no task any more, the script removes the ID. Taking
 // it would leave a task without a message, which would stay active for ever.
 //
 // If the answer to an earlier request was lost, the script returns the tasks of
