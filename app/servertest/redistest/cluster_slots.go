@@ -211,6 +211,9 @@ func (c *Cluster) MendSlot(key string) error {
 		if _, err := c.ask(master, "CLUSTER", "SETSLOT", slot, "STABLE"); err != nil {
 			return err
 		}
+	}
+	// Only now: an owner that still moves the slot away takes no key, and answers ASK.
+	for _, master := range masters {
 		if master != owner {
 			if err := c.bringHome(slot, master, owner); err != nil {
 				return err
