@@ -25,7 +25,7 @@ func TestSeveralDatabases(t *testing.T) {
 	t.Parallel()
 	orders, billing, redis := schematest.Database(t), postgrestest.Start(t), servertest.Redis(t)
 	billing.Stop()
-	p := start(t, "--roles=relay", "--redis-url="+redis, "--databases=orders="+orders+" twin="+otherName(t, orders), "--databases=billing="+billing.URL(),
+	p := start(t, "--roles=relay,monitor", "--redis-url="+redis, "--databases=orders="+orders+" twin="+otherName(t, orders), "--databases=billing="+billing.URL(),
 		"--database-connect-timeout=500ms")
 
 	const events = 20
@@ -79,10 +79,22 @@ func TestSeveralDatabases(t *testing.T) {
 			!strings.Contains(warnings, served+": this process")
 	})
 
+	shows := func(path string, status int, text string) {
+		t.Helper()
+		if got, page := get(t, p.monitor+path); got != status || !strings.Contains(page, text) {
+			t.Errorf("%s: %d, want %d with %q:\n%.3000s", path, got, status, text, page)
+		}
+	}
+	shows("/databases/"+served+"/events?type=test:several", http.StatusOK, "test:several")
+	shows("/databases/"+twin+"/", http.StatusServiceUnavailable, "it has the same outbox as "+served)
+	shows("/databases/billing/events", http.StatusServiceUnavailable, "the database does not answer")
+
 	billing.Start()
 	awaitFailing("postgres " + twin)
 	emit(billing.URL())
 	awaitTasks(2 * events)
+	shows("/databases/billing/events?type=test:several", http.StatusOK, "test:several")
+	shows("/", http.StatusOK, `href="./databases/billing/"`)
 	eventually(t, "each database has a leader, and its metrics name it", func() bool {
 		_, metrics := get(t, p.monitor+"/metrics")
 		found := true

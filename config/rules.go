@@ -94,8 +94,8 @@ func (l *loading) databaseRules() []rule {
 			return only(len(c.Databases) > 0 && c.Relay.ListenURL != "", "each of several databases has a listen_url of its own: unset "+name("relay.listen_url"))
 		}},
 		{[]string{"databases", "roles", "source"}, func() string {
-			return only(len(c.Databases) > 0 && (c.HasRole(RoleAPI) || c.HasRole(RoleWorker) || c.HasRole(RoleMonitor)),
-				fmt.Sprintf("the roles api, worker and monitor use one database: choose %s with %s, or give relay for %s", strings.Join(c.Databases.Names(), " or "), name("source"), name("roles")))
+			return only(len(c.Databases) > 0 && (c.HasRole(RoleAPI) || c.HasRole(RoleWorker)),
+				fmt.Sprintf("the roles api and worker use one database: choose %s with %s, or give relay, monitor or both for %s", strings.Join(c.Databases.Names(), " or "), name("source"), name("roles")))
 		}},
 		{[]string{"relay.listen_url", "database.url", "databases"}, func() string {
 			return only(c.Relay.ListenURL != "" && c.Database.URL == "" && len(c.Databases) == 0,

@@ -66,6 +66,9 @@ databases: |
 			t.Errorf("%s: the databases are %v", name, got.Databases)
 		}
 	}
+	if _, err := load(t, "", "--roles=relay,monitor", "--databases=orders=postgres://h/orders billing=postgres://h/billing"); err != nil {
+		t.Errorf("the pages of several databases: %v", err)
+	}
 	one, err := load(t, "", "--databases=orders=postgres://h/orders billing=postgres://h/billing billing.password_file=/p billing.read_url=postgres://standby/billing", "--source=billing", "--notify=log")
 	if err != nil || len(one.Databases) != 0 || one.Database.URL != "postgres://h/billing" || one.Database.PasswordFile != "/p" || one.Database.ReadURL != "postgres://standby/billing" || !one.OneOfSeveral() {
 		t.Errorf("with one source, the configuration is %+v, %v", one, err)

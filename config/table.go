@@ -43,11 +43,11 @@ func (c *Config) generalOptions() []*option {
 		},
 		{
 			field: &c.Databases, key: "databases", optional: true,
-			help: "Several databases from which one process relays, in place of database.url, each with a name: orders=postgres://user@host/orders, with spaces between the entries. The flag may be repeated. In the file also as a map, whose values are URLs, or maps with url, password_file, listen_url and read_url; elsewhere these are orders.password_file=path, orders.listen_url=URL and orders.read_url=URL. Needs the role relay alone, or source.",
+			help: "Several databases that one process relays from or shows, in place of database.url, each with a name: orders=postgres://user@host/orders, with spaces between the entries. The flag may be repeated. In the file also as a map, whose values are URLs, or maps with url, password_file, listen_url and read_url; elsewhere these are orders.password_file=path, orders.listen_url=URL and orders.read_url=URL. Needs the roles relay and monitor alone, or source.",
 		},
 		{
 			field: &c.Source, key: "source", optional: true,
-			help: "Name of the one entry of databases that this process or command uses. Empty means all of them. The roles api, worker and monitor, and most commands, need one.",
+			help: "Name of the one entry of databases that this process or command uses. Empty means all of them. The roles api and worker, and most commands, need one.",
 		},
 		{
 			field: &c.Example, key: "example", value: ExampleAuto, choices: []string{ExampleAuto, ExampleOn},

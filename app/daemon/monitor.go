@@ -32,13 +32,16 @@ func (d *Daemon) addMonitor() error {
 		return nil
 	}
 	var pages *monitor.TaskPages
-	var sources dashboard.Sources
-	if d.monitorListener != nil && d.cfg.HasRole(config.RoleMonitor) && d.one != nil {
+	var databases []dashboard.Database
+	sources := dashboard.Sources{Mask: d.cfg.Monitor.Mask}
+	if d.monitorListener != nil && d.cfg.HasRole(config.RoleMonitor) {
 		pages = monitor.NewTaskPages(d.redis)
 		d.undo = append(d.undo, func() { _ = pages.Close() })
-		reads := servers.NewReads(d.cfg, d.one.database, d.log)
-		d.undo = append(d.undo, reads.Close)
-		sources = d.one.pages(reads)
+		if d.one != nil {
+			sources = d.one.openPages()
+		} else {
+			databases = d.databasePages()
+		}
 	}
 	roles := make([]string, len(d.cfg.Roles))
 	for i, role := range d.cfg.Roles {
@@ -47,7 +50,7 @@ func (d *Daemon) addMonitor() error {
 	options := monitor.Options{
 		Logger: d.log, Registry: d.registry, Version: d.build.Version, Roles: roles,
 		Checks: d.checks(), Warnings: d.warnings, Draining: d.lineup.isDraining,
-		Pages: pages, Sources: sources, Ways: waysIn(d.cfg), TrustedProxies: d.cfg.API.TrustedProxies,
+		Pages: pages, Sources: sources, Databases: databases, Ways: waysIn(d.cfg), TrustedProxies: d.cfg.API.TrustedProxies,
 	}
 	patience := share(d.cfg.ShutdownTimeout, requestShare) / 2
 	if d.probeListener == nil {
@@ -60,6 +63,29 @@ func (d *Daemon) addMonitor() error {
 		d.lineup.add(stageMonitor, "monitor", serve(shown, d.monitorListener, patience))
 	}
 	return nil
+}
+
+// databasePages returns the pages of each of several databases.
+func (d *Daemon) databasePages() (all []dashboard.Database) {
+	for _, s := range d.sources {
+		all = append(all, dashboard.Database{Name: s.name, Open: func() (dashboard.Sources, error) {
+			if why := s.whyNot(); !s.isOpen() {
+				return dashboard.Sources{}, domain.Wrap(domain.CodeUnavailable, why, outsidersText(why))
+			}
+			return s.openPages(), nil
+		}})
+	}
+	return all
+}
+
+// openPages returns the interfaces from which the pages of an open source read their data.
+// Call it once.
+func (s *source) openPages() dashboard.Sources {
+	reads := servers.NewReads(s.cfg, s.database, s.log)
+	s.mu.Lock()
+	s.reads = reads
+	s.mu.Unlock()
+	return s.pages(reads)
 }
 
 // pages returns the interfaces from which the pages read their data. Data that the pages

@@ -21,6 +21,7 @@ import (
 	"outboxd/relay"
 	"outboxd/repository/examine"
 	"outboxd/repository/postgres"
+	"outboxd/repository/reading"
 	"outboxd/repository/search"
 )
 
@@ -49,6 +50,7 @@ type source struct {
 	mu     sync.Mutex
 	faults map[string]error // why parts of the source do not work, by the part's name
 	closed bool
+	reads  *reading.Reads // nil: no page reads from this source
 }
 
 // newSource returns a source that is not open. cfg is the configuration for this database
@@ -266,8 +268,11 @@ var errOpening = domain.Errorf(domain.CodeUnavailable, "it is being opened")
 func (s *source) close() {
 	s.mu.Lock()
 	s.closed = true
-	db := s.database
+	db, reads := s.database, s.reads
 	s.mu.Unlock()
+	if reads != nil {
+		reads.Close()
+	}
 	if db != nil {
 		closeDatabase(db, s.log)
 	}

@@ -8,7 +8,8 @@
 //     the visitor.
 //   - Every link begins with .Root, such as {{.Root}}events, so that the pages work
 //     below any path of a proxy. A link to an asset is written {{.Asset
-//     "dashboard.css"}}.
+//     "dashboard.css"}}. A link to what exists once for several databases, such as the
+//     sign-in page, begins with .Top.
 //   - A part of a page that htmx replaces is a template of its own in the same
 //     file. The method fragment sends it.
 //   - A page has no style attributes and no inline scripts, because the
@@ -78,6 +79,9 @@ type Fault struct {
 type Options struct {
 	Version string
 	Sources Sources
+	// Databases are set if the process has several databases, instead of Sources. The
+	// first page then lists them, and each has all pages below databases/NAME/.
+	Databases []Database
 	// Readiness returns the answer of /readyz.
 	Readiness func() sight.Readiness
 	// Check calls the next handler if the sender of a request may do the action, and
@@ -138,21 +142,35 @@ type Dashboard struct {
 	known   live.Memory // names of types and queues
 	mask    masking.Mask
 	changes *changes
+
+	members  []*member // of several databases, for the list of them
+	database string    // the one of several databases that the pages are about, or ""
+	base     string    // the address of the pages, relative to the monitor's first page: "" or databases/NAME/
 }
 
 // New returns the pages. Nothing runs in the background while no page is open.
 func New(o Options) *Dashboard {
-	if o.Sources.Current == nil {
-		o.Sources.Current = o.Sources.Lives
-	}
-	d := &Dashboard{o: o, files: assets.New(), pages: parsePages(), watch: sight.NewWatch(o.Sources.Look, o.Readiness), mask: masking.New(o.Sources.Mask), changes: newChanges()}
+	d := &Dashboard{o: o, files: assets.New(), pages: parsePages(), changes: newChanges()}
 	d.live = live.New(d.frame)
+	d.connect(o.Sources)
+	for _, database := range o.Databases {
+		d.members = append(d.members, newMember(o, database))
+	}
 	return d
+}
+
+// connect sets where the pages get their data from. Call it only while no page is served.
+func (d *Dashboard) connect(sources Sources) {
+	if sources.Current == nil {
+		sources.Current = sources.Lives
+	}
+	d.o.Sources = sources
+	d.watch, d.mask = sight.NewWatch(sources.Look, d.o.Readiness), masking.New(sources.Mask)
 }
 
 // frame renders those parts of the overview that change with the state of the system.
 func (d *Dashboard) frame() (f live.Frame, err error) {
-	v := view{Page: d.overviewPage(), Version: d.o.Version, Root: Root("/"), files: d.files}
+	v := d.view(d.overviewPage(), "/"+d.base)
 	if f.Announced, err = d.write("announced", v); err != nil {
 		return live.Frame{}, err
 	}
@@ -167,6 +185,10 @@ func (d *Dashboard) frame() (f live.Frame, err error) {
 func (d *Dashboard) Routes(app fiber.Router) {
 	d.files.Serve(app)
 	r := routes{app, d}
+	if len(d.members) > 0 {
+		d.databaseRoutes(r)
+		return
+	}
 	r.get("/", d.overview)
 	r.get("/live", d.live.Stream)
 	r.get("/history", d.history)
@@ -202,6 +224,9 @@ func (d *Dashboard) Routes(app fiber.Router) {
 
 // Close ends the changes that still run in the background. Call it after the server was shut down.
 func (d *Dashboard) Close() error {
+	for _, m := range d.members {
+		m.pages.changes.close()
+	}
 	d.changes.close()
 	return nil
 }

@@ -51,6 +51,9 @@ const (
 	SectionSchedules Section = "schedules"
 
 	SectionSubscriptions Section = "subscriptions"
+
+	// SectionDatabases is the list of several databases. Its navigation has no other section.
+	SectionDatabases Section = "databases"
 )
 
 // view is the dot (.) in every template.
@@ -58,11 +61,14 @@ type view struct {
 	Page
 	Visitor Visitor
 	Version string
-	Root    string // the relative address of the first page: ./ or ../ or ../../
+	Top     string // the relative address of the monitor's first page: ./ or ../ or ../../
+	Root    string // that of the overview; it differs from Top only if there are several databases
 	Here    string // the path and query of the request
 	Alarm   string // Verdict.Alarm of the last verdict, for the tab; "" if all is well or no recent verdict is known
 	Icon    string // of the tab
 	Standby string // says from which server the page reads, if there is a standby
+
+	Database string // the one of several databases that the page is about; "" if the process has only one
 
 	files assets.Files
 }
@@ -76,6 +82,17 @@ func (v view) Asset(name string) (string, error) {
 	}
 	return v.Root + address, nil
 }
+
+// To returns the relative address of a page. link is the address as seen from the overview.
+// Asynqmon's pages exist only once, whatever the number of databases.
+func (v view) To(link string) string {
+	if strings.HasPrefix(link, tasksPages) {
+		return v.Top + link
+	}
+	return v.Root + link
+}
+
+const tasksPages = "monitoring/"
 
 // parsePages returns one template for each page: the layout with the page's own
 // templates.
@@ -100,7 +117,8 @@ func (d *Dashboard) Render(c *fiber.Ctx, p Page) error { return d.execute(c, "la
 func (d *Dashboard) fragment(c *fiber.Ctx, name string, p Page) error { return d.execute(c, name, p) }
 
 func (d *Dashboard) execute(c *fiber.Ctx, name string, p Page) error {
-	v := view{Page: p, Visitor: d.o.Visitor(c), Version: d.o.Version, Root: Root(c.Path()), Here: c.OriginalURL(), files: d.files}
+	v := d.view(p, c.Path())
+	v.Visitor, v.Here = d.o.Visitor(c), c.OriginalURL()
 	if err := d.markTab(&v); err != nil {
 		return err
 	}
@@ -116,6 +134,12 @@ func (d *Dashboard) execute(c *fiber.Ctx, name string, p Page) error {
 	c.Set(fiber.HeaderContentSecurityPolicy, policy)
 	c.Set(fiber.HeaderContentType, fiber.MIMETextHTMLCharsetUTF8)
 	return c.Send(page)
+}
+
+// view returns the dot for a page at path.
+func (d *Dashboard) view(p Page, path string) view {
+	top := Root(path)
+	return view{Page: p, Version: d.o.Version, Top: top, Root: top + d.base, Database: d.database, files: d.files}
 }
 
 func (d *Dashboard) write(name string, v view) ([]byte, error) {
@@ -160,7 +184,7 @@ func (d *Dashboard) answer(c *fiber.Ctx, err error) error {
 	c.Status(fault.Status)
 	p := Page{Template: "fault", Title: fault.Title, Data: fault}
 	if d.o.Visitor(c).May(access.See) {
-		p.Section = sectionOf(c.Path())
+		p.Section = d.sectionOf(c.Path())
 	}
 	if c.Get("HX-Request") != "" {
 		return d.fragment(c, "content", p)
@@ -168,8 +192,11 @@ func (d *Dashboard) answer(c *fiber.Ctx, err error) error {
 	return d.Render(c, p)
 }
 
-func sectionOf(path string) Section {
-	first, _, _ := strings.Cut(strings.TrimPrefix(path, "/"), "/")
+func (d *Dashboard) sectionOf(path string) Section {
+	if len(d.members) > 0 {
+		return SectionDatabases
+	}
+	first, _, _ := strings.Cut(strings.TrimPrefix(path, "/"+d.base), "/")
 	switch section := Section(first); section {
 	case SectionEvents, SectionFailing, SectionDead, SectionActions, SectionSubscriptions, SectionTypes, SectionQueues, SectionWorkers, SectionKeys, SectionSchedules:
 		return section
@@ -178,7 +205,7 @@ func sectionOf(path string) Section {
 	}
 }
 
-// Root returns the relative address of the overview, seen from the page at path.
+// Root returns the relative address of the monitor's first page, seen from the page at path.
 // Links are relative and do not begin with a slash, because a proxy may put all
 // pages below a path of its own.
 func Root(path string) string {

@@ -35,8 +35,9 @@ type Options struct {
 	// dashboard. If Pages is nil, the monitor serves only health and metrics.
 	Pages *TaskPages
 	// Sources gives the pages their data. The pages read from Sources only while a page is
-	// open.
-	Sources dashboard.Sources
+	// open. A process with several databases has Databases, and of Sources only Mask.
+	Sources   dashboard.Sources
+	Databases []dashboard.Database
 	// Ways are how people sign in to the pages.
 	signin.Ways
 	// TrustedProxies are the networks of the proxies whose X-Forwarded-For header and
@@ -78,10 +79,17 @@ func NewApart(o Options) (probes, pages *fiber.App) {
 }
 
 func (o Options) newServer(name string) *handler.Server {
+	polled := append(assets.Paths(), "/live", "/history")
+	quiet := append([]string{"/healthz", "/readyz", "/metrics", tasksPath + "/*"}, polled...)
+	for _, database := range o.Databases {
+		for _, route := range polled {
+			quiet = append(quiet, database.Path()+route)
+		}
+	}
 	return handler.NewServer(handler.Options{
 		Name: name, Logger: o.Logger, Registerer: o.Registry, TrustedProxies: o.TrustedProxies,
 		ReadLimit: formLimit, Timeouts: o.Timeouts, Connections: o.Connections,
-		Quiet: append(assets.Paths(), "/healthz", "/readyz", "/metrics", "/live", "/history", tasksPath+"/*"),
+		Quiet: quiet,
 	})
 }
 
@@ -96,7 +104,7 @@ func addProbes(app *fiber.App, ready *readiness, o Options, s *handler.Server) {
 func addPages(app *fiber.App, ready *readiness, o Options, s *handler.Server) {
 	in := signin.New(o.Ways, s.Logger())
 	pages := dashboard.New(dashboard.Options{
-		Version: o.Version, Sources: o.Sources, Check: in.Check, Visitor: in.Visitor, Explain: explain(s),
+		Version: o.Version, Sources: o.Sources, Databases: o.Databases, Check: in.Check, Visitor: in.Visitor, Explain: explain(s),
 		Readiness: ready.forPeople,
 	})
 	pages.Routes(app)

@@ -1,0 +1,101 @@
+package dashboard
+
+import (
+	"errors"
+	"sync"
+
+	"github.com/gofiber/fiber/v2"
+
+	"outboxd/domain"
+	"outboxd/domain/access"
+	"outboxd/handler/dashboard/sight"
+)
+
+// Database is one of several databases of a process.
+type Database struct {
+	Name string // letters, digits, _ and -
+	// Open returns from where the pages of the database get their data, or why the database
+	// is not open; visitors see that error. The pages call Open until it succeeds.
+	Open func() (Sources, error)
+}
+
+const databasesPath = "databases/"
+
+// Path returns the path below which the pages of the database are.
+func (d Database) Path() string { return "/" + databasesPath + d.Name }
+
+// member is one of several databases, with its pages.
+type member struct {
+	Database
+	pages *Dashboard
+
+	mu     sync.Mutex
+	opened bool
+}
+
+func newMember(o Options, database Database) *member {
+	o.Databases = nil
+	pages := New(o)
+	pages.database, pages.base = database.Name, databasesPath+database.Name+"/"
+	return &member{Database: database, pages: pages}
+}
+
+// open returns nil if the pages may be served, or why not.
+func (m *member) open() error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.opened {
+		return nil
+	}
+	sources, err := m.Open()
+	if err != nil {
+		return err
+	}
+	m.pages.connect(sources)
+	m.opened = true
+	return nil
+}
+
+// databaseRoutes adds the list of the databases and the pages of each. While a database is
+// not open, its pages say why.
+func (d *Dashboard) databaseRoutes(r routes) {
+	r.get("/", d.databases)
+	for _, m := range d.members {
+		r.app.Get(m.Path(), func(c *fiber.Ctx) error { return c.Redirect(m.Name+"/", fiber.StatusPermanentRedirect) })
+		r.app.Use(m.Path()+"/", d.Explain, d.may(access.See), func(c *fiber.Ctx) error {
+			if err := m.open(); err != nil {
+				return err
+			}
+			return c.Next()
+		})
+		m.pages.Routes(r.app.Group(m.Path()))
+	}
+}
+
+// databaseLine is a line of the list. Fault says why the database is not served; if it is
+// not "", there is no verdict.
+type databaseLine struct {
+	Name, Fault string
+	Verdict     sight.Verdict
+}
+
+func (d *Dashboard) databases(c *fiber.Ctx) error {
+	lines := make([]databaseLine, len(d.members))
+	var asked sync.WaitGroup
+	for i, m := range d.members {
+		asked.Go(func() { lines[i] = m.line() })
+	}
+	asked.Wait()
+	return d.Render(c, Page{Template: "databases", Title: "Databases", Section: SectionDatabases, Data: lines})
+}
+
+func (m *member) line() databaseLine {
+	if err := m.open(); err != nil {
+		fault := "the log says why"
+		if known, ok := errors.AsType[*domain.Error](err); ok {
+			fault = known.Message
+		}
+		return databaseLine{Name: m.Name, Fault: fault}
+	}
+	return databaseLine{Name: m.Name, Verdict: sight.Judge(m.pages.watch.Look())}
+}
