@@ -94,6 +94,32 @@ func TestTLSAndRotatingPassword(t *testing.T) {
 	}
 }
 
+// TestClusterWithTLS connects to a cluster of one node, which tells its own address: the client dials that too with the
+// authority, the certificate and the server name of the options.
+func TestClusterWithTLS(t *testing.T) {
+	t.Parallel()
+	authority := certtest.New(t)
+	cert, key := authority.Issue("redis.example.com")
+	own, ownKey := authority.Issue("outboxd")
+	server := redistest.StartProgram(t, append(tlsLines(authority.CA, cert, key), "cluster-enabled yes", fmt.Sprintf("cluster-port %d", servertest.FreePort(t)),
+		"cluster-announce-ip 127.0.0.1", "user outboxd on >first +@all ~* &*", "user default off")...)
+	access := broker.TLS{CA: authority.CA, Cert: own, Key: ownKey, ServerName: "redis.example.com"}
+	node := openWith(t, broker.Options{URL: fmt.Sprintf("rediss://outboxd:first@127.0.0.1:%d", server.Port), TLS: access})
+	if err := node.Client().Do(t.Context(), "CLUSTER", "ADDSLOTSRANGE", 0, 16383).Err(); err != nil {
+		t.Fatal(err)
+	}
+	// The host name of the URL is one that the node does not tell.
+	r := openWith(t, broker.Options{URL: fmt.Sprintf("rediss-cluster://outboxd:first@localhost:%d", server.Port), TLS: access})
+	servertest.Eventually(t, "the cluster takes a key over TLS", func() bool { return r.Client().Set(t.Context(), "a", "b", 0).Err() == nil })
+	masters, err := r.Masters(t.Context())
+	if err != nil || len(masters) != 1 {
+		t.Fatalf("%d masters, %v", len(masters), err)
+	}
+	if got := masters[0].Get(t.Context(), "a").Val(); got != "b" {
+		t.Errorf("the master has %q", got)
+	}
+}
+
 func TestFilesThatCannotBeReadAreNamedAtTheStart(t *testing.T) {
 	t.Parallel()
 	empty := filepath.Join(t.TempDir(), "empty")
