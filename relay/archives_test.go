@@ -106,8 +106,8 @@ func TestTheLeaderFindsWhatAnyQueueArchived(t *testing.T) {
 }
 
 // TestATaskThatWasArchivedLongAgoMakesADeadLetter archives a second task with a time
-// before the first one's. The leader's searches begin shortly before the newest
-// archived task that they have seen, so the reconciler has to find the second.
+// before the first one's. The archivist's searches begin shortly before the newest
+// archived task that they have seen. So only the reconciler can find the second.
 func TestATaskThatWasArchivedLongAgoMakesADeadLetter(t *testing.T) {
 	t.Parallel()
 	redisURL, databaseURL := servertest.Redis(t), schematest.Database(t)

@@ -22,7 +22,8 @@ type received struct {
 	body   []byte
 }
 
-// receiver is an HTTP server that keeps what it gets and answers as told.
+// receiver is an HTTP server that keeps the requests it gets, and answers
+// with a handler of the test.
 type receiver struct {
 	*httptest.Server
 	mu       sync.Mutex
@@ -65,7 +66,8 @@ func status(code int, body string, headers ...string) http.HandlerFunc {
 	}
 }
 
-// here allows what the tests' servers listen on.
+// here returns a Guard that allows 127.0.0.0/8, where the tests' servers
+// listen.
 func here() *deliver.Guard { return deliver.NewGuard(netip.MustParsePrefix("127.0.0.0/8")) }
 
 func newSender(t *testing.T) *deliver.Sender {

@@ -60,7 +60,7 @@ const (
 type Inquiry struct {
 	Queue, TaskID string
 	Todo          Todo
-	absent        string // absentSince and since, after a search in vain
+	absent        string // absentSince and since, if an earlier search did not find the task
 	answer        lookAnswer
 	since         string // with answeredUnsure: when it began to wait, in Unix nanoseconds; "" if not known
 }

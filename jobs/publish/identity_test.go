@@ -139,7 +139,8 @@ func TestIdentityOfTheInProcessRedis(t *testing.T) {
 	}
 }
 
-// An emptied Redis that was never away has to hear of its queues again.
+// If Redis was emptied without an outage, the Publisher announces the queues
+// again after Renew.
 func TestRenewTellsRedisAboutItsQueues(t *testing.T) {
 	t.Parallel()
 	publisher, client := jobstest.Publisher(t, servertest.Redis(t))

@@ -130,7 +130,7 @@ func TestPublishKnowsAnOutage(t *testing.T) {
 	}
 }
 
-// A Redis that comes back empty has to hear of the queues again.
+// If Redis comes back empty after an outage, the Publisher announces the queues again.
 func TestPublishTellsAnEmptiedRedisAboutItsQueues(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)

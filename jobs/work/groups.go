@@ -59,7 +59,7 @@ func (m *member) in(group *gather.Gatherer[*member]) answer {
 type answer struct {
 	first bool
 	err   error
-	alone bool // no result: the task has to be tried by itself
+	alone bool // no result: the task must be tried alone
 }
 
 // groupMax limits how many questions or confirmations go together.

@@ -219,7 +219,7 @@ func loseAnswer(t *testing.T, fault faulttest.Fault, filled int) {
 	t.Cleanup(func() { _ = direct.Close() })
 	a := newAsker(b, func(o *pipeline.Options) { o.Direct = direct })
 	a.mustAsk("default")
-	b.eventually("the others are back", func() bool { return len(b.list("active")) == 1 }) // so that it has to ask again
+	b.eventually("the others are back", func() bool { return len(b.list("active")) == 1 }) // so that the client must ask Redis again
 	proxy.Break("EVALSHA", fault)
 	if _, err := a.ask("default"); err == nil {
 		t.Fatal("the fault was not met")

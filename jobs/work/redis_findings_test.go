@@ -64,8 +64,8 @@ func TestAWorkerSaysThatItsCredentialsAreWrong(t *testing.T) {
 	}
 }
 
-// Redis knows CLIENT SETINFO from 7.2 on. A worker on an older one has nothing to
-// complain about.
+// Redis knows CLIENT SETINFO from 7.2 on. A worker on an older Redis does not complain.
+// On a Redis from 7.2 on this test shows nothing.
 func TestAWorkerOnAnOlderRedisDoesNotComplain(t *testing.T) {
 	t.Parallel()
 	log, done := &lines{}, make(chan struct{}, 1)

@@ -106,7 +106,8 @@ func (s *shop) outcomes(taskType, outcome string) float64 {
 
 func newID(n byte) domain.ID { return domain.ID{0x01, 0x90, 6: 0x70, 8: 0x80, 15: n} }
 
-// ledger is a handler whose effect is a row. It fails as it is told.
+// ledger is a handler whose effect is a row. fail, unless nil, returns the
+// error of the n-th run.
 type ledger struct {
 	mu   sync.Mutex
 	runs int
@@ -285,7 +286,7 @@ func TestTasksWaitForTheDatabase(t *testing.T) {
 	for range 6 {
 		<-asked
 	}
-	stop() // the second goes back at once, the first when Asynq takes it back
+	stop() // both go back to the queue at once, although the first is on its last attempt
 	for _, id := range []string{newID(1).String(), newID(2).String()} {
 		info, err := s.inspector.GetTaskInfo("default", id)
 		if err != nil || info.Retried != 0 || info.State == asynq.TaskStateArchived {

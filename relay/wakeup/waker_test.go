@@ -17,11 +17,11 @@ import (
 // value, and fails while refuses is set.
 type fakePresence struct {
 	broken   chan error
-	asleep   chan bool // what was shown, where it differs from before
-	shown    []bool    // the latest, or nothing
+	asleep   chan bool // gets the mark whenever Show changes it
+	shown    []bool    // the mark; empty: none yet
 	refuses  atomic.Bool
 	attempts atomic.Int64
-	hides    atomic.Bool         // nothing can be shown
+	hides    atomic.Bool         // Show fails
 	notify   func(domain.Notice) // notifies the latest listener
 }
 
@@ -104,8 +104,8 @@ func TestNapsAreShortAfterWorkAndGrowToTheirBound(t *testing.T) {
 	}
 }
 
-// While LISTEN works the relay is shown as asleep; when it breaks, no longer,
-// and a poller in the middle of a long sleep looks at once.
+// While LISTEN works the relay is shown as asleep. When LISTEN breaks, the relay is shown as
+// awake, and a poller in the middle of a long sleep continues at once.
 func TestProducersAreAskedToNotifyOnlyWhileTheyAreHeard(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -157,8 +157,8 @@ func TestProducersAreAskedToNotifyOnlyWhileTheyAreHeard(t *testing.T) {
 	})
 }
 
-// Where nothing can be recorded, producers may or may not notify: the relay
-// does not rely on it.
+// If the mark cannot be stored, producers may or may not notify, so the relay does not rely
+// on notifications.
 func TestNoLongSleepWhileTheMarkIsUnknown(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
