@@ -167,7 +167,7 @@ type DeadLetters interface {
 	// Replay puts up to limit dead letters back into the outbox, due now, under a new
 	// generation and with no attempt charged. Replay skips dead letters that another
 	// transaction is replaying or discarding. If Replay returns no event and no error, no
-	// other matching dead letter is left. If the error is a *ReplayRefused, the outbox
+	// matching dead letter is left but these. If the error is a *ReplayRefused, the outbox
 	// refuses the dead letter that the error names, and nothing was replayed. The next call
 	// should leave out that dead letter.
 	Replay(ctx context.Context, action *Action, filter DeadFilter, limit int) ([]Replayed, error)
@@ -176,7 +176,7 @@ type DeadLetters interface {
 	Discard(ctx context.Context, action *Action, filter DeadFilter, limit int) (int, error)
 
 	// Outcomes counts replayed events by their state. No consumer confirms events of the types in unconfirmed; they
-	// count as confirmed when Redis has their task.
+	// count as confirmed once they were handed to Redis.
 	Outcomes(ctx context.Context, events []Replayed, unconfirmed []string) (ReplayOutcomes, error)
 }
 
@@ -198,7 +198,7 @@ const (
 	Buried        Burial = iota // it is a dead letter now
 	BuriedBefore                // it was a dead letter before
 	Superseded                  // it was replayed in the meantime; the task is of an older generation
-	ConfirmedOnce               // its effect is committed, although the handler failed
+	ConfirmedOnce               // its effect is committed, although the handler failed; or it was cancelled
 	NotOnRecord                 // the database does not know the event
 	BuriedEarly                 // the event may not take effect yet, and stays where it is; the relay makes a new task when the event may
 )
@@ -211,12 +211,12 @@ type FailedTasks interface {
 	// Failed adds an entry for a failed attempt to the journal.
 	Failed(ctx context.Context, task FailedTask) error
 
-	// Retried adds an entry for each event whose failed task a person lets be retried at once to the journal. Of the
-	// events it reads the ID and the generation. It leaves out events of which the database has nothing.
+	// Retried adds an entry to the journal for each event whose failed task a person retries at once. Retried reads
+	// only the ID and the generation of each event. It leaves out events of which the database has nothing.
 	Retried(ctx context.Context, events []Event, by *Action) error
 
-	// Bury makes an event a dead letter, whatever table has it. If no table has it, Bury makes the dead letter from
-	// the task, unless onRecord is set. A second call of Bury for the same event is harmless.
+	// Bury makes an event a dead letter, if it is pending, held or in flight. If no table has the event, Bury makes
+	// the dead letter from the task, unless onRecord is set. A second call of Bury for the same event is harmless.
 	Bury(ctx context.Context, task FailedTask, onRecord bool) (Burial, error)
 
 	// Unburied returns those of the given events that are pending, held or in flight.
@@ -224,7 +224,7 @@ type FailedTasks interface {
 }
 
 // ReplayRefused is the error for a dead letter that the CHECK constraints of the table outbox refuse, for example
-// after a restore. It stays a dead letter.
+// after a restore. The event stays a dead letter.
 type ReplayRefused struct {
 	ID    ID
 	Cause error

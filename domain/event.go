@@ -113,7 +113,7 @@ type SentEvent struct {
 // EventStore claims due events and stores the outcome of each. Its methods are safe for concurrent use, by any
 // number of processes.
 type EventStore interface {
-	// Claim claims up to limit due events after the cursor from, oldest due first. The events stay claimed until
+	// Claim claims up to limit due events, oldest due first, beginning at the cursor from. The events stay claimed until
 	// the batch is committed or released, or its connection ends. Claim skips events that another claim has locked,
 	// and events of the queues in except. If another event of the same ordering key has the turn, Claim moves the
 	// claimed event to outbox_held and leaves it out of the batch. A batch without events needs neither Commit nor Release.

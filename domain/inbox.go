@@ -21,7 +21,7 @@ type Inbox interface {
 	// Process runs effect in a transaction, records the event as processed in the same transaction, and commits. If
 	// the event was processed before, Process runs nothing and returns false. If two calls for one event run at
 	// once, the second waits for the first. If effect returns an error, Process rolls the transaction back and
-	// returns the error unchanged.
+	// returns that error, or an error that wraps it.
 	//
 	// Errors: CodeUnavailable if the database cannot be reached; ErrTooEarly and ErrUnknownEvent, in which case
 	// effect has not run.
@@ -61,8 +61,9 @@ type Effects interface {
 
 // Followers is an additional interface of the Effects that ProcessAll passes to effect.
 type Followers interface {
-	// Follow is called within ProcessAll, and returns held events that may take effect in the same transaction.
-	// owners are events that have just been confirmed in it and have their ordering keys' turns. For each owner,
+	// Follow is called at most once within ProcessAll, and returns held events that may take effect in the same
+	// transaction.
+	// owners are events that this transaction confirms and that have their ordering keys' turns. For each owner,
 	// Follow returns the next events of its ordering key with this type and queue, at most most events in all. The
 	// caller must let each returned event take effect, after its owner and in the order returned: the commit
 	// confirms them.

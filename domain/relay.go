@@ -48,10 +48,10 @@ type Backlog struct {
 	Estimated bool
 	// OldestDue is when the oldest due event became due. It is zero if no event is due.
 	OldestDue time.Time
-	// Dead is the number of dead letters.
+	// Dead is the number of dead letters, counted up to overview.StandingCounted.
 	Dead int64
-	// Held is how many events wait for the turn of their ordering key. HeldKeys is how many such keys there are,
-	// counted up to lives.HeldKeysCounted.
+	// Held is how many events wait for the turn of their ordering key. From overview.StandingCounted on, Held is an
+	// estimate. HeldKeys is how many such keys there are, counted up to lives.HeldKeysCounted.
 	Held, HeldKeys int64
 	// Of each counted key, one event gets the turn next. OldestHeld is when the oldest of these events began to
 	// wait. It is zero if no event is held.
@@ -98,14 +98,15 @@ type StillLeads func(ctx context.Context) error
 type Housekeeping interface {
 	// Failing records in the database that the leader's duty work fails, and why, so that all processes can report
 	// it. A nil cause records that the duty works again; with work "" it records that for all duties. Failing
-	// ignores a cause that is no PostgreSQL error, because other findings report such causes.
+	// ignores a lock timeout, because the duty tries again soon. Failing also ignores a cause that is no PostgreSQL
+	// error, because other findings report such causes.
 	//
 	// Errors: CodeUnavailable.
 	Failing(ctx context.Context, work string, cause error) error
 
 	// Lead waits until no other process is the leader, then runs work. The context of work ends when the leadership
-	// is lost. Lead returns when work has returned or ctx ends. A leader that is silent for half a minute, because
-	// it is suspended or cut off by the network, loses the leadership.
+	// is lost. Lead returns when work has returned, or when ctx ends before work has begun. A leader that is silent
+	// for half a minute, because it is suspended or cut off by the network, loses the leadership.
 	//
 	// Errors: the errors of work; CodeUnavailable if the database cannot be reached.
 	Lead(ctx context.Context, work func(ctx context.Context, leads StillLeads) error) error
@@ -114,8 +115,9 @@ type Housekeeping interface {
 	// which every row is older than history.
 	KeepPartitions(ctx context.Context, history time.Duration) error
 
-	// TrimInbox deletes up to limit inbox rows that are older than age. TrimInbox also deletes up to limit journal
-	// entries that belong to no dead letter. It returns the larger of the two counts.
+	// TrimInbox deletes up to limit inbox rows that are older than age, except those of cancelled events. TrimInbox
+	// also deletes up to limit journal entries that are older than age. It keeps the entries of dead letters, and
+	// the entry that a kept event was erased. It returns the larger of the two counts.
 	TrimInbox(ctx context.Context, age time.Duration, limit int) (int64, error)
 
 	// TrimSuppressed deletes up to limit suppressed events older than age, and
@@ -152,24 +154,25 @@ type Housekeeping interface {
 
 	// AdvanceKeys checks up to limit ordering keys with held events, beginning with the first key greater than
 	// after. AdvanceKeys releases the next event of a key if no event has the key's turn, or if the event with the
-	// turn is confirmed. AdvanceKeys returns the last key that it checked ("" at the end), and how many events it
-	// released. The result gone has events that have had the turn for a while and are in no table any more, because
-	// their history was dropped or is not kept. Only Redis can tell whether their tasks still wait. Only ID and
-	// Generation of these events are set.
+	// turn is confirmed or itself held. AdvanceKeys returns the last key that it checked ("" at the end), and how
+	// many events it released. The result gone has events that have had the turn for a minute and are in no table
+	// any more, because their history was dropped or is not kept. Only Redis can tell whether their tasks still
+	// wait. Only ID and Generation of these events are set.
 	AdvanceKeys(ctx context.Context, after string, limit int) (last string, advanced int64, gone []Event, err error)
 
 	// PassTurns ends the turns of events, and releases the next event of each
 	// of their keys.
 	PassTurns(ctx context.Context, events []Event) error
 
-	// FoldAccount adds the events that producers emitted since the last call to outbox_account, and returns how
-	// many there were.
+	// FoldAccount adds the rows of outbox_entries to outbox_account, deletes them, and returns how many there were.
+	// Most of these rows stand for one event that a producer emitted.
 	FoldAccount(ctx context.Context) (int64, error)
 
 	// TrimRelays deletes the records of relays that have given no sign of life for age.
 	TrimRelays(ctx context.Context, age time.Duration) error
 
-	// ThinSamples keeps one measurement of each five minutes, among the measurements that are older than 25 hours.
+	// ThinSamples merges measurements older than 25 hours into one for each five minutes. The counts are added. Of
+	// the backlog the maximum is kept.
 	ThinSamples(ctx context.Context) error
 
 	// Measure counts the waiting events, and the events that were emitted, enqueued and confirmed. Measure stores

@@ -2,7 +2,8 @@ package diagnosis
 
 import "time"
 
-// The thresholds of all findings, each with its reason. A finding without a threshold is a yes or no, or a count.
+// The thresholds of the findings, each with its reason. That of schedules-late is setup.MissedAfter. A finding without
+// a threshold is a yes or no, or a count.
 const (
 	// RelayGone is how long after its last sign of life a relay counts as gone. A relay gives a sign of life every
 	// 15 s.
@@ -27,8 +28,8 @@ const (
 	// SnapshotOpen is how long a transaction, including a prepared transaction, may be open.
 	SnapshotOpen = 5 * time.Minute
 	// OldTransactions is how many transactions may begin while a snapshot is in use.
-	// OldTransactions applies if outboxd's database role may not see when the snapshot was
-	// taken.
+	// OldTransactions applies to replication slots, and to other snapshots if outboxd's
+	// database role may not see when they were taken.
 	OldTransactions = 1_000_000
 	// SlotBytes is how much WAL a replication slot may keep.
 	SlotBytes = 1 << 30

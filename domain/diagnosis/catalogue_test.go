@@ -19,7 +19,7 @@ func TestCatalogueHasEachCodeOnce(t *testing.T) {
 	}
 }
 
-// wantCatalogued wants findings to be as the catalogue says, and to be whole.
+// wantCatalogued fails the test if the catalogue lacks the code of a finding, or does not give it that level.
 func wantCatalogued(t *testing.T, found []domain.Finding) {
 	t.Helper()
 	for _, f := range found {

@@ -42,7 +42,7 @@ type Snapshot struct {
 	// RecentSeconds and HourSeconds are how many seconds of the windows were measured.
 	RecentSeconds, HourSeconds float64
 	// Complete is false if more events wait, or are dead, than a Snapshot counts:
-	// Counted of each kind.
+	// Counted of each kind. It is also false if there are 1,000 Pairs, and so perhaps more.
 	Complete bool
 }
 
@@ -58,8 +58,8 @@ type Point struct {
 	Queued int64
 }
 
-// Store reads figures. Its methods change nothing, take at most two seconds, and are
-// safe for concurrent use. Errors: domain.CodeUnavailable.
+// Store reads figures. Its methods change nothing and are safe for concurrent use.
+// Snapshot and History take at most two seconds. Errors: domain.CodeUnavailable.
 type Store interface {
 	// Snapshot looks at all types and queues.
 	Snapshot(ctx context.Context) (Snapshot, error)

@@ -117,8 +117,8 @@ func (q *Queue) Subscription() string {
 	return ""
 }
 
-// Oldest is when the event or task that has waited longest began to wait; zero if none
-// waits.
+// Oldest is when the due event or the task that has waited longest began to wait; zero
+// if none waits. Held events do not count.
 func (q *Queue) Oldest() time.Time {
 	if q.OldestDue.IsZero() || !q.Tasks.OldestAt.IsZero() && q.Tasks.OldestAt.Before(q.OldestDue) {
 		return q.Tasks.OldestAt

@@ -27,7 +27,7 @@ type HeldKey struct {
 	Turn *Turn
 }
 
-// Turn is the event for which the held events of an ordering key wait. It is pending, in flight or dead.
+// Turn is the event for which the held events of an ordering key wait.
 type Turn struct {
 	ID    domain.ID
 	Since time.Time // when it got the turn, or when it was written if it was never due

@@ -25,7 +25,8 @@ type Life struct {
 	// TurnOf is the event of the same ordering key that has the turn, or an earlier event of the key that is not
 	// yet due. It is zero if there is no such event.
 	TurnOf domain.ID
-	// HeldBehind is how many later events of the ordering key are held, counted up to 1,000.
+	// HeldBehind is how many events of the ordering key are held, counted up to 1,000. If this event has the turn,
+	// they wait for it. If this event is held, HeldBehind includes it and the earlier ones.
 	HeldBehind int
 	Journal    []JournalEntry // oldest first
 	// Deliveries are the event's deliveries, in the order of their subscriptions' names. If the event is itself a

@@ -79,8 +79,9 @@ type Summary struct {
 	State       State
 	CreatedAt   time.Time
 	Since       time.Time // when it came into its state; for a pending event, when it is due
-	// Attempts counts the relay's attempts to publish the event. In StateFailing, Attempts
-	// counts the failed attempts of the task.
+	// Attempts is domain.Event.Attempts: how often Redis refused the event. For StateFailing,
+	// and for a dead letter of the worker or of a person, Attempts counts the failed attempts
+	// of the task.
 	Attempts     int
 	Generation   int
 	Error        string // the last error; dead: the error that it died of; suppressed: which task took its place; cancelled: who cancelled it, and why
@@ -95,7 +96,8 @@ type Page struct {
 	Events []Summary
 	// Next is the argument before of Reader.Search for the next page. It is zero on the last page.
 	Next domain.ID
-	// GaveUp says that the search stopped early because it took too long. A new search can continue from Next.
+	// GaveUp says that the search stopped early, because it took too long or had read as many events as one search
+	// may read. A new search can continue from Next.
 	GaveUp bool
 	// Examined is a lower bound on the number of events that the search read.
 	Examined int

@@ -10,8 +10,8 @@ import (
 
 // SentPage is one page of outbox_sent (the history), in the order of the events' IDs.
 type SentPage struct {
-	// Waiting has the page's unconfirmed events that were handed to Redis at least as long ago as the argument age
-	// of Page.
+	// Waiting has the page's events that are neither confirmed nor dead, and that were handed to Redis at least as
+	// long ago as the argument age of Page.
 	Waiting []domain.SentEvent
 	Open    int       // events of the page that are not confirmed, of any age
 	Proven  []string  // the types of which the page has a confirmed event
@@ -40,14 +40,15 @@ type MissingEvents interface {
 
 	// Page reads up to limit rows of the history whose IDs are greater than after and at most until. age is the
 	// shortest time since an event of SentPage.Waiting was handed to Redis. Events of the types in except count as
-	// confirmed.
+	// confirmed, but their deliveries do not. Events that have only deliveries count as confirmed.
 	Page(ctx context.Context, after, until domain.ID, limit int, age time.Duration, except []string) (SentPage, error)
 
 	// Note stores events as missing, up to MissingNoted in all. Note returns those of the given events that are
 	// stored and are still neither confirmed nor sent again.
 	Note(ctx context.Context, events []MissingEvent) ([]MissingEvent, error)
 
-	// Resend puts those of these events that are not confirmed back into the outbox, and returns how many.
+	// Resend puts those of these events that are neither confirmed nor dead back into the outbox, and returns how
+	// many. It leaves out events that have only deliveries.
 	Resend(ctx context.Context, ids []domain.ID, why string) (int64, error)
 
 	// Settle deletes stored events that are no longer missing: they were confirmed, ended in another way, or were

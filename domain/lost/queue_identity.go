@@ -95,8 +95,8 @@ type QueueRecord struct {
 	// Name is the name of the canary. No other outbox that uses the same Redis has this name.
 	Name     string
 	Identity QueueIdentity // with an empty canary: the queue was never seen
-	// Unchanged is for how long the database has had this identity. A renewal of the canary writes it to the database,
-	// and within CheckPatience to Redis.
+	// Unchanged is for how long the database has had this identity. A renewal writes the new canary to the database
+	// first, and to Redis within CheckPatience.
 	Unchanged time.Duration
 	Database  DatabaseIdentity
 	History   time.Duration // how long the history keeps events; 0: there is no history

@@ -123,8 +123,9 @@ type Overviews interface {
 type QueueStatus struct {
 	Name                                        string
 	Pending, Active, Scheduled, Retry, Archived int64
-	// OldestAt is when the oldest pending or failed task began to wait. OldestAt is zero if no task waits, or if
-	// the time is not known. Only a sample of the failed tasks is read.
+	// OldestAt is when the oldest pending or failed task began to wait. Of a failed task, that is the time in its
+	// event's ID, and only a sample of the failed tasks is read. OldestAt is zero if no task waits, or if the time is
+	// not known.
 	OldestAt time.Time
 	// PausedAt is since when no worker takes a task of the queue; zero: not paused.
 	PausedAt time.Time

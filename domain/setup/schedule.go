@@ -44,7 +44,7 @@ type Schedule struct {
 	Paused     *Pause // nil: not paused
 	Next, Last time.Time
 	Emitted    int64
-	LeftOut    int64 // missed ticks without an event
+	LeftOut    int64 // missed ticks without an event; those older than 400 days are not counted
 	FailedAt   time.Time
 	Error      string // why the tick that is due cannot be emitted
 	CreatedAt  time.Time
@@ -77,7 +77,7 @@ func (s Schedule) WithDefaults() Schedule {
 	return s
 }
 
-// Validate checks a schedule that has its defaults, except its cron expression and time zone. The error has
+// Validate checks everything but the cron expression and the time zone. Call WithDefaults first. The error has
 // domain.CodeInvalid, and Fields with every fault.
 func (s *Schedule) Validate() error {
 	var f faults
@@ -107,7 +107,8 @@ type Ticks struct {
 // Schedules emits the events of schedules. Its methods are safe for concurrent use, by
 // any number of processes.
 type Schedules interface {
-	// Tick emits the events of all due ticks, each schedule in its own transaction. If the events of one schedule
-	// cannot be emitted, Tick continues with the other schedules, and returns the first error at the end.
+	// Tick emits the events of the due ticks of up to 1,000 schedules, each schedule in its own transaction. If the
+	// events of one schedule cannot be emitted, Tick continues with the other schedules, and returns the first error
+	// at the end.
 	Tick(ctx context.Context) (Ticks, error)
 }
