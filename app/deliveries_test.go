@@ -24,11 +24,12 @@ import (
 
 // courier is a worker with receivers.
 type courier struct {
-	t      *testing.T
-	db     *sql.DB
-	store  *subscriptions.Store
-	client *asynq.Client
-	n      int
+	t       *testing.T
+	process *process
+	db      *sql.DB
+	store   *subscriptions.Store
+	client  *asynq.Client
+	n       int
 
 	url, queue string // of its servers
 }
@@ -38,8 +39,8 @@ func newCourier(t *testing.T, roles string) *courier {
 	url, queue := schematest.Database(t), servertest.Redis(t)
 	db := schematest.Connect(t, url)
 	client := asynq.NewClientFromRedisClient(openRedis(t, queue))
-	launch(t, "--roles="+roles, "--database-url="+url, "--redis-url="+queue, "--deliver-allow=127.0.0.0/8", "--deliver-check-interval=100ms")
-	return &courier{t: t, db: db.SQL(), store: subscriptions.New(db), client: client, url: url, queue: queue}
+	worker := launch(t, "--roles="+roles, "--database-url="+url, "--redis-url="+queue, "--deliver-allow=127.0.0.0/8", "--deliver-check-interval=100ms")
+	return &courier{t: t, process: worker, db: db.SQL(), store: subscriptions.New(db), client: client, url: url, queue: queue}
 }
 
 func (p *courier) subscribe(s setup.Subscription) {
@@ -110,6 +111,58 @@ func TestASlowReceiverCostsOthersNothing(t *testing.T) {
 	eventually(t, "all are confirmed, and their timelines say so", func() bool {
 		return p.count("SELECT count(*) FROM inbox JOIN outbox_journal USING (event_id) WHERE entry = 'delivered' AND detail LIKE 'status 200 after %'") == slow+quick
 	})
+}
+
+// However many subscriptions there are, their deliveries use eight connections, and the
+// process keeps some for its health checks.
+func TestAllSubscriptionsShareEightConnections(t *testing.T) {
+	t.Parallel()
+	const subscriptions, each, share = 20, 3, 8
+	receiver := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { _, _ = io.Copy(io.Discard, r.Body) }))
+	t.Cleanup(receiver.Close)
+	p := newCourier(t, "worker")
+	// Whoever asks the inbox waits for this lock, with its connection.
+	lock, err := p.db.BeginTx(t.Context(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = lock.Rollback() })
+	if _, err := lock.ExecContext(t.Context(), "LOCK TABLE inbox IN ACCESS EXCLUSIVE MODE"); err != nil {
+		t.Fatal(err)
+	}
+	for i := range subscriptions {
+		name := fmt.Sprintf("s%d", i)
+		p.subscribe(setup.Subscription{Name: name, URL: receiver.URL, Concurrency: each})
+		p.deliver(name, each)
+	}
+	inspector := asynq.NewInspectorFromRedisClient(openRedis(t, p.queue))
+	eventually(t, "all deliveries are under way", func() bool {
+		active := 0
+		for i := range subscriptions {
+			if info, err := inspector.GetQueueInfo(setup.SubscriptionQueuePrefix + fmt.Sprintf("s%d", i)); err == nil {
+				active += info.Active
+			}
+		}
+		return active == subscriptions*each
+	})
+	waiting := func() int {
+		return p.count("SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'inbox'::regclass")
+	}
+	eventually(t, "deliveries use their share", func() bool { return waiting() >= share })
+	// A health check needs a connection of its own.
+	p.process.awaitReady()
+	for range 20 {
+		if status := getJSON(t, p.process.monitor+"/readyz", &struct{}{}); status != http.StatusOK {
+			t.Fatalf("/readyz says %d", status)
+		}
+		if n := waiting(); n > share {
+			t.Fatalf("%d connections wait for the inbox, want at most %d", n, share)
+		}
+	}
+	if err := lock.Rollback(); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "all are confirmed", func() bool { return p.count("SELECT count(*) FROM inbox") == subscriptions*each })
 }
 
 // From a producer's transaction to two receivers: each gets the event under its own

@@ -76,12 +76,12 @@ func TestPoolSize(t *testing.T) {
 		roles, maxConns string
 		size            int
 	}{
-		{"all", "0", 4 + 3 + 7 + 8},
+		{"all", "0", 4 + 3 + 7 + 8 + 8},
 		{"relay", "0", 4 + 3},
-		{"worker", "0", 4 + 7},
+		{"worker", "0", 4 + 7 + 8},
 		{"api", "0", 4 + 8},
 		{"monitor", "0", 4},
-		{"relay,worker", "14", 14},
+		{"relay,worker", "22", 22},
 		{"relay", "7", 7},
 	} {
 		c := setting{flags: []string{

@@ -2,6 +2,7 @@ package config_test
 
 import (
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -22,7 +23,7 @@ func TestFaults(t *testing.T) {
 		{"only commas", setting{flags: []string{"--roles=,"}}, []string{"no role"}},
 		{"no number", setting{env: []string{"OUTBOXD_RELAY_CONCURRENCY=many"}}, []string{`"many"`, "whole number", "--relay-concurrency", "relay.concurrency", "environment OUTBOXD_RELAY_CONCURRENCY"}},
 		{"number too small", setting{file: "relay:\n  batch_size: 0\n"}, []string{`"0"`, "1 to 10000", "outboxd.yaml:2"}},
-		{"number too large", setting{flags: []string{"--worker-concurrency=5001"}}, []string{"0 to 5000"}},
+		{"number too large", setting{flags: []string{fmt.Sprintf("--worker-concurrency=%d", config.MaxTasks+1)}}, []string{"0 to 5000"}},
 		{"number with fraction", setting{file: "relay: {batch_size: 1.5}"}, []string{`"1.5"`}},
 		{"duration without unit", setting{env: []string{"OUTBOXD_RELAY_HISTORY=30"}}, []string{`"30"`, "unit", "24h"}},
 		{"duration negative", setting{flags: []string{"--shutdown-timeout=-1s"}}, []string{"1s to 1h"}},
@@ -86,9 +87,9 @@ func TestFaults(t *testing.T) {
 		{"token short", setting{flags: []string{"--admin-token=fifteen-bytes-x"}}, []string{"15 bytes", "16"}},
 		{"inbox shorter than history", setting{flags: []string{"--relay-inbox-retention=1h"}}, []string{"--relay-inbox-retention", "1h", "168h", "relay.history (--relay-history, OUTBOXD_RELAY_HISTORY)"}},
 		{"backoff", setting{flags: []string{"--relay-backoff-base=11m"}}, []string{"11m", "10m", "relay.backoff_max"}},
-		{"connections, derived", setting{flags: []string{"--database-max-conns=7"}}, []string{"7 connections", "at least 8", "2 for the pollers", "2 for the tasks", "or lower relay.concurrency"}},
-		{"connections", setting{flags: []string{"--database-max-conns=15", "--worker-concurrency=10"}}, []string{"15 connections", "at least 16", "2 for the pollers", "10 for the tasks", "relay.concurrency", "worker.concurrency"}},
-		{"connections, api only", setting{flags: []string{"--database-max-conns=3", "--roles=api"}}, []string{"at least 4"}},
+		{"connections, derived", setting{flags: []string{"--database-max-conns=7"}}, []string{"7 connections", "at least 24 (2 for the pollers, 2 for the tasks, 8 for the deliveries, 8 for the API, 4 for everything else)", "or lower relay.concurrency"}},
+		{"connections", setting{flags: []string{"--database-max-conns=31", "--worker-concurrency=10"}}, []string{"31 connections", "at least 32", "2 for the pollers", "10 for the tasks", "relay.concurrency", "worker.concurrency"}},
+		{"connections, api only", setting{flags: []string{"--database-max-conns=11", "--roles=api"}}, []string{"at least 12 (8 for the API, 4 for everything else)"}},
 		{"notify unknown", setting{flags: []string{"--notify=pigeon"}}, []string{"log, smtp, webhook"}},
 		{"notify missing", setting{flags: []string{"--database-url=postgres://h/d"}}, []string{"--notify", "OUTBOXD_NOTIFY", "log, smtp or webhook", "roles"}},
 		{"notify missing of a worker apart", setting{flags: []string{"--roles=worker", "--example=on", "--database-url=postgres://h/d"}}, []string{"--notify", "log, smtp or webhook"}},
@@ -166,7 +167,7 @@ func TestNoFault(t *testing.T) {
 		"secret with newline":         {env: []string{"OUTBOXD_ADMIN_TOKEN=sixteen-bytes-ok\n"}},
 		"inbox as long as history":    {flags: []string{"--relay-inbox-retention=168h"}},
 		"backoff constant":            {flags: []string{"--relay-backoff-base=10m"}},
-		"just enough connections":     {flags: []string{"--database-max-conns=16"}},
+		"just enough connections":     {flags: []string{"--database-max-conns=24"}},
 		"fewer without the worker":    {flags: []string{"--database-max-conns=6", "--roles=relay"}},
 		"no notify without worker":    {flags: []string{"--database-url=postgres://h/d", "--roles=api,relay,monitor"}},
 		"smtp without worker":         {flags: []string{"--notify=smtp", "--roles=api"}},

@@ -185,17 +185,15 @@ func (l *loading) orProbe() string {
 func (l *loading) tooFewConns() string {
 	c, name := l.config, l.name
 	var uses, others []string
+	for _, p := range c.parts(c.leastForTasks()) {
+		uses = append(uses, fmt.Sprintf("%d for %s", p.conns, p.use))
+	}
 	if c.HasRole(RoleRelay) {
-		uses = append(uses, fmt.Sprintf("%d for the pollers", c.Relay.Concurrency))
 		others = append(others, name("relay.concurrency"))
 	}
-	if c.HasRole(RoleWorker) {
-		uses = append(uses, fmt.Sprintf("%d for the tasks", c.leastForTasks()))
-		if c.Worker.Concurrency > 0 {
-			others = append(others, name("worker.concurrency"))
-		}
+	if c.HasRole(RoleWorker) && c.Worker.Concurrency > 0 {
+		others = append(others, name("worker.concurrency"))
 	}
-	uses = append(uses, fmt.Sprintf("%d for everything else", baseConns))
 	problem := fmt.Sprintf("%d connections are too few: give 0 or at least %d (%s)", c.Database.MaxConns, c.MinConns(), strings.Join(uses, ", "))
 	if len(others) > 0 {
 		problem += ", or lower " + strings.Join(others, " or ")

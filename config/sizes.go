@@ -14,17 +14,25 @@ type Handlers struct {
 
 // Sizes are the numbers of tasks and of database connections of a process.
 type Sizes struct {
-	Tasks     int // at once in the worker; 0 without RoleWorker
-	TaskConns int // database connections of these tasks; 0 without RoleWorker
-	Pool      int // all connections of the pool of one database
+	Tasks         int // at once in the worker; 0 without RoleWorker
+	TaskConns     int // most database connections of these tasks; 0 without RoleWorker
+	DeliveryConns int // most database connections of all deliveries together; 0 without RoleWorker
+	Pool          int // all connections of the pool of one database
 }
 
 // The database connections that a process needs in addition to one for each poller and
 // those of its tasks.
 const (
-	baseConns = 4 // housekeeping, health checks, examinations, one to spare
+	baseConns = 4 // housekeeping, health checks, examinations, pages, one to spare
 	apiConns  = 8 // requests that use the database at the same time
+	// A delivery holds no connection while it waits for its receiver. Questions and
+	// confirmations of the same subscription go together. So a few connections serve all
+	// subscriptions, however many there are.
+	deliveryConns = 8
 )
+
+// MaxTasks is the largest Worker.Concurrency.
+const MaxTasks = 5000
 
 // The number of tasks at once, if Worker.Concurrency is 0.
 const (
@@ -43,21 +51,46 @@ const (
 )
 
 // leastTaskConns is how many connections the tasks have at least if Worker.Concurrency is
-// 0: one for the questions and one for the confirmations of mails and deliveries.
+// 0: one for the questions and one for the confirmations of mails.
 const leastTaskConns = 2
+
+// part is a part of the pool, and what it is for.
+type part struct {
+	conns int
+	use   string
+}
+
+// parts returns the parts of a pool in which the worker's tasks have tasks connections.
+func (c *Config) parts(tasks int) []part {
+	var list []part
+	if c.HasRole(RoleRelay) {
+		list = append(list, part{c.Relay.Concurrency, "the pollers"})
+	}
+	if c.HasRole(RoleWorker) {
+		list = append(list, part{tasks, "the tasks"}, part{deliveryConns, "the deliveries"})
+	}
+	if c.HasRole(RoleAPI) {
+		list = append(list, part{apiConns, "the API"})
+	}
+	return append(list, part{baseConns, "everything else"})
+}
+
+// poolOf returns the sum of the parts.
+func (c *Config) poolOf(tasks int) (sum int) {
+	for _, p := range c.parts(tasks) {
+		sum += p.conns
+	}
+	return sum
+}
 
 // SizesOn returns the sizes of a process with this configuration and these handlers, on
 // a machine with this number of processors.
-func (c *Config) SizesOn(processors int, h Handlers) Sizes {
-	s := Sizes{Pool: baseConns}
-	if c.HasRole(RoleRelay) {
-		s.Pool += c.Relay.Concurrency
-	}
+func (c *Config) SizesOn(processors int, h Handlers) (s Sizes) {
 	if c.HasRole(RoleWorker) {
 		own := min(max(ownPerProcessor*processors, leastOwn), mostOwn)
 		room := own
 		if c.Database.MaxConns > 0 {
-			room = max(c.Database.MaxConns-s.Pool, leastTaskConns)
+			room = max(c.Database.MaxConns-c.poolOf(0), leastTaskConns)
 		}
 		s.Tasks = c.Worker.Concurrency
 		if s.Tasks == 0 {
@@ -67,13 +100,11 @@ func (c *Config) SizesOn(processors int, h Handlers) Sizes {
 		if !h.Transactions {
 			s.TaskConns = min(s.Tasks, own, room)
 		}
-		s.Pool += s.TaskConns
+		s.DeliveryConns = deliveryConns
 	}
-	if c.HasRole(RoleAPI) {
-		s.Pool += apiConns
-	}
-	if c.Database.MaxConns > 0 {
-		s.Pool = c.Database.MaxConns
+	s.Pool = c.Database.MaxConns
+	if s.Pool == 0 {
+		s.Pool = c.poolOf(s.TaskConns)
 	}
 	return s
 }
@@ -91,18 +122,9 @@ func (c *Config) Serve(h Handlers) { c.handlers = h }
 // connections outside of the pool, for LISTEN and for the leader's lock.
 func (c *Config) PoolSize() int { return c.Sizes().Pool }
 
-// MinConns returns the smallest number of database connections with which the roles of
+// MinConns returns the smallest Database.MaxConns, other than 0, with which the roles of
 // this process do not wait for one another.
-func (c *Config) MinConns() int {
-	n := baseConns
-	if c.HasRole(RoleRelay) {
-		n += c.Relay.Concurrency
-	}
-	if c.HasRole(RoleWorker) {
-		n += c.leastForTasks()
-	}
-	return n
-}
+func (c *Config) MinConns() int { return c.poolOf(c.leastForTasks()) }
 
 // leastForTasks returns how many connections the worker's tasks need at least.
 func (c *Config) leastForTasks() int {

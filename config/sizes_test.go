@@ -43,7 +43,7 @@ func TestSizesFollowFromTheMachineAndTheHandlers(t *testing.T) {
 		{2, none, 32, 16},
 	} {
 		c := setting{flags: []string{"--roles=relay,worker", "--relay-concurrency=3"}}.mustLoad(t)
-		if got, want := c.SizesOn(test.processors, test.handlers), (config.Sizes{Tasks: test.tasks, TaskConns: test.conns, Pool: 4 + 3 + test.conns}); got != want {
+		if got, want := c.SizesOn(test.processors, test.handlers), (config.Sizes{Tasks: test.tasks, TaskConns: test.conns, DeliveryConns: 8, Pool: 4 + 3 + 8 + test.conns}); got != want {
 			t.Errorf("%d processors, %+v: %+v, want %+v", test.processors, test.handlers, got, want)
 		}
 	}
@@ -57,13 +57,13 @@ func TestSizesFollowFromWhatIsSet(t *testing.T) {
 		handlers        config.Handlers
 		want            config.Sizes
 	}{
-		{"100", "0", transactions, config.Sizes{Tasks: 100, TaskConns: 100, Pool: 104}},
-		{"1000", "0", batches, config.Sizes{Tasks: 1000, TaskConns: 16, Pool: 20}},
-		{"5", "0", batches, config.Sizes{Tasks: 5, TaskConns: 5, Pool: 9}},
-		{"0", "10", transactions, config.Sizes{Tasks: 6, TaskConns: 6, Pool: 10}},
-		{"0", "10", batches, config.Sizes{Tasks: 256, TaskConns: 6, Pool: 10}},
-		{"0", "6", transactions, config.Sizes{Tasks: 2, TaskConns: 2, Pool: 6}},
-		{"0", "200", transactions, config.Sizes{Tasks: 16, TaskConns: 16, Pool: 200}},
+		{"100", "0", transactions, config.Sizes{Tasks: 100, TaskConns: 100, DeliveryConns: 8, Pool: 112}},
+		{"1000", "0", batches, config.Sizes{Tasks: 1000, TaskConns: 16, DeliveryConns: 8, Pool: 28}},
+		{"5", "0", batches, config.Sizes{Tasks: 5, TaskConns: 5, DeliveryConns: 8, Pool: 17}},
+		{"0", "18", transactions, config.Sizes{Tasks: 6, TaskConns: 6, DeliveryConns: 8, Pool: 18}},
+		{"0", "18", batches, config.Sizes{Tasks: 256, TaskConns: 6, DeliveryConns: 8, Pool: 18}},
+		{"0", "14", transactions, config.Sizes{Tasks: 2, TaskConns: 2, DeliveryConns: 8, Pool: 14}},
+		{"0", "200", transactions, config.Sizes{Tasks: 16, TaskConns: 16, DeliveryConns: 8, Pool: 200}},
 	} {
 		c := setting{flags: []string{"--roles=worker", "--worker-concurrency=" + test.tasks, "--database-max-conns=" + test.maxConns}}.mustLoad(t)
 		if got := c.SizesOn(2, test.handlers); got != test.want {
@@ -73,7 +73,7 @@ func TestSizesFollowFromWhatIsSet(t *testing.T) {
 }
 
 // Whatever is set and whatever the machine: while the tasks use all connections that they
-// may use, each poller has one, and so has everything else.
+// may use, each poller has one, and so have the deliveries, the API and everything else.
 func TestTasksLeaveConnectionsForTheOtherRoles(t *testing.T) {
 	t.Parallel()
 	for _, roles := range []string{"all", "worker", "relay,worker", "worker,api"} {
@@ -83,20 +83,39 @@ func TestTasksLeaveConnectionsForTheOtherRoles(t *testing.T) {
 				c := setting{flags: []string{
 					"--roles=" + roles, "--relay-concurrency=3", fmt.Sprintf("--worker-concurrency=%d", tasks), fmt.Sprintf("--database-max-conns=%d", maxConns),
 				}}.mustLoad(t)
-				others := 4
+				others := 4 + 8 // with the deliveries
 				if c.HasRole(config.RoleRelay) {
 					others += 3
+				}
+				if c.HasRole(config.RoleAPI) {
+					others += 8
 				}
 				for _, processors := range []int{1, 2, 3, 16, 128} {
 					for _, h := range []config.Handlers{none, transactions, batches, outward, mixed} {
 						s := c.SizesOn(processors, h)
-						if s.TaskConns+others > s.Pool || s.Tasks < 1 || s.TaskConns < 1 {
+						if s.TaskConns+others > s.Pool || s.Tasks < 1 || s.TaskConns < 1 || s.DeliveryConns != 8 {
 							t.Errorf("roles %s, %d tasks, %d connections, %d processors, %+v: %+v", roles, tasks, maxConns, processors, h, s)
 						}
 						if h.Transactions && s.TaskConns < s.Tasks {
 							t.Errorf("roles %s, %d tasks, %d connections, %d processors: %+v, and each task needs a connection", roles, tasks, maxConns, processors, s)
 						}
 					}
+				}
+			}
+		}
+	}
+}
+
+// Whoever sets the size of the pool that 0 stands for changes nothing.
+func TestTheDerivedPoolIsAccepted(t *testing.T) {
+	t.Parallel()
+	for _, roles := range []string{"all", "api", "monitor", "relay", "worker", "relay,worker", "worker,api"} {
+		for _, processors := range []int{1, 2, 3, 16, 128} {
+			for _, h := range []config.Handlers{none, transactions, batches, outward, mixed} {
+				want := setting{flags: []string{"--roles=" + roles}}.mustLoad(t).SizesOn(processors, h)
+				c := setting{flags: []string{"--roles=" + roles, fmt.Sprintf("--database-max-conns=%d", want.Pool)}}.mustLoad(t)
+				if got := c.SizesOn(processors, h); got != want {
+					t.Errorf("roles %s, %d processors, %+v: %+v, want %+v", roles, processors, h, got, want)
 				}
 			}
 		}

@@ -1,6 +1,8 @@
 package config
 
 import (
+	"strconv"
+
 	"outboxd/config/address"
 	"outboxd/config/value"
 )
@@ -189,7 +191,7 @@ func (c *Database) options() []*option {
 		},
 		{
 			field: &c.MaxConns, key: "database.max_conns", value: "0", min: "0", max: "10000",
-			help: "Most connections this process opens. 0 means one for each poller, those of the tasks, 4 for everything else, and 8 more with the role api. The tasks have one connection each if a handler has a transaction for each event. Otherwise they share at most 8 connections for each processor (8 to 64). A number is refused that is below 4, plus relay.concurrency with the role relay, plus worker.concurrency (2 if that is 0) with the role worker.",
+			help: "Size of the pool of connections. 0 means the sum of: 4; one for each poller with the role relay; 8 for the API with the role api; with the role worker 8 for all deliveries, and those of the tasks. The tasks have one connection each if a handler has a transaction for each event. Otherwise they share at most 8 connections for each processor (8 to 64). A number is refused that is below this sum, in which the tasks count as worker.concurrency, or as 2 if that is 0. A relay opens 2 more outside of the pool.",
 		},
 		{
 			field: &c.ExecMode, key: "database.exec_mode", value: "cache_statement",
@@ -345,7 +347,7 @@ func (c *Relay) options() []*option {
 func (c *Worker) options() []*option {
 	return []*option{
 		{
-			field: &c.Concurrency, key: "worker.concurrency", value: "0", min: "0", max: "5000",
+			field: &c.Concurrency, key: "worker.concurrency", value: "0", min: "0", max: strconv.Itoa(MaxTasks),
 			help: "Tasks that run at the same time. 0 means a number for this machine and its handlers: 8 for each processor (8 to 64) if a handler has a transaction for each event, because such a task holds a database connection; 128 for each processor (128 to 512) if all handlers take batches; 32 if the handlers send mails or requests, because the other server limits how many it accepts at once. If there are several kinds of handlers, the smallest of their numbers. `outboxd config` shows the number, and `outboxd bench effects --suggest` measures which is best here.",
 		},
 		{

@@ -18,15 +18,16 @@ import (
 	"outboxd/jobs/deliver"
 	"outboxd/jobs/work"
 	"outboxd/repository"
-	"outboxd/repository/deadletters"
 	"outboxd/repository/subscriptions"
 )
 
 // deliveries runs one worker for each subscription, so that a slow receiver does
-// not take capacity from others. deliveries starts and stops workers as
-// subscriptions change.
+// not take capacity from others. All workers share the connections of one bound,
+// which none of them uses while it waits for a receiver. deliveries starts and stops
+// workers as subscriptions change.
 type deliveries struct {
 	store   *subscriptions.Store
+	bound   *repository.Bound // of the connections of all deliveries
 	log     *slog.Logger
 	every   time.Duration // between two readings of the subscriptions
 	options func(s *setup.Subscription) (options work.Options, receiver *deliver.Receiver, closed func())
@@ -57,8 +58,9 @@ func (d *Daemon) addDeliveries() error {
 	if err != nil {
 		return err
 	}
+	conns := d.connectionsFor(d.sizes.DeliveryConns)
 	f := &deliveries{
-		store: subscriptions.New(d.one.database), log: d.log.With("component", "deliveries"), every: d.cfg.Deliver.CheckInterval,
+		store: subscriptions.New(d.one.database), bound: conns.bound, log: d.log.With("component", "deliveries"), every: d.cfg.Deliver.CheckInterval,
 		metrics: deliver.NewMetrics(d.registry), look: make(chan struct{}, 1), hears: func() bool { return d.one.relay != nil && d.one.relay.Hears() }, running: map[string]*delivering{},
 	}
 	f.options = func(s *setup.Subscription) (work.Options, *deliver.Receiver, func()) {
@@ -67,8 +69,7 @@ func (d *Daemon) addDeliveries() error {
 		sender := deliver.NewSender(own)
 		receiver := deliver.NewReceiver(sender, deliver.ReceiverOptions{Target: deliver.TargetOf(s), Rate: s.Rate})
 		return work.Options{
-			Redis: d.redis, Inbox: repository.NewInbox(d.one.database),
-			Failures: deadletters.NewFailedTasks(d.one.database, d.cfg.Relay.Ordering == config.OrderingBlock),
+			Redis: d.redis, Inbox: conns.inbox, Failures: conns.failures,
 			Any: deliver.Handler(deliver.HandlerOptions{
 				Subscription: *s, Receiver: receiver, Pauser: pauser{f}, Journal: repository.NewDeliveryJournal(d.one.database), Metrics: f.metrics,
 				Actor: "outboxd worker at " + d.process.Host, Logger: f.log,
@@ -101,8 +102,11 @@ func SenderOptions(cfg *config.Config) (deliver.SenderOptions, error) {
 type pauser struct{ f *deliveries }
 
 // PauseReceiver implements deliver.Pauser.
-func (p pauser) PauseReceiver(ctx context.Context, action *domain.Action, of *setup.Subscription) (bool, error) {
-	paused, err := p.f.store.PauseReceiver(ctx, action, of)
+func (p pauser) PauseReceiver(ctx context.Context, action *domain.Action, of *setup.Subscription) (paused bool, err error) {
+	err = p.f.bound.Within(ctx, "pause a subscription", func() (err error) {
+		paused, err = p.f.store.PauseReceiver(ctx, action, of)
+		return err
+	})
 	p.f.lookNow()
 	return paused, err
 }

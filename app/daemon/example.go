@@ -1,16 +1,19 @@
 package daemon
 
 import (
+	"context"
 	"path/filepath"
 
 	"outboxd/app/servers"
 	"outboxd/config"
+	"outboxd/domain"
 	"outboxd/domain/registration"
 	api "outboxd/handler/registration"
 	tasks "outboxd/jobs/registration"
 	"outboxd/jobs/registration/notify"
 	"outboxd/jobs/work"
 	"outboxd/migrations/example"
+	"outboxd/repository"
 	store "outboxd/repository/registration"
 )
 
@@ -30,13 +33,28 @@ func (d *Daemon) addAPI() {
 }
 
 // exampleSenders returns the handlers that send the example's notifications.
-func (d *Daemon) exampleSenders() (map[string]work.Outward, error) {
+func (d *Daemon) exampleSenders(bound *repository.Bound) (map[string]work.Outward, error) {
 	notifier, err := d.newNotifier()
 	if err != nil {
 		return nil, err
 	}
-	notifications := store.NewNotifications(d.one.database, example.Schema(d.cfg.Database.Schema))
+	notifications := boundedNotifications{store.NewNotifications(d.one.database, example.Schema(d.cfg.Database.Schema)), bound}
 	return map[string]work.Outward{registration.TypeSendNotification: tasks.SendNotification(notifications, notifier)}, nil
+}
+
+// boundedNotifications reads notifications with the connections of the worker's tasks.
+type boundedNotifications struct {
+	registration.NotificationStore
+	bound *repository.Bound
+}
+
+// FindNotification implements registration.NotificationStore.
+func (b boundedNotifications) FindNotification(ctx context.Context, id domain.ID) (found *registration.Notification, of *registration.User, err error) {
+	err = b.bound.Within(ctx, "find a notification", func() (err error) {
+		found, of, err = b.NotificationStore.FindNotification(ctx, id)
+		return err
+	})
+	return found, of, err
 }
 
 func (d *Daemon) newNotifier() (registration.Notifier, error) {

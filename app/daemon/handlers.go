@@ -4,6 +4,7 @@ import (
 	"outboxd/config"
 	"outboxd/domain/registration"
 	"outboxd/jobs/work"
+	"outboxd/repository"
 )
 
 // ownHandlers returns the handlers of this build by event type, without those of
@@ -19,10 +20,11 @@ func ownBatches() map[string]work.Batch {
 	return map[string]work.Batch{}
 }
 
-// outward returns this worker's handlers that act outside the database.
-func (d *Daemon) outward() (map[string]work.Outward, error) {
+// outward returns this worker's handlers that act outside the database. A handler that
+// reads from the database does so within the bound of the worker's connections.
+func (d *Daemon) outward(bound *repository.Bound) (map[string]work.Outward, error) {
 	if d.cfg.RunsExample() {
-		return d.exampleSenders()
+		return d.exampleSenders(bound)
 	}
 	return nil, nil
 }

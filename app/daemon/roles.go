@@ -12,8 +12,6 @@ import (
 
 	"outboxd/config"
 	"outboxd/jobs/work"
-	"outboxd/repository"
-	"outboxd/repository/deadletters"
 )
 
 // addRoles adds the actors of all chosen roles, of the examinations, and of the HTTP
@@ -80,8 +78,9 @@ const (
 func share(of time.Duration, part float64) time.Duration { return time.Duration(part * float64(of)) }
 
 func (d *Daemon) addWorker() error {
+	conns := d.connectionsFor(d.sizes.TaskConns)
 	handlers, batches := ownHandlers(), ownBatches()
-	outward, err := d.outward()
+	outward, err := d.outward(conns.bound)
 	if err != nil {
 		return err
 	}
@@ -90,8 +89,8 @@ func (d *Daemon) addWorker() error {
 	}
 	worker := work.New(work.Options{
 		Redis:        d.redis,
-		Inbox:        repository.NewBoundedInbox(d.one.database, d.sizes.TaskConns),
-		Failures:     deadletters.NewFailedTasks(d.one.database, d.cfg.Relay.Ordering == config.OrderingBlock),
+		Inbox:        conns.inbox,
+		Failures:     conns.failures,
 		Handlers:     handlers,
 		Batches:      batches,
 		Outward:      outward,

@@ -1,0 +1,32 @@
+package repository
+
+import (
+	"context"
+	"fmt"
+
+	"outboxd/repository/postgres"
+)
+
+// Bound is a share of a pool: at most a fixed number of connections at the same time, for
+// all who go through it. Whoever finds no place waits here, in order, and not in the pool,
+// where relay, leader and health checks would wait behind it. A Bound is safe for concurrent
+// use.
+type Bound struct{ places chan struct{} }
+
+// NewBound returns a Bound of conns connections, at least one.
+func NewBound(conns int) *Bound { return &Bound{places: make(chan struct{}, max(conns, 1))} }
+
+// Within waits for a place and calls do, which may use one connection until it returns. do
+// must not call Within of the same Bound: it would wait for its own place. If ctx ends
+// first, Within returns the error that a full pool would cause, with domain.CodeUnavailable.
+// doing says in this error what the caller was about to do. Otherwise Within returns the
+// error of do.
+func (b *Bound) Within(ctx context.Context, doing string, do func() error) error {
+	select {
+	case b.places <- struct{}{}:
+		defer func() { <-b.places }()
+		return do()
+	case <-ctx.Done():
+		return postgres.TranslateWork(fmt.Errorf("wait for a connection: %w", ctx.Err()), doing)
+	}
+}
