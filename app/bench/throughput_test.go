@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -232,9 +233,39 @@ func TestEffectsSuggest(t *testing.T) {
 	if want := "For handlers with batches:\n  " + doc.Suggestions[1].Flags[0] + "\n"; !strings.Contains(text.String(), want) {
 		t.Errorf("the table does not have %q:\n%s", want, text.String())
 	}
-	for _, other := range []string{"--rtt=1ms", "--only=floor"} {
-		if _, err := attempt(t, e, "effects", "--suggest", other); err == nil {
-			t.Errorf("%s was accepted", other)
+	for _, other := range []string{"--rtt=1ms", "--only=floor", "--at-once=8", "--batch-at-once=64", "--key-events=10"} {
+		name, _, _ := strings.Cut(other, "=")
+		if _, err := attempt(t, e, "effects", "--suggest", other); err == nil || !strings.Contains(err.Error(), "leave out "+name) {
+			t.Errorf("%s: %v", other, err)
+		}
+	}
+}
+
+// What the configuration says about tasks and connections is where the search begins, and
+// what the suggestion agrees with.
+func TestEffectsSuggestFollowsTheConfiguration(t *testing.T) {
+	t.Parallel()
+	o := options(t)
+	c := *o.Config
+	c.Worker.Concurrency, c.Database.MaxConns = 3, 20
+	o.Config = &c
+	_, doc := measure(t, newEnvOn(t, o), "effects", "--suggest", "--events=30", "--rounds=1", "--batch=30")
+	var names []string
+	for _, arm := range doc.Arms {
+		names = append(names, arm.Name)
+	}
+	var want []string
+	for _, way := range []string{"one by one", "in batches"} {
+		for _, n := range []int{1, 3, 6, 12} {
+			want = append(want, fmt.Sprintf("%s, %d at once", way, n))
+		}
+	}
+	if !slices.Equal(names, want) {
+		t.Errorf("measured %q, want %q", names, want)
+	}
+	for _, s := range doc.Suggestions {
+		if len(s.Flags) != 2 || s.Flags[1] != "--database-max-conns=0" || !strings.Contains(s.Reason, "--database-max-conns=20 is too few") {
+			t.Errorf("suggested for %s: %+v", s.Handlers, s)
 		}
 	}
 }

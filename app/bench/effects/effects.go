@@ -36,13 +36,14 @@ batches" and "external" divided by the floor's. With --rtt the arms run once mor
 with proxies in front of both servers (see bench network): "single_rtt" and
 "batch_rtt" are the rates with that round trip divided by those without.
 
-With --suggest the arms are workers with several numbers of tasks at once instead.
-The report then says which options to set: the smallest number that reaches 95 % of
-the highest rate. The handlers of these workers write one row each. Handlers that
-wait longer need more tasks at once, and for mails and requests the other server
-decides.`,
+With --suggest the arms are workers with several numbers of tasks at once instead,
+around --worker-concurrency or the number that its 0 stands for. The report then says
+which options to set: the smallest number that reaches 95 % of the highest rate. Flags
+that only shape the other arms are refused. The handlers of these workers write one
+row each. Handlers that wait longer need more tasks at once, and for mails and
+requests the other server decides.`,
 		Prepare: func(flags *pflag.FlagSet) spec.Run {
-			f := &effects{}
+			f := &effects{given: flags.Changed}
 			f.Add(flags, 20_000)
 			f.addPlaces(flags)
 			flags.IntVar(&f.keyed, "key-events", 2000, "events of one ordering key in arms of their own")
@@ -60,6 +61,7 @@ type effects struct {
 	rtt                     time.Duration
 	suggests                bool
 	only                    []string
+	given                   func(flag string) bool
 }
 
 // effectsTable is the table that the handlers write their effects to.

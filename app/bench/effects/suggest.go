@@ -2,10 +2,7 @@ package effects
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"runtime"
-	"slices"
 
 	"outboxd/app/bench/env"
 	"outboxd/app/bench/result"
@@ -28,8 +25,10 @@ type kind struct {
 // suggest measures workers with several numbers of tasks at once, and adds to the report
 // which options to set.
 func (f *effects) suggest(ctx context.Context, e *env.Env) (*result.Report, error) {
-	if f.rtt != 0 || len(f.only) > 0 {
-		return nil, errors.New("--suggest has arms of its own, so leave out --only and --rtt; it measures with the servers' real distance")
+	for _, flag := range []string{"at-once", "batch-at-once", "key-events", "only", "rtt"} {
+		if f.given(flag) {
+			return nil, fmt.Errorf("--suggest has arms of its own, at the servers' real distance: leave out --%s", flag)
+		}
 	}
 	report, _, err := f.open(ctx, e, "effects")
 	if err != nil {
@@ -42,18 +41,19 @@ func (f *effects) suggest(ctx context.Context, e *env.Env) (*result.Report, erro
 		return nil, err
 	}
 	own, batch := config.Handlers{Transactions: true}, config.Handlers{Batches: true}
+	set := e.Config.Worker.Concurrency
 	kinds := []*kind{
 		{
-			handlers: own, name: "a transaction for each event", tries: around(tasksHere(e, own), room), worker: oneByOne,
+			handlers: own, name: "a transaction for each event", tries: around(with(e, own, set).Sizes().Tasks, min(room, config.MaxTasks)), worker: oneByOne,
 			arm: func(n int) string { return fmt.Sprintf("one by one, %d at once", n) },
 		},
 		{
-			handlers: batch, name: "batches", tries: around(tasksHere(e, batch), maxTasks), worker: inBatches,
+			handlers: batch, name: "batches", tries: around(with(e, batch, set).Sizes().Tasks, config.MaxTasks), worker: inBatches,
 			arm: func(n int) string { return fmt.Sprintf("in batches, %d at once", n) },
 		},
 	}
 	most := kinds[0].tries[len(kinds[0].tries)-1]
-	wide, closeWide, err := e.WithPool(ctx, connectionsFor(e, own, most))
+	wide, closeWide, err := e.WithPool(ctx, with(e, own, most).PoolSize())
 	if err != nil {
 		return nil, err
 	}
@@ -76,9 +76,6 @@ func (f *effects) suggest(ctx context.Context, e *env.Env) (*result.Report, erro
 		"For handlers that send mails or requests, give --worker-concurrency as many tasks as the other server accepts at once from one client.")
 	return report, nil
 }
-
-// maxTasks is the largest --worker-concurrency.
-const maxTasks = 5000
 
 // around returns numbers around n that suggest tries, none above most.
 func around(n, most int) []int {
@@ -106,22 +103,12 @@ SELECT current_setting('max_connections')::int - current_setting('superuser_rese
 	return max(n-left, 1), nil
 }
 
-// tasksHere returns how many tasks at once a process runs here if no option says it.
-func tasksHere(e *env.Env, h config.Handlers) int {
-	c := *e.Config
-	c.Worker.Concurrency, c.Database.MaxConns, c.Roles = 0, 0, config.AllRoles()
-	return c.SizesOn(runtime.GOMAXPROCS(0), h).Tasks
-}
-
-// connectionsFor returns the size of the pool of a process with the roles of this
-// configuration and a worker with n tasks at once.
-func connectionsFor(e *env.Env, h config.Handlers, n int) int {
-	c := *e.Config
+// with returns the configuration of a process with a worker of n tasks at once, whose
+// pool has the size that follows from them. n may be 0, the default.
+func with(e *env.Env, h config.Handlers, n int) *config.Config {
+	c := e.Process(h)
 	c.Worker.Concurrency, c.Database.MaxConns = n, 0
-	if !c.HasRole(config.RoleWorker) {
-		c.Roles = append(slices.Clip(c.Roles), config.RoleWorker)
-	}
-	return c.SizesOn(runtime.GOMAXPROCS(0), h).Pool
+	return c
 }
 
 // suggestion returns the smallest number of tasks that reaches the share enough of the
@@ -137,12 +124,17 @@ func (k *kind) suggestion(e *env.Env) result.Suggestion {
 	for k.arms[at].Rate() < enough*k.arms[best].Rate() {
 		at++
 	}
+	process := with(e, k.handlers, k.tries[at])
 	s := result.Suggestion{
-		Handlers: k.name, Tasks: k.tries[at], Connections: connectionsFor(e, k.handlers, k.tries[at]), Default: tasksHere(e, k.handlers),
+		Handlers: k.name, Tasks: k.tries[at], Connections: process.PoolSize(), Default: with(e, k.handlers, 0).Sizes().Tasks,
 		Flags: []string{fmt.Sprintf("--worker-concurrency=%d", k.tries[at])},
 	}
-	if conns := e.Config.Database.MaxConns; conns > 0 && conns < s.Connections {
-		s.Flags = append(s.Flags, fmt.Sprintf("--database-max-conns=%d", s.Connections))
+	// Not a number: the rules ask for a connection for each task, also for batches, which use
+	// far fewer. Such a number would be reported as connections that may be opened.
+	conns := e.Config.Database.MaxConns
+	tooFew := conns > 0 && conns < process.MinConns()
+	if tooFew {
+		s.Flags = append(s.Flags, "--database-max-conns=0")
 	}
 	s.Reason = fmt.Sprintf("%d tasks at once reached %.0f %% of the highest rate, which was %.0f events/s with %d.",
 		s.Tasks, 100*k.arms[at].Rate()/k.arms[best].Rate(), k.arms[best].Rate(), k.tries[best])
@@ -151,7 +143,10 @@ func (k *kind) suggestion(e *env.Env) result.Suggestion {
 	} else {
 		s.Reason += fmt.Sprintf(" The default, 0, runs %d here.", s.Default)
 	}
-	s.Reason += fmt.Sprintf(" The process then has up to %d database connections.", s.Connections)
+	s.Reason += fmt.Sprintf(" The pool of a process with all roles then has up to %d connections.", s.Connections)
+	if tooFew {
+		s.Reason += fmt.Sprintf(" --database-max-conns=%d is too few for so many tasks; with 0 the size of the pool follows from them.", conns)
+	}
 	if k.handlers.Batches {
 		s.Reason += fmt.Sprintf(" These batches had up to %d events, so set Batch.Max in the handler too.", s.Tasks)
 	}

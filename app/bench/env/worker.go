@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"maps"
-	"runtime"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -23,10 +22,15 @@ func (e *Env) RunWorker(ctx context.Context, eventType string, handler work.Hand
 
 // Tasks returns how many tasks a worker with this configuration runs at once, if its handlers have a
 // transaction for each event.
-func (e *Env) Tasks() int {
+func (e *Env) Tasks() int { return e.Process(config.Handlers{Transactions: true}).Sizes().Tasks }
+
+// Process returns the configuration of a process with all roles, and with these handlers: a command has no
+// roles, and without the role worker there are no tasks. The caller may change what Process returns.
+func (e *Env) Process(h config.Handlers) *config.Config {
 	c := *e.Config
-	c.Roles = config.AllRoles() // a command has no roles, and without the role worker there are no tasks
-	return c.SizesOn(runtime.GOMAXPROCS(0), config.Handlers{Transactions: true}).Tasks
+	c.Roles = config.AllRoles()
+	c.Serve(h)
+	return &c
 }
 
 // RunWorkerWith does the same as RunWorker, but the function change sets the worker's options,
