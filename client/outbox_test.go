@@ -235,6 +235,38 @@ func (nothing) ExecContext(context.Context, string, ...any) (sql.Result, error) 
 func (nothing) Commit() error                                                   { return nil }
 func (nothing) Rollback() error                                                 { return nil }
 
+// PostgreSQL writes its messages in the server's language, with that language's quotation
+// marks.
+func TestARefusalInAnotherLanguage(t *testing.T) {
+	t.Parallel()
+	for _, message := range []string{
+		`new row for relation "outbox" violates check constraint "outbox_payload_has_at_most_1_mib"`,
+		`neue Zeile für Relation »outbox« verletzt Check-Constraint »outbox_payload_has_at_most_1_mib«`,
+		`la nouvelle ligne de la relation « outbox » viole la contrainte de vérification « outbox_payload_has_at_most_1_mib »`,
+	} {
+		_, err := client.Outbox{}.Emit(t.Context(), refusing{state("23514"), message}, client.Event{Type: "a"})
+		refusal, ok := errors.AsType[*client.Refusal](err)
+		if !ok || refusal.Field != "Payload" || refusal.Reason != "has at most 1 mib: this rule is broken" || !refusal.Aborted {
+			t.Errorf("the error is %#v, %v", err, err)
+		}
+	}
+}
+
+// refusing is a transaction in which every statement fails.
+type refusing struct {
+	state
+	message string
+}
+
+func (r refusing) ExecContext(context.Context, string, ...any) (sql.Result, error) { return nil, r }
+func (refusing) Commit() error                                                     { return nil }
+func (refusing) Rollback() error                                                   { return nil }
+func (r refusing) Error() string                                                   { return r.message }
+
+type state string
+
+func (s state) SQLState() string { return string(s) }
+
 func TestErrorsThatAreNoRefusals(t *testing.T) {
 	t.Parallel()
 	db := outboxtest.Start(t).DB(t)

@@ -59,8 +59,8 @@ type sqlState interface {
 }
 
 // explain turns a driver's error into a Refusal if the cause is the event's data:
-// SQLSTATE class 22 (data exception) or 23 (integrity constraint violation). To
-// every other error explain adds what to do about it.
+// SQLSTATE class 22 (data exception) or 23 (integrity constraint violation). If the
+// outbox or a right is missing, explain adds to the error what to do.
 func (o Outbox) explain(err error, doing string) error {
 	state, ok := errors.AsType[sqlState](err)
 	if !ok {
@@ -97,14 +97,21 @@ var fields = []struct{ column, field string }{
 }
 
 // constraint returns the field and the limit that a violated constraint is about,
-// from the constraint's name. A driver's message has that name in quotation marks,
-// in every language.
+// from the constraint's name. A driver's message has that name in every language, but
+// in the quotation marks of the language.
 func constraint(message string) (field, reason string) {
 	for _, f := range fields {
-		if _, rest, found := strings.Cut(message, `"outbox_`+f.column+"_"); found {
-			rule, _, _ := strings.Cut(rest, `"`)
-			return f.field, strings.ReplaceAll(rule, "_", " ") + ": this rule is broken"
+		if _, rest, found := strings.Cut(message, "outbox_"+f.column+"_"); found {
+			if end := strings.IndexFunc(rest, isNoNamePart); end >= 0 {
+				rest = rest[:end]
+			}
+			return f.field, strings.ReplaceAll(rest, "_", " ") + ": this rule is broken"
 		}
 	}
 	return "", message
+}
+
+// isNoNamePart reports whether the name of a constraint of the outbox cannot have c.
+func isNoNamePart(c rune) bool {
+	return c != '_' && (c < '0' || c > '9') && (c < 'a' || c > 'z')
 }
