@@ -45,8 +45,8 @@ type Batch struct {
 // set it to a few times Max.
 //
 // A batch fails if handle returns an error or panics, if the transaction is not committed, or if the timeout of one of
-// its tasks ends meanwhile. When a batch has failed, it is rolled back, and each of its tasks runs by itself: handle
-// gets one payload. So one bad event costs no other event an attempt. A task also runs by itself if an earlier attempt
+// its tasks ends meanwhile. When a batch of several tasks has failed, it is rolled back, and each of its tasks runs by
+// itself: handle gets one payload. So one bad event costs no other event an attempt. A task also runs by itself if an earlier attempt
 // failed, or if its batch has not begun when half of the task's timeout is over.
 func HandleBatch[T, Tx any](c *Consumer[Tx], handle func(ctx context.Context, tx Tx, payloads []T) error, batch Batch) asynq.Handler {
 	if batch.Max <= 0 {
@@ -277,7 +277,7 @@ func (b *batching[T, Tx]) once(ctx context.Context, members []*member[T]) (answe
 		}
 	}
 	if err := tx.Commit(ctx); err != nil {
-		return nil, fmt.Errorf("commit the effects of %d events: %w", len(first), err)
+		return nil, fmt.Errorf("commit the effects of %d events: %w", len(first), named(err))
 	}
 	answers = make(map[client.ID]answer, len(settled))
 	for i, err := range b.c.inbox.committedAll(ctx, settled) {

@@ -22,10 +22,11 @@ type Options struct {
 	// CreateInbox makes. If Schema is empty, that table is on the session's search
 	// path.
 	Schema string
-	// PassOthers also runs the handler for tasks that do not come from an outbox,
-	// in a transaction without a confirmation. Such a task may take effect more
-	// than once. Without PassOthers such a task ends with ErrNotAnEvent, and Asynq
-	// archives it.
+	// PassOthers also runs the handler for tasks of other programs, in a transaction
+	// without a confirmation. Such a task may take effect more than once, and the role's
+	// own timeouts bound its transaction. Without PassOthers such a task ends with
+	// ErrNotAnEvent, and Asynq archives it. Event.ID says which tasks are recognised as
+	// another program's.
 	PassOthers bool
 }
 
@@ -75,7 +76,7 @@ func New[Tx any](db Database[Tx], options Options) *Consumer[Tx] {
 //     attempt the task first waits for some seconds, and is then removed from its
 //     queue.
 //
-// The last three cost no attempt.
+// The last three cost no attempt if asynq.Config.IsFailure is IsFailure, as in Run.
 func (c *Consumer[Tx]) process(ctx context.Context, task *asynq.Task, handle func(context.Context, Tx) error) error {
 	event, err := readEvent(ctx, task)
 	if err != nil && (!c.options.PassOthers || !errors.Is(err, ErrNotAnEvent)) {
@@ -128,7 +129,7 @@ func (c *Consumer[Tx]) once(ctx context.Context, event Event, handle func(contex
 	// Commit even if there is no effect, because outboxd.confirm may have written
 	// the reason to the journal.
 	if err := tx.Commit(ctx); err != nil {
-		return fmt.Errorf("commit the effect of event %s: %w", event.ID, err)
+		return fmt.Errorf("commit the effect of event %s: %w", event.ID, named(err))
 	}
 	if event.ID.IsZero() {
 		return nil

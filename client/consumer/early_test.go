@@ -45,3 +45,50 @@ func TestTasksBeforeTheirTurn(t *testing.T) {
 		t.Error("it does not wait in the outbox")
 	}
 }
+
+// A transaction that moves an event to a later time is open when the event's task comes. The
+// confirmation waits for that transaction, and only the commit of the effect is refused.
+func TestATaskWhoseEventIsBeingMoved(t *testing.T) {
+	t.Parallel()
+	for name, handler := range map[string]func(*consumer.Consumer[*sql.Tx], func(context.Context, *sql.Tx) error) asynq.Handler{
+		"one": func(c *consumer.Consumer[*sql.Tx], handle func(context.Context, *sql.Tx) error) asynq.Handler {
+			return consumer.Handle(c, func(ctx context.Context, tx *sql.Tx, _ []byte) error { return handle(ctx, tx) })
+		},
+		"batch": func(c *consumer.Consumer[*sql.Tx], handle func(context.Context, *sql.Tx) error) asynq.Handler {
+			return consumer.HandleBatch(c, func(ctx context.Context, tx *sql.Tx, _ [][]byte) error { return handle(ctx, tx) }, consumer.Batch{})
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := newBench(t)
+			b.exec("CREATE TABLE effects (n integer)")
+			id := b.emit(client.Event{Type: "test:effect"})
+			moving, err := b.db.BeginTx(t.Context(), nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer func() { _ = moving.Rollback() }()
+			var answer string
+			if err := moving.QueryRowContext(t.Context(), "SELECT outboxd.reschedule($1::text::uuid, now() + interval '1 hour')", id).Scan(&answer); err != nil || answer != "rescheduled" {
+				t.Fatal(answer, err)
+			}
+			b.serve(handler(consumer.New(consumer.SQL(b.db), consumer.Options{}), func(ctx context.Context, tx *sql.Tx) error {
+				_, err := tx.ExecContext(ctx, "INSERT INTO effects VALUES (1)")
+				return err
+			}))
+			b.enqueue(id, asynq.MaxRetry(3))
+			eventually(t, "the task waits for the move", func() bool {
+				return b.count("SELECT count(*) FROM pg_locks WHERE NOT granted AND locktype = 'transactionid'") > 0
+			})
+			if err := moving.Commit(); err != nil {
+				t.Fatal(err)
+			}
+			if task := b.await(id, asynq.TaskStateRetry); task.Retried != 0 || !contains(task.LastErr, consumer.ErrTooEarly.Error()) {
+				t.Errorf("the task was charged %d attempts: %s", task.Retried, task.LastErr)
+			}
+			if n := b.count("SELECT (SELECT count(*) FROM effects) + (SELECT count(*) FROM outboxd.inbox)"); n != 0 {
+				t.Errorf("%d rows of effects and confirmations, want none", n)
+			}
+		})
+	}
+}

@@ -14,15 +14,20 @@ import (
 	"outboxd/client/acknowledge"
 )
 
-// ErrNotAnEvent is the error for a task whose ID is not the ID of an event, because
-// another program enqueued the task. It wraps asynq.SkipRetry.
+// ErrNotAnEvent is the error for a task of another program; Event.ID says which tasks
+// are recognised as such. ErrNotAnEvent wraps asynq.SkipRetry.
 var ErrNotAnEvent = fmt.Errorf("the task was not relayed from the outbox: %w", asynq.SkipRetry)
 
 // Event has everything about an event except its payload.
 type Event struct {
-	// ID is the event's ID; zero for a task that does not come from an outbox. Send
-	// the ID along with effects outside the database, so that their receivers can
-	// recognise a repeat.
+	// ID is the event's ID, read from the task's ID. Send the ID along with effects
+	// outside the database, so that their receivers can recognise a repeat.
+	//
+	// ID is zero for a task of another program, which handlers get only with
+	// Options.PassOthers. A task is another program's if its ID is not that of an
+	// event, or if Asynq chose its ID, a UUID of version 4, and the task lacks the
+	// header of outboxd's relay. If another program gives a task a UUID of another
+	// version, the task counts as an event's.
 	ID client.ID
 	// Replay is the event's generation. A replay raises it, and so can a reschedule.
 	Replay int
@@ -39,8 +44,8 @@ type Event struct {
 
 type eventKey struct{}
 
-// EventOf returns the event whose payload a handler of this package got. Outside of
-// a handler it is zero.
+// EventOf returns the event whose payload a handler of Handle got. It returns the zero
+// Event outside of a handler, and for a batch of several events; see EventsOf.
 func EventOf(ctx context.Context) Event {
 	event, _ := ctx.Value(eventKey{}).(Event)
 	return event
@@ -57,27 +62,41 @@ func readEvent(ctx context.Context, task *asynq.Task) (Event, error) {
 	limit, _ := asynq.GetMaxRetry(ctx)
 	queue, _ := asynq.GetQueueName(ctx)
 	event := Event{Type: task.Type(), Queue: queue, Headers: task.Headers(), Attempt: retried + 1, Attempts: limit + 1}
-	if mark, marked := event.Headers[acknowledge.Header]; marked {
+	mark, marked := event.Headers[acknowledge.Header]
+	if marked {
 		event.outbox, event.Headers = mark, maps.Clone(event.Headers)
 		delete(event.Headers, acknowledge.Header)
 	}
 	var err error
 	event.ID, event.Replay, err = readTaskID(name)
+	if err == nil && !marked && isAsynqs(event) {
+		event.ID, err = client.ID{}, notAnEvent(name)
+	}
 	return event, err
 }
 
+func notAnEvent(taskID string) error { return fmt.Errorf("%.60q: %w", taskID, ErrNotAnEvent) }
+
+// isAsynqs reports whether the task's ID is such as Asynq chooses: a UUID of version 4.
+// Only for such an ID readEvent requires the relay's header, although every task of an
+// event has it at first. A worker with an Asynq before 0.26 drops all headers when a task
+// fails there, and the event must not die of that. Few events have IDs of version 4,
+// because outboxd and this module make IDs of version 7.
+func isAsynqs(event Event) bool { return event.ID[6]>>4 == 4 && event.Replay == 0 }
+
 // readTaskID splits a task's ID into the event's ID and the event's generation.
 func readTaskID(name string) (client.ID, int, error) {
-	text, replay, replayed := strings.Cut(name, ".")
+	text, generation, replayed := strings.Cut(name, ".")
 	id, err := client.ParseID(text)
-	if err != nil {
-		return client.ID{}, 0, fmt.Errorf("%.60q: %w", name, ErrNotAnEvent)
+	if err != nil || id.IsZero() {
+		return client.ID{}, 0, notAnEvent(name)
 	}
-	count := 0
-	if replayed {
-		if count, err = strconv.Atoi(replay); err != nil || count < 0 {
-			return client.ID{}, 0, fmt.Errorf("%.60q: %w", name, ErrNotAnEvent)
-		}
+	if !replayed {
+		return id, 0, nil
 	}
-	return id, count, nil
+	n, err := strconv.Atoi(generation)
+	if err != nil || n < 1 || strconv.Itoa(n) != generation {
+		return client.ID{}, 0, notAnEvent(name)
+	}
+	return id, n, nil
 }

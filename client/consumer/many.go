@@ -15,7 +15,7 @@ type confirmation uint8
 const (
 	noEffect    confirmation = iota // the event took effect before, was cancelled, or is unknown
 	takesEffect                     // now
-	tooSoon                         // another event has the turn of its key
+	tooSoon                         // it may not take effect yet; see ErrTooEarly
 )
 
 // The answer is one row with one text, because every driver reads that in the same
