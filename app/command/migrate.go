@@ -141,6 +141,6 @@ func withDatabase(c cli.Commands, do func(*cobra.Command, *cli.Opened) error) fu
 		if err != nil {
 			return err
 		}
-		return cli.Open(cmd, cfg, 2, func(o *cli.Opened) error { return do(cmd, o) })
+		return c.Open(cmd, cfg, 2, func(o *cli.Opened) error { return do(cmd, o) })
 	}
 }

@@ -27,8 +27,11 @@ const patience = 20 * time.Second
 type Servers struct {
 	DatabaseURL string
 	RedisURL    string // empty: no role needs it
-	redis       config.Redis
-	embedded    *embedded.Servers
+	// Patience is how long a command waits for an answer of Redis; see broker.Options. Set it before OpenRedis. 0: a
+	// process that works on.
+	Patience time.Duration
+	redis    config.Redis
+	embedded *embedded.Servers
 }
 
 // NeedsRedis reports whether a role of this process uses Redis. PostgreSQL is
@@ -143,6 +146,7 @@ func (s *Servers) OpenRedis(connections int) (*broker.Redis, error) {
 		SentinelUsername: s.redis.SentinelUsername, SentinelPassword: string(s.redis.SentinelPassword),
 		SentinelPasswordFile: domain.SecretFile(s.redis.SentinelPasswordFile),
 		TLS:                  broker.TLS{CA: s.redis.TLSCA, Cert: s.redis.TLSCert, Key: s.redis.TLSKey, ServerName: s.redis.TLSServerName},
+		Patience:             s.Patience,
 	}, connections)
 }
 

@@ -33,6 +33,9 @@ type Options struct {
 	SentinelUsername, SentinelPassword string
 	SentinelPasswordFile               domain.SecretFile
 	TLS                                TLS // for URLs that begin with rediss
+	// Patience is for commands: how long they wait for an answer, at most 3 s. If there is none, further exchanges fail
+	// at once for the next two seconds. 0 is for processes that work on: every exchange waits up to 3 s.
+	Patience time.Duration
 }
 
 // Redis is the handle for Redis. A process opens one handle and gives it to everything
@@ -42,6 +45,7 @@ type Redis struct {
 	data, sentinels credentials
 	dialer          *dialer
 	client          redis.UniversalClient
+	patience        time.Duration
 }
 
 // Open returns the handle for a Redis. Open does not connect, but reads the files once to
@@ -62,7 +66,10 @@ func New(options asynq.RedisConnOpt, connections int) (*Redis, error) {
 }
 
 func open(options asynq.RedisConnOpt, o Options, connections int) (*Redis, error) {
-	r := &Redis{options: options}
+	r := &Redis{options: options, patience: readTimeout}
+	if o.Patience > 0 {
+		r.patience = min(o.Patience, readTimeout)
+	}
 	var secured bool
 	switch is := options.(type) {
 	case asynq.RedisClientOpt:
@@ -87,6 +94,9 @@ func open(options asynq.RedisConnOpt, o Options, connections int) (*Redis, error
 		return nil, err
 	}
 	r.client = r.newClient(withoutRepeats(connections))
+	if o.Patience > 0 {
+		r.client.AddHook(&silence{})
+	}
 	return r, nil
 }
 
@@ -147,7 +157,7 @@ func withoutRepeats(connections int) redis.UniversalOptions {
 }
 
 func (r *Redis) newClient(u redis.UniversalOptions) redis.UniversalClient {
-	u.DialTimeout, u.ReadTimeout, u.WriteTimeout, u.ContextTimeoutEnabled = dialTimeout, readTimeout, readTimeout, true
+	u.DialTimeout, u.ReadTimeout, u.WriteTimeout, u.ContextTimeoutEnabled = min(dialTimeout, r.patience), r.patience, r.patience, true
 	// Maintenance notifications are off: go-redis would ask for them in its greeting, but
 	// only one vendor's servers know that command, and all others refuse it.
 	u.MaintNotificationsConfig = &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"fmt"
 	"log/slog"
 	"os"
@@ -42,7 +43,7 @@ func (c Commands) WithServers(role config.Role, out *terminal.Output, do func(*c
 		if err != nil {
 			return err
 		}
-		return Open(cmd, cfg, 4, func(o *Opened) error {
+		return c.Open(cmd, cfg, 4, func(o *Opened) error {
 			if err := migrations.Core().Check(cmd.Context(), o.DB.SQL()); err != nil {
 				return err
 			}
@@ -135,10 +136,21 @@ func ToLook(cfg *config.Config, err error) (*config.Config, error) {
 	return cfg, servers.RequireData(cfg)
 }
 
+// StartServers starts the embedded servers of a configuration that are not configured otherwise, as servers.Start does.
+// Of the time that the command has, Redis may take three fifths to answer; the rest is for what is asked before and
+// afterwards.
+func (c Commands) StartServers(ctx context.Context, cfg *config.Config, log *slog.Logger) (*servers.Servers, error) {
+	s, err := servers.Start(ctx, cfg, log)
+	if err == nil {
+		s.Patience = *c.Timeout * 3 / 5
+	}
+	return s, err
+}
+
 // Open opens the servers of a configuration, calls do and closes them again.
-func Open(cmd *cobra.Command, cfg *config.Config, conns int, do func(*Opened) error) (err error) {
+func (c Commands) Open(cmd *cobra.Command, cfg *config.Config, conns int, do func(*Opened) error) (err error) {
 	log := logging.New(cmd.ErrOrStderr(), cfg.Log)
-	s, err := servers.Start(cmd.Context(), cfg, log)
+	s, err := c.StartServers(cmd.Context(), cfg, log)
 	if err != nil {
 		return err
 	}

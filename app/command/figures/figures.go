@@ -48,7 +48,7 @@ func withRedis(c cli.Commands, out *terminal.Output, do func(*cobra.Command, []s
 			return err
 		}
 		log := logging.New(cmd.ErrOrStderr(), cfg.Log)
-		s, err := servers.Start(cmd.Context(), cfg, log)
+		s, err := c.StartServers(cmd.Context(), cfg, log)
 		if err != nil {
 			return err
 		}

@@ -123,7 +123,7 @@ func NewDoctor(c cli.Commands) *cobra.Command {
 		// Check whether relays can LISTEN, even if this configuration has no role
 		// relay.
 		options.Listens, options.ListenURL = cfg.Relay.Listen != config.ListenOff, string(cfg.Relay.ListenURL)
-		findings, err := diagnose(cmd, cfg, options)
+		findings, err := diagnose(c, cmd, cfg, options)
 		if err != nil {
 			return err
 		}
@@ -157,12 +157,12 @@ func doctorOptions(c cli.Commands, cmd *cobra.Command, flags doctorFlags) (exami
 
 // diagnose examines PostgreSQL and Redis. A server that does not answer is a finding, not
 // an error.
-func diagnose(cmd *cobra.Command, cfg *config.Config, options examine.Options) (_ []domain.Finding, err error) {
+func diagnose(c cli.Commands, cmd *cobra.Command, cfg *config.Config, options examine.Options) (_ []domain.Finding, err error) {
 	ctx, cancel := context.WithTimeout(cmd.Context(), doctorTimeout)
 	defer cancel()
 	log := logging.New(cmd.ErrOrStderr(), cfg.Log)
 	broker.BridgeLog(log)
-	s, err := servers.Start(ctx, cfg, log)
+	s, err := c.StartServers(ctx, cfg, log)
 	if err != nil {
 		return nil, err
 	}

@@ -71,7 +71,7 @@ func NewTop(c cli.Commands) *cobra.Command {
 		// Log only errors: what PostgreSQL refuses appears as a finding, and a log line would disturb the views.
 		cfg.Log.Level = "error"
 		log := logging.New(cmd.ErrOrStderr(), cfg.Log)
-		s, err := servers.Start(cmd.Context(), cfg, log)
+		s, err := c.StartServers(cmd.Context(), cfg, log)
 		if err != nil {
 			return err
 		}
