@@ -154,6 +154,9 @@ func TestFindTasksTellsRemains(t *testing.T) {
 		if len(tasks) == 0 {
 			return "none"
 		}
+		if !tasks[0].NextAt.IsZero() {
+			t.Errorf("the %s task has a time: %v", tasks[0].State, tasks[0].NextAt)
+		}
 		return tasks[0].State
 	}
 	if got := state(); got != "none" {

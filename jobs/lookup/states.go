@@ -55,10 +55,14 @@ func (f *Finder) Tasks(ctx context.Context, event *domain.Event) ([]queued.TaskS
 		case err != nil:
 			return nil, broker.Unavailable(doing, err)
 		default:
-			found = append(found, queued.TaskState{
+			t := queued.TaskState{
 				TaskID: info.ID, Queue: info.Queue, State: info.State.String(), Retried: info.Retried, MaxRetry: info.MaxRetry,
-				LastError: info.LastErr, NextAt: info.NextProcessAt, CompletedAt: info.CompletedAt, Unhandled: broker.IsNoHandler(info.LastErr),
-			})
+				LastError: info.LastErr, CompletedAt: info.CompletedAt, Unhandled: broker.IsNoHandler(info.LastErr),
+			}
+			if info.State == asynq.TaskStateScheduled || info.State == asynq.TaskStateRetry { // of a pending task Asynq says now
+				t.NextAt = info.NextProcessAt
+			}
+			found = append(found, t)
 		}
 	}
 	return found, nil
