@@ -154,8 +154,10 @@ type DeadLetters interface {
 	// that groups or dead letters were left out.
 	Groups(ctx context.Context, filter DeadFilter, limit int) (groups []DeadGroup, more bool, err error)
 
-	// Actions returns the newest recorded actions of people, newest first.
-	Actions(ctx context.Context, limit int) ([]RecordedAction, error)
+	// Actions returns up to limit recorded actions of people, newest first, from the one before
+	// the action after on. If after is zero, Actions begins with the newest action. If there is no
+	// action after, Actions returns none.
+	Actions(ctx context.Context, after ID, limit int) ([]RecordedAction, error)
 
 	// Action returns one action. Errors: CodeNotFound too.
 	Action(ctx context.Context, id ID) (*RecordedAction, error)

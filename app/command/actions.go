@@ -39,25 +39,40 @@ func newActionDocument(a *domain.RecordedAction) actionDocument {
 func newActionsListCommand(c cli.Commands) *cobra.Command {
 	var out terminal.Output
 	var limit int
+	var after string
 	cmd := &cobra.Command{
 		Use:   "list",
 		Short: "List what people did, the latest first",
 		Example: `  outboxd actions list
-  outboxd actions list --limit 20 -o json`,
+  outboxd actions list --limit 20 -o json
+  outboxd actions list --after 01980000-0000-7000-8000-000000000000`,
 		Args: cli.NoArguments,
 	}
 	out.AddFlag(cmd)
 	cmd.Flags().IntVar(&limit, "limit", 100, "most actions to list, up to 10000")
+	cmd.Flags().StringVar(&after, "after", "", "list the actions before this one, by its ID")
 	cmd.RunE = c.WithServers(config.RoleAPI, &out, func(cmd *cobra.Command, _ []string, o *cli.Opened) error {
 		if limit < 1 || limit > 10_000 {
 			return config.Mistake{Err: fmt.Errorf("--limit %d: from 1 to 10000", limit)}
 		}
-		list, err := deadletters.New(o.DB).Actions(cmd.Context(), limit)
+		var begin domain.ID
+		if after != "" {
+			var err error
+			if begin, err = domain.ParseID(after); err != nil {
+				return config.Mistake{Err: fmt.Errorf("--after: %w", err)}
+			}
+		}
+		list, err := deadletters.New(o.DB).Actions(cmd.Context(), begin, limit)
 		if err != nil {
 			return err
 		}
 		documents := cli.Documents(list, newActionDocument)
-		return out.Write(cmd.OutOrStdout(), documents, func(w io.Writer) { actionsTable(w, documents) })
+		return out.Write(cmd.OutOrStdout(), documents, func(w io.Writer) {
+			actionsTable(w, documents)
+			if len(documents) == limit {
+				fmt.Fprintf(w, "There may be more: --after %s\n", documents[limit-1].ID)
+			}
+		})
 	})
 	return cmd
 }

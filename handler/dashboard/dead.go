@@ -68,7 +68,7 @@ func (d *Dashboard) dead(c *fiber.Ctx) error {
 			return err
 		}
 	}
-	if p.Actions, err = d.o.Sources.Dead.Actions(c.UserContext(), actionsShown); err != nil {
+	if p.Actions, err = d.o.Sources.Dead.Actions(c.UserContext(), domain.ID{}, actionsShown); err != nil {
 		return err
 	}
 	return d.Render(c, Page{Template: "dead", Title: "Dead letters", Section: SectionDead, Data: &p})

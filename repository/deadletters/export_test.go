@@ -11,6 +11,6 @@ func PageStatements() map[string][]any {
 	return map[string][]any{
 		"dead groups":   append([]any{deadGroupsSQL}, append(deadArgs(domain.DeadFilter{}), 10_000, maxGroups)...),
 		"a small group": append([]any{listDeadSQL}, append(deadArgs(domain.DeadFilter{Type: "test:a", ErrorForm: "none"}), time.Time{}, [16]byte{}, 50)...),
-		"actions":       {actionsSQL, 20},
+		"actions":       {actionsSQL, 20, nil},
 	}
 }

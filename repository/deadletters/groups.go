@@ -45,8 +45,12 @@ func (l *Letters) Groups(ctx context.Context, filter domain.DeadFilter, limit in
 }
 
 const (
-	actionsSQL = `SELECT id, at, actor, action, filter::text, reason, events FROM outbox_actions ORDER BY at DESC LIMIT $1`
-	actionSQL  = `SELECT id, at, actor, action, filter::text, reason, events FROM outbox_actions WHERE id = $1`
+	// Pages follow one another by time and ID, because several actions may have the same time. The first condition lets
+	// the scan of the index begin at the page.
+	actionsSQL = `SELECT id, at, actor, action, filter::text, reason, events FROM outbox_actions
+		WHERE at <= coalesce((SELECT at FROM outbox_actions WHERE id = $2), 'infinity')
+		AND ($2::uuid IS NULL OR (at, id) < (SELECT at, id FROM outbox_actions WHERE id = $2)) ORDER BY at DESC, id DESC LIMIT $1`
+	actionSQL = `SELECT id, at, actor, action, filter::text, reason, events FROM outbox_actions WHERE id = $1`
 )
 
 func scanAction(row pgx.CollectableRow) (a domain.RecordedAction, err error) {
@@ -55,9 +59,13 @@ func scanAction(row pgx.CollectableRow) (a domain.RecordedAction, err error) {
 }
 
 // Actions implements domain.DeadLetters.
-func (l *Letters) Actions(ctx context.Context, limit int) ([]domain.RecordedAction, error) {
+func (l *Letters) Actions(ctx context.Context, after domain.ID, limit int) ([]domain.RecordedAction, error) {
 	const doing = "list actions"
-	rows, err := l.db.Pool().Query(ctx, actionsSQL, limit)
+	var begin *[16]byte
+	if !after.IsZero() {
+		begin = (*[16]byte)(&after)
+	}
+	rows, err := l.db.Pool().Query(ctx, actionsSQL, limit, begin)
 	if err != nil {
 		return nil, postgres.Translate(err, doing)
 	}

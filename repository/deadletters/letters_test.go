@@ -3,6 +3,7 @@ package deadletters_test
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -230,8 +231,31 @@ func TestDeadLettersAreGrouped(t *testing.T) {
 	if err != nil || len(replayed) != 2 {
 		t.Errorf("%d were replayed, %v, want the two of the group", len(replayed), err)
 	}
-	if actions, err := letters.Actions(t.Context(), 10); err != nil || len(actions) != 1 || actions[0].Reason != "mended" || actions[0].Events != 2 || actions[0].Kind != "replay" {
+	if actions, err := letters.Actions(t.Context(), domain.ID{}, 10); err != nil || len(actions) != 1 || actions[0].Reason != "mended" || actions[0].Events != 2 || actions[0].Kind != "replay" {
 		t.Errorf("%+v, %v", actions, err)
+	}
+}
+
+func TestActionsAreListedByPage(t *testing.T) {
+	t.Parallel()
+	db := schematest.Open(t)
+	letters := deadletters.New(db)
+	// Actions of the same moment have an order too.
+	exec(t, db, `INSERT INTO outbox_actions (at, actor, action, filter, reason) SELECT now() - (n / 2) * interval '1 minute', 'ada', 'apply', '{}', n::text FROM generate_series(0, 4) n`)
+	var seen []string
+	var after domain.ID
+	for range 3 {
+		page, err := letters.Actions(t.Context(), after, 2)
+		if err != nil || len(page) == 0 {
+			t.Fatalf("after %v: %d actions, %v", seen, len(page), err)
+		}
+		for _, a := range page {
+			seen = append(seen, a.Reason)
+		}
+		after = page[len(page)-1].ID
+	}
+	if last, err := letters.Actions(t.Context(), after, 2); err != nil || len(last) != 0 || len(seen) != 5 || slices.Max(seen[:2]) != "1" || seen[4] != "4" {
+		t.Errorf("%v, and then %+v, %v", seen, last, err)
 	}
 }
 
