@@ -45,7 +45,7 @@ func TestEventsByCommand(t *testing.T) {
 		{0, []string{"list", "--key=account-2"}, []string{"No events."}},
 		{0, []string{"list", "--until=1h"}, []string{"No events."}},
 		{0, []string{"list", "-o=yaml", "--state=dead"}, []string{"events: []", "gave_up: false"}},
-		{0, []string{"show", first}, []string{`{"n": 1}`, "tenant: acme", "pending: due at"}},
+		{0, []string{"show", first}, []string{`{"n": 1}`, "tenant: acme", "pending: due at", "  due "}},
 		{0, []string{"reschedule", first, "--in=2h", "--yes", "--reason=not yet", "-o=json"}, []string{`"changed": 1`, `"rescheduled": 1`}},
 		{0, []string{"show", first}, []string{"rescheduled (person)", ": not yet"}},
 		{usage, []string{"cancel", "--header=tenant=acme"}, []string{"1 event matches", "say --yes"}},

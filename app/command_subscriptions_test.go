@@ -34,7 +34,7 @@ func TestSubscriptionsByCommand(t *testing.T) {
 	wants(run("subscriptions", "apply", "-f", good, "--yes"), 0, "crm", "added")
 	wants(run("subscriptions", "apply", "-f", good, "--yes"), 0, "unchanged")
 	wants(run("subscriptions", "apply", "-f", file(strings.ReplaceAll(crm, "200/s", "30/m")), "--yes"), 0, "changed")
-	wants(run("subscriptions", "show", "crm"), 0, "active", "user:* order:paid", "env:CRM_SECRET", "0.5/s", "region: eu")
+	wants(run("subscriptions", "show", "crm"), 0, "active", "user:* order:paid", "env:CRM_SECRET", "0.5/s", "region: eu", "12 attempts, at most 1 h apart", "10 s")
 	wants(run("subscriptions", "pause", "crm", "--yes", "--reason", "moves", "--as", "ada"), 0, "paused")
 	wants(run("subscriptions", "show", "crm", "-o", "json"), 0, `"state": "paused"`, `"reason": "moves"`, ` for ada"`)
 	wants(run("subscriptions", "resume", "crm", "--yes"), 0, "resumed")

@@ -100,7 +100,7 @@ func checkRedrive(filter heal.RedriveFilter, cfg *config.Config) error {
 }
 
 func redriveSaid(filter heal.RedriveFilter) map[string]string {
-	said := map[string]string{"since": filter.Since.Round(time.Second).String()}
+	said := map[string]string{"since": words.Duration(filter.Since)}
 	if filter.Type != "" {
 		said["type"] = filter.Type
 	}

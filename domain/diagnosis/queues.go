@@ -127,8 +127,9 @@ func (q *QueueFacts) paused() []domain.Finding {
 	if len(q.Paused) == 0 {
 		return nil
 	}
-	return of("queue-paused", strings.Join(q.Paused, ", ")+words.Plural(len(q.Paused), " is", " are")+" paused", "its tasks wait until it is resumed",
-		"outboxd queues resume NAME, or the page Queues, lets it go on; outboxd queues show NAME says who paused it, and why")
+	return of("queue-paused", words.Plural(len(q.Paused), "queue ", "queues ")+strings.Join(q.Paused, ", ")+words.Plural(len(q.Paused), " is", " are")+" paused",
+		words.Plural(len(q.Paused), "its tasks wait until it is resumed", "their tasks wait until they are resumed"),
+		"outboxd queues resume NAME, or the page Queues, lets a queue go on; outboxd queues show NAME says who paused it, and why")
 }
 
 // lostPauses names who paused the queues, because that person has to decide what comes next.

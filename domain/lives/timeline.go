@@ -7,6 +7,7 @@ import (
 
 	"outboxd/domain"
 	"outboxd/domain/queued"
+	"outboxd/domain/words"
 )
 
 // Step is something that has happened to an event, or will happen next.
@@ -18,6 +19,24 @@ type Step struct {
 	ToTheSecond bool
 	// entry is the kind of the step: of an entry of the journal its JournalEntry.Entry, of another step What.
 	entry string
+}
+
+// Title says what happened, for people. What has the name in the journal, and in JSON.
+func (s *Step) Title() string {
+	switch s.What {
+	case "available":
+		return "due"
+	case "redriven (relay)":
+		return "sent again: Redis may have lost it"
+	case "redriven (person)":
+		return "sent again by hand"
+	case stepNext:
+		return "next attempt"
+	case stepCompleted:
+		return "completed in Redis"
+	default:
+		return s.What
+	}
 }
 
 // LastKnown returns the event with its newest generation. If no table has the event any more, the generation comes
@@ -100,10 +119,7 @@ func (l *Life) StateWith(tasks []queued.TaskState) State {
 
 // waitForIt says how many events of the ordering key wait for this event.
 func (l *Life) waitForIt() string {
-	if l.HeldBehind == 1 {
-		return fmt.Sprintf("1 event of key %s waits for it", l.OrderingKey)
-	}
-	return fmt.Sprintf("%d events of key %s wait for it", l.HeldBehind, l.OrderingKey)
+	return fmt.Sprintf("%s of key %s %s for it", words.Many(l.HeldBehind, "event"), l.OrderingKey, words.Plural(l.HeldBehind, "waits", "wait"))
 }
 
 // holderName returns "event" and the ID if the task belongs to an event, otherwise "task" and the task ID.
@@ -144,12 +160,15 @@ func (l *Life) Timeline(tasks []queued.TaskState) []Step {
 	slices.SortStableFunc(steps, func(a, b Step) int { return a.At.Compare(b.At) })
 	for _, t := range tasks {
 		steps = withRedisStep(steps, Step{At: t.CompletedAt, What: stepCompleted, Detail: "task " + t.TaskID})
-		steps = withRedisStep(steps, Step{At: t.NextAt, What: "next attempt (Redis)", Detail: "task " + t.TaskID})
+		steps = withRedisStep(steps, Step{At: t.NextAt, What: stepNext, Detail: "task " + t.TaskID})
 	}
 	return steps
 }
 
-const stepCompleted = "completed (Redis)"
+const (
+	stepNext      = "next attempt (Redis)"
+	stepCompleted = "completed (Redis)"
+)
 
 // withRedisStep inserts a step of a task, whose time is cut to whole seconds. Among the steps of the same second the
 // time does not decide: the step comes after those that lead to it. So a task is completed after its event was

@@ -60,3 +60,28 @@ func TestDescribeSaysWhatTheTaskWaitsFor(t *testing.T) {
 		t.Errorf("without having asked: %q", got)
 	}
 }
+
+func TestStepsHaveTitles(t *testing.T) {
+	t.Parallel()
+	for what, want := range map[string]string{
+		"emitted": "emitted", "available": "due", "redriven (relay)": "sent again: Redis may have lost it", "redriven (person)": "sent again by hand",
+		"next attempt (Redis)": "next attempt", "completed (Redis)": "completed in Redis", "died (worker)": "died (worker)",
+	} {
+		if got := (&lives.Step{What: what}).Title(); got != want {
+			t.Errorf("%s has the title %q, want %q", what, got, want)
+		}
+	}
+}
+
+func TestNumbersInAnswersHaveOneForm(t *testing.T) {
+	t.Parallel()
+	life := lives.Life{State: lives.StateDead, Stage: "worker", HeldBehind: 1000}
+	life.OrderingKey = "customer-3"
+	if said := life.Describe(nil, time.Now()); !strings.HasSuffix(said, "; 1,000 events of key customer-3 wait for it") {
+		t.Error(said)
+	}
+	delivery := queued.TaskState{Queue: "subscription:crm", Retried: 1}
+	if said := delivery.Retries(); said != "1 failed attempt" {
+		t.Error(said)
+	}
+}

@@ -7,6 +7,7 @@ import (
 
 	"outboxd/domain"
 	"outboxd/domain/setup"
+	"outboxd/domain/words"
 )
 
 // TaskState is the state of one task in Redis.
@@ -42,14 +43,10 @@ func (t *TaskState) Failing() FailingTask {
 // Retries returns in words how often the task was retried, and its maximum number of retries. For a delivery the
 // subscription sets the maximum, so Retries does not show Asynq's.
 func (t *TaskState) Retries() string {
-	switch _, delivery := setup.SubscriptionOfQueue(t.Queue); {
-	case !delivery:
-		return fmt.Sprintf("%d of %d retries", t.Retried, t.MaxRetry)
-	case t.Retried == 1:
-		return "1 failed attempt"
-	default:
-		return fmt.Sprintf("%d failed attempts", t.Retried)
+	if _, delivery := setup.SubscriptionOfQueue(t.Queue); delivery {
+		return words.Many(t.Retried, "failed attempt")
 	}
+	return fmt.Sprintf("%d of %d retries", t.Retried, t.MaxRetry)
 }
 
 // Describe returns the rest of a sentence whose subject is the task.

@@ -26,7 +26,7 @@ func timeline(steps []lives.Step, shown string, now time.Time) []timelineStep {
 	list := make([]timelineStep, 0, len(steps))
 	var before *lives.Step
 	for _, s := range steps {
-		t := timelineStep{Step: s, Title: titleOf(s.What), Tone: tone(s.What)}
+		t := timelineStep{Step: s, Title: capital(s.Title()), Tone: tone(s.What)}
 		if attempt, fault, found := strings.Cut(s.Detail, ": "); found && strings.HasPrefix(attempt, "attempt ") {
 			t.Detail, t.Error = attempt, fault
 			if fault == shown {
@@ -60,23 +60,6 @@ func after(before, s lives.Step) string {
 		return ""
 	}
 	return words.Duration(gap) + " later"
-}
-
-// titleOf returns the title under which the page shows a step.
-func titleOf(what string) string {
-	switch what {
-	case "available":
-		return "Due"
-	case "redriven (relay)":
-		return "Sent again: Redis may have lost it"
-	case "redriven (person)":
-		return "Sent again by hand"
-	case "next attempt (Redis)":
-		return "Next attempt"
-	case "completed (Redis)":
-		return "Completed in Redis"
-	}
-	return capital(what)
 }
 
 // capital returns a text with a capital first letter.

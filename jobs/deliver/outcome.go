@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"net/http"
 	"time"
+
+	"outboxd/domain/words"
 )
 
 // Outcome says what happens to a delivery after one attempt to send it.
@@ -32,10 +34,10 @@ type Attempt struct {
 	Err  error // why there is no answer; quotes neither URL nor secret
 }
 
-// String returns the attempt in one line, such as "status 503 after 1.2s: try
+// String returns the attempt in one line, such as "status 503 after 1.2 s: try
 // later".
 func (a *Attempt) String() string {
-	took := a.Took.Round(time.Millisecond)
+	took := words.Duration(a.Took)
 	if a.Status == 0 {
 		return fmt.Sprintf("no answer after %s: %v", took, a.Err)
 	}

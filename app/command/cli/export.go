@@ -7,6 +7,8 @@ import (
 	"io"
 
 	"github.com/spf13/cobra"
+
+	"outboxd/domain/words"
 )
 
 // WriteExport writes all to the command's standard output, and says on standard error how
@@ -18,7 +20,7 @@ func WriteExport(cmd *cobra.Command, write func(ctx context.Context, w io.Writer
 		err = flushed
 	}
 	if err == nil {
-		fmt.Fprintf(cmd.ErrOrStderr(), "%d rows\n", n)
+		fmt.Fprintln(cmd.ErrOrStderr(), words.Many(n, "row"))
 	}
 	return err
 }

@@ -127,7 +127,8 @@ type timelineDocument struct {
 	What   string    `json:"what"`
 	Detail string    `json:"detail,omitempty"`
 
-	toTheSecond bool // At is cut to whole seconds
+	title       string // what happened, for people
+	toTheSecond bool   // At is cut to whole seconds
 }
 
 // when formats the time of a step in UTC: with milliseconds, unless they are not known.
@@ -141,7 +142,7 @@ func (d timelineDocument) when() string {
 func newTimelineDocument(life *lives.Life, tasks []queued.TaskState) []timelineDocument {
 	var steps []timelineDocument
 	for _, step := range life.Timeline(tasks) {
-		steps = append(steps, timelineDocument{step.At.UTC(), step.What, step.Detail, step.ToTheSecond})
+		steps = append(steps, timelineDocument{step.At.UTC(), step.What, step.Detail, step.Title(), step.ToTheSecond})
 	}
 	return steps
 }
@@ -226,6 +227,6 @@ func EventTable(w io.Writer, d *EventDocument) {
 	fmt.Fprintln(w)
 	fmt.Fprintln(w, "TIME (UTC)\tWHAT\tDETAIL")
 	for _, s := range d.Timeline {
-		fmt.Fprintf(w, "%s\t%s\t%s\n", s.when(), s.What, terminal.OneLine(s.Detail, 120))
+		fmt.Fprintf(w, "%s\t%s\t%s\n", s.when(), s.title, terminal.OneLine(s.Detail, 120))
 	}
 }

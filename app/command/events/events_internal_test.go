@@ -18,7 +18,7 @@ func TestTimesAreAsPreciseAsTheyAreKnown(t *testing.T) {
 	document := NewEventDocument(&life, []queued.TaskState{{TaskID: "a", NextAt: at.Add(time.Hour)}})
 	var table strings.Builder
 	EventTable(&table, &document)
-	for _, want := range []string{"\n2026-11-25 16:50:51.000\temitted", "\n2026-11-25 17:50:51\tnext attempt (Redis)"} {
+	for _, want := range []string{"\n2026-11-25 16:50:51.000\temitted", "\n2026-11-25 17:50:51\tnext attempt"} {
 		if !strings.Contains(table.String(), want) {
 			t.Errorf("no line begins with %q:\n%s", want[1:], table.String())
 		}

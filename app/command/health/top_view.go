@@ -10,6 +10,7 @@ import (
 	"outboxd/domain"
 	"outboxd/domain/diagnosis"
 	"outboxd/domain/overview"
+	"outboxd/domain/setup"
 	"outboxd/domain/words"
 )
 
@@ -148,9 +149,17 @@ func (v TopView) table(w io.Writer) {
 	}
 	fmt.Fprintln(w, "\nQUEUE\tPENDING\tACTIVE\tLATER\tRETRY\tARCHIVED")
 	for _, q := range v.Queues {
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", terminal.OneLine(q.Name, name+2), words.Count(q.Pending), words.Count(q.Active), words.Count(q.Scheduled), words.Count(q.Retry), words.Count(q.Archived))
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", terminal.OneLine(queueName(q.Name), name+2), words.Count(q.Pending), words.Count(q.Active), words.Count(q.Scheduled), words.Count(q.Retry), words.Count(q.Archived))
 	}
 	if v.Queues == nil {
 		fmt.Fprintln(w, cli.Unknown)
 	}
+}
+
+// queueName shortens the name of a subscription's queue. Its beginning is the same for all subscriptions, and the column is narrow.
+func queueName(queue string) string {
+	if subscription, ok := setup.SubscriptionOfQueue(queue); ok {
+		return "sub:" + subscription
+	}
+	return queue
 }

@@ -16,6 +16,7 @@ import (
 	"outboxd/domain/audit"
 	"outboxd/domain/lost"
 	"outboxd/domain/queued"
+	"outboxd/domain/words"
 	"outboxd/jobs/lookup"
 	"outboxd/repository/search"
 )
@@ -173,12 +174,12 @@ func (v *Verification) add(l *audit.AccountLine) {
 	case line.Difference > 0:
 		v.Violations = append(v.Violations, violation{
 			Broken: "the account does not add up",
-			Detail: fmt.Sprintf("%d events of %s, %s, were emitted and are nowhere", line.Difference, line.Type, line.Day),
+			Detail: fmt.Sprintf("%s of %s, %s, %s emitted and %s nowhere", words.Many(line.Difference, "event"), line.Type, line.Day, words.Plural(line.Difference, "was", "were"), words.Plural(line.Difference, "is", "are")),
 		})
 	case line.Difference < 0:
 		v.Violations = append(v.Violations, violation{
 			Broken: "the account does not add up",
-			Detail: fmt.Sprintf("%d events of %s, %s, are there that were never emitted, or that were written without triggers", -line.Difference, line.Type, line.Day),
+			Detail: fmt.Sprintf("%s of %s, %s, %s there and never emitted, or written without triggers", words.Many(-line.Difference, "event"), line.Type, line.Day, words.Plural(-line.Difference, "is", "are")),
 		})
 	}
 }
@@ -247,8 +248,11 @@ func missingTasks(ctx context.Context, finder queued.TaskFinder, sent []domain.S
 func (v *Verification) table(w io.Writer) {
 	fmt.Fprintln(w, "DAY\tTYPE\tEMITTED\tDELIVERIES\tPENDING\tHELD\tIN FLIGHT\tCONFIRMED\tDEAD\tSUPPRESSED\tCANCELLED\tEXPIRED\tUNRECORDED\tDISCARDED\tREPEATED\tDIFFERENCE")
 	for _, l := range v.Account {
-		fmt.Fprintf(w, "%s\t%s\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\n", l.Day, terminal.OneLine(l.Type, 40), l.Emitted, l.Deliveries, l.Pending, l.Held, l.InFlight,
-			l.Confirmed, l.Dead, l.Suppressed, l.Cancelled, l.Expired, l.Unrecorded, l.Discarded, l.Repeated, l.Difference)
+		fmt.Fprintf(w, "%s\t%s", l.Day, terminal.OneLine(l.Type, 40))
+		for _, n := range []int64{l.Emitted, l.Deliveries, l.Pending, l.Held, l.InFlight, l.Confirmed, l.Dead, l.Suppressed, l.Cancelled, l.Expired, l.Unrecorded, l.Discarded, l.Repeated, l.Difference} {
+			fmt.Fprint(w, "\t", words.Count(n))
+		}
+		fmt.Fprintln(w)
 	}
 	v.violations(w)
 	if len(v.WithoutEvent) == 0 {

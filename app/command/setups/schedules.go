@@ -12,6 +12,7 @@ import (
 	"outboxd/app/command/cli"
 	"outboxd/app/command/terminal"
 	"outboxd/domain/setup"
+	"outboxd/domain/words"
 	"outboxd/migrations"
 	"outboxd/repository/schedules"
 )
@@ -130,7 +131,7 @@ func newSchedulesListCommand(c cli.Commands) *cobra.Command {
 	return listCommand(c, "schedules", list, newScheduleDocument, func(w io.Writer, documents []ScheduleDocument) {
 		fmt.Fprintln(w, "NAME\tSTATE\tCRON\tTIME ZONE\tTYPE\tNEXT\tEMITTED\tLEFT OUT")
 		for _, d := range documents {
-			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%d\t%d\n", d.Name, d.State, terminal.OneLine(d.Cron, 40), d.TimeZone, terminal.OneLine(d.Type, 40), d.Next.Format(time.RFC3339), d.Emitted, d.LeftOut)
+			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", d.Name, d.State, terminal.OneLine(d.Cron, 40), d.TimeZone, terminal.OneLine(d.Type, 40), d.Next.Format(time.RFC3339), words.Count(d.Emitted), words.Count(d.LeftOut))
 		}
 	})
 }
@@ -155,7 +156,7 @@ func scheduleTable(w io.Writer, d *ScheduleDocument) {
 	if d.Last != nil {
 		fmt.Fprintf(w, "Last\t%s\n", d.Last.Format(time.RFC3339))
 	}
-	fmt.Fprintf(w, "Emitted\t%d\nLeft out\t%d\n", d.Emitted, d.LeftOut)
+	fmt.Fprintf(w, "Emitted\t%s\nLeft out\t%s\n", words.Count(d.Emitted), words.Count(d.LeftOut))
 	if d.Error != "" {
 		fmt.Fprintf(w, "Error\t%s\n", terminal.OneLine(d.Error, 300))
 	}

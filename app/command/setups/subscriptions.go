@@ -14,6 +14,7 @@ import (
 	"outboxd/app/command/cli"
 	"outboxd/app/command/terminal"
 	"outboxd/domain/setup"
+	"outboxd/domain/words"
 	"outboxd/repository/subscriptions"
 )
 
@@ -63,6 +64,8 @@ type SubscriptionDocument struct {
 	CreatedAt      time.Time                 `json:"created_at"`
 	ChangedAt      time.Time                 `json:"changed_at"`
 	RemovedAt      *time.Time                `json:"removed_at,omitempty"`
+
+	timeout, retryMax time.Duration // for people
 }
 
 func newSubscriptionDocument(s *setup.Subscription) SubscriptionDocument {
@@ -70,6 +73,7 @@ func newSubscriptionDocument(s *setup.Subscription) SubscriptionDocument {
 		Name: s.Name, State: "active", Types: s.Types, Headers: s.Headers, URL: s.URL, Secret: s.Secrets, Format: s.Format, Timeout: s.Timeout.String(),
 		Concurrency: s.Concurrency, Rate: s.Rate, Attempts: s.Attempts, RetryMax: s.RetryMax.String(), Ordering: s.Ordering, InsteadOfQueue: s.InsteadOfQueue,
 		Paused: s.Paused, Down: s.Down, CreatedAt: s.CreatedAt.UTC(), ChangedAt: s.ChangedAt.UTC(),
+		timeout: s.Timeout, retryMax: s.RetryMax,
 	}
 	if s.Paused != nil {
 		d.State = "paused"
@@ -200,12 +204,12 @@ func subscriptionTable(w io.Writer, d *SubscriptionDocument) {
 	row("URL", d.URL)
 	row("Secret", strings.Join(d.Secret, " "))
 	row("Format", d.Format)
-	row("Timeout", d.Timeout)
+	row("Timeout", words.Duration(d.timeout))
 	row("Concurrency", fmt.Sprint(d.Concurrency))
 	if d.Rate > 0 {
 		row("Rate", fmt.Sprintf("%g/s", d.Rate))
 	}
-	row("Retry", fmt.Sprintf("%d attempts, at most %s apart", d.Attempts, d.RetryMax))
+	row("Retry", fmt.Sprintf("%s, at most %s apart", words.Many(d.Attempts, "attempt"), words.Duration(d.retryMax)))
 	row("Ordering", d.Ordering)
 	row("Instead of queue", fmt.Sprint(d.InsteadOfQueue))
 	if r := d.Replay; r != nil {

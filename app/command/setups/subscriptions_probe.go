@@ -14,6 +14,7 @@ import (
 	"outboxd/client"
 	"outboxd/config"
 	"outboxd/domain"
+	"outboxd/domain/words"
 	"outboxd/jobs/deliver"
 	"outboxd/repository/subscriptions"
 )
@@ -29,6 +30,8 @@ type ProbeDocument struct {
 	Trouble  string    `json:"trouble,omitempty"` // one or two words: refused address, TLS, timeout …
 	Error    string    `json:"error,omitempty"`
 	Advice   string    `json:"advice,omitempty"`
+
+	took time.Duration // for people
 }
 
 func newSubscriptionsTestCommand(c cli.Commands) *cobra.Command {
@@ -73,7 +76,7 @@ not 2xx.`,
 func newProbeDocument(name string, id domain.ID, a *deliver.Attempt) ProbeDocument {
 	d := ProbeDocument{
 		Name: name, ID: id, Accepted: a.Outcome == deliver.Accepted, Status: a.Status, Took: a.Took.Round(time.Millisecond).String(),
-		Answer: a.Excerpt, Trouble: a.Trouble(), Advice: a.Advice(),
+		Answer: a.Excerpt, Trouble: a.Trouble(), Advice: a.Advice(), took: a.Took,
 	}
 	if a.Err != nil {
 		d.Error = a.Err.Error()
@@ -94,7 +97,7 @@ func probeTable(w io.Writer, d *ProbeDocument) {
 	row("Subscription", d.Name)
 	row("webhook-id", d.ID.String())
 	row("Status", status)
-	row("Took", d.Took)
+	row("Took", words.Duration(d.took))
 	row("Answer", d.Answer)
 	row("Trouble", d.Trouble)
 	row("Error", d.Error)

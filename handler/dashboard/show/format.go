@@ -4,8 +4,6 @@ package show
 
 import (
 	"html/template"
-	"math"
-	"strconv"
 	"time"
 
 	"outboxd/domain/diagnosis"
@@ -28,8 +26,6 @@ var Formats = template.FuncMap{
 	"title":    Title,
 	"leg":      newLeg,
 	"age":      age,
-	"seconds":  func(s float64) string { return words.Duration(time.Duration(s * float64(time.Second))) },
-	"decimal":  decimal,
 	"weights":  overview.QueueWeights,
 	"of":       TypeQuery,
 	"in":       QueueQuery,
@@ -90,13 +86,4 @@ func age(now, since time.Time) string {
 		return ""
 	}
 	return words.Rough(max(now.Sub(since), 0))
-}
-
-// decimal writes a number. Numbers below 10 get one digit behind the point, unless they
-// are whole.
-func decimal(n float64) string {
-	if n < 10 && n != math.Trunc(n) {
-		return strconv.FormatFloat(n, 'f', 1, 64)
-	}
-	return words.Count(int64(math.Round(n)))
 }

@@ -5,14 +5,14 @@ import (
 	"time"
 
 	"outboxd/domain/figures"
+	"outboxd/domain/words"
 )
 
 // Sparkline is a small chart without axes.
 type Sparkline struct {
-	Name, Unit string
-	Points     string // the points of an SVG polyline, 300 wide and 48 high
-	Most       float64
-	Seconds    bool // Most is in seconds
+	Name   string
+	Points string // the points of an SVG polyline, 300 wide and 48 high
+	Most   string // the largest value, for people; "" if no value is known
 }
 
 const (
@@ -24,28 +24,35 @@ const (
 // a queue, how many tasks waited in Redis.
 func Sparklines(points []figures.Point, window time.Duration, queue bool) []Sparkline {
 	lines := []Sparkline{
-		sparklineOf("Confirmed", "a second", points, window, func(p *figures.Point) float64 {
+		sparklineOf("Confirmed", words.Rate, points, window, func(p *figures.Point) float64 {
 			if p.Seconds <= 0 {
 				return -1
 			}
 			return float64(p.Confirmed) / p.Seconds
 		}),
-		sparklineOf("Delay, 99 %", "", points, window, func(p *figures.Point) float64 { return p.P99.Seconds() }),
-		sparklineOf("Failed attempts", "a step", points, window, func(p *figures.Point) float64 { return float64(p.Failed) }),
+		sparklineOf("Delay, 99 %", seconds, points, window, func(p *figures.Point) float64 { return p.P99.Seconds() }),
+		sparklineOf("Failed attempts", whole, points, window, func(p *figures.Point) float64 { return float64(p.Failed) }),
 	}
-	lines[1].Seconds = true
 	if queue {
-		lines = append(lines, sparklineOf("Waited in Redis", "tasks", points, window, func(p *figures.Point) float64 { return float64(p.Queued) }))
+		lines = append(lines, sparklineOf("Waited in Redis", func(n float64) string { return words.Many(int64(n), "task") }, points, window, func(p *figures.Point) float64 { return float64(p.Queued) }))
 	}
 	return lines
 }
 
+func seconds(s float64) string { return words.Duration(time.Duration(s * float64(time.Second))) }
+
+func whole(n float64) string { return words.Count(int64(n)) }
+
 // sparklineOf draws one chart. sparklineOf leaves out negative values, because they mean
 // that the number is not known.
-func sparklineOf(name, unit string, points []figures.Point, window time.Duration, value func(*figures.Point) float64) Sparkline {
-	line := Sparkline{Name: name, Unit: unit}
+func sparklineOf(name string, written func(float64) string, points []figures.Point, window time.Duration, value func(*figures.Point) float64) Sparkline {
+	line := Sparkline{Name: name}
+	most := -1.0
 	for i := range points {
-		line.Most = max(line.Most, value(&points[i]))
+		most = max(most, value(&points[i]))
+	}
+	if most >= 0 {
+		line.Most = written(most)
 	}
 	if len(points) == 0 {
 		return line
@@ -59,8 +66,8 @@ func sparklineOf(name, unit string, points []figures.Point, window time.Duration
 		}
 		x := sparkWidth * (1 - float64(end.Sub(points[i].At))/float64(window))
 		y := float64(sparkHeight - 2)
-		if line.Most > 0 {
-			y -= (sparkHeight - 4) * v / line.Most
+		if most > 0 {
+			y -= (sparkHeight - 4) * v / most
 		}
 		text = fmt.Appendf(text, "%.1f,%.1f ", x, y)
 	}
