@@ -47,6 +47,8 @@ func TestEventPages(t *testing.T) {
 	tab.await("tbody th a", held).MustClick()
 	tab.await("ol.timeline li", "Emitted")
 	tab.see("event-held")
+	tab.await("main p a[data-back]", "^Events$").MustClick() // the search is still there
+	tab.await("tbody tr:only-child td", "waits for "+first)
 	ask(`INSERT INTO outbox (event_type, payload, available_at) SELECT 'many & more', 'x', now() + interval '1 day' FROM generate_series(1, 60) RETURNING ''`)
 	tab.visit("/events?type=many+%26+more")
 	tab.await("a", "^Next page$").MustClick()
@@ -54,6 +56,8 @@ func TestEventPages(t *testing.T) {
 	if n := len(tab.MustElements("tbody tr")); n != 10 {
 		t.Errorf("the second page has %d events, want 10", n)
 	}
+	tab.await("button", "^Previous page$").MustClick()
+	tab.await("tbody tr:nth-child(50)", "many & more")
 	tab.visit("/events?type=none")
 	tab.await(".empty", "No matching events")
 	tab.wantQuiet()
@@ -87,7 +91,7 @@ func TestEventPages(t *testing.T) {
 	tab.wantQuiet()
 	redis.Start()
 	tab.visit("/events/01980000-0000-7000-8000-000000000000")
-	tab.await("[role=alert]", "there is no event")
+	tab.await("[role=alert]", "There is no event")
 	tab.wantQuiet("404")
 	p.stop()
 }

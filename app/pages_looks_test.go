@@ -43,6 +43,8 @@ func TestPagesAreForEverybody(t *testing.T) {
 		SELECT outbox_new_id(), 'account:renamed', '', '{}', 'low', now(), 0, 0, now(), $1::text, 1000000, now() - interval '2 hours' RETURNING ''`, word)
 	ask(`INSERT INTO outbox_schedules (name, cron, time_zone, missed, event_type, payload, next_at, paused_at, paused_by, pause_reason)
 		VALUES ('nightly', '0 3 * * 1-5', 'America/Argentina/ComodRivadavia', 'once', $1::text, '', now() + interval '1 hour', now(), 'ada@example.com', $1) RETURNING ''`, word)
+	ask(`INSERT INTO outbox_schedules (name, cron, time_zone, missed, event_type, payload, next_at, last_at, emitted)
+		VALUES ('weekly-digest', '0 8 * * 1-5', 'America/Argentina/Buenos_Aires', 'once', 'digest:send', '', now() + interval '1 hour', now(), 12500) RETURNING ''`)
 
 	group := url.Values{"type": {"email:send_notification"}, "form": {refused}}.Encode()
 	pages := []struct{ name, path, shows string }{
@@ -79,7 +81,10 @@ func TestPagesAreForEverybody(t *testing.T) {
 			tab.await("main", page.shows)
 			tab.wantAccessible()
 			tab.wantForms(page.path)
-			tab.wantNoWiderThan(1280, page.path+" in "+scheme)
+			for _, width := range []int{1440, 1280, 1160, 1024} {
+				tab.MustSetViewport(width, 800, 1, false)
+				tab.wantNoWiderThan(width, page.path+" in "+scheme)
+			}
 			tab.wantNarrow(page.path + " in " + scheme)
 			tab.wantAccessible()
 			tab.see("look-" + page.name + "-" + who + "-" + scheme)

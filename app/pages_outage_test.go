@@ -42,13 +42,13 @@ func TestPagesStayUp(t *testing.T) {
 
 	database.Refuse()
 	for _, path := range []string{"/events", "/events/" + event, "/dead", "/dead/group?type=test%3Aa", "/dead/change?action=replay&type=test%3Aa"} {
-		look(path, "the database is unavailable")
+		look(path, "The database is unavailable")
 		page.await(`main a[href=""]`, "Try again")
 		page.wantQuiet("503")
 	}
 	page.see("events-without-postgres")
 	page.visit("/events?id=" + event)
-	page.await("main", "the database is unavailable") // at its own address
+	page.await("main", "The database is unavailable") // at its own address
 	page.wantQuiet("503")
 	for _, path := range []string{"/events", "/dead"} {
 		if status, _ := get(t, p.monitor+path); status != 503 {

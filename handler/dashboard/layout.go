@@ -182,6 +182,7 @@ func (d *Dashboard) answer(c *fiber.Ctx, err error) error {
 	}
 	fault := d.o.Explain(c, err)
 	c.Status(fault.Status)
+	fault.Detail = capital(fault.Detail)
 	p := Page{Template: "fault", Title: fault.Title, Data: fault}
 	if d.o.Visitor(c).May(access.See) {
 		p.Section = d.sectionOf(c.Path())

@@ -44,6 +44,7 @@ func New() Files {
 		"charts.js":               javaScript,
 		"theme.js":                javaScript,
 		"keys.js":                 javaScript,
+		"lists.js":                javaScript,
 		"icon.svg":                svg,
 		"icon-warn.svg":           svg,
 		"icon-bad.svg":            svg,

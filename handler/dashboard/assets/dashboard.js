@@ -23,17 +23,17 @@
     for (const { type, value } of format.formatToParts(at)) found[type] = value;
     return found;
   };
-  function written(at, precise) {
+  function written(at, precise, zoned) {
     const p = parts(at, utc ? "UTC" : undefined);
     const text = `${p.year}-${p.month}-${p.day} ${p.hour}:${p.minute}:${p.second}`;
-    return precise ? `${text}.${String(at.getMilliseconds()).padStart(3, "0")} ${p.timeZoneName}` : text;
+    return text + (precise ? "." + String(at.getMilliseconds()).padStart(3, "0") : "") + (precise || zoned ? " " + p.timeZoneName : "");
   }
   function localise(root) {
     for (const element of root.querySelectorAll("time[datetime]")) {
       const at = new Date(element.dateTime);
       if (!Number.isNaN(at.valueOf())) {
         element.title = element.dateTime;
-        element.textContent = written(at, element.dataset.precise !== undefined);
+        element.textContent = written(at, element.dataset.precise !== undefined, element.dataset.zone !== undefined);
       }
     }
   }

@@ -93,10 +93,14 @@ func more(code string) (link, caption string) {
 		return "dead", "Dead letters"
 	case "tasks-failing":
 		return "failing", "Failing tasks"
-	case "queue-paused", "queue-pause-lost":
+	case "queue-paused", "queue-pause-lost", "queue-unserved", "type-unhandled", "backlog-growing":
 		return "queues", "Queues"
-	case "queue-unserved", "type-unhandled", "no-worker":
-		return "monitoring/tasks/", "Tasks"
+	case "no-worker":
+		return "workers", "Workers"
+	case "receiver-down":
+		return "subscriptions", "Subscriptions"
+	case "schedules-late":
+		return "schedules", "Schedules"
 	}
 	return "", ""
 }
