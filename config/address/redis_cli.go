@@ -5,38 +5,45 @@ import (
 	"strings"
 )
 
-// RedisCLI returns the arguments with which redis-cli reaches the Redis of a URL. It returns none for Sentinels, which
-// redis-cli cannot follow, and for a text that is no URL of a Redis.
-func RedisCLI(text string) []string {
+// RedisCLI is what redis-cli needs to reach a Redis.
+type RedisCLI struct {
+	Args           []string // without the user, the password and TLS
+	User, Password string
+	TLS            bool
+}
+
+// RedisCLIOf returns how redis-cli reaches the Redis of a URL. ok is false for Sentinels, which redis-cli cannot
+// follow, and for a text that is no URL of a Redis.
+func RedisCLIOf(text string) (cli RedisCLI, ok bool) {
 	scheme, rest, isURL := cutScheme(text)
 	user, hosts, tail := cutHosts(rest)
 	u, err := url.Parse(scheme + "://" + user + hosts[0] + tail)
 	if !isURL || err != nil {
-		return nil
+		return RedisCLI{}, false
 	}
-	plain, cluster := strings.CutSuffix(scheme, "-cluster")
-	switch {
+	number := strings.Trim(u.Path, "/")
+	switch plain, cluster := strings.CutSuffix(scheme, "-cluster"); {
 	case scheme == "redis-socket":
-		return socketArguments(u)
+		cli.Args, number = []string{"-s", u.Path}, u.Query().Get("db")
 	case cluster:
-		return []string{"-c", "-u", plain + "://" + user + hosts[0]}
+		cli.Args, number, cli.TLS = append([]string{"-c"}, hostArguments(u)...), "", plain == "rediss"
 	case scheme == "redis", scheme == "rediss":
-		return []string{"-u", text}
+		cli.Args, cli.TLS = hostArguments(u), scheme == "rediss"
 	default:
-		return nil
+		return RedisCLI{}, false
 	}
+	if number != "" {
+		cli.Args = append(cli.Args, "-n", number)
+	}
+	cli.User = u.User.Username()
+	cli.Password, _ = u.User.Password()
+	return cli, true
 }
 
-func socketArguments(u *url.URL) []string {
-	args := []string{"-s", u.Path}
-	if number := u.Query().Get("db"); number != "" {
-		args = append(args, "-n", number)
-	}
-	if name := u.User.Username(); name != "" {
-		args = append(args, "--user", name)
-	}
-	if password, set := u.User.Password(); set {
-		args = append(args, "--no-auth-warning", "-a", password)
+func hostArguments(u *url.URL) []string {
+	args := []string{"-h", u.Hostname()}
+	if port := u.Port(); port != "" {
+		args = append(args, "-p", port)
 	}
 	return args
 }
