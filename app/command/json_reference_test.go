@@ -2,6 +2,7 @@ package command
 
 import (
 	"encoding"
+	"encoding/json"
 	"fmt"
 	"go/ast"
 	"go/parser"
@@ -9,24 +10,31 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/spf13/cobra"
 
 	"outboxd/app/command/dead"
 	"outboxd/app/command/events"
 	"outboxd/app/command/figures"
 	"outboxd/app/command/health"
 	"outboxd/app/command/setups"
+	"outboxd/app/daemon"
 )
 
 const jsonPage = "../../docs/reference/json.md"
 
-// documentsOf are the results that commands print with -o json.
-var documentsOf = []struct {
+// document is the result of commands, whose names are separated by commas.
+type document struct {
 	commands string
 	value    any
-}{
+}
+
+// documentsOf are the results that commands print with -o json.
+var documentsOf = []document{
 	{"actions list", []actionDocument{}},
 	{"actions show", actionDocument{}},
 	{"config", configDocument{}},
@@ -39,15 +47,20 @@ var documentsOf = []struct {
 	{"events correct", events.CorrectedDocument{}},
 	{"events emit", events.EmittedDocument{}},
 	{"events cancel, events reschedule, events erase", events.EventChangeDocument{}},
+	{"events retry, events give-up", events.FailingChangeDocument{}},
 	{"keys list", figures.KeysDocument{}},
+	{"keys show", figures.KeyDocument{}},
 	{"migrate status", migrationsDocument{}},
 	{"queues list", figures.QueuesDocument{}},
 	{"queues show", figures.QueueDocument{}},
+	{"queues pause, queues resume", figures.QueueChangeDocument{}},
 	{"schedules list", []setups.ScheduleDocument{}},
 	{"schedules show", setups.ScheduleDocument{}},
 	{"subscriptions list", []setups.SubscriptionDocument{}},
 	{"subscriptions show", setups.SubscriptionDocument{}},
-	{"subscriptions apply", []setups.AppliedDocument{}},
+	{"schedules apply, subscriptions apply", []setups.AppliedDocument{}},
+	{"schedules pause, schedules resume, schedules remove", setups.ChangedDocument{}},
+	{"subscriptions pause, subscriptions resume, subscriptions remove", setups.ChangedDocument{}},
 	{"subscriptions test", setups.ProbeDocument{}},
 	{"subscriptions replay", []setups.ReplayCount{}},
 	{"token new", tokenDocument{}},
@@ -74,11 +87,13 @@ list ` + "`x`" + `. Times are in RFC 3339, UTC.
 `)
 	for _, d := range documentsOf {
 		fmt.Fprintf(&page, "\n## %s\n\n| field | type | |\n|---|---|---|\n", d.commands)
-		kind, prefix := reflect.TypeOf(d.value), ""
-		if kind.Kind() == reflect.Slice {
-			kind, prefix = kind.Elem(), "[]."
-		}
-		writeFields(&page, kind, prefix, notes)
+		visitFields(d.value, func(path, kind string, field reflect.StructField, of string) {
+			note := notes[of+"."+field.Name]
+			if _, options, _ := strings.Cut(field.Tag.Get("json"), ","); strings.Contains(options, "omit") {
+				note = strings.TrimPrefix(strings.TrimSuffix(note, ".")+"; *may be missing*", "; ")
+			}
+			fmt.Fprintf(&page, "| `%s` | %s | %s |\n", path, kind, strings.ReplaceAll(note, "|", "\\|"))
+		})
 	}
 	if *update {
 		if err := os.WriteFile(jsonPage, []byte(page.String()), 0o644); err != nil {
@@ -90,15 +105,25 @@ list ` + "`x`" + `. Times are in RFC 3339, UTC.
 	}
 }
 
-func writeFields(page *strings.Builder, of reflect.Type, prefix string, notes map[string]string) {
+// visitFields calls visit for each field of a document in JSON: with its path, the kind of its value, the field in Go,
+// and the name of the type in Go that has the field.
+func visitFields(document any, visit func(path, kind string, field reflect.StructField, of string)) {
+	kind, prefix := reflect.TypeOf(document), ""
+	if kind.Kind() == reflect.Slice {
+		kind, prefix = kind.Elem(), "[]."
+	}
+	visitFieldsOf(kind, prefix, visit)
+}
+
+func visitFieldsOf(of reflect.Type, prefix string, visit func(path, kind string, field reflect.StructField, of string)) {
 	for field := range of.Fields() {
-		name, options, _ := strings.Cut(field.Tag.Get("json"), ",")
+		name, _, _ := strings.Cut(field.Tag.Get("json"), ",")
 		kind, isList := field.Type, false
 		if kind.Kind() == reflect.Pointer {
 			kind = kind.Elem()
 		}
 		if field.Anonymous && name == "" {
-			writeFields(page, kind, prefix, notes)
+			visitFieldsOf(kind, prefix, visit)
 			continue
 		}
 		if name == "-" || !field.IsExported() {
@@ -107,22 +132,34 @@ func writeFields(page *strings.Builder, of reflect.Type, prefix string, notes ma
 		if name == "" {
 			name = field.Name
 		}
-		if kind.Kind() == reflect.Slice && !isText(kind) {
+		if kind.Kind() == reflect.Slice && !isText(kind) && kind != reflect.TypeFor[json.RawMessage]() {
 			isList, kind = true, kind.Elem()
 		}
-		note := notes[of.Name()+"."+field.Name]
-		if strings.Contains(options, "omit") {
-			note = strings.TrimPrefix(strings.TrimSuffix(note, ".")+"; *may be missing*", "; ")
-		}
-		fmt.Fprintf(page, "| `%s%s` | %s | %s |\n", prefix, name, jsonType(kind, isList), strings.ReplaceAll(note, "|", "\\|"))
+		visit(prefix+name, jsonType(kind, isList), field, of.Name())
 		if kind.Kind() == reflect.Struct && !isText(kind) {
 			inner := prefix + name + "."
 			if isList {
 				inner = prefix + name + "[]."
 			}
-			writeFields(page, kind, inner, notes)
+			visitFieldsOf(kind, inner, visit)
 		}
 	}
+}
+
+// TestTheJSONOfEachCommandIsInTheReference looks for commands whose documents documentsOf lacks. The exports have forms
+// of their own, and the benchmarks' figures are for people.
+func TestTheJSONOfEachCommandIsInTheReference(t *testing.T) {
+	t.Parallel()
+	var known []string
+	for _, d := range documentsOf {
+		known = append(known, strings.Split(d.commands, ", ")...)
+	}
+	leaves(New(nil, daemon.Build{}), func(cmd *cobra.Command) {
+		name := strings.TrimPrefix(cmd.CommandPath(), "outboxd ")
+		if cmd.Flags().Lookup("output") != nil && !strings.HasPrefix(name, "bench ") && !strings.HasSuffix(name, " export") && !slices.Contains(known, name) {
+			t.Errorf("the reference of JSON lacks %s", name)
+		}
+	})
 }
 
 func isText(kind reflect.Type) bool {
@@ -142,7 +179,7 @@ func jsonType(kind reflect.Type, isList bool) string {
 		name = "object, by " + jsonType(kind.Key(), false)
 	case kind.Kind() >= reflect.Int && kind.Kind() <= reflect.Float64:
 		name = "number"
-	case kind.Kind() == reflect.Interface:
+	case kind.Kind() == reflect.Interface, kind == reflect.TypeFor[json.RawMessage]():
 		name = "any"
 	}
 	if isList {

@@ -22,6 +22,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"outboxd/app/daemon"
+	"outboxd/handler/monitor"
 )
 
 const promisedPath = "testdata/promised.txt"
@@ -33,7 +34,7 @@ var breakPromises = flag.Bool("break-promises", false, "with -update: also drop 
 // major version, as docs/reference/compatibility.md says.
 func TestPromises(t *testing.T) {
 	t.Parallel()
-	now := slices.Concat(promisedOptions(), promisedCommands(), promisedFunctions(t), promisedColumns(t), promisedFromSource(t), promisedModule(t))
+	now := slices.Concat(promisedOptions(), promisedCommands(), promisedFunctions(t), promisedColumns(t), promisedMetrics(t), promisedJSON(), promisedModule(t))
 	slices.Sort(now)
 	now = slices.Compact(now)
 	for _, kind := range []string{"option ", "command ", "function ", "column ", "metric ", "json ", "go "} {
@@ -156,27 +157,36 @@ func readAll(t *testing.T, pattern string) (texts []string) {
 	return texts
 }
 
-// promisedFromSource are the metrics with their labels, and the fields of JSON that
-// commands print and /readyz answers.
-func promisedFromSource(t *testing.T) (lines []string) {
-	for _, folder := range []string{"../../handler", "../../jobs", "../../relay", "../../repository", "../../app/daemon", "."} {
+// promisedMetrics are the metrics with their labels.
+func promisedMetrics(t *testing.T) (lines []string) {
+	for _, folder := range []string{"../../handler", "../../jobs", "../../relay", "../../repository", "../../app/daemon"} {
 		err := filepath.WalkDir(folder, func(path string, d fs.DirEntry, err error) error {
 			if err != nil || d.IsDir() || filepath.Ext(path) != ".go" || strings.HasSuffix(path, "_test.go") {
 				return err
 			}
 			file, err := parser.ParseFile(token.NewFileSet(), path, nil, parser.SkipObjectResolution)
-			if err != nil {
-				return err
+			if err == nil {
+				lines = append(lines, metricsOf(file)...)
 			}
-			lines = append(lines, metricsOf(file)...)
-			noun, _, _ := strings.Cut(strings.TrimSuffix(filepath.Base(path), ".go"), "_")
-			if folder == "." || noun == "readiness" {
-				lines = append(lines, fieldsOf(file, noun)...)
-			}
-			return nil
+			return err
 		})
 		if err != nil {
 			t.Fatal(err)
+		}
+	}
+	return lines
+}
+
+// promisedJSON are the fields of what /readyz answers and of what each command prints.
+func promisedJSON() (lines []string) {
+	for _, d := range append(documentsOf, document{"/readyz", monitor.Readiness{}}) {
+		for name := range strings.SplitSeq(d.commands, ", ") {
+			visitFields(d.value, func(path, kind string, field reflect.StructField, _ string) {
+				if _, options, _ := strings.Cut(field.Tag.Get("json"), ","); field.Type.Kind() == reflect.Pointer && !strings.Contains(options, "omit") {
+					kind += " or null"
+				}
+				lines = append(lines, fmt.Sprintf("json %s %s: %s", name, path, kind))
+			})
 		}
 	}
 	return lines
@@ -227,43 +237,6 @@ func stringOf(e ast.Expr) string {
 		return text
 	}
 	return ""
-}
-
-// fieldsOf returns the fields of JSON that the types of a file have, with the kind of
-// their values.
-func fieldsOf(file *ast.File, noun string) (lines []string) {
-	ast.Inspect(file, func(node ast.Node) bool {
-		field, ok := node.(*ast.Field)
-		if !ok || field.Tag == nil {
-			return true
-		}
-		tag, _ := strconv.Unquote(field.Tag.Value)
-		name, _, _ := strings.Cut(reflect.StructTag(tag).Get("json"), ",")
-		if name != "" && name != "-" {
-			lines = append(lines, fmt.Sprintf("json %s %s: %s", noun, name, kindOf(field.Type)))
-		}
-		return true
-	})
-	return lines
-}
-
-func kindOf(e ast.Expr) string {
-	switch e := e.(type) {
-	case *ast.StarExpr:
-		return kindOf(e.X) + " or null"
-	case *ast.ArrayType:
-		return "list"
-	case *ast.MapType, *ast.StructType:
-		return "object"
-	case *ast.Ident:
-		switch {
-		case e.Name == "string", e.Name == "bool":
-			return e.Name
-		case strings.HasPrefix(e.Name, "int"), strings.HasPrefix(e.Name, "uint"), strings.HasPrefix(e.Name, "float"):
-			return "number"
-		}
-	}
-	return "value"
 }
 
 // promisedModule is what the module client exports: functions, methods, types with

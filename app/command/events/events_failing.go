@@ -71,8 +71,8 @@ func (f *failingFlags) read(cmd *cobra.Command, args []string) (said map[string]
 	return said, nil
 }
 
-// failingChangeDocument is the result of events retry and events give-up.
-type failingChangeDocument struct {
+// FailingChangeDocument is the result of events retry and events give-up.
+type FailingChangeDocument struct {
 	Action   string     `json:"action"`
 	ActionID *domain.ID `json:"action_id,omitempty"` // in outbox_actions; none: nothing was done
 	Matched  int64      `json:"matched"`
@@ -142,7 +142,7 @@ func newFailingCommand(c cli.Commands, change failingChange) *cobra.Command {
 		} else if result, err = changes.Count(cmd.Context(), flags.filter); err == nil {
 			err = acting.Consent(change.consent)
 		}
-		document := failingChangeDocument{Action: change.verb, Matched: result.Matched, Changed: result.Changed, DryRun: !acting.Yes, More: result.More}
+		document := FailingChangeDocument{Action: change.verb, Matched: result.Matched, Changed: result.Changed, DryRun: !acting.Yes, More: result.More}
 		if !action.ID.IsZero() {
 			document.ActionID = &action.ID
 		}
@@ -154,7 +154,7 @@ func newFailingCommand(c cli.Commands, change failingChange) *cobra.Command {
 	return cmd
 }
 
-func (f failingChange) table(w io.Writer, d *failingChangeDocument) {
+func (f failingChange) table(w io.Writer, d *FailingChangeDocument) {
 	switch {
 	case d.DryRun:
 		fmt.Fprintf(w, "%s %s.\n", words.Many(d.Matched, "failing event"), words.Plural(d.Matched, "matches", "match"))

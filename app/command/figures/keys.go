@@ -48,7 +48,7 @@ keys.`,
 		if err != nil {
 			return err
 		}
-		document := KeysDocument{Keys: []keyDocument{}, Complete: complete && len(list) < limit}
+		document := KeysDocument{Keys: []KeyDocument{}, Complete: complete && len(list) < limit}
 		for i := range list {
 			document.Keys = append(document.Keys, newKeyDocument(&list[i]))
 		}
@@ -59,13 +59,14 @@ keys.`,
 
 // KeysDocument is a list of held keys in JSON and YAML.
 type KeysDocument struct {
-	Keys []keyDocument `json:"keys"`
+	Keys []KeyDocument `json:"keys"`
 	// Complete is false if the list may lack some ordering keys that hold
 	// events back.
 	Complete bool `json:"complete"`
 }
 
-type keyDocument struct {
+// KeyDocument is an ordering key that holds events back. It is the result of keys show.
+type KeyDocument struct {
 	Key    string        `json:"key"`
 	Held   int           `json:"held"` // counted up to 10,000
 	Since  time.Time     `json:"since"`
@@ -88,8 +89,8 @@ type turnDocument struct {
 	Confirmed bool        `json:"confirmed"`
 }
 
-func newKeyDocument(k *lives.HeldKey) keyDocument {
-	d := keyDocument{Key: k.Key, Held: k.Held, Since: k.Since.UTC(), Next: k.Next, Reason: k.Turn.Holds(time.Now())}
+func newKeyDocument(k *lives.HeldKey) KeyDocument {
+	d := KeyDocument{Key: k.Key, Held: k.Held, Since: k.Since.UTC(), Next: k.Next, Reason: k.Turn.Holds(time.Now())}
 	if t := k.Turn; t != nil {
 		d.Turn = &turnDocument{
 			ID: t.ID, Since: t.Since.UTC(), State: t.State, Type: t.Type, Queue: t.Queue, Attempts: t.Attempts, Error: t.Error, Confirmed: t.Confirmed,
@@ -130,7 +131,7 @@ func keysTable(w io.Writer, document *KeysDocument) {
 }
 
 // held is how many events the key holds back.
-func (k *keyDocument) held() string {
+func (k *KeyDocument) held() string {
 	if k.Held == lives.HeldEventsCounted {
 		return words.Count(k.Held) + " or more"
 	}
@@ -160,7 +161,7 @@ func newKeysShowCommand(c cli.Commands) *cobra.Command {
 	return cmd
 }
 
-func keyTable(w io.Writer, d *keyDocument) {
+func keyTable(w io.Writer, d *KeyDocument) {
 	fmt.Fprintf(w, "Key\t%s\nHeld\t%s\nHeld since\t%s\nWhy\t%s\n", terminal.OneLine(d.Key, 100), d.held(), terminal.Instant(d.Since), terminal.OneLine(d.Reason, 300))
 	if t := d.Turn; t != nil {
 		fmt.Fprintf(w, "The turn has\t%s\nSince\t%s\nState\t%s\n", t.ID, terminal.Instant(t.Since), t.State)
@@ -181,7 +182,7 @@ func keyTable(w io.Writer, d *keyDocument) {
 	fmt.Fprintf(w, "All that it holds: outboxd events list --state held --key %s\n", terminal.ShellWord(d.Key))
 }
 
-func firstDead(keys []keyDocument) *keyDocument {
+func firstDead(keys []KeyDocument) *KeyDocument {
 	for i := range keys {
 		if t := keys[i].Turn; t != nil && t.State == lives.StateDead {
 			return &keys[i]

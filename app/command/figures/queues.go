@@ -73,6 +73,12 @@ func newQueueDocument(q *figures.Queue, v *figures.View[figures.Queue]) QueueDoc
 	return d
 }
 
+// QueueChangeDocument is what was done to a queue.
+type QueueChangeDocument struct {
+	Queue  string `json:"queue"`
+	Change string `json:"change"` // paused or resumed
+}
+
 // QueuesDocument is the result of queues list.
 type QueuesDocument struct {
 	Queues []QueueDocument `json:"queues"`
@@ -204,7 +210,7 @@ func newQueueChangeCommand(c cli.Commands, kind, short, long, example string) *c
 		if err := changeQueue(cmd.Context(), o, kind, flags.Action(nil), args[0]); err != nil {
 			return err
 		}
-		return out.Write(cmd.OutOrStdout(), map[string]string{"queue": args[0], "change": kind + "d"}, func(w io.Writer) { fmt.Fprintf(w, "%s %sd\n", args[0], kind) })
+		return out.Write(cmd.OutOrStdout(), QueueChangeDocument{args[0], kind + "d"}, func(w io.Writer) { fmt.Fprintf(w, "%s %sd\n", args[0], kind) })
 	})
 	return cmd
 }

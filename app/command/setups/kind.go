@@ -91,6 +91,12 @@ func showCommand[D any](c cli.Commands, noun, example string, find func(ctx cont
 	return cmd
 }
 
+// ChangedDocument is what was done to one subscription or schedule.
+type ChangedDocument struct {
+	Name   string `json:"name"`
+	Change string `json:"change"` // paused, resumed or removed
+}
+
 func (k kind) changeCommand(c cli.Commands, change change) *cobra.Command {
 	var out terminal.Output
 	var flags cli.ActionFlags
@@ -114,7 +120,7 @@ func (k kind) changeCommand(c cli.Commands, change change) *cobra.Command {
 		if err := change.do(k.open(o), cmd.Context(), flags.Action(map[string]string{k.noun: name}), name); err != nil {
 			return err
 		}
-		return out.Write(cmd.OutOrStdout(), map[string]string{"name": name, "change": change.done}, func(w io.Writer) { fmt.Fprintf(w, "%s %s\n", name, change.done) })
+		return out.Write(cmd.OutOrStdout(), ChangedDocument{name, change.done}, func(w io.Writer) { fmt.Fprintf(w, "%s %s\n", name, change.done) })
 	})
 	return cmd
 }
