@@ -77,21 +77,7 @@ func TestDashboard(t *testing.T) {
 func (p *tab) zoomsCharts() {
 	p.t.Helper()
 	p.await("#chart-rates .u-legend tr:first-child", "at.*now")
-	over := p.MustElement("#chart-rates .u-over").MustScrollIntoView()
-	box := over.MustShape().Box()
-	at := func(share float64) proto.Point {
-		return proto.Point{X: box.X + share*box.Width, Y: box.Y + box.Height/2}
-	}
-	move := func(share float64) {
-		if err := p.Mouse.MoveTo(at(share)); err != nil {
-			p.t.Fatal(err)
-		}
-	}
-	move(0.5)
-	p.Mouse.MustDown(proto.InputMouseButtonLeft)
-	move(0.7)
-	move(0.98)
-	p.Mouse.MustUp(proto.InputMouseButtonLeft)
+	move := p.zoomsTo(0.5, 0.98)
 	p.press(p.await("#charts-whole:not([hidden])", "Whole range"))
 	p.MustElement("#charts-whole[hidden]")
 	p.press(p.MustElement("#charts-log"))

@@ -115,6 +115,9 @@ type Overviews interface {
 	// first. History leaves out steps without a measurement.
 	History(ctx context.Context, window, step time.Duration) ([]HistoryPoint, error)
 
+	// HistoryBetween returns the same for the time from from to until, by the clock of the database.
+	HistoryBetween(ctx context.Context, from, until time.Time, step time.Duration) ([]HistoryPoint, error)
+
 	// Marks returns up to 50 marks of the last window, the latest first.
 	Marks(ctx context.Context, window time.Duration) ([]HistoryMark, error)
 }

@@ -95,12 +95,16 @@ func (d *Dashboard) history(c *fiber.Ctx) error {
 	if err != nil {
 		return err
 	}
-	body, err := d.charts.Recall(name, func() ([]byte, error) {
-		points, err := d.historyOf(c, s.window, s.step)
+	z, err := zoomOf(c)
+	if err != nil {
+		return err
+	}
+	produce := func() ([]byte, error) {
+		points, step, err := d.pointsOf(c, s, z)
 		if err != nil {
 			return nil, err
 		}
-		drawn := seriesOf(points, s)
+		drawn := seriesOf(points, step)
 		if d.o.Sources.Events != nil {
 			found, err := d.o.Sources.Events.Marks(c.UserContext(), s.window)
 			if err != nil {
@@ -109,12 +113,29 @@ func (d *Dashboard) history(c *fiber.Ctx) error {
 			drawn.Marks = marksOf(found)
 		}
 		return json.Marshal(drawn)
-	})
+	}
+	var body []byte
+	if z == nil {
+		body, err = d.charts.Recall(name, produce)
+	} else {
+		body, err = produce() // hardly two readers choose the same time
+	}
 	if err != nil {
 		return err
 	}
 	c.Set(fiber.HeaderContentType, fiber.MIMEApplicationJSON)
 	return c.Send(body)
+}
+
+// pointsOf returns the points of a chart, and how long their steps are.
+func (d *Dashboard) pointsOf(c *fiber.Ctx, s span, z *zoom) ([]overview.HistoryPoint, time.Duration, error) {
+	if z == nil || d.o.Sources.Events == nil {
+		points, err := d.historyOf(c, s.window, s.step)
+		return points, s.step, err
+	}
+	step := z.step(time.Now())
+	points, err := d.o.Sources.Events.HistoryBetween(c.UserContext(), z.from, z.until, step)
+	return points, step, err
 }
 
 func (d *Dashboard) historyOf(c *fiber.Ctx, window, step time.Duration) ([]overview.HistoryPoint, error) {
@@ -139,7 +160,7 @@ func (d *Dashboard) historyTable(c *fiber.Ctx) error {
 
 // seriesOf converts the points for the charts. If measurements are missing for more than
 // two steps, seriesOf leaves a gap, so that the chart draws no line there.
-func seriesOf(points []overview.HistoryPoint, s span) series {
+func seriesOf(points []overview.HistoryPoint, step time.Duration) series {
 	empty := func() []*float64 { return []*float64{} }
 	out := series{[]int64{}, empty(), empty(), empty(), empty(), empty(), empty(), empty(), empty(), empty(), []mark{}}
 	add := func(at time.Time, values [9]*float64) {
@@ -149,8 +170,8 @@ func seriesOf(points []overview.HistoryPoint, s span) series {
 		}
 	}
 	for i, p := range points {
-		if i > 0 && p.At.Sub(points[i-1].At) > 3*s.step {
-			add(points[i-1].At.Add(s.step), [9]*float64{})
+		if i > 0 && p.At.Sub(points[i-1].At) > 3*step {
+			add(points[i-1].At.Add(step), [9]*float64{})
 		}
 		values := [9]*float64{4: new(float64(p.Pending)), 5: new(float64(p.Held)), 7: delay(p.DelayP50), 8: delay(p.DelayP99)}
 		if p.Queued >= 0 {

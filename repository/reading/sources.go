@@ -110,6 +110,13 @@ func (o Overviews) History(ctx context.Context, window, step time.Duration) ([]o
 	})
 }
 
+// HistoryBetween implements overview.Overviews.
+func (o Overviews) HistoryBetween(ctx context.Context, from, until time.Time, step time.Duration) ([]overview.HistoryPoint, error) {
+	return ask(ctx, o.reads, func(db *postgres.Database) ([]overview.HistoryPoint, error) {
+		return search.NewOverviews(db).HistoryBetween(ctx, from, until, step)
+	})
+}
+
 // Marks implements overview.Overviews.
 func (o Overviews) Marks(ctx context.Context, window time.Duration) ([]overview.HistoryMark, error) {
 	return ask(ctx, o.reads, func(db *postgres.Database) ([]overview.HistoryMark, error) {

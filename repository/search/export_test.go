@@ -1,6 +1,8 @@
 package search
 
 import (
+	"time"
+
 	"outboxd/domain/figures"
 	"outboxd/domain/lives"
 )
@@ -15,10 +17,11 @@ const HeldHeadsSQL = heldHeadsSQL
 // SearchStatement.
 func PageStatements() map[string][]any {
 	return map[string][]any{
-		"standing":         {nowSQL, nil, lives.HeldKeysCounted, CountLimit},
-		"flows":            {flowsSQL},
-		"relays":           {presentRelaysSQL},
-		"history of a day": {historySQL, 86400.0, 300.0},
+		"standing":          {nowSQL, nil, lives.HeldKeysCounted, CountLimit},
+		"flows":             {flowsSQL},
+		"relays":            {presentRelaysSQL},
+		"history of a day":  {windowSQL, 300.0, 86400.0},
+		"history of a zoom": {betweenSQL, 10.0, time.Now().Add(-2 * time.Hour), time.Now()},
 
 		"types and queues":  {pairsSQL, figures.Counted, 300.0, 3600.0, pairsShown},
 		"measured":          {measuredSQL, 300.0, 3600.0},

@@ -128,22 +128,36 @@ func (o *Overviews) flows(ctx context.Context, s *overview.Standing) error {
 	return err
 }
 
-// historySQL combines the samples of each step into one row. Percentiles cannot be
+// historySQL combines the samples of each step, of $1 seconds, into one row. Percentiles cannot be
 // averaged exactly. For a median the mean is good enough; of 99th percentiles the largest
 // matters.
 const historySQL = `
-SELECT to_timestamp(floor(extract(epoch FROM at) / $2) * $2) AS step,
+SELECT to_timestamp(floor(extract(epoch FROM at) / $1) * $1) AS step,
        sum(seconds)::float8, sum(emitted)::bigint, sum(enqueued)::bigint, sum(confirmed)::bigint, sum(died)::bigint,
        max(pending), max(held), max(dead), max(oldest_due)::float8,
        coalesce(avg(delay_p50), -1)::float8, coalesce(max(delay_p99), -1)::float8,
        coalesce(max(queued), -1)
-FROM outbox_samples WHERE at > now() - $1 * interval '1 second' GROUP BY 1 ORDER BY 1`
+FROM outbox_samples WHERE `
+
+const (
+	windowSQL  = historySQL + `at > now() - $2 * interval '1 second' GROUP BY 1 ORDER BY 1`
+	betweenSQL = historySQL + `at >= $2 AND at <= $3 GROUP BY 1 ORDER BY 1`
+)
 
 // History implements overview.Overviews.
 func (o *Overviews) History(ctx context.Context, window, step time.Duration) ([]overview.HistoryPoint, error) {
+	return o.history(ctx, windowSQL, step.Seconds(), window.Seconds())
+}
+
+// HistoryBetween implements overview.Overviews.
+func (o *Overviews) HistoryBetween(ctx context.Context, from, until time.Time, step time.Duration) ([]overview.HistoryPoint, error) {
+	return o.history(ctx, betweenSQL, step.Seconds(), from, until)
+}
+
+func (o *Overviews) history(ctx context.Context, sql string, args ...any) ([]overview.HistoryPoint, error) {
 	ctx, cancel := context.WithTimeout(ctx, lookPatience)
 	defer cancel()
-	rows, err := o.db.Pool().Query(ctx, historySQL, window.Seconds(), step.Seconds())
+	rows, err := o.db.Pool().Query(ctx, sql, args...)
 	if err != nil {
 		return nil, postgres.Translate(err, "read the history")
 	}

@@ -16,13 +16,13 @@
   let span = "hour";
   let zoom = null; // the begin and end that the reader has chosen by dragging, in seconds
   let data = null; // what was read last; it stays when a server is away
+  let unzoomed = null; // what was read last of the whole range
   let readAt = null;
   let drawn = [];
 
   // The same forms as on the rest of the page: 12,500; 45/s; 21 min 15 s.
   const known = (write) => (value) => (value === null || value === undefined ? "–" : write(value));
   const grouped = new Intl.NumberFormat("en-US", { maximumFractionDigits: 0 });
-  const count = known((value) => (Number.isInteger(value) ? grouped.format(value) : ""));
   const rate = known((value) => {
     if (value === 0) return "0/s";
     if (value < 0.1) return (value * 60).toFixed(1) + "/min";
@@ -34,6 +34,7 @@
   };
   const duration = known((value) => {
     if (value === 0) return "0";
+    if (value < 0.001) return "under 1 ms";
     if (value < 1) return Math.round(value * 1000) + " ms";
     if (value < 10) return +value.toFixed(1) + " s";
     if (value < 60) return Math.floor(value) + " s";
@@ -41,6 +42,14 @@
     if (value < 86400) return two(value, [3600, 60], "h", "min");
     return two(value, [86400, 3600], "d", "h");
   });
+  // The ticks of an axis have one unit. So each of these chooses the form for all ticks, by the largest.
+  const plain = new Intl.NumberFormat("en-US", { maximumSignificantDigits: 3 });
+  const rateTicks = () => (value) => plain.format(value) + "/s";
+  const durationTicks = (largest) => {
+    if (largest >= 60) return duration;
+    return (value) => (largest < 1 ? plain.format(value * 1000) + " ms" : plain.format(value) + " s");
+  };
+  const countTicks = () => (value) => (Number.isInteger(value) ? grouped.format(value) : "");
   const clock = (seconds, options) => new Date(seconds * 1000).toLocaleString("en-GB", { hourCycle: "h23", timeZone: window.outboxdClock.zone(), ...options });
   const tally = known((value) => grouped.format(value) + (value === 1 ? " event" : " events"));
   const hours = { hour: "2-digit", minute: "2-digit" };
@@ -60,9 +69,9 @@
     }
     const c = colours();
     const charts = [
-      ["chart-rates", rate, [["emitted", c.amber, [4, 4]], ["enqueued", c.blue], ["confirmed", c.green], ["died", c.red]]],
-      ["chart-delay", duration, [["p50", c.blue], ["p99", c.amber]]],
-      ["chart-backlog", tally, [["pending", c.blue], ["held", c.amber], ["in Redis", c.green, [4, 4], "queued"]]],
+      ["chart-rates", rate, rateTicks, [["emitted", c.amber, [4, 4]], ["enqueued", c.blue], ["confirmed", c.green], ["died", c.red]]],
+      ["chart-delay", duration, durationTicks, [["p50", c.blue], ["p99", c.amber]]],
+      ["chart-backlog", tally, countTicks, [["pending", c.blue], ["held", c.amber], ["in Redis", c.green, [4, 4], "queued"]]],
     ];
     const end = Date.now() / 1000;
     const shown = zoom || [end - lengths[span], end];
@@ -71,7 +80,7 @@
     const last = data.at.findLastIndex((at) => at <= shown[1]);
     // On request the axis is logarithmic above 0.1, so that 45/s can be seen beside 4,000/s; zero stays zero.
     const y = { range: (_, low, high) => [0, high > 0 ? high * 1.1 : 1], ...(logs ? { distr: 4, asinh: 0.1 } : {}) };
-    for (const [id, write, lines] of charts) {
+    for (const [id, write, ticks, lines] of charts) {
       const place = document.getElementById(id);
       const axis = { stroke: c.text, grid: { stroke: c.line, width: 1 }, ticks: { show: false }, font: "11px system-ui, sans-serif" };
       const options = {
@@ -81,7 +90,7 @@
         scales: { x: { range: shown }, y },
         axes: [
           { ...axis, size: 24, space: 60, values: (_, at) => at.map((s) => clock(s, shown[1] - shown[0] > 172800 ? days : hours)) },
-          { ...axis, size: 64, values: (_, values) => values.map((v) => (v === null ? "" : write === tally ? count(v) : write(v))) },
+          { ...axis, size: 64, values: (_, at) => at.map((v) => (v === null ? "" : ticks(Math.max(...at))(v))) },
         ],
         series: [
           // Without a pointer over the chart the legend reads now: the last measurement.
@@ -112,11 +121,18 @@
     whole.hidden = false;
     // Not now: uPlot is about to set the selection of the charts that this one leads.
     requestAnimationFrame(draw);
+    load(); // samples of this time may be finer
   }
 
   function unzoom() {
     zoom = null;
+    data = unzoomed;
     whole.hidden = true;
+  }
+
+  // query returns which samples to read.
+  function query() {
+    return "?window=" + span + (zoom ? "&from=" + Math.floor(zoom[0]) + "&until=" + Math.ceil(zoom[1]) : "");
   }
 
   // drawMarks draws a line where something happened that explains a bend.
@@ -151,18 +167,21 @@
     if (document.hidden) {
       return;
     }
-    const asked = span;
+    const asked = query();
     let fault = "";
     try {
-      const response = await fetch(section.dataset.history + "?window=" + span, { headers: { Accept: "application/json" } });
+      const response = await fetch(section.dataset.history + asked, { headers: { Accept: "application/json" } });
       if (!response.ok) {
         throw new Error(String(response.status));
       }
       const read = await response.json();
-      if (asked !== span) {
+      if (asked !== query()) {
         return; // another range was chosen meanwhile
       }
       data = read;
+      if (!zoom) {
+        unzoomed = read;
+      }
       readAt = Date.now() / 1000;
     } catch {
       fault = "The history cannot be read at the moment." + (data ? " The charts show what was read at " + clock(readAt, hours) + "." : "");
