@@ -44,8 +44,8 @@ const referenceRules = `
 - ` + "`relay.inbox_retention`" + ` must not be shorter than ` + "`relay.history`" + `, nor ` + "`relay.backoff_base`" + ` longer than ` + "`relay.backoff_max`" + `.
 - ` + "`relay.poll_min`" + ` must not be longer than ` + "`relay.poll_interval`" + `, nor than ` + "`relay.poll_without_listen`" + `.
 - ` + "`access.identity_header`" + ` needs ` + "`api.trusted_proxies`" + `, and ` + "`oidc.issuer`" + ` needs ` + "`oidc.client_id` and `oidc.roles`" + `.
-- ` + "`relay.listen_url` and `database.read_url`" + ` need ` + "`database.url`" + `.
-- ` + "`databases`" + ` excludes ` + "`database.url`, `database.password_file`, `database.read_url` and `relay.listen_url`" + `. A process that serves all of them has only the role relay; ` + "`source`" + ` chooses one of them for every role.
+- ` + "`relay.listen_url`, `database.read_url` and `database.password_file`" + ` need ` + "`database.url`" + `.
+- ` + "`databases`" + ` excludes ` + "`database.url`, `database.password_file`, `database.read_url` and `relay.listen_url`" + `. A process that serves all of them has only the roles relay and monitor, or one of the two; ` + "`source`" + ` chooses one of them for every role.
 - ` + "`database.max_conns`" + `, unless 0, must be at least 4, plus ` + "`relay.concurrency`" + ` with the role relay, plus 8 with the role api, plus 8 and ` + "`worker.concurrency`" + ` (2 if that is 0) with the role worker.
 - A worker runs the example if it also has the role api, or with ` + "`example=on`" + `. Such a worker needs ` + "`notify`" + ` if ` + "`database.url`" + ` is set.
 - If a worker runs the example, ` + "`notify=smtp`" + ` needs ` + "`smtp.addr` and `smtp.from`" + `, and ` + "`notify=webhook`" + ` needs ` + "`webhook.url` and `webhook.secret`" + `.

@@ -29,7 +29,7 @@ func (c *Config) generalOptions() []*option {
 		},
 		{
 			field: &c.DataDir, key: "data_dir", optional: true,
-			help: "Folder of the servers that outboxd runs itself, and of the mails that notify=log writes. Empty means /var/lib/outboxd for root, and outboxd in $XDG_DATA_HOME or ~/.local/share for other users.",
+			help: "Folder of the servers that outboxd runs itself, and of the mails that notify=log writes. Empty means /var/lib/outboxd for root, and for other users outboxd in $XDG_DATA_HOME or ~/.local/share, or on macOS in ~/Library/Application Support.",
 		},
 		{
 			field: &c.Migrate, key: "migrate", value: "auto", choices: []string{MigrateAuto, MigrateOff},

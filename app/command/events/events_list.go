@@ -61,8 +61,8 @@ type EventListDocument struct {
 	Events []listedEvent `json:"events"`
 	// Next is the value of --after for the next page; there is none on the last page.
 	Next *domain.ID `json:"next,omitempty"`
-	// GaveUp is true if the search stopped early because it took too long. There may
-	// be more matching events.
+	// GaveUp is true if the search stopped early, because it took too long or had read as
+	// many events as one search may read. There may be more matching events.
 	GaveUp   bool `json:"gave_up"`
 	Examined int  `json:"examined"`
 	// QueueError says why Redis could not be asked. Without Redis, failing events
