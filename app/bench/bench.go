@@ -7,8 +7,7 @@ import (
 	"outboxd/app/bench/spec"
 )
 
-// All returns every benchmark in the order of the help: throughput first, then
-// latency, then the cost for producers and for an idle system.
+// All returns every benchmark in the order of the help.
 func All() []spec.Bench {
 	return []spec.Bench{
 		drains.Drain(), drains.Horizon(), drains.Backlog(), drains.Scale(), drains.Overhead(), effects.Effects(),

@@ -2,10 +2,10 @@
 // how soon an event gets through, and what it costs. They run on their user's own
 // machine.
 //
-// Every benchmark compares several variants (arms) within one run and reports
-// ratios. Figures of different machines, or of one machine at different times,
-// cannot be compared.
-// A benchmark uses a PostgreSQL schema and a Redis database of its own, which
+// Most benchmarks compare several variants (arms) within one run and report ratios. The
+// benchmarks latency, idle and soak report times, costs and sizes, and no ratios.
+// Figures of different machines, or of one machine at different times, cannot be
+// compared. A benchmark uses a PostgreSQL schema and a Redis database of its own, which
 // package env makes.
 //
 // The benchmarks themselves are in the packages below: drains and effects have those

@@ -29,9 +29,9 @@ const promisedPath = "testdata/promised.txt"
 
 var breakPromises = flag.Bool("break-promises", false, "with -update: also drop from the list what is no longer there")
 
-// TestPromises holds what other programs rely on to a recorded list. What comes new
-// is recorded by make generate. What goes, or changes, is not: that is for the next
-// major version, as docs/reference/compatibility.md says.
+// TestPromises compares what other programs rely on with a recorded list. make generate
+// adds to the list what is new. It does not drop what is gone or changed: that is for
+// the next major version, as docs/reference/compatibility.md says.
 func TestPromises(t *testing.T) {
 	t.Parallel()
 	now := slices.Concat(promisedOptions(), promisedCommands(), promisedFunctions(t), promisedColumns(t), promisedMetrics(t), promisedJSON(), promisedModule(t))
@@ -82,7 +82,8 @@ func promisedOptions() (lines []string) {
 	return lines
 }
 
-// promisedCommands are the commands and the flags that each has besides the options.
+// promisedCommands are the commands, and the flags that each has besides the daemon's
+// options.
 func promisedCommands() (lines []string) {
 	leaves(New(nil, daemon.Build{}), func(cmd *cobra.Command) {
 		if strings.HasPrefix(cmd.CommandPath(), "outboxd bench") { // its figures are for people

@@ -150,8 +150,8 @@ func redriveNamed(cmd *cobra.Command, o *cli.Opened, args []string, dryRun bool,
 	}), err)
 }
 
-// sayLoss says on standard error that Redis has lost data. Until the leader heals the loss, the database has no list
-// of what is missing.
+// sayLoss says on standard error if Redis may have lost data. Until the leader heals the loss, the database has no
+// list of what is missing.
 func sayLoss(cmd *cobra.Command, o *cli.Opened) {
 	if o.Servers.RedisURL == "" {
 		return

@@ -24,9 +24,9 @@ import (
 	"outboxd/repository/search"
 )
 
-// addMonitor adds the HTTP listeners. Every process serves health, readiness and
-// metrics; a process with the role monitor also serves the pages, on the same
-// listener or on one of their own.
+// addMonitor adds the HTTP listeners. A process serves health, readiness and metrics if
+// it has a listener for them (--monitor-addr or --probe-addr). A process with the role
+// monitor also serves the pages at --monitor-addr.
 func (d *Daemon) addMonitor() error {
 	if d.monitorListener == nil && d.probeListener == nil {
 		return nil

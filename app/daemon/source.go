@@ -25,9 +25,10 @@ import (
 	"outboxd/repository/search"
 )
 
-// source is a database that this process serves, and the parts of this process that
-// belong to that database. A process with several databases has several sources, and opens
-// each of them while it runs: see source.run. Its methods are safe for concurrent use.
+// source is a database that this process serves, and the parts of this process that belong
+// to that database. A process with several databases has several sources, and opens each
+// of them while it runs: see source.run. The methods of source are safe for concurrent
+// use.
 type source struct {
 	d        *Daemon
 	name     string // "": this process has no other source

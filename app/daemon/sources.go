@@ -22,8 +22,8 @@ import (
 	"outboxd/repository/subscriptions"
 )
 
-// restAfterGivingUp is how long a part of one of several sources rests after it failed ten
-// times in a row. A process with a single source ends in that case.
+// restAfterGivingUp is how long a part of one of several sources rests after supervise
+// gave it up. A process with a single source ends in that case.
 const restAfterGivingUp = time.Minute
 
 // run serves one of several sources until ctx ends. run opens the source's database as
@@ -259,7 +259,7 @@ func (d *Daemon) knownEvents(ctx context.Context, ids []domain.ID) ([]domain.ID,
 	return known, nil
 }
 
-// receivers returns the receivers of all sources to which nothing is delivered now.
+// receivers returns, from all sources, the receivers to which nothing is delivered now.
 func (d *Daemon) receivers(ctx context.Context) ([]overview.ReceiverStatus, error) {
 	if d.one != nil {
 		return d.one.receivers(ctx)
@@ -321,7 +321,8 @@ func ask[T any](ctx context.Context, sources []*source, question func(context.Co
 	return answers
 }
 
-// atOnce calls do for all sources at the same time, and returns after the last call.
+// atOnce calls the function for every source at the same time, and returns when all
+// calls have returned.
 func atOnce(sources []*source, do func(i int, s *source)) {
 	var calls sync.WaitGroup
 	for i, s := range sources {

@@ -17,8 +17,8 @@ import (
 
 var errFlaky = errors.New("flaky")
 
-// attempts runs supervise over run, which is told how often it ran before, and returns when each attempt began and what
-// supervise returned.
+// attempts lets supervise call run, and tells run how often it was called before. attempts returns when each call
+// began, and what supervise returned.
 func attempts(ctx context.Context, log *slog.Logger, run func(ctx context.Context, before int) error) (begun []time.Time, err error) {
 	err = supervise(ctx, "the poller", log, func(ctx context.Context) error {
 		begun = append(begun, time.Now())
@@ -86,7 +86,8 @@ func TestSuperviseForgivesAfterAHealthyMinute(t *testing.T) {
 			}
 			return errFlaky
 		})
-		// 9, 18 and 27 attempts end in a forgiven row whose last failure is the first of the next one.
+		// Attempts 9, 18 and 27 run for a minute, so each of their failures is the first of a new row.
+		// The row that begins with attempt 27 has ten failures at attempt 36.
 		if !errors.Is(err, errFlaky) || len(begun) != 3*9+9 {
 			t.Errorf("got %v after %d attempts, want the error after %d", err, len(begun), 3*9+9)
 		}

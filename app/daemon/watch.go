@@ -12,10 +12,10 @@ import (
 	"outboxd/jobs/inspect"
 )
 
-// watchEvery is the pause between two examinations of a server, and so the longest delay
-// until a change is reported. watchAgain is the pause after an examination that failed.
-// watchSettle is the pause between the start and the first examination, so that parts of
-// this process that are still starting are no findings.
+// watchEvery is the pause between two examinations of a server, and so about the longest
+// delay until a change is reported. watchAgain is the pause after an examination that
+// failed. watchSettle is the pause between the start and the first examination, so that
+// parts of this process that are still starting are no findings.
 const (
 	watchEvery  = time.Minute
 	watchAgain  = 5 * time.Second

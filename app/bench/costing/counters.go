@@ -11,7 +11,7 @@ import (
 )
 
 // counters are the counters of all parts at one moment. Times are in µs, sizes in
-// bytes. A counter that cannot be read is 0.
+// bytes. A counter that this server or this machine does not have is 0.
 type counters struct {
 	postgres, redis, own      float64 // processor time
 	wal, flushes              float64
@@ -28,8 +28,9 @@ func (c counters) since(before counters) counters {
 // walSQL reads how much PostgreSQL has written to its log.
 const walSQL = "SELECT pg_backend_pid(), current_database()::text, pg_wal_lsn_diff(pg_current_wal_insert_lsn(), '0/0')::float8, current_setting('server_version_num')::int"
 
-// flushesSQL reads how often PostgreSQL has waited for the disk with its log:
-// flushesSQL since version 18, oldFlushesSQL since version 14.
+// These statements read how often PostgreSQL has waited until its log was on the disk:
+// flushesSQL from version 18 on, oldFlushesSQL in versions 14 to 17. Earlier versions
+// do not count this.
 const (
 	flushesSQL    = "SELECT coalesce(sum(fsyncs), 0)::float8 FROM pg_stat_io WHERE object = 'wal'"
 	oldFlushesSQL = "SELECT wal_sync::float8 FROM pg_stat_wal"

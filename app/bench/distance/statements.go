@@ -30,7 +30,7 @@ func (s *Statements) Observe() (requests, replies io.WriteCloser) {
 	return readAlong(true, func(kind byte, body []byte) { s.request(prepared, kind, body) }), readAlong(false, s.reply)
 }
 
-// The kinds of messages that matter here: section 55.7 of PostgreSQL's manual.
+// The kinds of messages that matter here: see "Message Formats" in PostgreSQL's manual.
 const (
 	messageQuery = 'Q' // text
 	messageParse = 'P' // name, text

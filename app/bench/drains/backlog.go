@@ -12,7 +12,8 @@ import (
 	"outboxd/app/bench/spec"
 )
 
-// backlogFirst is how many events are drained at each size.
+// backlogFirst is of how many events the rate is measured at each size. If the smallest
+// size has fewer, the rate is that of so many.
 const backlogFirst = 50_000
 
 // Backlog compares the drain rate at several sizes of backlog.

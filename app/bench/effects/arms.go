@@ -86,7 +86,7 @@ func oneByOne(e *env.Env, atOnce int) running {
 }
 
 // inBatches returns a worker that takes atOnce tasks at a time, and carries out up to
-// as many events in one transaction.
+// atOnce events in one transaction.
 func inBatches(e *env.Env, atOnce int) running {
 	return func(ctx context.Context, t *tally.Tally) func() error {
 		return e.RunWorkerWith(ctx, func(o *work.Options) {

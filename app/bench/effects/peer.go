@@ -18,14 +18,14 @@ import (
 // effect is effectSQL, in a transaction that also records that it happened.
 type Peer struct {
 	Name string // of its arm, and of the ratios
-	// Load writes n events with payloads of so many bytes, before the clock starts.
+	// Load writes n events with payloads of that many bytes, before the clock starts.
 	Load func(ctx context.Context, n, payload int) error
 	// Run lets all events take effect, and calls done after each commit, until ctx
 	// ends.
 	Run func(ctx context.Context, done func()) error
 }
 
-// PeerOptions are what an arm of a Peer has to do.
+// PeerOptions say what the arms of all peers have in common.
 type PeerOptions struct {
 	Effect string // the statement of an effect; $1 is the ID of its event, a uuid
 	AtOnce int    // tasks at a time, as outboxd's arms

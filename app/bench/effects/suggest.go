@@ -77,7 +77,8 @@ func (f *effects) suggest(ctx context.Context, e *env.Env) (*result.Report, erro
 	return report, nil
 }
 
-// around returns numbers around n that suggest tries, none above most.
+// around returns the numbers of tasks to try: n/2, n, 2n and 4n, each limited to the
+// range from 1 to most, without repeats.
 func around(n, most int) []int {
 	var tries []int
 	for _, try := range []int{n / 2, n, 2 * n, 4 * n} {
@@ -89,8 +90,9 @@ func around(n, most int) []int {
 	return tries
 }
 
-// freeConnections returns how many more tasks with a connection each PostgreSQL has room
-// for. Some connections are left for the relay and for the benchmark itself.
+// freeConnections returns for how many more tasks PostgreSQL has connections, if each
+// task needs one; at least 1. It leaves 16 connections for the relay and for the
+// benchmark itself.
 func freeConnections(ctx context.Context, e *env.Env) (int, error) {
 	const sql = `
 SELECT current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int
@@ -104,15 +106,15 @@ SELECT current_setting('max_connections')::int - current_setting('superuser_rese
 }
 
 // with returns the configuration of a process with a worker of n tasks at once, whose
-// pool has the size that follows from them. n may be 0, the default.
+// pool has the size that follows from n. n may be 0, the default.
 func with(e *env.Env, h config.Handlers, n int) *config.Config {
 	c := e.Process(h)
 	c.Worker.Concurrency, c.Database.MaxConns = n, 0
 	return c
 }
 
-// suggestion returns the smallest number of tasks that reaches the share enough of the
-// highest rate.
+// suggestion suggests the smallest number of tasks whose rate is at least 95 % (the
+// constant enough) of the highest rate.
 func (k *kind) suggestion(e *env.Env) result.Suggestion {
 	best := 0
 	for i, arm := range k.arms {
@@ -129,8 +131,9 @@ func (k *kind) suggestion(e *env.Env) result.Suggestion {
 		Handlers: k.name, Tasks: k.tries[at], Connections: process.PoolSize(), Default: with(e, k.handlers, 0).Sizes().Tasks,
 		Flags: []string{fmt.Sprintf("--worker-concurrency=%d", k.tries[at])},
 	}
-	// Not a number: the rules ask for a connection for each task, also for batches, which use
-	// far fewer. Such a number would be reported as connections that may be opened.
+	// Suggest 0 and no number. A number would have to be at least MinConns, which has a
+	// connection for each task, also for batches, although they use far fewer. The start
+	// would then report all these connections as ones that may be opened.
 	conns := e.Config.Database.MaxConns
 	tooFew := conns > 0 && conns < process.MinConns()
 	if tooFew {

@@ -30,7 +30,7 @@ type Options struct {
 	DatabaseURL string // as configured; the schema is added
 	RedisURL    string // redis://, rediss:// or redis-socket://; the number is replaced
 	RedisDB     int
-	Schema      string // lower-case letters, digits and _
+	Schema      string // up to 63 lower-case letters, digits and _; no digit first
 	Config      *config.Config
 	Version     string // of outboxd, for the report
 	Log         *slog.Logger
@@ -65,8 +65,8 @@ type Env struct {
 	held   map[any]func() error // connections of relays
 }
 
-// Conns is the minimum size of each connection pool; benchmarks compare up to 32
-// producers.
+// Conns is the size of the pool Env.Admin, and the minimum size of the pool Env.DB.
+// Flags that would need more connections than that are refused.
 const Conns = 40
 
 // Queue is the Asynq queue that every event of a benchmark goes to.
@@ -182,10 +182,11 @@ func (e *Env) open(ctx context.Context, conns int) (*postgres.Database, error) {
 	})
 }
 
-// Through returns the same environment, but its relays and workers reach the
-// servers through other addresses. The benchmark still polls Redis directly, so
-// that the clock stops when the last task arrives. The returned function closes the
-// connections; call it once the relays have stopped.
+// Through returns the same environment, but its relays and workers, and its pool Admin,
+// reach the servers through other addresses. Only the client Env.Redis, with which the
+// benchmark polls, stays connected directly, so that the clock stops when the last task
+// arrives. The returned function closes the connections; call it once the relays have
+// stopped.
 func (e *Env) Through(ctx context.Context, databaseURL, redisURL string, redis asynq.RedisConnOpt) (_ *Env, closeAll func(), err error) {
 	return e.through(ctx, databaseURL, redisURL, redis, e.poolSize())
 }

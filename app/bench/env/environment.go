@@ -25,8 +25,8 @@ SELECT current_setting('server_version'),
        (SELECT string_agg(name || '=' || current_setting(name), ' ' ORDER BY name) FROM pg_settings
         WHERE name IN ('fsync', 'synchronous_commit', 'full_page_writes', 'shared_buffers', 'wal_level'))`
 
-// Environment describes everything that influences the results: versions, machine,
-// settings.
+// Environment describes what the results depend on most: versions, the number of
+// processors, and the settings of outboxd, PostgreSQL and Redis that matter here.
 func (e *Env) Environment(ctx context.Context) (map[string]string, error) {
 	c := e.Config.Relay
 	environment := map[string]string{

@@ -18,7 +18,7 @@ const tablesSQL = `
 SELECT c.oid::regclass::text FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE n.nspname = $1 AND c.relkind IN ('r', 'p') AND NOT c.relispartition AND c.relname <> $2`
 
-// Reset empties every table and the Redis database.
+// Reset empties the Redis database and every table but the record of migrations.
 func (e *Env) Reset(ctx context.Context) error {
 	rows, err := e.Admin.Query(ctx, tablesSQL, e.schema, migrations.Table)
 	if err != nil {
@@ -35,7 +35,7 @@ func (e *Env) Reset(ctx context.Context) error {
 		}
 		// The last statement of a relay that was just stopped may still run. The relay's
 		// statement takes the same locks as Reset in another order, so a deadlock is
-		// possible. After a deadlock, Reset tries again.
+		// possible. After a deadlock, Reset tries again, five times in all.
 		deadlock, ok := errors.AsType[*pgconn.PgError](err)
 		if !ok || deadlock.Code != "40P01" || attempt == 5 {
 			return fmt.Errorf("empty the benchmark's tables: %w", err)
@@ -57,8 +57,9 @@ func (e *Env) Reset(ctx context.Context) error {
 	return nil
 }
 
-// Quiesce vacuums, analyses and takes a checkpoint, so that PostgreSQL does not
-// do so by itself during the measurement.
+// Quiesce vacuums and analyses the tables, takes a checkpoint, and waits for what Redis
+// writes in the background. So the servers hardly do these things by themselves during
+// the measurement.
 func (e *Env) Quiesce(ctx context.Context, tables ...string) error {
 	for _, table := range tables {
 		if _, err := e.Admin.Exec(ctx, "VACUUM ANALYZE "+table); err != nil {
@@ -73,8 +74,8 @@ func (e *Env) Quiesce(ctx context.Context, tables ...string) error {
 	return e.awaitRedis(ctx)
 }
 
-// awaitRedis waits until Redis's background save or rewrite has ended, for a
-// limited time.
+// awaitRedis waits until Redis's background save or rewrite has ended, for about 30
+// seconds at most.
 func (e *Env) awaitRedis(ctx context.Context) error {
 	looks := 0
 	return Poll(ctx, 50*time.Millisecond, func() (bool, error) {
@@ -90,9 +91,9 @@ func (e *Env) awaitRedis(ctx context.Context) error {
 // EventType is the type of the events that Load writes.
 const EventType = "bench:event"
 
-// Every event has its own ID and due time, as if it came from its own
-// transaction. The ID has the same form as one of outbox_new_id, but is cheaper to
-// make.
+// Every event has an ID of its own and is due at the moment at which its row was
+// written, as if it came from its own transaction. The ID has the form of those that
+// outbox_new_id makes, but is cheaper to make.
 const loadSQL = `
 INSERT INTO outbox (id, event_type, payload, available_at)
 SELECT (lpad(to_hex((extract(epoch FROM clock_timestamp()) * 1000)::bigint), 12, '0') || '7' ||
@@ -132,8 +133,9 @@ func (e *Env) Load(ctx context.Context, n, payloadBytes int) error {
 	return e.Quiesce(ctx, "outbox")
 }
 
-// LoadKey is like Load, but all events have the same ordering key. LoadKey also records in the database that the relay
-// keeps a history, which the leader usually does; benchmarks run without a leader.
+// LoadKey is like Load, but all events have the same ordering key and are written in one transaction, and WaitDrained
+// does not know their number. LoadKey also records in the database that the relay keeps a history. Usually the leader
+// does this as a part of healing, which NewRelay switches off.
 func (e *Env) LoadKey(ctx context.Context, n, payloadBytes int) error {
 	const keyed = `INSERT INTO outbox (event_type, payload, ordering_key) SELECT '` + EventType + `', $2, 'bench' FROM generate_series(1, $1)`
 	_, err := e.Admin.Exec(ctx, keyed, n, Payload(payloadBytes))

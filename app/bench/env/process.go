@@ -26,8 +26,8 @@ type Process struct {
 	monitor string     // URL
 }
 
-// StartProcess starts outboxd with roles on a database address and returns when
-// it is ready.
+// StartProcess starts outboxd with roles on a database address and returns when it is
+// ready. StartProcess fails if that takes longer than a minute.
 func (e *Env) StartProcess(ctx context.Context, address, roles string) (_ *Process, err error) {
 	p := &Process{log: newDaemonLog(), ended: make(chan error, 1)}
 	if p.folder, err = os.MkdirTemp("", "outboxd-bench-"); err != nil {

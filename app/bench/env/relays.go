@@ -13,9 +13,9 @@ import (
 	"outboxd/relay"
 )
 
-// NewRelay returns a relay with this configuration. change, if not nil, changes
-// its options. The relay has a metrics registry of its own. NewRelay panics if the
-// configuration is one with which the daemon would not start.
+// NewRelay returns a relay with this configuration. change, if not nil, changes its
+// options. The relay has a metrics registry of its own. NewRelay panics if no client of
+// Redis can be made, which New would have refused.
 func (e *Env) NewRelay(change func(*relay.Options)) *relay.Relay {
 	redis, err := broker.New(e.RedisOpt, e.Config.Relay.Concurrency+2)
 	if err != nil {
@@ -37,8 +37,9 @@ func (e *Env) NewRelay(change func(*relay.Options)) *relay.Relay {
 	return r
 }
 
-// RunRelay runs the relay until stop is called. stop waits for the relay,
-// closes its connections to Redis and returns its error.
+// RunRelay runs the relay until stop is called or ctx ends. Call stop in either case:
+// it waits for the relay, closes the relay's connections to Redis and returns the
+// relay's error.
 func (e *Env) RunRelay(ctx context.Context, r *relay.Relay) (stop func() error) {
 	ctx, cancel := context.WithCancel(ctx)
 	actors := r.Actors()

@@ -21,8 +21,9 @@ func (e *Env) Delivered(ctx context.Context) (int64, error) {
 
 const (
 	lookEvery = 2 * time.Millisecond
-	// If no task has arrived in Redis for this long, look at the table: a worker
-	// may have taken tasks out of Redis.
+	// If the number of tasks has not changed for this long, WaitDrained looks at the
+	// table: the queue may never hold as many tasks as events were loaded, for example
+	// if some were refused.
 	stalled = time.Second
 	// A benchmark fails if its drain has made no progress for as long as stuck.
 	stuck = 2 * time.Minute

@@ -80,8 +80,8 @@ func producer(ctx context.Context, e *env.Env, clients []int, turn time.Duration
 	for round := range rounds {
 		for i, n := range clients {
 			for j := range arms {
-				// Rotate the order of the arms, so that no arm is always first
-				// after a pause or always follows the same arm.
+				// Rotate the order of the arms, so that no arm is always the first or
+				// always the last.
 				k := (j + round) % len(arms)
 				if err := arms[k].Take(ctx, e); err != nil {
 					return nil, err

@@ -10,8 +10,8 @@ import (
 type Limit struct {
 	Name            string  `json:"name"`
 	EventsPerSecond float64 `json:"events_per_second"`
-	Lift            string  `json:"lift"` // what lifts the limit
-	Unit            string  `json:"unit"` // the unit of which more lift the limit, such as databases
+	Lift            string  `json:"lift"` // what to do about the limit
+	Unit            string  `json:"unit"` // what to have more of, such as databases
 }
 
 const (
@@ -23,8 +23,8 @@ const (
 // enqueueing and the commit.
 const passTrips = 3
 
-// Limits returns when each part is full, the first one first. All limits are those
-// of one relay process, one database and one Redis.
+// Limits returns the rate at which each part is full, the lowest rate first. All limits
+// are those of one relay process, one database and one Redis.
 func Limits(c Costs, m *Machines) []Limit {
 	processors := float64(m.Cores) * million * m.Share
 	limits := []Limit{

@@ -17,10 +17,10 @@ type Machines struct {
 	NetworkMB     float64       `json:"network_mb"`   // that a machine's network carries in a second
 	RedisMemoryGB float64       `json:"redis_memory_gb"`
 	Away          time.Duration `json:"away_ns"` // how long consumers may be away, so that tasks wait in Redis
-	Share         float64       `json:"share"`   // of each capacity that may be used, from 0 to 1
+	Share         float64       `json:"share"`   // of each capacity that may be used: above 0, at most 1
 }
 
-// Check returns an error if the question has no answer.
+// Check returns an error if a plan cannot be computed from the question.
 func (q *Question) Check() error {
 	m := &q.Machines
 	switch {

@@ -2,7 +2,8 @@ package plan
 
 import "slices"
 
-// Question is what the reader wants to know.
+// Question is what the reader asks of a plan: the rate and the payload of the events,
+// and the machines that they go through.
 type Question struct {
 	Rate    float64 `json:"events_per_second"`
 	Payload int     `json:"payload_bytes"`
@@ -26,7 +27,8 @@ type Load struct {
 	Unit  string  `json:"unit"`
 }
 
-// Step is what the installation needs at one rate.
+// Step says which limits the installation reaches at one rate, and what it needs more
+// of.
 type Step struct {
 	EventsPerSecond float64 `json:"events_per_second"`
 	First           string  `json:"first"` // the limit that is reached first

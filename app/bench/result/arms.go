@@ -25,9 +25,9 @@ type Measurement struct {
 	Figures map[string]float64
 }
 
-// Compare runs every arm once in each round, each after a reset, and adds their
-// medians to the report. Each round begins with another arm, so that no arm always
-// follows the same arm.
+// Compare runs every arm once in each round, each after a reset, and adds their medians
+// to the report. Each round begins with another arm, so that no arm is always the first
+// or always the last.
 func (r *Report) Compare(ctx context.Context, reset func(context.Context) error, rounds int, arms ...*Contender) error {
 	for round := range rounds {
 		for i := range arms {
@@ -73,7 +73,8 @@ func (c *Contender) add(s Measurement) {
 // Rate returns the median of the rounds in events per second; 0 before the first round.
 func (c *Contender) Rate() float64 { return Median(c.rates) }
 
-// arm returns the medians of the rounds.
+// arm returns the medians of the rounds. Figures are not medians: they are sums over
+// the rounds.
 func (c *Contender) arm() Arm {
 	a := Arm{Name: c.Name, EventsPerSecond: c.Rate(), Rounds: c.rates, Figures: c.figures}
 	if len(c.curves) == 0 {

@@ -59,7 +59,8 @@ type plotted struct {
 // Plot is a picture of lines over two axes that begin at 0.
 type Plot struct {
 	Title, XTitle, YTitle string
-	// XMax is the end of the x axis. If XMax is 0, the axis ends at the largest X.
+	// XMax is the least end of the x axis. If a point has a larger X, the axis ends
+	// there.
 	XMax  float64
 	XStep float64 // between two marks of the x axis; 0: Write chooses
 	Lines []Line

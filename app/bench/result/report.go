@@ -43,7 +43,8 @@ type Arm struct {
 	// something else.
 	EventsPerSecond float64   `json:"events_per_second,omitempty"`
 	Rounds          []float64 `json:"rounds,omitempty"` // each round's figure
-	// Figures are named values, such as "p50_ms".
+	// Figures are named values, such as "p50_ms". Of an arm with several rounds they
+	// are sums.
 	Figures map[string]float64 `json:"figures,omitempty"`
 	// Curve is the rate over the number of events, for a plot.
 	Curve []Point `json:"curve,omitempty"`

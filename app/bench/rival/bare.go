@@ -16,9 +16,10 @@ import (
 	"outboxd/jobs/broker"
 )
 
-// Bare does the minimum of outboxd's work: one statement that moves due events
-// from the outbox to the history, one pipeline of scripts to Redis, one commit.
-// Bare handles no failures, ignores the options of events, and has no metrics.
+// Bare does the minimum of outboxd's work: one statement that moves due events from the
+// outbox to the history (or deletes them, if the relay keeps none), one pipeline of
+// scripts to Redis, one commit. Bare handles no failures, ignores the options of
+// events, and has no metrics.
 type Bare struct {
 	Env *env.Env
 	// WithCursor makes a claim begin where the last one ended. Without the cursor a
@@ -66,7 +67,7 @@ redis.call("HSET", KEYS[1], "msg", ARGV[1], "state", "pending", "pending_since",
 redis.call("LPUSH", KEYS[2], ARGV[2])
 return 1`)
 
-// Run drains the outbox and returns when it is empty.
+// Run drains the outbox and returns when it finds no due event.
 func (l *Bare) Run(ctx context.Context) error {
 	client, err := l.Env.NewRedisClient()
 	if err != nil {
@@ -114,8 +115,9 @@ func (l *Bare) from() time.Time {
 	return l.cursor
 }
 
-// to sets the cursor from which the next claim begins: to the given time, or to the
-// start of the table if the time is zero.
+// to sets the cursor from which the next claim begins: to the given time, unless the
+// cursor is later already, or to the start of the table if the time is zero. Without
+// WithCursor it does nothing.
 func (l *Bare) to(cursor time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -20,7 +20,7 @@ type Effects struct {
 	Env    *env.Env
 	Effect string // the statement; $1 is the event's ID
 	AtOnce int
-	Done   func() // called after each commit
+	Done   func() // called after each commit, by several goroutines
 }
 
 // effectsInbox is the inbox of the loop.

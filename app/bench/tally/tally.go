@@ -18,7 +18,8 @@ type Tally struct {
 	full     chan struct{}
 }
 
-// New returns a Tally that waits for so many events, and shows them in the progress of e.
+// New returns a Tally that waits for want events, and shows their number in the progress
+// of e.
 func New(e *env.Env, want int) *Tally {
 	return &Tally{progress: e.Progress, want: int64(want), full: make(chan struct{})}
 }
@@ -31,7 +32,7 @@ func (t *Tally) Add(n int64) {
 	}
 }
 
-// Commits returns how many transactions an inbox of Inbox has committed.
+// Commits returns how many transactions the inboxes that Inbox returned have committed.
 func (t *Tally) Commits() int64 { return t.commits.Load() }
 
 // patience is how long the events may take before the benchmark gives up.

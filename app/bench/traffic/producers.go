@@ -17,7 +17,8 @@ import (
 	"outboxd/domain"
 )
 
-// Producers commit events and report the times of the commits to the stopwatch.
+// Producers commit events. All methods but InStep report the times of the commits to
+// the stopwatch.
 type Producers struct {
 	pool     *pgxpool.Pool
 	s        *Stopwatch
@@ -59,7 +60,8 @@ func (p *Producers) emit(ctx context.Context) error {
 }
 
 // Steadily emits n events at random moments. On average, Steadily emits as many events a
-// second as rate says. A slow transaction does not delay other producers.
+// second as rate says. A slow transaction does not delay the others, unless all 32
+// connections are in use.
 func (p *Producers) Steadily(ctx context.Context, rate float64, n int) error {
 	var emitting sync.WaitGroup
 	defer emitting.Wait()
@@ -98,8 +100,8 @@ func (p *Producers) AtOnce(ctx context.Context, n int) error {
 // does not delay the others.
 const pacers = 8
 
-// InStep emits "rate" events a second in total until ctx ends. Each transaction
-// emits "each" events. InStep returns how many events it emitted.
+// InStep emits on average "rate" events a second in total until ctx ends. Each
+// transaction emits "each" events. InStep returns how many events it emitted.
 func (p *Producers) InStep(ctx context.Context, rate float64, each int) (int, error) {
 	const sql = `INSERT INTO outbox (event_type, payload) SELECT $1, '{"n": 1}' FROM generate_series(1, $2)`
 	between := float64(pacers*each) / rate * float64(time.Second)

@@ -136,9 +136,8 @@ func ToLook(cfg *config.Config, err error) (*config.Config, error) {
 	return cfg, servers.RequireData(cfg)
 }
 
-// StartServers starts the embedded servers of a configuration that are not configured otherwise, as servers.Start does.
-// Of the time that the command has, Redis may take three fifths to answer; the rest is for what is asked before and
-// afterwards.
+// StartServers starts the embedded servers that the configuration needs, as servers.Start does. Of the time that the
+// command has, Redis may take three fifths to answer; the rest is for what is asked before and afterwards.
 func (c Commands) StartServers(ctx context.Context, cfg *config.Config, log *slog.Logger) (*servers.Servers, error) {
 	s, err := servers.Start(ctx, cfg, log)
 	if err == nil {

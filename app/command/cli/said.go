@@ -3,7 +3,7 @@ package cli
 import "github.com/spf13/cobra"
 
 // Said returns those of the named flags whose value is not the default, with their values, for the log of actions.
-// Whether the flags choose anything, the filter says that was read from them.
+// It does not say whether the flags choose anything: the filter that was read from them does.
 func Said(cmd *cobra.Command, names ...string) map[string]string {
 	said := map[string]string{}
 	for _, name := range names {

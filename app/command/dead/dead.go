@@ -83,7 +83,8 @@ func (f *deadFlags) read(cmd *cobra.Command, args []string) (domain.DeadFilter, 
 // ListDocument is the result of dead list.
 type ListDocument struct {
 	DeadLetters []events.DeadDocument `json:"dead_letters"`
-	// Next is the value of --after for the next page; empty on the last page.
+	// Next is the value of --after for the next page. It is empty if this page has
+	// fewer than --limit.
 	Next string `json:"next,omitempty"`
 }
 

@@ -39,7 +39,7 @@ const (
 type EventChangeDocument struct {
 	Action   string                        `json:"action"`
 	ActionID *domain.ID                    `json:"action_id,omitempty"` // in outbox_actions; none: nothing was done
-	Matched  int                           `json:"matched"`             // events that could be changed when they were counted
+	Matched  int                           `json:"matched"`             // events that were named, or that matched and could be changed when they were counted
 	Changed  int                           `json:"changed"`
 	DryRun   bool                          `json:"dry_run"`
 	Answers  map[domain.ChangeAnswer]int64 `json:"answers"` // how many events by answer

@@ -167,8 +167,8 @@ func (d missingDocument) writeMissing(w io.Writer) {
 	}
 }
 
-// lineOf returns the line of a name. what says what has the name: "queue" or "event type". lineOf returns an error if
-// nothing is known of the name at present.
+// lineOf returns the line of a name, or an error if nothing is known of the name at present. what is "queue" or
+// "event type", for the error.
 func lineOf[L figures.Line](view *figures.View[L], what, name string) (*L, error) {
 	line := view.Named(name)
 	if line != nil {
@@ -286,7 +286,8 @@ func (s *sight) historyOf(ctx context.Context, eventType, queue string) ([]point
 	return documents, err
 }
 
-// writeHistory writes the history of what a flag of other commands names, "type" or "queue", and those commands.
+// writeHistory writes the history of an event type or a queue, and the commands that list its events and dead
+// letters. flag is their flag for the name: "type" or "queue".
 func writeHistory(w io.Writer, history []pointDocument, flag, name string) {
 	historyTable(w, history, flag == "queue")
 	fmt.Fprintf(w, "\nIts events: outboxd events list --%[1]s %[2]s; its dead letters: outboxd dead list --%[1]s %[2]s\n", flag, terminal.OneLine(name, 0))

@@ -222,8 +222,8 @@ func changeQueue(ctx context.Context, o *opened, kind string, action *domain.Act
 	return change.Change(ctx, kind, action, queue)
 }
 
-// record has the actions that are in PostgreSQL. It opens PostgreSQL when it is asked first,
-// so that a queue is paused at once even while PostgreSQL does not answer.
+// record writes and reads actions in PostgreSQL. It opens PostgreSQL at the first call, so
+// that a queue is paused at once even while PostgreSQL does not answer.
 type record struct {
 	o   *opened
 	db  *postgres.Database // nil: not open

@@ -13,14 +13,14 @@ import (
 	"outboxd/domain"
 )
 
-// store has the changes that every kind of thing that people set up has.
+// store changes the things of one kind, subscriptions or schedules, each by its name.
 type store interface {
 	Pause(ctx context.Context, action *domain.Action, name string) error
 	Resume(ctx context.Context, action *domain.Action, name string) error
 	Remove(ctx context.Context, action *domain.Action, name string) error
 }
 
-// kind is a kind of thing that people set up: subscriptions or schedules.
+// kind is what people set up: subscriptions or schedules.
 type kind struct {
 	noun    string // "subscription", also for the record
 	example string // arguments of an example
@@ -44,7 +44,8 @@ func (k kind) group(c cli.Commands, short string, others []*cobra.Command, chang
 	return group
 }
 
-// listCommand returns the command list of a kind. table prints the documents of all that there are.
+// listCommand returns the command list of a kind. table prints the documents; it is not called if
+// there are none.
 func listCommand[T, D any](c cli.Commands, nouns string, list func(context.Context, *cli.Opened) ([]T, error), document func(*T) D, table func(io.Writer, []D)) *cobra.Command {
 	var out terminal.Output
 	cmd := &cobra.Command{

@@ -123,9 +123,9 @@ func blockStyle(node *yaml.Node) {
 	}
 }
 
-// OneLine makes any text fit into a cell of a table. OneLine removes control
-// characters, because a terminal would act on them, and cuts the text after limit
-// characters; 0 means no cut.
+// OneLine makes any text fit into a cell of a table. OneLine replaces control
+// characters by spaces, because a terminal would act on them, and cuts the text to
+// limit characters; 0 means no cut.
 func OneLine(text string, limit int) string {
 	text = strings.Map(func(r rune) rune {
 		if unicode.IsSpace(r) || !unicode.IsPrint(r) {

@@ -18,8 +18,9 @@ type Screen struct {
 	restore func() // nil: w is no terminal
 }
 
-// OpenScreen returns a Screen for w. If w is a terminal, it switches to the alternate screen, hides the cursor, and
-// reads keys without waiting for Enter. The returned context ends with ctx, or when q, Ctrl-C or Ctrl-D is pressed.
+// OpenScreen returns a Screen for w. If w and standard input are terminals, it switches to the alternate screen,
+// hides the cursor, and reads keys without waiting for Enter. The returned context then ends with ctx, or when q,
+// Ctrl-C or Ctrl-D is pressed. Otherwise it is ctx.
 func OpenScreen(ctx context.Context, w io.Writer) (context.Context, *Screen, error) {
 	s := &Screen{w: w}
 	keyboard := int(os.Stdin.Fd())
