@@ -14,14 +14,16 @@ import (
 	"outboxd/migrations"
 )
 
-// The processes work as users of their own, whose credentials, rights and settings
-// faults take away and give back. The role owns outboxd's tables.
+// The processes connect to PostgreSQL and Redis as users of their own. Faults change
+// the credentials, rights and settings of these users, and undo the change at their
+// end. The user of PostgreSQL owns outboxd's tables.
 const (
 	fleetUser     = "fleet"
 	fleetPassword = "given"
 )
 
-// asFleet gives the addresses for the processes the users of their own.
+// asFleet returns the servers with the processes' users in Database and Redis. It
+// leaves the address of a cluster as it is.
 func (s Servers) asFleet() (Servers, error) {
 	database, err := url.Parse(s.Database)
 	if err != nil {
@@ -41,16 +43,16 @@ func (s Servers) asFleet() (Servers, error) {
 	return s, nil
 }
 
-// The harness keeps its own settings where a fault changes the database's: a
-// role's win.
+// A fault may change a setting of the database. The harness keeps its present value,
+// because a setting of its role has precedence.
 const keepSettingSQL = `ALTER ROLE CURRENT_USER SET %s FROM CURRENT`
 
 const admitSQL = `
 CREATE ROLE ` + fleetUser + ` LOGIN IN ROLE pg_monitor;
 CREATE SCHEMA ` + schema + ` AUTHORIZATION ` + fleetUser
 
-// admit makes the users of both servers, and outboxd's tables as the user of
-// the database.
+// admit creates the processes' user on both servers, and outboxd's tables as that
+// user. On a cluster it creates none.
 func (r *run) admit(ctx context.Context) error {
 	for _, s := range settings {
 		if _, err := r.admin.Exec(ctx, fmt.Sprintf(keepSettingSQL, s.name)); err != nil {
@@ -78,7 +80,8 @@ func (r *run) admit(ctx context.Context) error {
 	return admitToRedis(ctx, r.queue.redis)
 }
 
-// admitToRedis makes the user of Redis, which forgets its users when it ends.
+// admitToRedis creates the processes' Redis user. Redis forgets its users when it
+// ends, so admitToRedis is called again after each start.
 func admitToRedis(ctx context.Context, client redis.UniversalClient) error {
 	err := client.Do(ctx, "ACL", "SETUSER", fleetUser, "reset", "on", ">"+fleetPassword, "~*", "&*", "+@all").Err()
 	if err != nil {
@@ -87,10 +90,12 @@ func admitToRedis(ctx context.Context, client redis.UniversalClient) error {
 	return nil
 }
 
-// redisRights are what the processes' Redis user may lose.
+// redisRights are the commands and categories of which a fault takes one away from the
+// processes' Redis user.
 var redisRights = []string{"evalsha", "eval", "select", "info", "get", "set", "subscribe", "publish", "script", "client", "hello", "@scripting", "@read", "@all"}
 
-// loseRedis changes the processes' Redis user, and closes their connections.
+// loseRedis applies the ACL rules lose to the processes' Redis user, and the rules again
+// when the fault ends. Both times it closes the user's connections.
 func (i *injector) loseRedis(ctx context.Context, kind Kind, hit string, lose, again []any) (string, func() string, error) {
 	become := func(rules []any) func(context.Context) error {
 		return func(ctx context.Context) error {
@@ -103,7 +108,7 @@ func (i *injector) loseRedis(ctx context.Context, kind Kind, hit string, lose, a
 	return i.change(ctx, kind, i.servers.RedisServer, hit, become(lose), become(again))
 }
 
-// right is one of the processes' role.
+// right is a right of the processes' role.
 type right struct {
 	what   string
 	public bool // everybody has it as well
@@ -141,13 +146,15 @@ func (r right) from() string {
 	return fleetUser
 }
 
-// takeRight takes away a right on outboxd's tables, which even their owner can lose.
+// takeRight takes away a right until the fault ends. Even the owner of a table can lose
+// a right on it.
 func (i *injector) takeRight(ctx context.Context, kind Kind, r right) (string, func() string, error) {
 	return i.change(ctx, kind, i.servers.Postgres, r.what,
 		i.sql("REVOKE "+r.what+" FROM "+r.from()), i.sql("GRANT "+r.what+" TO "+r.from()))
 }
 
-// takeLogin takes away the database.
+// takeLogin forbids the processes' role to log in, and ends its connections. The fault's
+// end allows logins again.
 func (i *injector) takeLogin(ctx context.Context, kind Kind) (string, func() string, error) {
 	return i.change(ctx, kind, i.servers.Postgres, "it", i.sql("ALTER ROLE "+fleetUser+" NOLOGIN", disconnectSQL), i.sql("ALTER ROLE "+fleetUser+" LOGIN"))
 }

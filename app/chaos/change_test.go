@@ -6,9 +6,10 @@ import (
 	"fmt"
 )
 
-// change does something to a server that runs on, and undoes it at the fault's
-// end. If a server is down or its disk is full at that moment, it waits. A change of
-// one kind does not come while another of its kind lasts.
+// change changes a running server, and undoes the change when the fault ends. If the
+// server is down or its disk is full at that moment, the undoing waits until the server
+// is back. change does nothing if the server is down already when the fault begins, or
+// if a change of the same kind still lasts.
 func (i *injector) change(ctx context.Context, kind Kind, server Server, hit string, do, undo func(context.Context) error) (string, func() string, error) {
 	if i.down[server] || i.changed[kind] {
 		return "", nil, nil
@@ -24,7 +25,7 @@ func (i *injector) change(ctx context.Context, kind Kind, server Server, hit str
 	}, nil
 }
 
-// undo does what ends a change, at once or when the server is back.
+// undo runs work, which ends a change: at once, or when the server is back.
 func (i *injector) undo(server Server, work func(context.Context) error) {
 	if i.down[server] {
 		i.owed[server] = append(i.owed[server], work)
@@ -37,7 +38,8 @@ func (i *injector) undo(server Server, work func(context.Context) error) {
 	}
 }
 
-// back is called when a server runs again.
+// back is called when a server runs again. It ends the changes whose undoing waited for
+// the server.
 func (i *injector) back(server Server) {
 	delete(i.down, server)
 	if server == Server(i.servers.RedisServer) {

@@ -12,17 +12,17 @@ import (
 	"outboxd/domain"
 )
 
-// What a wide producer does besides.
+// What a producer with Wide does besides.
 const (
-	fanned   = 0.15 // part of the events that fan out
-	away     = 0.15 // part of the events that take effect in another database
-	delayed  = 0.2  // part of the others that are due later, so that there is time to change them
-	changing = 0.2  // part of the transactions that change an earlier event
-	longest  = 3 * time.Second
-	recalled = 40 // how many events a producer remembers
+	fanned   = 0.15            // part of the events that fan out
+	away     = 0.15            // part of the events that take effect in another database
+	delayed  = 0.2             // part of the events, none of the above, that are due later, so that there is time to change them
+	changing = 0.2             // part of the transactions that change an earlier event
+	longest  = 3 * time.Second // delay of an event, and time to which one is rescheduled
+	recalled = 40              // how many events a producer remembers
 )
 
-// widen gives an event another consumer, or another time.
+// widen gives some events another consumer, and some a later time.
 func (p *producer) widen(e *entry) {
 	switch dice := p.random.Float64(); {
 	case dice < fanned:
@@ -34,11 +34,11 @@ func (p *producer) widen(e *entry) {
 	}
 }
 
-// change is what a producer makes of an event that it wrote earlier.
+// change cancels or reschedules an event that the producer wrote earlier.
 type change struct {
 	ID  domain.ID
-	To  time.Duration // from now
-	End bool          // cancel it
+	To  time.Duration // from now; unused if End
+	End bool          // cancel it, and do not reschedule it
 }
 
 func (c change) what() string {
@@ -48,7 +48,8 @@ func (c change) what() string {
 	return "reschedule"
 }
 
-// statement makes the change, and notes the answer in the same transaction.
+// statement returns SQL that makes the change, and notes outboxd's answer in
+// chaos.changes.
 func (c change) statement() (sql string, args []any) {
 	if c.End {
 		return `INSERT INTO chaos.changes SELECT $1, 'cancel', outboxd.cancel($1, 'chaos')`, []any{[16]byte(c.ID)}
@@ -70,8 +71,8 @@ func (p *producer) remember(events []entry) {
 	p.recent = slices.Delete(p.recent, 0, max(len(p.recent)-recalled, 0))
 }
 
-// changes chooses what a transaction changes. It mostly is one of the last events, which
-// may be anywhere on its way.
+// changes returns what a transaction changes: in most transactions nothing, otherwise
+// one of the last events, in whatever state it is by now.
 func (p *producer) changes() []change {
 	if len(p.recent) == 0 || p.random.Float64() >= changing {
 		return nil

@@ -15,7 +15,8 @@ import (
 	"outboxd/app/servertest/redistest"
 )
 
-// How make chaos and make conservation ask for more than make test does.
+// The flags with which make chaos, make cluster and make conservation ask for more than
+// make test does.
 var (
 	duration = flag.Duration("chaos.duration", 9*time.Second, "how long faults fall")
 	seed     = flag.Uint64("chaos.seed", 1, "from which the faults follow")
@@ -28,8 +29,8 @@ var (
 	outboxd  = flag.String("chaos.outboxd", "", "the outboxd to break; empty: this test binary, race detector and all")
 )
 
-// TestConservation sends a number of events through eight pollers in four
-// processes that are killed all the time.
+// TestConservation sends a number of events through eight pollers in four relays, while
+// processes are killed and PostgreSQL's backends terminated all the time.
 func TestConservation(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
@@ -54,7 +55,7 @@ func TestConservation(t *testing.T) {
 	}
 }
 
-// TestChaos lets everything break, and counts what took effect.
+// TestChaos runs the profile General, and counts what took effect.
 func TestChaos(t *testing.T) {
 	t.Parallel()
 	repeat(t, func(o Options) Options {

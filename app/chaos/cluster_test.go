@@ -24,7 +24,7 @@ func TestClusterStorm(t *testing.T) {
 	})
 }
 
-// onCluster are a PostgreSQL, and a Redis Cluster of three masters and three replicas.
+// onCluster starts a PostgreSQL behind a proxy, and a Redis Cluster of three masters and three replicas.
 func onCluster(t *testing.T) Servers {
 	t.Helper()
 	postgres, cluster := postgrestest.Start(t), redistest.StartCluster(t, true)

@@ -17,8 +17,8 @@ type source struct {
 	note          func(*trace)
 }
 
-// sources are the tables that are looked into, as far as they exist: one line
-// for each place where an event can be.
+// sources are the tables in which an event can be. A table that does not exist is
+// skipped.
 var sources = []source{
 	{"chaos.ledger", "event_id", func(t *trace) { t.committed++ }},
 	{"outbox", "id", func(t *trace) { t.waiting++ }},
@@ -41,12 +41,12 @@ type books struct {
 	receivers []*receiver
 }
 
-// An effect of an event whose task carried the payload of another event.
+// The events whose effect has the payload of another event.
 const garbledSQL = `
 SELECT e.event_id FROM chaos.effects e JOIN chaos.ledger l USING (event_id)
 WHERE (e.producer, e.key, e.seq) IS DISTINCT FROM (l.producer, l.key, l.seq)`
 
-// count looks for every event everywhere. Nothing may be running.
+// count looks for every event everywhere. No process of the run may be running.
 func count(ctx context.Context, b books, journals []string) (*Verdict, error) {
 	admin := b.admin
 	all := traces{}
@@ -150,8 +150,8 @@ func readQueue(ctx context.Context, q queue, all traces) error {
 	return nil
 }
 
-// Both numbers count within the key. An effect records its own place in the
-// order: seen is how many effects of its key it found.
+// The number is the event's position in its key, from 0, in the order of the commits.
+// An effect records its own position: seen is how many effects of its key it found.
 const sequencesSQL = `
 SELECT event_id, turn IS NOT NULL, row_number() OVER (PARTITION BY key ORDER BY coalesce(turn, seq)) - 1
 FROM chaos.ledger l

@@ -11,11 +11,11 @@ import (
 	"syscall"
 )
 
-// dutyVariable holds what a process of this package's own has to do. It begins
-// with nothing that outboxd takes for its configuration.
+// dutyVariable holds what a process of this package's own has to do. Its name does not
+// begin with OUTBOXD_, because outboxd would take it for a setting.
 const dutyVariable = "CHAOS_DUTY"
 
-// duty is what one process has to do: one of its fields.
+// duty is what one process has to do. Exactly one field is set.
 type duty struct {
 	Producer *producerDuty `json:",omitempty"`
 	Worker   *workerDuty   `json:",omitempty"`

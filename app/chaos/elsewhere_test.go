@@ -16,8 +16,8 @@ import (
 	"outboxd/client/consumer"
 )
 
-// The events of a consumer with another database: their type, their queue, and the end
-// of their ordering keys, which have no other events.
+// The events of a consumer with another database: their type, their queue, and the
+// suffix of their ordering keys, so that no other events have these keys.
 const (
 	elsewhereType     = "chaos:elsewhere"
 	elsewhereQueue    = "elsewhere"
@@ -76,7 +76,8 @@ func redisOption(address string) (asynq.RedisConnOpt, error) {
 	return option, nil
 }
 
-// consumerDuty is what a consumer with another database has to know.
+// consumerDuty is what a consumer process has to know. The consumer writes its effects
+// and its inbox into the database elsewhere.
 type consumerDuty struct {
 	Database, Redis string
 	Failing         float64 // part of the tasks that fail after their effect
@@ -86,7 +87,8 @@ const elsewhereEffectSQL = `
 INSERT INTO chaos.effects (event_id, key, seen)
 VALUES ($1, nullif($2, ''), (SELECT count(*) FROM chaos.effects WHERE key = $2))`
 
-// run consumes until ctx ends, by the module for other people's services.
+// run consumes until ctx ends, with package client/consumer, as a service outside this
+// repository does.
 func (d *consumerDuty) run(ctx context.Context, _ io.Writer) error {
 	db, err := sql.Open("pgx", d.Database+"&connect_timeout=5&application_name=consumer")
 	if err != nil {

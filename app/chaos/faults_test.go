@@ -23,12 +23,12 @@ type injector struct {
 	changed   map[Kind]bool                                // by a change that lasts
 	owed      map[Server][]func(ctx context.Context) error // to a server that was down when a change ended
 	broken    error                                        // a change that could not be undone
-	paused    map[*slot]int                                // how often at this moment
-	stepped   bool                                         // a second step would be undone by the end of the first
+	paused    map[*slot]int                                // how many pauses of the process last
+	stepped   bool                                         // the clock is; a second step would be undone by the end of the first
 	receivers []*receiver                                  // over HTTP; empty: none
 	open      map[string]bool                              // keys whose slots are half moved
 	say       func(format string, args ...any)
-	suspended *slot // nil: none; no other fault hits it
+	suspended *slot // nil: none; it is neither killed nor paused
 }
 
 // possible reports whether this run has the servers that a kind of fault needs.
@@ -51,10 +51,12 @@ func (s Servers) possible(kind Kind) bool {
 	}
 }
 
-// inject begins a fault and says what it hit, "" if nothing was there to be
-// hit. end (nil: nothing to do) ends it, and may know better what it hit.
+// inject begins a fault and returns what the fault hit: "" if nothing was there to be
+// hit, or if that is not known before its end. end ends the fault and returns what it
+// hit in all; nil if there is nothing to end.
 //
-// A new kind of fault needs a Kind, its odds in a Profile, and a case here.
+// A new kind of fault needs a Kind, its odds in a Profile, and a case here or in
+// interfere.
 func (i *injector) inject(ctx context.Context, f Fault) (hit string, end func() (hit string), err error) {
 	if !i.servers.possible(f.Kind) {
 		return "", nil, nil
@@ -125,8 +127,8 @@ func (i *injector) inject(ctx context.Context, f Fault) (hit string, end func() 
 	}
 }
 
-// interfere is the part of inject where no server breaks: it changes tables, roles
-// or tasks as an operator could.
+// interfere is the part of inject where no server breaks: it changes users, settings,
+// tables, rows or tasks, as an operator or a producer could.
 func (i *injector) interfere(ctx context.Context, f Fault) (hit string, end func() (hit string), err error) {
 	switch f.Kind {
 	case RotatePassword:
@@ -169,8 +171,8 @@ func (i *injector) crash(s Server) (string, func() string, error) {
 	}, nil
 }
 
-// fill leaves PostgreSQL no room. It reports an error if it cannot write to its
-// tables. If it cannot write to its write-ahead log, it ends.
+// fill leaves PostgreSQL no room on its disk. PostgreSQL then refuses to write to its
+// tables, and ends when it cannot write to its write-ahead log.
 func (i *injector) fill() (string, func() string, error) {
 	postgres, disk := i.servers.Postgres, i.servers.PostgresDisk
 	if i.down[postgres] {
@@ -206,8 +208,8 @@ func (i *injector) step(target uint64) (string, func() string, error) {
 	}, nil
 }
 
-// victim is the process that a number chooses. Each relay and worker is chosen
-// twice as often as a producer: they are what is on trial.
+// victim returns the process that a number chooses; nil if none runs. Each relay and
+// worker is chosen twice as often as a producer: they are what is on trial.
 func (i *injector) victim(target uint64) *slot {
 	wanted := wanted(slices.Concat(i.fleet.all(), i.fleet.relays, i.fleet.workers))
 	wanted = slices.DeleteFunc(wanted, func(s *slot) bool { return s == i.suspended })

@@ -15,8 +15,8 @@ import (
 type Commands struct {
 	// Outboxd returns the real outboxd with these arguments.
 	Outboxd func(args ...string) *exec.Cmd
-	// Own returns a process that calls Main. The environment carries what it
-	// needs.
+	// Own returns a process that calls Main. Its caller adds dutyVariable to the
+	// environment.
 	Own func() *exec.Cmd
 }
 
@@ -25,7 +25,7 @@ type fleet struct {
 	relays, workers, producers []*slot
 }
 
-// stopLimit bounds how long a process may take to end in order.
+// stopLimit bounds how long a process may take to end when it is asked to.
 const stopLimit = 40 * time.Second
 
 func newFleet(o Options) *fleet {
@@ -67,7 +67,7 @@ func newProducer(o Options, i int) *slot {
 	incarnation := uint64(0)
 	return newSlot(d.Name, func() (*exec.Cmd, error) {
 		d := d
-		// One that came back with the same seed would do the same again.
+		// A process that came back with the same seed would do the same again.
 		d.Seed = o.Seed<<32 | uint64(i)<<24 | incarnation
 		incarnation++
 		return own(o, duty{Producer: &d})
@@ -95,7 +95,7 @@ func (f *fleet) all() []*slot {
 	return slices.Concat(f.relays, f.workers, f.producers)
 }
 
-// wanted are those of the slots that have, or soon have again, a process.
+// wanted returns those of the slots that have a process or get a new one soon.
 func wanted(of []*slot) (slots []*slot) {
 	for _, s := range of {
 		s.mu.Lock()
@@ -108,7 +108,7 @@ func wanted(of []*slot) (slots []*slot) {
 	return slots
 }
 
-// health is an error if a process cannot be kept running.
+// health returns an error if a process cannot be kept running.
 func (f *fleet) health() error {
 	for _, s := range f.all() {
 		if err := s.health(); err != nil {
@@ -124,7 +124,8 @@ func start(slots []*slot) {
 	}
 }
 
-// stop ends processes in order, all at the same time.
+// stop asks the processes of all these slots to end, at the same time. It kills those
+// that still run after stopLimit, and returns an error for each of them.
 func stop(ctx context.Context, slots []*slot) error {
 	ctx, cancel := context.WithTimeout(ctx, stopLimit)
 	defer cancel()

@@ -19,9 +19,9 @@ import (
 // The ledger is independent of outboxd's tables. Committed events are in
 // chaos.ledger, because each producer writes there in the transaction of its
 // events. Effects are in chaos.effects, where nothing is unique, so an effect
-// that happened twice is seen. The journals, files of the producers' own, say
-// what they were told: it tells an event that outboxd lost from a commit that
-// PostgreSQL lost.
+// that happened twice is seen. The journals are files in which producers note what
+// PostgreSQL answered to their commits: so a commit that PostgreSQL lost is not taken
+// for an event that outboxd lost.
 const ledgerSQL = `
 CREATE SCHEMA chaos;
 CREATE TABLE chaos.ledger (
@@ -76,8 +76,8 @@ const (
 	markUndone    = 'R'
 )
 
-// journal writes down what a producer was told, in a file that a kill leaves
-// whole: one write for each transaction, a line for each event.
+// journal writes down what a producer was told: one write for each transaction, a line
+// for each event. A kill leaves the file, but may cut off its last line.
 type journal struct{ file *os.File }
 
 func openJournal(path string) (journal, error) {
@@ -99,8 +99,8 @@ func (j journal) write(mark byte, events []entry) error {
 	return nil
 }
 
-// readJournal calls told for every event in a journal. A line that a kill cut
-// off does not count.
+// readJournal calls told for every event in a journal. A line that a kill cut off does
+// not count, nor does the line that was appended to it.
 func readJournal(path string, told func(mark byte, id domain.ID)) error {
 	file, err := os.Open(path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -120,7 +120,7 @@ func readJournal(path string, told func(mark byte, id domain.ID)) error {
 		}
 		line = bytes.TrimSuffix(line, []byte("\n"))
 		if len(line) != 37 {
-			continue // half a line, and the first of the next process's
+			continue // half a line, with the first line of the next process appended
 		}
 		id, err := domain.ParseID(string(line[1:]))
 		if err == nil {

@@ -16,8 +16,8 @@ import (
 // oddType is the type of the odd rows, whose handler does nothing.
 const oddType = "chaos:odd"
 
-// oddRows are values that producers have been seen to write: expressions for one column
-// or several. Each is refused at INSERT, or ends as any event does. In both cases all
+// oddRows are unusual values that a producer can write: expressions for one column or
+// several. Each is refused at INSERT, or ends as any event does. In both cases all
 // other events go on.
 var oddRows = []struct{ columns, values string }{
 	{"created_at", "'-infinity'"},
@@ -66,7 +66,8 @@ var oddRows = []struct{ columns, values string }{
 	{"last_error", "E'\\u0001\\u202e'"},
 }
 
-// The columns that every row has, unless they are the odd ones.
+// plainColumns are columns and values that every odd row gets, unless the column is the
+// odd one.
 var plainColumns = [][2]string{{"id", "outbox_new_id()"}, {"event_type", "'" + oddType + "'"}, {"payload", "convert_to(random()::text, 'UTF8')"}}
 
 // oddRowSQL writes a row, and notes it in chaos.odd if it was not refused.
@@ -79,9 +80,10 @@ func oddRowSQL(columns, values string) string {
 	return fmt.Sprintf("WITH written AS (INSERT INTO outbox (%s) VALUES (%s) RETURNING id) INSERT INTO chaos.odd SELECT id FROM written ON CONFLICT DO NOTHING", columns, values)
 }
 
-// A producer that is not sure whether it wrote an event, and writes it again:
-// while the event waits for its key, while it is on its way, and long after. The key is the
-// same, another one, or none. It changes nothing for an event that is already on its way.
+// repeats write an event again, as a producer does that is not sure whether it wrote it:
+// while the event waits for its key, while it is on its way, and after it was confirmed.
+// The key is the same, another one, or none. That changes nothing for an event that is
+// already on its way.
 var repeats = []struct{ what, sql string }{
 	{"of a held event", repeatSQL("outbox_held", "ordering_key", "true")},
 	{"on its way", repeatSQL("outbox_sent", "ordering_key", onItsWay)},
@@ -103,7 +105,7 @@ func (i *injector) insertOdd(ctx context.Context, target uint64) (string, func()
 	if i.down[i.servers.Postgres] {
 		return "", nil, nil
 	}
-	n := target % uint64(len(oddRows)+2*len(repeats)) // repeats come twice as often as their number
+	n := target % uint64(len(oddRows)+2*len(repeats)) // each repeat comes twice as often as each odd row
 	var what, sql string
 	if n < uint64(len(oddRows)) {
 		row := oddRows[n]
@@ -126,8 +128,8 @@ func (i *injector) insertOdd(ctx context.Context, target uint64) (string, func()
 	}
 }
 
-// takeOdd removes the odd rows from the result and counts how they ended. It
-// returns the odd rows that are in no place.
+// takeOdd removes the odd rows from all and counts how they ended. gone are the odd rows
+// that are in no place.
 func takeOdd(ctx context.Context, admin *pgxpool.Pool, all traces) (ended map[string]int, gone []domain.ID, err error) {
 	ended = map[string]int{}
 	err = eachID(ctx, admin, "SELECT event_id FROM chaos.odd", func(id domain.ID) {

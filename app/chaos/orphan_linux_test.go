@@ -51,7 +51,7 @@ func TestAKilledRunLeavesNothing(t *testing.T) {
 	}
 }
 
-// earlyPause is a seed with which a process is stopped at once and for some time.
+// earlyPause returns a seed with which one of the first three faults stops a process for more than three seconds.
 func earlyPause(length time.Duration) uint64 {
 	for seed := uint64(1); ; seed++ {
 		plan := NewPlan(General(length), seed)
@@ -63,7 +63,7 @@ func earlyPause(length time.Duration) uint64 {
 	}
 }
 
-// shortFolder is a folder that the servers' account can pass through, and whose name leaves room for sockets.
+// shortFolder makes a folder that the servers' account can pass through, and whose name leaves room for sockets.
 func shortFolder(t *testing.T) string {
 	t.Helper()
 	path, err := os.MkdirTemp("/tmp", "chaos-") //nolint:usetesting // its folders have long names, and others may not enter them
@@ -84,7 +84,7 @@ func shortFolder(t *testing.T) string {
 // markVariable marks all processes of a run.
 const markVariable = "CHAOS_TEST_MARK"
 
-// descendants are the living processes that have the mark of a run in their environment.
+// descendants returns the command lines of the living processes that have the mark of a run in their environment.
 func descendants(t *testing.T, mark string) (found []string) {
 	t.Helper()
 	environments, err := filepath.Glob("/proc/[0-9]*/environ")

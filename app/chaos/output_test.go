@@ -14,7 +14,7 @@ type output struct {
 	line  bytes.Buffer // unfinished
 	end   []byte
 	cause []byte // from the alarming line on
-	up    bool   // the process that runs now was ready
+	up    bool   // the process that runs now has logged that it is ready
 }
 
 const (
@@ -51,7 +51,8 @@ func (o *output) begin() {
 	o.up = false
 }
 
-// ready reports whether the process has said so. From then on no fault may end it.
+// ready reports whether the process has logged that it is ready. From then on a fault
+// may kill it, but no fault may make it end by itself with an error.
 func (o *output) ready() bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -88,13 +89,13 @@ func (o *output) tail() string {
 	return string(o.end)
 }
 
-// last is the last line.
+// last returns the last line.
 func (o *output) last() string {
 	text := strings.TrimSpace(o.tail())
 	return text[strings.LastIndexByte(text, '\n')+1:]
 }
 
-// alarm is nil, or says what no fault excuses.
+// alarm returns an error with the lines that no fault excuses; nil if there are none.
 func (o *output) alarm() error {
 	o.mu.Lock()
 	defer o.mu.Unlock()

@@ -53,10 +53,10 @@ const (
 type Fault struct {
 	At     time.Duration // since the beginning
 	Kind   Kind
-	Lasts  time.Duration      // of pauses, holds, stalls and full disks; of an outage until the server is started again
+	Lasts  time.Duration      // until the fault ends, if it has an end; see also shortest
 	Target uint64             // chooses among the processes or connections that are there by then, or how far a clock steps
-	Where  faulttest.Position // of what breaks a connection
-	Skip   int                // how many requests pass before
+	Where  faulttest.Position // only for drops and holds of a connection
+	Skip   int                // how many requests pass before the drop or hold
 }
 
 // Odds is how often a kind of fault comes, relative to the others.
@@ -73,7 +73,7 @@ type Profile struct {
 	// Losses come in turn, as every LossEvery-th fault. 0: never.
 	Losses    []Kind
 	LossEvery int
-	// Lasts are the durations among which pauses, holds and stalls choose.
+	// Lasts are the durations that faults may have, the shortest first.
 	Lasts []time.Duration
 }
 
@@ -86,8 +86,8 @@ func Conservation() Profile {
 	}
 }
 
-// General is everything that outboxd survives, on runs of that length.
-// A run of several minutes has pauses that outlast every timeout of relay,
+// General has the faults that outboxd survives with one PostgreSQL and one Redis, for a
+// run of that length. A run of five minutes and more has pauses that outlast every timeout of relay,
 // worker, Asynq and database session. The losses of data come regularly, so
 // that a run of a few seconds has each of them.
 func General(duration time.Duration) Profile {
@@ -138,8 +138,8 @@ func lengths(duration time.Duration) (lengths []time.Duration) {
 }
 
 // Clustered is what outboxd survives of a Redis Cluster: its masters die, lose their data, and hand over slots, while
-// processes die and connections to PostgreSQL drop. A master that is away for longer than clusterTimeout is replaced by
-// its replica. One that comes back earlier is empty.
+// processes die and connections to PostgreSQL drop. A master that is away for longer than cluster-node-timeout, which is
+// a second here, is replaced by its replica. A master that comes back earlier is empty.
 func Clustered(duration time.Duration) Profile {
 	return Profile{
 		Name: "cluster", Gap: 1500 * time.Millisecond, Losses: []Kind{FlushMaster, KillMaster}, LossEvery: 4, Lasts: lengths(min(duration, 20*time.Second)),
@@ -155,9 +155,8 @@ func Clustered(duration time.Duration) Profile {
 	}
 }
 
-// Only leaves the profile the kinds whose names contain one of these texts, to look
-// for the cause of something. If there are no texts, the profile stays as it
-// is.
+// Only returns the profile with only those kinds whose names contain one of these texts,
+// to look for the cause of something. Without texts it returns the profile as it is.
 func (p Profile) Only(texts ...string) Profile {
 	if len(texts) == 0 {
 		return p
@@ -173,7 +172,7 @@ func (p Profile) Only(texts ...string) Profile {
 	return p
 }
 
-// Plan is an endless sequence of faults that follows from a seed.
+// Plan is an endless sequence of faults that follows from a profile and a seed.
 type Plan struct {
 	profile Profile
 	random  *rand.Rand
@@ -191,15 +190,16 @@ func NewPlan(profile Profile, seed uint64) *Plan {
 	return p
 }
 
-// suspension is how long a relay is suspended that PostgreSQL is to give up: it
-// ends a transaction after a minute in which nothing comes.
+// suspension is how long a suspended relay stays stopped. PostgreSQL ends the relay's
+// transaction before: after a minute in which no statement comes.
 const suspension = 75 * time.Second
 
-// dropWithin is how long a fault waits for a connection to drop.
+// dropWithin is how long a fault waits at most for a connection to drop.
 const dropWithin = time.Second
 
-// lockedOut is how long PostgreSQL refuses to work for the processes at most: one
-// that starts meanwhile ends, as it should, and is started again and again.
+// lockedOut is how long a fault lasts at most that takes login or a right from the
+// processes' role. A process that starts meanwhile ends with an error, as it should, and
+// is started again and again.
 const lockedOut = 4 * time.Second
 
 // Next returns the next fault. Every fault takes the same number of draws, so
@@ -207,8 +207,8 @@ const lockedOut = 4 * time.Second
 func (p *Plan) Next() Fault {
 	p.at += time.Duration((0.1 + 0.9*p.random.ExpFloat64()) * float64(p.profile.Gap))
 	f := Fault{At: p.at, Target: p.random.Uint64(), Where: faulttest.Position(p.random.IntN(int(faulttest.WithinReply) + 1)), Skip: p.random.IntN(40)}
-	// The longest come least often: each comes half as often as the one
-	// before.
+	// Each duration comes half as often as the one before it. Only the longest comes as
+	// often as the one before it.
 	i := 0
 	for dice := p.random.Uint64(); dice&1 == 1 && i < len(p.profile.Lasts)-1; dice >>= 1 {
 		i++

@@ -30,8 +30,8 @@ type slot struct {
 	failed  int      // ended by itself and with an error
 	stopped int      // of these, after it had said that it was ready
 	inVain  int      // of these the last ones, each soon after its start
-	words   []string // the last ones of those that failed
-	started error
+	words   []string // the last line of output of each that failed
+	started error    // why a process could not be started
 }
 
 func newSlot(name string, command func() (*exec.Cmd, error)) *slot {
@@ -46,21 +46,21 @@ const (
 )
 
 // A process that fails this often in a row, each time soon after its start, does
-// not fail because of a fault. The faults that last longest end before that: a login
-// that was taken away is not given back while PostgreSQL's disk is full.
+// not fail because of a fault: even those that last longest have ended by then, such as
+// a login that cannot be given back while PostgreSQL's disk is full.
 const (
 	hopeless = 150
 	soon     = 2 * time.Second
 )
 
-// away is how long the slot stays empty now.
+// away returns how long the slot stays empty before the next start.
 func (s *slot) away() time.Duration {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return min(restartAfter<<min(s.inVain, 10), restartAfterMost)
 }
 
-// health is an error if no process can be kept in the slot.
+// health returns an error if no process can be kept in the slot.
 func (s *slot) health() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -145,7 +145,7 @@ func (s *slot) launch(stopping <-chan struct{}) (*child.Process, error) {
 }
 
 // signal sends a signal to the process that runs at this moment. It returns a
-// function that lets this process go on, nil if there is none.
+// function that lets this process go on after SIGSTOP, or nil if no process runs.
 func (s *slot) signal(signal syscall.Signal) (resume func()) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -159,7 +159,8 @@ func (s *slot) signal(signal syscall.Signal) (resume func()) {
 	return func() { _ = p.Signal(syscall.SIGCONT) } // it may be gone by then
 }
 
-// finished reports whether the process has done its work.
+// finished reports whether no process is kept in the slot any more: it has done its
+// work, was stopped, or could not be started.
 func (s *slot) finished() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -171,7 +172,8 @@ func (s *slot) finished() bool {
 	}
 }
 
-// stop asks the process to end, and makes it when ctx ends.
+// stop asks the process to end, and kills it when ctx ends. It returns an error if it
+// had to kill, if a process could not be started, or if one wrote what no fault excuses.
 func (s *slot) stop(ctx context.Context) error {
 	s.mu.Lock()
 	if !s.wanted {

@@ -10,9 +10,10 @@ import (
 
 const committedSQL = `SELECT count(*) FROM chaos.ledger WHERE producer = $1`
 
-// It takes the turns of ordering keys after the events were written: if their
-// transactions did not wait for each other before, the turns are not in the
-// order in which outboxd took the events.
+// Notes events in the ledger, and numbers those of each ordering key. The numbers are
+// taken after the events were written. So if two transactions of a key did not wait for
+// each other when they wrote events, the numbers may differ from outboxd's order, and the
+// run reports a disorder.
 const ledgerEntrySQL = `
 WITH written AS (
     SELECT * FROM unnest($2::uuid[], $3::text[], $4::bigint[], $5::boolean[], $6::text[]) WITH ORDINALITY AS w (id, key, seq, ordered, type, place)
@@ -101,8 +102,8 @@ func writeByEmit(ctx context.Context, tx pgx.Tx, events []entry) error {
 	return tx.SendBatch(ctx, &calls).Close()
 }
 
-// writeByInsert writes all events by one statement. The IDs come first, because
-// the rows that it returns need not come in the order of the payloads.
+// writeByInsert writes all events by one statement. It asks for the IDs before, because
+// INSERT need not return its rows in the order of the payloads.
 func writeByInsert(ctx context.Context, tx pgx.Tx, events []entry) error {
 	for _, key := range orderingKeysOf(events) {
 		if _, err := tx.Exec(ctx, `SELECT outboxd.lock_key($1)`, key); err != nil {

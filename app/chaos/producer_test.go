@@ -84,10 +84,10 @@ type writer interface {
 // The limits of a producer's habits.
 const (
 	transactionPatience = 20 * time.Second
-	keyLength           = 40   // events that a key gets at most
+	keyLength           = 40   // events that a key gets at most; ordering keys have no limit
 	undone              = 0.03 // part of the transactions that are rolled back
-	keyed               = 0.5  // part of the events that belong to a key
-	keysAtOnce          = 5
+	keyed               = 0.5  // part of the plain events without ordering key that belong to a key
+	keysAtOnce          = 5    // how many such keys a producer uses at the same time
 	ordered             = 0.25 // part of the events that have an ordering key
 	orderingKeys        = 20   // which all producers share
 )
@@ -100,7 +100,7 @@ type producer struct {
 	pace    *rate.Limiter
 	random  *mathrand.Rand
 	keys    [keysAtOnce]sequence
-	nonce   int64       // tells apart what has an ordering key
+	nonce   int64       // Seq of the last event with an ordering key
 	recent  []domain.ID // events that can be changed
 }
 
@@ -140,8 +140,9 @@ func (d *producerDuty) run(ctx context.Context) error {
 	return nil
 }
 
-// produce writes one transaction after another. It ends when the ledger is full,
-// when a transaction fails, or with ctx. It returns the errors of the journal.
+// produce writes one transaction after another. It ends when room events have committed,
+// when a transaction fails, or with ctx. It returns an error only if it cannot write the
+// journal.
 func (p *producer) produce(ctx context.Context, room int) error {
 	for room > 0 {
 		events := p.compose(room)
@@ -175,7 +176,8 @@ func (p *producer) produce(ctx context.Context, room int) error {
 	return nil
 }
 
-// compose makes the events of a transaction: one, or any number.
+// compose makes the events of a transaction: in half of the transactions one event,
+// otherwise any number up to Largest and room.
 func (p *producer) compose(room int) []entry {
 	n := 1
 	if p.random.IntN(2) == 0 {

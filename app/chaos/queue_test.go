@@ -15,8 +15,7 @@ import (
 	"outboxd/domain/setup"
 )
 
-// queue is the Asynq queues that the events of a run go to, seen from below:
-// the harness asks Redis and not outboxd.
+// queue reads the Asynq queues of a run from Redis, without outboxd.
 type queue struct {
 	redis      redis.UniversalClient
 	canaryKeys func(name string) []string
@@ -91,7 +90,7 @@ func pagesOf(ctx context.Context, key string, read func(context.Context, string,
 	}
 }
 
-// In each queue at one moment, because tasks move.
+// Counts all tasks of one queue at the same moment, because tasks move between lists.
 var lengthScript = redis.NewScript(`
 local total = 0
 for _, key in ipairs(KEYS) do
@@ -99,7 +98,7 @@ for _, key in ipairs(KEYS) do
 end
 return total`)
 
-// length is how many tasks have to run.
+// length returns how many tasks have to run.
 func (q queue) length(ctx context.Context) (total int64, err error) {
 	for i := range queues {
 		var keys []string
@@ -115,8 +114,9 @@ func (q queue) length(ctx context.Context) (total int64, err error) {
 	return total, nil
 }
 
-// hurry lets the time pass for which Asynq waits: until it takes a task away
-// from a worker that is gone, and until a task is tried again.
+// hurry moves two times for which Asynq waits into the past: the end of each lease, after
+// which Asynq takes a task away from a worker that is gone, and the next attempt of each
+// task that failed.
 func (q queue) hurry(ctx context.Context) error {
 	past := time.Now().Add(-2 * time.Minute)
 	return errors.Join(q.antedate(ctx, "lease", past), q.antedate(ctx, "retry", past))

@@ -29,8 +29,8 @@ var receiverNames = [...]string{"left", "right"}
 
 const secretVariable = "CHAOS_SECRET"
 
-// receiver takes deliveries over HTTP, in this process. It forgets nothing when it is
-// killed: what it has taken it took.
+// receiver takes deliveries over HTTP, in this process. After a kill it still knows what
+// it has taken.
 type receiver struct {
 	name, address string
 
@@ -73,7 +73,7 @@ func (r *receiver) ServeHTTP(w http.ResponseWriter, request *http.Request) {
 	}
 }
 
-// start listens, at the same address as before.
+// start listens, after a kill at the same address as before.
 func (r *receiver) start() error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -120,7 +120,7 @@ func (i *injector) killReceiver(target uint64) (string, func() string, error) {
 	}, nil
 }
 
-// openReceivers starts the receivers, and subscribes them.
+// openReceivers starts the receivers, and subscribes them to the events of fanType.
 func (r *run) openReceivers() error {
 	var file bytes.Buffer
 	for _, name := range receiverNames {
@@ -155,7 +155,7 @@ func (r *run) closeReceivers() {
 	}
 }
 
-// newDeliverers are the processes that send the deliveries.
+// newDeliverers returns the processes that send the deliveries.
 func newDeliverers(o Options) (slots []*slot) {
 	for i := range o.Workers {
 		slots = append(slots, newSlot(fmt.Sprintf("deliverer %d", i+1), func() (*exec.Cmd, error) {
@@ -173,7 +173,7 @@ func newDeliverers(o Options) (slots []*slot) {
 type deliveries struct {
 	taken, again int
 	phantoms     []domain.ID // events that did not commit
-	late         []domain.ID // events that a receiver took before one that their key has before them
+	late         []domain.ID // events that a receiver took after a later event of their key
 }
 
 const deliveriesSQL = `
@@ -182,7 +182,8 @@ SELECT l.event_id, s.name, outbox_delivery_id(l.event_id, s.id), coalesce(l.turn
     EXISTS (SELECT FROM chaos.changes c WHERE c.event_id = l.event_id AND what = 'cancel' AND answer = 'requested')
 FROM chaos.ledger l, outbox_subscriptions s WHERE l.type = '` + fanType + `'`
 
-// readDeliveries enters each delivery that has to be, and what the receivers took.
+// readDeliveries enters into all each delivery that has to be made, and which of them the
+// receivers took.
 func readDeliveries(ctx context.Context, b books, all traces) (found deliveries, err error) {
 	rows, err := b.admin.Query(ctx, deliveriesSQL)
 	if err != nil {

@@ -19,8 +19,8 @@ type Report struct {
 	Faults  []happening
 	Starts  map[string]int // processes started, by role
 	Failed  map[string]int // processes that ended by themselves with an error, by role
-	Stopped map[string]int // relays of these that had been ready
-	Words   []string       // the last ones of those that failed
+	Stopped map[string]int // of these, how many had logged that they are ready: relays and deliverers
+	Words   []string       // the last line of output of each that failed
 	First   *Verdict       // nil unless the workers left
 	Last    *Verdict       // nil if the run did not get so far
 	Account *Account       // nil if the run did not get so far

@@ -35,8 +35,8 @@ type Options struct {
 	// Backlog is how many events wait before the first relay or worker starts.
 	// 0: none.
 	Backlog int
-	// Leaving takes the workers away when three quarters of the events have
-	// committed, and brings them back after a first count.
+	// Leaving stops the workers when three quarters of the events have committed, and
+	// starts them again after a first count.
 	Leaving bool
 	Failing float64 // part of the tasks that fail and are tried again; 0: none
 	Keyed   bool    // some events belong to keys of which outboxd knows nothing, and their order is looked at
@@ -45,8 +45,8 @@ type Options struct {
 	// each key gets into Redis while there are no workers.
 	Ordered bool
 	// Wide gives events to other consumers too: some fan out to two receivers over
-	// HTTP, some take effect in another database, and some are cancelled or moved by
-	// their producers. It needs workers.
+	// HTTP, and some take effect in another database. Some events are due later, and
+	// producers cancel or reschedule some. Wide needs workers.
 	Wide bool
 }
 
@@ -62,9 +62,10 @@ type run struct {
 	report    *Report
 }
 
-// Run runs once, and returns what it counted. An error says that there is nothing to
-// count, or that a process misbehaved in a way that no fault excuses. The report
-// then has what is known so far. Nothing is left running.
+// Run runs once, and returns what it counted. An error says that the run did not get to
+// its end, or that a process misbehaved in a way that no fault excuses. The report
+// then has what is known so far; it is nil if an address of a server cannot be read. No
+// process is left running.
 func Run(ctx context.Context, o Options) (_ *Report, err error) {
 	if o.Servers, err = o.Servers.asFleet(); err != nil {
 		return nil, err
@@ -194,7 +195,7 @@ func (r *run) steps() []step {
 	return steps
 }
 
-// committed is how many events the ledger has; 0 if it cannot be asked.
+// committed returns how many events the ledger has; 0 if it cannot be asked.
 func (r *run) committed(ctx context.Context) (n int) {
 	err := patiently(ctx, func(ctx context.Context) error {
 		return r.admin.QueryRow(ctx, "SELECT count(*) FROM chaos.ledger").Scan(&n)
@@ -210,7 +211,7 @@ const drainedSQL = `
 SELECT NOT EXISTS (SELECT FROM outbox WHERE id NOT IN (SELECT event_id FROM chaos.odd))
     AND NOT EXISTS (SELECT FROM outbox_held WHERE id NOT IN (SELECT event_id FROM chaos.odd))`
 
-// drained reports whether nothing waits in PostgreSQL. It looks into both tables
+// drained reports whether no event but odd rows waits in PostgreSQL. It looks into both tables
 // at the same moment: an event moves from one to the other.
 func (r *run) drained(ctx context.Context) (empty bool, err error) {
 	err = patiently(ctx, func(ctx context.Context) error {

@@ -21,8 +21,9 @@ var changeable = []string{"outbox_sent", "inbox", "chaos.effects", "outbox", "ou
 // columns are the ways in which a column is added.
 var columns = []string{"text", "integer NOT NULL DEFAULT 7", "timestamptz DEFAULT now()"}
 
-// changeTable gives a table in use a column, and takes it back. Either waits for
-// a second for those who use the table, and then leaves it as it is.
+// changeTable adds a column to a table in use, and drops it when the fault ends. Each of
+// the two waits a second at most for the lock of the table. If it does not get the lock,
+// it leaves the table as it is.
 func (i *injector) changeTable(ctx context.Context, kind Kind, target uint64) (string, func() string, error) {
 	table, column := changeable[target%uint64(len(changeable))], columns[target>>8%uint64(len(columns))]
 	alter := func(what string) func(context.Context) error {

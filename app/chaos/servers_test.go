@@ -30,7 +30,7 @@ type Servers struct {
 	Cluster                       *redistest.Cluster // instead of RedisServer; nil: Redis is no cluster
 }
 
-// Server is a server that can be ended as if it had crashed, with its data
+// Server is a server that can be ended as if it had crashed. What it has on disk is
 // kept.
 type Server interface {
 	Stop()
@@ -47,7 +47,7 @@ type clusterNode struct{ *redistest.Program }
 
 func (s clusterNode) Stop() { s.Kill() }
 
-// directly are servers without a network that could be broken.
+// directly returns servers without a network that could be broken.
 func directly(postgres *postgrestest.Server, redis *redistest.Server) Servers {
 	return Servers{
 		Database: postgres.URL(), AdminDatabase: postgres.URL(), Redis: redis.URL(), AdminRedis: redis.URL(),
@@ -55,7 +55,7 @@ func directly(postgres *postgrestest.Server, redis *redistest.Server) Servers {
 	}
 }
 
-// viaNetwork are the same servers, reached through proxies.
+// viaNetwork returns the same servers, reached through proxies.
 func viaNetwork(t *testing.T, s Servers) Servers {
 	t.Helper()
 	database, redis := faulttest.NewProxy(t, s.AdminDatabase), faulttest.NewProxy(t, s.AdminRedis)
@@ -64,7 +64,7 @@ func viaNetwork(t *testing.T, s Servers) Servers {
 	return s
 }
 
-// application names the harness's own connections, which no fault touches.
+// application names the harness's own connections, which the fault Terminate spares.
 const application = "chaos"
 
 // schema is outboxd's default schema.
@@ -91,7 +91,8 @@ func (s Servers) open(ctx context.Context) (*pgxpool.Pool, *broker.Redis, error)
 	return admin, handle, nil
 }
 
-// patiently repeats what fails because a server has just been restarted.
+// patiently repeats work until it succeeds, because servers may be away for a while. It
+// gives up after a minute.
 func patiently(ctx context.Context, work func(context.Context) error) error {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
@@ -110,8 +111,8 @@ func patiently(ctx context.Context, work func(context.Context) error) error {
 	}
 }
 
-// Those of outboxd's and the producers' backends that come first by a number of
-// the fault's; with busy, backends in a transaction come before all others.
+// Terminates up to $4 backends that are not the harness's. The fault's number $3 decides
+// which. If $2, backends in a transaction come before all others.
 const terminateSQL = `
 SELECT count(pg_terminate_backend(pid)) FROM (
     SELECT pid FROM pg_stat_activity

@@ -87,9 +87,9 @@ func (r *run) healed(ctx context.Context) (healed bool, err error) {
 	return healed, err
 }
 
-// unfinished is how many tasks have to run of events that have not taken effect. Beside
-// them may lie what no worker looks at any more: an active task that took effect before
-// its worker was killed, and whose lease was deleted.
+// unfinished returns how many tasks have to run whose events have not taken effect. It
+// does not count the other tasks, because one of them may stay for ever: an active task
+// that took effect before its worker was killed, and whose lease was deleted.
 func (r *run) unfinished(ctx context.Context) (n int, err error) {
 	var ids [][16]byte
 	err = r.queue.tasks(ctx, func(taskID string) {
@@ -109,8 +109,7 @@ func (r *run) unfinished(ctx context.Context) (n int, err error) {
 	return n, nil
 }
 
-// Dead letters and suppressed events are not waited for: the final count includes
-// them.
+// Dead letters are not waited for: the final count includes them.
 const confirmedSQL = `
 SELECT NOT EXISTS (
     SELECT FROM outbox_sent s WHERE event_type IN ('` + taskType + `', '` + fanType + `', '` + elsewhereType + `')
@@ -162,8 +161,8 @@ func (r *run) finishTasks(ctx context.Context) error {
 
 var errStuck = errors.New("nothing has moved for a long time")
 
-// await waits until a condition holds. It gives up when neither the outbox nor
-// the queue has changed for a while.
+// await waits until a condition holds. It gives up when progress has not changed for as
+// long as patience.
 func (r *run) await(ctx context.Context, what string, holds func(context.Context) (bool, error)) error {
 	look := time.NewTicker(lookEvery)
 	defer look.Stop()
@@ -194,7 +193,8 @@ func (r *run) await(ctx context.Context, what string, holds func(context.Context
 	}
 }
 
-// progress is a text that changes while anything moves.
+// progress returns the numbers of waiting events, tasks and written events, as a text
+// that changes while anything moves.
 func (r *run) progress(ctx context.Context) (text string, err error) {
 	var tasks int64
 	err = patiently(ctx, func(ctx context.Context) error {

@@ -24,8 +24,9 @@ const (
 	settling = 20 * time.Millisecond
 )
 
-// suspend stops a relay in the middle of a batch. When it goes on, PostgreSQL has
-// ended its transaction.
+// suspend stops a relay in the middle of a batch. When the relay goes on, PostgreSQL has
+// ended its transaction. suspend hits nothing if it finds no open batch in
+// suspendAttempts attempts.
 func (i *injector) suspend(ctx context.Context, target uint64) (string, func() string, error) {
 	relays := slices.DeleteFunc(wanted(i.fleet.relays), func(s *slot) bool { return i.paused[s] > 0 })
 	if len(relays) == 0 || i.suspended != nil || i.down[i.servers.Postgres] {
@@ -58,7 +59,7 @@ func (i *injector) suspend(ctx context.Context, target uint64) (string, func() s
 	return "", nil, nil
 }
 
-// openBatches is how many transactions of a stopped relay PostgreSQL keeps open.
+// openBatches returns how many transactions of a stopped relay PostgreSQL keeps open.
 func (i *injector) openBatches(ctx context.Context, s *slot) (n int, err error) {
 	err = patiently(ctx, func(ctx context.Context) error {
 		return i.admin.QueryRow(ctx, openBatchesSQL, relayApplication(s.name)).Scan(&n)

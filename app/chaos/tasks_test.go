@@ -10,14 +10,14 @@ import (
 	"outboxd/domain"
 )
 
-// deletion is a way in which tasks get lost one by one, with everything else in Redis
-// left as it is. It returns how many there were.
+// deletion is a way to delete tasks, or what Asynq needs to run them, while everything
+// else in Redis stays. do returns 0 if there was nothing to delete.
 type deletion struct {
 	what string
 	do   func(ctx context.Context, q queue, inspector *asynq.Inspector) (int64, error)
 }
 
-// some is how many tasks are deleted one by one.
+// some is how many tasks a deletion hits that does not hit all.
 const some = 5
 
 var deletions = []deletion{

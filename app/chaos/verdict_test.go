@@ -21,7 +21,7 @@ type trace struct {
 	garbled   bool  // the effect is another event's
 	cancelled bool  // a producer was answered so, in a transaction that committed; or the leader did it for one
 	requested bool  // a producer asked the leader to cancel it: an attempt may have been made
-	delivery  bool  // of an event to a receiver over HTTP, which is no event
+	delivery  bool  // the trace is that of a delivery over HTTP and not of an event
 }
 
 // traces are all events that were found anywhere.
@@ -36,7 +36,7 @@ func (t traces) of(id domain.ID) *trace {
 	return found
 }
 
-// Fault of a Verdict: what must not be.
+// The violations that a Verdict counts: what must not be.
 const (
 	lost      = "lost"      // committed, and nowhere
 	left      = "left"      // still in outboxd's tables
@@ -46,7 +46,7 @@ const (
 	forgotten = "forgotten" // acknowledged, and not in the ledger: PostgreSQL's own loss
 	torn      = "torn"      // inbox row without effect, or effect without inbox row
 	garbled   = "garbled"   // the payload was another's
-	disorder  = "disorder"  // took effect before one that its key has before it
+	disorder  = "disorder"  // took effect at another position of its key than the commits say
 	both      = "both"      // cancelled, and took effect
 )
 
@@ -61,7 +61,7 @@ type Verdict struct {
 	Processed int            // events with an effect
 	Repeats   int            // events that took effect and are in Redis again, which the inbox makes harmless
 	Ordered   int            // events with an ordering key that took effect
-	Overtaken int            // events without promise of order that took effect before their predecessor
+	Overtaken int            // events of keys without promise of order that took effect at another position than the commits say
 	Odd       map[string]int // odd rows that were not refused, by how they ended
 	Changes   map[string]int // what producers asked for, and were answered
 	Cancelled int            // events that were cancelled
@@ -102,7 +102,8 @@ func (v *Verdict) violate(name string, id domain.ID) {
 	}
 }
 
-// judge counts. Each event has at most one violation, the worst.
+// judge counts. If an event breaks several promises, judge counts only the first that
+// violation finds; a disorder is counted in addition.
 func judge(all traces, sequences []position) *Verdict {
 	v := &Verdict{}
 	for id, t := range all {

@@ -20,7 +20,7 @@ type Account struct {
 	Emitted    int // events
 	Confirmed  int // of which outboxd knows that they took effect
 	Violations []string
-	Complaints string // what the command wrote besides
+	Complaints string // what the command wrote to stderr
 }
 
 // OK reports whether the account adds up.
@@ -36,7 +36,7 @@ func (a *Account) String() string {
 }
 
 // verify runs outboxd verify. No other process may be running. It returns an error
-// if the command did not finish; missing events are not an error.
+// if the command did not finish or printed no JSON; missing events are not an error.
 func verify(ctx context.Context, o Options) (*Account, error) {
 	cmd := o.Commands.Outboxd("verify", "-o", "json")
 	cmd.Dir = o.Folder

@@ -31,12 +31,12 @@ type lasting struct {
 	at        time.Duration
 }
 
-// shortest is the shortest time that a fault of the network lasts. A shorter one
-// might meet no request.
+// shortest is the shortest time that a fault lasts if it has an end. A shorter fault of
+// the network might meet no request.
 const shortest = 200 * time.Millisecond
 
-// long is the time from which the end of a fault is logged. No other fault starts
-// meanwhile.
+// long is how long the ending of a fault may take before it is logged: no other fault
+// begins meanwhile.
 const long = 5 * time.Second
 
 func newWeather(i *injector, plan *Plan, say func(string, ...any)) *weather {

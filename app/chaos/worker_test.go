@@ -25,8 +25,8 @@ const taskType = "chaos:effect"
 // content is the payload of an event.
 type content struct {
 	Producer string `json:"producer"`
-	Key      string `json:"key"` // events of one key come from one producer, one after another; empty: on its own
-	Seq      int64  `json:"seq"` // position among the events of the key, in the order of commits
+	Key      string `json:"key"` // an ordering key, or a key of this producer alone; empty: none
+	Seq      int64  `json:"seq"` // position in a key of this producer; with an ordering key, only the number of the event
 }
 
 // workerDuty is what a worker process has to know.
@@ -62,8 +62,8 @@ func (d *workerDuty) run(ctx context.Context, stderr io.Writer) error {
 
 var errChaos = errors.New("the task fails after its effect, which is then undone")
 
-// effect writes a row. seen is the number of rows that it finds for its key:
-// the position in which the event really came.
+// Writes an effect. seen is the number of rows that it finds for its key: the position
+// in which the event really came.
 const effectSQL = `
 INSERT INTO chaos.effects (event_id, producer, key, seq, seen)
 VALUES ($1, $2, nullif($3, ''), $4, (SELECT count(*) FROM chaos.effects WHERE key = $3))`
