@@ -13,7 +13,7 @@ import (
 type effects struct {
 	tx      *gorm.DB
 	opening *postgres.Opening
-	held    bool // there are events that wait for their turn
+	held    bool // events wait for the turn of an event of this transaction; only ProcessAll sets it
 }
 
 // last adds a statement that is sent together with COMMIT, so that it costs no round trip
@@ -23,8 +23,9 @@ func (e effects) last(query string, args ...any) { e.opening.QueueLast(query, ar
 // Tx implements domain.Effects.
 func (e effects) Tx() *sql.Tx { return postgres.Statements(e.tx).(*sql.Tx) } // GORM's transaction on database/sql is always an *sql.Tx
 
-// TransactionOf returns the GORM transaction in which Inbox.Process calls a handler. A
-// change in this transaction happens exactly once, like a change through Tx.
+// TransactionOf returns the GORM transaction in which Inbox.Process or Inbox.ProcessAll
+// calls a handler. A change in this transaction is committed exactly once, like a change
+// through Tx.
 // TransactionOf returns nil for effects that do not come from this package.
 func TransactionOf(e domain.Effects) *gorm.DB {
 	own, ok := e.(effects)

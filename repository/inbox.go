@@ -34,8 +34,9 @@ const timeoutsSQL = `set_config('idle_in_transaction_session_timeout', $1, true)
     CASE WHEN current_setting('lock_timeout') <> '0' THEN set_config('lock_timeout', '0', true) END,
     CASE WHEN current_setting('transaction_timeout', true) <> '0' THEN set_config('transaction_timeout', '0', true) END`
 
-// effectPatience bounds an effect whose task has no deadline, and longestPatience one
-// whose deadline is far away: PostgreSQL accepts no timeout above 24 days.
+// During an effect, each statement and each pause between two statements may last until
+// the deadline of the task. effectPatience is that time for a task without a deadline.
+// longestPatience is the most that it can be: PostgreSQL accepts no timeout above 24 days.
 const (
 	effectPatience  = 5 * time.Minute
 	longestPatience = 7 * 24 * time.Hour
@@ -50,8 +51,8 @@ const processedSQL = `
 INSERT INTO inbox (event_id) VALUES ($2) ON CONFLICT DO NOTHING
 RETURNING concat(` + timeoutsSQL + `)`
 
-// staleEverywhere is how often a transaction begins again because its connection has query
-// plans from before a change of a table. Each connection of the pool can have outdated plans
+// staleEverywhere is how often a transaction is tried if its connections have query plans
+// from before a change of a table. Each connection of the pool can have outdated plans
 // once.
 const staleEverywhere = 20
 

@@ -26,9 +26,10 @@ type held struct {
 	split
 }
 
-// The time is in PostgreSQL's binary form. A time as text would depend on the session's
-// DateStyle and time zone, and for times of long ago its offset has seconds, which JSON
-// does not allow.
+// heldSQL is the additional row of a claim that reports the events that it held. The time
+// is in PostgreSQL's binary form. A time as text would depend on the session's DateStyle
+// and time zone, and for times of long ago its offset has seconds, which JSON does not
+// allow.
 var heldSQL = `
 SELECT ` + stored.NoEvent + `,
        now(), (SELECT count(*) FROM due),
@@ -87,8 +88,7 @@ func (b *batch) passTurnsOf(ctx context.Context, statement string, ids [][16]byt
 	return nil
 }
 
-// Commit calls advance after the transaction has ended, for every key of the batch.
-// Before the commit, the transaction that confirms an event does not see the events that
+// end calls advance after the commit, for every key of the batch. Before the commit, the transaction that confirms an event does not see the events that
 // this batch held, so it cannot give them the turn. Other sessions that look for the next
 // event of a key still see the batch's events in the outbox, so they leave the key to
 // this process. If advance fails, the leader's next round of housekeeping gives the

@@ -36,8 +36,9 @@ type OutboxOptions struct {
 
 const defaultBatchBytes = 8 << 20
 
-// Outbox implements domain.EventStore. An Outbox claims due events, which moves them to
-// the history, and settles the events that could not be published.
+// Outbox implements domain.EventStore. An Outbox claims due events: it deletes them from
+// the table outbox, and moves them to the history if one is kept. Then it settles the
+// events that could not be published.
 //
 // A claim is a transaction that stays open while the relay publishes its events. So no
 // lease can expire and nothing needs recovery: if a process dies, PostgreSQL rolls its
@@ -102,8 +103,8 @@ const batchLife = time.Minute
 //     that half the rows match. For a plain comparison with a parameter it assumes that
 //     almost no row matches, and sorts the table.
 //   - fitting ends the batch, in the order of due, with the row whose payload makes the
-//     sum reach $3 bytes. The rows behind that row stay locked until the batch ends, and
-//     are then due again.
+//     sum reach $3 bytes. The rows behind that row stay locked until the batch ends. Then
+//     the next claim can take them.
 //   - With = ANY(ARRAY(…)) PostgreSQL deletes the rows directly by their tuple
 //     identifiers (ctid).
 //   - holding has the events that have a key but not the key's turn. going has the other
@@ -221,10 +222,11 @@ func (o *Outbox) begun(b *batch) (*batch, error) {
 }
 
 // nextDueSQL reads one entry of the index outbox_due. PostgreSQL subtracts the times,
-// because the clock of this machine may differ. The statement looks back half a second,
-// so that it also finds events that became due between the claim and this query, and
-// events of transactions that took as long. An event that is due in more than a day is
-// ignored: no relay sleeps so long, and a time.Duration cannot hold thousands of years.
+// because the clock of this machine may differ. If $1 (overdue) is false, the statement
+// looks back only half a second, so that it also finds events that became due between the
+// claim and this query, and events of transactions that took as long. An event that is
+// due in more than a day is ignored: no relay sleeps so long, and a time.Duration cannot
+// hold thousands of years.
 const nextDueSQL = `
 SELECT (extract(epoch FROM greatest(available_at, now() - interval '1 day') - clock_timestamp()) * 1000000)::bigint
 FROM outbox
@@ -253,7 +255,7 @@ type batch struct {
 	events []domain.Event
 	held   held
 	full   bool
-	// advanced: the commit released events.
+	// advanced: the commit made deliveries, or released events that waited for a turn.
 	advanced bool
 	now      time.Time
 	aside    int      // how many rows were set aside

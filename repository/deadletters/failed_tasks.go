@@ -134,9 +134,10 @@ func isConfirmed(ctx context.Context, tx pgx.Tx, id domain.ID) (confirmed bool, 
 	return confirmed, nil
 }
 
-// whereIsSQL is one statement, so it has one snapshot: it finds an event in exactly one
-// table, even if the event moves at the same time. The history may also have older
-// generations of the event.
+// whereIsSQL is one statement, so it has one snapshot: it finds an event that moves at the
+// same time in its old table or in its new one, never in neither. The event may have
+// several rows, such as older generations in the history. Then the newest generation
+// counts, and a dead letter only if no other table has the event.
 var whereIsSQL = `
 SELECT state, generation FROM (
     ` + buriable.Union(`SELECT {state} AS state, generation FROM {table} WHERE id = $1`) + `
@@ -228,8 +229,10 @@ WITH trimmed AS (
 INSERT INTO outbox_entries (event_type, created_at, unrecorded)
 SELECT $1, date_trunc('day', $2::timestamptz, 'UTC'), -1 WHERE NOT EXISTS (SELECT FROM trimmed)`
 
-// writeDown makes a dead letter from the task of an event that is in no table. writeDown
-// reads the event's ordering key from the turn that the event has.
+// writeDown makes a dead letter from the task of an event that none of the tables of
+// buriable has any more. A task has no ordering key. If the event still has the turn of a
+// key in outbox_turns, writeDown takes the key from there; otherwise the dead letter has
+// none.
 func (f *FailedTasks) writeDown(ctx context.Context, tx pgx.Tx, task *domain.FailedTask) (domain.Burial, error) {
 	e := task.Event
 	e.Attempts, e.Split = task.Attempt, domain.SplitDone

@@ -1,5 +1,5 @@
 // Package heal puts events back into the outbox that were published and may be lost.
-// After the queue or this database went back to an older state, Package heal puts back
+// After the queue or this database went back to an older state, package heal puts back
 // all events that may be lost; otherwise it puts back single events that the queue does
 // not have, or that a person names. Package heal also stores the marks by which outboxd
 // recognises the queue and the database. Package heal does not notice a loss by itself:

@@ -81,14 +81,16 @@ WITH moving AS MATERIALIZED (
 )
 SELECT (SELECT count(*) FROM back), (SELECT count(*) FROM unconfirmed), (SELECT id FROM unconfirmed ORDER BY id DESC LIMIT 1)`
 
-// Redrive implements lost.QueueMemory. Redrive also puts back an event whose task still
-// waits for a worker. The second task is harmless, because it has the same task ID.
+// Redrive puts back the events that were published within the window and are not
+// confirmed, and returns how many. except has the event types that no consumer confirms.
+// Redrive also puts back an event whose task still waits for a worker. That is harmless:
+// Redis refuses a second task with the same task ID.
 //
 // The relay may claim a batch before the queue loses its data, and commit it after
 // Redrive has read the history. The rows of that batch appear late, with an early
-// sent_at, and Redrive would miss them. So Redrive first notes which transactions have
-// open batches, then waits until all of these have ended, and then reads the rows that
-// they wrote.
+// sent_at, and Redrive would miss them. So Redrive notes which transactions have open
+// batches before it reads the history. Afterwards it waits until all of these have ended,
+// and reads the rows that they wrote.
 //
 // Errors: domain.CodeUnavailable if the database cannot be reached.
 func (o *Redriver) Redrive(ctx context.Context, window time.Duration, except ...string) (int64, error) {
@@ -336,7 +338,8 @@ const stillOpenSQL = `
 SELECT EXISTS (SELECT FROM pg_locks
     WHERE locktype = 'relation' AND relation = 'outbox_sent'::regclass AND mode = 'RowExclusiveLock' AND virtualtransaction = ANY ($1::text[]))`
 
-// awaitBatches waits until all of the given transactions have ended.
+// awaitBatches waits until all of the given transactions have ended, for at most
+// batchPatience. Then it logs a warning and returns nil.
 func (o *Redriver) awaitBatches(ctx context.Context, transactions []string) error {
 	limit := time.NewTimer(batchPatience)
 	defer limit.Stop()

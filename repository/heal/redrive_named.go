@@ -14,8 +14,9 @@ import (
 // transaction.
 const redriveAtOnce = 1000
 
-// RedriveEvents puts the events with the given IDs back into the outbox, if they were
-// published and are not confirmed, and records that as an action. It returns how many.
+// RedriveEvents puts those of the events with the given IDs back into the outbox that were
+// published and are neither confirmed nor dead, and records that as an action. It leaves
+// out an event that has only deliveries. It returns how many it put back.
 //
 // Errors: domain.CodeUnavailable if the database cannot be reached.
 func (m *MissingEvents) RedriveEvents(ctx context.Context, action *domain.Action, ids []domain.ID) (total int64, err error) {

@@ -31,9 +31,9 @@ type Options struct {
 	// precedence over a search_path of the URL, the role or the database.
 	Schema string
 	// ExecMode is the way in which pgx sends statements: cache_statement (also if it is ""),
-	// cache_describe, describe_exec, exec or simple_protocol. With PgBouncer in transaction
-	// mode, every mode except cache_statement works. Behind a pooler, every mode except
-	// simple_protocol becomes exec.
+	// cache_describe, describe_exec, exec or simple_protocol. Behind a pooler, every mode
+	// except simple_protocol becomes exec. With cache_statement, Open also fails if the
+	// pooler does not keep prepared statements.
 	ExecMode string
 	// ConnectTimeout limits how long Open waits, and how long every later connection attempt
 	// takes.
@@ -72,8 +72,8 @@ var execModes = map[string]pgx.QueryExecMode{
 // starting.
 //
 // Errors: domain.CodeInvalid if the URL cannot be read, if the server refuses the
-// credentials, or if the database does not exist; domain.CodeUnavailable if the server
-// cannot be reached in time.
+// credentials, if the database does not exist, or if ExecMode is unknown or does not work
+// with the pooler; domain.CodeUnavailable if the server cannot be reached in time.
 func Open(ctx context.Context, o Options) (*Database, error) {
 	config, session, err := configure(ctx, o)
 	if err != nil {

@@ -13,9 +13,10 @@ import (
 	"outboxd/domain"
 )
 
-// Translate wraps err in a domain error with a code. doing says in the message what was
-// tried. Translate returns nil, a domain error and the caller's own cancellation
-// unchanged.
+// Translate adds to err what was tried, which doing says, and gives it a domain code if it
+// knows one: CodeNotFound, CodeConflict, CodeInvalid or CodeUnavailable. Other errors,
+// such as the caller's own cancellation, get no code. Translate returns nil and a domain
+// error unchanged.
 func Translate(err error, doing string) error {
 	var known *domain.Error
 	switch {
@@ -76,9 +77,10 @@ const readOnly = "25006"
 // event whose turn it is not.
 const TooEarly = "OB001"
 
-// IsUnavailable reports whether the same statement may succeed later: the server cannot
-// be reached, is shutting down, has no room, is read-only, or waited too long for a lock.
-// Consumers of the module client use the same rules.
+// IsUnavailable reports whether the same statement may succeed later: for example, the
+// server cannot be reached, is shutting down, has no room, is read-only, ended a statement
+// that took too long, or waited too long for a lock. Consumers of the module client use
+// the same rules.
 func IsUnavailable(err error) bool {
 	return outage.Is(err) || SQLState(err) == "" && IsConnectionLost(err)
 }

@@ -13,9 +13,10 @@ import (
 // A statement that takes longer than slowStatement is logged as a warning.
 const slowStatement = time.Second
 
-// newGormLogger returns a logger that writes GORM's log to logger. The logger writes
-// errors at debug level, because callers also get them as return values. The values of a
-// statement are never logged, because they may be password hashes and addresses.
+// newGormLogger returns a logger that writes GORM's log to logger. The logger writes the
+// errors of statements at debug level, because callers also get them as return values. The
+// values of a statement are never logged, because they may be password hashes and
+// addresses.
 func newGormLogger(logger *slog.Logger) gormlogger.Interface {
 	return &gormLog{logger: logger.With("component", "gorm")}
 }

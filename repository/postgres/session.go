@@ -198,7 +198,8 @@ func isPooledParameter(name string) bool {
 
 // refused reports whether a connection failed because a pooler does not accept the
 // parameters that outboxd sends at the start of a connection. After such a failure, outboxd
-// sends only the parameters that PgBouncer accepts.
+// sends only the parameters that PgBouncer accepts. refused returns true only for the first
+// such failure: connecting again helps only once.
 func (s *session) refused(err error) bool {
 	pg, ok := errors.AsType[*pgconn.PgError](err)
 	if !ok || pg.Code != "08P01" || !strings.Contains(pg.Message, "unsupported startup parameter") {
@@ -217,10 +218,11 @@ SELECT current_setting('server_version_num')::int, coalesce(current_setting('` +
        (SELECT source NOT IN ('default', 'configuration file', 'command line', 'environment variable')
         FROM pg_settings WHERE name = '` + readOnlyDefault + `')`
 
-// learn sets the settings of a new connection. On the first connection, learn also asks the
-// server for what later connections need: its version, whether a pooler is in between, and
-// whether the settings session_replication_role and default_transaction_read_only must be
-// changed.
+// learn sets the settings of a new connection that did not get all of them at its start.
+// Behind a pooler it sets none, because each transaction sets its own. On the first
+// connection, learn also asks the server for what later connections need: its version,
+// whether a pooler is in between, and whether the settings session_replication_role and
+// default_transaction_read_only must be changed.
 func (s *session) learn(ctx context.Context, conn *pgx.Conn) error {
 	if conn.Config().RuntimeParams[mark] == markKnown {
 		return nil

@@ -14,7 +14,9 @@ import (
 
 const (
 	// lookEvery is how old the standing of the standby may be before the next query looks
-	// again. After a standby did not answer, it is left alone for awayFactor times as long.
+	// again. While the standing has a fault of any kind, it may be awayFactor times as old.
+	// But while the standby must reach a write of the caller and the connection to it is
+	// open, every query looks again.
 	lookEvery  = time.Second
 	awayFactor = 5
 	// lookPatience bounds one look at the standby, and primaryPatience that at the primary.
@@ -22,7 +24,8 @@ const (
 	primaryPatience = 500 * time.Millisecond
 )
 
-// cancelled is the SQLSTATE of a query that took longer than its limit.
+// cancelled is the SQLSTATE of a query that the server ended, such as one that took longer
+// than its limit.
 const cancelled = "57014"
 
 // Reads chooses the server for queries that change nothing. It is safe for concurrent use.
@@ -69,7 +72,7 @@ func (r *Reads) Standing(ctx context.Context) (s domain.Standby, ok bool) {
 	return r.last, true
 }
 
-// IsUsed reports whether a query has asked for the standby.
+// IsUsed reports whether a query, or a call of Standing, has looked at the standby.
 func (r *Reads) IsUsed() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -77,7 +80,8 @@ func (r *Reads) IsUsed() bool {
 }
 
 // Wrote tells Reads that the caller has changed something. Until the standby has the
-// change, queries are answered by the primary.
+// change, queries are answered by the primary. If the primary does not say within half a
+// second where its log ends, Wrote changes nothing.
 func (r *Reads) Wrote(ctx context.Context) {
 	r.mu.Lock()
 	none := r.open == nil
@@ -195,7 +199,8 @@ func (r *Reads) seePrimary(ctx context.Context) (position string, is identity, e
 	return position, is, nil
 }
 
-// tell logs that the standby is away, or back, once.
+// tell logs once that the standby is away and why, and once that it is back. It does not
+// log that the standby lacks the last change: that has no err.
 func (r *Reads) tell(err error) {
 	switch {
 	case err != nil && r.told != r.last.Fault:

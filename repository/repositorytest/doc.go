@@ -1,4 +1,4 @@
 // Package repositorytest has helpers for the tests of package repository and its
 // subpackages: the helpers write events, claim and publish them, confirm them and count
-// them. Each helper ends the test on an error.
+// them. A helper ends the test if it cannot do its work.
 package repositorytest

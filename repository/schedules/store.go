@@ -111,7 +111,8 @@ RETURNING xmax::text <> '0'`
 // schedules and pauses as they are. A new schedule has its first tick after the time at
 // which it is applied.
 //
-// Errors: domain.CodeInvalid if a schedule is wrong; the error names the first one.
+// Errors: domain.CodeInvalid if a schedule is wrong. The error names the first such
+// schedule, unless only the database finds the fault.
 func (s *Store) Apply(ctx context.Context, action *domain.Action, list []setup.Schedule) ([]setup.Applied, error) {
 	crons := make([]*Cron, len(list))
 	for i := range list {
@@ -136,7 +137,7 @@ func (s *Store) Apply(ctx context.Context, action *domain.Action, list []setup.S
 	return changes, postgres.Translate(err, "apply schedules")
 }
 
-// Check returns when a schedule ticks. Errors: domain.CodeInvalid.
+// Check validates a schedule, and returns when it ticks. Errors: domain.CodeInvalid.
 func Check(s *setup.Schedule) (*Cron, error) {
 	if err := s.Validate(); err != nil {
 		return nil, err

@@ -28,8 +28,8 @@ var _ audit.Auditor = (*Auditor)(nil)
 // All statements of one account read the same snapshot. So an event that moves between
 // two statements is counted where it was. Each statement counts one piece: the rows of
 // the tables with IDs from $1 to $2, and the account's entries, which have no ID, between
-// the tuple identifiers $3 and $4. The first statement ($5) also reads the sums of former
-// days.
+// the tuple identifiers $3 and $4. The first statement ($5) also reads outbox_account: the
+// sums of the entries that the leader has already added up, and of the deleted rows.
 var accountSQL = `
 WITH places AS (
     ` + stored.Places.Union(`SELECT id, created_at, event_type, {state} AS state FROM {table} WHERE id >= $1::uuid AND id <= $2::uuid`) + `

@@ -36,8 +36,9 @@ SELECT set_config('statement_timeout', $1, true), set_config('enable_seqscan', '
 // events match.
 //
 //   - $3 has the states to read. The tables of other states cost nothing.
-//   - floor is the lowest ID down to which every table was read. At least one table has
-//     more rows below it. The next step reads those rows.
+//   - floor is the lowest ID down to which every table was read, or NULL if no table has
+//     more rows. Otherwise at least one table may have more rows below it. The next step
+//     reads those rows.
 //   - Scalar subqueries read inbox and outbox_turns, because PostgreSQL cannot turn such
 //     a subquery into a hash of the whole table.
 //   - Even without a matching event the result has one row, with floor.

@@ -11,9 +11,10 @@ import (
 // CountLimit is the largest number of rows that a measurement counts in one table.
 const CountLimit = overview.StandingCounted
 
-// StandingSQL counts the events in each place. Up to the limit a count is exact. Above
-// the limit, the planner's estimate is used if it is larger than the count. StandingSQL
-// reads only the first held event of each key.
+// StandingSQL counts the pending, held and dead events, each up to the limit $3. Below the
+// limit a count is exact. If a count of pending or held events reaches the limit, the
+// planner's estimate is used if it is larger. Of dead events there is no estimate. To count
+// the held keys, StandingSQL reads only the first held event of each key.
 var StandingSQL = heldHeadsSQL + `
 SELECT greatest(counted, CASE WHEN counted = $3 THEN (SELECT reltuples::bigint FROM pg_class WHERE oid = 'outbox'::regclass) END) AS pending,
        counted = $3 AS estimated,
@@ -35,6 +36,7 @@ func (s *Standing) Targets() []any {
 	return []any{&s.Pending, &s.Estimated, &s.oldest, &s.Dead, &s.Held, &s.HeldKeys, &s.oldestHeld}
 }
 
+// Read returns the backlog of the row that was scanned last.
 func (s *Standing) Read() domain.Backlog {
 	if s.oldest != nil {
 		s.OldestDue = *s.oldest

@@ -6,8 +6,8 @@ import (
 )
 
 // DeliveryColumns returns the columns of a delivery, for ColumnsWith. event is the table
-// or alias that has the event. A statement with DeliveryColumns must also have the
-// columns name, ordering, most_attempts and delivery_id of the subscription.
+// or alias that has the event. A statement with DeliveryColumns must also have the columns
+// name, ordering and most_attempts of the subscription, and the column delivery_id.
 //
 // A delivery has two more headers than its event, unless the event's headers have 65,000
 // bytes or more.

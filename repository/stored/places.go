@@ -7,8 +7,8 @@ import (
 	"outboxd/domain/lives"
 )
 
-// Place is a table that holds events. An event is in one table at a time, and that table
-// determines the event's state. The fields have SQL expressions that say since when and
+// Place is a table that holds events. An event is in one table at a time, unless a producer
+// wrote it more than once. The table determines the event's state. The fields have SQL expressions that say since when and
 // why an event is in the table.
 type Place struct {
 	state lives.State
@@ -66,5 +66,5 @@ func (p PlaceList) Have(id string) string {
 	return "(" + p.Each("EXISTS (SELECT FROM {table} e WHERE e.id = "+id+")", " OR ") + ")"
 }
 
-// Table returns the table of a state.
+// Table returns the table of a state. It panics if none of the places has the state.
 func (p PlaceList) Table(state lives.State) string { return p.Only(state)[0].table }

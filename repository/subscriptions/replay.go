@@ -25,8 +25,8 @@ import (
 // already exists is not made again.
 
 const (
-	// replayRows is how many events one piece reads. replayBytes bounds the payloads of the
-	// deliveries that one piece makes.
+	// replayRows is how many events of each table one piece reads. A piece ends with the
+	// delivery whose payload makes the sum reach replayBytes.
 	replayRows  = 5_000
 	replayBytes = 8 << 20
 	// A replay makes its next piece only if at most replayRoom events are due, because the
@@ -191,7 +191,8 @@ SELECT EXISTS (SELECT FROM pg_locks
 	claimCheck    = 20 * time.Millisecond
 )
 
-// awaitClaims waits until every claim that is open now has ended.
+// awaitClaims waits until every claim that is open now has ended, for at most
+// claimPatience. Then it logs a warning and returns nil.
 func (s *Store) awaitClaims(ctx context.Context) error {
 	var claims []string
 	err := s.db.Pool().QueryRow(ctx, claimsSQL, claimPatience.Seconds()).Scan(&claims)

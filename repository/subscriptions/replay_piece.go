@@ -58,8 +58,7 @@ const sentSinceSQL = `sent_at >= date_trunc('day', $3::timestamptz - interval '1
 //     cancelled), or if a person discarded or erased it. Each of these questions is a
 //     subquery that returns one value, because PostgreSQL cannot turn such a subquery
 //     into a hash of the whole table.
-//   - If the payloads of a piece are too large together (%d bytes), the piece ends before
-//     the first delivery that does not fit. The first delivery always fits.
+//   - The piece ends with the delivery whose payload makes the sum reach %d bytes.
 //   - A delivery with an ordering key is held: no delivery has a turn before the replay
 //     has ended.
 var makeSQL = metSQL + `, new AS MATERIALIZED (

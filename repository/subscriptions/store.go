@@ -52,7 +52,8 @@ func (s *Store) Names(ctx context.Context) ([]string, error) {
 	return names, postgres.TranslateWork(err, "list subscriptions")
 }
 
-// Find returns the subscription of that name. Errors: domain.CodeNotFound.
+// Find returns the subscription of that name, even if it was removed. Errors:
+// domain.CodeNotFound.
 func (s *Store) Find(ctx context.Context, name string) (*setup.Subscription, error) {
 	found, err := findIn(ctx, s.db.Pool(), s.db.Storable(name))
 	switch {
@@ -246,8 +247,8 @@ WHERE id = $1`
 	upSQL = `UPDATE outbox_subscriptions SET down_since = NULL, down_until = NULL, down_reason = '' WHERE id = $1 AND down_until IS NOT NULL`
 )
 
-// Down records that the receiver of a subscription is down: since how long (long) and
-// why. The record is valid for the time holds, unless Down is called again.
+// Down records that the receiver of a subscription is down: for how long already (long),
+// and why. The record is valid for the time holds, unless Down or Up is called before.
 func (s *Store) Down(ctx context.Context, of *setup.Subscription, long time.Duration, why string, holds time.Duration) error {
 	_, err := s.db.Pool().Exec(ctx, downSQL, of.ID, s.db.Storable(why), long.Seconds(), holds.Seconds())
 	return postgres.TranslateWork(err, "note that a receiver is down")

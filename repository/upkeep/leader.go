@@ -102,8 +102,8 @@ func (h *Housekeeping) awaitLock(ctx context.Context, l *leader) error {
 	}
 }
 
-// inTransaction begins a transaction. PostgreSQL ends the transaction and its session if
-// the leader is silent for too long.
+// inTransaction returns statements that begin a transaction. PostgreSQL ends the
+// transaction and its session if the leader is silent for too long.
 func (l *leader) inTransaction() string {
 	return fmt.Sprintf("BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY; SET LOCAL idle_in_transaction_session_timeout = %s; ", postgres.Milliseconds(l.terms.silence))
 }

@@ -15,14 +15,15 @@ import (
 //   - Of the confirmations it reads the 200 latest of each sixth of the minute, and looks
 //     up the type and queue of each by its ID. If there were more, the counts are
 //     multiplied by what measureSQL counted.
-//   - A failed attempt, too, is looked up by its ID. Of failures and deaths it reads the
-//     5,000 latest.
+//   - A failed attempt, too, is looked up by its ID. The statement reads the 5,000 latest
+//     entries of the journal, of any kind, and the 5,000 latest dead letters. If there were
+//     more in the minute, failures and deaths are missing.
 //   - A death whose dead letter was replayed before the measurement is found in the journal.
 //     One whose dead letter was discarded is not seen, because only a dead letter has a type.
-//   - The limits stand inside of the bounds of the span: otherwise PostgreSQL might read
-//     and sort all rows of the span.
-//   - The statement does not see events that are no longer in the history: a cancelled one, or
-//     all, where no history is kept.
+//   - Each limit is applied before the lower bound of the span: otherwise PostgreSQL might
+//     read and sort all rows of the span.
+//   - Confirmed events that are not in the history are not seen: cancelled ones, or all of
+//     them if no history is kept.
 var measureTypesSQL = `
 WITH span AS (
     SELECT coalesce(max(at), now() - interval '1 minute') - interval '10 seconds' AS begun, now() - interval '10 seconds' AS ended

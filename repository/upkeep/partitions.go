@@ -14,8 +14,9 @@ import (
 	"outboxd/repository/stored"
 )
 
-// daysAhead is for how many future days the leader makes partitions. outboxd can therefore
-// work without a leader for that many days.
+// daysAhead is for how many future days the leader makes partitions. Without a leader, the
+// history therefore has partitions for that many days. Later rows go to the default
+// partition.
 const daysAhead = 7
 
 // The name of a partition is partitionPrefix and the day in UTC, as 20060102.
