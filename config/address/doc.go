@@ -4,5 +4,5 @@
 // can reach.
 //
 // It connects to nothing. An error about an address that may contain a password quotes no
-// part of that address.
+// part of that address, except the name of a URL parameter.
 package address

@@ -118,7 +118,7 @@ func checkCluster(u *url.URL) error {
 var parameterName = regexp.MustCompile(`^[a-z][a-z_]{1,20}$`)
 
 // checkParameters refuses URL parameters that outboxd does not use. The error names the
-// parameter and does not quote its value.
+// parameter if parameterName matches its name, and never quotes its value.
 func checkParameters(u *url.URL, used ...string) error {
 	parameters, err := url.ParseQuery(u.RawQuery)
 	if err != nil {

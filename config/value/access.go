@@ -23,7 +23,7 @@ type Token struct {
 	Digest     [32]byte // its SHA-256
 }
 
-// Tokens has the token of each person, by the person's name.
+// Tokens are the tokens of people, sorted by name. No name is in the list twice.
 type Tokens []Token
 
 // String returns what UnmarshalText reads.

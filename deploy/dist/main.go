@@ -92,8 +92,8 @@ func (r *release) make() (err error) {
 	return nil
 }
 
-// command returns a command in the source tree. The command gets only environ and the
-// variables that Go needs.
+// command returns a command in the source tree. The command gets the environment of this
+// process and the variables of environ, which take precedence.
 func (r *release) command(environ []string, name string, args ...string) *exec.Cmd {
 	cmd := exec.Command(name, args...)
 	cmd.Dir = r.root

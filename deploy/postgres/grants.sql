@@ -1,8 +1,8 @@
 -- The rights of the roles of roles.sql. Run this file as outboxd_owner or a
 -- superuser, after every outboxd migrate up, because migrations grant nothing to
--- roles. You may run it again at any time. The file revokes all other rights that
--- these roles were granted, except from the relay, which owns tables, and from the
--- monitor, which has grants on partitions.
+-- roles. You may run it again at any time. The file first revokes what these
+-- roles were granted on outboxd's tables and functions. It revokes no right on a table
+-- from the relay, which owns some, and from the monitor, which has grants on partitions.
 SET search_path = outboxd;
 
 BEGIN;
@@ -18,7 +18,7 @@ REVOKE ALL ON ALL FUNCTIONS IN SCHEMA outboxd
 GRANT SELECT ON outboxd_migrations TO outboxd_relay, outboxd_worker, outboxd_monitor;
 
 -- Producers. A producer may not set attempts, generation and ordering_position, which
--- only the relay sets. A producer may not set created_at either, because a lowered
+-- only outboxd sets. A producer may not set created_at either, because a lowered
 -- payload limit does not apply to older rows. INSERT … RETURNING id needs GRANT
 -- SELECT (id) as well; emit does not.
 GRANT INSERT (id, event_type, payload, headers, queue, max_retry, timeout_seconds, deadline, retention_seconds,
@@ -84,8 +84,8 @@ GRANT SELECT ON outbox, outbox_held, outbox_sent, outbox_sent_default, outbox_de
     outbox_actions, outbox_entries, outbox_account, outbox_queue_identity, outbox_chart_marks, outbox_missing, outbox_samples, outbox_type_samples, outbox_failing, outbox_schedules, outbox_subscriptions, outbox_former_subscriptions, outbox_awaited, outbox_replays, outbox_requests TO outboxd_monitor;
 GRANT SELECT ON SEQUENCE outbox_ordering_position TO outboxd_monitor, outboxd_relay;
 
--- Role operator, for the commands outboxd dead, redrive, and events emit, cancel,
--- reschedule and erase, and for a monitor with an admin token.
+-- Role operator, for the commands that change something, such as outboxd dead, redrive,
+-- events and subscriptions, and for a monitor on whose pages people may change something.
 GRANT INSERT, DELETE, UPDATE ON outbox_dead TO outboxd_operator;
 GRANT INSERT ON outbox, outbox_journal, outbox_entries TO outboxd_operator;
 GRANT UPDATE (generation) ON outbox TO outboxd_operator;

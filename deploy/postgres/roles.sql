@@ -16,7 +16,8 @@
 
 BEGIN;
 
--- outboxd_owner owns the schema and its tables, and is used only to migrate. Each
+-- outboxd_owner owns the schema, and its tables except the history, which belongs to
+-- outboxd_relay. outboxd_owner is used only to migrate. Each
 -- role of the process has a PostgreSQL role (the one of the API is in the folder
 -- example), and people have outboxd_operator. outboxd_producer and outboxd_consumer
 -- are groups for the roles of other services: GRANT outboxd_producer TO orders;

@@ -180,8 +180,10 @@ func unauthorized(detail string) error {
 		With(fiber.HeaderWWWAuthenticate, `Bearer realm="outboxd"`)
 }
 
-// isLocal reports whether a request certainly comes from a user of this machine. isLocal
-// recognises a proxy on this machine by the headers that the proxy adds.
+// isLocal reports whether a request comes from this machine: the monitor listens on a
+// loopback address, and the request names one. isLocal recognises a proxy on this machine
+// by the headers that the proxy adds. A proxy that adds none of them and asks for a
+// loopback name is taken for a user of this machine.
 func (g *guard) isLocal(c *fiber.Ctx) bool {
 	for _, header := range []string{"Forwarded", fiber.HeaderXForwardedFor, fiber.HeaderXForwardedHost, "X-Real-Ip"} {
 		if c.Get(header) != "" {

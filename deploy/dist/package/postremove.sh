@@ -6,7 +6,7 @@ if [ "$1" = purge ]; then
   rm -f /etc/systemd/system/*.wants/outboxd@*.service
   rm -f /etc/outboxd/*.env /etc/outboxd/outboxd.yaml
   rmdir /etc/outboxd 2>/dev/null || true
-  # PostgreSQL's data may be the only copy of what a first look has become.
+  # The data of outboxd's own PostgreSQL may be the only copy of somebody's events.
   for folder in /var/lib/outboxd /var/lib/private/outboxd; do
     [ -d "$folder" ] || continue
     if [ -n "$(find "$folder" -name PG_VERSION -print -quit)" ]; then
