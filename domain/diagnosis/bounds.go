@@ -16,7 +16,8 @@ const (
 	LeaderAbsence = 3 * time.Minute
 	// KeyHeld is how long an ordering key may hold events back. The alert OutboxdHeldKeys has the same threshold.
 	KeyHeld = 15 * time.Minute
-	// QueueUnserved is how long a task may wait while no worker serves its queue. Restarting a worker takes less.
+	// QueueUnserved is how long a pending task may wait while no worker serves its queue. Restarting a worker takes
+	// less. If all tasks of such a queue are scheduled or wait for a retry, the queue is reported at once.
 	QueueUnserved = 30 * time.Second
 	// HealRecent is how long a heal (events sent again after a loss in Redis) is reported. The alert
 	// OutboxdRedisForgot looks back for the same time.

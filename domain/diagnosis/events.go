@@ -13,8 +13,8 @@ import (
 type Leader struct {
 	PID         int
 	Application string
-	// Silent is how long the session has sent nothing. When the session has been silent for Limit, the relay
-	// loses the leadership.
+	// Silent is how long the session has sent nothing. Above Limit the leader counts as silent, somewhat before
+	// PostgreSQL ends the session.
 	Silent, Limit time.Duration
 }
 
