@@ -99,7 +99,7 @@ func (s ReplicationSlot) isBad() bool {
 }
 
 // judgeSlots returns a warning for slots that keep much WAL, hold back vacuum or are lost, and a note for other
-// unused slots. The worst slot must come first.
+// unused slots. The slot that keeps the most WAL comes first.
 func judgeSlots(slots []ReplicationSlot) []domain.Finding {
 	var trouble []string
 	var worst string
@@ -108,11 +108,11 @@ func judgeSlots(slots []ReplicationSlot) []domain.Finding {
 		if s.Active && !s.isBad() {
 			continue
 		}
+		if worst == "" || s.isBad() && level == domain.FindingNote {
+			worst = s.Name // names have lower case letters, digits and underscores only
+		}
 		if s.isBad() {
 			level = domain.FindingWarning
-		}
-		if worst == "" {
-			worst = s.Name // names have lower case letters, digits and underscores only
 		}
 		use := "not in use"
 		if s.Active {

@@ -1,0 +1,22 @@
+package diagnosis_test
+
+import (
+	"strings"
+	"testing"
+
+	"outboxd/domain"
+	"outboxd/domain/diagnosis"
+)
+
+// The remedy drops a slot, so it must not name one that is merely not in use beside one that is lost.
+func TestTheRemedyNamesTheSlotThatIsLost(t *testing.T) {
+	t.Parallel()
+	found := diagnosis.PostgresFacts{Slots: []diagnosis.ReplicationSlot{
+		{Name: "idle", Status: "reserved", Bytes: 1, Limit: diagnosis.SlotBytes},
+		{Name: "gone", Status: "lost", Limit: diagnosis.SlotBytes},
+	}}.Findings()
+	wantCatalogued(t, found)
+	if len(found) != 1 || found[0].Level != domain.FindingWarning || !strings.Contains(found[0].Remedy, "pg_drop_replication_slot('gone')") {
+		t.Errorf("found %v", found)
+	}
+}
