@@ -185,7 +185,7 @@ func closeServers(t *testing.T, s *embedded.Servers) {
 	}
 }
 
-// write leaves one mark in each server that was asked for; read counts them.
+// write leaves one mark in each server whose URL is not empty; wantMarks counts the marks.
 func write(t *testing.T, database, queue string) {
 	t.Helper()
 	if database != "" {

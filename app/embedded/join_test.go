@@ -149,7 +149,7 @@ func TestJoinWaitsForAnOwnerThatDies(t *testing.T) {
 	write(t, s.DatabaseURL(), s.RedisURL())
 }
 
-// TestJoinGivesUp has an owner that never becomes ready.
+// TestJoinGivesUp has an owner whose PostgreSQL hangs.
 func TestJoinGivesUp(t *testing.T) {
 	t.Parallel()
 	o := options(t)

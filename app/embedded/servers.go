@@ -31,8 +31,8 @@ type Options struct {
 	// places, and otherwise uses the in-process Redis.
 	RedisServer string
 	// InProcessRedis chooses the in-process Redis even where a server is installed. The
-	// in-process Redis loses its data when its owner ends. When the owner has ended, the
-	// processes that joined it fail.
+	// in-process Redis listens on a port of 127.0.0.1, and loses its data when its owner
+	// ends. Then each process that joined it receives an error from Failed.
 	InProcessRedis bool
 	// Ephemeral is for tests: the servers are faster, but may lose data at a power failure.
 	// Ephemeral servers allow 400 connections and 512 Redis databases. A crash of the
@@ -48,8 +48,9 @@ func HasPostgres(dataDir string) bool {
 	return !errors.Is(err, fs.ErrNotExist)
 }
 
-// Addresses returns the URLs of the servers that run on a data directory, in the form of DatabaseURL and RedisURL; ""
-// for a server that does not run. Addresses starts nothing, and does not connect to the servers.
+// Addresses returns the URLs that the owners of the servers on a data directory have published, in the form of
+// DatabaseURL and RedisURL; "" for a server that has stopped or never ran. Addresses starts nothing, and does not
+// connect to the servers. After kill -9 of an owner its URL stays published, although the server has ended.
 func Addresses(dataDir string) (databaseURL, redisURL string) {
 	database, _ := keeper.Published(dataDir, "postgres")
 	queue, _ := keeper.Published(dataDir, "redis")
@@ -65,8 +66,9 @@ type Servers struct {
 }
 
 // Start starts or joins the chosen servers and returns when they answer. If Start fails, it stops what it started. If
-// a server did not start, the error ends with the last lines of that server's log. Start never deletes data: if it cannot use a data directory, the
-// error names the directory. The context bounds only the start; without a deadline the limit is two minutes.
+// the program of a server ran and the server did not become ready, the error has the last lines of that server's log.
+// Start never deletes data: if it cannot use a data directory, the error names the directory. The context bounds only
+// the start, which in any case takes at most two minutes.
 func Start(ctx context.Context, o Options) (*Servers, error) {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)

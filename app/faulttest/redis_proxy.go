@@ -67,7 +67,7 @@ func (p *FaultProxy) URL() string {
 }
 
 // Answer makes the proxy answer every use of a command with reply. A fault of that
-// command takes precedence.
+// command takes precedence. command is the command's name in capitals.
 func (p *FaultProxy) Answer(command, reply string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -82,7 +82,7 @@ func (p *FaultProxy) Break(command string, fault Fault) {
 	p.command, p.fault, p.hits = command, &fault, 0
 }
 
-// Mend ends the fault, and returns how many commands got it as their answer.
+// Mend ends the fault, and returns how many commands met it.
 func (p *FaultProxy) Mend() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -90,7 +90,7 @@ func (p *FaultProxy) Mend() int {
 	return p.hits
 }
 
-// Hits returns how many commands got the present fault as their answer.
+// Hits returns how many commands have met the fault of the last Break.
 func (p *FaultProxy) Hits() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()

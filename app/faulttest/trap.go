@@ -9,8 +9,8 @@ import (
 // Position says where in an exchange between client and server a connection breaks.
 type Position int
 
-// The positions. A request is everything that a client sends before it waits, and a reply is everything that the server
-// answers to it.
+// The positions. A request or a reply is what the proxy reads at once, at most 32 KiB. So a longer request counts as
+// several requests.
 const (
 	BeforeRequest Position = iota // the server does not get the request
 	AfterRequest                  // the server has the request and has begun to answer; the client gets nothing
@@ -29,7 +29,7 @@ type Trap struct {
 	Hold bool // the connection hangs until mend, and is not dropped
 }
 
-// armed is a trap that was set.
+// armed is a trap that Arm has set.
 type armed struct {
 	Trap
 	left   int           // requests still to pass

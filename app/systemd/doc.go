@@ -1,3 +1,3 @@
 // Package systemd reports the state of this process to its service manager, and pings
-// the service manager's watchdog. Whether the process is alive is the caller's to say.
+// the service manager's watchdog. The caller decides whether the process is alive.
 package systemd

@@ -39,7 +39,7 @@ const patience = 3 * time.Second
 // process, because OpenTelemetry's own code reads them from there, too. Start returns
 // nil if the variables ask for no traces.
 // Start contacts no server, so a missing collector does not prevent the
-// start. version is outboxd's.
+// start. version is outboxd's; process becomes the attribute service.instance.id.
 func Start(ctx context.Context, version string, process domain.ID, log *slog.Logger) (*Tracing, error) {
 	if !wanted(os.Getenv) {
 		return nil, nil //nolint:nilnil // a nil Tracing makes no spans
@@ -70,7 +70,7 @@ func (t *Tracing) Close() {
 }
 
 // wanted reports whether OpenTelemetry's variables ask for traces: whether
-// they name an exporter or its endpoint.
+// they name an exporter other than none, or its endpoint.
 func wanted(getenv func(string) string) bool {
 	if strings.EqualFold(getenv("OTEL_SDK_DISABLED"), "true") {
 		return false

@@ -85,7 +85,7 @@ func (p *Child) StopSoon(signals ...syscall.Signal) {
 }
 
 // Environment returns this process's environment without variables that begin
-// with the given prefixes. Environment also leaves out the variables of a service
+// with the given prefixes, and with extra appended. Environment also leaves out the variables of a service
 // manager, so that the server does not report to the service manager in place of
 // this process.
 func Environment(extra []string, without ...string) []string {

@@ -12,15 +12,15 @@ import (
 	"time"
 )
 
-// If the owner of a server has died and the server still runs, another process asks the server to stop after
-// orphanGrace and kills it after orphanLimit.
+// If the owner of a server has died and the server still runs, another process asks the server to stop every orphanGrace,
+// and after orphanLimit kills it.
 const (
 	orphanGrace = 2 * time.Second
 	orphanLimit = 10 * time.Second
 )
 
-// StartLimit bounds the start of a server if the caller's context has no deadline. The start includes crash recovery of
-// the database.
+// StartLimit bounds the start of a server, even if the caller's context allows more. The start includes crash recovery
+// of the database.
 const StartLimit = 2 * time.Minute
 
 // Engine is what differs between PostgreSQL and Redis.
@@ -68,7 +68,8 @@ type Keeper struct {
 	watching chan struct{}
 }
 
-// New returns a Keeper for the server of an engine. If the server ends, the Keeper sends an error to failed.
+// New returns a Keeper for the server of an engine. If the server ends without Close, or cannot be taken over, the Keeper
+// sends one error to failed, which should have room for it.
 func New(e Engine, f *Folder, log *slog.Logger, failed chan<- error) *Keeper {
 	return &Keeper{engine: e, folder: f, log: log, failed: failed}
 }
@@ -193,9 +194,9 @@ func (k *Keeper) guard(ctx context.Context) {
 	}
 }
 
-// succeed is called when the owner of a joined server has ended, and makes this process the new owner. succeed waits
-// until the lock is free, which shows that the old owner and its server are gone. Then it starts the server. If several
-// processes have joined, one of them gets the lock, and the others stay joined, because the address does not change.
+// succeed runs while this process is joined. It waits until the lock is free, which shows that the owner and its server
+// are gone. Then it starts the server, and this process is the new owner. If several processes have joined, one of them
+// gets the lock, and the others stay joined, because the address does not change.
 func (k *Keeper) succeed(ctx context.Context) {
 	tick := time.NewTicker(200 * time.Millisecond)
 	defer tick.Stop()

@@ -77,6 +77,7 @@ func (f *Folder) holder(name string) string {
 	return "pid unknown"
 }
 
-// Published returns the state of the server called name that runs on a data directory; false if
-// none has published its address. Published changes nothing, and does not ask the server.
+// Published returns the state that the owner of the server called name has published on a data
+// directory; false if there is none. Published changes nothing, and does not ask the server: after
+// kill -9 of the owner, the state is there although the server has ended.
 func Published(dataDir, name string) (State, bool) { return (&Folder{Path: dataDir}).published(name) }

@@ -51,7 +51,7 @@ type runningPostgres struct {
 
 func (r *runningPostgres) State() keeper.State { return r.published }
 
-// Stop requests a fast shutdown, and later an immediate one. Stop does not request a smart shutdown, which would wait
+// Stop requests a fast shutdown, and once ctx is done an immediate one. Stop does not request a smart shutdown, which would wait
 // for clients.
 func (r *runningPostgres) Stop(ctx context.Context) error {
 	r.StopBy(ctx, syscall.SIGINT, syscall.SIGQUIT)

@@ -19,7 +19,7 @@ import (
 	"outboxd/app/embedded/keeper"
 )
 
-// redisFolders are folders outside of PATH that may have redis-server.
+// redisFolders are folders that may have redis-server and are often not in PATH.
 var redisFolders = []string{"/usr/bin", "/usr/local/bin", "/usr/sbin", "/opt/homebrew/bin", "/usr/local/opt/redis/bin", "/opt/homebrew/opt/redis/bin", "/snap/bin"}
 
 // Engine is the engine for Redis or Valkey.
@@ -132,7 +132,7 @@ func (r *Engine) untilReady(ctx context.Context, running *runningRedis) error {
 	}
 }
 
-// Answers sends its commands without go-redis, because go-redis logs each refused connection, and a server that is
+// Answers implements keeper.Engine. It sends its commands without go-redis, because go-redis logs each refused connection, and a server that is
 // starting refuses most connections.
 func (r *Engine) Answers(ctx context.Context, s keeper.State) error {
 	u, err := url.Parse(s.URL)

@@ -12,7 +12,8 @@ import (
 	"outboxd/app/servertest/postgrestest"
 )
 
-// On a full disk PostgreSQL refuses to write and, when its write-ahead log has no more room, ends; with room again it has what committed.
+// On a full disk PostgreSQL refuses to write. It ends when its write-ahead log has no more room. With room again, it
+// still has what committed.
 func TestADiskIsFilledAndFreed(t *testing.T) {
 	t.Parallel()
 	server, disk := postgrestest.StartOnDisk(t)

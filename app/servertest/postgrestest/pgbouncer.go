@@ -47,7 +47,7 @@ type PgBouncerProgram struct {
 	process *child.Process // nil while killed
 }
 
-// StartPgBouncer starts a PgBouncer in a mode, "transaction" or "session", as PgBouncer does.
+// StartPgBouncer is like the function PgBouncer, but in a mode, "transaction" or "session", that the caller chooses.
 func StartPgBouncer(t testing.TB, upstream, mode string) *PgBouncerProgram {
 	t.Helper()
 	u := servertest.Parse(t, upstream)

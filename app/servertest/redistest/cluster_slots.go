@@ -25,7 +25,7 @@ func (c *Cluster) MoveSlot(key string, from, to *Program) {
 // movedKeys is how many keys MIGRATE moves at once.
 const movedKeys = 100
 
-// BeginMove begins to move the hash slot of a key, and moves the first keys in that slot.
+// BeginMove begins to move the hash slot of a key, and moves up to movedKeys keys in that slot.
 func (c *Cluster) BeginMove(key string, from, to *Program) error {
 	slot, err := c.ask(from, "CLUSTER", "KEYSLOT", key)
 	if err != nil {
@@ -184,8 +184,8 @@ func (c *Cluster) Mend(keys ...string) {
 	}
 }
 
-// MendSlot does for one key what Mend does. MendSlot does not wait: it returns an error
-// while nodes are missing.
+// MendSlot does for one key what Mend does. MendSlot does not wait: it returns an error if
+// it cannot mend the slot now, for example because no running node has the slot.
 func (c *Cluster) MendSlot(key string) error {
 	masters := c.mastersNow()
 	if len(masters) == 0 {

@@ -13,7 +13,7 @@ import (
 	"outboxd/app/servertest"
 )
 
-// Server is a Redis for one test, as outboxd starts its embedded Redis. A method of Server that cannot do its work fails
+// Server is a Redis for one test, as package embedded starts it with the option Ephemeral. A method of Server that cannot do its work fails
 // the test. Call the methods only from the test's goroutines.
 type Server struct {
 	t       testing.TB
@@ -45,7 +45,8 @@ func (s *Server) URL() string { return s.own.URL() }
 
 func (s *Server) folder() string { return filepath.Join(s.own.Folder(), "redis") }
 
-// Start starts the server again with its old data, and returns when the server answers.
+// Start starts the server again, and returns when the server answers. The server has its old data, unless it was started
+// by StartForgetful.
 func (s *Server) Start() {
 	s.t.Helper()
 	if !s.forgets {
