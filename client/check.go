@@ -16,6 +16,9 @@ const mostBytes = 255
 // two checks to the outbox: the payload's limit, which can be configured there, and
 // the size of the headers, which only PostgreSQL can measure.
 func (r *record) check() error {
+	if r.ID[6]>>4 == 8 {
+		return refusal("ID", "is %s; a UUID of version 8 is the ID of a delivery", r.ID)
+	}
 	if r.Type == "" {
 		return refusal("Type", "is empty")
 	}

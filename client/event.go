@@ -13,7 +13,7 @@ type Event struct {
 	// ID makes emitting idempotent: if an event with the same ID was emitted before, this
 	// one is ignored. That holds as long as outboxd keeps the earlier event, which is
 	// --relay-history after it was sent (a week by default). An ID must be unique among all
-	// outboxes on the same Redis. Zero: Emit makes an ID.
+	// outboxes on the same Redis. Its version must not be 8. Zero: Emit makes an ID.
 	ID ID
 	// Type is the Asynq task type, such as "order:paid": not blank, at most
 	// 255 bytes.

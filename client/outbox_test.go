@@ -172,6 +172,7 @@ func TestRefusals(t *testing.T) {
 		"a type of bytes":   {client.Event{Type: "a\xff"}, "Type", false},
 		"a zero byte":       {client.Event{Type: "a", OrderingKey: "k\x00"}, "OrderingKey", false},
 		"a blank queue":     {client.Event{Type: "a", Queue: "\t"}, "Queue", false},
+		"a delivery's ID":   {client.Event{ID: client.ID{6: 0x80, 15: 1}, Type: "a"}, "ID", false},
 		"a queue in braces": {client.Event{Type: "a", Queue: "}q"}, "Queue", false},
 		"a header of bytes": {client.Event{Type: "a", Headers: map[string]string{"a": "\xff"}}, "Headers", false},
 		"no JSON":           {client.Event{Type: "a", Payload: math.NaN()}, "Payload", false},

@@ -30,7 +30,7 @@ END $$;
 -- always give the same ID. So the relay recognises a delivery that already exists, even if its event was written
 -- again or this database went back to an earlier state.
 --
--- The ID is a UUID of version 8 (RFC 9562); outboxd gives no event an ID of that version. The first 48 bits and the 12
+-- The ID is a UUID of version 8 (RFC 9562); no event has an ID of that version. The first 48 bits and the 12
 -- bits after the version are taken from the event's ID. Bit 66 says whether the bits that were taken from the event's
 -- ID are a time. The other bits are a hash of event and subscription.
 -- +goose StatementBegin
@@ -75,6 +75,8 @@ $$;
 --     from JSON and RFC 3339.
 --   - Asynq may treat a deadline of 1970 as no deadline.
 --   - In other places of outboxd the zero UUID means "no event".
+--   - A UUID of version 8 is the ID of a delivery (outbox_delivery_id). An event with such an ID would be taken for a
+--     delivery, and its own deliveries could not be taken back.
 --   - The code of the character } is 125. Asynq writes a queue's name in braces into its keys, and a Redis Cluster
 --     chooses the slot by the text in braces. After "{}" that text is empty, so the keys of such a queue would be in
 --     different slots, and no script could use them together.
@@ -97,6 +99,7 @@ LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE AS $$
 DECLARE
     broken text := CASE
         WHEN id = '00000000-0000-0000-0000-000000000000' THEN 'id_is_not_zero'
+        WHEN subscription IS NULL AND pg_catalog.get_byte(pg_catalog.uuid_send(id), 6) >> 4 = 8 THEN 'id_is_not_of_version_8'
         WHEN pg_catalog.octet_length(event_type) > 85 AND pg_catalog.octet_length(pg_catalog.convert_to(event_type, 'UTF8')) > 255 THEN 'event_type_has_at_most_255_bytes'
         WHEN pg_catalog.octet_length(queue) > 85 AND pg_catalog.octet_length(pg_catalog.convert_to(queue, 'UTF8')) > 255 THEN 'queue_has_at_most_255_bytes'
         WHEN pg_catalog.ascii(queue) = 125 THEN 'queue_does_not_begin_with_a_brace'

@@ -40,6 +40,7 @@ func TestOutboxRefusesWhatCouldNeverBeDelivered(t *testing.T) {
 		{"never available", "available_at", "'infinity'", "outbox_available_at_is_finite"},
 		{"endless deadline", "deadline", "'infinity'", "outbox_deadline_is_finite"},
 		{"the zero ID", "id", "'00000000-0000-0000-0000-000000000000'", "outbox_id_is_not_zero"},
+		{"the ID of a delivery", "id", "'01a25c40-3b1e-8f5a-9d0c-5a7c1f0e6b21'", "outbox_id_is_not_of_version_8"},
 		{"large headers", "headers", "jsonb_build_object('a', repeat('x', 65536))", "outbox_headers_have_at_most_64_kib"},
 		{"attempts that cannot be counted on", "attempts", "2147483647", "outbox_attempts_is_at_most_1000000000"},
 		{"a generation that cannot be replayed", "generation", "2147483647", "outbox_generation_is_at_most_1000000000"},
