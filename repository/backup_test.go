@@ -63,7 +63,7 @@ func contents(t *testing.T, db *postgres.Database) string {
 	return all.String()
 }
 
-// goesOn checks that a restored database works as the one did that it comes from.
+// goesOn checks that a restored database goes on with the work of the original.
 func goesOn(t *testing.T, db *postgres.Database) {
 	t.Helper()
 	err := upkeep.NewHousekeeping(db, "").KeepPartitions(t.Context(), time.Hour) // as the relay that leads does at once

@@ -52,7 +52,7 @@ func wentWhere(t testing.TB, store *repository.Outbox) string {
 	}
 }
 
-// TestAnEventGoesToEverySubscriptionThatMatches also with types that only begin alike, headers, and LIKE's own characters.
+// TestAnEventGoesToEverySubscriptionThatMatches also has types that only begin alike, headers, and LIKE's own characters.
 func TestAnEventGoesToEverySubscriptionThatMatches(t *testing.T) {
 	t.Parallel()
 	for name, history := range map[string]bool{"history": true, "no history": false} {

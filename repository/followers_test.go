@@ -104,7 +104,7 @@ func TestTheNextEventsOfAKeyFollow(t *testing.T) {
 	repositorytest.Balance(t, r.db)
 }
 
-// What speaks against an event ends the run before it.
+// A run ends before the first event that may not follow.
 func TestWhereARunEnds(t *testing.T) {
 	t.Parallel()
 	const third = "(SELECT id FROM outbox_held ORDER BY ordering_position OFFSET 1 LIMIT 1)"

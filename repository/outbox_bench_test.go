@@ -39,7 +39,7 @@ func newClaims(b *testing.B, history bool) *claims {
 	return &claims{b: b, db: db, store: repository.NewOutbox(db, repository.OutboxOptions{History: history})}
 }
 
-// stock sees to it that the next batch is full.
+// stock renews the backlog if all of it was claimed, so that the next batch is full.
 func (c *claims) stock() {
 	c.b.Helper()
 	if c.left > 0 {
@@ -123,7 +123,7 @@ func BenchmarkClaim(b *testing.B) {
 
 // BenchmarkCommit ends batches with a history. If all events were delivered,
 // that is only a commit. Others go back to the outbox, or to the dead
-// letters. What -benchmem adds is of claim and settle together.
+// letters. The figures of -benchmem are those of claim and settle together.
 func BenchmarkCommit(b *testing.B) {
 	for _, outcome := range []struct {
 		name    string

@@ -14,7 +14,7 @@ import (
 	"outboxd/repository/search"
 )
 
-// wantAccounted checks that every event that was emitted is somewhere, and those that were absorbed are said to be.
+// wantAccounted fails the test unless the account adds up and has counted this many repeats.
 func wantAccounted(t *testing.T, db *postgres.Database, repeated int64) {
 	t.Helper()
 	lines, err := search.NewAuditor(db).Account(t.Context())

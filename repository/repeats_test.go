@@ -61,7 +61,8 @@ func (o *ordering) tidy() {
 	}
 }
 
-// end confirms everything that was sent, and looks whether all is well then.
+// end relays and confirms everything. Then nothing may wait, be held or have a turn, and the
+// account must add up.
 func (o *ordering) end() {
 	o.t.Helper()
 	for range 5 {

@@ -20,8 +20,8 @@ import (
 	"outboxd/repository/search"
 )
 
-// examined returns the findings, cheap ones included, except those that every
-// test server has.
+// examined returns the findings of an examination and of diagnosis.Quick, except those
+// that every test server has.
 func examined(t *testing.T, db *postgres.Database, o examine.Options) []domain.Finding {
 	t.Helper()
 	found, err := examine.New(db, o).Examine(context.WithoutCancel(t.Context()))
@@ -379,7 +379,7 @@ func TestExaminerOfAnEmptyDatabase(t *testing.T) {
 	}
 }
 
-// TestExaminationIsOneTransaction holds the daemon's look, once a minute, to what an idle process may cost.
+// TestExaminationIsOneTransaction bounds what an idle process costs: it makes an examination each minute.
 func TestExaminationIsOneTransaction(t *testing.T) {
 	t.Parallel()
 	url := schematest.Database(t)

@@ -29,7 +29,8 @@ func confirmed(t *testing.T, db *postgres.Database, id string) string {
 	return "no effect"
 }
 
-// confirmedAmongOthers is confirmed by outboxd.confirm_many, with another event beside it.
+// confirmedAmongOthers does what the function confirmed does, by outboxd.confirm_many and
+// together with another event.
 func confirmedAmongOthers(t *testing.T, db *postgres.Database, id string) string {
 	t.Helper()
 	var answer, other string

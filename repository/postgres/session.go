@@ -198,8 +198,8 @@ func isPooledParameter(name string) bool {
 
 // refused reports whether a connection failed because a pooler does not accept the
 // parameters that outboxd sends at the start of a connection. After such a failure, outboxd
-// sends only the parameters that PgBouncer accepts. refused returns true only for the first
-// such failure: connecting again helps only once.
+// sends only the parameters that PgBouncer accepts. refused returns false if outboxd knew of
+// the pooler before: then connecting again does not help.
 func (s *session) refused(err error) bool {
 	pg, ok := errors.AsType[*pgconn.PgError](err)
 	if !ok || pg.Code != "08P01" || !strings.Contains(pg.Message, "unsupported startup parameter") {

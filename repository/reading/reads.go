@@ -199,8 +199,8 @@ func (r *Reads) seePrimary(ctx context.Context) (position string, is identity, e
 	return position, is, nil
 }
 
-// tell logs once that the standby is away and why, and once that it is back. It does not
-// log that the standby lacks the last change: that has no err.
+// tell logs once that the standby is away and why, and once that it is back. A standby that
+// only lacks the last change is no error, and is not logged.
 func (r *Reads) tell(err error) {
 	switch {
 	case err != nil && r.told != r.last.Fault:

@@ -132,7 +132,7 @@ func TestReadsFromAStandby(t *testing.T) {
 	servertest.Eventually(t, "the primary answers", func() bool { return types(t, silent) == "b:second a:first" })
 	says(t, silent, "The standby does not answer. This is read from the primary.")
 
-	// A primary is refused, so that nobody believes in a relief that is not there.
+	// The primary is refused as its own standby: reading from it would not relieve it.
 	address = primary.URL()
 	own := reading.New(db, open, servertest.Logger(t)).LookEvery(10 * time.Millisecond)
 	t.Cleanup(own.Close)

@@ -35,7 +35,7 @@ func cancel(t *testing.T, db *postgres.Database, id domain.ID) string {
 	return answer(t, db.SQL(), "SELECT outboxd.cancel($1)", id.String())
 }
 
-// adds wants the account to add up, with so many cancelled events.
+// adds fails the test unless the account adds up and has this many cancelled events.
 func adds(t *testing.T, db *postgres.Database, cancelled int64) {
 	t.Helper()
 	auditor := search.NewAuditor(db)

@@ -9,7 +9,7 @@ import (
 	"outboxd/repository/schedules"
 )
 
-// The clock of the wall is put forward and back; each tick comes once.
+// The local clock is put forward and back. Each tick comes once.
 func TestTicksWhenTheClockIsPutForwardAndBack(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {

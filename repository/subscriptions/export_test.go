@@ -1,4 +1,4 @@
 package subscriptions
 
-// ReplayRows is how many events one piece of a replay looks at.
+// ReplayRows is how many events of each table one piece of a replay reads.
 const ReplayRows = replayRows

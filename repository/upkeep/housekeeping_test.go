@@ -276,7 +276,7 @@ func TestUpkeep(t *testing.T) {
 	if err != nil || u.OverduePartitions != 1 {
 		t.Errorf("got %+v, %v, want one partition that is overdue", u, err)
 	}
-	// Other tests have transactions in the same database, some older than this.
+	// The database is the test's own, but a transaction that began earlier may still be open.
 	if u.Snapshot.Begun.IsZero() || u.Snapshot.Begun.After(begun) || u.Snapshot.PID == 0 {
 		t.Errorf("the oldest snapshot is of %+v, and there is one of %v", u.Snapshot, begun)
 	}

@@ -13,7 +13,7 @@ import (
 	"outboxd/repository/upkeep"
 )
 
-// leadership is the state that one process is told.
+// leadership reports when one process leads, and with which error its leadership ended.
 type leadership struct {
 	leads chan domain.StillLeads
 	ended chan error

@@ -205,8 +205,8 @@ func TestEveryObjectIsKubernetesOwn(t *testing.T) {
 	}
 }
 
-// checkPod looks at what must hold for every pod: no secret in plain text, no rights,
-// and no port that the container does not name.
+// checkPod checks what must hold for every pod: no secret in plain text, no rights that it
+// does not need, no token of Kubernetes, and a limit of memory.
 func checkPod(t *testing.T, name string, pod core.PodSpec) {
 	t.Helper()
 	for _, c := range pod.Containers {
