@@ -34,5 +34,5 @@ func (d *Dashboard) actions(c *fiber.Ctx) error {
 type actionsPage struct {
 	Actions []domain.RecordedAction
 	First   bool   // whether this is the first page
-	Next    string // the last action of the page; "" if no page follows
+	Next    string // the last action of the page, after which the next page begins; "" if this page is not full
 }

@@ -93,8 +93,9 @@ type Options struct {
 	Explain func(c *fiber.Ctx, err error) Fault
 }
 
-// Sources gives the pages their data. Each of its members may be nil. The pages then show
-// the server behind that member as one that does not answer.
+// Sources gives the pages their data. Each of its interfaces, pointers and functions may
+// be nil. A page that needs a missing one says that this process has no database, or no
+// Redis, to look into.
 type Sources struct {
 	Events overview.Overviews // for the charts
 	// Look returns the state of the system. Facts that are cheap to read are not older than
@@ -243,7 +244,8 @@ func (r routes) get(path string, page fiber.Handler) {
 }
 
 // post adds the route to which a form is sent. The form's field action chooses one of the given
-// actions.
+// actions, of which the visitor must be allowed to do the chosen one. If the field names none
+// of them, that is the first.
 func (r routes) post(path string, page fiber.Handler, actions ...string) {
 	r.app.Post(path, r.d.Explain, func(c *fiber.Ctx) error {
 		if chosen := c.FormValue("action"); slices.Contains(actions, chosen) {

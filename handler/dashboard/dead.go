@@ -28,7 +28,7 @@ type deadPage struct {
 	Actions     []domain.RecordedAction
 	Letters     []domain.DeadLetter
 	First       template.URL // the query of the first page; "" on the first page
-	Next        template.URL // the query of the next page; "" on the last page
+	Next        template.URL // the query of the next page; "" if this page is not full
 }
 
 type deadGroup struct {

@@ -111,7 +111,7 @@ func (q *deadQuery) Query(more ...pair) template.URL {
 	return show.Encoded(values)
 }
 
-// said returns the choice for the log of actions. The names are those of the flags of the
+// said returns the choice for the log of actions. Most names are those of flags of the
 // command outboxd dead.
 func (q *deadQuery) said() map[string]string {
 	said := map[string]string{}

@@ -12,7 +12,7 @@ import (
 
 // figurePages serves the page of all lines of a view, or of the one line that the query names. of is the page of one
 // line; its template, "type" or "queue", is also the field of the query, and the page of all lines has the plural. one
-// returns the data of the page of a name, of which nothing may be known (nil).
+// returns the data of the page of one name; known is nil if nothing is known of that name.
 func figurePages[L figures.Line](d *Dashboard, c *fiber.Ctx, view *figures.View[L], of Page, one func(name string, known *L, h history) any) error {
 	name := c.Query(of.Template)
 	if name == "" {

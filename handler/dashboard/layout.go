@@ -17,8 +17,9 @@ import (
 	"outboxd/handler/dashboard/sight"
 )
 
-// policy is the Content-Security-Policy of the pages. A page may load files from
-// this server, and may not have scripts or styles in its HTML.
+// policy is the Content-Security-Policy of the pages. A page may load files from this
+// server, and images from data: addresses. It may not have scripts or styles in its
+// HTML.
 const policy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; " +
 	"form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 
@@ -61,7 +62,7 @@ type view struct {
 	Page
 	Visitor Visitor
 	Version string
-	Top     string // the relative address of the monitor's first page: ./ or ../ or ../../
+	Top     string // the relative address of the monitor's first page: ./ or ../ or ../../ and so on
 	Root    string // that of the overview; it differs from Top only if there are several databases
 	Here    string // the path and query of the request
 	Alarm   string // Verdict.Alarm of the last verdict, for the tab; "" if all is well or no recent verdict is known

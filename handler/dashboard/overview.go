@@ -27,8 +27,8 @@ func (d *Dashboard) overview(c *fiber.Ctx) error { return d.Render(c, d.overview
 // how long one step of the chart is, and how long one row of its table.
 type span struct{ window, step, line time.Duration }
 
-// spans has the choices of time that the charts offer, by name. Samples older than
-// a day cover five minutes each.
+// spans has the choices of time that the charts offer, by name. Samples older than 25
+// hours cover five minutes each, others ten seconds.
 var spans = map[string]span{
 	"quarter": {15 * time.Minute, 10 * time.Second, time.Minute},
 	"hour":    {time.Hour, 10 * time.Second, 5 * time.Minute},

@@ -10,12 +10,13 @@ import (
 )
 
 const (
-	// The leader takes a sample each sampleStep, and joins the samples of each joinedStep when they are fineFor old.
+	// The leader takes a sample every sampleStep. When samples are older than fineFor, the leader joins those of
+	// each joinedStep into one.
 	sampleStep = 10 * time.Second
 	joinedStep = 5 * time.Minute
 	fineFor    = 25 * time.Hour
 
-	longestZoom = 8 * 24 * time.Hour // the longest range has 7 days, and is rounded to whole seconds
+	longestZoom = 8 * 24 * time.Hour // the longest chart shows 7 days; the rest is room for rounding
 	latestZoom  = 1 << 33            // Unix seconds: in the year 2242, which PostgreSQL can store
 	// mostPoints is how many points a zoomed chart has at most. A chart is a few hundred pixels wide.
 	mostPoints = 720
