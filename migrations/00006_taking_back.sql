@@ -603,7 +603,7 @@ BEGIN
         END;
         IF done NOT IN ('running', 'busy', 'queued') THEN
             DELETE FROM outbox_requests WHERE event_id = r.event_id;
-            IF done NOT IN ('cancelled', 'rescheduled') THEN
+            IF done <> (CASE WHEN r.due IS NULL THEN 'cancelled' ELSE 'rescheduled' END) THEN
                 INSERT INTO outbox_journal (event_id, stage, entry, generation, detail)
                 VALUES (r.event_id, 'person', 'too late', 0, CASE WHEN r.due IS NULL THEN 'not cancelled: ' ELSE 'not moved: ' END || done || ', asked by ' || r.actor);
             END IF;

@@ -79,6 +79,36 @@ func TestALaterChangeCountsMoreThanARequestThatWaits(t *testing.T) {
 	adds(t, q.db, 0)
 }
 
+// A person cancels an event before the leader carries out the producer's request for it.
+// The timeline says why the event was not moved. A request to cancel has what it asked for.
+func TestARequestForACancelledEvent(t *testing.T) {
+	t.Parallel()
+	q := newQueued(t)
+	rt.Exec(t, q.db, "SELECT outboxd.emit('mail', to_jsonb(n)) FROM generate_series(1, 2) AS n")
+	ids := q.relay()
+	rt.Exec(t, q.db, "SELECT outboxd.reschedule($1, '2200-01-01 12:00+00')", ids[0])
+	rt.Exec(t, q.db, "SELECT outboxd.cancel($1)", ids[1])
+	if changes, err := q.changes.Cancel(t.Context(), &domain.Action{Actor: "ada"}, ids); err != nil || changes[0].Answer != domain.ChangeCancelled || changes[1].Answer != domain.ChangeCancelled {
+		t.Fatalf("%v, %v", changes, err)
+	}
+	out, err := q.changes.CarryOut(t.Context(), domain.ID{}, 10, true)
+	if err != nil || out.Queue != nil || len(out.Changes) != 2 || out.Changes[0].Answer != domain.ChangeCancelled || out.Changes[1].Answer != domain.ChangeCancelled {
+		t.Fatalf("%+v, %v", out, err)
+	}
+	for i, want := range []string{
+		"requested to be moved to 2200-01-01 12:00:00 UTC, by outboxd; cancelled by ada; too late not moved: cancelled, asked by outboxd",
+		"requested to be cancelled, by outboxd; cancelled by ada",
+	} {
+		if got := q.journal(ids[i]); got != want {
+			t.Errorf("the timeline of event %d: %q, want %q", i, got, want)
+		}
+	}
+	if n := rt.Count(t, q.db, "SELECT count(*) FROM outbox_requests"); n != 0 {
+		t.Errorf("%d requests wait", n)
+	}
+	adds(t, q.db, 2)
+}
+
 // While a move of an event to a later time is not committed, the event's task waits, and
 // is then too early. If the database went back, an event may be in flight without the turn
 // of its ordering key: its task waits too.
