@@ -31,4 +31,10 @@ func TestParseURL(t *testing.T) {
 			t.Errorf("%q: %v, want an error without the password", url, err)
 		}
 	}
+	for _, url := range []string{"rediss-socket:///run/redis.sock?db=2", "rediss-socket:///1"} {
+		_, err := broker.ParseURL(url)
+		if domain.ErrorCode(err) != domain.CodeInvalid || !strings.Contains(err.Error(), "rediss-socket://") {
+			t.Errorf("%q: %v, want an error that names the scheme", url, err)
+		}
+	}
 }

@@ -28,6 +28,9 @@ func ParseURL(address string) (asynq.RedisConnOpt, error) {
 	if !found {
 		return nil, errUnreadableURL
 	}
+	if scheme == "rediss-socket" {
+		return nil, domain.Errorf(domain.CodeInvalid, "the Redis URL begins with rediss-socket://, but a unix socket has no TLS: write redis-socket://")
+	}
 	hosts, u, err := splitHosts(rest)
 	if err != nil {
 		return nil, errUnreadableURL
