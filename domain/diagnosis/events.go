@@ -102,8 +102,12 @@ func (h *HeldKeys) judge() []domain.Finding {
 	if h == nil || h.Keys == 0 {
 		return nil
 	}
-	return of("keys-held", fmt.Sprintf("%s events back, the longest for %s; %s of them %s for a dead letter",
-		words.Many(h.Keys, "ordering key")+words.Plural(h.Keys, " holds", " hold"), whole(h.Longest), words.Count(h.Dead), words.Plural(h.Dead, "waits", "wait")),
+	dead := ""
+	if h.Dead > 0 {
+		dead = fmt.Sprintf("; %s of them %s for a dead letter", words.Count(h.Dead), words.Plural(h.Dead, "waits", "wait"))
+	}
+	return of("keys-held", fmt.Sprintf("%s events back, the longest for %s%s",
+		words.Many(h.Keys, "ordering key")+words.Plural(h.Keys, " holds", " hold"), whole(h.Longest), dead),
 		"the other events of these keys wait until the event that has the turn is confirmed, replayed or discarded",
 		"outboxd keys list says why; outboxd events show "+h.Example+" shows the event that has held its key longest; if it is dead, outboxd dead replay or discard it")
 }
