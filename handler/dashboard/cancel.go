@@ -36,13 +36,16 @@ type cancelForm struct {
 	Reason  string
 }
 
-// Says returns what the form chooses, as a list of names and values.
-func (f *cancelForm) Says() string {
-	var parts []string
+// Says returns what the form chooses, by the names of the fields.
+func (f *cancelForm) Says() (clauses []clause) {
 	for _, p := range f.Pairs() {
-		parts = append(parts, p.Name+" "+p.Value)
+		if p.Name == "since" || p.Name == "until" {
+			clauses = append(clauses, clauseOfMoment(p.Name, p.Value))
+		} else {
+			clauses = append(clauses, clause{Text: p.Name + " " + p.Value})
+		}
 	}
-	return strings.Join(parts, ", ")
+	return clauses
 }
 
 // cancellable reports whether the cancellation of an event in this state is tried. It may

@@ -131,30 +131,49 @@ func (q *deadQuery) said() map[string]string {
 	return said
 }
 
-// Says describes in words which dead letters the query chooses; "" if it chooses
+// clause is one part of a choice in words. If it ends with a time, At is that time.
+type clause struct {
+	Text string
+	At   time.Time
+}
+
+// clauseOfMoment returns the clause of a field that takes a time. How long ago something
+// was stays as the visitor wrote it.
+func clauseOfMoment(text, value string) clause {
+	if at, err := time.Parse(time.RFC3339Nano, value); err == nil {
+		return clause{text, at}
+	}
+	return clause{Text: text + " " + value}
+}
+
+// Says describes in words which dead letters the query chooses; empty if it chooses
 // all.
-func (q *deadQuery) Says() string {
-	var parts []string
-	add := func(text, value string) {
-		if value != "" {
-			parts = append(parts, text+" "+value)
+func (q *deadQuery) Says() (clauses []clause) {
+	for _, c := range []struct{ text, value string }{
+		{"of type", q.Type},
+		{"in queue", q.Queue},
+		{"of key", q.Key},
+		{"with the header", q.Header},
+		{"with the payload field", q.Field},
+		{"whose error contains", q.Error},
+		{"whose error does not contain", q.Without},
+		{"whose error is", q.Form},
+	} {
+		if c.value != "" {
+			clauses = append(clauses, clause{Text: c.text + " " + c.value})
 		}
 	}
-	add("of type", q.Type)
-	add("in queue", q.Queue)
-	add("of key", q.Key)
-	add("with the header", q.Header)
-	add("with the payload field", q.Field)
-	add("whose error contains", q.Error)
-	add("whose error does not contain", q.Without)
-	add("whose error is", q.Form)
 	for _, form := range q.Not {
-		add("not with the error", form)
+		clauses = append(clauses, clause{Text: "not with the error " + form})
 	}
-	add("that died since", q.Since)
-	add("that died until", q.Until)
+	if q.Since != "" {
+		clauses = append(clauses, clauseOfMoment("that died since", q.Since))
+	}
+	if q.Until != "" {
+		clauses = append(clauses, clauseOfMoment("that died until", q.Until))
+	}
 	if len(q.IDs) > 0 {
-		parts = append(parts, "that were chosen")
+		clauses = append(clauses, clause{Text: "that were chosen"})
 	}
-	return strings.Join(parts, ", ")
+	return clauses
 }

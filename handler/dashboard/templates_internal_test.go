@@ -1,0 +1,66 @@
+package dashboard
+
+import (
+	"bytes"
+	"strings"
+	"testing"
+
+	"outboxd/domain"
+	"outboxd/domain/access"
+)
+
+// content renders the content of a page for an admin.
+func content(t *testing.T, template string, data any) string {
+	t.Helper()
+	var page bytes.Buffer
+	v := view{Page: Page{Template: template, Data: data}, Visitor: Visitor{Identity: access.Identity{Name: "ada", Role: access.Admin}}}
+	if err := parsePages()[template].ExecuteTemplate(&page, "content", v); err != nil {
+		t.Fatal(err)
+	}
+	return page.String()
+}
+
+func TestAFormOffersItsButtonOnlyIfSomethingMatches(t *testing.T) {
+	t.Parallel()
+	for name, form := range map[string]struct {
+		template string
+		data     func(matched int64) any
+		none     string
+	}{
+		"replay":  {"change", func(n int64) any { return &changeForm{Action: "replay", Matched: n} }, "No dead letter matches"},
+		"discard": {"change", func(n int64) any { return &changeForm{Action: "discard", Matched: n} }, "No dead letter matches"},
+		"retry":   {"failing-change", func(n int64) any { return &failingForm{Action: domain.ActionRetry, Type: "a", Matched: n} }, "No failing event matches"},
+		"give up": {"failing-change", func(n int64) any { return &failingForm{Action: domain.ActionGiveUp, Type: "a", Matched: n} }, "No failing event matches"},
+		"cancel":  {"cancel", func(n int64) any { return &cancelForm{Matched: n} }, "No event that matches can be cancelled"},
+	} {
+		for _, matched := range []int64{0, 1} {
+			page := content(t, form.template, form.data(matched))
+			if offers, says := strings.Contains(page, "<button"), strings.Contains(page, form.none); offers != (matched > 0) || says == offers {
+				t.Errorf("%s, %d match: a button: %t; says that nothing matches: %t", name, matched, offers, says)
+			}
+		}
+	}
+	// A count that ran out of time may have found nothing yet.
+	if page := content(t, "cancel", &cancelForm{More: true}); !strings.Contains(page, "<button") {
+		t.Error("no button although events may match")
+	}
+}
+
+func TestAFormWritesTimesAsThePagesDo(t *testing.T) {
+	t.Parallel()
+	const until, written = "2026-11-28T14:02:36.884643Z", `until <time datetime="2026-11-28T14:02:36.884Z">2026-11-28T14:02:36.884Z</time>`
+	var change changeForm
+	change.Type, change.Until = "a", until
+	var cancel cancelForm
+	cancel.Type, cancel.Until = "a", until
+	for template, data := range map[string]any{"change": &change, "cancel": &cancel} {
+		page := content(t, template, data)
+		if before, _, _ := strings.Cut(page, "<form"); !strings.Contains(before, written) || strings.Contains(before, until) {
+			t.Errorf("%s: %s", template, before)
+		}
+	}
+	change.Until = "1h"
+	if page := content(t, "change", &change); !strings.Contains(page, "Those of type a, that died until 1h.") {
+		t.Errorf("how long ago is not as it was written: %s", page)
+	}
+}
