@@ -101,6 +101,9 @@ type Page struct {
 	GaveUp bool
 	// Examined is a lower bound on the number of events that the search read.
 	Examined int
+	// History is how long confirmed events are kept. It is zero if none are kept, if no relay has said it yet, or
+	// after a search for failing events.
+	History time.Duration
 	// QueueFault says why Redis could not be asked for failing tasks. Failing events are then listed as in flight.
 	// "" means that Redis was asked.
 	QueueFault string

@@ -4,9 +4,11 @@ import (
 	"bytes"
 	"strings"
 	"testing"
+	"time"
 
 	"outboxd/domain"
 	"outboxd/domain/access"
+	"outboxd/domain/lives"
 )
 
 // content renders the content of a page for an admin.
@@ -62,5 +64,17 @@ func TestAFormWritesTimesAsThePagesDo(t *testing.T) {
 	change.Until = "1h"
 	if page := content(t, "change", &change); !strings.Contains(page, "Those of type a, that died until 1h.") {
 		t.Errorf("how long ago is not as it was written: %s", page)
+	}
+}
+
+func TestAnEmptyListSaysHowLongConfirmedEventsAreKept(t *testing.T) {
+	t.Parallel()
+	for history, want := range map[time.Duration]string{
+		7 * 24 * time.Hour: "No matching events. Confirmed events are kept for 7 d.",
+		0:                  "No matching events. The option relay.history says",
+	} {
+		if page := content(t, "events", &eventSearch{First: true, Page: lives.Page{History: history}}); !strings.Contains(page, want) {
+			t.Errorf("with a history of %s the page does not say %q", history, want)
+		}
 	}
 }

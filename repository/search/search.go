@@ -41,7 +41,8 @@ SELECT set_config('statement_timeout', $1, true), set_config('enable_seqscan', '
 //     reads those rows.
 //   - Scalar subqueries read inbox and outbox_turns, because PostgreSQL cannot turn such
 //     a subquery into a hash of the whole table.
-//   - Even without a matching event the result has one row, with floor.
+//   - Even without a matching event the result has one row, with floor and how long the
+//     history is kept.
 var searchSQL = `
 WITH ` + stored.Places.Each(`{table}_read AS MATERIALIZED (
     SELECT id, {state} AS state, event_type, queue, ordering_key, headers, `+stored.Within("created_at")+` AS created_at, `+stored.Within("{since}")+` AS since,
@@ -68,7 +69,7 @@ WITH ` + stored.Places.Each(`{table}_read AS MATERIALIZED (
     ORDER BY id DESC, generation DESC
     LIMIT $11
 )
-SELECT floor.id, floor.examined, page.id, CASE WHEN confirmed_at IS NULL THEN state ELSE 'confirmed' END, event_type, queue,
+SELECT floor.id, floor.examined, (SELECT history_seconds FROM outbox_queue_identity), page.id, CASE WHEN confirmed_at IS NULL THEN state ELSE 'confirmed' END, event_type, queue,
        ordering_key, created_at, coalesce(confirmed_at, since), attempts, generation, error, bytes,
        CASE state WHEN 'held' THEN ` + holderSQL("page.ordering_key", "(SELECT h.ordering_position FROM outbox_held h WHERE h.id = page.id)") + ` END
 FROM floor LEFT JOIN page ON true
@@ -161,11 +162,12 @@ func searchOnce(ctx context.Context, tx pgx.Tx, page *lives.Page, f lives.Filter
 	defer rows.Close()
 	var floor, id, turn *[16]byte
 	var examined int
+	var history float64
 	var state, kind, queue, key, fault *string
 	var created, since *time.Time
 	var attempts, generation, bytes *int
 	for rows.Next() {
-		if err := rows.Scan(&floor, &examined, &id, &state, &kind, &queue, &key, &created, &since, &attempts, &generation, &fault, &bytes, &turn); err != nil {
+		if err := rows.Scan(&floor, &examined, &history, &id, &state, &kind, &queue, &key, &created, &since, &attempts, &generation, &fault, &bytes, &turn); err != nil {
 			return domain.ID{}, err
 		}
 		if id == nil {
@@ -185,6 +187,7 @@ func searchOnce(ctx context.Context, tx pgx.Tx, page *lives.Page, f lives.Filter
 	}
 	rows.Close()
 	page.Examined += examined
+	page.History = inSeconds(history)
 	if floor == nil {
 		return domain.ID{}, rows.Err()
 	}

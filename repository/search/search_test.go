@@ -109,6 +109,18 @@ func TestEventsAreSearched(t *testing.T) {
 	}
 }
 
+func TestASearchSaysHowLongConfirmedEventsAreKept(t *testing.T) {
+	t.Parallel()
+	db := schematest.Open(t)
+	for _, want := range []time.Duration{0, 25 * time.Hour} {
+		exec(t, db, "UPDATE outbox_queue_identity SET history_seconds = $1", want.Seconds())
+		page, err := search.NewLives(db).Search(t.Context(), lives.Filter{Type: "none"}, domain.ID{}, 10)
+		if err != nil || len(page.Events) != 0 || page.History != want {
+			t.Errorf("%+v, %v, want no event and a history of %s", page, err, want)
+		}
+	}
+}
+
 // A million events, with and without statistics, planned for these parameters
 // and for any: every table is read by its IDs only, and the number of rows read
 // is bounded whether any matches or not.
