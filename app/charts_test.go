@@ -18,13 +18,14 @@ const hearTexts = `window.texts = [];
 const fillText = CanvasRenderingContext2D.prototype.fillText;
 CanvasRenderingContext2D.prototype.fillText = function (text) { texts.push(text); return fillText.apply(this, arguments); };`
 
-// TestCharts looks at small rates and short delays in the charts, and zooms until it sees each sample.
+// TestCharts looks at small rates and short delays in the charts, zooms until it sees each sample, and reads large
+// numbers on a telephone.
 func TestCharts(t *testing.T) {
 	t.Parallel()
 	databaseURL := schematest.Database(t)
 	if _, err := schematest.Connect(t, databaseURL).SQL().ExecContext(t.Context(), `
 		INSERT INTO outbox_samples (at, relay, seconds, emitted, enqueued, confirmed, died, pending, held, dead, oldest_due, delay_p50, delay_p99, emitted_total, enqueued_total)
-		SELECT now() - n * interval '10 seconds', outbox_new_id(), 10, n % 2, 1, 1, 0, 0, 0, 0, 0, 0.0002, 0.0009, 0, 0 FROM generate_series(0, 2160) n`); err != nil {
+		SELECT now() - n * interval '10 seconds', outbox_new_id(), 10, n % 2, 1, 1, 0, 1234567, 0, 0, 0, 0.0002, 0.0009, 0, 0 FROM generate_series(0, 2160) n`); err != nil {
 		t.Fatal(err)
 	}
 	p := start(t, append(on(databaseURL, servertest.Redis(t), t.TempDir()), "--roles=monitor")...)
@@ -52,6 +53,9 @@ func TestCharts(t *testing.T) {
 	page.untilTrue(`() => Number(document.querySelector("#charts").dataset.drawn) > 400`) // 86 minutes, a point for each sample
 	page.press(page.await("#charts-whole:not([hidden])", "Whole range"))
 	page.MustElement("#charts-whole[hidden]")
+	page.MustSetViewport(390, 844, 1, false)
+	page.untilTrue(`() => document.querySelector("#chart-backlog .u-legend").innerText.includes("1,234,567")`)
+	page.untilTrue(`() => [...document.querySelectorAll("#charts .u-legend tr")].every(entry => entry.scrollWidth <= entry.clientWidth)`) // none is cut
 	page.wantQuiet()
 	p.stop()
 }

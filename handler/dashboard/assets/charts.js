@@ -51,7 +51,7 @@
   };
   const countTicks = () => (value) => (Number.isInteger(value) ? grouped.format(value) : "");
   const clock = (seconds, options) => new Date(seconds * 1000).toLocaleString("en-GB", { hourCycle: "h23", timeZone: window.outboxdClock.zone(), ...options });
-  const tally = known((value) => grouped.format(value) + (value === 1 ? " event" : " events"));
+  const tally = known(grouped.format); // without a unit, so that it fits a telephone
   const hours = { hour: "2-digit", minute: "2-digit" };
   const days = { day: "numeric", month: "short" };
 
