@@ -45,6 +45,6 @@ func (z zoom) step(now time.Time) time.Duration {
 	if now.Sub(z.from) > fineFor {
 		finest = joinedStep
 	}
-	steps := (z.until.Sub(z.from) + mostPoints*finest - 1) / (mostPoints * finest)
-	return max(steps, 1) * finest
+	merged := int64((z.until.Sub(z.from) + mostPoints*finest - 1) / (mostPoints * finest))
+	return time.Duration(max(merged, 1)) * finest
 }
