@@ -45,6 +45,8 @@ const referenceRules = `
 - ` + "`relay.poll_min`" + ` must not be longer than ` + "`relay.poll_interval`" + `, nor than ` + "`relay.poll_without_listen`" + `.
 - ` + "`access.identity_header`" + ` needs ` + "`api.trusted_proxies`" + `, and ` + "`oidc.issuer`" + ` needs ` + "`oidc.client_id` and `oidc.roles`" + `.
 - ` + "`relay.listen_url`, `database.read_url` and `database.password_file`" + ` need ` + "`database.url`" + `.
+- ` + "`redis.password_file`" + ` needs ` + "`redis.url`" + `. ` + "`redis.tls_ca`, `redis.tls_cert` and `redis.tls_server_name`" + ` need a ` + "`redis.url`" + ` that begins with ` + "`rediss`" + `, and ` + "`redis.tls_key` needs `redis.tls_cert`" + `.
+- ` + "`redis.sentinel_username` needs `redis.sentinel_password` or `redis.sentinel_password_file`" + `.
 - ` + "`databases`" + ` excludes ` + "`database.url`, `database.password_file`, `database.read_url` and `relay.listen_url`" + `. A process that serves all of them has only the roles relay and monitor, or one of the two; ` + "`source`" + ` chooses one of them for every role.
 - ` + "`database.max_conns`" + `, unless 0, must be at least 4, plus ` + "`relay.concurrency`" + ` with the role relay, plus 8 with the role api, plus 8 and ` + "`worker.concurrency`" + ` (2 if that is 0) with the role worker.
 - A worker runs the example if it also has the role api, or with ` + "`example=on`" + `. Such a worker needs ` + "`notify`" + ` if ` + "`database.url`" + ` is set.
