@@ -92,7 +92,7 @@ func (s *soak) run(ctx context.Context, e *env.Env) (_ *result.Report, err error
 }
 
 // phases measures three phases: before an old snapshot is open, while it is open,
-// and after it is closed.
+// and after it is closed. With --hold=0 there is only the first.
 func (s *soak) phases(ctx context.Context, e *env.Env, process *env.Process, report *result.Report) error {
 	start, err := readSoak(ctx, e, process)
 	if err != nil {
@@ -111,8 +111,8 @@ func (s *soak) phases(ctx context.Context, e *env.Env, process *env.Process, rep
 		start = end
 		return nil
 	}
-	around := spec.Seconds((s.seconds - s.hold) / 2)
-	if err := phase("without a snapshot", around); err != nil || s.hold == 0 {
+	before, after := s.around()
+	if err := phase("without a snapshot", before); err != nil || s.hold == 0 {
 		return err
 	}
 	release, err := e.HoldSnapshot(ctx)
@@ -124,7 +124,17 @@ func (s *soak) phases(ctx context.Context, e *env.Env, process *env.Process, rep
 		return err
 	}
 	release()
-	return phase("after it", around)
+	return phase("after it", after)
+}
+
+// around returns how long the phases before and after the snapshot last. Without a
+// snapshot the first phase takes all the time.
+func (s *soak) around() (before, after time.Duration) {
+	if s.hold == 0 {
+		return spec.Seconds(s.seconds), 0
+	}
+	half := spec.Seconds((s.seconds - s.hold) / 2)
+	return half, half
 }
 
 // awaitRelayed returns when all n events are in Redis. The tasks of these events

@@ -3,6 +3,7 @@
 package events
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"io"
@@ -170,20 +171,17 @@ func NewEventDocument(life *lives.Life, tasks []queued.TaskState) EventDocument 
 // payloadShown is how many bytes of a payload are shown.
 const payloadShown = 2000
 
-// payloadText returns a payload as text, or in hexadecimal if it is no text.
+// payloadText returns the beginning of a payload as text, or in hexadecimal if the payload
+// is no text.
 func payloadText(payload []byte) string {
-	cut := ""
+	isText, cut := utf8.Valid(payload) && bytes.IndexByte(payload, 0) < 0, ""
 	if len(payload) > payloadShown {
 		payload, cut = payload[:payloadShown], "…"
 	}
-	text := string(payload)
-	if cut != "" {
-		text = strings.ToValidUTF8(text, "")
+	if !isText {
+		return fmt.Sprintf("%x%s", payload, cut)
 	}
-	if utf8.ValidString(text) && !strings.ContainsRune(text, 0) {
-		return text + cut
-	}
-	return fmt.Sprintf("%x%s", payload, cut)
+	return strings.ToValidUTF8(string(payload), "") + cut // the last character may be cut in two
 }
 
 // EventTable prints an event.

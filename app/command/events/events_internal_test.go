@@ -1,6 +1,7 @@
 package events
 
 import (
+	"bytes"
 	"strings"
 	"testing"
 	"time"
@@ -22,5 +23,16 @@ func TestTimesAreAsPreciseAsTheyAreKnown(t *testing.T) {
 		if !strings.Contains(table.String(), want) {
 			t.Errorf("no line begins with %q:\n%s", want[1:], table.String())
 		}
+	}
+}
+
+// TestLongBytesAreShownInHexadecimal has a payload that is cut, as bytes and as text.
+func TestLongBytesAreShownInHexadecimal(t *testing.T) {
+	t.Parallel()
+	if got := payloadText(bytes.Repeat([]byte{'a', 0xff}, payloadShown)); got != strings.Repeat("61ff", payloadShown/2)+"…" {
+		t.Errorf("bytes are shown as %.40q", got)
+	}
+	if got := payloadText([]byte("a" + strings.Repeat("é", payloadShown))); got != "a"+strings.Repeat("é", payloadShown/2-1)+"…" {
+		t.Errorf("a text is shown as %.40q, in %d bytes", got, len(got))
 	}
 }

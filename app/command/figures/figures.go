@@ -290,7 +290,7 @@ func (s *sight) historyOf(ctx context.Context, eventType, queue string) ([]point
 // letters. flag is their flag for the name: "type" or "queue".
 func writeHistory(w io.Writer, history []pointDocument, flag, name string) {
 	historyTable(w, history, flag == "queue")
-	fmt.Fprintf(w, "\nIts events: outboxd events list --%[1]s %[2]s; its dead letters: outboxd dead list --%[1]s %[2]s\n", flag, terminal.OneLine(name, 0))
+	fmt.Fprintf(w, "\nIts events: outboxd events list --%[1]s %[2]s; its dead letters: outboxd dead list --%[1]s %[2]s\n", flag, terminal.ShellWord(name))
 }
 
 func historyTable(w io.Writer, history []pointDocument, queue bool) {

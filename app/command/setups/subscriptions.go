@@ -6,6 +6,8 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -186,7 +188,7 @@ func newSubscriptionsShowCommand(c cli.Commands) *cobra.Command {
 func subscriptionTable(w io.Writer, d *SubscriptionDocument) {
 	row := func(name, value string) {
 		if value != "" {
-			fmt.Fprintf(w, "%s\t%s\n", name, value)
+			fmt.Fprintf(w, "%s\t%s\n", name, terminal.OneLine(value, 0))
 		}
 	}
 	row("Name", d.Name)
@@ -198,8 +200,8 @@ func subscriptionTable(w io.Writer, d *SubscriptionDocument) {
 		row("Paused", fmt.Sprintf("%s by %s: %s", terminal.Instant(d.Paused.Since), d.Paused.By, d.Paused.Reason))
 	}
 	row("Types", strings.Join(d.Types, " "))
-	for name, value := range d.Headers {
-		row("Header", name+": "+value)
+	for _, name := range slices.Sorted(maps.Keys(d.Headers)) {
+		row("Header", name+": "+d.Headers[name])
 	}
 	row("URL", d.URL)
 	row("Secret", strings.Join(d.Secret, " "))
