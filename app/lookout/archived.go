@@ -10,11 +10,11 @@ import (
 )
 
 const (
-	// archivedRead bounds the archived tasks that one reading looks up, in all queues together. The others count as
-	// tasks of dead letters.
+	// archivedRead bounds the archived tasks that one reading looks up, in all queues together. Tasks beyond it
+	// count as tasks of dead letters.
 	archivedRead = 10_000
-	// archivedAge is how long an answer holds, although more tasks may be archived meanwhile. Those count as tasks of
-	// dead letters until then. After a failure the next look is due as late as after an answer.
+	// archivedAge is the pause between two readings, whether they succeed or fail. Tasks that are archived in the
+	// pause count as tasks of dead letters until the next reading.
 	archivedAge = 10 * time.Second
 )
 

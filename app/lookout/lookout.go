@@ -57,7 +57,8 @@ type Sources struct {
 type Lookout struct {
 	s     Sources
 	group singleflight.Group
-	// These questions go on, perhaps after the end of their contexts: of redis, of countSettled and of loss.
+	// Each is true while a question is not answered, perhaps after the end of its context: that of redis, of
+	// countSettled, of loss.
 	asking, counting, comparing atomic.Bool
 
 	mu      sync.Mutex
@@ -68,9 +69,10 @@ type Lookout struct {
 // New returns a Lookout. The Lookout queries nothing until Look is called.
 func New(s Sources) *Lookout { return &Lookout{s: s} }
 
-// Look returns everything known about the system. The quick facts are at most
-// maxAge old. Calls at the same time share one reading of the facts, which takes
-// two seconds at most.
+// Look returns everything known about the system. The quick facts are at most maxAge
+// old. Calls at the same time share one reading of the facts, which takes about two
+// seconds at most. A call that joins a reading gets its facts, whatever maxAge it asked
+// for.
 func (l *Lookout) Look(maxAge time.Duration) diagnosis.Sight {
 	// Several callers share this reading, so no caller's context may end it.
 	shared, _, _ := l.group.Do("", func() (any, error) {

@@ -16,9 +16,9 @@ import (
 	"outboxd/repository/search"
 )
 
-// ReadDatabase fills in what a Lookout reads from a database. With several databases, s.Settled stays nil: each of
-// them knows only what became of its own events, and so would take the other archived tasks for tasks of dead letters,
-// or old ones of others for settled.
+// ReadDatabase fills in what a Lookout reads from a database. With several databases, s.Settled stays nil. Each
+// database knows only what became of its own events. So it would take the archived tasks of the others for tasks of
+// dead letters or, if they are old, for settled.
 func (s *Sources) ReadDatabase(db *postgres.Database, cfg *config.Config) {
 	overviews := search.NewOverviews(db)
 	s.Events, s.Memory = overviews, heal.NewQueueMemory(db)
@@ -38,7 +38,7 @@ type Archived interface {
 	NewestArchived(ctx context.Context, queue string, limit int) ([]queued.ArchivedTask, error)
 }
 
-// Settled returns the places of those of the given tasks whose events are known not to be dead letters any more.
+// Settled returns the indexes of the given tasks whose events are known not to be dead letters any more.
 type Settled func(ctx context.Context, tasks []queued.ArchivedTask, retention time.Duration) ([]int, error)
 
 // Identity tells which Redis this is.

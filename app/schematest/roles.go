@@ -60,8 +60,8 @@ func ExampleRoles(t testing.TB, as func(role string) string) {
 	}
 }
 
-// RolesOf returns the same function as Roles, for a database in which the roles
-// already exist.
+// RolesOf returns the same function as Roles, and changes nothing: the roles must exist
+// in the database.
 func RolesOf(t testing.TB, admin string) func(role string) string {
 	t.Helper()
 	return func(role string) string {

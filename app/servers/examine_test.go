@@ -12,7 +12,8 @@ import (
 	"outboxd/config"
 )
 
-// The examination expects as many connections as the chart's values say.
+// The examination expects as many connections of each role as the comments of the
+// chart's values say, besides those for tasks.
 func TestTheChartSaysHowManyConnectionsAProcessOpens(t *testing.T) {
 	t.Parallel()
 	values, err := os.ReadFile("../../deploy/helm/outboxd/values.yaml")

@@ -34,8 +34,8 @@ type Servers struct {
 	embedded *embedded.Servers
 }
 
-// NeedsRedis reports whether a role of this process uses Redis. PostgreSQL is
-// needed by every role, because every role reads or writes events.
+// NeedsRedis reports whether a role of this process uses Redis. Every role needs
+// PostgreSQL, because every role reads or writes events.
 func NeedsRedis(cfg *config.Config) bool {
 	return cfg.HasRole(config.RoleRelay) || cfg.HasRole(config.RoleWorker) || cfg.HasRole(config.RoleMonitor)
 }
@@ -71,7 +71,8 @@ func Start(ctx context.Context, cfg *config.Config, log *slog.Logger) (*Servers,
 	return s, nil
 }
 
-// Close stops the embedded servers within 20 seconds, even if ctx has ended.
+// Close stops the embedded servers, even if ctx has ended. It fails if that takes
+// longer than 20 seconds.
 func (s *Servers) Close(ctx context.Context) error {
 	if s.embedded == nil {
 		return nil
@@ -87,7 +88,8 @@ func (s *Servers) Close(ctx context.Context) error {
 // Embedded reports whether one of the servers is embedded.
 func (s *Servers) Embedded() bool { return s.embedded != nil }
 
-// Watch returns when an embedded server has died, or ctx ends.
+// Watch returns an error when an embedded server has died, or nil when ctx ends. Call
+// it only if Embedded returns true.
 func (s *Servers) Watch(ctx context.Context) error {
 	select {
 	case <-ctx.Done():
@@ -115,9 +117,9 @@ func RequireData(cfg *config.Config) error {
 	return config.Mistake{Err: fmt.Errorf("no outboxd has run on the data directory %s: --data-dir names the one that it runs on, --database-url and --redis-url name servers of yours", dir)}
 }
 
-// RecordedPauses returns what reads the pauses of queues that are on record in db. It
-// returns nil if the configuration has several databases, because then no record is
-// complete; see config.Config.OneOfSeveral.
+// RecordedPauses returns a function that reads the pauses of queues that are on record
+// in db. It returns nil if the configuration has several databases, because then no
+// record is complete; see config.Config.OneOfSeveral.
 func RecordedPauses(cfg *config.Config, db *postgres.Database) func(ctx context.Context) (map[string]setup.Pause, error) {
 	if cfg.OneOfSeveral() {
 		return nil

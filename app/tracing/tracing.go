@@ -24,8 +24,8 @@ import (
 	"outboxd/domain"
 )
 
-// Tracing exports a process's spans. The methods of a nil Tracing return nil. Code
-// that gets a nil tracer makes no spans.
+// Tracing exports a process's spans. A nil Tracing is valid: its tracers are nil, and
+// code that gets a nil tracer makes no spans.
 type Tracing struct {
 	provider *sdktrace.TracerProvider
 	log      *slog.Logger
