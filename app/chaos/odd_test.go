@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/jackc/pgx/v5"
@@ -72,8 +73,9 @@ var plainColumns = [][2]string{{"id", "outbox_new_id()"}, {"event_type", "'" + o
 
 // oddRowSQL writes a row, and notes it in chaos.odd if it was not refused.
 func oddRowSQL(columns, values string) string {
+	odd := strings.Split(columns, ", ")
 	for _, plain := range plainColumns {
-		if columns != plain[0] {
+		if !slices.Contains(odd, plain[0]) {
 			columns, values = columns+", "+plain[0], values+", "+plain[1]
 		}
 	}

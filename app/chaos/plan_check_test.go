@@ -55,6 +55,16 @@ func TestAProfileCanBeNarrowed(t *testing.T) {
 	}
 }
 
+func TestAProfileCanBeNarrowedToLosses(t *testing.T) {
+	t.Parallel()
+	plan := NewPlan(General(time.Hour).Only("flushed"), 1)
+	for range 10 {
+		if f := plan.Next(); f.Kind != FlushRedis {
+			t.Errorf("a fault %q, want losses only", f.Kind)
+		}
+	}
+}
+
 func TestPausesFitTheRun(t *testing.T) {
 	t.Parallel()
 	if longest := slices.Max(General(10 * time.Minute).Lasts); longest < time.Minute {

@@ -166,8 +166,11 @@ func (p Profile) Only(texts ...string) Profile {
 	}
 	p.Odds = slices.DeleteFunc(slices.Clone(p.Odds), func(o Odds) bool { return !named(o.Kind) })
 	p.Losses = slices.DeleteFunc(slices.Clone(p.Losses), func(kind Kind) bool { return !named(kind) })
-	if len(p.Losses) == 0 {
+	switch {
+	case len(p.Losses) == 0:
 		p.LossEvery = 0
+	case len(p.Odds) == 0:
+		p.LossEvery = 1
 	}
 	return p
 }
@@ -214,7 +217,7 @@ func (p *Plan) Next() Fault {
 		i++
 	}
 	f.Lasts = p.profile.Lasts[i]
-	draw := p.random.IntN(p.total)
+	draw := p.random.IntN(max(p.total, 1))
 	for _, odds := range p.profile.Odds {
 		if draw -= odds.Weight; draw < 0 {
 			f.Kind = odds.Kind
