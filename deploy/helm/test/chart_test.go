@@ -75,8 +75,8 @@ type object struct {
 	typed      any
 }
 
-// render returns the objects, decoded strictly.
-func render(t *testing.T, values map[string]any) []object {
+// rendered returns the text of each file, or the error of the chart.
+func rendered(t *testing.T, values map[string]any) (map[string]string, error) {
 	t.Helper()
 	chart, err := loader.Load(chartPath)
 	if err != nil {
@@ -86,16 +86,22 @@ func render(t *testing.T, values map[string]any) []object {
 	if err != nil {
 		t.Fatal(err)
 	}
-	rendered, err := engine.Engine{Strict: true}.Render(chart, with)
+	return engine.Engine{Strict: true}.Render(chart, with)
+}
+
+// render returns the objects, decoded strictly.
+func render(t *testing.T, values map[string]any) []object {
+	t.Helper()
+	files, err := rendered(t, values)
 	if err != nil {
 		t.Fatal(err)
 	}
 	var objects []object
-	for _, file := range slices.Sorted(maps.Keys(rendered)) {
+	for _, file := range slices.Sorted(maps.Keys(files)) {
 		if filepath.Ext(file) == ".txt" {
 			continue
 		}
-		for _, document := range strings.Split("\n"+rendered[file], "\n---") {
+		for _, document := range strings.Split("\n"+files[file], "\n---") {
 			if bytes.TrimSpace([]byte(stripComments(document))) == nil || strings.TrimSpace(stripComments(document)) == "" {
 				continue
 			}
@@ -210,7 +216,13 @@ func TestEveryObjectIsKubernetesOwn(t *testing.T) {
 func checkPod(t *testing.T, name string, pod core.PodSpec) {
 	t.Helper()
 	for _, c := range pod.Containers {
+		if faults := validation.IsDNS1123Label(c.Name); len(faults) > 0 {
+			t.Errorf("%s: the container %q: %v", name, c.Name, faults)
+		}
 		for _, v := range c.Env {
+			if faults := validation.IsEnvVarName(v.Name); len(faults) > 0 {
+				t.Errorf("%s: the variable %q: %v", name, v.Name, faults)
+			}
 			secret := strings.HasSuffix(v.Name, "_URL") || strings.HasSuffix(v.Name, "_TOKEN")
 			if secret && (v.ValueFrom == nil || v.ValueFrom.SecretKeyRef == nil) {
 				t.Errorf("%s has %s in plain text", name, v.Name)

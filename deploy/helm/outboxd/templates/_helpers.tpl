@@ -38,3 +38,33 @@ capabilities: {drop: [ALL]}
   valueFrom:
     secretKeyRef: {name: {{ .secret.name | quote }}, key: {{ .secret.key | quote }}}
 {{- end }}
+
+{{/*
+The variables that name all databases. Kubernetes replaces each $(…) with the value of the
+secret, so that no object of the chart has a URL. It only knows variables that come before.
+*/}}
+{{- define "outboxd.databases" -}}
+{{- $entries := list }}
+{{- range $name, $database := .Values.databases }}
+{{- $variable := printf "DATABASE_%s" $name }}
+{{ include "outboxd.secret" (dict "name" (printf "%s_URL" $variable) "secret" $database.url) }}
+{{- $entries = append $entries (printf "%s=$(%s_URL)" $name $variable) }}
+{{- with get $database "listenURL" }}
+{{ include "outboxd.secret" (dict "name" (printf "%s_LISTEN_URL" $variable) "secret" .) }}
+{{- $entries = append $entries (printf "%s.listen_url=$(%s_LISTEN_URL)" $name $variable) }}
+{{- end }}
+{{- with get $database "readURL" }}
+{{ include "outboxd.secret" (dict "name" (printf "%s_READ_URL" $variable) "secret" .) }}
+{{- $entries = append $entries (printf "%s.read_url=$(%s_READ_URL)" $name $variable) }}
+{{- end }}
+{{- with get $database "passwordFile" }}
+{{- $entries = append $entries (printf "%s.password_file=%s" $name .) }}
+{{- end }}
+{{- end }}
+- {name: OUTBOXD_DATABASES, value: {{ join " " $entries | quote }}}
+{{- end }}
+
+{{/* The name of the container that migrates the database of a name. */}}
+{{- define "outboxd.migrateContainer" -}}
+{{ replace "_" "-" . }}-migrate
+{{- end }}
