@@ -17,7 +17,7 @@ func TestPagesOfDeadLettersAreBounded(t *testing.T) {
 	conn, _ := repositorytest.Session(t, db)
 	exec(t, db, "ALTER TABLE outbox_dead DISABLE TRIGGER USER")
 	exec(t, db, `INSERT INTO outbox_dead (id, event_type, payload, headers, queue, available_at, attempts, generation, created_at, stage, error, died_at)
-		SELECT md5(n::text)::uuid, 'test:a', 'payload', '{}', 'default', now(), 1, 0, now(), 'worker', 'error ' || chr(97 + n % 7) || n, now() - n * interval '1 second'
+		SELECT overlay(md5(n::text) placing '4' from 13 for 1)::uuid, 'test:a', 'payload', '{}', 'default', now(), 1, 0, now(), 'worker', 'error ' || chr(97 + n % 7) || n, now() - n * interval '1 second'
 		FROM generate_series(1, 100000) n`)
 	repositorytest.WantBounded(t, conn, deadletters.PageStatements(), search.CountLimit, 0)
 	exec(t, db, "ANALYZE outbox_dead")

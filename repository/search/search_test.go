@@ -131,9 +131,9 @@ func TestSearchIsBounded(t *testing.T) {
 	run("ALTER TABLE outbox SET (autovacuum_enabled = false)")
 	run("ALTER TABLE outbox DISABLE TRIGGER USER; ALTER TABLE inbox DISABLE TRIGGER USER; ALTER TABLE outbox_sent DROP CONSTRAINT outbox_sent_pkey") // a minute less
 	// IDs in no order: the worst for an index.
-	run(`INSERT INTO outbox (id, event_type, payload) SELECT md5(n::text)::uuid, 'test:a', 'payload' FROM generate_series(1, 100000) n`)
+	run(`INSERT INTO outbox (id, event_type, payload) SELECT overlay(md5(n::text) placing '4' from 13 for 1)::uuid, 'test:a', 'payload' FROM generate_series(1, 100000) n`)
 	run(`INSERT INTO outbox_sent (id, event_type, payload, headers, queue, available_at, attempts, generation, created_at)
-		SELECT md5(n::text)::uuid, 'test:a', 'payload', '{}', 'default', now(), 0, 0, now() FROM generate_series(1, 900000) n`)
+		SELECT overlay(md5(n::text) placing '4' from 13 for 1)::uuid, 'test:a', 'payload', '{}', 'default', now(), 0, 0, now() FROM generate_series(1, 900000) n`)
 	run("ALTER TABLE outbox_sent ADD CONSTRAINT outbox_sent_pkey PRIMARY KEY (id, sent_at)")
 	run(`INSERT INTO inbox (event_id, processed_at) SELECT id, now() - interval '1 hour' FROM outbox_sent ORDER BY id DESC LIMIT 100000`)
 	run("PREPARE search (uuid, uuid, text[], bigint, text, text, text, text, text, text, bigint, text[], text, bytea, text, text[], text[]) AS " + search.SearchStatement)
