@@ -67,7 +67,8 @@ func TestDeadLetterPages(t *testing.T) {
 		}
 		tab.await("button", "them$").MustClick()
 	}
-	// All but one error: a click chooses, one more counts what is replayed, and the third one would do it.
+	// To replay all dead letters but those with one error takes three clicks. The first leaves the error out, and the
+	// second opens the form that says how many dead letters match. The third one, which replays, is not made here.
 	tab.visit("/dead")
 	tab.await("tbody tr:nth-child(2) a", "^not this error$").MustClick()
 	tab.await("[role=status]", "3 dead letters match: not with the error .*onerror")

@@ -2,7 +2,8 @@ package domain
 
 import "errors"
 
-// Answer is the answer of Redis for one published event.
+// Answer is the result of publishing one event: what Redis answered, that it gave no answer, or that the event could
+// not be sent to it.
 type Answer uint8
 
 // The answers. The zero Answer means that Redis gave no answer: the event does not count as delivered.
@@ -15,7 +16,7 @@ const (
 	Impossible          // the event can never be accepted
 )
 
-// Receipt is the answer of Redis for one published event, with its cause. The zero Receipt is Unanswered, because
+// Receipt is the Answer for one published event, with its cause. The zero Receipt is Unanswered, because
 // only an answer that was read counts.
 type Receipt struct {
 	Answer Answer

@@ -20,7 +20,8 @@ import (
 	"outboxd/repository/heal"
 )
 
-// newFinder makes a relay that looks into the archives of its queue.
+// newFinder makes a relay that, as the leader, searches the archived tasks of all queues
+// of its Redis every 20 ms.
 func newFinder(t *testing.T, databaseURL, redisURL string) *fixture {
 	t.Helper()
 	db := schematest.Connect(t, databaseURL)

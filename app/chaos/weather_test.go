@@ -13,7 +13,8 @@ type happening struct {
 	Hit string
 }
 
-// weather lets the faults of a plan fall.
+// weather begins each fault of a plan at its time, ends it when its time is over, and
+// records what it hit.
 type weather struct {
 	injector *injector
 	plan     *Plan

@@ -2,8 +2,8 @@ package schematest
 
 // DeadOf returns the beginning of a statement that copies events to the dead
 // letters, as if the relay had given them up with the error failure. failure must
-// be escaped for a SQL string. The caller adds a FROM clause that names the table
-// of the events o.
+// be escaped for a SQL string. The caller adds a FROM clause, in which the table
+// of the events has the alias o, such as FROM outbox o.
 func DeadOf(failure string) string {
 	const columns = `id, event_type, payload, headers, queue, available_at, attempts, generation, created_at`
 	return `INSERT INTO outbox_dead (` + columns + `, stage, error)

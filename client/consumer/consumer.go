@@ -73,8 +73,8 @@ func New[Tx any](db Database[Tx], options Options) *Consumer[Tx] {
 //   - If the event cannot be confirmed for another reason, the task goes back to
 //     its queue at once.
 //   - If it is not the event's turn, the task goes back to its queue. On the last
-//     attempt the task first waits for some seconds, and is then removed from its
-//     queue.
+//     attempt process tries again for some seconds instead. If the turn has still
+//     not come, the task is removed, and the relay enqueues the event again later.
 //
 // The last three cost no attempt if asynq.Config.IsFailure is IsFailure, as in Run.
 func (c *Consumer[Tx]) process(ctx context.Context, task *asynq.Task, handle func(context.Context, Tx) error) error {

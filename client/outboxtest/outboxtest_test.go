@@ -95,7 +95,8 @@ func TestDrainNamesWhatIsNotConfirmed(t *testing.T) {
 	}
 }
 
-// Each kind of transaction emits, and sees its own events and no others.
+// Transactions of pgx and of GORM emit, and see their own events and no others. The
+// other subtests say which committed events count, and how a missing one is reported.
 func TestEveryKindOfTransaction(t *testing.T) {
 	t.Parallel()
 	o := outboxtest.Start(t, "--roles=monitor")

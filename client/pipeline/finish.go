@@ -100,8 +100,8 @@ func (f *finisher) leave(e *ending) *redis.Cmd {
 	return late
 }
 
-// sendNext sends the waiting scripts. Then sendNext lets one of the callers that
-// came meanwhile send the next scripts.
+// sendNext sends the first waiting scripts, as many as fit into one pipeline
+// (pipeBytes). Then sendNext lets the first caller that still waits send the next ones.
 func (f *finisher) sendNext() {
 	f.mu.Lock()
 	n, bytes := 0, 0

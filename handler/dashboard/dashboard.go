@@ -101,8 +101,9 @@ type Sources struct {
 	// Look returns the state of the system. Facts that are cheap to read are not older than
 	// maxAge.
 	Look func(maxAge time.Duration) diagnosis.Sight
-	// Lives may read from a standby, whose data may be a little old. Before a change, the
-	// pages read from Current, which reads from the primary; nil: from Lives.
+	// Lives searches events and reads what happened to one event. Lives may read from a
+	// standby, whose data may be a little old. Before a change, the pages read from
+	// Current, which reads from the primary; nil: from Lives.
 	Lives, Current lives.Reader
 	// Standby says from which server the pages read; ok is false if no standby is
 	// configured. Wrote is called after a change, so that the pages show the change. Both

@@ -109,8 +109,8 @@ func TestABrokenConfirmationIsRepeatedWithoutTheEffect(t *testing.T) {
 	}
 }
 
-// PostgreSQL cannot be reached for longer than a task's time, also on its last
-// attempt.
+// PostgreSQL is away for longer than the timeout of two tasks. One of the tasks is on
+// its last attempt.
 func TestAnOutageThatOutlastsATaskCostsNoAttempt(t *testing.T) {
 	t.Parallel()
 	l := &ledger{}

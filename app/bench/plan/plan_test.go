@@ -11,7 +11,8 @@ import (
 	"outboxd/app/bench/plan"
 )
 
-// machines have capacities that make the limits of costs round numbers.
+// With the capacities of machines and the costs below, nearly all limits are round
+// numbers.
 var machines = plan.Machines{
 	Cores: 4, Pollers: 2, Batch: 1000, RTT: time.Millisecond, DiskMB: 100, DiskFlushes: 1000, NetworkMB: 100, RedisMemoryGB: 1, Away: 100 * time.Second, Share: 0.5,
 }

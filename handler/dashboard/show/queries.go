@@ -14,5 +14,6 @@ func Encoded(q url.Values) template.URL {
 // events.
 func TypeQuery(name string) template.URL { return Encoded(url.Values{"type": {name}}) }
 
-// QueueQuery returns the query of the address of a queue's page.
+// QueueQuery returns the query of the address of a queue's page, and of a list of the
+// queue's events or dead letters.
 func QueueQuery(name string) template.URL { return Encoded(url.Values{"queue": {name}}) }

@@ -19,8 +19,8 @@ const (
 	Bad  Level = "bad"
 )
 
-// problem is a finding that needs action, with a link to the page that shows
-// details.
+// problem is a finding that needs action. Link leads to the page that shows details;
+// "" if no page does.
 type problem struct {
 	domain.Finding
 	Level             Level

@@ -266,8 +266,8 @@ func scriptedSMTP(t *testing.T, script map[string]string) (addr string) {
 	})
 }
 
-// selfSigned makes a certificate for 127.0.0.1: what a server shows, and what
-// makes a client trust it.
+// selfSigned makes a certificate for 127.0.0.1. It returns the TLS configurations
+// of a server with that certificate and of a client that trusts it.
 func selfSigned(t *testing.T) (server, client *tls.Config) {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
