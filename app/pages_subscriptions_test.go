@@ -111,7 +111,7 @@ paused in flight: waits: ada@here paused the subscription
 	page("/events/"+good.ID, `<a href="../events/`+first+`">`, `<a href="../subscriptions/good">`)
 	page("/subscriptions", "good", "paused", "other", "0, and 1 held")
 	page("/subscriptions/paused", "Paused by ada@here", "the receiver moves", "held for their key")
-	page("/subscriptions/bad", "<dt>Dead</dt><dd>1")
+	page("/subscriptions/bad", `<dt>Dead</dt><dd><a href="../dead?queue=subscription%3Abad">1</a>`)
 	client := browse(t)
 	for range 8 { // without a key, so that they are attempted at once
 		if _, err := db.SQL().ExecContext(t.Context(), `SELECT outboxd.emit('user:new', '{}')`); err != nil {

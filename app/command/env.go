@@ -18,8 +18,8 @@ import (
 type envDocument struct {
 	DatabaseURL string `json:"database_url"`
 	RedisURL    string `json:"redis_url"`
-	// RedisCLI is the command, for a shell, with which redis-cli reaches this Redis. There is none for
-	// Sentinels, and if the password cannot be read.
+	// RedisCLI is the command, for a shell, with which redis-cli reaches this Redis. It is there only with
+	// --redis-cli.
 	RedisCLI string `json:"redis_cli,omitempty"`
 }
 
@@ -60,9 +60,11 @@ command fails for them and says what to do instead.`,
 		if err != nil {
 			return err
 		}
-		document.RedisCLI, err = redisCLICommand(&cfg.Redis, document.RedisURL)
-		if redisCLI && err != nil {
-			return err
+		// Only when asked: the command carries the content of --redis-password-file.
+		if redisCLI {
+			if document.RedisCLI, err = redisCLICommand(&cfg.Redis, document.RedisURL); err != nil {
+				return err
+			}
 		}
 		return out.Write(cmd.OutOrStdout(), document, func(w io.Writer) {
 			if redisCLI {

@@ -77,12 +77,13 @@ func readEvent(ctx context.Context, task *asynq.Task) (Event, error) {
 
 func notAnEvent(taskID string) error { return fmt.Errorf("%.60q: %w", taskID, ErrNotAnEvent) }
 
-// isAsynqs reports whether the task's ID is such as Asynq chooses: a UUID of version 4.
-// Only for such an ID readEvent requires the relay's header, although every task of an
-// event has it at first. A worker with an Asynq before 0.26 drops all headers when a task
-// fails there, and the event must not die of that. Few events have IDs of version 4,
-// because outboxd and this module make IDs of version 7.
-func isAsynqs(event Event) bool { return event.ID[6]>>4 == 4 && event.Replay == 0 }
+// isAsynqs reports whether the task's ID is such as Asynq chooses, a UUID of version 4,
+// and the task has not failed yet. Only then readEvent requires the relay's header,
+// although every task of an event has it at first. A worker with an Asynq before 0.26
+// drops all headers when a task fails there, and the event must not die of that.
+func isAsynqs(event Event) bool {
+	return event.ID[6]>>4 == 4 && event.Replay == 0 && event.Attempt == 1
+}
 
 // readTaskID splits a task's ID into the event's ID and the event's generation.
 func readTaskID(name string) (client.ID, int, error) {

@@ -3,6 +3,7 @@ package consumer_test
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"testing"
 	"time"
 
@@ -68,6 +69,32 @@ func TestATaskOfAnotherProgram(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A worker with an Asynq before 0.26 drops a task's headers when the task fails there.
+// So after a failed attempt the ID alone shows that the task is an event's.
+func TestAnEventThatLostItsHeaders(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	seen := make(chan consumer.Event, 10)
+	b.serve(consumer.Handle(consumer.New(consumer.SQL(b.db), consumer.Options{PassOthers: true}), func(ctx context.Context, _ *sql.Tx, _ payment) error {
+		e := consumer.EventOf(ctx)
+		seen <- e
+		if e.Attempt == 1 {
+			return errors.New("not yet")
+		}
+		return nil
+	}))
+	id := client.NewID()
+	id[6] = id[6]&0x0f | 0x40
+	b.enqueue(id.String())
+	if e := <-seen; !e.ID.IsZero() {
+		t.Errorf("the first attempt knows %+v of a task without headers", e)
+	}
+	if e := <-seen; e.ID != id {
+		t.Errorf("the second attempt knows %+v of event %s", e, id)
+	}
+	eventually(t, "the event is confirmed", func() bool { return b.count("SELECT count(*) FROM outboxd.inbox") == 1 })
 }
 
 // Only the ID that the relay gives a task is the ID of an event.

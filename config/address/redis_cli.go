@@ -41,7 +41,10 @@ func RedisCLIOf(text string) (cli RedisCLI, ok bool) {
 }
 
 func hostArguments(u *url.URL) []string {
-	args := []string{"-h", u.Hostname()}
+	var args []string // without a host, redis-cli means this machine, as go-redis does
+	if host := u.Hostname(); host != "" {
+		args = append(args, "-h", host)
+	}
 	if port := u.Port(); port != "" {
 		args = append(args, "-p", port)
 	}

@@ -16,6 +16,7 @@ func TestRedisCLIReachesEachFormOfAURL(t *testing.T) {
 	}
 	for text, want := range map[string]cli{
 		"redis://:p%20w@host:6379/3":                 {"-h host -p 6379 -n 3", "", "p w", false},
+		"redis://:6380":                              {"-p 6380", "", "", false},
 		"redis://[::1]:6379":                         {"-h ::1 -p 6379", "", "", false},
 		"rediss://host":                              {"-h host", "", "", true},
 		"redis-socket:///run/redis.sock":             {"-s /run/redis.sock", "", "", false},

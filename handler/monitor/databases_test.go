@@ -54,8 +54,8 @@ func TestSeveralDatabasesHavePagesOfTheirOwn(t *testing.T) {
 		return a.Body
 	}
 	want("/", http.StatusOK, `href="./databases/orders/"`, "1 problem", "billing", "it lacks migrations")
-	want("/databases/billing/", http.StatusServiceUnavailable, "it lacks migrations")
-	want("/databases/billing/events", http.StatusServiceUnavailable, "it lacks migrations")
+	want("/databases/billing/", http.StatusServiceUnavailable, "It lacks migrations")
+	want("/databases/billing/events", http.StatusServiceUnavailable, "It lacks migrations")
 	want("/databases/stock/", http.StatusNotFound, "nothing at this address")
 	want("/events", http.StatusNotFound, "nothing at this address")
 	if a := read("/databases/orders"); a.Status != http.StatusPermanentRedirect || a.Header.Get("Location") != "orders/" {
