@@ -109,11 +109,11 @@ func (f *fixture) count(query string, args ...any) (n int) {
 	return n
 }
 
-// eventually waits for a count. Half a minute is far longer than any step here
-// takes; only a failing test waits for so long.
+// eventually waits for a count. Two minutes are far longer than any step here takes,
+// also on a busy machine; only a failing test waits for so long.
 func (f *fixture) eventually(want int, query string, args ...any) {
 	f.t.Helper()
-	deadline := time.NewTimer(30 * time.Second)
+	deadline := time.NewTimer(2 * time.Minute)
 	defer deadline.Stop()
 	look := time.NewTicker(5 * time.Millisecond)
 	defer look.Stop()
@@ -121,7 +121,7 @@ func (f *fixture) eventually(want int, query string, args ...any) {
 		select {
 		case <-look.C:
 		case <-deadline.C:
-			f.t.Fatalf("%s: %d after 30 s, want %d", query, got, want)
+			f.t.Fatalf("%s: %d after two minutes, want %d", query, got, want)
 		}
 	}
 }

@@ -1,6 +1,7 @@
 package relay_test
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -8,6 +9,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"outboxd/app/schematest"
 	"outboxd/app/servertest"
@@ -208,13 +210,9 @@ func (s *subject) produce(direct string) {
 	for _, name := range []string{"statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout"} {
 		config.RuntimeParams[name] = "0"
 	}
-	conn, err := pgx.ConnectConfig(s.t.Context(), config)
-	if err != nil {
-		s.t.Fatal(err)
-	}
+	conn := s.awake(config)
 	defer conn.Close(s.t.Context())
 	for _, statement := range []string{
-		`SELECT set_config(name, '0', false) FROM pg_settings WHERE name = 'idle_session_timeout'`,
 		`SET client_encoding = 'UTF8'`, // the letters are as we write them
 		`SET SESSION CHARACTERISTICS AS TRANSACTION READ WRITE`,
 		`INSERT INTO outbox (event_type, payload, headers, queue, deadline, ordering_key, available_at)
@@ -227,6 +225,28 @@ func (s *subject) produce(direct string) {
 		}
 	}
 	s.effective += 7
+}
+
+// awake returns a connection without idle_session_timeout, which PostgreSQL 13 does not
+// have as a parameter of the connection. On a busy machine the role's own timeout of 50 ms
+// may end the connection before its first statement.
+func (s *subject) awake(config *pgx.ConnConfig) *pgx.Conn {
+	s.t.Helper()
+	for {
+		conn, err := pgx.ConnectConfig(s.t.Context(), config)
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		_, err = conn.Exec(s.t.Context(), `SELECT set_config(name, '0', false) FROM pg_settings WHERE name = 'idle_session_timeout'`,
+			pgx.QueryExecModeSimpleProtocol)
+		if err == nil {
+			return conn
+		}
+		const idleSessionTimeout = "57P05"
+		if refused, ok := errors.AsType[*pgconn.PgError](err); !ok || refused.Code != idleSessionTimeout {
+			s.t.Fatal(err)
+		}
+	}
 }
 
 // inOrder looks whether the events of the key took effect one after another.
