@@ -71,7 +71,7 @@ func TestBreakerLetsAnotherProbeWhenTheProberLeaves(t *testing.T) {
 		ctx, leave := context.WithCancel(t.Context())
 		gone, served := make(chan error, 1), make(chan error, 1)
 		go func() { gone <- b.wait(ctx) }()
-		synctest.Wait() // it has the token
+		synctest.Wait() // the first goroutine waits as the prober
 		go func() { served <- b.wait(t.Context()) }()
 		synctest.Wait()
 		leave()

@@ -15,9 +15,10 @@ const (
 	cursorSlack = 50 * time.Millisecond
 	slackMost   = 500 * time.Millisecond
 	slackFor    = 10 * time.Second
-	// sweepEvery is how often a busy relay sweeps, if a sweep takes less than one in sweepShare of that time.
+	// sweepEvery is how often a busy relay sweeps, if a sweep takes less than a sweepShare-th (a twentieth) of that
+	// time.
 	sweepEvery = time.Second
-	// Sweeps may take at most one in sweepShare of the time.
+	// Sweeps may take at most 1/sweepShare of the time.
 	sweepShare = 20
 )
 
@@ -130,7 +131,7 @@ func (c *cursor) lost(first domain.Cursor) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if first.Compare(c.at) < 0 {
-		// A scan begins at the cursor, and includes events at the cursor.
+		// The result is one microsecond before first, so that a scan certainly includes first.
 		c.at = domain.Cursor{Due: first.Due.Add(-time.Microsecond)}
 	}
 	c.steps++ // also if the cursor is before first: a running scan may have skipped these events

@@ -130,8 +130,8 @@ func (p *producer) flood(waiting int, limit time.Duration, enough func() bool) b
 	return true
 }
 
-// within floods until all events of a kind were tried, or have waited longer
-// than the bound. The end of a flood would call for a sweep.
+// within floods until all events of a kind were tried, or have waited longer than the bound. The
+// flood must not end earlier, because its end would cause a sweep.
 func (p *producer) within(bound func() time.Duration, waiting int, word string) {
 	p.t.Helper()
 	tried := func() bool { return p.untried(word) == 0 }

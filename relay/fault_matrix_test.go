@@ -86,7 +86,7 @@ func (m *matrix) try(wrong faulttest.NamedFault) {
 	m.tried++
 	queue := fmt.Sprintf("q%d", m.tried)
 	what := m.faults.What(wrong)
-	m.options.Publisher.(*publish.Publisher).Renew() // a script is called by its hash again, and queues are told of
+	m.options.Publisher.(*publish.Publisher).Renew() // so that scripts are called by their hash, and queues are added to asynq:queues, again
 	m.faults.Play(wrong)
 	m.exec("INSERT INTO outbox (event_type, payload, queue) SELECT 'test:a', '', $1 FROM generate_series(1, $2::int)", queue, perFault)
 	m.relay.Wake()
@@ -164,7 +164,7 @@ func (m *matrix) heals() string {
 	return at
 }
 
-// notices checks that the leader still works after all of it.
+// notices checks that the leader still notices a loss after all of the faults.
 func (m *matrix) notices() {
 	m.t.Helper()
 	if err := m.redis.FlushDB(m.t.Context()).Err(); err != nil {

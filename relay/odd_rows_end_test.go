@@ -16,7 +16,7 @@ import (
 // end waits until every due event has ended, and checks all of them.
 func (o *oddRows) end() {
 	o.t.Helper()
-	// Nothing puts anything back any more, so that what waits can end.
+	// From here on no heal puts events back, so every event can end.
 	deadline, look := time.Now().Add(30*time.Second), time.NewTicker(20*time.Millisecond)
 	defer look.Stop()
 	for left := o.left(); len(left) > 0; left = o.left() {
@@ -55,9 +55,9 @@ func (o *oddRows) left() (left []string) {
 	return left
 }
 
-// A held event waits for another one of its key. That one has the turn and is in flight
-// or not yet due, or it is earlier and not due, or held itself. The task of one that is
-// in flight may wait for its time.
+// notWaitingSQL selects the due pending events, the unconfirmed events in flight, and the held
+// events that no other event of their key holds back. An event holds a later one of its key back if
+// it is held itself, if it is not due yet, or if it has the key's turn and is in flight.
 const notWaitingSQL = `
 SELECT 'pending', id, queue, coalesce(generation, 0) FROM outbox WHERE available_at <= now()
 UNION ALL SELECT 'held', id, queue, coalesce(generation, 0) FROM outbox_held h

@@ -52,10 +52,10 @@ func (p *poller) run(ctx context.Context) error {
 const calmNap = time.Second
 
 // sleep returns when there may be work. It returns true after a wake-up. After a long nap, and after the first nap
-// behind a wake-up or a claim, the poller first checks whether an event is due, and sleeps again if none is. A claim
-// costs an idle database more than this check, and would delay the next event of a steady flow. If an event is due,
-// the check costs an additional round trip before the claim. While the relay is busy, most naps end with work, so
-// the poller does not check.
+// that follows a wake-up or a claim, the poller first checks whether an event is due, and sleeps again if none is. A
+// claim costs an idle database more than this check, and would delay the next event of a steady flow. If an event is
+// due, the check costs an additional round trip before the claim. While the relay is busy, most naps end with work,
+// so the poller does not check.
 func (p *poller) sleep(ctx context.Context, news bool) (woken bool) {
 	next := p.untilNextDue
 	for {
@@ -158,8 +158,8 @@ func (p *poller) pass(ctx context.Context) (claimed int, more bool, err error) {
 		if err := batch.Release(); err != nil {
 			p.log.Warn("could not release a batch", "error", err)
 		}
-		// Move the cursor back only after the release. While the rows are locked, another scan would skip them and
-		// move the cursor past them.
+		// The cursor moves back only after the batch has been released. While the batch has its rows locked,
+		// another scan would skip them and move the cursor past them.
 		if from != (domain.Cursor{}) {
 			p.cursor.lost(from)
 		}

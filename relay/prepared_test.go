@@ -38,7 +38,7 @@ func TestATransactionIsPrepared(t *testing.T) {
 	producer.exec("COMMIT PREPARED 'consumes'")
 	f.eventually(1, "SELECT count(*) FROM outbox_sent WHERE event_type = 'test:second'")
 
-	// Without the setting it fails where the mistake is, and leaves nothing.
+	// Without the setting, PREPARE TRANSACTION fails and leaves nothing behind.
 	for refused := false; !refused; {
 		asleep()
 		producer.exec("BEGIN")

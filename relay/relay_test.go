@@ -227,7 +227,7 @@ func TestNothingIsLostOrDoubledWhileBackendsDie(t *testing.T) {
 		return func(o *relay.Options) {
 			o.Concurrency, o.Process.ID = 4, domain.ID{id}
 			o.Publisher = &countingPublisher{o.Publisher, &published, &repeated}
-			o.PollInterval = 100 * time.Millisecond // in place of the supervisor's restart
+			o.PollInterval = 100 * time.Millisecond // a lost notification delays an event only briefly
 		}
 	}
 	first := newFixture(t, url, redisURL, many(1))

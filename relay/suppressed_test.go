@@ -15,8 +15,8 @@ import (
 	"outboxd/repository/upkeep"
 )
 
-// A unique event for which another one's task stands is settled as that, passes
-// its key's turn on, and is never sent again, whatever Redis loses.
+// A unique event is suppressed if the task of another event holds its lock. Then it passes its
+// key's turn on, and is never sent again, whatever Redis loses.
 func TestASuppressedEventIsSettled(t *testing.T) {
 	t.Parallel()
 	for name, history := range map[string]bool{"with a history": true, "without": false} {

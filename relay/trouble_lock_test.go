@@ -89,8 +89,8 @@ func TestATransactionIsIdleForTooLong(t *testing.T) {
 		publisher = holding(t, o.Publisher)
 		o.Publisher, o.Concurrency = publisher, 1
 	})
-	// The relay sets the limit itself, to a minute. This shortens it for as
-	// long as there is a row in hurried.
+	// The relay sets the limit itself, to a minute. The trigger shortens the limit for as long as the
+	// table hurried has a row.
 	x.exec(`CREATE FUNCTION hurry() RETURNS trigger LANGUAGE plpgsql AS $$
 		BEGIN
 			IF EXISTS (SELECT FROM hurried) THEN

@@ -78,8 +78,8 @@ func (f *failing) end() {
 	}
 }
 
-// note is called with the error of a duty, or nil. note writes to the database only if the text of the error is
-// another one than at the last call.
+// note is called with the error of a duty, or nil. note writes to the database only if the text of the error
+// differs from the recorded one.
 func (f *failing) note(ctx context.Context, part duty, err error) {
 	if ctx.Err() != nil {
 		return

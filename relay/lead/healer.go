@@ -247,7 +247,7 @@ func (h *healer) advance(ctx context.Context, seen lost.QueueIdentity) error {
 }
 
 // renew writes the canary that the database has stored to Redis. renew finishes even if the process stops, because
-// the next leader would take a difference for a loss.
+// the next leader would take a difference between Redis and the database for a loss.
 func (h *healer) renew(ctx context.Context) error {
 	advancing, cancel := context.WithTimeout(context.WithoutCancel(ctx), checkPatience)
 	defer cancel()

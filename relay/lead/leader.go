@@ -72,7 +72,7 @@ func New(d Duties, r Relay) *Leader {
 	return l
 }
 
-// Look is called when the relay has lost or regained a server, and asks the leader to check Redis for losses soon.
+// Look is called when the relay has lost or regained Redis, and asks the leader to check Redis for losses soon.
 func (l *Leader) Look() {
 	if l.healer != nil {
 		pace.Raise(l.healer.look)

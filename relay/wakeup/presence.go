@@ -40,10 +40,10 @@ func (w *Waker) Show(ctx context.Context) error {
 	}
 }
 
-// lookOnceMore wakes a poller after the relay was marked asleep in the database, and after each notification.
-// Transactions that committed before the mark was visible have not notified. Of transactions that commit at the
-// same time only one notifies, and the events of the others may become visible a little later. So the pollers begin
-// again with the shortest sleep.
+// lookOnceMore wakes a poller. It is called after the relay was marked asleep in the database, after each
+// notification, and when LISTEN stops working. Transactions that committed before the mark was visible have not
+// notified. Of transactions that commit at the same time only one notifies, and the events of the others may become
+// visible a little later. So the pollers begin again with the shortest sleep.
 func (w *Waker) lookOnceMore() {
 	w.idle.Store(0)
 	w.Wake()

@@ -32,7 +32,8 @@ type Options struct {
 	PollInterval, PollMin, PollWithoutListen time.Duration
 	// Paused reports whether an outage has stopped relaying, so that wake-ups are useless.
 	Paused func() bool
-	// Subscriptions, if not nil, is called when a person has changed a subscription. It must not block.
+	// Subscriptions, if not nil, is called when a person has changed a subscription, and whenever listening begins. It
+	// must not block.
 	Subscriptions func()
 	Logger        *slog.Logger
 }
@@ -68,7 +69,7 @@ type Waker struct {
 type napBounds struct {
 	shortest time.Duration
 	longest  time.Duration // while producers notify and LISTEN works
-	unheard  time.Duration // the longest while they do not
+	unheard  time.Duration // the longest while notifications may not arrive
 }
 
 // New returns a Waker. The caller runs Show, and also Listen if producers should notify.
