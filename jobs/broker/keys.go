@@ -74,8 +74,8 @@ func ShardProbeKey(queue string) string { return QueuePrefix(queue) + "outboxd:p
 const (
 	// ProbeKey is the key that a probe writes.
 	ProbeKey = "asynq:{outboxd}:probe"
-	// leftKey is a hash: for a queue, it has the task at the head of the queue that no
-	// worker takes.
+	// leftKey is a hash. Its fields are queues whose first task no worker takes; MarkLeft writes the
+	// values.
 	leftKey = "asynq:{outboxd}:left"
 )
 

@@ -33,8 +33,8 @@ type Options struct {
 	SentinelUsername, SentinelPassword string
 	SentinelPasswordFile               domain.SecretFile
 	TLS                                TLS // for URLs that begin with rediss
-	// Patience is for commands: how long they wait for an answer, at most 3 s. If there is none, further exchanges fail
-	// at once for the next two seconds. 0 is for processes that work on: every exchange waits up to 3 s.
+	// Patience is for commands: how long they wait for an answer, at most 3 s. If no answer comes in that time, further
+	// exchanges fail at once for the next two seconds. 0 is for processes that work on: every exchange waits up to 3 s.
 	Patience time.Duration
 }
 

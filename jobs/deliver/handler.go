@@ -91,10 +91,10 @@ func (o *HandlerOptions) gone(ctx context.Context, a *Attempt) error {
 	return &work.Postponed{Err: fmt.Errorf("the subscription is paused: %s", reason), Delay: goneAgain, Tried: true}
 }
 
-// delay returns how long to wait before the next attempt. The wait doubles with each
-// attempt, with jitter. The wait is longer if the receiver asked for that, but never
-// longer than the subscription's maximum. While the receiver is down, Receiver.Pause says
-// how long to wait.
+// delay returns how long to wait before the next attempt. The wait doubles with each attempt, with
+// jitter. The wait is longer if the receiver asked for that, but never longer than the
+// subscription's maximum. If the delivery was not sent because the receiver is down, RetryAfter is
+// the receiver's Pause.
 func (o *HandlerOptions) delay(attempt int, a *Attempt) time.Duration {
 	most := max(o.Subscription.RetryMax, time.Second)
 	ceiling := most

@@ -28,8 +28,8 @@ type Attempt struct {
 	// RetryAfter is how long the receiver asked outboxd to wait, at most a day. 0: the
 	// receiver did not ask.
 	RetryAfter time.Duration
-	// Down says that the receiver does not work, so the attempt says nothing about the
-	// delivery: the receiver gave no answer, or answered 429, 502, 503 or 504.
+	// Down says that the attempt says nothing about the delivery: the receiver gave no answer, or
+	// answered 429, 502, 503 or 504, or the request could not be made or was not allowed.
 	Down bool
 	Err  error // why there is no answer; quotes neither URL nor secret
 }

@@ -50,7 +50,7 @@ type danger int
 const (
 	safe    danger = iota
 	hidden         // outboxd may not read the setting
-	limited        // some tasks are lost in a crash, or would be with another setting too
+	limited        // some tasks are lost in a crash, or would be if maxmemory were set too
 	grave          // all waiting tasks may be lost
 )
 

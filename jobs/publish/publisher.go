@@ -29,7 +29,8 @@ type Publisher struct {
 
 var _ domain.Publisher = (*Publisher)(nil)
 
-// New returns a Publisher for a Redis. Each call of Publish uses one connection of r.
+// New returns a Publisher for a Redis. Each call of Publish uses one connection of r at a time, and in a cluster
+// one to each master.
 func New(r *broker.Redis) *Publisher {
 	return &Publisher{handle: r, redis: r.Client(), tasks: lookup.New(r)}
 }

@@ -63,7 +63,7 @@ func BenchmarkEnqueue(b *testing.B) {
 	}
 }
 
-// The number of the next event: no two benchmarks may meet each other's tasks.
+// numbers gives each event a new number, so that no two benchmarks use the same task IDs.
 type numbers struct{ next uint64 }
 
 func (n *numbers) renew(events []domain.Event) {

@@ -67,7 +67,7 @@ func TestTheMessageIsAsynqs(t *testing.T) {
 		if id != e.TaskID() {
 			t.Fatalf("Asynq's ID is %s, want %s", id, e.TaskID())
 		}
-		if len(headersOf(&e)) > 1 { // whose order is nobody's
+		if len(headersOf(&e)) > 1 { // several headers come in a random order
 			ours, theirs = sorted(ours), sorted(theirs)
 		}
 		if !bytes.Equal(ours, theirs) {

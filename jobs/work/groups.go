@@ -130,7 +130,7 @@ func (g *groups) ask(members []*member) {
 	})
 	g.complain(members[0].task.Type, len(members), err)
 	answerAll(together, nil, list, err)
-	for _, m := range repeats { // the answer to one question is no answer to another
+	for _, m := range repeats { // a repeat asks alone, as the event may take effect meanwhile
 		m.answer <- answer{alone: true}
 	}
 }

@@ -178,7 +178,7 @@ func TestADeadProcessLeavesWhatItTook(t *testing.T) {
 	if n := len(b.list("active")); n != 4 {
 		t.Fatalf("%d are active", n)
 	}
-	for _, id := range b.list("active") { // as time would
+	for _, id := range b.list("active") { // let the leases end
 		b.redis.ZAdd(t.Context(), "asynq:{default}:lease", redis.Z{Score: float64(time.Now().Add(-time.Minute).Unix()), Member: id})
 	}
 	b.run(succeed)

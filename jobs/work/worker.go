@@ -37,8 +37,8 @@ type Options struct {
 	Handlers map[string]Handler // by task type
 	Batches  map[string]Batch   // by task type, of types without a Handler
 	Outward  map[string]Outward // by task type, of types without a Handler or a Batch
-	// Any handles the tasks of all types that have none of these handlers. Name is their type in the metrics.
-	// Without Any these tasks stay in their queue.
+	// Any handles the tasks of all types that are in neither Handlers, Batches nor Outward. Name stands for
+	// all of these types in the metrics. Without Any, such tasks stay in their queue.
 	Any  Outward
 	Name string
 	// Gate, if not nil, can stop the worker from taking tasks.
