@@ -106,8 +106,8 @@ func TestAClaimAsksForTheMarkOnce(t *testing.T) {
 	}
 }
 
-// In a database that may have gone back nothing is confirmed before the leader has noted it, and then what was acknowledged
-// before is skipped: the consumers' databases may have gone back too.
+// If the database may have gone back, no acknowledgement confirms an event before the leader has noted that.
+// Acknowledgements from before are then skipped, because the consumers' databases may have gone back too.
 func TestWhatWasAcknowledgedBeforeARestoreIsSkipped(t *testing.T) {
 	t.Parallel()
 	db := schematest.Open(t)
@@ -145,7 +145,7 @@ func TestWhatWasAcknowledgedBeforeARestoreIsSkipped(t *testing.T) {
 	}
 }
 
-// Only what is of an event of this outbox confirms it, wherever the event is, and only once.
+// Only an acknowledgement of an event of this outbox confirms the event, wherever the event is, and only once.
 func TestAcknowledge(t *testing.T) {
 	t.Parallel()
 	db := schematest.Open(t)

@@ -44,9 +44,9 @@ func TestEmitSaysThePayloadLimitInForce(t *testing.T) {
 	}
 }
 
-// Meanwhile a relay takes rows out of the outbox and puts some back. A limit
-// that was lowered meanwhile must stop neither these rows nor rows from the
-// history.
+// While the limit on payloads is lowered, a relay has taken larger events out of the outbox, and
+// then puts one back. The new limit must stop neither that event nor an event that goes back from
+// the history.
 func TestEventsBeyondALoweredLimitGoOn(t *testing.T) {
 	t.Parallel()
 	for _, history := range []bool{true, false} {

@@ -15,8 +15,7 @@ import (
 	"outboxd/repository/repositorytest"
 )
 
-// Every answer of confirm_many beside the others: what is new takes effect, and
-// nothing else does.
+// One call of confirm_many has every possible answer. Only the events that are new take effect.
 func TestManyAnswersAtOnce(t *testing.T) {
 	t.Parallel()
 	db := schematest.Open(t)

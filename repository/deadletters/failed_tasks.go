@@ -124,9 +124,9 @@ func (f *FailedTasks) claimBurial(ctx context.Context, tx pgx.Tx, task *domain.F
 	return err
 }
 
-// isConfirmed reports whether the event took effect. If a transaction is confirming the
-// event now, isConfirmed waits for its end: Asynq archives a task at its deadline,
-// although the handler may still be about to commit.
+// isConfirmed reports whether the event took effect. If a transaction is confirming the event now,
+// isConfirmed waits for its end: Asynq gives a task up when the deadline of its last attempt is
+// reached, although the handler may still be about to commit.
 func isConfirmed(ctx context.Context, tx pgx.Tx, id domain.ID) (confirmed bool, err error) {
 	if err := tx.QueryRow(ctx, "SELECT outbox_is_confirmed($1)", [16]byte(id)).Scan(&confirmed); err != nil {
 		return false, fmt.Errorf("look into the inbox: %w", err)

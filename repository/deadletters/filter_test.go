@@ -74,7 +74,7 @@ func TestDeadLettersAreChosen(t *testing.T) {
 			}
 		}
 	}
-	// 900 of these 1,000: what is left out stays.
+	// The filter chooses two of the four dead letters. The replay leaves the other two.
 	replayed, err := letters.Replay(t.Context(), &domain.Action{Actor: "ada"}, domain.DeadFilter{NotErrors: []string{"no such user"}}, 10)
 	if err != nil || len(replayed) != 2 || count(t, db, "SELECT count(*) FROM outbox_dead") != 2 {
 		t.Errorf("%+v, %v", replayed, err)

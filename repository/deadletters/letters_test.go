@@ -147,8 +147,9 @@ func TestDiscardedEventsAreInTheAccountAndPassTheTurnOn(t *testing.T) {
 	balance(t, db)
 }
 
-// A replayed event has its turn where the dead letter kept it, and queues up
-// again, before what was written later, where it had passed it on.
+// If the dead letter kept the turn of its key, the replayed event has the turn at once. If the dead
+// letter passed the turn on, the replayed event waits again, before the events that were written
+// later.
 func TestReplayAndTheTurnOfTheKey(t *testing.T) {
 	t.Parallel()
 	for holds, want := range map[bool]string{true: "a1", false: ""} {
@@ -259,7 +260,7 @@ func TestActionsAreListedByPage(t *testing.T) {
 	}
 }
 
-// The archived task of a discarded event has a payload.
+// The archived task of a discarded event still has the payload, so the task is noted as void and deleted.
 func TestADiscardedEventsTasksAreVoid(t *testing.T) {
 	t.Parallel()
 	db, store := repositorytest.Outbox(t)

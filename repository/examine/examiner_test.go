@@ -288,7 +288,7 @@ func TestExaminerFindsAStandby(t *testing.T) {
 	primary := postgrestest.Start(t)
 	attended(t, primary.URL()).Close()
 	standby := schematest.Connect(t, primary.Standby().URL())
-	// It follows the primary from when it is consistent.
+	// Wait until the standby has the tables of the primary.
 	eventually(t, standby, 1, `SELECT count(*) FROM pg_class WHERE oid = to_regclass('outbox_journal')`)
 	found := examined(t, standby, healthy())
 	if !strings.HasPrefix(text(found, "postgres-read-only"), "postgres-read-only: PostgreSQL is a standby") {
@@ -394,7 +394,7 @@ func TestExaminationIsOneTransaction(t *testing.T) {
 		t.Helper()
 		return count(t, db, `SELECT split_part(virtualtransaction, '/', 2)::int FROM pg_locks WHERE pid = pg_backend_pid() LIMIT 1`)
 	}
-	number() // which is prepared with a transaction of its own
+	number() // the first call also prepares the statement, in a transaction of its own
 	before := number()
 	if _, err := examine.New(db, healthy()).Examine(t.Context()); err != nil {
 		t.Fatal(err)

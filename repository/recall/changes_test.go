@@ -297,7 +297,7 @@ func TestPeopleCancelOnTheRecord(t *testing.T) {
 	}
 }
 
-// The cancellation outlives what is left of the task in Redis, and the account keeps its number.
+// A cancelled event stays until Redis has no task of it. The account keeps the number of the deleted ones.
 func TestCancelledEventsAreTrimmedWhenNoTaskIsLeft(t *testing.T) {
 	t.Parallel()
 	db := schematest.Open(t)

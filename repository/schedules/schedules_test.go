@@ -137,8 +137,8 @@ func TestMissedTicks(t *testing.T) {
 			db := schematest.Open(t)
 			store := schedules.New(db)
 			apply(t, store, setup.AppliedAdded, report("nightly", rule))
-			// Ticks that are up to two minutes late are not missed: of those on the
-			// minute two, or three where one is just two minutes old.
+			// A tick that is at most two minutes late is not missed. With a tick in each minute these are
+			// two ticks, or three if one is exactly two minutes old.
 			back(t, db, 1200)
 			ticks, err := store.Tick(t.Context())
 			if err != nil {
@@ -196,7 +196,7 @@ func TestATickThatIsForgottenIsTheSameEvent(t *testing.T) {
 	tick(t, store, 1, 0)
 	before := rt.Find(t, db, "report:build")
 	rt.Exec(t, db, "UPDATE outbox_schedules SET next_at = last_at")
-	tick(t, store, 0, 0) // it is there
+	tick(t, store, 0, 0) // the event exists already
 	rt.Exec(t, db, "DELETE FROM outbox")
 	rt.Exec(t, db, "UPDATE outbox_schedules SET next_at = last_at")
 	tick(t, store, 1, 0)

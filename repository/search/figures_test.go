@@ -33,7 +33,7 @@ func snapshot(t *testing.T, db *postgres.Database) figures.Snapshot {
 	return s
 }
 
-// What a minute brought is kept by type and queue, beside what waits.
+// The figures have, by type and queue, what happened in the last minutes and what waits.
 func TestFiguresOfTypesAndQueues(t *testing.T) {
 	t.Parallel()
 	db := schematest.Open(t)
@@ -97,7 +97,7 @@ func TestFiguresOfTypesAndQueues(t *testing.T) {
 	}
 }
 
-// Of a busy minute a part is looked at, and multiplied.
+// Of a busy minute only a part of the confirmations is read, and the counts are multiplied.
 func TestFiguresOfABusyMinuteAreEstimates(t *testing.T) {
 	t.Parallel()
 	db := schematest.Open(t)

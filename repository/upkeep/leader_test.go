@@ -84,7 +84,7 @@ func TestALeaderHoldsNothingBack(t *testing.T) {
 	const begun = `SELECT count(*) FROM pg_locks l JOIN pg_stat_activity a USING (pid)
 		WHERE l.locktype = 'advisory' AND a.datname = current_database() AND a.xact_start > $1`
 	now := time.Now()
-	eventually(t, db, 1, begun, now) // a new one with every word
+	eventually(t, db, 1, begun, now) // each message of the leader begins a new transaction
 	if n := count(t, db, held); n != 0 {
 		t.Error("the leader's transaction holds back vacuum")
 	}
