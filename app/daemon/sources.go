@@ -283,8 +283,8 @@ func (d *Daemon) receivers(ctx context.Context) ([]overview.ReceiverStatus, erro
 	return diagnosis.Resting(subscribed), nil
 }
 
-// recordedPauses returns the pauses of queues that are on record, or none if no record is
-// complete.
+// recordedPauses returns the pauses of queues that are on record. It returns none if there are
+// several databases, because each has only a part of the record.
 func (d *Daemon) recordedPauses(ctx context.Context) (map[string]setup.Pause, error) {
 	if d.one == nil {
 		return nil, nil

@@ -43,9 +43,9 @@ func (w *watch) findings() []domain.Finding {
 	return nil
 }
 
-// run examines the server once a minute until ctx ends, and logs findings that are
-// new or gone. run does not log that the server cannot be reached: the parts that
-// need the server log it.
+// run examines the server again and again until ctx ends (see watchEvery), and logs findings that
+// are new or gone. run does not log that the server cannot be reached: the parts that need the
+// server log it.
 func (w *watch) run(ctx context.Context) error {
 	for pause := watchSettle; ; {
 		timer := time.NewTimer(pause)

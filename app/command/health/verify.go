@@ -187,10 +187,10 @@ func (v *Verification) add(l *audit.AccountLine) {
 // verifyPage is how many events verify looks up in Redis at a time.
 const verifyPage = 1000
 
-// lostEvents returns events that were handed to Redis and are not confirmed, although
-// their task is completed or is not in Redis. A task may leave Redis between the two
-// queries, because its event was just confirmed. So lostEvents queries PostgreSQL again
-// for these events, and leaves out those that are confirmed by now.
+// lostEvents returns events that were handed to Redis and are not confirmed, and whose task is
+// completed or not in Redis. A task may leave Redis between the two queries, because its event was
+// just confirmed. So lostEvents queries PostgreSQL again for these events, and leaves out those
+// that are confirmed by now.
 func lostEvents(ctx context.Context, auditor audit.Auditor, finder queued.TaskFinder, except []string, limit int) ([]audit.Violation, error) {
 	var lost []audit.Violation
 	for after := (domain.ID{}); len(lost) < limit; {
