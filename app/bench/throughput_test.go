@@ -59,8 +59,8 @@ func TestDrainWithoutHistory(t *testing.T) {
 	}
 }
 
-// TestFloorIsAsynq compares what the floor writes with what Asynq writes. If
-// the floor did less, it would be no fair baseline.
+// TestFloorIsAsynq compares what the floor writes with what Asynq writes. The floor is a fair
+// baseline only if it writes no less.
 func TestFloorIsAsynq(t *testing.T) {
 	t.Parallel()
 	e := newEnv(t)

@@ -13,10 +13,10 @@ import (
 	"outboxd/jobs/work"
 )
 
-// The payloads at which costs are measured, in bytes. The costs at other payloads are
-// computed from these two, on a straight line. From about 2,000 bytes on, PostgreSQL
-// stores a payload apart from its row, which costs more, so the larger of the two
-// payloads is smaller than that, unless the reader's payload is larger.
+// The payloads at which costs are measured, in bytes. The costs at other payloads are computed from
+// these two, on a straight line. From about 2,000 bytes on, PostgreSQL stores a payload apart from
+// its row, which costs more. So the larger of the two payloads is below 2,000 bytes, unless the
+// payload that the user asks about is larger.
 const (
 	smallPayload = 100
 	largePayload = 1700

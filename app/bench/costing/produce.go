@@ -12,8 +12,8 @@ import (
 	"outboxd/app/bench/env"
 )
 
-// mostProducers is how many connections the producers have at most. A few events
-// have fewer, so that the connections are a small part of what is measured.
+// mostProducers is how many connections the producers have at most. For few events there are fewer
+// connections, so that the connections are a small part of what is measured.
 const mostProducers = 16
 
 // produce commits n events, each in its own transaction.

@@ -12,8 +12,8 @@ import (
 	"outboxd/app/bench/spec"
 )
 
-// backlogFirst is of how many events the rate is measured at each size. If the smallest
-// size has fewer, the rate is that of so many.
+// backlogFirst is the number of events whose rate is measured at each size. If the smallest size
+// has fewer events, the rate is measured over that many events at every size.
 const backlogFirst = 50_000
 
 // Backlog compares the drain rate at several sizes of backlog.

@@ -89,7 +89,7 @@ func TestSteps(t *testing.T) {
 	}
 }
 
-// TestFit goes through both points, and takes a cost that fell for noise.
+// TestFit wants a line through both points, and a cost that fell to be treated as noise.
 func TestFit(t *testing.T) {
 	t.Parallel()
 	small, large := plan.Costs{}, plan.Costs{}

@@ -63,8 +63,8 @@ func (s *Step) text() string {
 	return s.First + "; needs " + strings.Join(needs, ", ")
 }
 
-// number writes a number with three significant digits at least, and a comma
-// between thousands.
+// number writes a number with a comma between thousands. A number from 1 on has three significant
+// digits at least, a smaller one has two digits after the point.
 func number(v float64) string {
 	switch {
 	case v < 10:
