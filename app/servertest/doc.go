@@ -3,10 +3,9 @@
 // own. The package also has what every test with servers needs: a logger, a folder,
 // a condition to wait for.
 //
-// Packages below it start servers that only one test uses: postgrestest and
-// redistest. Package certtest issues certificates, and package disktest mounts small
-// disks.
+// Two packages below this one start servers that only one test uses: postgrestest and redistest.
+// Package certtest issues certificates, and package disktest mounts small disks.
 //
-// It is for tests only. The databases are empty: package schematest adds outboxd's
+// Package servertest is for tests only. Its databases are empty: package schematest adds outboxd's
 // schema. Package faulttest simulates faults between a client and its server.
 package servertest

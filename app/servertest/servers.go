@@ -32,9 +32,10 @@ type servers struct {
 // --database-schema.
 const Schema = "outboxd"
 
-// Database returns the URL of an empty database that no other test uses. The database's search path is Schema, even
-// before that schema exists. So a test's own connections find outboxd's tables without the schema's name; outboxd
-// itself ignores the search path. At the end of the test the database is dropped, and open connections are closed.
+// Database returns the URL of an empty database that no other test uses. The URL sets the search path to Schema,
+// even before that schema exists. So a test's own connections find outboxd's tables without the schema's name;
+// outboxd itself ignores the search path. At the end of the test the database is dropped, and open connections are
+// closed.
 func Database(t testing.TB) string {
 	t.Helper()
 	admin, name, err := shared(t).newDatabase(t.Context(), "template0")

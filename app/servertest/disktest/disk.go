@@ -36,8 +36,8 @@ func Mount(t testing.TB, path, size, options string) *Disk {
 	return d
 }
 
-// Fill makes the disk full, by shrinking it to the size of its contents. Filling the disk with a file would need
-// memory.
+// Fill makes the disk full, by shrinking it to the size of its contents. A file that fills the disk would take
+// as much memory.
 func (d *Disk) Fill() {
 	d.t.Helper()
 	for deadline := time.Now().Add(30 * time.Second); ; {

@@ -3,6 +3,6 @@
 // archive. Package postgrestest also starts PgBouncer in front of a database, and runs
 // programs such as pg_dump.
 //
-// It is for tests only. A test that does nothing to its server uses
+// Package postgrestest is for tests only. A test that does nothing to its server uses
 // servertest.Database, which starts no server.
 package postgrestest

@@ -212,7 +212,7 @@ func (c *Cluster) MendSlot(key string) error {
 			return err
 		}
 	}
-	// Only now: an owner that still moves the slot away takes no key, and answers ASK.
+	// Move the keys only after SETSLOT STABLE: an owner that still moves the slot away takes no key, and answers ASK.
 	for _, master := range masters {
 		if master != owner {
 			if err := c.bringHome(slot, master, owner); err != nil {

@@ -10,10 +10,11 @@ import (
 	"outboxd/app/servertest/redistest"
 )
 
-// A script of Asynq counts a finished task in processed:<date>. How do two masters get this key, so that MIGRATE
-// answers BUSYKEY? Not while the slot moves: a script that lacks some of its keys is told TRYAGAIN on both masters, also
-// after ASK. But a replica does not know of a move that its master began. If the master dies, the replica has the slot
-// as if nothing moved, lacks the keys that moved already, and lets the script count from the beginning.
+// A script of Asynq counts a finished task in processed:<date>. Two masters can get this key, so that MIGRATE answers
+// BUSYKEY. A move alone does not cause this: while the slot moves, a script that lacks some of its keys is told
+// TRYAGAIN on both masters, also after ASK. But a replica does not know of a move that its master began. If the master
+// dies, the replica has the slot as if nothing moved, lacks the keys that moved already, and lets the script count from
+// the beginning.
 func TestAMoveThatAFailoverInterruptsLeavesAKeyOnTwoMasters(t *testing.T) {
 	t.Parallel()
 	const task, processed = "asynq:{mail}:t:1", "asynq:{mail}:processed:2026-01-02"

@@ -2,6 +2,6 @@
 // restore them, or to give them a configuration. Package redistest also starts clusters,
 // and moves their slots.
 //
-// It is for tests only. A test that does nothing to its Redis uses servertest.Redis,
+// Package redistest is for tests only. A test that does nothing to its Redis uses servertest.Redis,
 // which starts no server.
 package redistest

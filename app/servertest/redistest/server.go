@@ -69,7 +69,7 @@ func (s *Server) Start() {
 }
 
 // Kill ends Redis by SIGKILL and returns when it is gone. After the next Start, Redis has all data whose write it had
-// acknowledged, unless Flush was called in between.
+// acknowledged, unless Flush was called in between or Redis was started by StartForgetful.
 func (s *Server) Kill() {
 	s.t.Helper()
 	s.own.Crash(syscall.SIGKILL)
