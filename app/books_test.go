@@ -65,7 +65,8 @@ func (l ledger) read() books {
 	return b
 }
 
-// await waits until the books balance, and finds in them everybody who was told so.
+// await waits until the books balance, and checks that every user whose registration was answered with 201 is in
+// them.
 func (l ledger) await(registered []string) books {
 	l.t.Helper()
 	var b books
@@ -100,8 +101,8 @@ func (l ledger) scan(to any, sql string, args ...any) {
 	}
 }
 
-// produce writes n registrations at once, like a producer that uses SQL. It makes more work than the API can, whose hashing of
-// passwords costs more than all the rest.
+// produce writes n registrations at once, like a producer that uses SQL. The API cannot make as much work, because
+// hashing passwords costs more than all the rest.
 func (l ledger) produce(n int) {
 	l.t.Helper()
 	var produced int
@@ -165,7 +166,7 @@ func openRedis(t *testing.T, redisURL string) redis.UniversalClient {
 	return client
 }
 
-// expireLeases lets the minute pass after which Asynq takes a task away from a worker that is gone.
+// expireLeases ends the leases of all running tasks, so that Asynq takes them away from a worker that is gone.
 func expireLeases(t *testing.T, redisURL string) {
 	t.Helper()
 	client := openRedis(t, redisURL)

@@ -19,8 +19,8 @@ import (
 	"github.com/go-rod/rod/lib/proto"
 )
 
-// asynqmonsFonts are the fonts that Asynqmon's page would load from another site if
-// its policy let it.
+// asynqmonsFonts is the address of fonts that Asynqmon's page tries to load from another site. The
+// page's policy forbids it.
 const asynqmonsFonts = "https://fonts.googleapis.com/"
 
 // browser is a headless Chromium that only this test uses.

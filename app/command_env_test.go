@@ -11,7 +11,8 @@ import (
 )
 
 // TestThePrintedRedisCLIReachesRedis pastes what env --redis-cli prints into a shell, for Redis with a password, with
-// users, with TLS and client certificates, and on a socket. A shell would cut or change these names and passwords.
+// users, with TLS and client certificates, and on a socket. Without quotes, a shell cuts or changes these names and
+// passwords.
 func TestThePrintedRedisCLIReachesRedis(t *testing.T) {
 	t.Parallel()
 	const password = `it's "$HOME" & a\b`

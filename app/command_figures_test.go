@@ -10,7 +10,8 @@ import (
 	"outboxd/jobs/jobstest"
 )
 
-// TestTypesQueuesAndWorkersByCommand has a queue that a real worker serves, one that it does not, and pauses one.
+// TestTypesQueuesAndWorkersByCommand has a queue that a real worker serves and one that no worker serves, and
+// pauses queues.
 func TestTypesQueuesAndWorkersByCommand(t *testing.T) {
 	t.Parallel()
 	databaseURL, redis := schematest.Database(t), redistest.Start(t)

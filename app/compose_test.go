@@ -32,8 +32,8 @@ type compose struct {
 	Volumes map[string]any
 }
 
-// The commands of deploy/compose.yaml are run as they stand, by outboxd config, which
-// refuses what it does not know; and what one service wants of another is there.
+// TestComposeIsTrue gives the flags and the variables of deploy/compose.yaml to outboxd config,
+// which refuses unknown ones. Each service, volume and port that the file refers to must be there.
 func TestComposeIsTrue(t *testing.T) {
 	t.Parallel()
 	text, err := os.ReadFile("../deploy/compose.yaml")
@@ -83,7 +83,7 @@ func TestComposeIsTrue(t *testing.T) {
 			continue
 		}
 		roles[strings.TrimPrefix(s.Command[0], "--roles=")] = true
-		// What it publishes is what it listens on.
+		// The service listens on each port that it publishes.
 		for _, port := range s.Ports {
 			inside := port[strings.LastIndexByte(port, ':')+1:]
 			if !slices.ContainsFunc(environ, func(v string) bool { return strings.HasSuffix(v, "_ADDR=:"+inside) }) {
@@ -100,7 +100,7 @@ func TestComposeIsTrue(t *testing.T) {
 
 func hasKey(m map[string]any, key string) bool { _, found := m[key]; return found }
 
-// What deploy names of outboxd is there: each variable is an option's.
+// Each variable of outboxd that a file below deploy names belongs to an option.
 func TestDeployNamesOptions(t *testing.T) {
 	t.Parallel()
 	known := map[string]bool{"OUTBOXD_CONFIG": true}

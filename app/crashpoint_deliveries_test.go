@@ -55,7 +55,8 @@ func (r *orderReceiver) firsts(path string) (ids []string, repeats int) {
 	return ids, repeats
 }
 
-// crashOrdersSQL emits orders with keys, cancels some of them, and records the answers.
+// crashOrdersSQL makes a table of orders, which also has the answers to their cancelling, and a function that emits
+// orders. Every second order has a key.
 const crashOrdersSQL = `
 CREATE TABLE orders (seq bigserial PRIMARY KEY, event_id uuid NOT NULL, key text, answer text);
 CREATE FUNCTION emit_orders(n integer) RETURNS void LANGUAGE plpgsql AS $$
@@ -82,7 +83,8 @@ func newDeliveryCrashes(t *testing.T, tagged string) *deliveryCrashes {
 	return c
 }
 
-// subscriptions are one that keeps the order of keys, one without, and one instead of the queue.
+// subscriptions returns three subscriptions: one instead of the queue, one that keeps the order of keys, and one
+// that does not.
 func (c *deliveryCrashes) subscriptions() []setup.Subscription {
 	list := make([]setup.Subscription, 3)
 	for i, name := range []string{"instead", "keyed", "loose"} {
@@ -110,9 +112,9 @@ func (c *deliveryCrashes) ordersArrive() {
 	c.t.Helper()
 	expireLeases(c.t, c.redis)
 	daemon := c.launch("", c.daemon("relay,worker")...)
-	// Asynq gives the tasks of workers that were killed back after up to a minute and a half.
+	// Asynq gives back the tasks of killed workers after up to a minute and a half.
 	within(c.t, 2*patience, "the leader has carried out what producers asked for", func() bool { return c.count("SELECT count(*) FROM outbox_requests") == 0 })
-	// An attempt may have been made before the leader cancelled such an order.
+	// The leader may have cancelled an order with the answer 'requested' after attempts at its deliveries.
 	c.exec("UPDATE orders o SET answer = 'cancelled by the leader' WHERE answer = 'requested' AND EXISTS (SELECT FROM outbox_cancelled x WHERE x.id = o.event_id)")
 	within(c.t, 2*patience, "every order is delivered or cancelled", func() bool {
 		return c.count(`SELECT count(*) FROM orders o WHERE coalesce(answer NOT LIKE 'cancelled%', true) AND EXISTS (
@@ -195,7 +197,7 @@ func TestCrashPointsOfDeliveries(t *testing.T) {
 			var nothing string
 			c.scan(&nothing, "SELECT emit_orders(20)::text")
 			if point == crashpoint.WorkerAsked {
-				c.takeBack() // before the relay has met them
+				c.takeBack() // before a relay has seen them
 			}
 			c.dies(point, c.daemon("relay,worker")...)
 			c.takeBack()

@@ -27,8 +27,8 @@ const crashVariable = "CRASHPOINT"
 // builds are the programs that buildOutboxd has built, by their flags.
 var builds sync.Map
 
-// buildOutboxd builds outboxd with these flags, once for all tests, and returns its path. It is built
-// as this test is, race detector and all, of whose parts most are then there.
+// buildOutboxd builds outboxd with these flags, once for all tests, and returns its path. The program
+// has the race detector if this test has it: most of its packages are then compiled already.
 func buildOutboxd(t *testing.T, flags ...string) string {
 	t.Helper()
 	build, _ := builds.LoadOrStore(strings.Join(flags, " "), sync.OnceValues(func() (string, error) { return build(context.WithoutCancel(t.Context()), flags) }))
@@ -61,7 +61,7 @@ func raceDetector() bool {
 	return ok && slices.Contains(info.Settings, debug.BuildSetting{Key: "-race", Value: "true"})
 }
 
-// TestCrashPoints kills real processes between any two steps, and counts.
+// TestCrashPoints kills real processes between any two steps, and counts the effects.
 func TestCrashPoints(t *testing.T) {
 	t.Parallel()
 	tagged := buildOutboxd(t, "-tags=crashpoints")
@@ -171,7 +171,7 @@ func suspended(t *testing.T, tagged string) {
 			c := newCrashes(t, tagged)
 			c.emit(40)
 			suspended := c.launch(string(point)+":stop", append(c.daemon("relay"), "--relay-concurrency=1")...)
-			// Were its transactions not ended here, PostgreSQL would do so after a minute.
+			// End the relay's transactions here, because PostgreSQL does so only after a minute.
 			const idle = ` FROM pg_stat_activity WHERE datname = current_database() AND state LIKE 'idle in transaction%'`
 			ended := 0
 			eventually(t, "PostgreSQL ends the transactions of the suspended relay", func() bool {
@@ -183,7 +183,7 @@ func suspended(t *testing.T, tagged string) {
 			if err := suspended.process.Signal(syscall.SIGCONT); err != nil {
 				t.Fatal(err)
 			}
-			// Its next crash point is reached when it relays again.
+			// To go on, the relay that was suspended has to relay more events, so end the other one.
 			c.end(other, syscall.SIGTERM)
 			c.emit(20)
 			eventually(t, "the relay that woke up relays", func() bool {

@@ -22,7 +22,7 @@ import (
 	"outboxd/repository/subscriptions"
 )
 
-// courier is a worker with receivers.
+// courier is a process that knows receivers: a worker delivers to them, and a monitor tests them.
 type courier struct {
 	t       *testing.T
 	process *process
@@ -113,7 +113,7 @@ func TestASlowReceiverCostsOthersNothing(t *testing.T) {
 	})
 }
 
-// However many subscriptions there are, their deliveries use eight connections, and the
+// However many subscriptions there are, their deliveries use at most eight connections, and the
 // process keeps some for its health checks.
 func TestAllSubscriptionsShareEightConnections(t *testing.T) {
 	t.Parallel()

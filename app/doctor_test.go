@@ -21,7 +21,7 @@ type examination struct {
 
 func (d examination) codes() (list []string) {
 	for _, f := range d.Findings {
-		// A test server does without, to spare the disk.
+		// Every test server has fsync off, to spare the disk.
 		if f.Code != "postgres-fsync-off" {
 			list = append(list, f.Code)
 		}

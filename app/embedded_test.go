@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// place is a data directory that the servers' user can reach, should the test run as root.
+// place returns a data directory. If the test runs as root, the servers' own user can reach the directory, too.
 func place(t *testing.T) string {
 	t.Helper()
 	dir := t.TempDir()
@@ -85,7 +85,8 @@ func TestOwnServerDies(t *testing.T) {
 	}
 }
 
-// A misspelt data directory is not made, with an empty database in it that looks like the loss of everything.
+// A command does not make a data directory whose name is misspelt: an empty database in it looks like the loss of
+// everything.
 func TestCommandsMakeNoServersOfTheirOwn(t *testing.T) {
 	t.Parallel()
 	missing := filepath.Join(t.TempDir(), "none")

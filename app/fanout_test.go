@@ -34,7 +34,8 @@ var (
 
 const fanOutSecret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 
-// fan is a service outside of the tree, a receiver in Python and one in Go, and what kills them.
+// fan is a system of a service outside of the tree, a receiver in Python and one in Go. The test can kill each
+// process and server of the system.
 type fan struct {
 	t         *testing.T
 	postgres  *postgrestest.Server
@@ -48,7 +49,7 @@ type fan struct {
 	running   map[string]*child.Process
 }
 
-// counted counts, in front of a receiver, what that took.
+// counted stands before a receiver and counts the deliveries that the receiver took.
 type counted struct {
 	mu    sync.Mutex
 	taken map[string]int // by webhook-id
@@ -275,7 +276,7 @@ func TestFanOut(t *testing.T) {
 	}
 }
 
-// awaitProgress waits until each consumer has taken some more.
+// awaitProgress waits until the receiver in Python has taken some more events.
 func (f *fan) awaitProgress() {
 	f.t.Helper()
 	python := f.receivers["python"]

@@ -41,7 +41,8 @@ const (
 	growthSelf, growthRelay = "producers and workers", "relay"
 	// growthFull is the part of the machine's processors from which on a step counts as full.
 	growthFull = 0.9
-	// growthTolerance is how far a step may be from the first step times its databases.
+	// growthTolerance is how far a step may be from linear growth, and how much more an event may cost in it than in
+	// the first step.
 	growthTolerance = 0.15
 	// growthOthers is the part of the processors that programs outside of the test may use during a step. A step
 	// with more, in which events were late, is measured again, growthAttempts times at most.

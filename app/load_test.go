@@ -80,7 +80,8 @@ func (l *load) await(more int) {
 	eventually(l.t, fmt.Sprintf("%d more users are registered", more), func() bool { return l.count() >= want })
 }
 
-// finish ends the load, by itself at the end of the test, and returns the IDs of those who were told that they are registered.
+// finish ends the load, and returns the IDs of the users whose registration was answered with 201. It is also
+// called at the end of the test.
 func (l *load) finish() []string {
 	l.t.Helper()
 	l.ending.Store(true)

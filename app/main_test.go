@@ -11,7 +11,8 @@ import (
 	"outboxd/app/servertest"
 )
 
-// processVariable turns the test binary into outboxd, race detector and all. versionVariable says of which version.
+// processVariable turns the test binary into outboxd, race detector and all. versionVariable sets the version that
+// this outboxd has.
 const (
 	processVariable = "APP_TEST_PROCESS"
 	versionVariable = "APP_TEST_VERSION"
@@ -26,7 +27,7 @@ func TestMain(m *testing.M) {
 		servertest.Main(m)
 		return
 	}
-	// The test holds the other end, so that no process outlives it.
+	// The test holds the other end of standard input, so no process outlives the test.
 	go func() {
 		_, _ = io.Copy(io.Discard, os.Stdin)
 		os.Exit(exitOrphaned)

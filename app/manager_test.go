@@ -35,7 +35,7 @@ func listenAsManager(t *testing.T, name string) (states <-chan string, socket st
 	return heard, name
 }
 
-// awaitState returns what was told before want.
+// awaitState waits for the state want, and returns the states that were told before it.
 func awaitState(t *testing.T, states <-chan string, want string) (before []string) {
 	t.Helper()
 	deadline := time.NewTimer(patience)

@@ -16,11 +16,10 @@ import (
 	"outboxd/app/servertest/redistest"
 )
 
-// A relay has a batch of each of its two pollers in memory: 8 MiB and one event
-// more. As much again is garbage before the next collection, and each poller has
-// an event on its way in and a piece on its way out: about 50 MiB. The bound has
-// room for a collector that comes late on a busy machine, and would be broken by
-// events that pile up.
+// A relay has a batch of each of its two pollers in memory: 8 MiB and one event more. As much again
+// is garbage before the next collection, and each poller has an event on its way in and a piece on
+// its way out: about 50 MiB. The bound has room for a collector that comes late on a busy machine,
+// but not for all events at once.
 func TestLargeEventsTakeLittleMemory(t *testing.T) {
 	t.Parallel()
 	const events, payload, bound = 200, 1 << 20, 150 << 20
@@ -40,7 +39,7 @@ func TestLargeEventsTakeLittleMemory(t *testing.T) {
 		taken += tasks.take()
 		return taken == events
 	})
-	// The heap only ever grows by this count, so that it is the peak.
+	// This figure never falls, so it is the peak.
 	heap := int(scrape(t, relay.monitor, "go_memstats_heap_sys_bytes"))
 	t.Logf("at most: heap %d MiB, resident %d MiB", heap>>20, peakResident(t, relay.cmd.Process.Pid)>>20)
 	if heap > bound {
@@ -49,7 +48,7 @@ func TestLargeEventsTakeLittleMemory(t *testing.T) {
 	relay.stop()
 }
 
-// taskDrain takes tasks out of Redis, which could not hold them all either.
+// taskDrain takes tasks out of Redis, so that they do not pile up there.
 type taskDrain struct {
 	t      *testing.T
 	client *redis.Client
@@ -63,7 +62,7 @@ func newTaskDrain(t *testing.T, url string) *taskDrain {
 	}
 	client := opt.MakeRedisClient().(*redis.Client)
 	t.Cleanup(func() { _ = client.Close() })
-	// These rows are deleted at once, so they need not reach a disk.
+	// The tasks are deleted at once, so they need not reach a disk.
 	if err := client.ConfigSet(t.Context(), "appendonly", "no").Err(); err != nil {
 		t.Fatal(err)
 	}

@@ -27,8 +27,8 @@ var migrateRows = flag.Int("migrate-rows", 0, "how many rows TestMigrateUnderLoa
 const (
 	// maxWait is how long a migration may keep a statement of a producer, a relay or a worker waiting.
 	maxWait = time.Second
-	// longHold is how long a long transaction of a producer keeps its locks. A statement that queued up behind a
-	// migration for as long as that would wait for longer than maxWait.
+	// longHold is how long a long transaction of a producer keeps its locks. longHold is longer than maxWait, so
+	// the test fails if a statement queues up behind a migration for that long.
 	longHold = 2 * time.Second
 	// heldKind is the migration that must wait for a long transaction in each form of the test.
 	heldKind = "09001_nullable_column"
@@ -167,7 +167,7 @@ func fillTables(t *testing.T, databaseURL string, rows int) {
 			INSERT INTO outboxd.inbox (event_id) SELECT id FROM s`
 	)
 	begun := time.Now()
-	// Triggers would count each row in the account.
+	// Run no triggers: they count each row in the account.
 	if _, err := conn.Exec(t.Context(), "SET session_replication_role = replica"); err != nil {
 		t.Fatal(err)
 	}

@@ -55,7 +55,7 @@ func receiveOverGRPC(t *testing.T) *otlpReceiver {
 	served := make(chan struct{})
 	go func() {
 		defer close(served)
-		_ = server.Serve(listener) // the test fails for want of spans
+		_ = server.Serve(listener) // if it fails, no spans arrive, and the test fails
 	}()
 	t.Cleanup(func() { server.Stop(); <-served })
 	return r

@@ -12,12 +12,13 @@ import (
 	"outboxd/app/servertest"
 )
 
-// TestPagesBehindAProxy signs in, looks at every page and changes something below a path that a reverse proxy takes away.
+// TestPagesBehindAProxy signs in, looks at every page and changes something, below a path that a reverse proxy
+// removes.
 func TestPagesBehindAProxy(t *testing.T) {
 	t.Parallel()
 	databaseURL := schematest.Database(t)
 	p := start(t, append(on(databaseURL, servertest.Redis(t), t.TempDir()), "--admin-token="+adminToken)...)
-	register(t, p.api, "ada@example.com") // or Asynq would know of no queue
+	register(t, p.api, "ada@example.com") // so that Asynq knows a queue
 	db := openLedger(t, databaseURL)
 	var dead string
 	db.scan(&dead, `INSERT INTO outbox_dead (id, event_type, payload, headers, queue, available_at, attempts, generation, created_at, stage, error)

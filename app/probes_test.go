@@ -21,7 +21,7 @@ func TestProbesHaveAnAddressOfTheirOwn(t *testing.T) {
 		url, _ := p.log.find("ready")["probe"].(string)
 		return strings.Replace(url, "[::]", "127.0.0.1", 1)
 	}
-	// It has no pages, so it needs no token, and opens no other port.
+	// A relay has no pages, so it needs no token and opens no other port.
 	relay := start(t, append(servers, "--roles=relay", "--monitor-addr=0.0.0.0:0")...)
 	wantListeners(t, relay, 1)
 	monitor := start(t, append(servers, "--roles=monitor")...)

@@ -33,12 +33,13 @@ type process struct {
 	api, monitor string // URLs, from awaitReady on; "" if it does not listen
 }
 
-// command is outboxd with these arguments, without what the environment says about it or about servers.
+// command returns a command that runs outboxd with these arguments. Variables that configure outboxd or name
+// servers are left out of its environment.
 func command(t testing.TB, args ...string) *exec.Cmd {
 	t.Helper()
 	cmd := exec.Command(os.Args[0], args...)
 	cmd.Dir = t.TempDir()
-	// The race detector would otherwise sleep for a second at every exit.
+	// By default the race detector sleeps for a second at every exit.
 	cmd.Env = append(servertest.Environ(), processVariable+"=1", "GORACE=atexit_sleep_ms=0 "+os.Getenv("GORACE"))
 	return cmd
 }

@@ -7,8 +7,8 @@ import (
 	"outboxd/app/servertest"
 )
 
-// A database that goes away while outboxd looks at its schema is waited for, as
-// one that was away before.
+// outboxd waits for a database that goes away while outboxd looks at its schema, just as for one
+// that is away from the beginning.
 func TestTheDatabaseGoesAwayWhileStarting(t *testing.T) {
 	t.Parallel()
 	databaseURL, redisURL := servertest.Database(t), servertest.Redis(t)

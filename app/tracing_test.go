@@ -72,7 +72,7 @@ func TestOneTraceFromRequestToMail(t *testing.T) {
 	eventually(t, "the span of the mail arrives", func() bool { return traces.find("SMTP send").Span != nil })
 	eventually(t, "the span of the task arrives", func() bool { return traces.find("process notifications").Span != nil })
 	_, page := getOpenMetrics(t, p.monitor+"/metrics")
-	p.stop() // and what had not been handed over has been now
+	p.stop() // which also sends the spans that were not sent yet
 
 	request, send, process, smtpSend := traces.find("POST "+usersPath), traces.find("send notifications"), traces.find("process notifications"), traces.find("SMTP send")
 	wantBelow(t, request, receivedSpan{Span: &tracepb.Span{Name: "the client", SpanId: unhex(t, clientSpan)}})
@@ -212,8 +212,8 @@ func TestTracingSaysWhatIsWrong(t *testing.T) {
 	}
 }
 
-// If the collector cannot be reached, its spans are lost and one line is
-// logged. Neither the work nor the end waits for it.
+// If the collector cannot be reached, the spans are lost and at most one line is logged. Neither
+// the work nor the end waits for it.
 func TestCollectorIsAway(t *testing.T) {
 	t.Parallel()
 	p := launchWith(t, []string{"OTEL_EXPORTER_OTLP_ENDPOINT=http://" + nobody(t), "OTEL_BSP_SCHEDULE_DELAY=50"},
@@ -237,7 +237,7 @@ func nobody(t *testing.T) string {
 	return listener.Addr().String()
 }
 
-// getOpenMetrics is get for a page of metrics with examples.
+// getOpenMetrics is like get, for a page of metrics with exemplars.
 func getOpenMetrics(t *testing.T, url string) (status int, body string) {
 	t.Helper()
 	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, nil)

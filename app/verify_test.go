@@ -42,8 +42,8 @@ func TestVerifyFindsWhatIsMissing(t *testing.T) {
 		return list
 	}
 
-	// The places where events may be. One that was handed over within the last minute
-	// need not be in Redis yet.
+	// The places where events may be. An event that was handed over within the last minute need not be
+	// in Redis yet.
 	exec("SELECT outboxd.emit('test:a', '{}') FROM generate_series(1, 10)")
 	exec("SELECT outboxd.emit('test:b', '{}', ordering_key => 'k') FROM generate_series(1, 2)")
 	exec("SELECT outboxd.emit('test:sent', '{}')")
