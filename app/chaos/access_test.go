@@ -43,8 +43,8 @@ func (s Servers) asFleet() (Servers, error) {
 	return s, nil
 }
 
-// A fault may change a setting of the database. The harness keeps its present value,
-// because a setting of its role has precedence.
+// A fault may change a setting of the database. So the harness gives its own role the present value
+// of each setting, because a role's setting has precedence.
 const keepSettingSQL = `ALTER ROLE CURRENT_USER SET %s FROM CURRENT`
 
 const admitSQL = `

@@ -31,8 +31,7 @@ func (i *injector) undo(server Server, work func(context.Context) error) {
 		i.owed[server] = append(i.owed[server], work)
 		return
 	}
-	// Not the run's context: the change must be undone even if that context has
-	// ended.
+	// Do not use the run's context: the change must be undone even if that context has ended.
 	if err := patiently(context.Background(), work); err != nil {
 		i.broken = errors.Join(i.broken, fmt.Errorf("end a fault: %w", err))
 	}

@@ -12,7 +12,7 @@ import (
 	"outboxd/domain"
 )
 
-// What a producer with Wide does besides.
+// What a producer with Wide does in addition.
 const (
 	fanned   = 0.15            // part of the events that fan out
 	away     = 0.15            // part of the events that take effect in another database
@@ -57,8 +57,8 @@ func (c change) statement() (sql string, args []any) {
 	return `INSERT INTO chaos.changes SELECT $1, 'reschedule', outboxd.reschedule($1, now() + $2 * interval '1 second', 'chaos')`, []any{[16]byte(c.ID), c.To.Seconds()}
 }
 
-// remember keeps events that can be changed later. One that takes effect in another
-// database cannot: nothing asks the outbox before that effect.
+// remember keeps events that can be changed later. An event that takes effect in another database
+// is not kept, because nothing asks the outbox before that effect.
 func (p *producer) remember(events []entry) {
 	if !p.Wide {
 		return

@@ -11,8 +11,8 @@ import (
 	"syscall"
 )
 
-// dutyVariable holds what a process of this package's own has to do. Its name does not
-// begin with OUTBOXD_, because outboxd would take it for a setting.
+// dutyVariable holds what a process of this package's own has to do. Its name does not begin with
+// OUTBOXD_, because outboxd takes such a variable for a setting.
 const dutyVariable = "CHAOS_DUTY"
 
 // duty is what one process has to do. Exactly one field is set.
@@ -36,8 +36,8 @@ func own(o Options, d duty) (*exec.Cmd, error) {
 // HasDuty reports whether this process was started to call Main.
 func HasDuty() bool { return os.Getenv(dutyVariable) != "" }
 
-// Main is a worker, a producer or a consumer: the whole life of a process that Commands.Own
-// returned. It returns the exit code.
+// Main is the whole life of a process that Commands.Own returned: of a worker, a producer or a
+// consumer. Main returns the exit code.
 func Main(stderr io.Writer) int {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()

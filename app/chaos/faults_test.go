@@ -24,7 +24,7 @@ type injector struct {
 	owed      map[Server][]func(ctx context.Context) error // to a server that was down when a change ended
 	broken    error                                        // a change that could not be undone
 	paused    map[*slot]int                                // how many pauses of the process last
-	stepped   bool                                         // the clock is; a second step would be undone by the end of the first
+	stepped   bool                                         // the clock is stepped; the end of this step would also undo a second one
 	receivers []*receiver                                  // over HTTP; empty: none
 	open      map[string]bool                              // keys whose slots are half moved
 	say       func(format string, args ...any)
@@ -179,7 +179,7 @@ func (i *injector) fill() (string, func() string, error) {
 		return "", nil, nil
 	}
 	disk.Fill()
-	i.down[postgres] = true // it may be, at any moment
+	i.down[postgres] = true // PostgreSQL may end at any moment
 	return "it", func() string {
 		disk.Free()
 		i.back(postgres)

@@ -67,7 +67,7 @@ func newProducer(o Options, i int) *slot {
 	incarnation := uint64(0)
 	return newSlot(d.Name, func() (*exec.Cmd, error) {
 		d := d
-		// A process that came back with the same seed would do the same again.
+		// Each process gets another seed, so that it does not repeat what the one before it did.
 		d.Seed = o.Seed<<32 | uint64(i)<<24 | incarnation
 		incarnation++
 		return own(o, duty{Producer: &d})

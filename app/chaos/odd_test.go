@@ -130,8 +130,8 @@ func (i *injector) insertOdd(ctx context.Context, target uint64) (string, func()
 	}
 }
 
-// takeOdd removes the odd rows from all and counts how they ended. gone are the odd rows
-// that are in no place.
+// takeOdd removes the odd rows from all and counts how they ended. gone are the odd rows that are
+// found nowhere.
 func takeOdd(ctx context.Context, admin *pgxpool.Pool, all traces) (ended map[string]int, gone []domain.ID, err error) {
 	ended = map[string]int{}
 	err = eachID(ctx, admin, "SELECT event_id FROM chaos.odd", func(id domain.ID) {

@@ -28,8 +28,8 @@ type slot struct {
 	starts  int
 	killed  int      // by a fault
 	failed  int      // ended by itself and with an error
-	stopped int      // of these, after it had said that it was ready
-	inVain  int      // of these the last ones, each soon after its start
+	stopped int      // of the failed ones: after it had logged that it was ready
+	inVain  int      // how many failed last in a row, each soon after its start
 	words   []string // the last line of output of each that failed
 	started error    // why a process could not be started
 }

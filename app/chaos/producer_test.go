@@ -201,8 +201,8 @@ func (p *producer) compose(room int) []entry {
 			events[i].Content.Key, events[i].Content.Seq = p.keys[p.random.IntN(keysAtOnce)].next()
 		}
 	}
-	// Two transactions that lock keys in different orders would wait for each
-	// other; outboxd.emit locks a key when the first event of it comes.
+	// Sort the events by key: two transactions that lock keys in different orders can wait for each
+	// other, and outboxd.emit locks a key when the first event of the key comes.
 	slices.SortStableFunc(events, func(a, b entry) int { return strings.Compare(a.orderingKey(), b.orderingKey()) })
 	return events
 }

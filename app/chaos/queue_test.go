@@ -158,7 +158,8 @@ func (q queue) canary(ctx context.Context, name string) (canary string, err erro
 	return canary, nil
 }
 
-// runID is made anew by Redis whenever it starts. Of a cluster, runID returns those of all masters, as outboxd does.
+// runID returns the ID that Redis makes anew whenever it starts. Of a cluster, runID returns the IDs of all
+// masters, in the form in which outboxd records them.
 func (q queue) runID(ctx context.Context) (string, error) {
 	cluster, is := q.redis.(*redis.ClusterClient)
 	if !is {

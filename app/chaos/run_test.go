@@ -95,7 +95,7 @@ func Run(ctx context.Context, o Options) (_ *Report, err error) {
 	r.weather = newWeather(injector, NewPlan(o.Profile, o.Seed), o.Say)
 	defer func() {
 		r.weather.clear()
-		// A process that is stopped here for the second time does nothing.
+		// Processes that were stopped already are not stopped again.
 		err = errors.Join(err, stop(context.WithoutCancel(ctx), r.fleet.all()))
 		r.report.close(r.weather, r.fleet)
 	}()

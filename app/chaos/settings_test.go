@@ -5,8 +5,8 @@ import (
 	"fmt"
 )
 
-// setting is one that an operator gives to a role or a database. No setting of this list
-// puts stored data at risk, as fsync or synchronous_commit does.
+// setting is a setting that an operator gives to a role or a database. No setting of this list puts
+// stored data at risk, as fsync or synchronous_commit does.
 type setting struct{ name, value string }
 
 var settings = []setting{

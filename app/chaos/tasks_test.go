@@ -17,7 +17,7 @@ type deletion struct {
 	do   func(ctx context.Context, q queue, inspector *asynq.Inspector) (int64, error)
 }
 
-// some is how many tasks a deletion hits that does not hit all.
+// some is how many tasks a deletion hits, unless it hits all.
 const some = 5
 
 var deletions = []deletion{

@@ -19,8 +19,8 @@ type trace struct {
 	processed uint8 // in the inbox
 	effects   uint8 // of its effect
 	garbled   bool  // the effect is another event's
-	cancelled bool  // a producer was answered so, in a transaction that committed; or the leader did it for one
-	requested bool  // a producer asked the leader to cancel it: an attempt may have been made
+	cancelled bool  // a producer was told so in a transaction that committed, or the leader did it on a producer's request
+	requested bool  // a producer asked the leader to cancel it; a delivery may have been attempted before
 	delivery  bool  // the trace is that of a delivery over HTTP and not of an event
 }
 
