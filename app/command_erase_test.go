@@ -38,7 +38,7 @@ func TestEraseReachesRedis(t *testing.T) {
 	client, inspector := asynq.NewClient(options), asynq.NewInspector(options)
 	defer client.Close()
 	defer inspector.Close()
-	// As after a relay: the events are in the history, and their tasks in Redis.
+	// Put the events into the history and their tasks into Redis, as a relay does.
 	ledger := openLedger(t, strings.TrimPrefix(servers[0], "--database-url="))
 	ids := map[string]string{}
 	for _, kind := range []string{"waits", "completed", "archived"} {

@@ -164,7 +164,7 @@ func TestMigrate(t *testing.T) {
 	if got := migrate("up"); !strings.Contains(got, fmt.Sprintf("Applied %d migrations", steps)) {
 		t.Errorf("up after all downs says %q", got)
 	}
-	// The example is made, listed and taken back where it is asked for.
+	// The example's schema is made, listed and taken back only with --example=on.
 	if r := execute(t, nil, "--roles=api", database, "--migrate=off", "--monitor-addr="); r.code == 0 || !strings.Contains(r.stderr, "migrate up --example=on") {
 		t.Errorf("an API without the example's tables: exit code %d, %s", r.code, r.stderr)
 	}
@@ -177,7 +177,7 @@ func TestMigrate(t *testing.T) {
 	if got := migrate("status"); strings.Contains(got, "pending") || strings.Count(got, "outboxd_example ") != 1 {
 		t.Errorf("status of both says\n%s", got)
 	}
-	// A daemon that must not migrate is content with that.
+	// A daemon with --migrate=off starts on this schema.
 	p := start(t, "--roles=api", database, "--migrate=off")
 	register(t, p.api, "ada@example.com")
 	p.stop()

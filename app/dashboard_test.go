@@ -130,7 +130,7 @@ func (p *tab) loadAxe() {
 	if err != nil {
 		p.t.Fatal(err)
 	}
-	// Through the debugger, to which the page's policy does not apply.
+	// Load axe-core through the debugger, to which the page's policy does not apply.
 	if _, err := (proto.RuntimeEvaluate{Expression: string(axe)}).Call(p.Page); err != nil {
 		p.t.Fatal(err)
 	}

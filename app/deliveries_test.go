@@ -121,7 +121,7 @@ func TestAllSubscriptionsShareEightConnections(t *testing.T) {
 	receiver := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { _, _ = io.Copy(io.Discard, r.Body) }))
 	t.Cleanup(receiver.Close)
 	p := newCourier(t, "worker")
-	// Whoever asks the inbox waits for this lock, with its connection.
+	// A delivery asks the inbox first. It waits for this lock, and keeps its connection meanwhile.
 	lock, err := p.db.BeginTx(t.Context(), nil)
 	if err != nil {
 		t.Fatal(err)

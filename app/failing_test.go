@@ -115,7 +115,7 @@ func TestFailingEvents(t *testing.T) {
 		}
 		return string(body)
 	}
-	// Whoever may only read gets no more from Asynqmon than from the pages.
+	// Somebody who may only read gets no more from Asynqmon than from the pages.
 	if tasks := get("/monitoring/tasks/api/queues/mail/retry_tasks"); strings.Contains(tasks, "hidden-1") || !strings.Contains(tasks, "ada") || !strings.Contains(tasks, "•••") {
 		t.Errorf("Asynqmon's API answers\n%s", tasks)
 	}

@@ -63,7 +63,7 @@ func TestFindingsOfRedis(t *testing.T) {
 	if said := says("tasks-archived"); said != "1 task is archived in Redis" {
 		t.Errorf("of an archived task it says %q", said)
 	}
-	// The leader makes a dead letter of it, which a person discards.
+	// The leader makes a dead letter of the archived task, and a person discards the dead letter.
 	eventually(t, "the archived task has a dead letter", func() bool {
 		tag, err := db.conn.Exec(t.Context(), "DELETE FROM outbox_dead WHERE id = $1", tasks[0].ID)
 		return err == nil && tag.RowsAffected() == 1

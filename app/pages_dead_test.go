@@ -99,7 +99,7 @@ func TestDeadLetterPages(t *testing.T) {
 		t.Errorf("%s actions are recorded, want 3", n)
 	}
 
-	// A page that is not for the role says which role it takes.
+	// A page that a role may not use says which role may use it.
 	tab.await("button", "^Sign out$").MustClick()
 	signInAs(tab, operator.token)
 	tab.visit("/dead")

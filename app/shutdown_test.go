@@ -37,7 +37,7 @@ func TestTerminatedUnderLoad(t *testing.T) {
 	if missing := len(registered) - books.known(registered); missing != 0 || b.Users != len(registered)+burst {
 		t.Errorf("%d were told that they are registered, of whom %d are not; %d users came by SQL, and the books say %+v", len(registered), missing, burst, b)
 	}
-	// Each has one event, pending or delivered. No task was cut between its effect and its end.
+	// Each user has one event, pending or delivered. No task was cut between its effect and its end.
 	if b.Pending+b.Delivered != b.Users || b.Users != b.Notifications || b.Sent != b.Inbox || b.Charged != 0 {
 		t.Errorf("after draining the books say %+v", b)
 	}

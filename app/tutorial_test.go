@@ -176,7 +176,7 @@ func (p *pasting) paste(commands string) (out, status string) {
 	go func() {
 		defer close(lines)
 		for p.out.Scan() {
-			// Once the last line is sent, the scanner is the next command's.
+			// After the last line is sent, the scanner belongs to the next command.
 			line := p.out.Text()
 			select {
 			case lines <- line:

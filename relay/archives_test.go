@@ -66,8 +66,7 @@ func TestTheLeaderFindsWhatAnyQueueArchived(t *testing.T) {
 			}
 		}
 	}
-	// More tasks than a search reads at once, archived in about the same second as
-	// ours.
+	// Archive more tasks than a search reads at once, in about the same second as ours.
 	var strangers []redis.Z
 	for n := range 2500 {
 		strangers = append(strangers, redis.Z{Member: fmt.Sprintf("by-hand-%04d", n), Score: float64(time.Now().Unix())})
@@ -90,7 +89,7 @@ func TestTheLeaderFindsWhatAnyQueueArchived(t *testing.T) {
 	// The leader of the other database finds its own three tasks. Nothing was
 	// discarded there.
 	other.eventually(3, "SELECT count(*) FROM outbox_dead")
-	// The count follows the commit that made the dead letter.
+	// The relay counts a dead letter only after the commit that made it.
 	servertest.Eventually(t, "two events are counted", func() bool { return f.value("outboxd_relay_archived_events_total") == 2 })
 	if n := f.count("SELECT count(*) FROM outbox_sent"); n != 1 {
 		t.Errorf("%d events are in the history, want the one that waits", n)

@@ -29,7 +29,7 @@ func TestAFullQueueKeepsItsEventsInTheDatabase(t *testing.T) {
 		t.Errorf("%d tasks in the other queue, want 150", n)
 	}
 
-	// The consumer takes some now and then, until everything has been there.
+	// The consumer takes some tasks now and then, until all tasks have been in the queue.
 	seen, most, knownFull := map[string]bool{}, 0, false
 	deadline := time.NewTimer(30 * time.Second)
 	defer deadline.Stop()

@@ -256,7 +256,7 @@ func TestAnotherQueueTakesOver(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			// The first takes more, which the second never sees.
+			// The first Redis takes more tasks, which the second one never gets.
 			one.exec(emitEffects, 100)
 			one.eventually(200, "SELECT count(*) FROM outbox_sent")
 			first.Kill()

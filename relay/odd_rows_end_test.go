@@ -132,8 +132,7 @@ func (o *oddRows) audit() {
 	}
 	violations, err := auditor.Violations(o.t.Context(), lines, 1000)
 	if o.uncounted {
-		// The account does not know either how often an event was written
-		// under one ID.
+		// Nor does the account know how many events were written under one ID.
 		violations = slices.DeleteFunc(violations, func(v audit.Violation) bool {
 			return v.Broken == "in more than one place" && len(strings.Split(v.Detail, ", ")) <= o.ids[v.ID.String()]
 		})

@@ -107,7 +107,7 @@ func newOddRows(t *testing.T, seed uint64, variant oddDatabase) *oddRows {
 			t.Fatal(err)
 		}
 	}
-	// A queue whose events Redis refuses, so that refusals are settled too.
+	// Make a queue whose events Redis refuses, so that refusals are settled too.
 	if err := f.redis.Set(t.Context(), "asynq:{bad}:pending", "x", 0).Err(); err != nil {
 		t.Fatal(err)
 	}
@@ -192,7 +192,7 @@ func (o *oddRows) write() {
 		"'{}'", "'[]'", "'null'", `'{"a":"b"}'`, `'{"a":1}'`, `'{"":""}'`, "jsonb_build_object('a', chr(1), chr(233), chr(20013))",
 		"jsonb_build_object('a', repeat('x', 65536))", "jsonb_build_object('a', repeat('x', 100000))", "NULL",
 	}
-	// Few, so that events are repeated.
+	// Use few IDs, so that events are repeated.
 	ids := []string{"'ffffffff-ffff-ffff-ffff-ffffffffffff'", "'00000000-0000-0000-0000-000000000000'"}
 	for n := range 8 {
 		ids = append(ids, fmt.Sprintf("'0190000%d-0000-7000-8000-000000000000'", n))

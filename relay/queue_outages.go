@@ -19,8 +19,8 @@ import (
 const (
 	// queueProbe is how often the relay probes queues that cannot be used.
 	queueProbe = time.Second
-	// After a successful probe the queue's next batch is a trial. queueRetryLast bounds the pause after how
-	// often the queue was closed in this outage. Each failed trial costs a batch.
+	// queueRetryLast bounds the pause before a closed queue is tried again. The pause grows each time that
+	// the queue is closed in this outage, because a failed trial costs a batch.
 	queueRetryLast = 30 * time.Second
 	// queueTrial is how long a queue without events must be open after a successful probe before it counts as
 	// working.

@@ -42,7 +42,7 @@ func TestRightsOnOneQueueHoldUpThatQueueOnly(t *testing.T) {
 	f.exec(emitBoth)
 	f.eventually(60, "SELECT count(*) FROM outbox_sent")
 	acl(allButShut...)
-	// Batches of both, of the one queue alone, and large ones in several pieces.
+	// Emit batches with events of both queues, and large batches in several pieces.
 	for round := range 3 {
 		f.exec(emitBoth)
 		f.exec(`INSERT INTO outbox (event_type, payload, queue) SELECT 'test:large', convert_to(repeat('x', 700000), 'UTF8'), CASE WHEN n % 2 = 0 THEN 'open' ELSE 'shut' END FROM generate_series(1, 6) n`)

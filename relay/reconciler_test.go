@@ -119,7 +119,7 @@ func TestWhatNobodyConfirmsIsOnlyReported(t *testing.T) {
 			w.eventually(0, "SELECT count(*) FROM outbox")
 			w.redis.Del(t.Context(), "asynq:{default}:pending")
 			w.eventually(10, "SELECT count(*) FROM outbox_missing")
-			// Another round, to see that it stays so.
+			// Wait for another round, to see that the events stay recorded and are not sent again.
 			w.exec("UPDATE outbox_missing SET seen_at = found_at")
 			w.eventually(10, "SELECT count(*) FROM outbox_missing WHERE seen_at > found_at + interval '100 ms'")
 			if n := w.count("SELECT count(*) FROM outbox_journal"); n != 0 {
@@ -131,7 +131,7 @@ func TestWhatNobodyConfirmsIsOnlyReported(t *testing.T) {
 			}) {
 				t.Errorf("no finding of 10 missing events (%v): %v", err, found)
 			}
-			// An operator sends them again by hand.
+			// An operator sends the missing events again by hand.
 			w.exec("DELETE FROM outbox_missing")
 			w.work()
 			w.eventually(10, "SELECT count(*) FROM outbox_missing")

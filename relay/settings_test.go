@@ -206,7 +206,7 @@ func (s *subject) produce(direct string) {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	// A producer whose role has such settings must do this too.
+	// A producer whose role has such limits must switch them off, too.
 	for _, name := range []string{"statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout"} {
 		config.RuntimeParams[name] = "0"
 	}

@@ -70,7 +70,7 @@ func TestASuppressedEventIsSettled(t *testing.T) {
 				w.healed(before)
 				w.eventually(0, "SELECT count(*) FROM outbox")
 			}
-			// Its producer repeats it, under the same ID: absorbed.
+			// The producer repeats the suppressed event under the same ID, which has no effect.
 			w.exec(`INSERT INTO outbox (id, event_type, payload, unique_seconds) SELECT id, event_type, payload, unique_seconds FROM outbox_suppressed`)
 			w.eventually(0, "SELECT count(*) FROM outbox")
 			w.wantSuppressed(1)

@@ -79,7 +79,7 @@ func TestPostgresGoesBack(t *testing.T) {
 	}
 	for name, shapes := range map[string][]int{"keyed, kept": {0}, "not keyed, kept": {1}, "keyed": {2}, "not keyed": {3}, "mixed": {0, 1, 2, 3}} {
 		for worker, each := range map[string]time.Duration{"fast": 4 * time.Millisecond, "slow": 20 * time.Millisecond} {
-			// One after another: during the two seconds the machine must do nothing else.
+			// Run the cases one after another: during the two seconds the machine must do nothing else.
 			t.Run(fmt.Sprintf("%s, %s worker", name, worker), func(t *testing.T) { failOver(t, shapes, each, 2*time.Second) })
 		}
 	}

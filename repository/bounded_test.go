@@ -103,7 +103,7 @@ func TestBoundedFailuresShareTheConnectionsOfTheInbox(t *testing.T) {
 	for range places {
 		<-recorded.begun
 	}
-	// All places are taken, so nothing else gets one, and says that it is an outage.
+	// All places are taken, so no other call gets one. Its error counts as an outage.
 	ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
 	defer cancel()
 	<-ctx.Done()

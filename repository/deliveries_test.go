@@ -156,7 +156,7 @@ func TestAnEventIsSplitOnce(t *testing.T) {
 		t.Errorf("%s went; events from before the subscription have %d deliveries", got, deliveries())
 	}
 
-	// Met with one: each is split at the first claim and never again.
+	// A new event meets a subscription: it is split at its first claim and never again.
 	exec(t, db, "SELECT outboxd.emit('new', '{}')")
 	settle(refused)
 	settle(refused) // its delivery too

@@ -29,7 +29,7 @@ func TestASilentServerIsLeftAtOnce(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(db.Close)
-	// All at once, so that each has a connection.
+	// Run all statements at once, so that each opens a connection.
 	var all sync.WaitGroup
 	for range pooled {
 		all.Go(func() {

@@ -176,7 +176,7 @@ func TestConcurrentClaimsShareEventsWithoutLossOrRepeat(t *testing.T) {
 				}
 				claimed := batch.Events()
 				if len(claimed) == 0 {
-					// Others may hold what is left; they settle it.
+					// Other goroutines may have claimed the remaining events, and settle them.
 					return
 				}
 				outcomes := make([]domain.Outcome, len(claimed))

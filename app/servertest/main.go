@@ -39,7 +39,7 @@ func run(m *testing.M) int {
 		return 1
 	}
 	binary = &servers{home: home, models: map[string]*model{}}
-	// Temporary files of the tests and of their child processes go there, too.
+	// Temporary files of the tests and of their child processes go into this folder, too.
 	if err := os.Setenv("TMPDIR", home.path); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1

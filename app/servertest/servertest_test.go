@@ -21,7 +21,7 @@ func TestDatabasesAreEmptyAndSeparate(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		// Left open on purpose: the clean-up has to cope.
+		// The connection stays open on purpose: the clean-up has to end it.
 		var schemas, tables int
 		if err := conn.QueryRow(t.Context(), `SELECT count(to_regnamespace('outboxd')), (SELECT count(*) FROM pg_tables WHERE schemaname IN ('outboxd', 'public'))`).Scan(&schemas, &tables); err != nil {
 			t.Fatal(err)

@@ -108,7 +108,7 @@ func TestClusterWithTLS(t *testing.T) {
 	if err := node.Client().Do(t.Context(), "CLUSTER", "ADDSLOTSRANGE", 0, 16383).Err(); err != nil {
 		t.Fatal(err)
 	}
-	// The host name of the URL is one that the node does not tell.
+	// The node does not announce the host name that the URL has.
 	r := openWith(t, broker.Options{URL: fmt.Sprintf("rediss-cluster://outboxd:first@localhost:%d", server.Port), TLS: access})
 	servertest.Eventually(t, "the cluster takes a key over TLS", func() bool { return r.Client().Set(t.Context(), "a", "b", 0).Err() == nil })
 	masters, err := r.Masters(t.Context())

@@ -94,7 +94,7 @@ func TestFindingsAboutTheTasksOfOthersAreTheirs(t *testing.T) {
 	a, b := newTenant(t, handle), newTenant(t, handle)
 	enqueue("a:bill", "a-queue", a.emit("a:bill", "a-queue"))
 	enqueue("b:ship", "b-queue", b.emit("b:ship", "b-queue"))
-	// Those of the first are many, due before and after the one of the second.
+	// In the shared queue the first application has 60 tasks, and after them the second one has a single task.
 	for range 60 {
 		enqueue("a:mixed", "shared", a.emit("a:mixed", "shared"))
 	}

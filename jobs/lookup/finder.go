@@ -32,7 +32,7 @@ type Todo string
 const (
 	// ClearStranded removes the remains of a task that no worker can find.
 	ClearStranded Todo = "clear"
-	// ClearCompleted does the same, and also removes a completed task.
+	// ClearCompleted does what ClearStranded does, and also removes a completed task.
 	ClearCompleted Todo = "redo"
 )
 

@@ -30,7 +30,7 @@ func (p *Publisher) Identify(ctx context.Context, name string) (lost.QueueIdenti
 	// A pipeline uses one connection, so all answers come from one Redis process.
 	_, err := p.redis.Pipelined(ctx, func(pipe redis.Pipeliner) error {
 		server, replication, canary = pipe.Info(ctx, "server"), pipe.Info(ctx, "replication"), pipe.Get(ctx, broker.CanaryKey(name))
-		// The canary is read twice, because a wrong answer would cause a needless heal.
+		// The canary is read twice, so that a single wrong answer causes no needless heal.
 		again = pipe.GetRange(ctx, broker.CanaryKey(name), 0, -1)
 		return nil
 	})

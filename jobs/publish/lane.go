@@ -55,7 +55,7 @@ const enqueued = int64(1)
 
 // SAdd records the command by which Asynq announces a queue to Redis.
 func (l *lane) SAdd(ctx context.Context, key string, members ...any) *redis.IntCmd {
-	// Use Do: SAdd would accept any reply line as a number.
+	// Use Do, because SAdd accepts any reply line as a number.
 	if l.whole != nil { // the set may be another server's
 		l.queues = append(l.queues, l.whole.Do(ctx, append([]any{"SADD", key}, members...)...))
 		return redis.NewIntResult(1, nil)

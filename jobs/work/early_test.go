@@ -51,7 +51,7 @@ func TestTasksBeforeTheirTurn(t *testing.T) {
 			t.Errorf("%s is given up: %+v", id, s.letter(id))
 		}
 		if s.count("SELECT count(*) FROM inbox WHERE event_id = $1", id) == 0 {
-			// As the relay does when the event has its turn.
+			// Enqueue another task, as the relay does when the event has its turn.
 			s.enqueue("test:effect", id.String(), nil, asynq.MaxRetry(0))
 		}
 	}

@@ -90,7 +90,7 @@ func TestATaskThatIsGivenUpIsADeadLetter(t *testing.T) {
 		id := ids[c.name]
 		archived := s.state("default", id.String())
 		servertest.Eventually(t, c.name+" is archived", func() bool { return archived(asynq.TaskStateArchived) })
-		// It is a dead letter before it is in the archive.
+		// The event is a dead letter before its task is in the archive.
 		dead := s.letter(id)
 		if dead == nil || dead.Stage != domain.StageWorker || dead.Attempts != c.attempts || !strings.Contains(dead.Error, c.says) || string(dead.Payload) != "{}" {
 			t.Errorf("%s: the dead letter is %+v", c.name, dead)

@@ -47,7 +47,7 @@ func TestTheWorkerOutlivesEveryAnswer(t *testing.T) {
 			t.Parallel()
 			m := newWorkerMatrix(t, command)
 			for _, fault := range faulttest.Faults(i) {
-				// At an array, go-redis panics in a goroutine of its own.
+				// If a listening connection gets an array, go-redis panics in a goroutine of its own.
 				if !command.listens || !strings.HasPrefix(fault.Name, "an array") {
 					m.try(fault)
 				}

@@ -216,8 +216,8 @@ func TestAWorkerReadsTheTypeWhereverItIs(t *testing.T) {
 	}
 	s.start()
 	servertest.Eventually(t, "ours is done", func() bool { return s.outcomes("ours", "done") == 1 })
-	// Asynq goes by the last of two types. Such a task was taken for ours, and
-	// is given back uncharged.
+	// Of two types in one message, Asynq uses the last one. The worker took this task for one of ours,
+	// and gives it back without charging an attempt.
 	twice := s.state("default", id(2))
 	servertest.Eventually(t, "the task with two types waits", func() bool { return twice(asynq.TaskStateRetry) })
 	if info, err := s.inspector.GetTaskInfo("default", id(2)); err != nil || info.Retried != 0 {

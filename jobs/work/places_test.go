@@ -116,7 +116,7 @@ func TestTasksAreTakenForTheFreePlaces(t *testing.T) {
 	if n := a.pipelines.sent.Load() - sent; n != 0 {
 		t.Errorf("%d more round trips for 3 tasks", n)
 	}
-	// Asynq asks when one place is free.
+	// Asynq asks for a task when one place is free.
 	a.end(b.list("active")[3])
 	a.mustAsk("default")
 	if active := len(b.list("active")); active != 4 {

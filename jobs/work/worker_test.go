@@ -150,7 +150,7 @@ func TestAnEffectHappensOnce(t *testing.T) {
 	id := newID(1)
 	s.enqueue("test:a", id.String(), []byte("p"))
 	servertest.Eventually(t, "the effect is there", func() bool { return s.effects(id, "p") == 1 })
-	// Delivered again: once as Asynq would after a lost lease, once replayed.
+	// The task is delivered again: once as Asynq does after a lost lease, and once after a replay.
 	for n, again := range []string{id.String(), id.String() + ".1"} {
 		servertest.Eventually(t, "the task is gone", func() bool {
 			_, err := s.inspector.GetTaskInfo("default", again)

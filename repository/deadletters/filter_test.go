@@ -127,7 +127,7 @@ func TestCorrectedCopies(t *testing.T) {
 	if _, err := letters.Correct(t.Context(), action(), id, nil, true); err != nil || count(t, db, "SELECT count(*) FROM outbox_dead") != 0 || count(t, db, "SELECT count(*) FROM outbox") != 2 {
 		t.Errorf("with the old one discarded: %v", err)
 	}
-	// The old one is gone with its payload; only copies are left, and a copy of a pending event is possible.
+	// The old dead letter is gone with its payload, and only copies are left. Correct can also copy a pending event.
 	for name, c := range map[string]struct {
 		id      domain.ID
 		payload []byte

@@ -50,7 +50,7 @@ func TestADeadLetterThatIsRefusedFailsAlone(t *testing.T) {
 	}
 	balance(t, db)
 
-	// A canary that is refused is one that failed.
+	// A canary that is refused counts as failed.
 	err = (&replay.Replay{Letters: letters, Action: &domain.Action{Actor: "ada"}, Canary: 2, CanaryTimeout: time.Minute}).Run(t.Context(), func(replay.Progress) {})
 	if refused, one := errors.AsType[*domain.ReplayRefused](err); !one || refused.ID != bad[0] || !strings.Contains(err.Error(), "the canary failed") {
 		t.Errorf("the canary ended with %v", err)

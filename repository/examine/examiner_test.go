@@ -389,7 +389,7 @@ func TestExaminationIsOneTransaction(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer db.Close()
-	// A session numbers its transactions, this one included.
+	// A session numbers its transactions, including the one that asks for the number.
 	number := func() int {
 		t.Helper()
 		return count(t, db, `SELECT split_part(virtualtransaction, '/', 2)::int FROM pg_locks WHERE pid = pg_backend_pid() LIMIT 1`)

@@ -55,7 +55,7 @@ func TestRedriveGoesThroughTheWholeHistory(t *testing.T) {
 		t.Fatal(err)
 	}
 	const sent, generations, confirmed, dead = 12_000, 10, 1_000, 100
-	// IDs in another order than the times, and in several partitions.
+	// Write events whose IDs have another order than their times, in several partitions.
 	exec(t, db, `INSERT INTO outbox_sent (id, event_type, payload, headers, queue, available_at, attempts, generation, created_at, sent_at)
 		SELECT gen_random_uuid(), CASE WHEN n % 10 = 0 THEN 'test:unconfirmed' ELSE 'test:a' END, '', '{}', 'default', now(), 0, 0, now(), now() - n * interval '10 s'
 		FROM generate_series(1, $1::int) n`, sent)
@@ -63,7 +63,7 @@ func TestRedriveGoesThroughTheWholeHistory(t *testing.T) {
 	exec(t, db, `INSERT INTO outbox_dead (id, event_type, payload, headers, queue, available_at, attempts, generation, created_at, error, stage)
 		SELECT id, event_type, payload, headers, queue, available_at, attempts, generation, created_at, 'no', 'worker'
 		FROM outbox_sent WHERE event_type = 'test:a' ORDER BY id DESC LIMIT $1`, dead)
-	// One event that was replayed again and again, at the end of a batch.
+	// Write one event that was replayed again and again, at the end of a batch.
 	exec(t, db, `INSERT INTO outbox_sent (id, event_type, payload, headers, queue, available_at, attempts, generation, created_at, sent_at)
 		SELECT id, event_type, payload, headers, queue, available_at, attempts, g, created_at, sent_at + g * interval '1 us'
 		FROM (SELECT s.* FROM outbox_sent s WHERE event_type = 'test:a' AND NOT EXISTS (SELECT FROM inbox i WHERE i.event_id = s.id)

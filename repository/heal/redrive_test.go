@@ -34,7 +34,7 @@ func TestRedrivePutsBackWhatNobodyConfirmed(t *testing.T) {
 	want := events.Events()[1]
 	exec(t, db, `INSERT INTO inbox (event_id) VALUES ($1)`, events.Events()[0].ID)
 	exec(t, db, `UPDATE outbox_sent SET sent_at = now() - interval '1 day' WHERE id = $1`, events.Events()[3].ID)
-	// The third was replayed before: its newest generation goes back.
+	// The third event was replayed before: its newest generation goes back.
 	exec(t, db, `INSERT INTO outbox_sent SELECT id, event_type, payload, headers, queue, max_retry, timeout_seconds, deadline, retention_seconds,
 		unique_seconds, available_at, attempts, 3, last_error, created_at, ordering_key, ordering_position, origin_id, subscription, split, sent_at + interval '1 us' FROM outbox_sent WHERE id = $1`, events.Events()[2].ID)
 

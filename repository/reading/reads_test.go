@@ -74,7 +74,7 @@ func TestReadsFromAStandby(t *testing.T) {
 	servertest.Eventually(t, "the standby has the event", func() bool { return types(t, reads) == "a:first" })
 	says(t, reads, "read from a standby")
 
-	// Another database of the standby is refused: its events are not these.
+	// Another database of the standby is refused: it has other events.
 	exec(t, db, "CREATE DATABASE other")
 	address = inDatabase(t, standby.URL(), "other")
 	elsewhere := reading.New(db, open, servertest.Logger(t)).LookEvery(10 * time.Millisecond)

@@ -229,7 +229,7 @@ func TestPausedAndFailingSchedules(t *testing.T) {
 	if err == nil || ticks.Emitted != 1 {
 		t.Errorf("%+v, %v, want the event of the other one, and an error", ticks, err)
 	}
-	// Only the other one decides when the next look is.
+	// Only the other schedule decides when the next look is.
 	rt.Exec(t, db, "UPDATE outbox_schedules SET next_at = clock_timestamp() + interval '5 seconds' WHERE name = 'b'")
 	if ticks, err := store.Tick(t.Context()); err == nil || ticks.Next <= 0 || ticks.Next > 5*time.Second {
 		t.Errorf("%+v, %v, want the time of the other one, and an error", ticks, err)

@@ -43,10 +43,10 @@ func TestFiguresOfTypesAndQueues(t *testing.T) {
 	}
 	exec(t, db, `INSERT INTO outbox (event_type, payload, queue) SELECT 'mail', 'x', q FROM unnest(ARRAY['a', 'a', 'a', 'b', 'b']) AS q`)
 	relayAll(t, store)
-	// Two of queue a took effect, one of queue b failed, and another event died.
+	// Two events of queue a took effect, one of queue b failed, and another event died.
 	exec(t, db, `INSERT INTO inbox SELECT id, now() - interval '20 seconds' FROM outbox_sent WHERE queue = 'a' ORDER BY id LIMIT 2`)
 	exec(t, db, `INSERT INTO outbox_journal (event_id, at, stage, entry, generation) SELECT id, now() - interval '20 seconds', 'worker', 'failed', 0 FROM outbox_sent WHERE queue = 'b' ORDER BY id LIMIT 1`)
-	// The other one of queue b was given up by a person and replayed since.
+	// The other event of queue b was given up by a person and replayed since.
 	exec(t, db, `INSERT INTO outbox_journal (event_id, at, stage, entry, generation) SELECT id, now() - interval '20 seconds', 'person', e, 0 FROM unnest(ARRAY['given up', 'died', 'replayed']) AS e,
 		(SELECT id FROM outbox_sent WHERE queue = 'b' ORDER BY id DESC LIMIT 1) AS other`)
 	exec(t, db, `INSERT INTO outbox (event_type, payload, queue) VALUES ('late', 'x', 'c')`)

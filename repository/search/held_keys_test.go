@@ -66,7 +66,7 @@ func TestHeldKeysSayWhatTheyWaitFor(t *testing.T) {
 	if list[1].Turn.At.Year() != 2100 || list[0].Turn.Since.IsZero() || list[0].Since.After(list[1].Since) {
 		t.Errorf("times: %+v, %+v", list[0], list[1].Turn)
 	}
-	// An event that waits for one that was never due is shown so everywhere.
+	// For an event that waits for one that is not due yet, every view names that one.
 	reader := search.NewLives(db)
 	if life, err := reader.Find(t.Context(), list[1].Next); err != nil || life.TurnOf != list[1].Turn.ID {
 		t.Errorf("the life of a2: %+v, %v", life, err)
@@ -80,7 +80,7 @@ func TestHeldKeysSayWhatTheyWaitFor(t *testing.T) {
 		t.Errorf("backlog: %+v, %v", backlog, err)
 	}
 
-	// Confirmed, but the turn was not passed on: as after a crash.
+	// An event is confirmed, but its turn was not passed on, as after a crash.
 	exec(t, db, "ALTER TABLE inbox DISABLE TRIGGER outbox_confirmed")
 	exec(t, db, "DELETE FROM outbox_turns WHERE ordering_key = 'd'")
 	exec(t, db, "DELETE FROM outbox WHERE event_type = 'd1'")

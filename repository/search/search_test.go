@@ -130,7 +130,7 @@ func TestSearchIsBounded(t *testing.T) {
 	conn, run := repositorytest.Session(t, db)
 	run("ALTER TABLE outbox SET (autovacuum_enabled = false)")
 	run("ALTER TABLE outbox DISABLE TRIGGER USER; ALTER TABLE inbox DISABLE TRIGGER USER; ALTER TABLE outbox_sent DROP CONSTRAINT outbox_sent_pkey") // this saves a minute
-	// IDs in no order: the worst for an index.
+	// Write IDs in no order, which is the worst case for an index.
 	run(`INSERT INTO outbox (id, event_type, payload) SELECT overlay(md5(n::text) placing '4' from 13 for 1)::uuid, 'test:a', 'payload' FROM generate_series(1, 100000) n`)
 	run(`INSERT INTO outbox_sent (id, event_type, payload, headers, queue, available_at, attempts, generation, created_at)
 		SELECT overlay(md5(n::text) placing '4' from 13 for 1)::uuid, 'test:a', 'payload', '{}', 'default', now(), 0, 0, now() FROM generate_series(1, 900000) n`)

@@ -186,7 +186,7 @@ WHERE l.locktype = 'relation' AND l.relation = 'outbox_subscriptions'::regclass 
 	claimsLeftSQL = `
 SELECT EXISTS (SELECT FROM pg_locks
     WHERE locktype = 'relation' AND relation = 'outbox_subscriptions'::regclass AND virtualtransaction = ANY ($1::text[]))`
-	// No claim lasts as long: PostgreSQL ends a claim that is idle or makes no progress.
+	// No claim lasts as long as claimPatience: PostgreSQL ends a claim that is idle or makes no progress.
 	claimPatience = 5 * time.Minute
 	claimCheck    = 20 * time.Millisecond
 )

@@ -141,7 +141,7 @@ func TestAReplaySendsWhatTheHistoryHas(t *testing.T) {
 	if n := rt.Count(t, r.db, "SELECT sum(events) FROM outbox_actions WHERE action = 'replay' AND filter ->> 'subscription' = 'crm'"); n != 7 {
 		t.Errorf("%d deliveries are on the record, want 7", n)
 	}
-	// Once more: each has its delivery, wherever that is.
+	// Replay once more: each event has its delivery already, wherever that is.
 	if err := r.store.BeginReplay(t.Context(), person(), "crm", time.Now().Add(-time.Hour)); err != nil {
 		t.Fatal(err)
 	}
@@ -157,7 +157,7 @@ func TestAReplayKeepsTheOrderOfEachKey(t *testing.T) {
 	r := newReplayed(t)
 	var want []string
 	for i := range 4 {
-		// The later, the smaller its ID.
+		// Each event has a smaller ID than the one before it.
 		rt.Exec(t, r.db, "INSERT INTO outbox (id, event_type, payload, ordering_key) VALUES ($1, $2, '', 'k')", fmt.Sprintf("019a0000-0000-7000-8000-00000000000%d", 9-i), fmt.Sprintf("old%d", i))
 		want = append(want, fmt.Sprintf("old%d", i))
 	}
@@ -232,7 +232,7 @@ func TestAReplayGoesOnWhereItWas(t *testing.T) {
 	if err != nil || first.Ended() || first.Made != subscriptions.ReplayRows {
 		t.Fatalf("%+v, %v", first, err)
 	}
-	// One of the first piece is discarded.
+	// One delivery of the first piece is discarded.
 	batch := rt.Claim(t, r.relay, 1)
 	if err := batch.Commit(t.Context(), []domain.Outcome{{Verdict: domain.Dead, Err: context.Canceled}}); err != nil {
 		t.Fatal(err)
@@ -243,7 +243,7 @@ func TestAReplayGoesOnWhereItWas(t *testing.T) {
 	if done := r.finish("crm"); done.Made != events || done.Matched != events {
 		t.Errorf("%+v", done)
 	}
-	// From the beginning.
+	// Replay from the beginning.
 	if err := r.store.BeginReplay(t.Context(), person(), "crm", time.Now().Add(-time.Hour)); err != nil {
 		t.Fatal(err)
 	}

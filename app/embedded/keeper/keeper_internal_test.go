@@ -19,7 +19,7 @@ func FuzzParseState(f *testing.F) {
 	f.Add([]byte(`{"url":"postgres://outboxd@/outboxd","owner":1,"pid":2}`))
 	f.Add([]byte(`{"url":"x","pid":-1}`))
 	f.Fuzz(func(t *testing.T, text []byte) {
-		// A negative number would have a whole process group signalled.
+		// A signal to a negative process ID goes to a whole process group.
 		if s, ok := parseState(text); ok && (s.URL == "" || s.PID < 0) {
 			t.Errorf("%q gives %+v", text, s)
 		}

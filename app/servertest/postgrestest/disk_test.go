@@ -33,7 +33,7 @@ func TestADiskIsFilledAndFreed(t *testing.T) {
 	}
 	disk.Fill()
 	servertest.Eventually(t, "PostgreSQL finds no room for its log", func() bool {
-		// Each one begins the next file of the log.
+		// Each call of pg_switch_wal begins the next file of the log.
 		if _, err = conn.Exec(t.Context(), "INSERT INTO kept VALUES (2)"); err == nil {
 			_, err = conn.Exec(t.Context(), "SELECT pg_switch_wal()")
 		}
