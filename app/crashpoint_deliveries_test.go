@@ -227,7 +227,7 @@ func TestCrashPointsOfDeliveries(t *testing.T) {
 				c.dies(point, replay(name)...)
 			}
 		}
-		c.dies(crashpoint.DeliveriesKept, replay("instead")...) // a relay goes on with it, after a while
+		c.dies(crashpoint.DeliveriesKept, replay("instead")...) // a relay continues the replay after a while
 		c.exec("UPDATE outbox_replays SET moved_at = moved_at - interval '1 minute'")
 		c.ordersArrive()
 	})

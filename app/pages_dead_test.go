@@ -51,7 +51,7 @@ func TestDeadLetterPages(t *testing.T) {
 		tab.visit("/dead")
 		tab.await("tbody th a", "email:send_notification").MustClick()
 		if action == "discard" {
-			tab.await("button[disabled]", "^Discard chosen…$") // nothing chosen is not everything
+			tab.await("button[disabled]", "^Discard chosen…$") // with nothing chosen, nothing can be discarded
 			tab.await("#chosen", "^nothing chosen$")
 			tab.MustElement(checkbox).MustClick()
 			tab.await("#chosen", "^1 of the [0-9] on this page chosen$")

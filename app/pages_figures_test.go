@@ -93,7 +93,7 @@ func TestFigurePages(t *testing.T) {
 	tab.MustElement("#reason").MustInput("it was in cents")
 	tab.await("button", "^Emit$").MustClick()
 	tab.await("h1 .badge", "pending|in flight|dead")
-	tab.await("dd", "^"+dead+"$") // its header names the old one
+	tab.await("dd", "^"+dead+"$") // a header of the copy names the dead letter
 	if body := tab.MustElement("body").MustText(); strings.Contains(body, "hidden-") {
 		t.Errorf("a masked value is shown:\n%s", body)
 	}

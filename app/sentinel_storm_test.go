@@ -110,7 +110,7 @@ func TestSentinelFailsOver(t *testing.T) {
 			return strings.Contains(g.do(replica, "INFO", "replication"), "role:master")
 		})
 		g.do(replica, "CONFIG", "SET", "masterauth", "data")
-		g.do(replica, "CONFIG", "REWRITE") // the Sentinels have written the wrong one to the file
+		g.do(replica, "CONFIG", "REWRITE") // the Sentinels have written the wrong password to the file
 		t.Logf("failover %d, to a stale replica: %v, took %v", n+1, stale, time.Since(begun).Round(time.Millisecond))
 		master.Start()
 		l.settle(fmt.Sprintf("after failover %d", n+1))

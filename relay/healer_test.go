@@ -212,7 +212,7 @@ func TestTheQueueIsEmptiedUnderLoad(t *testing.T) {
 			w.exec(emitEffects, 50)
 			total += 50
 			if round < 3 {
-				server.Flush() // and once more, before the relay is done with the last
+				server.Flush() // once more, before the relay has finished the last heal
 			}
 		}
 	}

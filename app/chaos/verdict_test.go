@@ -45,7 +45,7 @@ const (
 	given     = "given up"  // dead letter or archived, though nothing was wrong with it
 	forgotten = "forgotten" // acknowledged, and not in the ledger: PostgreSQL's own loss
 	torn      = "torn"      // inbox row without effect, or effect without inbox row
-	garbled   = "garbled"   // the payload was another's
+	garbled   = "garbled"   // the effect has the payload of another event
 	disorder  = "disorder"  // took effect at another position of its key than the commits say
 	both      = "both"      // cancelled, and took effect
 )

@@ -386,7 +386,7 @@ func TestCloseWithoutTime(t *testing.T) {
 	pid := s.PostgresProcess().Pid
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	first := s.Close(ctx) // whether it says so depends on who is faster
+	first := s.Close(ctx) // whether it returns an error depends on how soon the servers end
 	if runs(pid) {
 		t.Error("PostgreSQL runs after Close")
 	}

@@ -45,7 +45,7 @@ type HandlerOptions struct {
 	Pauser       Pauser
 	Journal      Journal
 	Metrics      *Metrics
-	Actor        string // named as who paused a subscription
+	Actor        string // the name on record of who pauses a subscription
 	Logger       *slog.Logger
 }
 

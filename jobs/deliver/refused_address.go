@@ -42,7 +42,7 @@ var reserved = []struct {
 	{netip.MustParsePrefix("240.0.0.0/4"), "reserved"},
 	{netip.MustParsePrefix("64:ff9b:1::/48"), "of a private translation to IPv4"},
 	{netip.MustParsePrefix("100::/64"), "to be discarded"},
-	{netip.MustParsePrefix("2001::/23"), "reserved"}, // Teredo among it, which carries an IPv4 address
+	{netip.MustParsePrefix("2001::/23"), "reserved"}, // including Teredo, which carries an IPv4 address
 	{netip.MustParsePrefix("2001:db8::/32"), "for documentation"},
 	{netip.MustParsePrefix("3fff::/20"), "for documentation"},
 	{netip.MustParsePrefix("5f00::/16"), "of a private segment routing network"},

@@ -187,7 +187,7 @@ func TestAHalfFullBatchAtTheEnd(t *testing.T) {
 	if b.largest() != 0 {
 		t.Error("the batch did not wait for others")
 	}
-	stop() // if the end did not hurry the batch, its tasks would go back to their queue
+	stop() // the end must hurry the batch, or its tasks go back to their queue
 	s.settled(3)
 }
 

@@ -94,7 +94,7 @@ func Open(ctx context.Context, o Options) (*Database, error) {
 		}
 	}
 	if session.isPooled() {
-		pool.Reset() // connections made before this was known
+		pool.Reset() // ends the connections that were made before this was known
 	}
 	sessions := &Pool{Pool: pool, pinned: session.isPooled(), pins: session.pins(true)}
 	db := sessions.openSQL()

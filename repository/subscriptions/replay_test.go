@@ -125,7 +125,7 @@ func TestAReplaySendsWhatTheHistoryHas(t *testing.T) {
 		t.Errorf("%d events match, %v, want 7", n, err)
 	}
 	r.begin(crm, eu)
-	rt.Exec(t, r.db, "SELECT outboxd.emit('user:new', '{}')") // met with the subscription
+	rt.Exec(t, r.db, "SELECT outboxd.emit('user:new', '{}')") // claimed while the subscription exists
 	if done := r.finish("crm"); done.Matched != 7 || done.Made != 7 {
 		t.Errorf("%+v", done)
 	}
@@ -199,7 +199,7 @@ func TestAReplayLeavesAClaimThatIsOpenNoGap(t *testing.T) {
 	select {
 	case err := <-done:
 		t.Errorf("the replay ended while the claim was open: %v", err)
-	case <-time.After(200 * time.Millisecond): // it would have been over long before
+	case <-time.After(200 * time.Millisecond): // a replay that does not wait is over long before
 	}
 	rt.Deliver(t, open)
 	if err := <-done; err != nil {

@@ -53,7 +53,7 @@ func TestAQueryFindsRowsThatArePutIntoAPartition(t *testing.T) {
 	exec(t, db, `INSERT INTO outbox_sent SELECT (jsonb_populate_record(NULL::outbox_sent, to_jsonb(o) || jsonb_build_object('sent_at', now()))).* FROM outbox o`)
 	var found int
 	var err error
-	for range 5 { // making a partition waits no longer than 2 s, which a busy machine may take for a step of this
+	for range 5 { // making a partition waits at most 2 s for a lock, and a step of this test may take longer on a busy machine
 		if found, err = countWhilePartitionIsMade(t, db); err == nil {
 			break
 		}

@@ -28,7 +28,7 @@ type Peer struct {
 // PeerOptions say what the arms of all peers have in common.
 type PeerOptions struct {
 	Effect string // the statement of an effect; $1 is the ID of its event, a uuid
-	AtOnce int    // tasks at a time, as outboxd's arms
+	AtOnce int    // tasks at a time, as in outboxd's arms
 }
 
 // Peers is the benchmark of outboxd beside other software. The other software is in a

@@ -201,7 +201,7 @@ func (c *Cluster) MendSlot(key string) error {
 			return fmt.Errorf("not all masters run, and nobody has the slot of %s", key)
 		}
 		owner = others[0]
-		for _, master := range others { // each believes that another one has it
+		for _, master := range others { // each believes that another master has the slot
 			_, _ = c.ask(master, "CLUSTER", "DELSLOTS", slot)
 		}
 		_, _ = c.ask(owner, "CLUSTER", "ADDSLOTS", slot)

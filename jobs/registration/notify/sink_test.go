@@ -114,7 +114,7 @@ func (s *sinkSession) Auth(string) (sasl.Server, error) {
 		if user != mailUser || password != mailPassword {
 			return &smtp.SMTPError{
 				Code: 535, EnhancedCode: smtp.EnhancedCode{5, 7, 8},
-				Message: "wrong: " + password, // as careless as servers come
+				Message: "wrong: " + password, // a careless server, which quotes the password
 			}
 		}
 		s.user = user
