@@ -21,9 +21,9 @@ var changeable = []string{"outbox_sent", "inbox", "chaos.effects", "outbox", "ou
 // columns are the ways in which a column is added.
 var columns = []string{"text", "integer NOT NULL DEFAULT 7", "timestamptz DEFAULT now()"}
 
-// changeTable adds a column to a table in use, and drops it when the fault ends. Each of
-// the two waits a second at most for the lock of the table. If it does not get the lock,
-// it leaves the table as it is.
+// changeTable adds a column to a table in use, and drops it when the fault ends. Adding and
+// dropping each wait a second at most for the lock of the table. Without the lock, the table stays
+// as it is.
 func (i *injector) changeTable(ctx context.Context, kind Kind, target uint64) (string, func() string, error) {
 	table, column := changeable[target%uint64(len(changeable))], columns[target>>8%uint64(len(columns))]
 	alter := func(what string) func(context.Context) error {

@@ -76,8 +76,8 @@ func TestTheMessageIsAsynqs(t *testing.T) {
 	}
 }
 
-// sorted puts the bytes in order: messages that differ in the order of their headers
-// alone are the same then.
+// sorted puts the bytes in order, so that messages that differ only in the order of their headers
+// become equal.
 func sorted(message []byte) []byte { return slices.Sorted(slices.Values(message)) }
 
 func TestWhatAsynqRefusesOrLocksIsNotPlain(t *testing.T) {

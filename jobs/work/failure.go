@@ -84,9 +84,10 @@ func (w *Worker) failedTask(ctx context.Context, task *asynq.Task, err error) (d
 	}, true
 }
 
-// note is called when Asynq reports a failed attempt. note writes a journal entry, or makes a dead letter if Asynq
-// gives the task up for its own reasons, such as the deadline. If note cannot write a dead letter, the leader's
-// archivist makes it later. A lost journal entry is not written later.
+// note is called when Asynq reports a failed attempt. note writes a journal entry. If Asynq gives the task up and
+// the handler's answer made no dead letter, note makes it: for example if the last attempt did not end within the
+// task's time. If note cannot write a dead letter, the leader's archivist makes it later. A lost journal entry is
+// not written later.
 func (w *Worker) note(ctx context.Context, task *asynq.Task, err error) {
 	var buried buriedError
 	postponed, _ := isPostponed(err)
