@@ -95,7 +95,7 @@ func TestFindingsOfRedis(t *testing.T) {
 	if said := says("queue-pause-lost"); said != "" {
 		t.Errorf("of a pause it says %s", said)
 	}
-	p.stop() // a relay would heal, and measure
+	p.stop() // a running relay heals, and measures
 
 	redis.Flush()
 	if said := says("redis-lost-data"); !strings.Contains(said, "the canary is gone") {

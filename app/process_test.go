@@ -75,7 +75,7 @@ func (p *process) run() {
 		p.t.Fatal(err)
 	}
 	p.stdin = stdin
-	running, err := child.Start(p.cmd, syscall.SIGKILL) // a program that is not this test's own would outlive a killed test
+	running, err := child.Start(p.cmd, syscall.SIGKILL) // so that no program outlives a test that is killed
 	if err != nil {
 		p.t.Fatal(err)
 	}

@@ -302,8 +302,8 @@ func TestNothingIsHealedThatIsWell(t *testing.T) {
 	}
 }
 
-// A relay that is stopped between the two halves of renewing the canary finishes it, or the
-// next one would heal.
+// A relay that is stopped between the two halves of renewing the canary finishes the renewal, so
+// that the next relay does not heal.
 func TestAStoppedRelayLeavesTheCanaryRenewed(t *testing.T) {
 	t.Parallel()
 	database, redis := schematest.Database(t), servertest.Redis(t)

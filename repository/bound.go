@@ -7,10 +7,9 @@ import (
 	"outboxd/repository/postgres"
 )
 
-// Bound is a share of a pool: at most a fixed number of connections at the same time, for
-// all who go through it. Whoever finds no place waits here, in order, and not in the pool,
-// where relay, leader and health checks would wait behind it. A Bound is safe for concurrent
-// use.
+// Bound is a share of a pool: at most a fixed number of connections at the same time, for all who
+// go through it. A caller that finds no place waits here, in order. If it waited in the pool, the
+// relay, the leader and health checks would wait behind it. A Bound is safe for concurrent use.
 type Bound struct{ places chan struct{} }
 
 // NewBound returns a Bound of conns connections, at least one.

@@ -68,9 +68,9 @@ func (i *Inbox) Process(ctx context.Context, id domain.ID, effect func(context.C
 		if err == nil {
 			return first, nil
 		}
-		// The effect may have called other servers. So once an effect has begun, only the queue
-		// may repeat it. An outdated query plan is the exception: it is no fault of the task,
-		// but the task would lose an attempt, and each connection has it at most once.
+		// The effect may have called other servers. So once an effect has begun, only the queue may
+		// repeat it. An outdated query plan is the exception: the task is not at fault and must not lose
+		// an attempt, and each connection has an outdated plan at most once.
 		stale := postgres.IsStaleError(err) && attempt < staleEverywhere
 		if !stale && (first || attempt >= postgres.StaleConnections || !postgres.IsConnectionLost(err)) || ctx.Err() != nil {
 			return first, postgres.TranslateWork(err, doing)

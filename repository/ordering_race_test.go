@@ -50,7 +50,7 @@ func TestOrderHoldsWhileEverythingOverlaps(t *testing.T) {
 		})
 	}
 
-	queue := make(chan domain.Event, 10_000) // what Redis would hold
+	queue := make(chan domain.Event, 10_000) // stands for the queue in Redis
 	working, finished := context.WithCancel(ctx)
 	var work sync.WaitGroup
 	for p := range pollers {

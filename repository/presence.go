@@ -82,8 +82,8 @@ func (p *Presence) TryListening(ctx context.Context) error {
 	return err
 }
 
-// listen opens a connection of its own for notifications. A connection of the pool would
-// be occupied all the time.
+// listen opens a connection of its own for notifications. The pool's connections are for
+// statements, and listening takes a connection all the time.
 func (p *Presence) listen(ctx context.Context) (_ *pgx.Conn, schema string, err error) {
 	conn, err := p.db.ConnectDirectly(ctx, p.listenURL)
 	if err != nil {
@@ -116,10 +116,9 @@ func (p *Presence) await(ctx context.Context, conn *pgx.Conn, schema string, not
 	}
 }
 
-// echo tests whether notifications arrive: it sends one through the pool, as producers
-// do, and waits for it. An answer to a ping would prove little. PgBouncer in transaction
-// mode accepts LISTEN and delivers nothing, and after a failover the connection may still
-// lead to the old primary.
+// echo tests whether notifications arrive: it sends one through the pool, as producers do, and
+// waits for it. An answer to a ping proves little: PgBouncer in transaction mode accepts LISTEN and
+// delivers nothing, and after a failover the connection may still lead to the old primary.
 func (p *Presence) echo(ctx context.Context, conn *pgx.Conn, schema string, notified func(domain.Notice)) error {
 	wait, cancel := context.WithTimeout(ctx, p.patience)
 	defer cancel()

@@ -24,7 +24,7 @@ type injector struct {
 	owed      map[Server][]func(ctx context.Context) error // to a server that was down when a change ended
 	broken    error                                        // a change that could not be undone
 	paused    map[*slot]int                                // how many pauses of the process last
-	stepped   bool                                         // the clock is stepped; the end of this step would also undo a second one
+	stepped   bool                                         // the clock is stepped; no second step begins, because the end of the first sets the clock right
 	receivers []*receiver                                  // over HTTP; empty: none
 	open      map[string]bool                              // keys whose slots are half moved
 	say       func(format string, args ...any)

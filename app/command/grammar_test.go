@@ -97,7 +97,8 @@ func TestManPages(t *testing.T) {
 	}
 }
 
-// manPages renders one page for each command. The date is fixed: that of a build would make each of them new.
+// manPages renders one page for each command. The date is fixed, because with the date of a build every page
+// changes with every build.
 func manPages(t *testing.T) map[string][]byte {
 	t.Helper()
 	root := New(nil, daemon.Build{})

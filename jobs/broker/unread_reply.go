@@ -14,10 +14,10 @@ import (
 // unread is a hook for a Redis client. With the hook unread, every command of a pipeline
 // counts as failed until its own reply has been read.
 //
-// If Redis answers the greeting of a new connection with an error, such as a wrong
-// password or an unknown database, go-redis sets no error on the commands of the
-// pipeline, and only Exec returns the error. That would look like success. With the hook
-// unread, each command has the error.
+// If Redis answers the greeting of a new connection with an error, such as a wrong password or an
+// unknown database, go-redis sets no error on the commands of the pipeline, and only Exec returns
+// the error. So each command looks as if it had succeeded. With the hook unread, each command has
+// the error.
 type unread struct{}
 
 var errUnread = errors.New("the reply was not read")
@@ -61,9 +61,9 @@ func (unread) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessP
 	}
 }
 
-// confirmations has the only possible replies to some commands. go-redis accepts any line
-// and any number as the reply. If a server answered SELECT with something else and did
-// not execute it, tasks would go to the wrong database.
+// confirmations has the only possible replies to some commands. go-redis accepts any line and any
+// number as the reply. A server that answers SELECT with another line may not have executed it, and
+// tasks would go to the wrong database.
 var confirmations = map[string]string{"select": "OK", "auth": "OK", "ping": "PONG", "set": "OK"}
 
 func confirmed(command redis.Cmder) error {

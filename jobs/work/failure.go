@@ -22,9 +22,9 @@ type buriedError struct{ error }
 
 func (e buriedError) Unwrap() error { return e.error }
 
-// ended is called when the handler of a task has returned err, and decides what happens to the task. If Asynq would
-// now archive the task, ended first makes a dead letter of its event, because Asynq deletes archived tasks after a
-// while. If the database cannot be reached, ended waits for it, and the task is not given up meanwhile.
+// ended is called when the handler of a task has returned err, and decides what happens to the task. If Asynq is
+// about to archive the task, ended first makes a dead letter of its event, because Asynq deletes archived tasks
+// after a while. If the database cannot be reached, ended waits for it, and the task is not given up meanwhile.
 func (w *Worker) ended(ctx, running context.Context, task *asynq.Task, err error) error {
 	retried, _ := asynq.GetRetryCount(ctx)
 	if w.o.Failures == nil || isSpared(err) || errors.Is(err, domain.ErrTooEarly) || !errors.Is(err, asynq.SkipRetry) && !lastAttempt(ctx, retried) {

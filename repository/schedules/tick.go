@@ -29,8 +29,8 @@ const (
 	failurePause = 15 * time.Second
 )
 
-// shortestSleep is the value of Ticks.Next if a tick is already due: 0 would mean that
-// nothing is known.
+// shortestSleep is the value of Ticks.Next if a tick is already due. The value 0 means that nothing
+// is known.
 const shortestSleep = time.Millisecond
 
 const (

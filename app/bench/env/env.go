@@ -65,8 +65,8 @@ type Env struct {
 	held   map[any]func() error // connections of relays
 }
 
-// Conns is the size of the pool Env.Admin, and the minimum size of the pool Env.DB.
-// Flags that would need more connections than that are refused.
+// Conns is the size of the pool Env.Admin, and the minimum size of the pool Env.DB. Flags that need
+// more connections are refused.
 const Conns = 40
 
 // Queue is the Asynq queue that every event of a benchmark goes to.
