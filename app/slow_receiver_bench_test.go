@@ -54,10 +54,10 @@ func percentile(sorted []time.Duration, p float64) float64 {
 	return float64(sorted[int(p*float64(len(sorted)-1))].Microseconds()) / 1000
 }
 
-// BenchmarkBesideASlowReceiver delivers 1,000 events a second to one receiver, first
-// alone and then while 300 deliveries are under way to another that takes ten seconds
-// for each. It reports the latency from the producer's statement to the receiver, the connections
-// to PostgreSQL, and the age of the oldest transaction that holds back vacuum.
+// BenchmarkBesideASlowReceiver delivers 1,000 events a second to one receiver, first alone and then
+// while 300 deliveries are under way to another that takes ten seconds for each. The benchmark
+// reports the latency from the producer's statement to the receiver, the connections to PostgreSQL,
+// and the age of the oldest transaction that holds back vacuum.
 //
 //	go test ./app -run '^$' -bench BesideASlowReceiver -benchtime 1x
 func BenchmarkBesideASlowReceiver(b *testing.B) {

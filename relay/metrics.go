@@ -11,8 +11,8 @@ import (
 	"outboxd/observe"
 )
 
-// metrics has the time series of the pollers. Only one can be registered in a
-// registry. It is safe for concurrent use.
+// metrics has the time series of the pollers. Only one can be registered in a registry. metrics is
+// safe for concurrent use.
 type metrics struct {
 	events   *prometheus.CounterVec
 	batch    prometheus.Histogram

@@ -29,7 +29,7 @@ const (
 
 // queueOutages handles queues that cannot be used while others can: their events stay in the database. It probes
 // such a queue. After a successful probe the queue's next events are published as a trial, which shows whether the
-// queue works. It is safe for concurrent use.
+// queue works. queueOutages is safe for concurrent use.
 type queueOutages struct {
 	probe  func(ctx context.Context, queue string) error
 	log    *slog.Logger

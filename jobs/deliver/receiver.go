@@ -32,9 +32,8 @@ const firstProbe = 500 * time.Millisecond
 // to it.
 const maxRest = 10 * time.Minute
 
-// Receiver is one receiver of deliveries. A Receiver has a rate limiter, and a circuit
-// breaker that stops the deliveries while the receiver is down. It is safe for concurrent
-// use.
+// Receiver is one receiver of deliveries. A Receiver has a rate limiter, and a circuit breaker that
+// stops the deliveries while the receiver is down. A Receiver is safe for concurrent use.
 type Receiver struct {
 	o       ReceiverOptions
 	sender  *Sender

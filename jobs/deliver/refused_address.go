@@ -13,9 +13,9 @@ import (
 // ErrRefusedAddress is the error for an address to which deliveries must not go.
 var ErrRefusedAddress = errors.New("refused address")
 
-// Guard refuses the addresses of this machine and of private networks. Without a Guard, a
-// person who may write a subscription could reach servers that only this machine may
-// reach. It is safe for concurrent use.
+// Guard refuses the addresses of this machine and of private networks. Without a Guard, a person
+// who may write a subscription could reach servers that only this machine may reach. A Guard is
+// safe for concurrent use.
 type Guard struct {
 	allowed []netip.Prefix
 	own     func() ([]net.Addr, error)

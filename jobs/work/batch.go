@@ -98,7 +98,7 @@ func inOrder(taskType string, first []*member, followers []domain.Follower) []Ta
 
 // runLimit bounds the followers (held events added to a batch) of one batch. A follower that fails lets its whole
 // batch fail, again and again, until it has its own task and runs alone. So after a failure fewer followers are
-// added, and after each success more. It is safe for concurrent use.
+// added, and after each success more. runLimit is safe for concurrent use.
 type runLimit struct{ of atomic.Int64 }
 
 func (l *runLimit) most() int { return int(l.of.Load()) }

@@ -89,7 +89,7 @@ func (w *Worker) outward(ctx, running context.Context, together *groups, out Out
 }
 
 // records has the running confirmations of events whose effect outside the database has happened. When the worker
-// stops, it waits for the confirmations that have already begun. It is safe for concurrent use.
+// stops, it waits for the confirmations that have already begun. records is safe for concurrent use.
 type records struct {
 	mu     sync.Mutex
 	all    sync.WaitGroup

@@ -14,7 +14,8 @@ import (
 )
 
 // complaints is a hook for the Redis client of a worker. complaints logs errors that need action, with their
-// remedy. Asynq itself logs only the failed command, for each of its loops. It is safe for concurrent use.
+// remedy. Asynq itself logs only the failed command, for each of its loops. complaints is safe for
+// concurrent use.
 type complaints struct {
 	log *slog.Logger
 	mu  sync.Mutex

@@ -13,7 +13,7 @@ const (
 )
 
 // tally decides when to log a line about tasks of a type: at once for the first task of each type, and then once a
-// minute with the number of tasks. It is safe for concurrent use.
+// minute with the number of tasks. tally is safe for concurrent use.
 type tally struct {
 	mu    sync.Mutex
 	types map[string]*tallied

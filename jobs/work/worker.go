@@ -83,7 +83,7 @@ type Worker struct {
 }
 
 // Hangs returns an error if the worker has free places and does not even look for a task. A worker that waits for
-// Redis does not hang. It is safe for concurrent use.
+// Redis does not hang. Hangs is safe for concurrent use.
 func (w *Worker) Hangs() error {
 	if taking := w.taking.Load(); taking != nil {
 		return taking.Hangs()

@@ -10,8 +10,8 @@ import (
 	"outboxd/domain"
 )
 
-// metrics has the time series of the leader's work. Every relay has them, because any may become the leader. It is
-// safe for concurrent use.
+// metrics has the time series of the leader's work. Every relay has them, because any may become the leader.
+// metrics is safe for concurrent use.
 type metrics struct {
 	measured *measured
 	queues   *queueGauges
