@@ -5,13 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"strconv"
-	"strings"
 
 	"github.com/hibiken/asynq"
 
 	"outboxd/client"
 	"outboxd/client/acknowledge"
+	"outboxd/client/taskid"
 )
 
 // ErrNotAnEvent is the error for a task of another program; Event.ID says which tasks
@@ -67,37 +66,9 @@ func readEvent(ctx context.Context, task *asynq.Task) (Event, error) {
 		event.outbox, event.Headers = mark, maps.Clone(event.Headers)
 		delete(event.Headers, acknowledge.Header)
 	}
-	var err error
-	event.ID, event.Replay, err = readTaskID(name)
-	if err == nil && !marked && isAsynqs(event) {
-		event.ID, err = client.ID{}, notAnEvent(name)
+	var ours bool
+	if event.ID, event.Replay, ours = taskid.Read(name, task.Headers(), event.Attempt); !ours {
+		return event, fmt.Errorf("%.60q: %w", name, ErrNotAnEvent)
 	}
-	return event, err
-}
-
-func notAnEvent(taskID string) error { return fmt.Errorf("%.60q: %w", taskID, ErrNotAnEvent) }
-
-// isAsynqs reports whether the task's ID is such as Asynq chooses, a UUID of version 4,
-// and the task has not failed yet. Only then readEvent requires the relay's header,
-// although every task of an event has it at first. A worker with an Asynq before 0.26
-// drops all headers when a task fails there, and the event must not die of that.
-func isAsynqs(event Event) bool {
-	return event.ID[6]>>4 == 4 && event.Replay == 0 && event.Attempt == 1
-}
-
-// readTaskID splits a task's ID into the event's ID and the event's generation.
-func readTaskID(name string) (client.ID, int, error) {
-	text, generation, replayed := strings.Cut(name, ".")
-	id, err := client.ParseID(text)
-	if err != nil || id.IsZero() {
-		return client.ID{}, 0, notAnEvent(name)
-	}
-	if !replayed {
-		return id, 0, nil
-	}
-	n, err := strconv.Atoi(generation)
-	if err != nil || n < 1 || strconv.Itoa(n) != generation {
-		return client.ID{}, 0, notAnEvent(name)
-	}
-	return id, n, nil
+	return event, nil
 }

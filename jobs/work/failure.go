@@ -62,9 +62,8 @@ func (w *Worker) ended(ctx, running context.Context, task *asynq.Task, err error
 // failedTask returns what the worker knows about a failed task. failedTask returns false if the task belongs to no
 // event.
 func (w *Worker) failedTask(ctx context.Context, task *asynq.Task, err error) (domain.FailedTask, bool) {
-	taskID, _ := asynq.GetTaskID(ctx)
-	id, generation, parsed := domain.ParseTaskID(taskID)
-	if parsed != nil {
+	id, generation, ok := eventOf(ctx, task)
+	if !ok {
 		return domain.FailedTask{}, false
 	}
 	queue, _ := asynq.GetQueueName(ctx)

@@ -11,6 +11,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"outboxd/app/servertest"
+	"outboxd/client/acknowledge"
 	"outboxd/domain"
 	"outboxd/jobs/work"
 	"outboxd/repository"
@@ -103,6 +104,39 @@ func TestATaskThatIsGivenUpIsADeadLetter(t *testing.T) {
 		if err != nil || journal != c.journal {
 			t.Errorf("%s: the journal says %q, %v, want %q", c.name, journal, err, c.journal)
 		}
+	}
+}
+
+// Other programs may use the same Redis. A task whose ID Asynq chose is not taken for an event: its handler does not
+// run, nothing is confirmed, and no dead letter is made. Events may have such IDs too; their tasks have the relay's
+// header.
+func TestATaskOfAnotherProgramIsNoEvent(t *testing.T) {
+	t.Parallel()
+	l := &ledger{}
+	s := newShop(t, servertest.Redis(t), map[string]work.Handler{"test:a": l.handle})
+	s.options.Failures = deadletters.NewFailedTasks(s.db, true)
+	foreign, err := s.client.EnqueueContext(t.Context(), asynq.NewTask("test:a", nil))
+	if err != nil {
+		t.Fatal(err)
+	}
+	event := newID(1)
+	event[6] = 0x40
+	marked := asynq.NewTaskWithHeaders("test:a", nil, map[string]string{acknowledge.Header: "mark"})
+	if _, err := s.client.EnqueueContext(t.Context(), marked, asynq.TaskID(event.String())); err != nil {
+		t.Fatal(err)
+	}
+	s.start()
+	archived := s.state("default", foreign.ID)
+	servertest.Eventually(t, "the task of another program is archived", func() bool { return archived(asynq.TaskStateArchived) })
+	servertest.Eventually(t, "the event took effect", func() bool { return s.effects(event, "") == 1 })
+	if n := l.count(); n != 1 {
+		t.Errorf("the handler ran %d times, want once", n)
+	}
+	if n := s.count("SELECT count(*) FROM inbox"); n != 1 {
+		t.Errorf("%d events are confirmed, want 1", n)
+	}
+	if n := s.count("SELECT count(*) FROM outbox_dead"); n != 0 {
+		t.Errorf("%d dead letters", n)
 	}
 }
 

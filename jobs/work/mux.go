@@ -104,10 +104,9 @@ func (w *Worker) single(ctx, running context.Context, handler Handler, task Task
 }
 
 func (w *Worker) process(ctx, running context.Context, handle handling, task *asynq.Task) (outcome string, err error) {
-	taskID, _ := asynq.GetTaskID(ctx)
-	id, err := domain.EventID(taskID)
-	if err != nil {
-		return "failed", fmt.Errorf("this task was not relayed from the outbox: %w: %w", err, asynq.SkipRetry)
+	id, _, ok := eventOf(ctx, task)
+	if !ok {
+		return "failed", fmt.Errorf("this task was not relayed from the outbox: %w", asynq.SkipRetry)
 	}
 	retried, _ := asynq.GetRetryCount(ctx)
 	first, err := handle(ctx, running, Task{EventID: id, Type: task.Type(), Payload: task.Payload(), Headers: broker.EventHeaders(task.Headers()), Attempt: retried + 1})
