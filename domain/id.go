@@ -74,10 +74,14 @@ func (id *ID) Scan(src any) error {
 	}
 }
 
+// IsOfDelivery reports whether id is of version 8, as the database makes the IDs of deliveries. The outbox refuses such
+// an ID for any other event.
+func (id ID) IsOfDelivery() bool { return id[6]>>4 == 8 }
+
 // Time returns when a version 7 ID was made, to the millisecond. For the ID of a delivery,
 // Time returns the time in the event's ID. For any other ID it returns false.
 func (id ID) Time() (time.Time, bool) {
-	if id[6]>>4 != 7 && (id[6]>>4 != 8 || id[8]>>5 != 5) {
+	if id[6]>>4 != 7 && (!id.IsOfDelivery() || id[8]>>5 != 5) {
 		return time.Time{}, false
 	}
 	var millis int64

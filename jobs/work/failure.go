@@ -60,7 +60,8 @@ func (w *Worker) ended(ctx, running context.Context, task *asynq.Task, err error
 }
 
 // failedTask returns what the worker knows about a failed task. failedTask returns false if the task belongs to no
-// event.
+// event, or if its ID is a delivery's and the task does not name the event that it delivers. The outbox would refuse to
+// take such a dead letter back. If the delivery exists, the leader's archivist makes the dead letter from its row.
 func (w *Worker) failedTask(ctx context.Context, task *asynq.Task, err error) (domain.FailedTask, bool) {
 	id, generation, ok := eventOf(ctx, task)
 	if !ok {
@@ -77,6 +78,9 @@ func (w *Worker) failedTask(ctx context.Context, task *asynq.Task, err error) (d
 		if origin, err := domain.ParseID(event.Headers[domain.HeaderOrigin]); err == nil {
 			event.Origin, event.Subscription = origin, name
 		}
+	}
+	if event.ID.IsOfDelivery() && event.Origin.IsZero() {
+		return domain.FailedTask{}, false
 	}
 	return domain.FailedTask{
 		Event: event, Attempt: retried + 1, Err: broker.Cause(err.Error()),

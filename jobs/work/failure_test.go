@@ -140,6 +140,32 @@ func TestATaskOfAnotherProgramIsNoEvent(t *testing.T) {
 	}
 }
 
+// A task with the ID of a delivery that does not say which event it delivers makes no dead letter, because the outbox
+// would refuse to take it back.
+func TestADeliveryWithoutItsEventIsNoDeadLetter(t *testing.T) {
+	t.Parallel()
+	s := newShop(t, servertest.Redis(t), map[string]work.Handler{"test:a": func(context.Context, domain.Effects, work.Task) error {
+		return domain.Errorf(domain.CodeInvalid, "never")
+	}})
+	s.options.Failures = deadletters.NewFailedTasks(s.db, true)
+	delivery, event := newID(1), newID(2)
+	delivery[6] = 0x80
+	for _, id := range []domain.ID{delivery, event} {
+		s.enqueue("test:a", id.String(), nil)
+	}
+	s.start()
+	for _, id := range []domain.ID{delivery, event} {
+		archived := s.state("default", id.String())
+		servertest.Eventually(t, "the task is archived", func() bool { return archived(asynq.TaskStateArchived) })
+	}
+	if s.letter(delivery) != nil || s.letter(event) == nil {
+		t.Errorf("dead letters: %+v, %+v, want only the second", s.letter(delivery), s.letter(event))
+	}
+	if _, err := deadletters.New(s.db).Replay(t.Context(), &domain.Action{Actor: "ada"}, domain.DeadFilter{}, 10); err != nil {
+		t.Errorf("replay: %v", err)
+	}
+}
+
 // A dead letter that cannot be written now is written when the database is back,
 // and the task is not lost meanwhile.
 func TestATaskIsNotGivenUpWithoutTheDatabase(t *testing.T) {

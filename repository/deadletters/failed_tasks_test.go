@@ -111,6 +111,18 @@ func TestBuryWaitsForTheRelay(t *testing.T) {
 	}
 }
 
+// Asynq reads a payload without a byte as nil.
+func TestATaskWithoutAPayloadIsWrittenDown(t *testing.T) {
+	t.Parallel()
+	db := schematest.Open(t)
+	task := failedTask(domain.ID{1}, "test:1")
+	task.Payload = nil
+	bury(t, deadletters.NewFailedTasks(db, true), task, domain.Buried)
+	if n := count(t, db, "SELECT count(*) FROM outbox_dead WHERE payload = ''"); n != 1 {
+		t.Errorf("%d dead letters, want 1", n)
+	}
+}
+
 func TestBuryWithoutARecordWritesTheTaskDown(t *testing.T) {
 	t.Parallel()
 	db := schematest.Open(t)

@@ -37,7 +37,11 @@ func (r *Rows) Add(e *domain.Event) {
 	}
 	r.IDs = append(r.IDs, e.ID)
 	r.types, r.headers, r.queues = append(r.types, e.Type), append(r.headers, headers), append(r.queues, e.Queue)
-	r.payloads = append(r.payloads, e.Payload)
+	payload := e.Payload
+	if payload == nil { // as in an event that was read from a task without a payload
+		payload = []byte{}
+	}
+	r.payloads = append(r.payloads, payload)
 	r.maxRetry = append(r.maxRetry, count(e.Options.MaxRetry))
 	r.timeout, r.retention, r.unique = append(r.timeout, Seconds(e.Options.Timeout)), append(r.retention, Seconds(e.Options.Retention)), append(r.unique, Seconds(e.Options.Unique))
 	r.deadlines = append(r.deadlines, TimeOrNull(e.Options.Deadline))
