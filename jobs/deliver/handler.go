@@ -60,7 +60,9 @@ func Handler(o HandlerOptions) work.Outward {
 				return o.Journal.Delivered(ctx, tx, task.EventID, task.Attempt, a.String())
 			}, nil
 		case Gone:
-			return nil, o.gone(ctx, &a)
+			if postponed := o.gone(ctx, &a); postponed != nil {
+				return nil, postponed
+			}
 		case Refused:
 			return nil, domain.Errorf(domain.CodeInvalid, "the receiver refused the delivery: %s", &a)
 		case Repeat:
@@ -76,11 +78,18 @@ func Handler(o HandlerOptions) work.Outward {
 	}
 }
 
-// gone pauses the subscription. The attempt does not count, so that the delivery still
-// has its attempts when the subscription is resumed.
+// gone pauses the subscription, and returns an error that does not count the attempt, so
+// that the delivery still has its attempts when the subscription is resumed. During an
+// outage of the database the delivery waits for its end. If the subscription cannot be
+// paused for another reason, gone returns nil, and the attempt counts as any that failed:
+// otherwise the delivery would ask the receiver again and again for ever.
 func (o *HandlerOptions) gone(ctx context.Context, a *Attempt) error {
 	reason := "the receiver wants no deliveries any more: " + a.String()
 	paused, err := o.Pauser.PauseReceiver(ctx, &domain.Action{Actor: o.Actor, Reason: reason}, &o.Subscription)
+	if err != nil && domain.ErrorCode(err) != domain.CodeUnavailable && ctx.Err() == nil {
+		o.Logger.ErrorContext(ctx, "a subscription could not be paused, although its receiver wants no deliveries any more", "subscription", o.Subscription.Name, "error", err)
+		return nil
+	}
 	if err != nil {
 		return &work.Postponed{Err: fmt.Errorf("%s; the subscription could not be paused: %w", reason, err), Delay: goneAgain, Tried: true}
 	}

@@ -123,7 +123,7 @@ func TestGoneCostsNoAttempt(t *testing.T) {
 	}{
 		"paused":               {office{}, time.Minute, "the subscription is paused"},
 		"the URL was changed":  {office{moved: true}, 2 * time.Second, "another URL"},
-		"the database is away": {office{err: errors.New("no connection")}, time.Minute, "no connection"},
+		"the database is away": {office{err: domain.Errorf(domain.CodeUnavailable, "no connection")}, time.Minute, "no connection"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -136,6 +136,24 @@ func TestGoneCostsNoAttempt(t *testing.T) {
 				t.Errorf("paused %q", c.o.paused)
 			}
 		})
+	}
+}
+
+// If the subscription cannot be paused, and not because of an outage, the attempt counts as
+// any that failed. Otherwise the delivery would be repeated for ever.
+func TestGoneThatCannotPauseCostsAnAttempt(t *testing.T) {
+	t.Parallel()
+	url := newReceiver(t, status(http.StatusGone, "moved away")).URL
+	for attempt, code := range map[int]domain.Code{1: domain.CodeUnavailable, 3: domain.CodeInvalid} {
+		o := office{err: errors.New("permission denied for table outbox_subscriptions")}
+		_, err := handle(t, &o, url, attempt, 0)
+		failed, ok := errors.AsType[*domain.Error](err)
+		if !ok || failed.Code != code || !strings.Contains(err.Error(), "status 410") {
+			t.Errorf("attempt %d: %#v, want an error of code %s", attempt, err, code)
+		}
+		if again := attempt < 3; ok && again != (failed.RetryAfter > 0) {
+			t.Errorf("attempt %d: again after %s", attempt, failed.RetryAfter)
+		}
 	}
 }
 
