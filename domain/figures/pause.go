@@ -60,7 +60,7 @@ func (p *Pauses) change(ctx context.Context, kind, queue string) (err error) {
 		return err
 	case code == domain.CodeConflict && onRecord != pauses:
 		return nil
-	case code == domain.CodeNotFound && onRecord:
+	case code == domain.CodeNotFound && pauses && onRecord:
 		return p.Queues.Pause(ctx, queue, true)
 	default:
 		return err

@@ -73,6 +73,23 @@ func TestQueuesArePausedWithoutTheRecord(t *testing.T) {
 	}
 }
 
+// forgetful is a Redis that knows no queue.
+type forgetful struct{ redis }
+
+func (forgetful) Resume(context.Context, string) error {
+	return domain.Errorf(domain.CodeNotFound, "no queue")
+}
+
+// A resume never pauses, whatever Redis answers.
+func TestAResumeNeverPauses(t *testing.T) {
+	t.Parallel()
+	queues := redis{}
+	p := figures.Pauses{Queues: forgetful{queues}, Actions: actions{}, OnRecord: func(context.Context, string) (bool, error) { return true, nil }}
+	if err := p.Change(t.Context(), domain.ActionResume, &domain.Action{}, "lost"); domain.ErrorCode(err) != domain.CodeNotFound || queues["lost"] {
+		t.Errorf("resume: %v, paused: %t", err, queues["lost"])
+	}
+}
+
 // A change that could not be recorded is recorded when the person repeats it.
 func TestAnUnrecordedPauseIsRecordedLater(t *testing.T) {
 	t.Parallel()
