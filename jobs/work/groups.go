@@ -123,6 +123,9 @@ func (g *groups) Ask(ctx context.Context, task Task) (first bool, err error) {
 func (g *groups) ask(members []*member) {
 	together, repeats, ctx, cancel := present(members)
 	defer cancel()
+	if len(together) == 0 {
+		return // nobody waits for an answer, and ctx would not end
+	}
 	var list []domain.Confirmation
 	err := domain.Recovered("asking panicked", func() (err error) {
 		list, err = g.w.o.Inbox.AskAll(ctx, taskIDs(together))
