@@ -14,9 +14,10 @@ import (
 // setting is a configuration to load: the content of outboxd.yaml, if any,
 // the environment and the command line.
 type setting struct {
-	file  string
-	env   []string
-	flags []string
+	file     string
+	env      []string
+	flags    []string
+	handlers config.Handlers
 }
 
 func (s setting) load(t *testing.T) (*config.Config, error) {
@@ -35,7 +36,7 @@ func (s setting) loadIn(t *testing.T, dir string) (*config.Config, error) {
 	if err := fs.Parse(s.flags); err != nil {
 		t.Fatalf("parse %q: %v", s.flags, err)
 	}
-	return config.Load(fs, s.env, dir)
+	return config.Load(fs, s.env, dir, func(*config.Config) config.Handlers { return s.handlers })
 }
 
 func (s setting) mustLoad(t *testing.T) *config.Config {
@@ -76,9 +77,9 @@ func TestPoolSize(t *testing.T) {
 		roles, maxConns string
 		size            int
 	}{
-		{"all", "0", 4 + 3 + 7 + 8 + 8},
+		{"all", "0", 4 + 3 + 7 + 2 + 8 + 8},
 		{"relay", "0", 4 + 3},
-		{"worker", "0", 4 + 7 + 8},
+		{"worker", "0", 4 + 7 + 2 + 8},
 		{"api", "0", 4 + 8},
 		{"monitor", "0", 4},
 		{"relay,worker", "22", 22},

@@ -44,7 +44,7 @@ func TestFileIsFound(t *testing.T) {
 func TestFlagsMayBeMissing(t *testing.T) {
 	t.Parallel()
 	for _, fs := range []*pflag.FlagSet{nil, pflag.NewFlagSet("other", pflag.ContinueOnError)} {
-		c, err := config.Load(fs, []string{"OUTBOXD_DATA_DIR=/x"}, t.TempDir())
+		c, err := config.Load(fs, []string{"OUTBOXD_DATA_DIR=/x"}, t.TempDir(), nil)
 		if err != nil || c.DataDir != "/x" {
 			t.Errorf("with %v: %v", fs, err)
 		}

@@ -31,7 +31,7 @@ func FuzzFile(f *testing.F) {
 		if err := file.Close(); err != nil {
 			t.Fatal(err)
 		}
-		c, err := config.Load(nil, []string{"OUTBOXD_CONFIG=" + filepath.Base(file.Name())}, dir)
+		c, err := config.Load(nil, []string{"OUTBOXD_CONFIG=" + filepath.Base(file.Name())}, dir, nil)
 		if err != nil {
 			if c != nil || err.Error() == "" {
 				t.Fatalf("with an error comes %v", c)
@@ -43,7 +43,7 @@ func FuzzFile(f *testing.F) {
 			return // masked values do not load
 		}
 		write(t, file.Name(), shown)
-		again, err := config.Load(nil, []string{"OUTBOXD_CONFIG=" + file.Name()}, dir)
+		again, err := config.Load(nil, []string{"OUTBOXD_CONFIG=" + file.Name()}, dir, nil)
 		if err != nil || !reflect.DeepEqual(leaves(again), leaves(c)) {
 			t.Fatalf("%q is written as\n%s\nwhich gives %v, %v", text, shown, again, err)
 		}

@@ -40,11 +40,12 @@ func newLoading() *loading {
 // flag, else from its environment variable, else from the file, else it is the default.
 // fs may be nil; Load uses only the flags of fs that AddFlags added and that were set.
 // environ has the form of os.Environ. dir is the folder in which Load looks for
-// outboxd.yaml, and to which a relative --config refers.
+// outboxd.yaml, and to which a relative --config refers. serves returns the kinds of
+// handlers that the worker of a process with this configuration has; nil: it has none.
 //
 // Its error is of type Faults. The error names everything that is wrong, and never quotes
 // a secret.
-func Load(fs *pflag.FlagSet, environ []string, dir string) (*Config, error) {
+func Load(fs *pflag.FlagSet, environ []string, dir string, serves func(*Config) Handlers) (*Config, error) {
 	l := newLoading()
 	variables := l.variables(environ)
 	l.readFile(fs, variables, dir)
@@ -52,6 +53,9 @@ func Load(fs *pflag.FlagSet, environ []string, dir string) (*Config, error) {
 	l.readFlags(fs)
 	l.decode()
 	l.choose()
+	if serves != nil {
+		l.config.Serve(serves(l.config))
+	}
 	l.check()
 	if len(l.faults) > 0 {
 		return nil, l.faults

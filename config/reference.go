@@ -48,7 +48,7 @@ const referenceRules = `
 - ` + "`redis.password_file`" + ` needs ` + "`redis.url`" + `. ` + "`redis.tls_ca`, `redis.tls_cert` and `redis.tls_server_name`" + ` need a ` + "`redis.url`" + ` that begins with ` + "`rediss`" + `, and ` + "`redis.tls_key` needs `redis.tls_cert`" + `.
 - ` + "`redis.sentinel_username` needs `redis.sentinel_password` or `redis.sentinel_password_file`" + `.
 - ` + "`databases`" + ` excludes ` + "`database.url`, `database.password_file`, `database.read_url` and `relay.listen_url`" + `. A process that serves all of them has only the roles relay and monitor, or one of the two; ` + "`source`" + ` chooses one of them for every role.
-- ` + "`database.max_conns`" + `, unless 0, must be at least 4, plus ` + "`relay.concurrency`" + ` with the role relay, plus 8 with the role api, plus 8 and ` + "`worker.concurrency`" + ` (2 if that is 0) with the role worker.
+- ` + "`database.max_conns`" + `, unless 0, must be at least 4, plus ` + "`relay.concurrency`" + ` with the role relay, plus 8 with the role api, plus 12 with the role worker. If a handler has a transaction for each event and ` + "`worker.concurrency`" + ` is not 0, it is 10 and ` + "`worker.concurrency`" + ` instead of 12.
 - A worker runs the example if it also has the role api, or with ` + "`example=on`" + `. Such a worker needs ` + "`notify`" + ` if ` + "`database.url`" + ` is set.
 - If a worker runs the example, ` + "`notify=smtp`" + ` needs ` + "`smtp.addr` and `smtp.from`" + `, and ` + "`notify=webhook`" + ` needs ` + "`webhook.url` and `webhook.secret`" + `.
 - If a worker runs the example with ` + "`notify=smtp`" + `, ` + "`smtp.username` and `smtp.password`" + ` must be set together, and with ` + "`smtp.tls=none`" + ` only for a server on the same machine.

@@ -191,7 +191,7 @@ func (l *loading) tooFewConns() string {
 	if c.HasRole(RoleRelay) {
 		others = append(others, name("relay.concurrency"))
 	}
-	if c.HasRole(RoleWorker) && c.Worker.Concurrency > 0 {
+	if c.HasRole(RoleWorker) && c.leastForTasks() > leastTaskConns {
 		others = append(others, name("worker.concurrency"))
 	}
 	problem := fmt.Sprintf("%d connections are too few: give 0 or at least %d (%s)", c.Database.MaxConns, c.MinConns(), strings.Join(uses, ", "))

@@ -16,6 +16,7 @@ type Handlers struct {
 type Sizes struct {
 	Tasks         int // at once in the worker; 0 without RoleWorker
 	TaskConns     int // most database connections of these tasks; 0 without RoleWorker
+	FailureConns  int // database connections that only the record of failed tasks has; 0 without RoleWorker
 	DeliveryConns int // most database connections of all deliveries together; 0 without RoleWorker
 	Pool          int // all connections of the pool of one database
 }
@@ -29,6 +30,9 @@ const (
 	// confirmations of the same subscription go together. So a few connections serve all
 	// subscriptions, however many there are.
 	deliveryConns = 8
+	// A handler that hangs keeps the connection of its task. So the record of failed tasks has
+	// connections that no handler gets.
+	failureConns = 2
 )
 
 // MaxTasks is the largest Worker.Concurrency.
@@ -50,8 +54,8 @@ const (
 	outwardAtOnce = 32
 )
 
-// leastTaskConns is how many connections the tasks have at least if Worker.Concurrency is
-// 0: one for the questions and one for the confirmations of mails.
+// leastTaskConns is how many connections the tasks need at least if none of them holds one
+// for its whole time: one for the questions and one for the confirmations of mails.
 const leastTaskConns = 2
 
 // part is a part of the pool, and what it is for.
@@ -67,7 +71,7 @@ func (c *Config) parts(tasks int) []part {
 		list = append(list, part{c.Relay.Concurrency, "the pollers"})
 	}
 	if c.HasRole(RoleWorker) {
-		list = append(list, part{tasks, "the tasks"}, part{deliveryConns, "the deliveries"})
+		list = append(list, part{tasks, "the tasks"}, part{failureConns, "the record of failed tasks"}, part{deliveryConns, "the deliveries"})
 	}
 	if c.HasRole(RoleAPI) {
 		list = append(list, part{apiConns, "the API"})
@@ -100,7 +104,7 @@ func (c *Config) SizesOn(processors int, h Handlers) (s Sizes) {
 		if !h.Transactions {
 			s.TaskConns = min(s.Tasks, own, room)
 		}
-		s.DeliveryConns = deliveryConns
+		s.FailureConns, s.DeliveryConns = failureConns, deliveryConns
 	}
 	s.Pool = c.Database.MaxConns
 	if s.Pool == 0 {
@@ -110,11 +114,11 @@ func (c *Config) SizesOn(processors int, h Handlers) (s Sizes) {
 }
 
 // Sizes returns the sizes of this process on this machine. The handlers are those that
-// Serve was called with.
+// Load or Serve were given.
 func (c *Config) Sizes() Sizes { return c.SizesOn(runtime.GOMAXPROCS(0), c.handlers) }
 
-// Serve says which kinds of handlers the worker of this process has. Without Serve, Sizes
-// assumes that there are none.
+// Serve changes which kinds of handlers the worker of this process has. Load has asked for
+// them.
 func (c *Config) Serve(h Handlers) { c.handlers = h }
 
 // PoolSize returns the size of the pool of connections to one database: Database.MaxConns,
@@ -126,12 +130,18 @@ func (c *Config) PoolSize() int { return c.Sizes().Pool }
 // this process do not wait for one another.
 func (c *Config) MinConns() int { return c.poolOf(c.leastForTasks()) }
 
-// leastForTasks returns how many connections the worker's tasks need at least.
+// leastForTasks returns how many connections the worker's tasks need at least. Only a task
+// with a transaction of its own holds a connection for its whole time. Other tasks share
+// few connections, however many tasks there are.
 func (c *Config) leastForTasks() int {
-	if c.Worker.Concurrency > 0 {
-		return c.Worker.Concurrency
+	switch tasks := c.Worker.Concurrency; {
+	case tasks == 0:
+		return leastTaskConns
+	case c.handlers.Transactions:
+		return tasks
+	default:
+		return min(tasks, leastTaskConns)
 	}
-	return leastTaskConns
 }
 
 // derived returns the value that stands for 0 of an option, or "" if the option is not 0

@@ -43,7 +43,7 @@ func TestSizesFollowFromTheMachineAndTheHandlers(t *testing.T) {
 		{2, none, 32, 16},
 	} {
 		c := setting{flags: []string{"--roles=relay,worker", "--relay-concurrency=3"}}.mustLoad(t)
-		if got, want := c.SizesOn(test.processors, test.handlers), (config.Sizes{Tasks: test.tasks, TaskConns: test.conns, DeliveryConns: 8, Pool: 4 + 3 + 8 + test.conns}); got != want {
+		if got, want := c.SizesOn(test.processors, test.handlers), (config.Sizes{Tasks: test.tasks, TaskConns: test.conns, FailureConns: 2, DeliveryConns: 8, Pool: 4 + 3 + 2 + 8 + test.conns}); got != want {
 			t.Errorf("%d processors, %+v: %+v, want %+v", test.processors, test.handlers, got, want)
 		}
 	}
@@ -57,13 +57,15 @@ func TestSizesFollowFromWhatIsSet(t *testing.T) {
 		handlers        config.Handlers
 		want            config.Sizes
 	}{
-		{"100", "0", transactions, config.Sizes{Tasks: 100, TaskConns: 100, DeliveryConns: 8, Pool: 112}},
-		{"1000", "0", batches, config.Sizes{Tasks: 1000, TaskConns: 16, DeliveryConns: 8, Pool: 28}},
-		{"5", "0", batches, config.Sizes{Tasks: 5, TaskConns: 5, DeliveryConns: 8, Pool: 17}},
-		{"0", "18", transactions, config.Sizes{Tasks: 6, TaskConns: 6, DeliveryConns: 8, Pool: 18}},
-		{"0", "18", batches, config.Sizes{Tasks: 256, TaskConns: 6, DeliveryConns: 8, Pool: 18}},
-		{"0", "14", transactions, config.Sizes{Tasks: 2, TaskConns: 2, DeliveryConns: 8, Pool: 14}},
-		{"0", "200", transactions, config.Sizes{Tasks: 16, TaskConns: 16, DeliveryConns: 8, Pool: 200}},
+		{"100", "0", transactions, config.Sizes{Tasks: 100, TaskConns: 100, FailureConns: 2, DeliveryConns: 8, Pool: 114}},
+		{"1000", "0", batches, config.Sizes{Tasks: 1000, TaskConns: 16, FailureConns: 2, DeliveryConns: 8, Pool: 30}},
+		{"5", "0", batches, config.Sizes{Tasks: 5, TaskConns: 5, FailureConns: 2, DeliveryConns: 8, Pool: 19}},
+		{"0", "20", transactions, config.Sizes{Tasks: 6, TaskConns: 6, FailureConns: 2, DeliveryConns: 8, Pool: 20}},
+		{"0", "20", batches, config.Sizes{Tasks: 256, TaskConns: 6, FailureConns: 2, DeliveryConns: 8, Pool: 20}},
+		{"1000", "20", batches, config.Sizes{Tasks: 1000, TaskConns: 6, FailureConns: 2, DeliveryConns: 8, Pool: 20}},
+		{"1", "15", outward, config.Sizes{Tasks: 1, TaskConns: 1, FailureConns: 2, DeliveryConns: 8, Pool: 15}},
+		{"0", "16", transactions, config.Sizes{Tasks: 2, TaskConns: 2, FailureConns: 2, DeliveryConns: 8, Pool: 16}},
+		{"0", "200", transactions, config.Sizes{Tasks: 16, TaskConns: 16, FailureConns: 2, DeliveryConns: 8, Pool: 200}},
 	} {
 		c := setting{flags: []string{"--roles=worker", "--worker-concurrency=" + test.tasks, "--database-max-conns=" + test.maxConns}}.mustLoad(t)
 		if got := c.SizesOn(2, test.handlers); got != test.want {
@@ -72,28 +74,28 @@ func TestSizesFollowFromWhatIsSet(t *testing.T) {
 	}
 }
 
-// Whatever is set and whatever the machine: while the tasks use all connections that they
-// may use, each poller has one, and so have the deliveries, the API and everything else.
+// Whatever is set, whatever the machine and the handlers: while the tasks use all
+// connections that they may use, each poller has one, and so have the record of failed
+// tasks, the deliveries, the API and everything else.
 func TestTasksLeaveConnectionsForTheOtherRoles(t *testing.T) {
 	t.Parallel()
 	for _, roles := range []string{"all", "worker", "relay,worker", "worker,api"} {
 		for _, tasks := range []int{0, 1, 7, 300} {
-			c := setting{flags: []string{"--roles=" + roles, "--relay-concurrency=3", fmt.Sprintf("--worker-concurrency=%d", tasks)}}.mustLoad(t)
-			for _, maxConns := range []int{0, c.MinConns(), c.MinConns() + 20} {
-				c := setting{flags: []string{
-					"--roles=" + roles, "--relay-concurrency=3", fmt.Sprintf("--worker-concurrency=%d", tasks), fmt.Sprintf("--database-max-conns=%d", maxConns),
-				}}.mustLoad(t)
-				others := 4 + 8 // with the deliveries
-				if c.HasRole(config.RoleRelay) {
-					others += 3
-				}
-				if c.HasRole(config.RoleAPI) {
-					others += 8
-				}
-				for _, processors := range []int{1, 2, 3, 16, 128} {
-					for _, h := range []config.Handlers{none, transactions, batches, outward, mixed} {
+			for _, h := range []config.Handlers{none, transactions, batches, outward, mixed} {
+				flags := []string{"--roles=" + roles, "--relay-concurrency=3", fmt.Sprintf("--worker-concurrency=%d", tasks)}
+				least := setting{flags: flags, handlers: h}.mustLoad(t).MinConns()
+				for _, maxConns := range []int{0, least, least + 20} {
+					c := setting{flags: append(flags, fmt.Sprintf("--database-max-conns=%d", maxConns)), handlers: h}.mustLoad(t)
+					others := 4 + 2 + 8 // with the failed tasks and the deliveries
+					if c.HasRole(config.RoleRelay) {
+						others += 3
+					}
+					if c.HasRole(config.RoleAPI) {
+						others += 8
+					}
+					for _, processors := range []int{1, 2, 3, 16, 128} {
 						s := c.SizesOn(processors, h)
-						if s.TaskConns+others > s.Pool || s.Tasks < 1 || s.TaskConns < 1 || s.DeliveryConns != 8 {
+						if s.TaskConns+others > s.Pool || s.Tasks < 1 || s.TaskConns < 1 || s.FailureConns != 2 || s.DeliveryConns != 8 {
 							t.Errorf("roles %s, %d tasks, %d connections, %d processors, %+v: %+v", roles, tasks, maxConns, processors, h, s)
 						}
 						if h.Transactions && s.TaskConns < s.Tasks {
@@ -110,12 +112,15 @@ func TestTasksLeaveConnectionsForTheOtherRoles(t *testing.T) {
 func TestTheDerivedPoolIsAccepted(t *testing.T) {
 	t.Parallel()
 	for _, roles := range []string{"all", "api", "monitor", "relay", "worker", "relay,worker", "worker,api"} {
-		for _, processors := range []int{1, 2, 3, 16, 128} {
-			for _, h := range []config.Handlers{none, transactions, batches, outward, mixed} {
-				want := setting{flags: []string{"--roles=" + roles}}.mustLoad(t).SizesOn(processors, h)
-				c := setting{flags: []string{"--roles=" + roles, fmt.Sprintf("--database-max-conns=%d", want.Pool)}}.mustLoad(t)
-				if got := c.SizesOn(processors, h); got != want {
-					t.Errorf("roles %s, %d processors, %+v: %+v, want %+v", roles, processors, h, got, want)
+		for _, tasks := range []int{0, 1, 300} {
+			for _, processors := range []int{1, 2, 3, 16, 128} {
+				for _, h := range []config.Handlers{none, transactions, batches, outward, mixed} {
+					flags := []string{"--roles=" + roles, fmt.Sprintf("--worker-concurrency=%d", tasks)}
+					want := setting{flags: flags, handlers: h}.mustLoad(t).SizesOn(processors, h)
+					c := setting{flags: append(flags, fmt.Sprintf("--database-max-conns=%d", want.Pool)), handlers: h}.mustLoad(t)
+					if got := c.SizesOn(processors, h); got != want {
+						t.Errorf("roles %s, %d tasks, %d processors, %+v: %+v, want %+v", roles, tasks, processors, h, got, want)
+					}
 				}
 			}
 		}

@@ -26,7 +26,7 @@ func load(t *testing.T, file string, flags ...string) (*config.Config, error) {
 	if err := fs.Parse(flags); err != nil {
 		t.Fatal(err)
 	}
-	return config.Load(fs, nil, dir)
+	return config.Load(fs, nil, dir, nil)
 }
 
 func TestDatabases(t *testing.T) {

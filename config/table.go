@@ -191,7 +191,7 @@ func (c *Database) options() []*option {
 		},
 		{
 			field: &c.MaxConns, key: "database.max_conns", value: "0", min: "0", max: "10000",
-			help: "Size of the pool of connections. 0 means the sum of: 4; one for each poller with the role relay; 8 for the API with the role api; with the role worker 8 for all deliveries, and those of the tasks. The tasks have one connection each if a handler has a transaction for each event. Otherwise they share at most 8 connections for each processor (8 to 64). A number is refused that is below this sum, in which the tasks count as worker.concurrency, or as 2 if that is 0. A relay opens 2 more outside of the pool.",
+			help: "Size of the pool of connections. 0 means the sum of: 4; one for each poller with the role relay; 8 for the API with the role api; with the role worker 8 for all deliveries, 2 for the record of failed tasks, and those of the tasks. The tasks have one connection each if a handler has a transaction for each event. Otherwise they share at most 8 connections for each processor (8 to 64). A number is refused that is below this sum, in which the tasks count as 2, or as worker.concurrency if that is set and a handler has a transaction for each event. A relay opens 2 more outside of the pool.",
 		},
 		{
 			field: &c.ExecMode, key: "database.exec_mode", value: "cache_statement",

@@ -10,10 +10,16 @@ import (
 // Bound is a share of a pool: at most a fixed number of connections at the same time, for all who
 // go through it. A caller that finds no place waits here, in order. If it waited in the pool, the
 // relay, the leader and health checks would wait behind it. A Bound is safe for concurrent use.
-type Bound struct{ places chan struct{} }
+type Bound struct{ places, own chan struct{} } // own: nil, except of a Bound that And returned
 
 // NewBound returns a Bound of conns connections, at least one.
 func NewBound(conns int) *Bound { return &Bound{places: make(chan struct{}, max(conns, 1))} }
+
+// And returns a Bound that has the places of b and more places that b does not have. It
+// still has a place when the users of b keep all places of b.
+func (b *Bound) And(more int) *Bound {
+	return &Bound{places: b.places, own: make(chan struct{}, more)}
+}
 
 // Within waits for a place and calls do, which may use one connection until it returns. do
 // must not call Within of the same Bound: it would wait for its own place. If ctx ends
@@ -24,8 +30,10 @@ func (b *Bound) Within(ctx context.Context, doing string, do func() error) error
 	select {
 	case b.places <- struct{}{}:
 		defer func() { <-b.places }()
-		return do()
+	case b.own <- struct{}{}:
+		defer func() { <-b.own }()
 	case <-ctx.Done():
 		return postgres.TranslateWork(fmt.Errorf("wait for a connection: %w", ctx.Err()), doing)
 	}
+	return do()
 }

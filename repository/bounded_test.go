@@ -68,6 +68,40 @@ func TestABoundedInboxLeavesConnections(t *testing.T) {
 	}
 }
 
+// Handlers that hang keep all places of the tasks. Failures are recorded all the same.
+func TestFailuresAreRecordedWhileHandlersHang(t *testing.T) {
+	t.Parallel()
+	db := schematest.Open(t)
+	const places = 2
+	bound := repository.NewBound(places)
+	inbox, failures := repository.NewBoundedInbox(repository.NewInbox(db), bound), repository.NewBoundedFailures(deadletters.NewFailedTasks(db, false), bound.And(1))
+	begun, finish := make(chan struct{}, places), make(chan struct{})
+	var all sync.WaitGroup
+	for i := range places {
+		all.Go(func() {
+			_, err := inbox.Process(t.Context(), domain.ID{byte(i + 1)}, func(context.Context, domain.Effects) error {
+				begun <- struct{}{}
+				<-finish
+				return nil
+			})
+			if err != nil {
+				t.Errorf("task %d: %v", i, err)
+			}
+		})
+	}
+	for range places {
+		<-begun
+	}
+	for i := range byte(3) {
+		failed := domain.FailedTask{Event: domain.Event{ID: domain.ID{1, i + 1}, Type: "e", Payload: []byte("x"), Queue: "default"}, Attempt: 1, Err: errors.New("broken")}
+		if burial, err := failures.Bury(t.Context(), failed, false); burial != domain.Buried || err != nil {
+			t.Errorf("a task that failed meanwhile: %v, %v", burial, err)
+		}
+	}
+	close(finish)
+	all.Wait()
+}
+
 // held fails tasks until finish is closed, and says in begun that one is being recorded.
 type held struct {
 	domain.FailedTasks

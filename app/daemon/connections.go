@@ -7,21 +7,23 @@ import (
 	"outboxd/repository/deadletters"
 )
 
-// connections are a part of the pool for tasks: the inbox and the record of failed tasks
-// together use no more connections than the bound has.
+// connections are a part of the pool for tasks: the inbox uses no more connections than
+// the bound has. The record of failed tasks has the same connections, and a few more of its
+// own, because a handler that hangs keeps its connection.
 type connections struct {
 	bound    *repository.Bound
 	inbox    domain.Inbox
 	failures domain.FailedTasks
 }
 
-// connectionsFor returns a part of conns connections of the pool.
-func (d *Daemon) connectionsFor(conns int) connections {
+// connectionsFor returns a part of conns connections of the pool, and forFailures more for
+// the record of failed tasks.
+func (d *Daemon) connectionsFor(conns, forFailures int) connections {
 	db, bound := d.one.database, repository.NewBound(conns)
 	failures := deadletters.NewFailedTasks(db, d.cfg.Relay.Ordering == config.OrderingBlock)
 	return connections{
 		bound:    bound,
 		inbox:    repository.NewBoundedInbox(repository.NewInbox(db), bound),
-		failures: repository.NewBoundedFailures(failures, bound),
+		failures: repository.NewBoundedFailures(failures, bound.And(forFailures)),
 	}
 }

@@ -58,7 +58,8 @@ func (d *Daemon) addDeliveries() error {
 	if err != nil {
 		return err
 	}
-	conns := d.connectionsFor(d.sizes.DeliveryConns)
+	// No delivery holds a connection while it waits for its receiver, so none can hang with it.
+	conns := d.connectionsFor(d.sizes.DeliveryConns, 0)
 	f := &deliveries{
 		store: subscriptions.New(d.one.database), bound: conns.bound, log: d.log.With("component", "deliveries"), every: d.cfg.Deliver.CheckInterval,
 		metrics: deliver.NewMetrics(d.registry), look: make(chan struct{}, 1), hears: func() bool { return d.one.relay != nil && d.one.relay.Hears() }, running: map[string]*delivering{},

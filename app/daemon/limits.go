@@ -39,7 +39,7 @@ func keepWithinLimits(embedded bool, sizes config.Sizes, log *slog.Logger) {
 	}
 	attrs := []any{"gomaxprocs", runtime.GOMAXPROCS(0), "cpus", runtime.NumCPU(), "gomemlimit", memory, "database_connections", sizes.Pool}
 	if sizes.Tasks > 0 {
-		attrs = append(attrs, "tasks_at_once", sizes.Tasks, "connections_for_tasks", sizes.TaskConns, "connections_for_deliveries", sizes.DeliveryConns)
+		attrs = append(attrs, "tasks_at_once", sizes.Tasks, "connections_for_tasks", sizes.TaskConns, "connections_for_failures", sizes.FailureConns, "connections_for_deliveries", sizes.DeliveryConns)
 	}
 	log.Info("limits of this process", attrs...)
 }

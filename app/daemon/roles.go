@@ -78,7 +78,7 @@ const (
 func share(of time.Duration, part float64) time.Duration { return time.Duration(part * float64(of)) }
 
 func (d *Daemon) addWorker() error {
-	conns := d.connectionsFor(d.sizes.TaskConns)
+	conns := d.connectionsFor(d.sizes.TaskConns, d.sizes.FailureConns)
 	handlers, batches := ownHandlers(), ownBatches()
 	outward, err := d.outward(conns.bound)
 	if err != nil {

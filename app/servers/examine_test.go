@@ -30,7 +30,7 @@ func TestTheChartSaysHowManyConnectionsAProcessOpens(t *testing.T) {
 		if err := flags.Parse([]string{"--roles=" + string(role), "--monitor-addr="}); err != nil {
 			t.Fatal(err)
 		}
-		c, err := config.Load(flags, nil, t.TempDir())
+		c, err := config.Load(flags, nil, t.TempDir(), nil)
 		if err != nil {
 			t.Fatal(err)
 		}

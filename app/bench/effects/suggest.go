@@ -131,9 +131,7 @@ func (k *kind) suggestion(e *env.Env) result.Suggestion {
 		Handlers: k.name, Tasks: k.tries[at], Connections: process.PoolSize(), Default: with(e, k.handlers, 0).Sizes().Tasks,
 		Flags: []string{fmt.Sprintf("--worker-concurrency=%d", k.tries[at])},
 	}
-	// Suggest 0, with which the pool's size follows from the number of tasks. A fixed size must be at
-	// least MinConns, which counts a connection for each task. Batches use far fewer connections, but
-	// the start would report all of them as ones that may be opened.
+	// Suggest 0, with which the pool's size follows from the number of tasks.
 	conns := e.Config.Database.MaxConns
 	tooFew := conns > 0 && conns < process.MinConns()
 	if tooFew {

@@ -18,7 +18,7 @@ func load(t *testing.T, args ...string) (*config.Config, error) {
 	if err := flags.Parse(args); err != nil {
 		t.Fatal(err)
 	}
-	return config.Load(flags, nil, t.TempDir())
+	return config.Load(flags, nil, t.TempDir(), nil)
 }
 
 // Whatever the machine, the configuration and the roles: outboxd accepts what is suggested.

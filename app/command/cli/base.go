@@ -52,11 +52,10 @@ func (c Commands) Load(cmd *cobra.Command) (*config.Config, error) {
 	if err != nil {
 		return nil, fmt.Errorf("find the working directory: %w", err)
 	}
-	cfg, err := config.Load(cmd.Flags(), c.Environ, dir)
+	cfg, err := config.Load(cmd.Flags(), c.Environ, dir, daemon.HandlersOf)
 	if err != nil {
 		return nil, config.Mistake{Err: err}
 	}
-	cfg.Serve(daemon.HandlersOf(cfg))
 	return cfg, nil
 }
 
