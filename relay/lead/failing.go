@@ -7,6 +7,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"outboxd/client/outage"
 	"outboxd/domain"
 )
 
@@ -49,16 +50,17 @@ var duties = map[duty]string{
 // failing records in the database which duties of the leader fail, so that all processes can show them. It is safe
 // for concurrent use.
 type failing struct {
-	store domain.Housekeeping
-	log   *slog.Logger
-	gauge *prometheus.GaugeVec
+	store    domain.Housekeeping
+	log      *slog.Logger
+	gauge    *prometheus.GaugeVec
+	unusable func() bool // reports whether the relay has stopped using PostgreSQL or Redis because of an outage
 
 	mu    sync.Mutex
 	known map[duty]string
 }
 
-func newFailing(store domain.Housekeeping, gauge *prometheus.GaugeVec, log *slog.Logger) *failing {
-	f := &failing{store: store, log: log, gauge: gauge}
+func newFailing(store domain.Housekeeping, gauge *prometheus.GaugeVec, unusable func() bool, log *slog.Logger) *failing {
+	f := &failing{store: store, log: log, gauge: gauge, unusable: unusable}
 	f.end()
 	return f
 }
@@ -79,9 +81,9 @@ func (f *failing) end() {
 }
 
 // note is called with the error of a duty, or nil. note writes to the database only if the text of the error
-// differs from the recorded one.
+// differs from the recorded one. An outage changes nothing: the duty is what it was before, failing or not.
 func (f *failing) note(ctx context.Context, part duty, err error) {
-	if ctx.Err() != nil {
+	if ctx.Err() != nil || f.isOutage(err) {
 		return
 	}
 	f.mu.Lock()
@@ -94,6 +96,12 @@ func (f *failing) note(ctx context.Context, part duty, err error) {
 	if f.known[part] != text && f.record(ctx, duties[part], err) {
 		f.known[part] = text
 	}
+}
+
+// isOutage reports whether err comes from an outage that the relay has noticed. Such an outage is reported elsewhere. If
+// PostgreSQL itself returned err, PostgreSQL can be reached, and the duty fails.
+func (f *failing) isOutage(err error) bool {
+	return domain.ErrorCode(err) == domain.CodeUnavailable && outage.State(err) == "" && f.unusable()
 }
 
 func (f *failing) record(ctx context.Context, work string, cause error) bool {

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"time"
 
+	"outboxd/client/outage"
 	"outboxd/domain"
 	"outboxd/domain/crashpoint"
 	"outboxd/domain/lost"
@@ -106,11 +107,13 @@ func (h *healer) run(ctx context.Context, leads domain.StillLeads) {
 }
 
 // report records whether checking fails, and logs a failure once. An outage is reported elsewhere, so report warns
-// of an unreachable server only if the cause is a missing right that only the healer needs. If another process has
-// done the work already, report does not warn.
+// of an unreachable server only if the cause is a missing right that only the healer needs, and records no outage of
+// Redis. If another process has done the work already, report does not warn.
 func (h *healer) report(ctx context.Context, err error) {
-	h.failing.note(ctx, dutyHeal, err)
 	_, known := domain.FindingOf(err)
+	if _, ofQueue := errors.AsType[queueError](err); !ofQueue || known || domain.ErrorCode(err) != domain.CodeUnavailable || outage.State(err) != "" {
+		h.failing.note(ctx, dutyHeal, err)
+	}
 	switch {
 	case err == nil:
 		h.silent = false
@@ -122,6 +125,11 @@ func (h *healer) report(ctx context.Context, err error) {
 		h.log.Warn("could not check whether Redis has kept its data", "again_in", h.o.CheckInterval, "error", err)
 	}
 }
+
+// queueError marks an error of Redis.
+type queueError struct{ error }
+
+func (e queueError) Unwrap() error { return e.error }
 
 // check checks Redis and the database once. check heals if either may have lost data, and otherwise renews the
 // canary.
@@ -136,7 +144,7 @@ func (h *healer) check(ctx context.Context) error {
 	}
 	seen, err := h.o.Queue.Identify(looking, h.record.Name)
 	if err != nil {
-		return err
+		return queueError{err}
 	}
 	database, err := h.o.Memory.Database(looking)
 	if err != nil {
@@ -253,7 +261,7 @@ func (h *healer) renew(ctx context.Context) error {
 	defer cancel()
 	intact, err := h.o.Queue.Advance(advancing, h.record.Name, h.renewing.from, h.renewing.to)
 	if err != nil {
-		return err
+		return queueError{err}
 	}
 	h.renewing = renewal{}
 	if !intact {
@@ -282,7 +290,10 @@ func (h *healer) mark(ctx context.Context, canary string) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, checkPatience)
 	defer cancel()
-	return h.o.Queue.Mark(ctx, h.record.Name, canary)
+	if err := h.o.Queue.Mark(ctx, h.record.Name, canary); err != nil {
+		return queueError{err}
+	}
+	return nil
 }
 
 func (h *healer) remember(ctx context.Context, next lost.QueueIdentity, healed bool) error {

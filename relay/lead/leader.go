@@ -56,7 +56,7 @@ type Leader struct {
 func New(d Duties, r Relay) *Leader {
 	m := newMetrics(r.Registry)
 	l := &Leader{
-		duties: d, process: r.Process, log: r.Logger, metrics: m, unusable: r.Unusable, failing: newFailing(d.Housekeeping, m.failing, r.Logger),
+		duties: d, process: r.Process, log: r.Logger, metrics: m, unusable: r.Unusable, failing: newFailing(d.Housekeeping, m.failing, r.Unusable, r.Logger),
 		tick: make(chan struct{}, 1), replayed: make(chan struct{}, 1), changed: make(chan struct{}, 1),
 	}
 	if d.Archives != nil {

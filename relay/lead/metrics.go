@@ -37,7 +37,7 @@ func newMetrics(registry prometheus.Registerer) *metrics {
 		queues:   newQueueGauges(),
 		failing: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "outboxd_relay_duty_failing",
-			Help: "1 while a part of the leader's work fails, from the first attempt that failed to the next that succeeds: heal, measure, upkeep, keys, fold, tidy, acknowledge, cancelled, changes, replay, schedules or types. 0 in all other relays.",
+			Help: "1 while a part of the leader's work fails, other than by an outage, from the first attempt that failed to the next that succeeds: heal, measure, upkeep, keys, fold, tidy, acknowledge, cancelled, changes, replay, schedules or types. 0 in all other relays.",
 		}, []string{"duty"}),
 		heals: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "outboxd_relay_heals_total",
