@@ -117,16 +117,30 @@ func (i *injector) insertOdd(ctx context.Context, target uint64) (string, func()
 		what, sql = "an event again: "+repeat.what, repeat.sql
 	}
 	tag, err := i.admin.Exec(ctx, sql, pgx.QueryExecModeSimpleProtocol)
+	switch hit, err := readOdd(err); {
+	case err != nil:
+		return "", nil, fmt.Errorf("write %s: %w", what, err)
+	case hit == "taken" && tag.RowsAffected() == 0, hit == "":
+		return "", nil, nil
+	default:
+		return hit + ": " + what, nil, nil
+	}
+}
+
+// readOdd returns what PostgreSQL did with an odd row: "taken", "refused", or "" if a fault
+// of another kind was quicker. An error of class 42, such as the name of a column that does
+// not exist, is a fault of the statement: such a row would test nothing.
+func readOdd(err error) (hit string, fault error) {
 	refusal, refused := errors.AsType[*pgconn.PgError](err)
 	switch {
-	case err == nil && tag.RowsAffected() == 0:
-		return "", nil, nil
 	case err == nil:
-		return "taken: " + what, nil, nil
+		return "taken", nil
+	case refused && strings.HasPrefix(refusal.Code, "42"):
+		return "", err
 	case refused && (strings.HasPrefix(refusal.Code, "22") || strings.HasPrefix(refusal.Code, "23")):
-		return "refused: " + what, nil, nil
+		return "refused", nil
 	default:
-		return "", nil, nil // a fault of another kind was quicker
+		return "", nil
 	}
 }
 

@@ -64,13 +64,13 @@ type run struct {
 
 // Run runs once, and returns what it counted. An error says that the run did not get to
 // its end, or that a process misbehaved in a way that no fault excuses. The report
-// then has what is known so far; it is nil if an address of a server cannot be read. No
-// process is left running.
+// then has what is known so far; it is never nil. No process is left running.
 func Run(ctx context.Context, o Options) (_ *Report, err error) {
+	report := &Report{Seed: o.Seed, Profile: o.Profile.Name}
 	if o.Servers, err = o.Servers.asFleet(); err != nil {
-		return nil, err
+		return report, err
 	}
-	r := &run{o: o, fleet: newFleet(o), report: &Report{Seed: o.Seed, Profile: o.Profile.Name}}
+	r := &run{o: o, fleet: newFleet(o), report: report}
 	admin, handle, err := o.Servers.open(ctx)
 	if err != nil {
 		return r.report, err
