@@ -168,9 +168,9 @@ cluster: ## Kill and empty masters of a Redis Cluster and move slots for DURATIO
 	$(CHAOS) -run='^TestClusterStorm$$' -chaos.cluster -chaos.duration=$(strip $(DURATION))
 
 .PHONY: failovers
-failovers: ## Fail over Sentinels ten times and promote standbys of PostgreSQL that lag, under load
+failovers: ## Fail over Sentinels ten times, promote standbys of PostgreSQL that lag and suspend the leader, under load
 	@.ci/setup go postgresql redis
-	CGO_ENABLED=0 go test -count=1 -timeout=30m -v -run='^(TestSentinelFailsOver|TestPostgresGoesBack)$$' $(TESTFLAGS) ./app ./relay -every-failover
+	CGO_ENABLED=0 go test -count=1 -timeout=30m -v -run='^(TestSentinelFailsOver|TestPostgresGoesBack|TestTheLeaderIsSuspended)$$' $(TESTFLAGS) ./app ./relay -every-failover
 
 .PHONY: rolling
 rolling: ## Replace three processes one by one by another version with another migration, and back, under load

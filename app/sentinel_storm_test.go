@@ -14,7 +14,7 @@ import (
 	"outboxd/app/servertest/redistest"
 )
 
-var everyFailover = flag.Bool("every-failover", false, "run TestSentinelFailsOver")
+var everyFailover = flag.Bool("every-failover", false, "run TestSentinelFailsOver, and suspend the leader for 90 s in TestTheLeaderIsSuspended")
 
 // failovers is how often Sentinels promote a replica.
 const failovers = 10
