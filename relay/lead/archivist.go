@@ -81,13 +81,16 @@ func (a *archivist) lookInto(ctx context.Context, queue string) error {
 	}
 	for skip := 0; ; skip += archiveBatch {
 		batch, err := a.o.Queue.Archived(ctx, queue, from, skip, archiveBatch)
-		if err != nil || len(batch) == 0 {
+		if err != nil {
 			return err
 		}
 		if err := a.bury(ctx, queue, batch); err != nil {
 			return err
 		}
-		if seen = batch[len(batch)-1].At; len(batch) < archiveBatch {
+		if len(batch) > 0 {
+			seen = batch[len(batch)-1].At
+		}
+		if len(batch) < archiveBatch { // also after full batches only: a full archive has 10,000 tasks
 			a.seen[queue] = seen
 			return nil
 		}
