@@ -20,7 +20,7 @@ type Publisher struct {
 	handle      *broker.Redis
 	redis       redis.UniversalClient
 	tasks       *lookup.Finder
-	lanes       sync.Map     // client to *sync.Pool of *lane
+	lanes       sync.Map     // client to *sync.Pool of *lane; emptied by Renew
 	canary      atomic.Value // that the last call of Advance was to write, a string
 	renewed     atomic.Int64 // incremented when all lanes must be replaced
 	unconfirmed []string     // types of events that no consumer confirms
@@ -73,9 +73,8 @@ func (p *Publisher) publishTo(ctx context.Context, client redis.UniversalClient,
 		outage = outage || receipts[i].Answer == domain.Unanswered
 	}
 	if outage {
-		// All lanes are replaced: Asynq's clients remember which queues they have announced, and Redis may have
-		// lost these queues.
-		p.renewed.Add(1)
+		// Asynq's clients remember which queues they have announced, and Redis may have lost these queues.
+		p.Renew()
 		p.narrow(ctx, events, receipts)
 	} else {
 		lanes.Put(l)
