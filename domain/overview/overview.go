@@ -37,6 +37,10 @@ func (f Flow) Rate(n int64) float64 {
 // StandingCounted is the number up to which a Standing counts events of one kind.
 const StandingCounted = 50_000
 
+// ConfirmedLate is how much later than emitted events confirmed ones are counted. The time of a confirmation is the
+// start of the handler's transaction, but the database shows the confirmation only after that transaction's commit.
+const ConfirmedLate = 10 * time.Second
+
 // Standing says how many events are in which state at one moment, and which relays run.
 type Standing struct {
 	domain.Backlog

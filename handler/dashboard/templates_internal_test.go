@@ -9,6 +9,7 @@ import (
 	"outboxd/domain"
 	"outboxd/domain/access"
 	"outboxd/domain/lives"
+	"outboxd/handler/dashboard/sight"
 )
 
 // content renders the content of a page for an admin.
@@ -64,6 +65,21 @@ func TestAFormWritesTimesAsThePagesDo(t *testing.T) {
 	change.Until = "1h"
 	if page := content(t, "change", &change); !strings.Contains(page, "Those of type a, that died until 1h.") {
 		t.Errorf("how long ago is not as it was written: %s", page)
+	}
+}
+
+// Confirmed events are counted later than emitted ones, so each figure says up to when.
+func TestTheOverviewSaysUpToWhenItCounted(t *testing.T) {
+	t.Parallel()
+	var s sight.State
+	s.Quick.Standing.At = time.Now()
+	says := func() string { return content(t, "overview", overviewData{State: &s}) }
+	if page := says(); strings.Count(page, "not counted yet") != 2 {
+		t.Errorf("without a sample: %s", page)
+	}
+	s.Quick.Standing.SampledAt = s.Quick.Standing.At.Add(-7 * time.Second)
+	if page := says(); !strings.Contains(page, "in the last day, up to 7 s ago") || !strings.Contains(page, "in the last day, up to 17 s ago") {
+		t.Errorf("with a sample: %s", page)
 	}
 }
 

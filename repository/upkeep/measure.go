@@ -2,10 +2,12 @@ package upkeep
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"outboxd/domain"
 	"outboxd/domain/lives"
+	"outboxd/domain/overview"
 	"outboxd/repository/postgres"
 	"outboxd/repository/search"
 	"outboxd/repository/stored"
@@ -20,6 +22,8 @@ const entriesLimit = 500_000
 // bounded count may read millions of dead rows and take long; then no sample is written.
 const measurePatience = 2 * time.Second
 
+var lateSQL = fmt.Sprintf("interval '%g seconds'", overview.ConfirmedLate.Seconds())
+
 // measureSQL writes a sample. measureSQL is one statement and so one transaction, because
 // an idle process may use less than one transaction a second.
 //
@@ -32,9 +36,7 @@ const measurePatience = 2 * time.Second
 //     partitions of the history. The history has no index by time, because such an index
 //     would cost something in every batch. PostgreSQL's counters are about a second late,
 //     and start at zero after a crash.
-//   - The statement counts confirmations up to ten seconds ago. The time of a
-//     confirmation is the start of the handler's transaction, but its row is visible only
-//     after that transaction's commit.
+//   - The statement counts confirmations up to overview.ConfirmedLate ago.
 //   - A cancelled event also has a row in the inbox, but does not count as confirmed.
 //   - The delays are measured on at most 1,000 confirmations.
 var measureSQL = `
@@ -65,7 +67,7 @@ WITH standing AS (` + search.StandingSQL + `
         pending, held, dead, oldest_due, delay_p50, delay_p99, emitted_total, enqueued_total, queued)
     SELECT now(), $4, coalesce(extract(epoch FROM now() - b.at), 0),
         greatest(coalesce(t.emitted - b.emitted_total, 0), 0), greatest(coalesce(t.enqueued - b.enqueued_total, 0), 0),
-        (SELECT count(*) FROM inbox i WHERE processed_at > b.at - interval '10 seconds' AND processed_at <= now() - interval '10 seconds'
+        (SELECT count(*) FROM inbox i WHERE processed_at > b.at - ` + lateSQL + ` AND processed_at <= now() - ` + lateSQL + `
            AND NOT EXISTS (SELECT FROM outbox_cancelled c WHERE c.id = i.event_id)),
         (SELECT count(*) FROM outbox_dead WHERE died_at > b.at AND died_at <= now()),
         s.pending, s.held, s.dead, coalesce(extract(epoch FROM now() - s.oldest), 0), d.p[1], d.p[2], t.emitted, t.enqueued, $7::bigint

@@ -9,8 +9,8 @@ import (
 )
 
 // measureTypesSQL writes the samples of a minute by type and queue: how many events were
-// confirmed, failed and died, and their delays. The statement covers the time up to ten
-// seconds ago, for the reason that the comment on measureSQL gives.
+// confirmed, failed and died, and their delays. The statement covers the time up to
+// overview.ConfirmedLate ago.
 //
 //   - Of the confirmations it reads the 200 latest of each sixth of the minute, and looks
 //     up the type and queue of each by its ID. If there were more, the counts are
@@ -26,7 +26,7 @@ import (
 //     them if no history is kept.
 var measureTypesSQL = `
 WITH span AS (
-    SELECT coalesce(max(at), now() - interval '1 minute') - interval '10 seconds' AS begun, now() - interval '10 seconds' AS ended
+    SELECT coalesce(max(at), now() - interval '1 minute') - ` + lateSQL + ` AS begun, now() - ` + lateSQL + ` AS ended
     FROM outbox_type_samples WHERE at > now() - interval '2 minutes'
 ), newest AS MATERIALIZED (
     SELECT c.event_id, c.processed_at, n FROM span, generate_series(0, 5) AS n, LATERAL (
@@ -34,7 +34,7 @@ WITH span AS (
     ) AS c WHERE processed_at > begun + n * (ended - begun) / 6
 ), scale AS (
     SELECT CASE WHEN (SELECT max(many) FROM (SELECT count(*) AS many FROM newest GROUP BY n) AS parts) = 200
-        THEN greatest((SELECT sum(confirmed) FROM outbox_samples, span WHERE at > begun + interval '10 seconds')::float8 / (SELECT count(*) FROM newest), 1) ELSE 1 END AS factor
+        THEN greatest((SELECT sum(confirmed) FROM outbox_samples, span WHERE at > begun + ` + lateSQL + `)::float8 / (SELECT count(*) FROM newest), 1) ELSE 1 END AS factor
 ), confirmed AS (
     SELECT event_type, queue, count(*) AS n, percentile_disc(ARRAY[0.5, 0.99]) WITHIN GROUP (ORDER BY delay) AS p
     FROM newest CROSS JOIN LATERAL (
