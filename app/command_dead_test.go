@@ -113,6 +113,9 @@ func TestDeadLettersByCommand(t *testing.T) {
 	if r := run(failed, "dead", "replay", "--all", "--canary=1", "--yes"); !strings.Contains(r.stderr, "the canary failed") {
 		t.Errorf("the canary says %s", r.message())
 	}
+	if r := run(0, "actions", "list"); !strings.Contains(r.stdout, "  stopped: the canary failed: 1 of 1 events died again") {
+		t.Errorf("the record says\n%s", r.stdout)
+	}
 	if n := count("SELECT count(*) FROM outbox_dead WHERE generation = 0"); n != 2 {
 		t.Errorf("%d dead letters were left alone, want 2", n)
 	}

@@ -89,8 +89,8 @@ func TestTypesQueuesAndWorkersByCommand(t *testing.T) {
 	}
 	wants(run(0, "queues", "resume", "lonely", "--yes", "--reason=it is out"), "lonely resumed")
 	wants(run(0, "actions", "list"), "the printer burns", "it is out", `{"queue": "lonely"}`)
-	var actions []struct{ ID, Action string }
-	if err := json.Unmarshal([]byte(run(0, "actions", "list", "-o=json").stdout), &actions); err != nil || len(actions) != 2 || actions[0].Action != "resume" {
+	var actions []struct{ ID, Action, Outcome string }
+	if err := json.Unmarshal([]byte(run(0, "actions", "list", "-o=json").stdout), &actions); err != nil || len(actions) != 2 || actions[0].Action != "resume" || actions[0].Outcome != "done" {
 		t.Fatalf("%+v, %v", actions, err)
 	}
 	wants(run(0, "actions", "show", actions[1].ID), "ada", "the printer burns")

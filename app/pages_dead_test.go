@@ -94,6 +94,13 @@ func TestDeadLetterPages(t *testing.T) {
 	tab.visit("/dead")
 	tab.await("td", "test of discard")
 	tab.see("dead-actions")
+	tab.visit("/actions")
+	tab.await("tr:nth-child(1) td[data-label=Outcome]", "^done$")
+	tab.await("tr:nth-child(3) td[data-label=Outcome]", "^stopped the canary failed: 1 of 1 events died again")
+	tab.see("actions")
+	tab.wantAccessible()
+	tab.MustSetViewport(1024, 800, 1, false)
+	tab.wantNoWiderThan(1024, "/actions")
 	tab.wantQuiet()
 	if n := ask("SELECT count(*)::text FROM outbox_actions WHERE actor = 'ada@example.com' AND reason LIKE 'test of %'"); n != "3" {
 		t.Errorf("%s actions are recorded, want 3", n)

@@ -86,16 +86,6 @@ func later(a, b time.Time) time.Time {
 	return b
 }
 
-// Action is a person's command as it is recorded: it changes events, queues, subscriptions or schedules. An effect in
-// the database and its Action are recorded in one transaction; see ActionRecords for the effects in Redis.
-type Action struct {
-	ID     ID // given by the store with the first effect
-	Actor  string
-	Reason string
-	// Filter has the filter of the command: the value of each flag, by the flag's name.
-	Filter map[string]string
-}
-
 // DeadGroup counts the dead letters of one type whose errors differ only in IDs and numbers.
 type DeadGroup struct {
 	Type      string
@@ -104,32 +94,6 @@ type DeadGroup struct {
 	Count     int
 	FirstDied time.Time
 	LastDied  time.Time
-}
-
-// The kinds of actions on failing tasks, and of pausing and resuming. Package access has the kinds of the other
-// actions.
-const (
-	ActionRetry  = "retry"
-	ActionGiveUp = "give up"
-	ActionPause  = "pause"
-	ActionResume = "resume"
-)
-
-// ActionRecords records the actions of people that change only Redis. It is safe for concurrent use.
-type ActionRecords interface {
-	// Record records an action after it was done. Errors: CodeUnavailable.
-	Record(ctx context.Context, kind string, action *Action, events int64) error
-}
-
-// RecordedAction is one action of a person, such as a replay, a discard or a redrive.
-type RecordedAction struct {
-	ID     ID
-	At     time.Time
-	Actor  string
-	Kind   string // such as replay, discard, redrive, retry, give up or cancel
-	Filter string // JSON
-	Reason string
-	Events int64
 }
 
 // Replayed is a dead letter that was put back into the outbox.
@@ -147,6 +111,8 @@ type ReplayOutcomes struct{ Confirmed, Dead, Open int }
 //
 // Errors: CodeUnavailable if the database cannot be reached.
 type DeadLetters interface {
+	ActionEnds
+
 	// List returns up to limit dead letters after a cursor, in the order in which they died.
 	List(ctx context.Context, filter DeadFilter, after Cursor, limit int) ([]DeadLetter, error)
 

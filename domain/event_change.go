@@ -99,11 +99,13 @@ type CarriedOut struct {
 }
 
 // EventChanges cancels, reschedules and erases events. Each call is one transaction, which also records action,
-// the person's command. Some handlers hold no transaction while they wait for a receiver. Each call asks the queue
+// the person's command. An action may have several calls; End follows the last one. Some handlers hold no transaction while they wait for a receiver. Each call asks the queue
 // about the events of such handlers before it commits. Its methods are safe for concurrent use.
 //
 // Errors: CodeUnavailable if the database cannot be reached.
 type EventChanges interface {
+	ActionEnds
+
 	// Cancel cancels events. An event with the answer ChangeCancelled never takes effect.
 	Cancel(ctx context.Context, action *Action, ids []ID) ([]Change, error)
 

@@ -166,7 +166,8 @@ CREATE INDEX outbox_journal_at ON outbox_journal (at, id);
 CREATE INDEX outbox_journal_unknown ON outbox_journal (at) WHERE entry = 'unknown';
 
 -- outbox_actions has the actions of people, one row for each command. A command works in batches. The transaction of
--- each batch adds the number of its events to the column events.
+-- each batch adds the number of its events to the column events. A command that has ended sets outcome. If a command is
+-- killed, outcome stays NULL.
 CREATE TABLE outbox_actions (
     id     uuid        PRIMARY KEY DEFAULT outbox_new_id(),
     at     timestamptz NOT NULL DEFAULT clock_timestamp(),
@@ -174,7 +175,9 @@ CREATE TABLE outbox_actions (
     action text        NOT NULL CONSTRAINT outbox_actions_action_is_known CHECK (action IN ('replay', 'discard', 'redrive', 'apply', 'pause', 'resume', 'remove', 'cancel', 'reschedule', 'erase', 'retry', 'give up', 'correct')),
     filter jsonb       NOT NULL,
     reason text        NOT NULL DEFAULT '',
-    events bigint      NOT NULL DEFAULT 0
+    events bigint      NOT NULL DEFAULT 0,
+    outcome text       CONSTRAINT outbox_actions_outcome_is_known CHECK (outcome IN ('done', 'stopped', 'interrupted', 'failed')),
+    cause  text        NOT NULL DEFAULT '' -- why the outcome is not 'done'
 );
 
 CREATE INDEX outbox_actions_at ON outbox_actions (at);

@@ -17,6 +17,7 @@ import (
 	"outboxd/domain/lives"
 	"outboxd/domain/lost"
 	"outboxd/domain/registration"
+	"outboxd/domain/replay"
 	"outboxd/domain/setup"
 	"outboxd/migrations"
 	"outboxd/repository"
@@ -178,6 +179,11 @@ func everyRoleWorks(t *testing.T, as func(role string) string) {
 	must("replay", err)
 	_, err = letters.Discard(t.Context(), action(), domain.DeadFilter{}, 1)
 	must("discard", err)
+	ended := action()
+	must("replay all", (&replay.Replay{Letters: letters, Action: ended, Filter: domain.DeadFilter{Type: "none"}}).Run(t.Context(), func(replay.Progress) {}))
+	if found, err := letters.Action(t.Context(), ended.ID); err != nil || found.Outcome != domain.OutcomeDone {
+		t.Errorf("%+v, %v, want it to be done", found, err)
+	}
 	_, err = letters.Correct(t.Context(), action(), list[2].ID, []byte("{}"), true)
 	must("emit a corrected copy", err)
 	must("measure by type", upkeep.NewHousekeeping(relay, "").MeasureTypes(t.Context(), map[string]int64{"default": 1}))
@@ -371,8 +377,12 @@ func TestRolesMayDoNothingElse(t *testing.T) {
 		},
 		{
 			"outboxd_operator",
-			[]string{"SELECT payload FROM outbox_dead", emit},
-			[]string{"SELECT email FROM outboxd_example.users", "DELETE FROM outbox", "DELETE FROM outbox_actions", "DELETE FROM outbox_journal", "DROP TABLE outbox_sent", confirm},
+			[]string{"SELECT payload FROM outbox_dead", emit, "UPDATE outbox_actions SET events = 1, outcome = 'done', cause = ''"},
+			[]string{
+				"UPDATE outbox_actions SET actor = 'somebody else'", "UPDATE outbox_actions SET at = now()", "UPDATE outbox_actions SET reason = '', filter = '{}', action = 'replay'",
+				"INSERT INTO outbox_actions (actor, action, filter, at) VALUES ('a', 'replay', '{}', '2000-01-01')",
+				"SELECT email FROM outboxd_example.users", "DELETE FROM outbox", "DELETE FROM outbox_actions", "DELETE FROM outbox_journal", "DROP TABLE outbox_sent", confirm,
+			},
 		},
 	} {
 		t.Run(c.role, func(t *testing.T) {

@@ -23,17 +23,21 @@ func newActionsCommand(c cli.Commands) *cobra.Command {
 
 // actionDocument is an action of a person in JSON and YAML.
 type actionDocument struct {
-	ID     domain.ID       `json:"id"`
-	At     time.Time       `json:"at"`
-	Actor  string          `json:"actor"`
-	Action string          `json:"action"`
-	Events int64           `json:"events"` // that it changed
-	Reason string          `json:"reason"`
-	Filter json.RawMessage `json:"filter"` // what the person asked the command or the page for
+	ID      domain.ID            `json:"id"`
+	At      time.Time            `json:"at"`
+	Actor   string               `json:"actor"`
+	Action  string               `json:"action"`
+	Events  int64                `json:"events"` // that it changed
+	Reason  string               `json:"reason"`
+	Filter  json.RawMessage      `json:"filter"`          // what the person asked the command or the page for
+	Outcome domain.ActionOutcome `json:"outcome"`         // done, stopped, interrupted or failed; empty: it is under way, or its process was killed
+	Cause   string               `json:"cause,omitempty"` // why the outcome is not done
+
+	ending string
 }
 
 func newActionDocument(a *domain.RecordedAction) actionDocument {
-	return actionDocument{a.ID, a.At.UTC(), a.Actor, a.Kind, a.Events, a.Reason, json.RawMessage(a.Filter)}
+	return actionDocument{a.ID, a.At.UTC(), a.Actor, a.Kind, a.Events, a.Reason, json.RawMessage(a.Filter), a.Outcome, a.Cause, a.Ending()}
 }
 
 func newActionsListCommand(c cli.Commands) *cobra.Command {
@@ -82,9 +86,9 @@ func actionsTable(w io.Writer, documents []actionDocument) {
 		fmt.Fprintln(w, "No actions.")
 		return
 	}
-	fmt.Fprintln(w, "TIME (UTC)\tACTOR\tACTION\tEVENTS\tREASON\tASKED FOR")
+	fmt.Fprintln(w, "TIME (UTC)\tACTOR\tACTION\tEVENTS\tOUTCOME\tREASON\tASKED FOR")
 	for _, d := range documents {
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", terminal.Instant(d.At), terminal.OneLine(d.Actor, 40), d.Action, words.Count(d.Events), terminal.OneLine(d.Reason, 60), terminal.OneLine(string(d.Filter), 80))
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", terminal.Instant(d.At), terminal.OneLine(d.Actor, 40), d.Action, words.Count(d.Events), terminal.OneLine(d.ending, 60), terminal.OneLine(d.Reason, 60), terminal.OneLine(string(d.Filter), 80))
 	}
 }
 
@@ -108,8 +112,8 @@ func newActionsShowCommand(c cli.Commands) *cobra.Command {
 		}
 		d := newActionDocument(found)
 		return out.Write(cmd.OutOrStdout(), d, func(w io.Writer) {
-			fmt.Fprintf(w, "Action\t%s\nTime\t%s\nActor\t%s\nDone\t%s\nEvents\t%s\nReason\t%s\nAsked for\t%s\n", d.ID, terminal.Instant(d.At), terminal.OneLine(d.Actor, 0), d.Action,
-				words.Count(d.Events), terminal.OneLine(d.Reason, 0), terminal.OneLine(string(d.Filter), 0))
+			fmt.Fprintf(w, "Action\t%s\nTime\t%s\nActor\t%s\nDone\t%s\nEvents\t%s\nOutcome\t%s\nReason\t%s\nAsked for\t%s\n", d.ID, terminal.Instant(d.At), terminal.OneLine(d.Actor, 0), d.Action,
+				words.Count(d.Events), terminal.OneLine(d.ending, 0), terminal.OneLine(d.Reason, 0), terminal.OneLine(string(d.Filter), 0))
 		})
 	})
 	return cmd

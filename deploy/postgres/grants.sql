@@ -47,7 +47,7 @@ GRANT EXECUTE ON FUNCTION confirm_many, outbox_ask, outbox_follow, outbox_end_ru
 -- If a receiver answers 410, the worker pauses the subscription, and records that in
 -- outbox_actions.
 GRANT SELECT, UPDATE (paused_at, paused_by, pause_reason, down_since, down_until, down_reason) ON outbox_subscriptions TO outboxd_worker;
-GRANT INSERT ON outbox_actions TO outboxd_worker;
+GRANT INSERT (actor, action, filter, reason, events, outcome, cause) ON outbox_actions TO outboxd_worker;
 GRANT SELECT (id) ON outbox_actions TO outboxd_worker;
 
 -- Role relay. The relay's SELECT … FOR UPDATE needs the right UPDATE.
@@ -72,7 +72,7 @@ GRANT EXECUTE ON FUNCTION outbox_tick_id TO outboxd_relay;
 GRANT SELECT, INSERT ON outbox_awaited TO outboxd_relay;
 GRANT SELECT ON outbox_requests TO outboxd_relay;
 GRANT SELECT, UPDATE ON outbox_replays TO outboxd_relay;
-GRANT SELECT (id, events), UPDATE (events) ON outbox_actions TO outboxd_relay;
+GRANT SELECT (id, events), UPDATE (events, outcome, cause) ON outbox_actions TO outboxd_relay;
 GRANT EXECUTE ON FUNCTION outbox_delivery_id, outbox_delivery_key TO outboxd_relay;
 GRANT EXECUTE ON FUNCTION outbox_delivery_id, outbox_payload_field TO outboxd_monitor;
 GRANT EXECUTE ON FUNCTION outbox_advance, outbox_pass_turn, outbox_is_confirmed, outbox_set_aside, outbox_new_id, outbox_acknowledge, outbox_mark,
@@ -93,7 +93,9 @@ GRANT UPDATE (event_id) ON outbox_turns TO outboxd_operator;
 GRANT DELETE ON outbox_sent TO outboxd_operator;
 GRANT UPDATE ON outbox_missing TO outboxd_operator;
 GRANT INSERT, UPDATE ON outbox_void_tasks TO outboxd_operator;
-GRANT INSERT, UPDATE ON outbox_actions, outbox_account TO outboxd_operator;
+-- An action has the time at which it is recorded. Later only how far it came and how it ended can change.
+GRANT INSERT (actor, action, filter, reason, events, outcome, cause), UPDATE (events, outcome, cause) ON outbox_actions TO outboxd_operator;
+GRANT INSERT, UPDATE ON outbox_account TO outboxd_operator;
 GRANT INSERT, UPDATE, DELETE ON outbox_subscriptions, outbox_replays, outbox_schedules TO outboxd_operator;
 GRANT INSERT, UPDATE ON outbox_former_subscriptions TO outboxd_operator;
 GRANT INSERT ON outbox_held TO outboxd_operator;

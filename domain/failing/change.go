@@ -116,7 +116,7 @@ func (c *Change) record(ctx context.Context, kind string, action *domain.Action,
 	if result.Changed == 0 && err != nil {
 		return err
 	}
-	if failed := c.Actions.Record(ctx, kind, action, result.Changed); err == nil {
+	if failed := c.Actions.Record(ctx, kind, action, result.Changed, err); err == nil {
 		err = failed
 	}
 	return err

@@ -36,7 +36,7 @@ func (p *Pauses) Change(ctx context.Context, kind string, action *domain.Action,
 		return err
 	}
 	action.Filter = map[string]string{"queue": queue}
-	if err := p.Actions.Record(ctx, kind, action, 0); err != nil {
+	if err := p.Actions.Record(ctx, kind, action, 0, nil); err != nil {
 		return fmt.Errorf("the queue is %[1]sd, but that could not be recorded; %[1]s it again when PostgreSQL can be reached: %[2]w", kind, err)
 	}
 	return nil

@@ -38,7 +38,7 @@ type actions struct {
 	err error
 }
 
-func (a actions) Record(context.Context, string, *domain.Action, int64) error { return a.err }
+func (a actions) Record(context.Context, string, *domain.Action, int64, error) error { return a.err }
 
 // A queue is paused and resumed even while the database is down.
 func TestQueuesArePausedWithoutTheRecord(t *testing.T) {

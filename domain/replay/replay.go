@@ -52,9 +52,13 @@ type CanaryOutcome struct {
 }
 
 // Run replays dead letters until none that matches the filter is left, and calls tell after each step. Run skips
-// dead letters that the outbox refuses. Errors: those of DeadLetters and of ctx; an error without a code if the
-// canary did not succeed; CodeInvalid if the outbox refused dead letters, which the error names.
+// dead letters that the outbox refuses, and records how the action ended. Errors: those of DeadLetters and of ctx; a
+// *domain.Stopped if the canary did not succeed; CodeInvalid if the outbox refused dead letters, which the error names.
 func (r *Replay) Run(ctx context.Context, tell func(Progress)) error {
+	return r.Letters.End(ctx, r.Action, r.run(ctx, tell))
+}
+
+func (r *Replay) run(ctx context.Context, tell func(Progress)) error {
 	var p Progress
 	if r.Canary > 0 {
 		if err := r.canary(ctx, &p, tell); err != nil {
@@ -120,19 +124,19 @@ func refusal(refused []*domain.ReplayRefused, rest string) error {
 func (r *Replay) canary(ctx context.Context, p *Progress, tell func(Progress)) error {
 	replayed, err := r.Letters.Replay(ctx, r.Action, r.Filter, r.Canary)
 	if refused, one := errors.AsType[*domain.ReplayRefused](err); one {
-		return fmt.Errorf("the canary failed: the outbox refuses %w; no other dead letter was replayed", refused)
+		return &domain.Stopped{Err: fmt.Errorf("the canary failed: the outbox refuses %w; no other dead letter was replayed", refused)}
 	}
 	if err != nil || len(replayed) == 0 {
 		return err
 	}
 	p.Changed += int64(len(replayed))
 	canary := CanaryOutcome{Replayed: len(replayed), ReplayOutcomes: domain.ReplayOutcomes{Open: len(replayed)}}
-	ctx, cancel := context.WithTimeout(ctx, r.CanaryTimeout)
+	within, cancel := context.WithTimeout(ctx, r.CanaryTimeout)
 	defer cancel()
 	look := time.NewTicker(canaryCheck)
 	defer look.Stop()
 	for {
-		outcomes, err := r.Letters.Outcomes(ctx, replayed, r.Unconfirmed)
+		outcomes, err := r.Letters.Outcomes(within, replayed, r.Unconfirmed)
 		if err == nil {
 			canary.ReplayOutcomes = outcomes
 		} else if domain.ErrorCode(err) != domain.CodeUnavailable {
@@ -142,22 +146,32 @@ func (r *Replay) canary(ctx context.Context, p *Progress, tell func(Progress)) e
 		tell(*p)
 		switch {
 		case canary.Dead > 0:
-			return fmt.Errorf("the canary failed: %d of %d events died again; the other dead letters were left as they are", canary.Dead, canary.Replayed)
+			return stopped("the canary failed: %d of %d events died again", canary.Dead, canary.Replayed)
 		case canary.Confirmed == canary.Replayed:
 			return nil
 		}
 		select {
 		case <-look.C:
-		case <-ctx.Done():
-			return fmt.Errorf("the canary is undecided: %d of %d events were not confirmed within %v; the other dead letters were left as they are",
-				canary.Open, canary.Replayed, r.CanaryTimeout)
+		case <-within.Done():
+			if ctx.Err() != nil {
+				return ctx.Err()
+			}
+			return stopped("the canary is undecided: %d of %d events were not confirmed within %v", canary.Open, canary.Replayed, r.CanaryTimeout)
 		}
 	}
 }
 
-// DiscardAll discards dead letters until none that matches the filter is left, and calls tell after each step.
-// Errors: those of DeadLetters.Discard.
+func stopped(why string, args ...any) error {
+	return &domain.Stopped{Err: fmt.Errorf(why+"; the other dead letters were left as they are", args...)}
+}
+
+// DiscardAll discards dead letters until none that matches the filter is left, and calls tell after each step. It
+// records how the action ended. Errors: those of DeadLetters.Discard.
 func DiscardAll(ctx context.Context, letters domain.DeadLetters, action *domain.Action, filter domain.DeadFilter, tell func(Progress)) error {
+	return letters.End(ctx, action, discardAll(ctx, letters, action, filter, tell))
+}
+
+func discardAll(ctx context.Context, letters domain.DeadLetters, action *domain.Action, filter domain.DeadFilter, tell func(Progress)) error {
 	var p Progress
 	for {
 		n, err := letters.Discard(ctx, action, filter, Batch)

@@ -177,7 +177,7 @@ func (d *Dashboard) startCancel(c *fiber.Ctx) error {
 	}
 	id, err := d.changes.begin(changeForm{Action: "cancel"}, func(ctx context.Context, tell func(replay.Progress)) error {
 		var p replay.Progress
-		return d.eachCancellable(ctx, filter, func(ids []domain.ID) error {
+		err := d.eachCancellable(ctx, filter, func(ids []domain.ID) error {
 			for some := range slices.Chunk(ids, cancelledAtOnce) {
 				answers, err := d.o.Sources.Changes.Cancel(ctx, action, some)
 				for _, answer := range answers {
@@ -194,6 +194,7 @@ func (d *Dashboard) startCancel(c *fiber.Ctx) error {
 			}
 			return nil
 		})
+		return d.o.Sources.Changes.End(ctx, action, err)
 	})
 	if err != nil {
 		return err

@@ -2,6 +2,7 @@ package dashboard
 
 import (
 	"context"
+	"errors"
 	"sync"
 
 	"outboxd/domain"
@@ -62,10 +63,11 @@ func (l *changes) begin(form changeForm, work func(ctx context.Context, tell fun
 		defer l.mu.Unlock()
 		l.active--
 		c.Done = true
+		_, stopped := errors.AsType[*domain.Stopped](err)
 		switch code := domain.ErrorCode(err); {
 		case err == nil:
-		case code == domain.CodeInternal && c.Progress.Canary != nil, code == domain.CodeInvalid:
-			c.Fault = err.Error() // the error says that the canary failed, or what the outbox refuses
+		case stopped, code == domain.CodeInvalid: // the error says that the canary failed, or what the outbox refuses
+			c.Fault = err.Error()
 		case code == domain.CodeUnavailable:
 			c.Fault = "the database is unavailable; what was done until then stays done"
 		default:

@@ -45,16 +45,17 @@ func (l *Letters) Groups(ctx context.Context, filter domain.DeadFilter, limit in
 }
 
 const (
+	actionColumns = `id, at, actor, action, filter::text, reason, events, coalesce(outcome, ''), cause`
 	// Pages follow one another by time and ID, because several actions may have the same time. The first condition lets
 	// the scan of the index begin at the page.
-	actionsSQL = `SELECT id, at, actor, action, filter::text, reason, events FROM outbox_actions
+	actionsSQL = `SELECT `+actionColumns+` FROM outbox_actions
 		WHERE at <= coalesce((SELECT at FROM outbox_actions WHERE id = $2), 'infinity')
 		AND ($2::uuid IS NULL OR (at, id) < (SELECT at, id FROM outbox_actions WHERE id = $2)) ORDER BY at DESC, id DESC LIMIT $1`
-	actionSQL = `SELECT id, at, actor, action, filter::text, reason, events FROM outbox_actions WHERE id = $1`
+	actionSQL = `SELECT `+actionColumns+` FROM outbox_actions WHERE id = $1`
 )
 
 func scanAction(row pgx.CollectableRow) (a domain.RecordedAction, err error) {
-	err = row.Scan((*[16]byte)(&a.ID), &a.At, &a.Actor, &a.Kind, &a.Filter, &a.Reason, &a.Events)
+	err = row.Scan((*[16]byte)(&a.ID), &a.At, &a.Actor, &a.Kind, &a.Filter, &a.Reason, &a.Events, &a.Outcome, &a.Cause)
 	return a, err
 }
 
@@ -93,7 +94,11 @@ func (l *Letters) Action(ctx context.Context, id domain.ID) (*domain.RecordedAct
 var _ domain.ActionRecords = (*Letters)(nil)
 
 // Record implements domain.ActionRecords.
-func (l *Letters) Record(ctx context.Context, kind string, action *domain.Action, events int64) error {
-	err := stored.Act(ctx, l.db, kind, action, func(pgx.Tx) (int64, error) { return events, nil })
-	return postgres.Translate(err, "record the action "+kind)
+func (l *Letters) Record(ctx context.Context, kind string, action *domain.Action, events int64, cause error) error {
+	return stored.Record(ctx, l.db, kind, action, events, cause)
+}
+
+// End implements domain.ActionEnds.
+func (l *Letters) End(ctx context.Context, action *domain.Action, err error) error {
+	return stored.End(ctx, l.db, action, err)
 }

@@ -116,7 +116,7 @@ const deliveriesEndedSQL = `SELECT outbox_delivery_ended(id) FROM (SELECT unnest
 // Discard implements domain.DeadLetters.
 func (l *Letters) Discard(ctx context.Context, action *domain.Action, filter domain.DeadFilter, limit int) (int, error) {
 	var ids [][16]byte
-	err := stored.Act(ctx, l.db, "discard", action, func(tx pgx.Tx) (n int64, err error) {
+	err := stored.Step(ctx, l.db, "discard", action, func(tx pgx.Tx) (n int64, err error) {
 		ids, err = l.discardIn(ctx, tx, action, filter, limit)
 		return int64(len(ids)), err
 	})

@@ -57,7 +57,7 @@ func (l *Letters) Replay(ctx context.Context, action *domain.Action, filter doma
 }
 
 func (l *Letters) replay(ctx context.Context, action *domain.Action, filter domain.DeadFilter, limit int) (replayed []domain.Replayed, err error) {
-	err = stored.Act(ctx, l.db, "replay", action, func(tx pgx.Tx) (int64, error) {
+	err = stored.Step(ctx, l.db, "replay", action, func(tx pgx.Tx) (int64, error) {
 		replayed, err = l.replayIn(ctx, tx, action, filter, limit)
 		return int64(len(replayed)), err
 	})
@@ -90,7 +90,7 @@ SELECT d.id FROM outbox_dead d WHERE ` + deadFilterSQL + ` ORDER BY d.died_at, d
 
 // replayOne replays one event. refused names the event if the outbox refuses it.
 func (l *Letters) replayOne(ctx context.Context, action *domain.Action, filter domain.DeadFilter) (replayed []domain.Replayed, refused *domain.ReplayRefused, err error) {
-	err = stored.Act(ctx, l.db, "replay", action, func(tx pgx.Tx) (int64, error) {
+	err = stored.Step(ctx, l.db, "replay", action, func(tx pgx.Tx) (int64, error) {
 		var id domain.ID
 		switch err := tx.QueryRow(ctx, firstDeadSQL, deadArgs(filter)...).Scan((*[16]byte)(&id)); {
 		case errors.Is(err, pgx.ErrNoRows):

@@ -1,6 +1,7 @@
 package deadletters_test
 
 import (
+	"context"
 	"errors"
 	"slices"
 	"strings"
@@ -45,6 +46,7 @@ func TestADeadLetterThatIsRefusedFailsAlone(t *testing.T) {
 	if n := count(t, db, "SELECT events FROM outbox_actions"); n != 17 {
 		t.Errorf("the action has %d events, want 17", n)
 	}
+	wantEnding(t, letters, action.ID, domain.OutcomeFailed, "the outbox refuses dead letters")
 	if n := count(t, db, "SELECT count(*) FROM outbox_journal WHERE entry = 'replayed'"); n != 17 {
 		t.Errorf("the journal has %d, want 17", n)
 	}
@@ -73,5 +75,52 @@ func TestAnOutboxThatRefusesEverythingEndsAReplay(t *testing.T) {
 	err := (&replay.Replay{Letters: deadletters.New(db), Action: &domain.Action{Actor: "ada"}}).Run(t.Context(), func(p replay.Progress) { last = p })
 	if err == nil || !strings.Contains(err.Error(), "left as they are") || last.Changed != 0 || len(last.Refused) != 100 {
 		t.Errorf("%d were replayed, %d refused, %v", last.Changed, len(last.Refused), err)
+	}
+}
+
+// The record says how a replay and a discard ended, whatever ended them.
+func TestTheRecordSaysHowAnActionEnded(t *testing.T) {
+	t.Parallel()
+	db, store := repositorytest.Outbox(t)
+	letters := deadletters.New(db)
+	emit(t, db, 5)
+	die(t, store, "no")
+	run := func(ctx context.Context, canary int, tell func(replay.Progress)) domain.ID {
+		t.Helper()
+		action := &domain.Action{Actor: "ada"}
+		err := (&replay.Replay{Letters: letters, Action: action, Canary: canary, CanaryTimeout: time.Minute}).Run(ctx, tell)
+		if (err == nil) != (canary == 0) {
+			t.Errorf("a replay with a canary of %d ended with %v", canary, err)
+		}
+		return action.ID
+	}
+	// One event of the canary dies again as soon as it is back.
+	failed := run(t.Context(), 2, func(replay.Progress) {
+		exec(t, db, "WITH gone AS (DELETE FROM outbox WHERE id = (SELECT id FROM outbox WHERE generation = 1 ORDER BY id LIMIT 1) RETURNING *) "+schematest.DeadOf("again")+"FROM gone o")
+	})
+	wantEnding(t, letters, failed, domain.OutcomeStopped, "the canary failed: 1 of 2 events died again")
+
+	// The process ends while the canary is undecided.
+	ctx, end := context.WithCancel(t.Context())
+	interrupted := run(ctx, 1, func(p replay.Progress) {
+		if a, err := letters.Actions(t.Context(), domain.ID{}, 1); err != nil || a[0].Outcome != "" || a[0].Ending() != "not ended" {
+			t.Errorf("while it runs, the action is %+v, %v", a, err)
+		}
+		end()
+	})
+	wantEnding(t, letters, interrupted, domain.OutcomeInterrupted, "the process was told to end")
+
+	wantEnding(t, letters, run(t.Context(), 0, func(replay.Progress) {}), domain.OutcomeDone, "")
+	discard := &domain.Action{Actor: "ada"}
+	if err := replay.DiscardAll(t.Context(), letters, discard, domain.DeadFilter{}, func(replay.Progress) {}); err != nil {
+		t.Fatal(err)
+	}
+	wantEnding(t, letters, discard.ID, domain.OutcomeDone, "")
+}
+
+func wantEnding(t *testing.T, letters *deadletters.Letters, id domain.ID, outcome domain.ActionOutcome, cause string) {
+	t.Helper()
+	if a, err := letters.Action(t.Context(), id); err != nil || a.Outcome != outcome || !strings.HasPrefix(a.Cause, cause) || (a.Cause == "") != (cause == "") {
+		t.Errorf("%+v, %v, want one that is %s: %s", a, err, outcome, cause)
 	}
 }

@@ -26,19 +26,19 @@ func (o *Redriver) RedriveByHand(ctx context.Context, action *domain.Action, fil
 	const doing = "record the redrive"
 	// The action is recorded before the first event goes back. The number of events is added
 	// to the record afterwards, because each batch has a transaction of its own.
-	if err := stored.Act(ctx, o.db, "redrive", action, func(pgx.Tx) (int64, error) { return 0, nil }); err != nil {
+	if err := stored.Step(ctx, o.db, "redrive", action, func(pgx.Tx) (int64, error) { return 0, nil }); err != nil {
 		return 0, postgres.Translate(err, doing)
 	}
 	total, err := o.redrive(ctx, redrive{
 		window: filter.Since, except: filter.Except, eventType: filter.Type, stage: domain.StagePerson, why: stored.ByWhom(o.db, action),
 	})
 	if total > 0 {
-		recorded := stored.Act(context.WithoutCancel(ctx), o.db, "redrive", action, func(pgx.Tx) (int64, error) { return total, nil })
+		recorded := stored.Step(context.WithoutCancel(ctx), o.db, "redrive", action, func(pgx.Tx) (int64, error) { return total, nil })
 		if err == nil {
 			err = postgres.Translate(recorded, doing)
 		}
 	}
-	return total, err
+	return total, stored.End(ctx, o.db, action, err)
 }
 
 const countRedriveSQL = `

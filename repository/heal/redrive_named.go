@@ -19,11 +19,16 @@ const redriveAtOnce = 1000
 // out an event that has only deliveries. It returns how many it put back.
 //
 // Errors: domain.CodeUnavailable if the database cannot be reached.
-func (m *MissingEvents) RedriveEvents(ctx context.Context, action *domain.Action, ids []domain.ID) (total int64, err error) {
+func (m *MissingEvents) RedriveEvents(ctx context.Context, action *domain.Action, ids []domain.ID) (int64, error) {
+	total, err := m.redriveEvents(ctx, action, ids)
+	return total, stored.End(ctx, m.db, action, err)
+}
+
+func (m *MissingEvents) redriveEvents(ctx context.Context, action *domain.Action, ids []domain.ID) (total int64, err error) {
 	for first := true; first || len(ids) > 0; first = false {
 		some := ids[:min(len(ids), redriveAtOnce)]
 		ids = ids[len(some):]
-		err := stored.Act(ctx, m.db, "redrive", action, func(tx pgx.Tx) (int64, error) {
+		err := stored.Step(ctx, m.db, "redrive", action, func(tx pgx.Tx) (int64, error) {
 			n, err := resendIn(ctx, tx, some, domain.StagePerson, stored.ByWhom(m.db, action))
 			total += n
 			return n, err

@@ -72,11 +72,16 @@ func (c *Changes) args(action *domain.Action, ids []domain.ID) []any {
 	return []any{postgres.UUIDs(ids), c.db.Storable(action.Actor), c.db.Storable(action.Reason)}
 }
 
+// End implements domain.ActionEnds.
+func (c *Changes) End(ctx context.Context, action *domain.Action, err error) error {
+	return stored.End(ctx, c.db, action, err)
+}
+
 // change runs a statement. Its last parameter has the events that are not changed if only
 // Redis knows whether a task is running.
 func (c *Changes) change(ctx context.Context, kind string, action *domain.Action, ids []domain.ID, statement string, args ...any) (changes []domain.Change, err error) {
 	err = c.sure(ctx, ids, func(d *doubt) error {
-		return stored.Act(ctx, c.db, kind, action, func(tx pgx.Tx) (changed int64, err error) {
+		return stored.Step(ctx, c.db, kind, action, func(tx pgx.Tx) (changed int64, err error) {
 			rows, err := tx.Query(ctx, statement, append(slices.Clip(args), postgres.UUIDs(d.blind))...)
 			if err != nil {
 				return 0, err

@@ -1,7 +1,10 @@
 package recall_test
 
 import (
+	"context"
 	"database/sql"
+	"errors"
+	"fmt"
 	"testing"
 	"time"
 
@@ -294,6 +297,24 @@ func TestPeopleCancelOnTheRecord(t *testing.T) {
 	}
 	if _, err := recall.New(db).Reschedule(t.Context(), action, []domain.ID{rt.Find(t, db, "test:3")}, time.Now().Add(time.Hour)); err != nil {
 		t.Error(err)
+	}
+	for _, ending := range []struct {
+		err  error
+		want string
+	}{
+		{nil, "done"},
+		{domain.Wrap(domain.CodeUnavailable, errors.New("no route to 10.0.0.7"), "the database is unavailable"), "failed: the database is unavailable"},
+		{fmt.Errorf("cancel events: %w", context.Canceled), "interrupted: the process was told to end"},
+	} {
+		if err := recall.New(db).End(t.Context(), action, ending.err); !errors.Is(err, ending.err) {
+			t.Errorf("%v became %v", ending.err, err)
+		}
+		if n := rt.Count(t, db, "SELECT count(*) FROM outbox_actions WHERE concat_ws(': ', outcome, nullif(cause, '')) = $1", ending.want); n != 1 {
+			t.Errorf("%d actions are %s", n, ending.want)
+		}
+	}
+	if err := recall.New(db).End(t.Context(), &domain.Action{}, nil); err != nil {
+		t.Errorf("an action that changed nothing: %v", err)
 	}
 }
 

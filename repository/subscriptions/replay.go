@@ -74,12 +74,34 @@ func (s *Store) beginReplay(ctx context.Context, tx pgx.Tx, action *domain.Actio
 		said = map[string]string{}
 	}
 	said["subscription"], said["since"] = name, since.UTC().Format(time.RFC3339)
-	id, err := stored.Record(ctx, s.db, tx, "replay", &domain.Action{Actor: action.Actor, Reason: action.Reason, Filter: said}, 0)
+	id, err := stored.Begin(ctx, s.db, tx, "replay", &domain.Action{Actor: action.Actor, Reason: action.Reason, Filter: said})
 	if err != nil {
 		return err
 	}
-	_, err = tx.Exec(ctx, beginReplaySQL, s.db.Storable(name), since, [16]byte(id))
-	return err
+	var former *domain.ID
+	if err := tx.QueryRow(ctx, openActionSQL, s.db.Storable(name)).Scan(&former); err != nil && !errors.Is(err, pgx.ErrNoRows) {
+		return err
+	}
+	begun, err := tx.Exec(ctx, beginReplaySQL, s.db.Storable(name), since, [16]byte(id))
+	switch {
+	case err != nil:
+		return err
+	case begun.RowsAffected() == 0:
+		return s.stopReplay(ctx, tx, &id, "a replay that goes back as far is under way")
+	default:
+		return s.stopReplay(ctx, tx, former, "another replay took its place")
+	}
+}
+
+// openActionSQL finds the action of the replay that is under way.
+const openActionSQL = `SELECT action_id FROM outbox_replays WHERE subscription = $1 AND ended_at IS NULL FOR UPDATE`
+
+// stopReplay records that the action of a replay, if there is one, will not be done.
+func (s *Store) stopReplay(ctx context.Context, tx pgx.Tx, action *domain.ID, why string) error {
+	if action == nil {
+		return nil
+	}
+	return stored.EndIn(ctx, s.db, tx, *action, &domain.Stopped{Err: errors.New(why)})
 }
 
 const replaysSQL = `SELECT subscription, since, begun_at, moved_at, matched, made, refused, ended_at FROM outbox_replays`

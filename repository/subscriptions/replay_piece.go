@@ -168,8 +168,10 @@ func (s *Store) tryReplayPiece(ctx context.Context, name string, rows int, cause
 		}
 		if found == nil || found.ID != id || !found.RemovedAt.IsZero() {
 			ended = true
-			_, err := tx.Exec(ctx, "DELETE FROM outbox_replays WHERE subscription = $1", s.db.Storable(name))
-			return err
+			if _, err := tx.Exec(ctx, "DELETE FROM outbox_replays WHERE subscription = $1", s.db.Storable(name)); err != nil {
+				return err
+			}
+			return s.stopReplay(ctx, tx, action, "the subscription was removed")
 		}
 		end, err := pieceEnd(ctx, tx, from, rows, since)
 		if err != nil {
@@ -187,6 +189,11 @@ func (s *Store) tryReplayPiece(ctx context.Context, name string, rows int, cause
 		}
 		if action != nil {
 			if _, err := tx.Exec(ctx, countReplaySQL, [16]byte(*action), done.made); err != nil {
+				return err
+			}
+		}
+		if action != nil && ended {
+			if err := stored.EndIn(ctx, s.db, tx, *action, nil); err != nil {
 				return err
 			}
 		}

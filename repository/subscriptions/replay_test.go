@@ -59,6 +59,16 @@ func (r *replayed) finish(name string) setup.SubscriptionReplay {
 	return *done
 }
 
+// wantEndings wants the record to say so of the replays, the first one first.
+func (r *replayed) wantEndings(want ...string) {
+	r.t.Helper()
+	var got []string
+	if err := r.db.Pool().QueryRow(r.t.Context(), `SELECT array_agg(concat_ws(': ', outcome, nullif(cause, '')) ORDER BY at, id)
+		FROM outbox_actions WHERE action = 'replay'`).Scan(&got); err != nil || !slices.Equal(got, want) {
+		r.t.Errorf("the replays ended %q, %v, want %q", got, err, want)
+	}
+}
+
 // addsUp wants the account to add up, and no promise broken.
 func (r *replayed) addsUp() {
 	r.t.Helper()
@@ -141,6 +151,7 @@ func TestAReplaySendsWhatTheHistoryHas(t *testing.T) {
 	if n := rt.Count(t, r.db, "SELECT sum(events) FROM outbox_actions WHERE action = 'replay' AND filter ->> 'subscription' = 'crm'"); n != 7 {
 		t.Errorf("%d deliveries are on the record, want 7", n)
 	}
+	r.wantEndings("done", "done")
 	// Replay once more: each event has its delivery already, wherever that is.
 	if err := r.store.BeginReplay(t.Context(), person(), "crm", time.Now().Add(-time.Hour)); err != nil {
 		t.Fatal(err)
@@ -430,6 +441,21 @@ func TestAReplayIsStoppedByNoEvent(t *testing.T) {
 	r.addsUp()
 }
 
+// The record has an end for each replay, also for one that another replay makes needless.
+func TestReplaysThatMeetEndOnTheRecord(t *testing.T) {
+	t.Parallel()
+	r := newReplayed(t)
+	r.begin(wants("crm", "*"))
+	for _, back := range []time.Duration{time.Minute, 10 * time.Hour} {
+		if err := r.store.BeginReplay(t.Context(), person(), "crm", time.Now().Add(-back)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r.wantEndings("stopped: another replay took its place", "stopped: a replay that goes back as far is under way", "")
+	r.finish("crm")
+	r.wantEndings("stopped: another replay took its place", "stopped: a replay that goes back as far is under way", "done")
+}
+
 // TestARemovedSubscriptionHasNoReplay removes it in the middle, and applies it again.
 func TestARemovedSubscriptionHasNoReplay(t *testing.T) {
 	t.Parallel()
@@ -445,6 +471,7 @@ func TestARemovedSubscriptionHasNoReplay(t *testing.T) {
 	if err := r.store.BeginReplay(t.Context(), person(), "crm", time.Now()); domain.ErrorCode(err) != domain.CodeNotFound {
 		t.Errorf("a replay to a removed subscription: %v", err)
 	}
+	r.wantEndings("stopped: the subscription was removed")
 	if _, err := r.store.Apply(t.Context(), person(), []setup.Subscription{crm}); err != nil {
 		t.Fatal(err)
 	}

@@ -204,7 +204,11 @@ func patterns(s *setup.Subscription) []string {
 }
 
 const removeSQL = `
-WITH replay AS (DELETE FROM outbox_replays WHERE subscription = $1)
+WITH replay AS (
+    DELETE FROM outbox_replays WHERE subscription = $1 RETURNING action_id, ended_at
+), stopped AS (
+    UPDATE outbox_actions SET outcome = 'stopped', cause = 'the subscription was removed' FROM replay WHERE id = action_id AND ended_at IS NULL
+)
 UPDATE outbox_subscriptions SET removed_at = clock_timestamp(), paused_at = NULL, paused_by = '', pause_reason = '' WHERE name = $1 AND removed_at IS NULL`
 
 // Pause stops the sending of a subscription's deliveries. It records the reason of the

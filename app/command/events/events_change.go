@@ -156,7 +156,7 @@ func newEventChangeCommand(c cli.Commands, role config.Role, change *eventChange
 		default:
 			err = run.takeMatching(cmd.Context(), filter)
 		}
-		if err == nil {
+		if err = run.changes.End(cmd.Context(), run.action, err); err == nil {
 			err = acting.Consent(change.verb + " them")
 		}
 		result := run.result

@@ -244,11 +244,11 @@ func (r *record) close() {
 }
 
 // Record implements domain.ActionRecords.
-func (r *record) Record(ctx context.Context, kind string, action *domain.Action, events int64) error {
+func (r *record) Record(ctx context.Context, kind string, action *domain.Action, events int64, cause error) error {
 	if err := r.open(ctx); err != nil {
 		return err
 	}
-	return deadletters.New(r.db).Record(ctx, kind, action, events)
+	return deadletters.New(r.db).Record(ctx, kind, action, events, cause)
 }
 
 // pauses is figures.Pauses.OnRecord.
