@@ -104,15 +104,17 @@ func (e *Examiner) Examine(ctx context.Context) ([]domain.Finding, error) {
 }
 
 // Facts reads the facts from which the method Findings makes findings. Errors:
-// domain.CodeUnavailable.
+// domain.CodeUnavailable; an error without a code if PostgreSQL refuses every check, for
+// example because the role may no longer connect.
 func (e *Examiner) Facts(ctx context.Context) (facts diagnosis.PostgresFacts, err error) {
 	ctx, cancel := context.WithTimeout(ctx, examinePatience)
 	defer cancel()
-	for checks := e.checks(); len(checks) > 0; {
+	checks := e.checks()
+	for all := len(checks); len(checks) > 0; {
 		left, err := e.read(ctx, checks, &facts)
 		switch {
 		case isUndefined(err): // the schema is older, which another finding reports
-		case isRefused(err):
+		case isRefused(err) && len(facts.Hidden)+1 < all:
 			facts.Hidden = append(facts.Hidden, checks[len(checks)-len(left)-1].about)
 		case err != nil:
 			return diagnosis.PostgresFacts{}, postgres.Translate(err, "examine the database")
@@ -128,23 +130,24 @@ func (e *Examiner) Facts(ctx context.Context) (facts diagnosis.PostgresFacts, er
 }
 
 // read runs checks in one transaction until one fails, and returns the checks after the
-// failed one.
+// failed one. If the transaction itself is refused, the first check counts as failed.
 func (e *Examiner) read(ctx context.Context, checks []check, facts *diagnosis.PostgresFacts) (left []check, err error) {
 	tx, err := e.db.Pool().BeginTx(ctx, pgx.TxOptions{AccessMode: pgx.ReadOnly})
 	if err != nil {
-		return nil, err
+		return checks[1:], err
 	}
 	defer func() { _ = tx.Rollback(context.WithoutCancel(ctx)) }()
 	limits := fmt.Sprintf("SET LOCAL statement_timeout = %s; SET LOCAL lock_timeout = %[1]s", postgres.Milliseconds(questionPatience))
 	if _, err := tx.Conn().PgConn().Exec(ctx, limits).ReadAll(); err != nil {
-		return nil, err
+		return checks[1:], err
 	}
 	for i, c := range checks {
 		if err := c.look(ctx, tx, facts); err != nil {
 			return checks[i+1:], err
 		}
 	}
-	return nil, tx.Commit(ctx)
+	_ = tx.Commit(ctx) // everything was read, and nothing written
+	return nil, nil
 }
 
 // isUndefined reports whether err says that the schema does not have a table, column or

@@ -9,8 +9,9 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// wentBackSQL returns no row unless the database went back within a week, which is how
-// long the journal is kept by default.
+// wentBackSQL returns no row unless the database went back within the last seven days. The
+// journal, whose entries it counts, is kept for --relay-inbox-retention: 14 days by
+// default.
 const wentBackSQL = `
 SELECT extract(epoch FROM now() - went_back_at)::float8,
        (SELECT count(*) FROM (SELECT FROM outbox_journal WHERE entry = 'unknown' AND at > went_back_at - interval '1 hour' LIMIT $1) AS few),
