@@ -175,7 +175,7 @@ func (d *Dashboard) startCancel(c *fiber.Ctx) error {
 		}
 		action.Filter[name] = p.Value
 	}
-	id, err := d.changes.begin(changeForm{Action: "cancel"}, func(ctx context.Context, tell func(replay.Progress)) error {
+	id, err := d.beginChange(changeForm{Action: "cancel"}, func(ctx context.Context, tell func(replay.Progress)) error {
 		var p replay.Progress
 		err := d.eachCancellable(ctx, filter, func(ids []domain.ID) error {
 			for some := range slices.Chunk(ids, cancelledAtOnce) {

@@ -152,7 +152,7 @@ func (d *Dashboard) startChange(c *fiber.Ctx) error {
 	}
 	f.More = f.Matched == deadCounted
 	action := &domain.Action{Actor: who, Reason: f.Reason, Filter: f.said()}
-	id, err := d.changes.begin(f, func(ctx context.Context, tell func(replay.Progress)) error {
+	id, err := d.beginChange(f, func(ctx context.Context, tell func(replay.Progress)) error {
 		if f.Action == "discard" {
 			return replay.DiscardAll(ctx, d.o.Sources.Dead, action, filter, tell)
 		}

@@ -77,6 +77,16 @@ func (l *changes) begin(form changeForm, work func(ctx context.Context, tell fun
 	return c.ID, nil
 }
 
+// beginChange is changes.begin. At the end of the change, before it counts as done,
+// beginChange also calls Sources.Wrote, because the request has ended long before.
+func (d *Dashboard) beginChange(form changeForm, work func(ctx context.Context, tell func(replay.Progress)) error) (int, error) {
+	return d.changes.begin(form, func(ctx context.Context, tell func(replay.Progress)) error {
+		err := work(ctx, tell)
+		d.wrote(ctx)
+		return err
+	})
+}
+
 func (l *changes) find(id int) (change, bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

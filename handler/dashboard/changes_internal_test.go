@@ -41,3 +41,31 @@ func TestClosingEndsARunningChange(t *testing.T) {
 		t.Errorf("a change after the end: %v, want a conflict", err)
 	}
 }
+
+// TestTheEndOfAChangeIsAwaitedFromTheStandby ends a change long after its request: only
+// then the log has what the pages must not miss.
+func TestTheEndOfAChangeIsAwaitedFromTheStandby(t *testing.T) {
+	t.Parallel()
+	var steps []string
+	wrote := make(chan int, 1)
+	d := New(Options{Sources: Sources{Wrote: func(context.Context) {
+		steps = append(steps, "the standby is told")
+		wrote <- len(steps)
+	}}})
+	id, err := d.beginChange(changeForm{}, func(context.Context, func(replay.Progress)) error {
+		steps = append(steps, "changed")
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := <-wrote; n != 2 || steps[0] != "changed" {
+		t.Errorf("the steps are %q", steps)
+	}
+	if err := d.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if c, _ := d.changes.find(id); !c.Done || c.Fault != "" {
+		t.Errorf("the change is %+v", c)
+	}
+}

@@ -261,10 +261,15 @@ func (r routes) post(path string, page fiber.Handler, actions ...string) {
 func (d *Dashboard) told(page fiber.Handler) fiber.Handler {
 	return func(c *fiber.Ctx) error {
 		err := page(c)
-		if d.o.Sources.Wrote != nil {
-			d.o.Sources.Wrote(c.UserContext())
-		}
+		d.wrote(c.UserContext())
 		return err
+	}
+}
+
+// wrote calls Sources.Wrote.
+func (d *Dashboard) wrote(ctx context.Context) {
+	if d.o.Sources.Wrote != nil {
+		d.o.Sources.Wrote(ctx)
 	}
 }
 

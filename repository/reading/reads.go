@@ -41,6 +41,8 @@ type Reads struct {
 	looked    time.Time
 	told      string   // the fault that was logged last
 	wrote     string   // position of the write-ahead log that the standby must reach before it answers; "": any
+	writes    uint64   // calls of Wrote
+	wroteBy   uint64   // the number of the call that set wrote last
 	primaryIs identity // what the primary last said; empty: it has not answered yet
 }
 
@@ -85,6 +87,8 @@ func (r *Reads) IsUsed() bool {
 func (r *Reads) Wrote(ctx context.Context) {
 	r.mu.Lock()
 	none := r.open == nil
+	r.writes++
+	call := r.writes
 	r.mu.Unlock()
 	if none {
 		return
@@ -94,7 +98,11 @@ func (r *Reads) Wrote(ctx context.Context) {
 	var position string
 	if r.primary.Pool().QueryRow(ctx, "SELECT pg_current_wal_insert_lsn()::text").Scan(&position) == nil {
 		r.mu.Lock()
-		r.wrote = position
+		// If a call that began later answers first, its position has the change of this
+		// call, too, and this position may lack that of the later one.
+		if call > r.wroteBy {
+			r.wrote, r.wroteBy = position, call
+		}
 		r.mu.Unlock()
 	}
 }
