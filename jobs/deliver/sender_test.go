@@ -184,6 +184,7 @@ func TestWithoutAnAnswerADeliveryIsRepeated(t *testing.T) {
 	t.Parallel()
 	closed := httptest.NewServer(nil)
 	closed.Close()
+	large, _ := secretFile(t, strings.Repeat("k", 4096))
 	for name, c := range map[string]struct {
 		url     string
 		secrets []string
@@ -197,6 +198,7 @@ func TestWithoutAnAnswerADeliveryIsRepeated(t *testing.T) {
 		"another scheme":  {url: "ftp://127.0.0.1", want: "unsupported protocol"},
 		"no secret":       {url: closed.URL, secrets: []string{"env:OUTBOXD_NO_SUCH"}, want: "not set"},
 		"no secret file":  {url: closed.URL, secrets: []string{"file:/nowhere/key"}, want: "no such file"},
+		"a large file":    {url: closed.URL, secrets: []string{large}, want: "larger than 4096 bytes"},
 		"a secret itself": {url: closed.URL, secrets: []string{"whsec_abcd"}, want: "neither"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -14,8 +14,7 @@ import (
 // errSecret is the error if a delivery could not be signed.
 var errSecret = errors.New("the delivery cannot be signed")
 
-// maxSecret is the largest number of bytes that are read of a file with a signing
-// secret.
+// maxSecret is the largest size of a file with a signing secret, in bytes.
 const maxSecret = 4 << 10
 
 // readSecret returns the signing secret to which a reference refers. The errors of
@@ -34,9 +33,12 @@ func readSecret(reference string) (string, error) {
 			return "", fmt.Errorf("the secret %s cannot be read: %w", reference, errors.Unwrap(err))
 		}
 		defer file.Close()
-		content, err := io.ReadAll(io.LimitReader(file, maxSecret))
+		content, err := io.ReadAll(io.LimitReader(file, maxSecret+1))
 		if err != nil {
 			return "", fmt.Errorf("the secret %s cannot be read: %w", reference, errors.Unwrap(err))
+		}
+		if len(content) > maxSecret {
+			return "", fmt.Errorf("the secret %s is larger than %d bytes", reference, maxSecret)
 		}
 		secret = strings.TrimSpace(string(content))
 	default:

@@ -13,13 +13,14 @@ import (
 	"outboxd/app/command/cli"
 	"outboxd/app/command/terminal"
 	"outboxd/config"
+	"outboxd/config/value"
 	"outboxd/domain"
 	"outboxd/repository"
 )
 
-// maxPayloadRead is the largest payload that the command reads, in bytes. No outbox
-// can allow more. The database checks the outbox's actual limit.
-const maxPayloadRead = 256 << 20
+// maxPayload is the largest payload that a command reads, in bytes. No outbox can be
+// configured to allow more. The database checks the outbox's actual limit.
+const maxPayload = 256 << 20
 
 // emitFlags describe one event.
 type emitFlags struct {
@@ -94,7 +95,7 @@ func (f *emitFlags) readHeaders() (map[string]string, error) {
 	return headers, nil
 }
 
-func (f *emitFlags) read(stdin io.Reader) (payload []byte, err error) {
+func (f *emitFlags) read(stdin io.Reader) ([]byte, error) {
 	file, isFile := strings.CutPrefix(f.payload, "@")
 	switch {
 	case isFile:
@@ -107,8 +108,17 @@ func (f *emitFlags) read(stdin io.Reader) (payload []byte, err error) {
 	case f.payload != "-":
 		return []byte(f.payload), nil
 	}
-	if payload, err = io.ReadAll(io.LimitReader(stdin, maxPayloadRead)); err != nil {
+	return readPayload(stdin, maxPayload)
+}
+
+// readPayload reads a payload of at most most bytes.
+func readPayload(r io.Reader, most int) ([]byte, error) {
+	payload, err := io.ReadAll(io.LimitReader(r, int64(most)+1))
+	if err != nil {
 		return nil, fmt.Errorf("read the payload: %w", err)
+	}
+	if len(payload) > most {
+		return nil, config.Mistake{Err: fmt.Errorf("the payload is larger than %v, the most that this command reads", value.Size(most))}
 	}
 	return payload, nil
 }

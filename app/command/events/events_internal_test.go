@@ -2,10 +2,12 @@ package events
 
 import (
 	"bytes"
+	"errors"
 	"strings"
 	"testing"
 	"time"
 
+	"outboxd/config"
 	"outboxd/domain/lives"
 	"outboxd/domain/queued"
 )
@@ -23,6 +25,20 @@ func TestTimesAreAsPreciseAsTheyAreKnown(t *testing.T) {
 		if !strings.Contains(table.String(), want) {
 			t.Errorf("no line begins with %q:\n%s", want[1:], table.String())
 		}
+	}
+}
+
+// TestATooLargePayloadIsRefused reads payloads of up to the limit, and one of a byte more.
+func TestATooLargePayloadIsRefused(t *testing.T) {
+	t.Parallel()
+	const most = 2 << 20
+	whole := strings.Repeat("x", most)
+	if read, err := readPayload(strings.NewReader(whole), most); err != nil || string(read) != whole {
+		t.Errorf("of %d bytes %d were read, %v", most, len(read), err)
+	}
+	read, err := readPayload(strings.NewReader(whole+"y"), most)
+	if mistake, ok := errors.AsType[config.Mistake](err); !ok || !strings.Contains(mistake.Error(), "larger than 2MiB") {
+		t.Errorf("of %d bytes %d were read, %v", most+1, len(read), err)
 	}
 }
 
