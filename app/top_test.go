@@ -6,7 +6,9 @@ import (
 	"syscall"
 	"testing"
 
+	"outboxd/app/faulttest"
 	"outboxd/app/schematest"
+	"outboxd/app/servertest"
 	"outboxd/app/servertest/redistest"
 )
 
@@ -75,4 +77,32 @@ func TestTop(t *testing.T) {
 		t.Error("it does not say that Redis is away")
 	}
 	p.stop()
+}
+
+// TestTopOfADatabaseThatCannotBeUsed starts while PostgreSQL is away. When PostgreSQL is
+// back, its database turns out to have no outbox.
+func TestTopOfADatabaseThatCannotBeUsed(t *testing.T) {
+	t.Parallel()
+	proxy := faulttest.NewProxy(t, servertest.Database(t))
+	proxy.Refuse()
+	cmd := command(t, append([]string{"top", "--interval=200ms", "--timeout=1s"}, on(proxy.URL(), servertest.Redis(t), t.TempDir())...)...)
+	said, complained := &transcript{}, &transcript{}
+	cmd.Stdout, cmd.Stderr = said, complained
+	stdin, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = stdin.Close() }()
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = cmd.Process.Kill() })
+	ended := make(chan error, 1)
+	go func() { ended <- cmd.Wait() }()
+	eventually(t, "top says that PostgreSQL is away", func() bool { return strings.Contains(said.String(), "postgres-unreachable") })
+	proxy.Resume()
+	eventually(t, "top has ended", func() bool { return len(ended) > 0 })
+	if err := <-ended; cmd.ProcessState.ExitCode() != 1 || !strings.Contains(complained.String(), "run outboxd migrate up") {
+		t.Errorf("it ended with %v, and said %s", err, complained)
+	}
 }

@@ -89,12 +89,16 @@ func NewTop(c cli.Commands) *cobra.Command {
 			return err
 		}
 		stdout := cmd.OutOrStdout()
-		if out.Format != terminal.FormatTable {
-			return out.Write(stdout, t.look(cmd.Context()), nil)
-		}
 		color := terminal.NewPalette(stdout, c.Environ)
-		if once {
-			return t.look(cmd.Context()).write(stdout, color)
+		if once || out.Format != terminal.FormatTable {
+			view, err := t.look(cmd.Context())
+			if err != nil {
+				return err
+			}
+			if out.Format == terminal.FormatTable {
+				return view.write(stdout, color)
+			}
+			return out.Write(stdout, view, nil)
 		}
 		ctx, screen, err := terminal.OpenScreen(cmd.Context(), stdout)
 		if err != nil {
@@ -181,9 +185,12 @@ func (t *top) run(ctx context.Context, interval time.Duration, show func(TopView
 	again := time.NewTicker(interval)
 	defer again.Stop()
 	for {
-		view := t.look(ctx)
+		view, err := t.look(ctx)
 		if ctx.Err() != nil {
 			return nil
+		}
+		if err != nil {
+			return err
 		}
 		if err := show(view); err != nil {
 			return err
@@ -197,10 +204,13 @@ func (t *top) run(ctx context.Context, interval time.Duration, show func(TopView
 }
 
 // look reads the state of the system once. A server that cannot be reached becomes
-// a finding.
-func (t *top) look(ctx context.Context) TopView {
+// a finding. Errors: those of connect.
+func (t *top) look(ctx context.Context) (TopView, error) {
 	if t.db == nil && time.Since(t.examinedAt) >= examineEvery/6 && !t.examinedAt.IsZero() {
-		if err := t.connect(ctx); err == nil && t.db != nil {
+		if err := t.connect(ctx); err != nil {
+			return TopView{}, err
+		}
+		if t.db != nil {
 			t.examinedAt = time.Time{}
 		}
 	}
@@ -211,7 +221,7 @@ func (t *top) look(ctx context.Context) TopView {
 	if t.db != nil && quick.PostgresErr != nil || quick.RedisErr != nil {
 		t.examinedAt = time.Time{} // earlier findings may be outdated
 	}
-	return newTopView(quick, quick.Merge(t.findings))
+	return newTopView(quick, quick.Merge(t.findings)), nil
 }
 
 func (t *top) examine(ctx context.Context) {
