@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -174,8 +176,10 @@ func lineOf[L figures.Line](view *figures.View[L], what, name string) (*L, error
 	if line != nil {
 		return line, nil
 	}
-	if missing := newMissingDocument(view.Seen); missing.PostgresError+missing.RedisError != "" {
-		return nil, fmt.Errorf("nothing is known of %s %.100q, and a server does not answer: %s", what, name, missing.PostgresError+missing.RedisError)
+	missing := newMissingDocument(view.Seen)
+	faults := slices.DeleteFunc([]string{missing.PostgresError, missing.RedisError}, func(fault string) bool { return fault == "" })
+	if len(faults) > 0 {
+		return nil, fmt.Errorf("nothing is known of %s %.100q, and a server does not answer: %s", what, name, strings.Join(faults, "; "))
 	}
 	return nil, fmt.Errorf("nothing is known of %s %.100q: nothing of it waits, and nothing happened within the last hour", what, name)
 }
