@@ -64,6 +64,8 @@ func TestDeadLettersByCommand(t *testing.T) {
 		says []string
 	}{
 		{0, []string{"dead", "list", "--limit=2"}, []string{"ID ", id, "worker", "needs user_id", "--after "}},
+		{0, []string{"dead", "list", "--limit=1", id, list.DeadLetters[1].ID}, []string{id, "--after "}},
+		{failed, []string{"dead", "list", id, "01980000-0000-7000-8000-000000000000"}, []string{id, "not among the dead letters that were asked for: 1 of the 2 events named"}},
 		{0, []string{"dead", "list", "--type=other"}, []string{"No dead letters."}},
 		{0, []string{"dead", "show", id}, []string{"First error", "died (worker)", "attempt 1: ", "2 bytes: {}", "k: v"}},
 		{0, []string{"events", "show", id}, []string{"dead, given up by the worker", "emitted", "archived", "0 of 25 retries: the payload needs user_id"}},

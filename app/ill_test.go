@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"outboxd/app/schematest"
 	"outboxd/app/servertest"
 	"outboxd/app/servertest/redistest"
 )
@@ -87,6 +88,15 @@ func TestCommandsWhenAServerIsIll(t *testing.T) {
 	}
 	if !strings.Contains(figures, "?") {
 		t.Errorf("top does not say what it does not know:\n%s", r.stdout)
+	}
+	db := schematest.Connect(t, database).SQL()
+	if _, err := db.ExecContext(t.Context(), `INSERT INTO outbox_sent (id, event_type, payload, headers, queue, available_at, attempts, generation, created_at)
+		VALUES (outbox_new_id(), 'a:sent', '', '{}', 'default', now(), 0, 0, now())`); err != nil {
+		t.Fatal(err)
+	}
+	r = execute(t, nil, append([]string{"events", "export", "--timeout=1s"}, healthy...)...)
+	if r.code != 0 || !strings.Contains(r.stdout, ",in flight,") || !strings.Contains(r.stderr, "Failing events are written as in flight: ") {
+		t.Errorf("without Redis the export ends with %d, %s%s", r.code, r.stdout, r.stderr)
 	}
 	if r := execute(t, nil, append([]string{"events", "retry", "--all", "--yes"}, healthy...)...); r.code != 1 || !strings.Contains(r.message(), "the queue is unavailable: list the failing tasks: i/o timeout") || strings.Count(strings.TrimSpace(r.message()), "\n") > 0 {
 		t.Errorf("exit code %d, says %q", r.code, r.message())

@@ -1,6 +1,7 @@
 package export
 
 import (
+	"cmp"
 	"context"
 	"encoding/base64"
 	"encoding/json"
@@ -65,25 +66,27 @@ func DeadLetters(ctx context.Context, w io.Writer, form string, letters domain.D
 }
 
 // Events writes the events that a filter chooses, the newest first, and returns how many.
-// Errors: as DeadLetters.
-func Events(ctx context.Context, w io.Writer, form string, lives lives.Reader, filter lives.Filter) (int64, error) {
+// queueFault says why Redis could not be asked; then some failing events were written as in
+// flight. Errors: as DeadLetters.
+func Events(ctx context.Context, w io.Writer, form string, lives lives.Reader, filter lives.Filter) (rows int64, queueFault string, err error) {
 	t, err := newTable(w, form, []string{"id", "type", "queue", "ordering_key", "state", "created_at", "since", "attempts", "generation", "error", "payload_bytes"})
 	if err != nil {
-		return 0, err
+		return 0, "", err
 	}
 	for before := (domain.ID{}); ; {
 		found, err := lives.Search(ctx, filter, before, page)
 		if err != nil {
-			return t.rows, err
+			return t.rows, queueFault, err
 		}
+		queueFault = cmp.Or(queueFault, found.QueueFault)
 		for i := range found.Events {
 			e := &found.Events[i]
 			if err := t.add(e.ID.String(), e.Type, e.Queue, e.OrderingKey, string(e.State), moment(e.CreatedAt), moment(e.Since), e.Attempts, e.Generation, e.Error, e.PayloadBytes); err != nil {
-				return t.rows, err
+				return t.rows, queueFault, err
 			}
 		}
 		if before = found.Next; before.IsZero() {
-			return t.rows, t.close()
+			return t.rows, queueFault, t.close()
 		}
 	}
 }

@@ -61,7 +61,7 @@ func (d *Dashboard) exportEvents(c *fiber.Ctx) error {
 		return err
 	}
 	return d.sendFile(c, "events", func(ctx context.Context, w io.Writer, form string) error {
-		_, err := export.Events(ctx, w, form, d.o.Sources.Lives, filter)
+		_, _, err := export.Events(ctx, w, form, d.o.Sources.Lives, filter)
 		return err
 	})
 }

@@ -129,6 +129,9 @@ func newDeadListCommand(c cli.Commands) *cobra.Command {
 		if err := out.Write(cmd.OutOrStdout(), document, func(w io.Writer) { deadTable(w, document) }); err != nil {
 			return err
 		}
+		if document.Next != "" || after != "" {
+			return nil // another page may have the other IDs
+		}
 		return missing(filter.IDs, len(list))
 	})
 	return cmd

@@ -2,6 +2,7 @@ package events
 
 import (
 	"context"
+	"fmt"
 	"io"
 
 	"github.com/spf13/cobra"
@@ -36,7 +37,11 @@ func newEventsExportCommand(c cli.Commands) *cobra.Command {
 		}
 		defer closed()
 		return cli.WriteExport(cmd, func(ctx context.Context, w io.Writer) (int64, error) {
-			return export.Events(ctx, w, out.Format, lives, filter)
+			rows, queueFault, err := export.Events(ctx, w, out.Format, lives, filter)
+			if queueFault != "" {
+				fmt.Fprintf(cmd.ErrOrStderr(), "Failing events are written as in flight: %s\n", terminal.OneLine(queueFault, 0))
+			}
+			return rows, err
 		})
 	})
 	return cmd
