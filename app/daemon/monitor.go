@@ -84,7 +84,11 @@ func (s *source) openPages() dashboard.Sources {
 	reads := servers.NewReads(s.cfg, s.database, s.log)
 	s.mu.Lock()
 	s.reads = reads
+	closed := s.closed
 	s.mu.Unlock()
+	if closed { // close came before it could see reads
+		reads.Close()
+	}
 	return s.pages(reads)
 }
 

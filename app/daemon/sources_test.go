@@ -11,6 +11,10 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/hibiken/asynq"
+
+	"outboxd/config"
+	"outboxd/jobs/broker"
 	"outboxd/relay"
 )
 
@@ -127,4 +131,23 @@ func TestARestingPartOfASourceIsSeen(t *testing.T) {
 			t.Errorf("the log does not name the examination:\n%s", log.String())
 		}
 	})
+}
+
+// TestPagesThatOpenWhileTheProcessEnds closes a source before a page opens it.
+func TestPagesThatOpenWhileTheProcessEnds(t *testing.T) {
+	t.Parallel()
+	redis, err := broker.New(asynq.RedisClientOpt{Addr: "127.0.0.1:1"}, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = redis.Close() })
+	s := openSource("orders")
+	s.cfg = config.Default()
+	s.cfg.Database.ReadURL = "postgres://127.0.0.1:1/standby"
+	s.d = &Daemon{cfg: s.cfg, redis: redis}
+	s.close()
+	s.openPages()
+	if _, reads := s.reads.Standing(t.Context()); reads {
+		t.Error("the pages may still open a pool on the standby, which nobody closes")
+	}
 }
