@@ -48,16 +48,14 @@ type visitKey struct{}
 //   - A person is known by a bearer token, by the session that the sign-in page
 //     gives, or by the header of a trusted proxy. With the last two a person may
 //     change something only from a page of this server.
-//   - A monitor on a loopback address that is called by a loopback name and
-//     without a proxy may also be read without signing in. The name matters,
-//     because any web site can point a name of its own at 127.0.0.1. The browsers
-//     of the site's visitors could then read the answer.
+//   - A user of this machine may also read without signing in; see isLocal.
 //   - Without any way to sign in nobody can change anything, and nobody can read
 //     over a network.
 type guard struct {
 	ways     Ways
 	tokens   []access.Token
 	loopback bool // the monitor's own address
+	proxied  bool // a proxy leads to the monitor, as the address shows at which people sign in
 	sessions *sessions
 	attempts *attempts
 	origins  *http.CrossOriginProtection
@@ -72,7 +70,7 @@ func newGuard(w Ways) *guard {
 		}}, tokens...)
 	}
 	return &guard{
-		ways: w, tokens: tokens, loopback: w.IsLoopback(w.Address), sessions: newSessions(), attempts: newAttempts(),
+		ways: w, tokens: tokens, loopback: w.IsLoopback(w.Address), proxied: w.leadsElsewhere(), sessions: newSessions(), attempts: newAttempts(),
 		origins: http.NewCrossOriginProtection(), now: time.Now,
 	}
 }
@@ -160,7 +158,7 @@ func (g *guard) present(c *fiber.Ctx, token string) (access.Identity, error) {
 // named returns the person whom a trusted proxy names in the identity header; ok is false
 // if the proxy names nobody.
 func (g *guard) named(c *fiber.Ctx) (who access.Identity, ok bool, err error) {
-	if g.ways.IdentityHeader == "" || !c.IsProxyTrusted() {
+	if !g.namesPeople(c) {
 		return access.Identity{}, false, nil
 	}
 	values := c.Request().Header.PeekAll(g.ways.IdentityHeader)
@@ -178,19 +176,6 @@ func (g *guard) named(c *fiber.Ctx) (who access.Identity, ok bool, err error) {
 func unauthorized(detail string) error {
 	return handler.ProblemOf(domain.Errorf(domain.CodeUnauthorized, "%s", detail)).
 		With(fiber.HeaderWWWAuthenticate, `Bearer realm="outboxd"`)
-}
-
-// isLocal reports whether a request comes from this machine: the monitor listens on a
-// loopback address, and the request names one. isLocal recognises a proxy on this machine
-// by the headers that the proxy adds. A proxy that adds none of them and asks for a
-// loopback name is taken for a user of this machine.
-func (g *guard) isLocal(c *fiber.Ctx) bool {
-	for _, header := range []string{"Forwarded", fiber.HeaderXForwardedFor, fiber.HeaderXForwardedHost, "X-Real-Ip"} {
-		if c.Get(header) != "" {
-			return false
-		}
-	}
-	return g.loopback && g.ways.IsLoopback(string(c.Request().Host()))
 }
 
 func (g *guard) sameOrigin(c *fiber.Ctx) error {
@@ -218,7 +203,7 @@ func (g *guard) refuse(c *fiber.Ctx, v visit, action string) error {
 	case !g.knowsPeople() && v.Role >= access.Viewer:
 		return domain.Errorf(domain.CodeForbidden, "this page is read-only: outboxd runs without a way to sign in")
 	case !g.knowsPeople() && g.loopback && !write:
-		return handler.Problemf(http.StatusMisdirectedRequest, "without a way to sign in this page can only be read on the machine itself, at http://localhost")
+		return handler.Problemf(http.StatusMisdirectedRequest, "without a way to sign in this page can only be read on the machine itself, at http://localhost and without a proxy")
 	case !g.knowsPeople():
 		return domain.Errorf(domain.CodeForbidden, "this page cannot be used over a network: outboxd runs without a way to sign in")
 	case !g.canSignIn():

@@ -27,8 +27,8 @@ const (
 
 // Ways are how people show who they are.
 type Ways struct {
-	// Address is the configured listen address. On a loopback address the pages
-	// can be read without signing in.
+	// Address is the configured listen address. On a loopback address the users of this
+	// machine can read the pages without signing in.
 	Address string
 	// IsLoopback reports whether an address, with or without a port, means this
 	// machine only. The guard calls IsLoopback with the listen address and with Host
