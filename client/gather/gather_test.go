@@ -11,22 +11,20 @@ import (
 	"outboxd/client/gather"
 )
 
-// batches records the batches that began: their sizes, their items, and when they began
-// after the start. Each batch ends when the test sends to end.
+// batches records the batches that began: their sizes and their items. Each batch ends
+// when the test sends to end.
 type batches struct {
 	mu    sync.Mutex
-	begun time.Time
 	sizes []int
-	after []time.Duration
 	items []int
 	end   chan struct{}
 }
 
-func newBatches() *batches { return &batches{begun: time.Now(), end: make(chan struct{})} }
+func newBatches() *batches { return &batches{end: make(chan struct{})} }
 
 func (b *batches) run(batch []int) {
 	b.mu.Lock()
-	b.sizes, b.after, b.items = append(b.sizes, len(batch)), append(b.after, time.Since(b.begun)), append(b.items, batch...)
+	b.sizes, b.items = append(b.sizes, len(batch)), append(b.items, batch...)
 	b.mu.Unlock()
 	<-b.end
 }

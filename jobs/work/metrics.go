@@ -23,11 +23,11 @@ func newMetrics(registry prometheus.Registerer) *metrics {
 	m := &metrics{
 		tasks: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "outboxd_worker_tasks_total",
-			Help: "Deliveries of tasks by outcome: done, repeated (took effect before), failed, early (not its turn), postponed (its receiver is down), unknown (PostgreSQL went back and lost the event), or unhandled (no handler; type is \"other\").",
+			Help: "Runs of tasks by outcome: done, repeated (took effect before), failed, early (not its turn), postponed (its receiver is down), unknown (PostgreSQL went back and lost the event), or unhandled (no handler; type is \"other\").",
 		}, []string{"type", "outcome"}),
 		duration: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name:    "outboxd_worker_task_duration_seconds",
-			Help:    "How long one delivery took, with its transaction.",
+			Help:    "How long one run of a task took, with its transaction.",
 			Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60},
 		}, []string{"type"}),
 		endToEnd: prometheus.NewHistogram(prometheus.HistogramOpts{
