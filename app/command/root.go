@@ -26,8 +26,9 @@ import (
 
 const about = `outboxd relays events from a PostgreSQL outbox to Asynq (Redis).
 
-A service writes an event in the same transaction as its own rows; outboxd hands
-it to Asynq, once, no matter what dies in between.
+A service writes an event in the same transaction as its own rows. outboxd hands
+it to Asynq at least once, whatever dies on the way. The inbox lets the event's
+effect in the database happen exactly once.
 
 Without a database URL and a Redis URL it runs servers of its own:
 

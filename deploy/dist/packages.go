@@ -15,8 +15,8 @@ import (
 
 const description = `Relay events from a PostgreSQL outbox to Asynq
  A service writes an event in the same transaction as its own rows. outboxd
- hands it to Asynq, a task queue on Redis, and to receivers over HTTP: once,
- no matter what dies in between.`
+ hands it to Asynq, a task queue on Redis, and to receivers over HTTP, at
+ least once. The inbox lets its effect in the database happen exactly once.`
 
 // packageAll makes a package of each kind for each architecture.
 func (r *release) packageAll() error {
