@@ -2,6 +2,7 @@ package bench_test
 
 import (
 	"slices"
+	"strings"
 	"testing"
 )
 
@@ -33,5 +34,10 @@ func TestSoak(t *testing.T) {
 		if _, err := attempt(t, newEnv(t), "soak", bad...); err == nil {
 			t.Errorf("%v was accepted", bad)
 		}
+	}
+	e = newEnv(t)
+	e.Config.Relay.History = 0
+	if _, err := attempt(t, e, "soak", "--rate=200", "--seconds=0.5", "--hold=0"); err == nil || !strings.Contains(err.Error(), "--relay-history has to be above 0") {
+		t.Errorf("without a history: %v", err)
 	}
 }

@@ -26,7 +26,8 @@ const aboutBench = `Measure outboxd on this machine, on the configured PostgreSQ
 
 A benchmark uses a schema and a Redis database of its own. It refuses to use one that is not empty, and
 removes what it made. It loads both servers fully, so do not run it beside production. Only figures of
-one run can be compared, so each benchmark has several arms and reports ratios.`
+one run can be compared, so most benchmarks have several arms and report ratios of their rates. idle,
+latency, plan, soak and effects --suggest report no ratios.`
 
 // benchFlags are common to all benchmarks.
 type benchFlags struct {

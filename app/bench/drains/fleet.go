@@ -38,12 +38,17 @@ func launch(ctx context.Context, e *env.Env, n int) (*fleet, error) {
 	return f, nil
 }
 
+var errUnasked = errors.New("nobody had stopped it")
+
 // outcome returns the error with which a process ended, with the end of the
 // process's output; nil if the benchmark stopped the process.
 func outcome(ctx context.Context, err error, said *bytes.Buffer) error {
 	var exit *exec.ExitError
 	if ctx.Err() != nil && (err == nil || errors.Is(err, ctx.Err()) || errors.As(err, &exit) && exit.ExitCode() == 0) {
 		return nil
+	}
+	if err == nil {
+		err = errUnasked
 	}
 	const end = 2000
 	return fmt.Errorf("%w: %s", err, said.Bytes()[max(0, said.Len()-end):])

@@ -28,7 +28,7 @@ until it was in Redis and settled, by the relay's own histogram) before, with an
 outbox, its dead rows, and the relay's memory and goroutines at the start, when the snapshot ends, and at the end.
 
 Nothing may grow: what the snapshot keeps PostgreSQL from clearing away is cleared after it. At the end every event must
-have been handed over once, or the benchmark fails.`,
+be in the history once, or the benchmark fails. So it refuses --relay-history=0.`,
 		Prepare: func(flags *pflag.FlagSet) spec.Run {
 			s := &soak{}
 			flags.Float64Var(&s.rate, "rate", 2000, "events per second")
@@ -48,6 +48,9 @@ type soak struct {
 func (s *soak) run(ctx context.Context, e *env.Env) (_ *result.Report, err error) {
 	if s.rate <= 0 || s.each < 1 || s.seconds <= 0 || s.hold < 0 || s.hold >= s.seconds {
 		return nil, errors.New("--rate, --per-transaction and --seconds have to be above 0, and --hold below --seconds")
+	}
+	if e.Config.Relay.History <= 0 {
+		return nil, errors.New("without a history nothing says at the end that every event was handed over: --relay-history has to be above 0")
 	}
 	report, err := e.NewReport(ctx, "soak")
 	if err != nil {

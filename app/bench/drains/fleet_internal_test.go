@@ -1,0 +1,36 @@
+package drains
+
+import (
+	"bytes"
+	"context"
+	"os/exec"
+	"testing"
+)
+
+// TestHowAProcessEnded has a process that exits with 0 and one that exits with 3, each by
+// itself and because the benchmark stopped it.
+func TestHowAProcessEnded(t *testing.T) {
+	t.Parallel()
+	stopped, stop := context.WithCancel(t.Context())
+	stop()
+	failed := exec.CommandContext(t.Context(), "sh", "-c", "exit 3").Run()
+	for name, c := range map[string]struct {
+		ctx  context.Context //nolint:containedctx // a case of a table
+		err  error
+		want string
+	}{
+		"by itself":          {t.Context(), nil, "nobody had stopped it: goodbye"},
+		"by itself, failed":  {t.Context(), failed, "exit status 3: goodbye"},
+		"as it was told":     {stopped, nil, ""},
+		"killed at its stop": {stopped, context.Canceled, ""},
+		"failed at its stop": {stopped, failed, "exit status 3: goodbye"},
+	} {
+		said := ""
+		if err := outcome(c.ctx, c.err, bytes.NewBufferString("goodbye")); err != nil {
+			said = err.Error()
+		}
+		if said != c.want {
+			t.Errorf("%s: %q, want %q", name, said, c.want)
+		}
+	}
+}
