@@ -156,8 +156,9 @@ func TestEmit(t *testing.T) {
 	})
 }
 
-// A field that is checked here costs no transaction. A field that only PostgreSQL
-// can check is named in the error as well.
+// If the client refuses a field, the transaction can continue. If PostgreSQL
+// refuses a field, the transaction is aborted, and the error names the field as
+// well.
 func TestRefusals(t *testing.T) {
 	t.Parallel()
 	db := outboxtest.Start(t).DB(t)
@@ -294,7 +295,8 @@ func TestErrorsThatAreNoRefusals(t *testing.T) {
 	}
 }
 
-// The order of a key's events is that in which their transactions commit.
+// A second transaction that locks a key waits until the first has ended. So the
+// order of a key's events is the order in which their transactions commit.
 func TestLockKey(t *testing.T) {
 	t.Parallel()
 	db := outboxtest.Start(t).DB(t)

@@ -111,7 +111,8 @@ func constraint(message string) (field, reason string) {
 	return "", message
 }
 
-// isNoNamePart reports whether the name of a constraint of the outbox cannot have c.
+// isNoNamePart reports whether c cannot be part of the name of a constraint of the
+// outbox.
 func isNoNamePart(c rune) bool {
 	return c != '_' && (c < '0' || c > '9') && (c < 'a' || c > 'z')
 }

@@ -120,9 +120,9 @@ type DeadLetters interface {
 	// that groups or dead letters were left out.
 	Groups(ctx context.Context, filter DeadFilter, limit int) (groups []DeadGroup, more bool, err error)
 
-	// Actions returns up to limit recorded actions of people, newest first, from the one before
-	// the action after on. If after is zero, Actions begins with the newest action. If there is no
-	// action after, Actions returns none.
+	// Actions returns up to limit recorded actions of people that are older than the action with
+	// the ID after, newest first. If after is zero, Actions begins with the newest action. If no
+	// action has the ID after, Actions returns none.
 	Actions(ctx context.Context, after ID, limit int) ([]RecordedAction, error)
 
 	// Action returns one action. Errors: CodeNotFound too.
@@ -134,10 +134,10 @@ type DeadLetters interface {
 
 	// Replay puts up to limit dead letters back into the outbox, due now, under a new
 	// generation and with no attempt charged. Replay skips dead letters that another
-	// transaction is replaying or discarding. If Replay returns no event and no error, no
-	// matching dead letter is left but these. If the error is a *ReplayRefused, the outbox
-	// refuses the dead letter that the error names, and nothing was replayed. The next call
-	// should leave out that dead letter.
+	// transaction is replaying or discarding. If Replay returns no event and no error, the
+	// only matching dead letters left are those that it skipped. If the error is a
+	// *ReplayRefused, the outbox refuses the dead letter that the error names, and nothing
+	// was replayed. The next call should leave out that dead letter.
 	Replay(ctx context.Context, action *Action, filter DeadFilter, limit int) ([]Replayed, error)
 
 	// Discard removes up to limit dead letters for good, and returns how many.

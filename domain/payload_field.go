@@ -30,12 +30,13 @@ func ParsePayloadField(text string) (f PayloadField, err error) {
 	return f, nil
 }
 
-// plainInJSON are the characters that JSON never escapes.
+// plainInJSON are characters that encoders of JSON do not escape.
 const plainInJSON = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789 _.:@-"
 
-// Part returns bytes that every payload with the value contains, or nil if no such bytes
-// are known. Searching a payload for these bytes is much cheaper than parsing it as
-// JSON.
+// Part returns bytes that a payload with the value contains, or nil if no such bytes are
+// known. Searching a payload for these bytes is much cheaper than parsing it as JSON. A
+// search with Part misses a payload whose producer escaped a plain character without
+// need (\u0041 for A).
 func (f PayloadField) Part() []byte {
 	if f.Any || f.Value == "" || strings.Trim(f.Value, plainInJSON) != "" {
 		return nil

@@ -66,8 +66,9 @@ const End = "end"
 
 // Await returns up to limit acknowledgements after a position, and the next
 // position. If there are no acknowledgements, Await waits for the first one, for at
-// most the duration wait. If the position is not of this stream, because Redis lost
-// its data or was replaced, next is Start.
+// most the duration wait. If the stream ends before the position, because Redis
+// lost its data or was replaced, next is Start. With the position End, Await
+// returns at once: no acknowledgement, and the position of the newest one.
 //
 // Ending the context does not end the waiting; closing the Redis client does.
 func Await(ctx context.Context, r redis.UniversalClient, after string, limit int64, wait time.Duration) (list []Acknowledgement, next string, err error) {

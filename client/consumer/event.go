@@ -24,9 +24,11 @@ type Event struct {
 	//
 	// ID is zero for a task of another program, which handlers get only with
 	// Options.PassOthers. A task is another program's if its ID is not that of an
-	// event, or if Asynq chose its ID, a UUID of version 4, and the task lacks the
-	// header of outboxd's relay. If another program gives a task a UUID of another
-	// version, the task counts as an event's.
+	// event. A task is also another program's if Asynq chose its ID, a UUID of
+	// version 4, and the task comes to its first attempt without the header of
+	// outboxd's relay. On later attempts such a task counts as an event's, because
+	// an older Asynq may have dropped the header. If another program gives a task a
+	// UUID of another version, the task counts as an event's.
 	ID client.ID
 	// Replay is the event's generation. A replay raises it, and so can a reschedule.
 	Replay int

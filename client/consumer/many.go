@@ -18,8 +18,8 @@ const (
 	tooSoon                         // it may not take effect yet; see ErrTooEarly
 )
 
-// The answer is one row with one text, because every driver reads that in the same
-// way.
+// All answers together are one text in one row, because every driver reads that in
+// the same way.
 const confirmManySQL = `
 SELECT pg_catalog.set_config('idle_in_transaction_session_timeout', $1::pg_catalog.text, true),
     CASE WHEN pg_catalog.current_setting('transaction_timeout', true) IS NOT NULL THEN pg_catalog.set_config('transaction_timeout', '0', true) END,

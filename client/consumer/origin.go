@@ -36,8 +36,8 @@ func (o *origin) confirm(ctx context.Context, row func(context.Context, string, 
 	return first, nil
 }
 
-// check calls confirm in a transaction and rolls it back, because only that proves
-// that the role has the rights.
+// check calls confirm for a new ID, because only a call proves that the role has
+// the rights. The caller rolls the transaction back.
 func (o *origin) check(ctx context.Context, row func(context.Context, string, ...any) Row) error {
 	schema, err := o.schema.in(ctx, row)
 	if err != nil {

@@ -191,7 +191,8 @@ func ExampleStart() {
 	_ = test
 }
 
-// TestGreet looks at what a transaction emitted, and undoes it.
+// The test of a service looks at what a transaction emitted, and rolls the
+// transaction back.
 func ExampleRequireEmitted() {
 	test := func(t *testing.T) {
 		tx, err := outboxtest.Start(t).DB(t).BeginTx(t.Context(), nil)

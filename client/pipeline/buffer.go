@@ -30,9 +30,9 @@ type buffer struct {
 }
 
 // Asynq's server asks for a task as soon as a worker slot is free. If a server leaves tasks in the buffer for longer
-// than staleAfter, the server has stopped or hangs, and the tasks go back to Redis. After leaseOver next does not hand a task
-// out any more, because its lease ends soon, and then another worker may take it. Until lostFor has passed, the task can
-// still be given back.
+// than staleAfter, the server has stopped or hangs, and the tasks go back to Redis. Once a task was taken longer ago
+// than leaseOver, the method next no longer hands it out: its lease ends soon, and then another worker may take it.
+// Until lostFor has passed, the task can still be given back.
 const (
 	staleAfter = time.Second
 	leaseOver  = leaseTime - 5*time.Second

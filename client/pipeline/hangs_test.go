@@ -9,7 +9,8 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// stuck is a gate that never answers, as a taking loop that stands still.
+// stuck is a gate that does not answer before its release, so the taking loop
+// stands still.
 type stuck struct{ release chan struct{} }
 
 func (g stuck) Pause() time.Duration { <-g.release; return 0 }

@@ -9,8 +9,9 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// A task is handed out while its lease has time left, however rare the looks are.
-// Asynq counts the lease from its question, and waits for the answer.
+// A task is handed out while its lease has time left, however rarely the worker
+// polls: Asynq counts the lease from its own request, and the wait is part of that
+// request.
 func TestAWaitIsShorterThanALease(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -46,7 +47,8 @@ type closed struct{}
 func (closed) Pause() time.Duration { return time.Second }
 func (closed) Took()                {}
 
-// A receipt ends with its own question, even if many later answers are lost.
+// A receipt is kept for lostFor after its own request, even if the answers to later
+// requests are lost too.
 func TestAReceiptEndsBeforeItsTasksAreAnothers(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -61,8 +63,9 @@ func TestAReceiptEndsBeforeItsTasksAreAnothers(t *testing.T) {
 	})
 }
 
-// Fewer tasks than asked for say that the queue is empty, unless the question ended
-// before: at its limit of bytes, or with tasks of a lost question.
+// If a request gets fewer tasks than it asked for, the queue is empty. There are
+// two exceptions: the script stopped at its limit of bytes, or it returned tasks of
+// a lost answer.
 func TestAQuestionThatEndedEarlySaysNotThatTheQueueIsEmpty(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {

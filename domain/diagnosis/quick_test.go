@@ -105,7 +105,9 @@ func TestQuickFindings(t *testing.T) {
 	}
 }
 
-// A finding of the last thorough look gives way to a newer finding, and to its cause.
+// Merge drops a finding of the slower checks if a newer one has the same code or
+// contradicts it. Merge also drops a finding that a more specific one makes
+// unnecessary.
 func TestFindingsAreMerged(t *testing.T) {
 	t.Parallel()
 	q := well(time.Now())

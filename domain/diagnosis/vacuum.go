@@ -99,7 +99,7 @@ func (s ReplicationSlot) isBad() bool {
 }
 
 // judgeSlots returns a warning for slots that keep much WAL, hold back vacuum or are lost, and a note for other
-// unused slots. The slot that keeps the most WAL comes first.
+// unused slots. slots must be ordered by the WAL that they keep, the most first.
 func judgeSlots(slots []ReplicationSlot) []domain.Finding {
 	var trouble []string
 	var worst string

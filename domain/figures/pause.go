@@ -24,10 +24,10 @@ type Pauses struct {
 // subscription has its own way to be paused.
 //
 // Redis and the record may differ: Redis may have lost a pause, a change may not have been
-// recorded, or somebody may have made it without outboxd. Then Change is no conflict, and
-// brings the record up to date. If the record says that a queue is paused, Change pauses it
-// even if Redis does not know the queue. If the record cannot be read, Change goes on as if
-// the record agreed with Redis.
+// recorded, or somebody may have made it without outboxd. Then Change returns no
+// CodeConflict, and brings the record up to date. If the record says that a queue is
+// paused, Change pauses it even if Redis does not know the queue. If the record cannot be
+// read, Change goes on as if the record agreed with Redis.
 func (p *Pauses) Change(ctx context.Context, kind string, action *domain.Action, queue string) error {
 	if name, delivery := setup.SubscriptionOfQueue(queue); delivery {
 		return domain.Errorf(domain.CodeInvalid, "this queue has the deliveries to subscription %s: use outboxd subscriptions %s %s", name, kind, name)

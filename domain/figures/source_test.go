@@ -9,8 +9,8 @@ import (
 	"outboxd/domain/setup"
 )
 
-// servers answers as PostgreSQL and as Redis. Its queue is paused as soon as Redis is
-// asked for the queues.
+// servers answers as PostgreSQL and as Redis. As soon as Redis is asked for the
+// queues, the record has the pause of another queue.
 type servers struct {
 	figures.Store
 	recorded map[string]setup.Pause

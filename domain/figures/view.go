@@ -96,7 +96,7 @@ type Queue struct {
 	Sum
 	// Tasks are in Redis.
 	Tasks overview.QueueStatus
-	// Paused is set while no worker takes a task of the queue. By is who paused the
+	// Paused is set while the queue is paused. Its field By is who paused the
 	// queue; "" if it was paused without outboxd.
 	Paused *setup.Pause
 	// LostPause is set if a pause is on record that Redis does not have: Redis lost it, or

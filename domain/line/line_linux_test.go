@@ -9,8 +9,8 @@ import (
 	"outboxd/domain/line"
 )
 
-// A NAT device that forgets a connection ends nothing. The system notices it within 30 seconds by these options: idle
-// connections by keepalive, those with data under way by the user timeout.
+// A NAT device that forgets a connection tells neither side. With these options the system notices the loss within 30
+// seconds: on an idle connection by keepalive, on one with data under way by the user timeout.
 func TestDialedConnectionsNoticeASilentDeath(t *testing.T) {
 	t.Parallel()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")

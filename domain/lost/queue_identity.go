@@ -83,7 +83,8 @@ type IdentifiedQueue interface {
 	// Errors: those of Mark.
 	Advance(ctx context.Context, name, known, next string) (bool, error)
 
-	// Renew drops everything that is cached about the contents of Redis.
+	// Renew is called after a loss: it forgets which queues were announced to
+	// Redis, so that they are announced again.
 	Renew()
 }
 

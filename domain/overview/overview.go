@@ -134,7 +134,7 @@ type QueueStatus struct {
 	// event's ID, and only a sample of the failed tasks is read. OldestAt is zero if no task waits, or if the time is
 	// not known.
 	OldestAt time.Time
-	// PausedAt is since when no worker takes a task of the queue; zero: not paused.
+	// PausedAt is when the queue was paused; zero: it is not paused.
 	PausedAt time.Time
 	// Processed and Failed count the attempts of the present UTC day; the failed ones
 	// are among the processed.

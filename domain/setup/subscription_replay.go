@@ -13,7 +13,7 @@ type SubscriptionReplay struct {
 	BegunAt      time.Time `json:"begun_at"`
 	MovedAt      time.Time `json:"moved_at"` // when it last got on
 	Matched      int64     `json:"matched"`  // events, so far
-	Made         int64     `json:"made"`     // deliveries; the other events had theirs
+	Made         int64     `json:"made"`     // deliveries; the other events had theirs already, or were refused one
 	Refused      int64     `json:"refused"`  // events of which none can be made; the log says why
 	EndedAt      time.Time `json:"ended_at,omitzero"`
 }
