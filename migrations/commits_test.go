@@ -104,7 +104,8 @@ func TestOneOfACrowdNotifies(t *testing.T) {
 	if c.wakes(conns[0]) == 0 {
 		t.Error("nobody of a crowd notified")
 	}
-	// Others commit all the time, for some seconds.
+	// Another session holds the locks of the next 20 seconds, as if other
+	// transactions committed all the time.
 	others := c.connect()
 	run(t, others, `SELECT pg_advisory_lock(hashtextextended('`+c.schema+`', 7306087320) # moment)
 		FROM generate_series((extract(epoch FROM clock_timestamp()) * 100)::bigint - 1, (extract(epoch FROM clock_timestamp()) * 100)::bigint + 2000) AS moment`)
@@ -130,7 +131,8 @@ func TestALockThatIsKeptDelaysNobody(t *testing.T) {
 			keeper, producer := c.connect(), c.connect()
 			run(t, keeper, "BEGIN", "SET CONSTRAINTS ALL IMMEDIATE", emitOne)
 			for range 3 {
-				// The lock of this moment may be the keeper's.
+				// The lock of the present hundredth of a second may be the
+				// keeper's, so wait for the next one.
 				if c.wakes(producer, "SELECT pg_sleep(0.011)", emitOne) != 1 {
 					t.Error("a producer notified nobody while another kept the lock")
 				}
@@ -142,8 +144,8 @@ func TestALockThatIsKeptDelaysNobody(t *testing.T) {
 	}
 }
 
-// A transaction notifies only if its events are committed. With outboxd.wake = off, and as a
-// replica, it does not notify.
+// A transaction notifies only if its events are committed. With outboxd.wake = off, or
+// session_replication_role = replica, it does not notify.
 func TestWhatIsRolledBackNotifiesNobody(t *testing.T) {
 	t.Parallel()
 	c := newCrowd(t)

@@ -92,9 +92,9 @@ func (s Set) Up(ctx context.Context, db *sql.DB, logger *slog.Logger) (int, erro
 	return applied, nil
 }
 
-// Down reverts the newest applied migration; the data in its tables is lost, except that held events go back to the
-// outbox without their order. Reverting the first migration also
-// drops the schema, if this role may create it again. Down returns false if no migration is applied.
+// Down reverts the newest applied migration. The data in its tables is lost, except that held events go back to the
+// outbox, without their order. Reverting the first migration also drops the schema, if this role may create it
+// again. Down returns false if no migration is applied.
 func (s Set) Down(ctx context.Context, db *sql.DB, logger *slog.Logger) (bool, error) {
 	p, err := s.findPlace(ctx, db)
 	if err != nil {

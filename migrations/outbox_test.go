@@ -155,8 +155,8 @@ func TestNewIDsAreOrderedUUIDv7(t *testing.T) {
 	}
 }
 
-// A producer's role has INSERT on outbox and EXECUTE on outboxd.emit, a
-// search_path of its own, and nothing else.
+// A producer's role needs only USAGE on the schema, INSERT on outbox, and EXECUTE
+// on outboxd.emit, which every role has by default. It may have any search_path.
 func TestProducerNeedsInsertOnly(t *testing.T) {
 	t.Parallel()
 	db := schematest.Open(t).SQL()
@@ -198,8 +198,9 @@ func TestProducerNeedsInsertOnly(t *testing.T) {
 	}
 }
 
-// The trigger notifies only while some relay is asleep: seen by a listener that
-// gets a marker after the statement in question.
+// The trigger notifies only while a relay is asleep. A listener counts the
+// notifications that arrive before a marker, which the test sends after the
+// statement.
 func TestInsertNotifiesOnlySleepers(t *testing.T) {
 	t.Parallel()
 	url := schematest.Database(t)

@@ -35,10 +35,10 @@ func PayloadLimit(ctx context.Context, db *sql.DB) (int, error) {
 	return limit, err
 }
 
-// LimitPayload sets limit as the size of the largest payload that the outbox accepts, in bytes. LimitPayload
-// reports whether that changed anything. Existing rows are exempt, even when they return to outbox later, for
-// example after a failure. Exempt are also the events of transactions that have begun before the change. If the limit is already in force, LimitPayload needs one query and no lock. To change
-// the limit it takes the same advisory lock as Up.
+// LimitPayload sets limit as the size of the largest payload that the outbox accepts, in bytes. LimitPayload reports
+// whether that changed anything. Existing rows are exempt, even when they return to outbox later, for example after a
+// failure. The events of transactions that have begun before the change are exempt too. If the limit is already in
+// force, LimitPayload needs one query and no lock. To change the limit it takes the same advisory lock as Up.
 //
 // LimitPayload returns an error if other transactions keep locks on the table for several seconds.
 func LimitPayload(ctx context.Context, db *sql.DB, limit int, logger *slog.Logger) (bool, error) {

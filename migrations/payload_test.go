@@ -15,7 +15,7 @@ import (
 
 const insertPayload = `INSERT INTO outbox (event_type, payload) VALUES ('test:a', convert_to(repeat('x', $1), 'UTF8'))`
 
-// limitPayload sets a limit and says whether that must change anything.
+// limitPayload sets a limit. want says whether that must change anything.
 func limitPayload(t *testing.T, db *sql.DB, limit int, want bool) {
 	t.Helper()
 	changed, err := migrations.LimitPayload(t.Context(), db, limit, servertest.Logger(t))
@@ -78,7 +78,8 @@ func TestProcessesThatLimitPayloadsAtOnceTakeTurns(t *testing.T) {
 	limitPayload(t, db, 2<<20, false)
 }
 
-// A producer's long transaction must not stop all others until it ends.
+// While LimitPayload waits for a producer's long transaction, other producers must
+// not have to wait until that transaction ends.
 func TestLimitPayloadGivesUpOnATableInUse(t *testing.T) {
 	t.Parallel()
 	db := schematest.Open(t).SQL()

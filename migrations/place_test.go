@@ -174,7 +174,8 @@ func TestASchemaThatIsNotOutboxdsIsRefused(t *testing.T) {
 	}
 }
 
-// As long as nothing is released, migrations change where they stand.
+// As long as nothing is released, migrations change where they stand. So another
+// build may have made a schema from other statements, and this build refuses it.
 func TestASchemaOfAnotherBuildIsRefused(t *testing.T) {
 	t.Parallel()
 	for name, spoil := range map[string]string{
@@ -206,8 +207,8 @@ func TestASchemaOfAnotherBuildIsRefused(t *testing.T) {
 	}
 }
 
-// An empty schema may be there before, as roles.sql makes it, with what an
-// extension put into it.
+// outboxd accepts an empty schema that exists already, as roles.sql makes it.
+// Objects of an extension in it do not count.
 func TestAnEmptySchemaIsTaken(t *testing.T) {
 	t.Parallel()
 	db := schematest.Connect(t, servertest.Database(t)).SQL()
