@@ -229,7 +229,7 @@ func TestAllFaultsAtOnce(t *testing.T) {
 	}
 }
 
-// A value that loses to a stronger one is not looked at.
+// A wrong value is no fault if a stronger source overrides it.
 func TestOverriddenValueIsNoFault(t *testing.T) {
 	t.Parallel()
 	c := setting{file: "relay: {concurrency: many}", env: []string{"OUTBOXD_RELAY_CONCURRENCY=none"}, flags: []string{"--relay-concurrency=3"}}.mustLoad(t)

@@ -89,7 +89,7 @@ func TestRoundTrip(t *testing.T) {
 	var all setting
 	for _, option := range layeredOptions() {
 		if option.key == "notify" || option.key == "smtp.tls" || option.key == "databases" {
-			continue // they need others to fit
+			continue // each of them needs other options beside it
 		}
 		all.flags = append(all.flags, "--"+flagName(option.key)+"="+option.texts[2])
 	}

@@ -220,7 +220,8 @@ func TestPrecedence(t *testing.T) {
 	}
 }
 
-// Every field of Config has an option, and every option a row above.
+// Every field of Config except Source has an option, and every option has a row in
+// layeredOptions.
 func TestEveryFieldIsAnOption(t *testing.T) {
 	t.Parallel()
 	fields := leaves(config.Default())

@@ -126,8 +126,8 @@ func (c *Config) Serve(h Handlers) { c.handlers = h }
 // connections outside of the pool, for LISTEN and for the leader's lock.
 func (c *Config) PoolSize() int { return c.Sizes().Pool }
 
-// MinConns returns the smallest Database.MaxConns, other than 0, with which the roles of
-// this process do not wait for one another.
+// MinConns returns the smallest Database.MaxConns, other than 0, that Load accepts: the
+// sum of the parts of the pool, with the fewest connections that the tasks need.
 func (c *Config) MinConns() int { return c.poolOf(c.leastForTasks()) }
 
 // leastForTasks returns how many connections the worker's tasks need at least. Only a task

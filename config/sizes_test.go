@@ -108,7 +108,7 @@ func TestTasksLeaveConnectionsForTheOtherRoles(t *testing.T) {
 	}
 }
 
-// Whoever sets the size of the pool that 0 stands for changes nothing.
+// Setting database.max_conns to the number that 0 stands for changes nothing.
 func TestTheDerivedPoolIsAccepted(t *testing.T) {
 	t.Parallel()
 	for _, roles := range []string{"all", "api", "monitor", "relay", "worker", "relay,worker", "worker,api"} {

@@ -36,8 +36,8 @@ func FuzzSecretURL(f *testing.F) {
 		f.Add(text, "p/?#&=://")
 	}
 	f.Fuzz(func(t *testing.T, form, password string) {
-		// Only the forms above say where the password is; in them it must not
-		// be recognisable whatever it holds.
+		// The forms above say where the password is. In these forms the password
+		// must not be recognisable, whatever characters it has.
 		text := strings.Replace(form, "%s", "~secret~"+password, 1)
 		shown := value.SecretURL(text).String()
 		switch form {
