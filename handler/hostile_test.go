@@ -92,7 +92,8 @@ func TestConnectionsAreBounded(t *testing.T) {
 	}
 }
 
-// TestEveryAnswerHasSecurityHeaders asks for every route, known and unknown, signed in and not.
+// TestEveryAnswerHasSecurityHeaders asks for routes of each kind, known and unknown, signed in
+// and not.
 func TestEveryAnswerHasSecurityHeaders(t *testing.T) {
 	t.Parallel()
 	for name, s := range sites(t, time.Minute) {

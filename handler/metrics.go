@@ -16,7 +16,8 @@ import (
 // client that tries many paths cannot fill the metrics registry with them.
 const unmatched = "unmatched"
 
-// unknownMethod replaces every HTTP method of a request that fiber does not know.
+// unknownMethod replaces the HTTP method of a request if fiber does not know the
+// method.
 const unknownMethod = "UNKNOWN"
 
 type httpMetrics struct {

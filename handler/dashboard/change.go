@@ -23,8 +23,8 @@ const (
 	maxReason = 2000
 )
 
-// changeForm is a change of dead letters (replay or discard) that the visitor has
-// not confirmed yet.
+// changeForm is a change of dead letters (replay or discard), as the visitor chose
+// it. Of a cancellation of events it has only the Action.
 type changeForm struct {
 	deadQuery
 	Action         string

@@ -8,8 +8,8 @@ import (
 	"outboxd/domain/replay"
 )
 
-// A change that was running when the process ended is not continued, and is shown
-// as cut off.
+// Closing ends a running change. The change then has a fault, and keeps its
+// progress. After that no change begins.
 func TestClosingEndsARunningChange(t *testing.T) {
 	t.Parallel()
 	d := New(Options{})

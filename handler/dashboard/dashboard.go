@@ -244,9 +244,9 @@ func (r routes) get(path string, page fiber.Handler) {
 	r.app.Get(path, r.d.Explain, r.d.may(access.See), page)
 }
 
-// post adds the route to which a form is sent. The form's field action chooses one of the given
-// actions, of which the visitor must be allowed to do the chosen one. If the field names none
-// of them, that is the first.
+// post adds the route to which a form is sent. The visitor must be allowed to do the action
+// that the form's field action names. If the field names none of the given actions, the visitor
+// must be allowed to do the first one.
 func (r routes) post(path string, page fiber.Handler, actions ...string) {
 	r.app.Post(path, r.d.Explain, func(c *fiber.Ctx) error {
 		if chosen := c.FormValue("action"); slices.Contains(actions, chosen) {
@@ -278,8 +278,9 @@ func (d *Dashboard) may(action string) fiber.Handler {
 }
 
 // permit returns the name of the person who sent a form, for the record of the action.
-// permit checks the person's role once more, because the kind of action was read from the
-// form. Errors: domain.CodeForbidden.
+// permit checks the person's role once more, because the guard may have read another
+// action: it reads the query of the address before the form. Errors:
+// domain.CodeForbidden.
 func (d *Dashboard) permit(c *fiber.Ctx, action string) (who string, err error) {
 	v := d.o.Visitor(c)
 	if !v.May(action) {

@@ -137,8 +137,8 @@ type clause struct {
 	At   time.Time
 }
 
-// clauseOfMoment returns the clause of a field that takes a time. How long ago something
-// was stays as the visitor wrote it.
+// clauseOfMoment returns the clause of a field that takes a time. A value in another
+// form, such as how long ago something was, stays as the visitor wrote it.
 func clauseOfMoment(text, value string) clause {
 	if at, err := time.Parse(time.RFC3339Nano, value); err == nil {
 		return clause{text, at}

@@ -96,7 +96,8 @@ func TestSeveralDatabasesHavePagesOfTheirOwn(t *testing.T) {
 	want("/", http.StatusOK, `href="./databases/billing/"`)
 }
 
-// Who signs in for the page of a database comes back to it, and is signed in for all.
+// A person who signs in for the page of a database comes back to it, and is signed in
+// for all databases.
 func TestOneSignInForSeveralDatabases(t *testing.T) {
 	t.Parallel()
 	s := handlertest.StartPages(t, func(o *monitor.Options) {

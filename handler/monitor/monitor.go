@@ -18,7 +18,9 @@ import (
 )
 
 // formLimit is the largest request body that the monitor reads, in bytes. The limit is
-// this high because Asynqmon's batch requests list task IDs.
+// this high because Asynqmon's batch requests list task IDs, and because people send
+// corrected payloads. A payload that almost fills the limit does not fit, because the
+// form has more fields.
 const formLimit = 1 << 20
 
 // Options configures the monitor: what it serves and who may see it.

@@ -156,7 +156,7 @@ func (g *guard) present(c *fiber.Ctx, token string) (access.Identity, error) {
 }
 
 // named returns the person whom a trusted proxy names in the identity header; ok is false
-// if the proxy names nobody.
+// if no trusted proxy names anybody, or if isName refuses the name.
 func (g *guard) named(c *fiber.Ctx) (who access.Identity, ok bool, err error) {
 	if !g.namesPeople(c) {
 		return access.Identity{}, false, nil

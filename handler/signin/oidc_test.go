@@ -51,7 +51,7 @@ func newDesk(t *testing.T, change func(*signin.OIDC)) desk {
 	return desk{s, t, provider}
 }
 
-// leave goes to the provider, and returns the cookie of the way and the address to
+// leave goes to the provider, and returns the cookie of the trip and the address to
 // which the provider sends the browser back.
 func (d desk) leave(user mockoidc.User, next string) (cookie, back string) {
 	d.t.Helper()
@@ -171,7 +171,7 @@ func TestOpenIDConnectRefuses(t *testing.T) {
 			}
 		})
 	}
-	// A code that was given for one way is of no use on another.
+	// A code that was given for one sign-in is of no use in another.
 	ours, back := d.leave(somebody(nil), "/")
 	_, theirs := d.leave(somebody(func(u *mockoidc.MockUser) { u.Email = "mallory@example.com" }), "/")
 	code := func(address string) string { u, _ := url.Parse(address); return u.Query().Get("code") }
@@ -239,7 +239,9 @@ func TestOpenIDConnectAsksWhetherAnAddressIsVerified(t *testing.T) {
 	}
 }
 
-// TestOpenIDCallbackIsLimited sends answers that outboxd refuses.
+// TestOpenIDCallbackIsLimited sends a very long refusal, and then as many wrong
+// codes as a client may send. After that the client has to wait even with a right
+// code.
 func TestOpenIDCallbackIsLimited(t *testing.T) {
 	t.Parallel()
 	d := newDesk(t, func(o *signin.OIDC) { o.Roles["*"] = access.Viewer })
@@ -286,7 +288,8 @@ func TestClaims(t *testing.T) {
 	}
 }
 
-// TestOpenIDProviderIsAway signs in when the provider is gone, and when it is back.
+// TestOpenIDProviderIsAway signs in by OpenID Connect while the provider is away,
+// and then by token.
 func TestOpenIDProviderIsAway(t *testing.T) {
 	t.Parallel()
 	s := handlertest.StartPages(t, func(o *monitor.Options) {

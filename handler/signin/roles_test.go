@@ -35,8 +35,8 @@ func public(path string) bool {
 	}
 }
 
-// changes are what the routes for forms do: the action of the table that takes the
-// least role.
+// changes are the actions of the routes for forms. If a route has several actions,
+// it is the one that counts when the form names none.
 var changes = map[string]string{
 	"/failing/change": domain.ActionRetry,
 	"/dead/change":    access.Replay,
@@ -47,7 +47,8 @@ var changes = map[string]string{
 	"/events/cancel":      access.Cancel,
 }
 
-// TestEveryRouteTakesARole asks for every route as everybody.
+// TestEveryRouteTakesARole asks for every route of the pages, as nobody and with
+// each role. TestAsynqmonTakesRoles asks for Asynqmon's.
 func TestEveryRouteTakesARole(t *testing.T) {
 	t.Parallel()
 	var options monitor.Options

@@ -27,7 +27,8 @@ const (
 const Hidden = "•••"
 
 // Mask hides the values of keys whose name contains one of the mask's names. Upper and
-// lower case, hyphens and underscores make no difference.
+// lower case make no difference, and in JSON and headers hyphens and underscores make
+// none either. Mask hides nothing in a payload that is shown in hexadecimal.
 type Mask struct {
 	names []string
 	text  *regexp.Regexp // finds keys and values in text that is not JSON; nil: no names

@@ -5,7 +5,8 @@ import (
 	"testing"
 )
 
-// TestUnmaskGivesNoElementTheValueOfAnother fills hidden values in by their places.
+// TestUnmaskGivesNoElementTheValueOfAnother fills in the hidden values of lists
+// whose elements were moved, edited, removed or added.
 func TestUnmaskGivesNoElementTheValueOfAnother(t *testing.T) {
 	t.Parallel()
 	const before = `{"name":"ada","cards":[{"id":1,"pin":"a"},{"id":2,"pin":"b"}]}`

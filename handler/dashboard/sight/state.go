@@ -51,7 +51,8 @@ func (s *State) Standing() overview.Standing { return s.Quick.Standing }
 // Workers returns the workers that are alive: those with a recent heartbeat.
 func (s *State) Workers() []overview.WorkerStatus { return s.Quick.Workers }
 
-// InQueue returns how many tasks in Redis are not finished.
+// InQueue returns how many tasks in Redis are not finished, without the queues that
+// only other programs use.
 func (s *State) InQueue() (n int64) {
 	for _, q := range s.Quick.Ours() {
 		n += q.Unfinished()
@@ -59,7 +60,8 @@ func (s *State) InQueue() (n int64) {
 	return n
 }
 
-// Retrying returns how many tasks have failed and wait for their next attempt.
+// Retrying returns how many tasks have failed and wait for their next attempt,
+// without the queues that only other programs use.
 func (s *State) Retrying() (n int64) {
 	for _, q := range s.Quick.Ours() {
 		n += q.Retry

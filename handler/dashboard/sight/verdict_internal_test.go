@@ -10,7 +10,8 @@ import (
 	"outboxd/domain/overview"
 )
 
-// The page says of each finding what everybody says, with the page that shows more.
+// The page lists the findings that are problems, each with its level and with the
+// link to the page that shows more, if there is one.
 func TestVerdictShowsTheProblems(t *testing.T) {
 	t.Parallel()
 	s := State{}

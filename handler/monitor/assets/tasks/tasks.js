@@ -1,5 +1,6 @@
-// Runs at the end of Asynqmon's page, before Asynqmon: says where it is, below whatever a proxy puts before it, and
-// keeps its colours those of the dashboard, whichever its settings choose.
+// Runs at the end of Asynqmon's page, before Asynqmon. It tells Asynqmon the path of the page, which begins with
+// the prefix of a proxy if there is one. It marks the page as dark while Asynqmon's settings choose dark colours,
+// so that tasks.css gives the page the dashboard's dark colours.
 (function () {
   "use strict";
   const path = "/monitoring/tasks";
