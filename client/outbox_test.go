@@ -207,8 +207,8 @@ func TestRefusals(t *testing.T) {
 	}
 }
 
-// Exactly the values that the outbox's own CHECK takes for blank are refused
-// here.
+// The client refuses exactly those values as blank that the outbox's own CHECK
+// takes for blank.
 func TestBlankIsWhatTheOutboxTakesForIt(t *testing.T) {
 	t.Parallel()
 	db := outboxtest.Start(t).DB(t)

@@ -17,9 +17,9 @@ import (
 // begin so.
 const Key = "asynq:{outboxd}:acknowledged"
 
-// The stream keeps only the newest acknowledgements: about most of them, for about the
-// time keep. If an acknowledgement is trimmed before the outbox has read it, the event is
-// sent again. The stream takes about 100 MB at most.
+// The stream keeps only the newest acknowledgements, for about an hour (keep), and about
+// a million of them at most (most). If an acknowledgement is trimmed before the outbox
+// has read it, the event is sent again. The stream takes about 100 MB at most.
 const (
 	most = 1_000_000
 	keep = time.Hour
@@ -28,9 +28,9 @@ const (
 // Header is the name of the task header that identifies the task's outbox. A copy of an outbox has another identity.
 const Header = "outboxd-outbox"
 
-// Acknowledgement says that an event took effect. An outbox accepts it only if the
-// outbox has an event with this ID, type and queue, and Outbox is its own identity
-// or empty.
+// Acknowledgement says that an event took effect. An outbox accepts the
+// acknowledgement only if the outbox has an event with this ID, type and queue, and
+// if the field Outbox is empty or has the identity of that outbox.
 type Acknowledgement struct {
 	Event       client.ID
 	Type, Queue string

@@ -231,7 +231,7 @@ func distinct[T any](members []*member[T]) (together, repeats []*member[T]) {
 	seen := make(map[client.ID]bool, len(members))
 	for _, m := range members {
 		switch {
-		case !m.place.Take(): // it has left
+		case !m.place.Take(): // the task does not wait for the batch any more
 		case m.ctx.Err() != nil:
 			m.answer <- answer{alone: true}
 		case seen[m.event.ID]:

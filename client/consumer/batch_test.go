@@ -142,7 +142,7 @@ func TestABatchInADatabaseOfOnesOwn(t *testing.T) {
 	if n := b.count("SELECT count(*) FROM effects JOIN outboxd_inbox USING (event_id)"); n != len(ids) {
 		t.Errorf("%d effects, want %d", n, len(ids))
 	}
-	// They run again, as after a lost acknowledgement.
+	// Tasks of the same events run again, as after a lost acknowledgement.
 	for _, id := range ids {
 		b.pay(id+".1", `{"Amount": 7}`)
 	}
@@ -201,7 +201,7 @@ func TestAHalfFullBatchAtTheEnd(t *testing.T) {
 	}
 }
 
-// hanging is a database whose transactions begin only after it is let go.
+// hanging is a database in which no transaction begins before let is closed.
 type hanging struct {
 	consumer.Database[*sql.Tx]
 	let chan struct{}

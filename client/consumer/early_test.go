@@ -36,7 +36,8 @@ func TestTasksBeforeTheirTurn(t *testing.T) {
 			t.Errorf("%s did not take effect", id)
 		}
 	}
-	// One whose turn does not come makes room, and is not confirmed.
+	// A task whose turn does not come leaves the queue, and its event is not
+	// confirmed.
 	eventually(t, "the task has left the queue", func() bool {
 		_, err := b.inspector.GetTaskInfo("default", never)
 		return errors.Is(err, asynq.ErrTaskNotFound)

@@ -122,7 +122,7 @@ func TestWhatAHandlerKnows(t *testing.T) {
 	if e.ID.String() != id || e.Replay != 2 || e.Type != "test:effect" || e.Queue != "default" || e.Headers["tenant"] != "a" || e.Attempt != 1 || e.Attempts != 4 {
 		t.Errorf("the handler knows %+v", e)
 	}
-	// A task that is no event passes, since that was asked for.
+	// The handler gets a task that is no event, because PassOthers is set.
 	b.enqueue("not-an-event")
 	b.await("not-an-event", asynq.TaskStateCompleted)
 	if e := <-seen; !e.ID.IsZero() || e.Type != "test:effect" {

@@ -14,8 +14,8 @@ type confirmation uint8
 
 const (
 	noEffect    confirmation = iota // the event took effect before, was cancelled, or is unknown
-	takesEffect                     // now
-	tooSoon                         // it may not take effect yet; see ErrTooEarly
+	takesEffect                     // the event takes effect in this transaction
+	tooSoon                         // the event may not take effect yet; see ErrTooEarly
 )
 
 // All answers together are one text in one row, because every driver reads that in

@@ -123,7 +123,7 @@ func TestRunSaysWhatToChange(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			// If the worker did start, it runs until then.
+			// A worker that starts in spite of the mistake runs until ctx ends.
 			ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 			defer cancel()
 			c.config.LogLevel = asynq.FatalLevel

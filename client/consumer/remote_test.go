@@ -41,7 +41,7 @@ func stepper(t *testing.T, o *outboxtest.Outboxd, db *sql.DB, schema string) asy
 			t.Error(err)
 		}
 	})
-	for range 2 { // it may be there
+	for range 2 { // the second call finds the table
 		if err := c.CreateInbox(t.Context()); err != nil {
 			t.Fatal(err)
 		}
@@ -99,7 +99,8 @@ func TestALostAcknowledgementCostsARepeat(t *testing.T) {
 		t.Fatal("no client")
 	}
 	t.Cleanup(func() { _ = r.Close() })
-	// What the stream's key holds makes Redis refuse every acknowledgement.
+	// The value of the stream's key is not a stream, so Redis refuses every
+	// acknowledgement.
 	if err := r.Set(t.Context(), acknowledge.Key, "no stream", 0).Err(); err != nil {
 		t.Fatal(err)
 	}
@@ -175,7 +176,9 @@ func TestTwoOutboxesOnOneRedis(t *testing.T) {
 	eventually(t, "the other finds it there already", func() bool { return count(t, own, "SELECT count(*) FROM outboxd.outbox_sent") == 1 })
 	run(t, o, stepper(t, o, own, ""))
 	o.Drain(t)
-	// An event of the other one alone is acknowledged after that.
+	// An event that only the other outbox has is acknowledged later. Once it is
+	// confirmed, the other outbox has also read the acknowledgement of the first
+	// event.
 	alone := emit(t, own, step.Event(2))
 	eventually(t, "it is confirmed", func() bool {
 		return count(t, own, "SELECT count(*) FROM outboxd.inbox WHERE event_id = '"+alone+"'") == 1
@@ -198,7 +201,7 @@ func TestAnInboxOfOnesOwn(t *testing.T) {
 	t.Cleanup(func() { _ = c.Close() })
 	b.serve(consumer.Handle(c, func(context.Context, *sql.Tx, payment) error { return nil }))
 	id := client.NewID().String()
-	// Without the table the task says what is missing.
+	// Without the table, the task's error says what is missing.
 	b.enqueue(id, asynq.MaxRetry(0))
 	if task := b.await(id, asynq.TaskStateRetry); task.Retried != 0 || !contains(task.LastErr, "CreateInbox") {
 		t.Errorf("the error is %s", task.LastErr)

@@ -120,7 +120,7 @@ func TestTheSchemaIsFoundOrNamed(t *testing.T) {
 	try("without a right", consumer.Options{}, `GRANT EXECUTE ON FUNCTION "outboxd".confirm`)
 	// Another application's outbox causes no doubt until this role may use it too.
 	b.exec("GRANT EXECUTE ON FUNCTION outboxd.confirm TO outboxd_consumer", "CREATE SCHEMA other",
-		"CREATE FUNCTION other.confirm(event_id uuid) RETURNS boolean LANGUAGE sql AS 'SELECT false'", // somebody else's
+		"CREATE FUNCTION other.confirm(event_id uuid) RETURNS boolean LANGUAGE sql AS 'SELECT false'", // a function of another application
 		"CREATE SCHEMA another", "CREATE FUNCTION another.confirm(event_id uuid) RETURNS boolean LANGUAGE sql AS 'SELECT false'",
 		"CREATE FUNCTION another.outbox_is_confirmed(event uuid) RETURNS boolean LANGUAGE sql AS 'SELECT false'")
 	try("beside an outbox of somebody else", consumer.Options{}, "")

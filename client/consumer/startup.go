@@ -106,7 +106,7 @@ func awaitRedis(ctx context.Context, client redis.UniversalClient, logger asynq.
 	for told := false; ; told = true {
 		err := client.Ping(ctx).Err()
 		if ctx.Err() != nil {
-			return nil //nolint:nilerr // Run ends as it does later
+			return nil //nolint:nilerr // Run ends because ctx has ended, and that is no error
 		}
 		if err == nil {
 			return nil

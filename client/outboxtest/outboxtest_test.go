@@ -20,7 +20,8 @@ import (
 	"outboxd/client/pgxoutbox"
 )
 
-// GORM never ends the goroutine of its cache for prepared statements.
+// TestMain does not count the goroutine of GORM's cache for prepared statements as
+// leaked, because GORM never ends it.
 func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("gorm.io/gorm/internal/lru.NewLRU[...].func1"))
 }
@@ -75,7 +76,7 @@ func TestDrainNamesWhatIsNotConfirmed(t *testing.T) {
 	t.Parallel()
 	o := outboxtest.Start(t)
 	db := o.DB(t)
-	o.Drain(t) // nothing is there
+	o.Drain(t) // there are no events yet
 	id := emit(t, db, greeted.Event("hello"))
 	o.Patience = 300 * time.Millisecond
 	if said := fails(t, func(w *witness) { o.Drain(w) }); !strings.Contains(said, id.String()) || !strings.Contains(said, "test:greeted") || !strings.Contains(said, "not everything is confirmed") {
@@ -136,7 +137,7 @@ func TestEveryKindOfTransaction(t *testing.T) {
 					return err
 				}
 				outboxtest.RequireEmitted(t, tx.Statement.ConnPool, greeted)
-				return gorm.ErrInvalidData // undo it
+				return gorm.ErrInvalidData // so that GORM rolls back
 			})
 			if err != gorm.ErrInvalidData { //nolint:errorlint // it is returned as it is
 				t.Error(err)

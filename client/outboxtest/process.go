@@ -33,14 +33,14 @@ func launch(t testing.TB, binary string, args []string) *process {
 	endWithParent(p.command)
 	go func() {
 		defer close(p.ended)
-		// The child ends when the thread that started it ends, so keep this thread
-		// until then.
+		// On Linux the child ends when the thread that started it ends, so keep
+		// this thread until the child has ended.
 		runtime.LockOSThread()
 		defer runtime.UnlockOSThread()
 		err := p.command.Start()
 		p.begun <- err
 		if err == nil {
-			_ = p.command.Wait() // the log says why
+			_ = p.command.Wait() // the log says why outboxd ended
 		}
 	}()
 	if err := <-p.begun; err != nil {

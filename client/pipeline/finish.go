@@ -24,8 +24,8 @@ type finisher struct {
 
 // ending is a call of one of Asynq's scripts that finish a task, with its answer.
 type ending struct {
-	script string // its hash, or its text
-	whole  bool   // it is the text
+	script string // the script's hash, or its text
+	whole  bool   // script is the text
 	keys   []string
 	args   []any
 	answer *redis.Cmd

@@ -21,7 +21,8 @@ func TestAServerThatAsksForNothingHangs(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		ctx, stop := context.WithCancel(t.Context())
-		// Nobody listens there, so each question is answered with an error.
+		// No server listens at this address, so each question is answered with an
+		// error.
 		client := redis.NewClient(&redis.Options{Addr: "127.0.0.1:1", MaxRetries: -1})
 		defer client.Close()
 		gate := stuck{make(chan struct{})}

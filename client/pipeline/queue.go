@@ -102,7 +102,7 @@ type lost []lostQuestion
 
 type lostQuestion struct {
 	receipt string
-	asked   time.Time // before it was sent
+	asked   time.Time // a moment before the request was sent
 }
 
 func (l *lost) lose(receipt string, asked time.Time) {

@@ -83,7 +83,7 @@ func (t *taker) next(name string) (message string, err error) {
 	if t.ended() {
 		return "", nil
 	}
-	if err := t.look(name); err != nil && !t.ended() { // or the end cut the look short
+	if err := t.look(name); err != nil && !t.ended() { // after the end of ctx an error means only that the look was cut short
 		return "", err
 	}
 	if t.empty {
@@ -198,7 +198,7 @@ func (t *taker) passes() bool {
 // free returns how many tasks may be taken.
 func (t *taker) free() int {
 	if t.gate != nil {
-		return 1 // the gate is asked before each
+		return 1 // the gate is asked before each task
 	}
 	return t.places.free()
 }
@@ -253,7 +253,7 @@ func (t *taker) ask(asked string, open []*queue) (found bool, err error) {
 	free := t.free()
 	waiting, found, err := t.round(open, t.allot(asked, open, free))
 	for !found && len(waiting) > 0 {
-		shares := map[*queue]int{waiting[0]: free} // which is the first by priority
+		shares := map[*queue]int{waiting[0]: free} // with strict priorities, the queue of the highest priority
 		if !t.strict {
 			shares = t.allot("", waiting, free)
 		}
