@@ -32,9 +32,9 @@ type AcknowledgedEvents interface {
 	Position(ctx context.Context) (string, error)
 
 	// Acknowledge confirms the events that belong to this outbox. In the same transaction
-	// Acknowledge replaces the stored position after by next. It returns how many events it
-	// confirmed. The count leaves out events that were confirmed before, and events whose
-	// ordering key has given another event the turn.
+	// Acknowledge replaces the stored position, which has to be after, by the position
+	// next. It returns how many events it confirmed. The count leaves out events that were
+	// confirmed before, and events whose ordering key has given another event the turn.
 	//
 	// Errors: CodeConflict if the stored position is not after, or if the database may have gone back to an earlier
 	// state and the leader has not noted it yet. Nothing is confirmed then.

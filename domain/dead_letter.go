@@ -89,7 +89,7 @@ func later(a, b time.Time) time.Time {
 // DeadGroup counts the dead letters of one type whose errors differ only in IDs and numbers.
 type DeadGroup struct {
 	Type      string
-	ErrorForm string // the error with # for each ID and number, cut
+	ErrorForm string // the error with # for each ID and number; a long one is cut
 	Stage     Stage
 	Count     int
 	FirstDied time.Time

@@ -23,7 +23,8 @@ const (
 	TooLateSuppressed ChangeAnswer = "suppressed" // the task of another event takes its place
 	TooLateUnknown    ChangeAnswer = "unknown"    // there is no such event, or it is no longer kept
 
-	// TooLateSuperseded is the answer to a request of a producer that waited, if the event was moved meanwhile.
+	// TooLateSuperseded is the answer to a producer's request that had to wait for the leader, if the event was
+	// moved to another time after the request.
 	TooLateSuperseded ChangeAnswer = "superseded"
 )
 

@@ -24,7 +24,7 @@ type FindingLevel string
 const (
 	FindingBroken  FindingLevel = "broken"  // events do not move, or not in time: act now
 	FindingWarning FindingLevel = "warning" // outboxd works, but a promise may be broken
-	FindingNote    FindingLevel = "note"    // it costs something, or could not be found out
+	FindingNote    FindingLevel = "note"    // a condition that costs something, or a check that was not possible
 )
 
 // String returns the finding in one line.

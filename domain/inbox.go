@@ -46,7 +46,7 @@ type Inbox interface {
 
 // Confirmation is the result for one event of ProcessAll or AskAll.
 type Confirmation struct {
-	First bool  // it takes effect now; otherwise it did before, unless Err says more
+	First bool  // the event takes effect now; false: it took effect before, unless Err is set
 	Err   error // ErrTooEarly, ErrUnknownEvent or nil
 }
 

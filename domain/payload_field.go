@@ -13,7 +13,7 @@ type PayloadField struct {
 	// Value is the value at Path: the text of a string, or a number as it is written in
 	// the payload.
 	Value string
-	Any   bool // whatever stands there, as long as the field exists
+	Any   bool // any value matches, as long as the field exists
 }
 
 // ParsePayloadField reads "order.customer=42", or "order.customer" for any value; "" is

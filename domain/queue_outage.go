@@ -28,7 +28,7 @@ func (o QueueOutages) Error() string {
 	return strings.Join(texts, "; ")
 }
 
-// Unwrap returns all of them.
+// Unwrap returns all outages, so that errors.Is and errors.As find each.
 func (o QueueOutages) Unwrap() []error {
 	errs := make([]error, len(o))
 	for i, one := range o {

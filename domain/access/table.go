@@ -25,7 +25,7 @@ const (
 type Rule struct {
 	Action string
 	Role   Role
-	Means  string // in a sentence about who may do it
+	Means  string // what the action does, for the table in the guide
 }
 
 // Table decides who may do what, for every page and every address below it. An

@@ -38,7 +38,7 @@ func TestQuickFindings(t *testing.T) {
 	tests := map[string]struct {
 		change func(*diagnosis.Quick)
 		want   string
-		says   string // of the first
+		says   string // a part of the first finding's text
 	}{
 		"well":                 {func(*diagnosis.Quick) {}, "", ""},
 		"no relay":             {func(q *diagnosis.Quick) { q.Standing.Relays = nil }, "no-relay/broken", "for 1 min"},

@@ -7,7 +7,7 @@ import (
 
 // SchemaFacts compares the migrations of the database schema with those of this binary.
 type SchemaFacts struct {
-	Migrations, Pending int // of this binary; Pending: of those, not applied
+	Migrations, Pending int // Migrations: those of this binary; Pending: those among them that are not applied
 	Unknown             int // applied, but unknown to this binary
 }
 

@@ -17,8 +17,8 @@ type Partitions struct {
 // Ownership says whether outboxd's database role may make partitions. Names are quoted where necessary.
 type Ownership struct {
 	Schema, Role string
-	Owns         bool // the history
-	Creates      bool // in the schema
+	Owns         bool // the role owns the history
+	Creates      bool // the role may create tables in the schema
 }
 
 // RowSecurity names outboxd's tables with row-level security, and outboxd's roles to which it applies.

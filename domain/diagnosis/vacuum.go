@@ -109,7 +109,7 @@ func judgeSlots(slots []ReplicationSlot) []domain.Finding {
 			continue
 		}
 		if worst == "" || s.isBad() && level == domain.FindingNote {
-			worst = s.Name // names have lower case letters, digits and underscores only
+			worst = s.Name // needs no quotes: names have lower case letters, digits and underscores only
 		}
 		if s.isBad() {
 			level = domain.FindingWarning

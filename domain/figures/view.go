@@ -80,7 +80,7 @@ type Type struct {
 	Queues []string
 	Sum
 	Emitted int64 // of the present UTC day
-	Failing int64 // have tasks in Redis that failed and wait to be tried again
+	Failing int64 // events whose tasks in Redis failed and wait to be tried again
 }
 
 func (t Type) name() string { return t.Name }

@@ -17,11 +17,13 @@ type Step struct {
 	Detail string
 	// ToTheSecond says that At is cut to whole seconds. Asynq stores all times of tasks that way.
 	ToTheSecond bool
-	// entry is the kind of the step: of an entry of the journal its JournalEntry.Entry, of another step What.
+	// entry is the kind of the step. For a step from the journal it is JournalEntry.Entry. For any other step
+	// it equals What.
 	entry string
 }
 
-// Title says what happened, for people. What has the name in the journal, and in JSON.
+// Title says what happened, for people. The field What has the name that the journal
+// and JSON use.
 func (s *Step) Title() string {
 	switch s.What {
 	case "available":

@@ -79,8 +79,8 @@ type IdentifiedQueue interface {
 	// Mark replaces any present canary by next. Errors: domain.CodeUnavailable; next may have been written or not.
 	Mark(ctx context.Context, name, next string) error
 
-	// Advance replaces the canary by next if its value is known, in one atomic step. It reports whether it did.
-	// Errors: those of Mark.
+	// Advance replaces the canary by next, in one atomic step, if the canary in Redis equals the argument
+	// known. Advance reports whether it replaced the canary. Errors: those of Mark.
 	Advance(ctx context.Context, name, known, next string) (bool, error)
 
 	// Renew is called after a loss: it forgets which queues were announced to
@@ -112,8 +112,8 @@ type QueueMemory interface {
 	// Recall returns the record.
 	Recall(ctx context.Context) (QueueRecord, error)
 
-	// Remember replaces the stored identity known by next. healed says that all events that Redis may have lost are
-	// in the outbox again.
+	// Remember replaces the stored identity, which has to be known, by next. healed says that all events that Redis
+	// may have lost are in the outbox again.
 	//
 	// Errors: domain.CodeConflict if another process has replaced the stored identity.
 	Remember(ctx context.Context, known, next QueueIdentity, healed bool) error

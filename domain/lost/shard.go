@@ -73,7 +73,7 @@ func (i QueueIdentity) LostSlots(known QueueIdentity) (lost Slots, narrow bool) 
 	doubt(was, now)
 	for i, word := range gone {
 		if word&^lost[i] != 0 {
-			return Slots{}, false // nobody knows whose they are
+			return Slots{}, false // no known master has the slot of a missing canary
 		}
 	}
 	return lost, true

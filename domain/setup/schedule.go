@@ -21,8 +21,8 @@ type MissedRule string
 // The rules.
 const (
 	MissedSkip MissedRule = "skip" // no event
-	MissedOnce MissedRule = "once" // one event for all of them, that of the last one
-	MissedAll  MissedRule = "all"  // one event each, of the last MissedAllAtMost
+	MissedOnce MissedRule = "once" // one event for all missed ticks: that of the last tick
+	MissedAll  MissedRule = "all"  // one event for each missed tick, but only for the last MissedAllAtMost
 )
 
 // MissedAllAtMost is how many missed ticks MissedAll emits later at most.

@@ -12,7 +12,7 @@ import (
 // was created, changed or left as it was.
 type Applied string
 
-// What applying can do.
+// The results of applying.
 const (
 	AppliedAdded     Applied = "added"
 	AppliedChanged   Applied = "changed"
@@ -36,7 +36,7 @@ func (f *faults) checkName(name string) {
 	}
 }
 
-// err returns nil if there are no faults.
+// err returns an error that has all faults, or nil if there are none.
 func (f *faults) err(kind, name string) error {
 	if len(*f) == 0 {
 		return nil

@@ -11,10 +11,10 @@ type SubscriptionReplay struct {
 	Subscription string    `json:"subscription"`
 	Since        time.Time `json:"since"` // events that were emitted from then on
 	BegunAt      time.Time `json:"begun_at"`
-	MovedAt      time.Time `json:"moved_at"` // when it last got on
+	MovedAt      time.Time `json:"moved_at"` // when it last made progress
 	Matched      int64     `json:"matched"`  // events, so far
 	Made         int64     `json:"made"`     // deliveries; the other events had theirs already, or were refused one
-	Refused      int64     `json:"refused"`  // events of which none can be made; the log says why
+	Refused      int64     `json:"refused"`  // events whose delivery the outbox refuses; the log says why
 	EndedAt      time.Time `json:"ended_at,omitzero"`
 }
 
@@ -24,7 +24,7 @@ func (r *SubscriptionReplay) Ended() bool { return !r.EndedAt.IsZero() }
 // SubscriptionReplays lets the leader finish replays to subscriptions.
 type SubscriptionReplays interface {
 	// AbandonedReplays returns the names of subscriptions whose replay has not ended and has made no progress for
-	// the time after.
+	// at least the duration after.
 	AbandonedReplays(ctx context.Context, after time.Duration) ([]string, error)
 	// ContinueReplay continues a replay until it has ended. A replay may take hours, because it waits while the
 	// relay is busy. tell, if not nil, is called with the progress. Errors: domain.CodeUnavailable.
