@@ -18,7 +18,7 @@ import (
 
 const minToken = 16 // bytes
 
-// check records a fault for each wrong value, of the values that could be read.
+// check records a fault for each value that could be read and is wrong.
 func (l *loading) check() {
 	validate := validator.New(validator.WithRequiredStructEnabled())
 	for _, o := range l.options {

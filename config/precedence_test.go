@@ -193,7 +193,8 @@ func TestPrecedence(t *testing.T) {
 					case name == field && !reflect.DeepEqual(value, want):
 						t.Errorf("with %s: %s is %#v, want %#v", layer, name, value, want)
 					case name == "Notify" && field == "Database.URL":
-						// Its default depends on the database's URL; TestNotifyDefault.
+						// The default of Notify depends on the database's URL; see
+						// TestNotifyDefault.
 					case name != field && !reflect.DeepEqual(value, base[name]):
 						t.Errorf("with %s: %s became %#v", layer, name, value)
 					}

@@ -22,7 +22,8 @@ func (l *loading) rules() []rule {
 	return slices.Concat(l.accessRules(), l.relayRules(), l.databaseRules(), l.redisRules(), l.exampleRules())
 }
 
-// only returns the problem if there is one.
+// only returns the text problem if broken is true, and otherwise "", which means
+// that there is no problem.
 func only(broken bool, problem string) string {
 	if broken {
 		return problem

@@ -43,7 +43,7 @@ func FuzzSecretURL(f *testing.F) {
 		switch form {
 		case "redis://%s@h:1":
 			if strings.Contains(password, ":") {
-				return // then it is a user name
+				return // then the text before the colon is a user name, which may be shown
 			}
 			fallthrough
 		case "postgres://u:%s@h/d", "host=h password='%s'", "redis://:%s@h", "host=h password=%s", "postgres://h/d?password=%s":
