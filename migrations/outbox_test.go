@@ -60,7 +60,8 @@ func TestOutboxRefusesWhatCouldNeverBeDelivered(t *testing.T) {
 	tests = append(tests, struct{ name, columns, values, want string }{
 		"the last position of the sequence", "ordering_key, ordering_position", "'k', 9223372036854775807", "outbox_ordering_position_is_below_2_to_the_62",
 	})
-	// Named by code point: some editors would not show them.
+	// The characters are named by code point, because some editors would not show
+	// them.
 	blanks := []rune{
 		0x01, '\t', '\r', 0x1f, ' ', 0x7f, 0x85, 0xa0, 0xad, 0x34f, 0x61c, 0x115f, 0x1160, 0x1680, 0x17b4, 0x180e, 0x2000, 0x2003, 0x200a, 0x200b, 0x200d,
 		0x200f, 0x2028, 0x2029, 0x202a, 0x202f, 0x205f, 0x2060, 0x2064, 0x2066, 0x2800, 0x3000, 0x3164, 0xfe0f, 0xfeff, 0xffa0,
@@ -135,7 +136,8 @@ func TestEmitStoresEveryOption(t *testing.T) {
 func TestNewIDsAreOrderedUUIDv7(t *testing.T) {
 	t.Parallel()
 	db := schematest.Open(t).SQL()
-	// Calls within one millisecond must keep their order too, by the fraction.
+	// The IDs of calls within one millisecond must have the order of the calls too,
+	// because an ID has the fraction of the millisecond.
 	const calls = 20_000
 	var distinct, version7, variant, ordered, recent int
 	err := db.QueryRowContext(t.Context(), `

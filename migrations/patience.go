@@ -17,7 +17,7 @@ import (
 // How a migration waits for the lock of a table. Producers and relays queue up behind a waiting lock request, so a
 // migration waits briefly and tries often. After a failed attempt its changes are rolled back.
 const (
-	lockPatience = "500ms" // for one statement, as PostgreSQL has it
+	lockPatience = "500ms" // for one statement, in PostgreSQL's notation
 	lockPause    = 500 * time.Millisecond
 	lockAttempts = 60
 )

@@ -42,7 +42,7 @@ func TestThePayloadLimitIsEnforcedWhereTheProducerSeesIt(t *testing.T) {
 		limitPayload(t, db, test.limit, false)
 		exec(t, db, insertPayload, test.limit)
 		want := "outbox_payload_has_at_most_" + test.name
-		for _, statement := range []string{insertPayload, `SELECT outboxd.emit('test:a', to_jsonb(repeat('x', $1 - 1)))`} { // and two quotation marks
+		for _, statement := range []string{insertPayload, `SELECT outboxd.emit('test:a', to_jsonb(repeat('x', $1 - 1)))`} { // the two quotation marks of the JSON text count too
 			if _, err := db.ExecContext(t.Context(), statement, test.limit+1); err == nil || !strings.Contains(err.Error(), want) {
 				t.Errorf("one byte more than %d: %.200v, want an error that names %s", test.limit, err, want)
 			}

@@ -197,7 +197,8 @@ func TestASchemaOfAnotherBuildIsRefused(t *testing.T) {
 					t.Fatalf("%s: %v, want it to name the other build and what to do", what, err)
 				}
 			}
-			// The error has the statement for those whose restore left out the comments.
+			// The error contains a statement for people whose restore left out the
+			// comments. After that statement the schema is accepted.
 			_, cure, _ := strings.Cut(check.Error(), "run ")
 			exec(t, db, cure)
 			if err := migrations.Core().Check(t.Context(), db); err != nil {

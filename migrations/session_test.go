@@ -58,7 +58,8 @@ func dump(t *testing.T, url string) string {
 	exec(t, schematest.Connect(t, url).SQL(), "DO $$ BEGIN EXECUTE format('ALTER DATABASE %I RESET ALL', current_database()); END $$")
 	text := postgrestest.Tool(t, url, "pg_dump", "--schema-only", "--no-owner", "--no-tablespaces")
 	text = restriction.ReplaceAllString(text, "")
-	// Quoted or not, in the bodies of functions, it is the same name.
+	// In the bodies of functions the schema's name may be quoted or not. Both mean
+	// the same name.
 	return strings.ReplaceAll(text, `"outboxd"`, "outboxd")
 }
 
@@ -98,7 +99,7 @@ func tablespace(t *testing.T, url string) string {
 	}
 	defer func() { _ = conn.Close(context.WithoutCancel(t.Context())) }()
 	if _, err := conn.Exec(t.Context(), "SET allow_in_place_tablespaces = on"); err != nil {
-		return "pg_default" // before PostgreSQL 15, and it needs a folder
+		return "pg_default" // before PostgreSQL 15 a tablespace needs a folder outside the data directory
 	}
 	if _, err := conn.Exec(t.Context(), "CREATE TABLESPACE elsewhere LOCATION ''"); err != nil {
 		t.Fatal(err)
