@@ -80,7 +80,7 @@ func TestConnectionsAreBounded(t *testing.T) {
 	monitor := handlertest.StartMonitor(t, func(o *monitor.Options) { o.Connections = most })
 	for _, s := range []*handlertest.Site{api, monitor} {
 		for range most {
-			conn := s.Dial() // which is served: it gets an answer, and stays
+			conn := s.Dial() // the connection gets an answer, and stays open
 			_, _ = io.WriteString(conn, "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
 			if line, err := bufio.NewReader(conn).ReadString('\n'); err != nil || !strings.HasPrefix(line, "HTTP/1.1 ") {
 				t.Fatalf("answered %q, %v", line, err)

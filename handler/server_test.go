@@ -203,7 +203,7 @@ func TestRateLimitBehindAProxy(t *testing.T) {
 		{"2001:db8:1:2::1", 422},               //
 		{"2001:db8:1:2:ffff::9", 429},          // one /64 is one client
 		{"2001:db8:1:3::1", 422},               //
-		{"nonsense", 422},                      // the proxy itself
+		{"nonsense", 422},                      // counts as the proxy itself
 		{"", 429},                              //
 		{"192.0.2.3, nonsense, 10.1.2.3", 422}, // as far as it can be read
 	} {

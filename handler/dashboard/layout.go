@@ -66,7 +66,7 @@ type view struct {
 	Root    string // that of the overview; it differs from Top only if there are several databases
 	Here    string // the path and query of the request
 	Alarm   string // Verdict.Alarm of the last verdict, for the tab; "" if all is well or no recent verdict is known
-	Icon    string // of the tab
+	Icon    string // the address of the tab's icon
 	Standby string // says from which server the page reads, if there is a standby
 
 	Database string // the one of several databases that the page is about; "" if the process has only one
@@ -101,7 +101,7 @@ func parsePages() map[string]*template.Template {
 	layout := template.Must(template.New("layout").Funcs(show.Formats).ParseFS(templates, "templates/layout.html", "templates/parts.html"))
 	files, err := fs.Glob(templates, "templates/*.html")
 	if err != nil {
-		panic(err) // the pattern is above
+		panic(err) // the pattern is a constant
 	}
 	pages := map[string]*template.Template{}
 	for _, file := range files {

@@ -74,7 +74,7 @@ func TestSeveralDatabasesHavePagesOfTheirOwn(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if strings.HasSuffix(to.Path, "/live") { // it does not end
+			if strings.HasSuffix(to.Path, "/live") { // this stream does not end
 				continue
 			}
 			// A page whose server is not asked is there all the same.

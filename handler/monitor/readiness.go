@@ -170,7 +170,7 @@ func (p *probe) run() error {
 	result := make(chan error, 1)
 	go func() {
 		err := p.recovered(ctx)
-		p.running.Store(false) // before the next run can start
+		p.running.Store(false) // before the caller has the result, so that its next run can start
 		result <- err
 		cancel()
 	}()

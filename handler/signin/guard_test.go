@@ -156,7 +156,7 @@ func TestSignIn(t *testing.T) {
 			t.Errorf("%d, cookie %+v, %v", a.Status, cookie, err)
 		}
 	})
-	t.Run("guessing", func(t *testing.T) { // last: it uses up this address
+	t.Run("guessing", func(t *testing.T) { // last, because this address then has to wait
 		for i := range signin.MaxFailures {
 			a := s.SignIn("guess", "/")
 			if a.Status != http.StatusUnauthorized || a.Header.Get("Set-Cookie") != "" || !strings.Contains(a.Body, "wrong") {

@@ -74,7 +74,7 @@ func TestEveryRouteTakesARole(t *testing.T) {
 		looked++
 		path := strings.NewReplacer(":id", "01980000-0000-7000-8000-000000000000", ":name", "a").Replace(route.Path)
 		if path == "/live" {
-			path += "?never=ends" // the stream answers; only refusals can be read
+			path += "?never=ends" // wants reads only the refusals of this stream, because the stream does not end
 		}
 		wants(t, s, route.Method, path, "", action, tokens)
 	}
