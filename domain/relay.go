@@ -155,9 +155,9 @@ type Housekeeping interface {
 	// AdvanceKeys checks up to limit ordering keys with held events, beginning with the first key greater than
 	// after. AdvanceKeys releases the next event of a key if no event has the key's turn, or if the event with the
 	// turn is confirmed or itself held. AdvanceKeys returns the last key that it checked ("" at the end), and how
-	// many events it released. The result gone has events that have had the turn for a minute and are in no table
-	// any more, because their history was dropped or is not kept. Only Redis can tell whether their tasks still
-	// wait. Only ID and Generation of these events are set.
+	// many turns it ended and events it released, added up. The result gone has events that have had the turn for
+	// a minute and are in no table any more, because their history was dropped or is not kept. Only Redis can tell
+	// whether their tasks still wait. Only ID and Generation of these events are set.
 	AdvanceKeys(ctx context.Context, after string, limit int) (last string, advanced int64, gone []Event, err error)
 
 	// PassTurns ends the turns of events, and releases the next event of each
@@ -181,8 +181,8 @@ type Housekeeping interface {
 	Measure(ctx context.Context, process RelayProcess, queued *int64) (Backlog, Chores, error)
 
 	// MeasureTypes counts by type and queue what happened to events since the last call,
-	// and keeps the counts for a day. queued has, by queue, how many tasks wait in Redis.
-	// It is empty if that is not known.
+	// and keeps the counts for 25 hours. queued has, by queue, how many tasks wait in
+	// Redis. It is empty if that is not known.
 	MeasureTypes(ctx context.Context, queued map[string]int64) error
 
 	// Upkeep checks the state of the tables. history has the same meaning as in KeepPartitions. Upkeep sees only

@@ -59,7 +59,8 @@ type Point struct {
 }
 
 // Store reads figures. Its methods change nothing and are safe for concurrent use.
-// Snapshot and History take at most two seconds. Errors: domain.CodeUnavailable.
+// A query of Snapshot or History to a server takes at most two seconds. Errors:
+// domain.CodeUnavailable.
 type Store interface {
 	// Snapshot looks at all types and queues.
 	Snapshot(ctx context.Context) (Snapshot, error)

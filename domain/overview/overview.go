@@ -108,7 +108,7 @@ type HistoryMark struct {
 }
 
 // Overviews reads figures about all events from the database, without counting every event. Its methods change
-// nothing and take at most two seconds.
+// nothing. A query to a server takes at most two seconds.
 //
 // Errors: domain.CodeUnavailable if the database cannot be reached or takes longer.
 type Overviews interface {
