@@ -72,8 +72,8 @@ type Change struct {
 // RunningTasks tells which tasks may be running. It is safe for concurrent use.
 type RunningTasks interface {
 	// Running reports for each event whether a worker may be working on a task of it: of
-	// its generation, or of one before. Running reads only the ID, queue and generation of
-	// each event. If Running cannot tell, the answer is true.
+	// its generation, or of one of the twenty generations before. Running reads only the
+	// ID, queue and generation of each event. If Running cannot tell, the answer is true.
 	//
 	// Errors: CodeUnavailable.
 	Running(ctx context.Context, events []Event) ([]bool, error)

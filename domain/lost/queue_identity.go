@@ -80,7 +80,8 @@ type IdentifiedQueue interface {
 	Mark(ctx context.Context, name, next string) error
 
 	// Advance replaces the canary by next, in one atomic step, if the canary in Redis equals the argument
-	// known. Advance reports whether it replaced the canary. Errors: those of Mark.
+	// known. In a Redis Cluster Advance does so for each canary, one after another. Advance reports
+	// whether every canary is next now. Errors: those of Mark.
 	Advance(ctx context.Context, name, known, next string) (bool, error)
 
 	// Renew is called after a loss: it forgets which queues were announced to

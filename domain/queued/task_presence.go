@@ -41,8 +41,9 @@ func (p TaskPresence) String() string {
 
 // TaskRemover deletes tasks. It is safe for concurrent use.
 type TaskRemover interface {
-	// Remove deletes the tasks of events. Remove reads only ID, Queue and Generation of each event. The result is
-	// true for an event that has no task left. A running task is not deleted.
+	// Remove deletes the tasks of events: those of the event's generation and of the twenty generations before.
+	// Remove reads only ID, Queue and Generation of each event. The result is true for an event that has no task
+	// left. A running task is not deleted.
 	//
 	// Errors: domain.CodeUnavailable.
 	Remove(ctx context.Context, events []domain.Event) ([]bool, error)

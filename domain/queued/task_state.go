@@ -75,9 +75,9 @@ func (t *TaskState) Describe() string {
 
 // TaskStates reads the tasks of events from Redis. It is safe for concurrent use.
 type TaskStates interface {
-	// Tasks returns an event's tasks, newest generation first. If there are none, Tasks
-	// returns an empty slice, not nil. Tasks looks in the event's queue, or in all queues
-	// if Queue is "".
+	// Tasks returns an event's tasks, newest generation first: those of its generation
+	// and of the twenty generations before. If there are none, Tasks returns an empty
+	// slice, not nil. Tasks looks in the event's queue, or in all queues if Queue is "".
 	//
 	// Errors: domain.CodeUnavailable if Redis cannot be reached.
 	Tasks(ctx context.Context, event *domain.Event) ([]TaskState, error)
