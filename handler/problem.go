@@ -179,8 +179,8 @@ func RetryAfter(d time.Duration) string {
 	return strconv.Itoa(int(math.Ceil(d.Seconds())))
 }
 
-// write sends p as the response of c. write keeps the response's headers that are
-// already set.
+// write sends p as the response of c. write keeps the other headers that the
+// response has already.
 func (p *Problem) write(c *fiber.Ctx) error {
 	for name, values := range p.headers {
 		for _, value := range values {

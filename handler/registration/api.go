@@ -36,7 +36,7 @@ type Options struct {
 	// BodyLimit is in bytes; 0: DefaultBodyLimit.
 	BodyLimit int
 	// HashConcurrency is how many passwords the API hashes at a time. Each hash needs 19
-	// MiB of memory. 0: as many as Go may use CPUs.
+	// MiB of memory. 0: one for each CPU that Go may use.
 	HashConcurrency int
 	// RateLimit is how many requests a minute one address may send to /api/ on
 	// average, and also in one burst; 0: any number. In IPv6 a /64 network counts

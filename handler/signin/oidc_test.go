@@ -178,7 +178,7 @@ func TestOpenIDConnectRefuses(t *testing.T) {
 	if a := d.Get(strings.Replace(back, code(back), code(theirs), 1), "Cookie", ours); a.Status != http.StatusUnauthorized || session(a) != "" {
 		t.Errorf("another's code signs in: %d %s", a.Status, a.Body)
 	}
-	// A token that has expired.
+	// An ID token that has expired begins no session.
 	ours, back = d.leave(somebody(nil), "/")
 	d.provider.FastForward(-time.Hour)
 	if a := d.Get(back, "Cookie", ours); a.Status != http.StatusUnauthorized || session(a) != "" {
@@ -186,7 +186,8 @@ func TestOpenIDConnectRefuses(t *testing.T) {
 	}
 }
 
-// TestOpenIDConnectMapsClaims gives roles by other claims.
+// TestOpenIDConnectMapsClaims takes the name from another claim, and gives
+// everybody at least the role viewer.
 func TestOpenIDConnectMapsClaims(t *testing.T) {
 	t.Parallel()
 	d := newDesk(t, func(o *signin.OIDC) {

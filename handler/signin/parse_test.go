@@ -32,7 +32,7 @@ func FuzzLocalPath(f *testing.F) {
 		f.Fatal(err)
 	}
 	f.Fuzz(func(t *testing.T, in string) {
-		// As the sign-in sends it: relative to its own page.
+		// The sign-in redirects to the path relative to its own page, as here.
 		target, err := page.Parse("." + signin.LocalPath(in))
 		if err != nil || target.Host != page.Host || target.Scheme != page.Scheme || target.User != nil {
 			t.Errorf("%q leads to %v, %v", in, target, err)
