@@ -86,7 +86,7 @@ func TestTasksLeaveConnectionsForTheOtherRoles(t *testing.T) {
 				least := setting{flags: flags, handlers: h}.mustLoad(t).MinConns()
 				for _, maxConns := range []int{0, least, least + 20} {
 					c := setting{flags: append(flags, fmt.Sprintf("--database-max-conns=%d", maxConns)), handlers: h}.mustLoad(t)
-					others := 4 + 2 + 8 // with the failed tasks and the deliveries
+					others := 4 + 2 + 8 // of housekeeping, of the failed tasks and of the deliveries
 					if c.HasRole(config.RoleRelay) {
 						others += 3
 					}
