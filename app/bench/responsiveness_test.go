@@ -37,7 +37,10 @@ func TestLatency(t *testing.T) {
 	t.Parallel()
 	e := newEnv(t)
 	report, doc := measure(t, e, "latency", "--rate=200", "--seconds=0.5", "--burst=60")
-	wanted := map[string]float64{"200 events/s": 100, "burst of 60, one transaction": 60, "burst of 60, one transaction each": 60}
+	wanted := map[string]float64{}
+	for _, effects := range []string{"", ", effects one by one", ", effects in batches"} {
+		wanted["200 events/s"+effects], wanted["burst of 60, one transaction"+effects], wanted["burst of 60, one transaction each"+effects] = 100, 60, 60
+	}
 	if len(doc.Arms) != len(wanted) {
 		t.Errorf("%d arms, want %d", len(doc.Arms), len(wanted))
 	}
@@ -45,7 +48,7 @@ func TestLatency(t *testing.T) {
 		if arm.Figures["events"] != wanted[arm.Name] {
 			t.Errorf("arm %q has %v events, want %v", arm.Name, arm.Figures["events"], wanted[arm.Name])
 		}
-		for _, what := range []string{"enqueued", "handler"} {
+		for _, what := range []string{"enqueued", "handler", "effect"} {
 			last := 0.0
 			for _, quantile := range []string{"p50", "p95", "p99", "max"} {
 				value, there := arm.Figures[what+"_"+quantile+"_ms"]
@@ -61,10 +64,10 @@ func TestLatency(t *testing.T) {
 		t.Errorf("p50_ms %v, p99_ms %v", h.P50, h.P99)
 	}
 	const all = 100 + 100 + 60 + 60 // the first to warm up
-	var sent, processed int
-	err := e.Admin.QueryRow(t.Context(), "SELECT (SELECT count(*) FROM outbox_sent), (SELECT count(*) FROM inbox)").Scan(&sent, &processed)
-	if err != nil || sent != all || processed != all {
-		t.Errorf("%d events sent and %d processed, want %d, %v", sent, processed, all, err)
+	var sent, processed, effects int
+	err := e.Admin.QueryRow(t.Context(), "SELECT (SELECT count(*) FROM outbox_sent), (SELECT count(*) FROM inbox), (SELECT count(DISTINCT event_id) FROM bench_effects)").Scan(&sent, &processed, &effects)
+	if err != nil || sent != 3*all || processed != 3*all || effects != 2*all {
+		t.Errorf("%d events sent, %d processed and %d effects, want %d, %d and %d, %v", sent, processed, effects, 3*all, 3*all, 2*all, err)
 	}
 }
 

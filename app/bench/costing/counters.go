@@ -71,6 +71,17 @@ func readCounters(ctx context.Context, e *env.Env) (c counters, err error) {
 	return c, nil
 }
 
+// Processors are the processor times that outboxd's own process, PostgreSQL and Redis have
+// used so far, in µs; 0 for a server that is on another machine, or if the machine has no
+// /proc.
+type Processors struct{ Outboxd, PostgreSQL, Redis float64 }
+
+// ReadProcessors reads the processor times.
+func ReadProcessors(ctx context.Context, e *env.Env) (Processors, error) {
+	c, err := readCounters(ctx, e)
+	return Processors{c.own, c.postgres, c.redis}, err
+}
+
 // infoFields returns the numbers in an answer of Redis's INFO.
 func infoFields(info string) map[string]float64 {
 	fields := map[string]float64{}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/hibiken/asynq"
 
+	"outboxd/app/bench/costing"
 	"outboxd/app/bench/env"
 	"outboxd/app/bench/result"
 	"outboxd/app/bench/rival"
@@ -44,16 +45,24 @@ func (f *effects) contenders(ctx context.Context, e *env.Env, where string) (*ef
 			e.Progress.Start("floor"+where, int64(f.Events))
 			defer e.Progress.Done()
 			loop.Done = func() { e.Progress.Add(1) }
+			figures := map[string]float64{}
+			count, err := f.countProcessors(ctx, e, f.Events, figures)
+			if err != nil {
+				return result.Measurement{}, err
+			}
 			begun := time.Now()
 			if err := loop.Run(ctx, f.Events); err != nil {
 				return result.Measurement{}, err
 			}
 			took := time.Since(begun)
+			if err := count(); err != nil {
+				return result.Measurement{}, err
+			}
 			n, err := loop.Taken(ctx)
 			if err == nil && n != f.Events {
 				err = fmt.Errorf("the floor has %d of %d effects", n, f.Events)
 			}
-			return result.Measurement{Rate: result.PerSecond(f.Events, took)}, err
+			return result.Measurement{Rate: result.PerSecond(f.Events, took), Figures: figures}, err
 		}},
 	}, nil
 }
@@ -107,20 +116,39 @@ func (f *effects) effectArm(e *env.Env, name string, events int, load func(ctx c
 		defer e.Progress.Done()
 		t := tally.New(e, events)
 		r := e.NewRelay(nil)
+		figures := map[string]float64{}
+		count, err := f.countProcessors(ctx, e, events, figures)
+		if err != nil {
+			return result.Measurement{}, err
+		}
 		begun := time.Now()
 		stopRelay := e.RunRelay(ctx, r)
 		stopWorker := run(ctx, t)
-		err := t.Wait(ctx)
+		err = t.Wait(ctx)
 		took := time.Since(begun)
-		if err = errors.Join(err, stopWorker(), stopRelay()); err == nil && check != nil {
+		if err = errors.Join(err, count(), stopWorker(), stopRelay()); err == nil && check != nil {
 			err = check(ctx, e, events)
 		}
-		measured := result.Measurement{Rate: result.PerSecond(events, took)}
 		if commits := t.Commits(); commits > 0 {
-			measured.Figures = map[string]float64{"commits": float64(commits)}
+			figures["commits"] = float64(commits)
 		}
-		return measured, err
+		return result.Measurement{Rate: result.PerSecond(events, took), Figures: figures}, err
 	}}
+}
+
+// countProcessors reads the processor times of all parts. The returned function reads
+// them again, and puts into figures what each event took, in µs, divided by the number of
+// rounds: a report adds the figures of all rounds up, so it has the mean of the rounds.
+func (f *effects) countProcessors(ctx context.Context, e *env.Env, events int, figures map[string]float64) (count func() error, err error) {
+	before, err := costing.ReadProcessors(ctx, e)
+	return func() error {
+		after, err := costing.ReadProcessors(ctx, e)
+		each := func(micros float64) float64 { return micros / float64(events*f.Rounds) }
+		figures["outboxd_us"] = each(after.Outboxd - before.Outboxd)
+		figures["postgresql_us"] = each(after.PostgreSQL - before.PostgreSQL)
+		figures["redis_us"] = each(after.Redis - before.Redis)
+		return err
+	}, err
 }
 
 // runIdle runs an Asynq worker whose handler only counts.

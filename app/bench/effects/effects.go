@@ -36,6 +36,11 @@ batches" and "external" divided by the floor's. With --rtt the arms run once mor
 with proxies in front of both servers (see bench network): "single_rtt" and
 "batch_rtt" are the rates with that round trip divided by those without.
 
+The figures "outboxd_us", "postgresql_us" and "redis_us" are the processor time that
+each event takes, in µs. Other work on the machine changes them less than the rates.
+"outboxd_us" includes the benchmark's own process. The figure of a server on another
+machine is 0.
+
 With --suggest the arms are workers with several numbers of tasks at once instead,
 around --worker-concurrency or the number that its 0 stands for. The report then says
 which options to set: the smallest number that reaches 95 % of the highest rate. Flags

@@ -14,23 +14,28 @@ import (
 	"outboxd/app/bench/spec"
 	"outboxd/app/bench/traffic"
 	"outboxd/domain"
-	"outboxd/jobs/work"
 	"outboxd/relay"
 )
 
-// Latency is the benchmark of how soon a committed event reaches its handler.
+// Latency is the benchmark of how soon a committed event reaches its handler and takes
+// effect.
 func Latency() spec.Bench {
 	return spec.Bench{
 		Name:  "latency",
-		Short: "From commit to Redis and to the handler's start, at a light rate and in a burst",
+		Short: "From commit to Redis, to the handler and to the effect's commit, at a light rate and in a burst",
 		Long: `Producers commit events, each in a transaction of its own and at random moments
 (a Poisson process), beside a running relay and a running Asynq worker, as they
 are configured. Measured from the moment at which COMMIT returned: until the
-relay's batch with the event is in Redis, and until the handler begins, inbox row
-included. Then the same for events that come all at once, in one transaction and
-in one transaction each.
+relay's batch with the event is in Redis, until the handler begins, inbox row
+included, and until the effect of the event is committed. Then the same for events
+that come all at once, in one transaction and in one transaction each.
 
-p50_ms and p99_ms are those from commit to the handler's start at the light rate.`,
+The handler of the first arms does nothing, so that the effect is the inbox row
+alone. The arms "effects one by one" and "effects in batches" have handlers that
+write a row, in a transaction for each event and in one for several events.
+
+p50_ms and p99_ms are those from commit to the handler's start at the light rate,
+with the handler that does nothing.`,
 		Prepare: func(flags *pflag.FlagSet) spec.Run {
 			rate := flags.Float64("rate", 100, "events per second")
 			seconds := flags.Float64("seconds", 30, "seconds at that rate")
@@ -54,41 +59,36 @@ func latency(ctx context.Context, e *env.Env, rate float64, length time.Duration
 	if err != nil {
 		return nil, err
 	}
+	if _, err := e.Admin.Exec(ctx, effectsTableSQL); err != nil {
+		return nil, fmt.Errorf("make the table of the effects: %w", err)
+	}
 	s := traffic.NewStopwatch()
-	stop := runLatency(ctx, e, s)
-	defer func() { err = errors.Join(err, stop()) }()
+	stopRelay := e.RunRelay(ctx, e.NewRelay(func(o *relay.Options) { o.Publisher = timedPublisher{o.Publisher, s} }))
+	defer func() { err = errors.Join(err, stopRelay()) }()
 	producers, err := traffic.NewProducers(ctx, e, s)
 	if err != nil {
 		return nil, err
 	}
 	defer producers.Close()
-
-	if err := producers.Steadily(ctx, max(rate, warmUp), warmUp); err != nil {
-		return nil, err
-	}
-	if _, _, err := s.Results(ctx); err != nil {
-		return nil, err
-	}
 	report.Environment["relay_poll_interval"] = e.Config.Relay.PollInterval.String()
 	report.Environment["worker_poll_interval"] = e.Config.Worker.PollInterval.String()
 	report.Environment["worker_concurrency"] = fmt.Sprint(e.Tasks())
+	report.Environment["batch_concurrency"] = fmt.Sprint(batchTasks(e))
 	report.Notes = []string{
 		"An event counts as enqueued when its whole batch is, so that figure is an upper bound.",
 	}
-	arms := []latencyArm{
+	loads := []load{
 		{fmt.Sprintf("%g events/s", rate), max(int(rate*length.Seconds()), 1), func(ctx context.Context, n int) error { return producers.Steadily(ctx, rate, n) }},
 		{fmt.Sprintf("burst of %d, one transaction", burst), burst, producers.Together},
 		{fmt.Sprintf("burst of %d, one transaction each", burst), burst, producers.AtOnce},
 	}
-	for _, arm := range arms {
-		if arm.events == 0 {
-			continue
-		}
-		measured, err := arm.measure(ctx, e, s)
+	warm := func(ctx context.Context) error { return producers.Steadily(ctx, max(rate, warmUp), warmUp) }
+	for _, w := range timedWorkers() {
+		arms, err := w.measure(ctx, e, s, warm, loads)
 		if err != nil {
-			return nil, fmt.Errorf("%s: %w", arm.name, err)
+			return nil, err
 		}
-		report.Arms = append(report.Arms, measured)
+		report.Arms = append(report.Arms, arms...)
 	}
 	light := report.Arms[0].Figures
 	p50, p99 := light["handler_p50_ms"], light["handler_p99_ms"]
@@ -96,43 +96,31 @@ func latency(ctx context.Context, e *env.Env, rate float64, length time.Duration
 	return report, nil
 }
 
-// latencyArm is one way in which events come.
-type latencyArm struct {
+// load is one way in which events come.
+type load struct {
 	name    string
 	events  int
 	produce func(ctx context.Context, n int) error
 }
 
-func (a *latencyArm) measure(ctx context.Context, e *env.Env, s *traffic.Stopwatch) (none result.Arm, err error) {
-	e.Progress.Start(a.name, int64(a.events))
+func (l *load) measure(ctx context.Context, e *env.Env, s *traffic.Stopwatch, name string) (none result.Arm, err error) {
+	e.Progress.Start(name, int64(l.events))
 	defer e.Progress.Done()
 	begun := time.Now()
-	if err := a.produce(ctx, a.events); err != nil {
+	if err := l.produce(ctx, l.events); err != nil {
 		return none, err
 	}
-	enqueued, started, err := s.Results(ctx)
+	passed, err := s.Results(ctx)
 	if err != nil {
 		return none, err
 	}
 	took := time.Since(begun)
-	figures := enqueued.Figures("enqueued_")
-	maps.Copy(figures, started.Figures("handler_"))
-	figures["events"] = float64(len(started))
+	figures := passed.Enqueued.Figures("enqueued_")
+	maps.Copy(figures, passed.Started.Figures("handler_"))
+	maps.Copy(figures, passed.Effected.Figures("effect_"))
+	figures["events"] = float64(len(passed.Effected))
 	figures["seconds"] = took.Seconds()
-	return result.Arm{Name: a.name, Figures: figures}, nil
-}
-
-// runLatency starts a relay and a worker that report each event's progress to the
-// stopwatch.
-func runLatency(ctx context.Context, e *env.Env, s *traffic.Stopwatch) (stop func() error) {
-	stopRelay := e.RunRelay(ctx, e.NewRelay(func(o *relay.Options) {
-		o.Publisher = timedPublisher{o.Publisher, s}
-	}))
-	stopWorker := e.RunWorker(ctx, traffic.EventType, func(_ context.Context, _ domain.Effects, task work.Task) error {
-		s.Started(task.EventID)
-		return nil
-	})
-	return func() error { return errors.Join(stopWorker(), stopRelay()) }
+	return result.Arm{Name: name, Figures: figures}, nil
 }
 
 // timedPublisher reports enqueued events to the stopwatch.

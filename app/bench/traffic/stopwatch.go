@@ -10,8 +10,8 @@ import (
 	"outboxd/domain"
 )
 
-// Stopwatch records when each event is committed, enqueued and handled. It is safe
-// for concurrent use.
+// Stopwatch records when each event is committed, enqueued and handled, and when its
+// effect is committed. It is safe for concurrent use.
 type Stopwatch struct {
 	mu      sync.Mutex
 	events  map[domain.ID]*passage
@@ -19,13 +19,13 @@ type Stopwatch struct {
 	settled chan struct{} // a token whenever open may have become 0
 }
 
-// passage has the times at which one event was committed, enqueued and handled. The
-// order of these times is not fixed: the relay may enqueue an event before the
-// producer knows of its commit.
-type passage struct{ committed, enqueued, started time.Time }
+// passage has the times at which one event was committed, enqueued and handled, and at
+// which its effect was committed. The order of these times is not fixed: the relay may
+// enqueue an event before the producer knows of its commit.
+type passage struct{ committed, enqueued, started, effected time.Time }
 
 func (p *passage) complete() bool {
-	return !p.committed.IsZero() && !p.enqueued.IsZero() && !p.started.IsZero()
+	return !p.committed.IsZero() && !p.enqueued.IsZero() && !p.started.IsZero() && !p.effected.IsZero()
 }
 
 // NewStopwatch returns a Stopwatch that has seen no event.
@@ -49,6 +49,12 @@ func (s *Stopwatch) Enqueued(id domain.ID, at time.Time) {
 // anything else.
 func (s *Stopwatch) Started(id domain.ID) {
 	s.pass(id, func(p *passage) *time.Time { return &p.started }, time.Now())
+}
+
+// Effected records that the effect of an event is committed. The worker calls Effected
+// right after the commit.
+func (s *Stopwatch) Effected(id domain.ID, at time.Time) {
+	s.pass(id, func(p *passage) *time.Time { return &p.effected }, at)
 }
 
 // pass records a time of an event, unless that time is already recorded: repeats do
@@ -79,10 +85,16 @@ func (s *Stopwatch) pass(id domain.ID, gate func(*passage) *time.Time, at time.T
 // PassageLimit is how long Results waits for the last event.
 const PassageLimit = time.Minute
 
-// Results waits until every event is committed, enqueued and handled. Results
-// returns the times from commit to Redis and to the handler's start, in
-// milliseconds, and resets the stopwatch. All producers must have returned.
-func (s *Stopwatch) Results(ctx context.Context) (enqueued, started Durations, err error) {
+// Passages has how long events took from their commit to each stage.
+type Passages struct {
+	Enqueued Durations // until the event was in Redis
+	Started  Durations // until its handler began
+	Effected Durations // until its effect was committed
+}
+
+// Results waits until the effect of every event is committed. Results returns how long
+// the events took, and resets the stopwatch. All producers must have returned.
+func (s *Stopwatch) Results(ctx context.Context) (took Passages, err error) {
 	limit := time.NewTimer(PassageLimit)
 	defer limit.Stop()
 	for {
@@ -95,21 +107,23 @@ func (s *Stopwatch) Results(ctx context.Context) (enqueued, started Durations, e
 		select {
 		case <-s.settled:
 		case <-ctx.Done():
-			return nil, nil, ctx.Err()
+			return took, ctx.Err()
 		case <-limit.C:
-			return nil, nil, fmt.Errorf("%d events have not reached their handler within %v", open, PassageLimit)
+			return took, fmt.Errorf("%d events have not taken effect within %v", open, PassageLimit)
 		}
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, p := range s.events {
-		enqueued = append(enqueued, milliseconds(p.enqueued.Sub(p.committed)))
-		started = append(started, milliseconds(p.started.Sub(p.committed)))
+		took.Enqueued = append(took.Enqueued, milliseconds(p.enqueued.Sub(p.committed)))
+		took.Started = append(took.Started, milliseconds(p.started.Sub(p.committed)))
+		took.Effected = append(took.Effected, milliseconds(p.effected.Sub(p.committed)))
 	}
 	clear(s.events)
-	slices.Sort(enqueued)
-	slices.Sort(started)
-	return enqueued, started, nil
+	slices.Sort(took.Enqueued)
+	slices.Sort(took.Started)
+	slices.Sort(took.Effected)
+	return took, nil
 }
 
 // milliseconds converts a duration between two times that different goroutines

@@ -3,6 +3,7 @@ package traffic
 import (
 	"context"
 	"errors"
+	"reflect"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -53,23 +54,27 @@ func TestStopwatch(t *testing.T) {
 		go func() {
 			time.Sleep(5 * time.Millisecond)
 			s.Started(early)
+			s.Effected(early, begun.Add(8*time.Millisecond))
 			time.Sleep(5 * time.Millisecond)
 			s.Started(late)
 			s.Started(late)
+			time.Sleep(time.Millisecond)
+			s.Effected(late, time.Now())
 		}()
-		enqueued, started, err := s.Results(t.Context())
-		if err != nil || len(enqueued) != 2 || enqueued[0] != 0 || enqueued[1] != 3 || len(started) != 2 || started[0] != 4 || started[1] != 10 {
-			t.Errorf("enqueued after %v ms, started after %v ms, %v", enqueued, started, err)
+		got, err := s.Results(t.Context())
+		want := Passages{Enqueued: Durations{0, 3}, Started: Durations{4, 10}, Effected: Durations{7, 11}}
+		if err != nil || !reflect.DeepEqual(got, want) {
+			t.Errorf("the events took %v ms, want %v, %v", got, want, err)
 		}
 		synctest.Wait()
 		s = NewStopwatch()
 		s.Committed(early, begun)
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
-		if _, _, err := s.Results(ctx); !errors.Is(err, context.DeadlineExceeded) {
+		if _, err := s.Results(ctx); !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("of an event that never arrives, with an impatient caller: %v", err)
 		}
-		if _, _, err := s.Results(t.Context()); err == nil {
+		if _, err := s.Results(t.Context()); err == nil {
 			t.Error("an event that never arrives is no error")
 		}
 	})
