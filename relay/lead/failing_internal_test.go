@@ -27,7 +27,7 @@ func (f *failures) Failing(_ context.Context, _ string, cause error) error {
 // notes returns what failing notes into, and functions that return what the metric says of the healer's duty.
 func notes(t *testing.T, unusable bool) (f *failing, store *failures, fails func() bool) {
 	t.Helper()
-	gauge := prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "failing"}, []string{"duty"})
+	gauge := prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "failing", Help: "By duty."}, []string{"duty"})
 	store = &failures{}
 	f = newFailing(store, gauge, func() bool { return unusable }, slog.New(slog.DiscardHandler))
 	f.begin(t.Context())
