@@ -100,9 +100,9 @@ CREATE TRIGGER outbox_written AFTER INSERT ON outbox
 -- does not commit, because a deferred constraint fails or its connection ends, nobody notifies for the others. Then
 -- the next commit notifies, or the relay finds the events after relay.poll_interval at the latest.
 --
--- Each hundredth of a second has its own lock. So a transaction that keeps its lock for long delays no
--- notification. A transaction may keep its lock for long because it made deferred constraints immediate, waits for
--- a replica, or has another slow trigger.
+-- Each hundredth of a second has its own lock. So a transaction that keeps its lock for long delays only the
+-- notification for transactions of the same hundredth. A transaction may keep its lock for long because it made
+-- deferred constraints immediate, waits for a replica, or has another slow trigger.
 --
 -- PostgreSQL refuses PREPARE TRANSACTION for a transaction that has notified, and this trigger cannot know that a
 -- transaction will be prepared. A producer with prepared transactions must execute SET LOCAL outboxd.wake = off;

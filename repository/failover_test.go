@@ -13,9 +13,9 @@ import (
 	"outboxd/repository/postgres"
 )
 
-// If a server falls silent, each connection of the pool would cost a timeout.
-// The first ping that fails drops them all, and the next connection goes to the
-// other host.
+// The first ping that a silent server does not answer closes all connections of
+// the pool. Otherwise each of them would cost a timeout. The next connection goes
+// to the other host.
 func TestASilentServerIsLeftAtOnce(t *testing.T) {
 	t.Parallel()
 	const pooled = 16

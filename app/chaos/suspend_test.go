@@ -12,11 +12,12 @@ import (
 // relayApplication names the connections of a relay.
 func relayApplication(name string) string { return strings.ReplaceAll(name, " ", "-") }
 
-// The transactions of a relay in which nothing happens. In a relay that is stopped,
-// such a transaction is a batch that it has claimed.
+// The transactions of a relay that have written and do nothing now. In a relay that is
+// stopped, such a transaction is a batch that it has claimed. The session of the leader is
+// in a transaction too, but writes nothing.
 const openBatchesSQL = `
 SELECT count(*) FROM pg_stat_activity
-WHERE datname = current_database() AND application_name = $1 AND state LIKE 'idle in transaction%'`
+WHERE datname = current_database() AND application_name = $1 AND state LIKE 'idle in transaction%' AND backend_xid IS NOT NULL`
 
 const (
 	suspendAttempts = 100

@@ -57,8 +57,8 @@ type Sources struct {
 type Lookout struct {
 	s     Sources
 	group singleflight.Group
-	// Each is true while a question is not answered, perhaps after the end of its context: that of redis, of
-	// countSettled, of loss.
+	// True while redis, countSettled or loss still waits for an answer, which may be after its context ended. Nobody
+	// asks the same again meanwhile.
 	asking, counting, comparing atomic.Bool
 
 	mu      sync.Mutex

@@ -14,13 +14,13 @@ import (
 // deadQuery is what a person chose on the pages of dead letters.
 type deadQuery struct {
 	Type, Queue, Key, Header, Field, Error, Without, Since, Until string
-	Form                                                          string   // the form of the error, as in domain.DeadGroup.ErrorForm
+	Form                                                          string   // what the errors have in common, as in domain.DeadGroup.ErrorForm
 	Not                                                           []string // forms of errors that are left out
 	IDs                                                           []string
 	Fault                                                         string // what is wrong with the query
 }
 
-// pair is a name and a value of a form.
+// pair is a name and a value of a query, in an address or in fields of an HTML form.
 type pair struct{ Name, Value string }
 
 // maxNot is how many forms of errors a query can leave out.

@@ -3,6 +3,6 @@
 //
 // A Sender sends one delivery and returns its outcome. A Receiver adds a circuit breaker
 // and a rate limiter for all deliveries to one receiver. A Handler runs the tasks of a
-// subscription. Each delivery has the ID of its event, so that the receiver can recognise
-// a repeat. The package knows neither Redis nor SQL.
+// subscription. Each request carries the ID of the event, so that the receiver can
+// recognise a repeat. The package knows neither Redis nor SQL.
 package deliver

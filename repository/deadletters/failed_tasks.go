@@ -108,7 +108,7 @@ func (f *FailedTasks) Bury(ctx context.Context, task domain.FailedTask, onRecord
 	return burial, postgres.Translate(err, fmt.Sprintf("move event %s to the dead letters", task.ID))
 }
 
-// claimedSQL changes a dead letter that the leader made of the same archived task a moment earlier.
+// claimedSQL says that a person gave an event up whose dead letter the leader has just made of the archived task.
 const claimedSQL = `UPDATE outbox_dead SET stage = 'person' WHERE id = $1 AND generation = $2 AND stage = 'worker'`
 
 // claimBurial records that a person gave up the task of an event that is dead already: the leader may find the

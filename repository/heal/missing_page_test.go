@@ -13,9 +13,8 @@ import (
 
 // The history has every kind of event that a page must distinguish: confirmed
 // and unconfirmed, dead in this generation and in an earlier one, young, sent in
-// the future, of an excepted type, in two generations. The inbox and the dead
-// letters have many more IDs between them than the history, so that pages are
-// cut.
+// the future, of an excepted type, in two generations. The inbox has
+// many more IDs than the history, so that a page ends before its limit.
 const mixedHistory = `
 INSERT INTO outbox_sent (id, event_type, payload, headers, queue, available_at, attempts, generation, created_at, sent_at)
 SELECT CASE WHEN n % 5 = 0 THEN gen_random_uuid() ELSE outbox_new_id() END, CASE n % 7 WHEN 0 THEN 'test:except' ELSE 'test:' || n % 3 END,
