@@ -58,6 +58,8 @@ func (l *changes) begin(form changeForm, work func(ctx context.Context, tell fun
 			l.mu.Lock()
 			defer l.mu.Unlock()
 			c.Progress = p
+			// Events that died while the dead letters were counted may be changed too.
+			c.Form.Matched = max(c.Form.Matched, p.Changed)
 		})
 		l.mu.Lock()
 		defer l.mu.Unlock()

@@ -110,7 +110,7 @@ journal keeps their errors. If a dead letter held its ordering key, the next eve
 	flags.add(cmd)
 	acting.Add(cmd)
 	out.AddFlag(cmd)
-	cmd.Flags().BoolVar(&flags.all, "all", false, "all dead letters")
+	cmd.Flags().BoolVar(&flags.all, "all", false, "all dead letters; not together with IDs or a filter")
 	cmd.RunE = c.WithServers(config.RoleAPI, &out, func(cmd *cobra.Command, args []string, o *cli.Opened) error {
 		change, err := prepareChange(cmd, args, o, &flags, &acting, "discard")
 		if err != nil {
@@ -152,7 +152,7 @@ confirmed.`,
 	flags.add(cmd)
 	acting.Add(cmd)
 	out.AddFlag(cmd)
-	cmd.Flags().BoolVar(&flags.all, "all", false, "all dead letters")
+	cmd.Flags().BoolVar(&flags.all, "all", false, "all dead letters; not together with IDs or a filter")
 	cmd.Flags().IntVar(&replay.rate, "rate", 0, "most dead letters to replay each second; 0 means no limit")
 	cmd.Flags().IntVar(&replay.canary, "canary", 0, "number of dead letters to replay first; the rest follows only if all of them succeed")
 	cli.DurationVar(cmd.Flags(), &replay.canaryTimeout, "canary-timeout", 5*time.Minute, "how long to wait for the outcome of the canary")
@@ -182,6 +182,8 @@ func (d *deadChange) replay(ctx context.Context, flags *replayFlags, unconfirmed
 
 func (d *deadChange) tell(p replay.Progress) {
 	d.result.Changed = p.Changed
+	// Events that died while the dead letters were counted may be among those that were changed, but not counted.
+	d.result.Matched = max(d.result.Matched, p.Changed)
 	for _, r := range p.Refused[len(d.result.Refused):] {
 		d.result.Refused = append(d.result.Refused, refusedLetter{r.ID, r.Cause.Error()})
 	}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -50,7 +51,7 @@ func (f *failingFlags) add(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&f.filter.Type, "type", "", "only of this event type; email:* chooses all that begin with email:")
 	cmd.Flags().StringVar(&f.filter.Queue, "queue", "", "only of this queue, or low* for all that begin with low")
 	cmd.Flags().StringVar(&f.filter.Error, "error", "", "only those whose last error contains this text, in either case")
-	cmd.Flags().BoolVar(&f.all, "all", false, "all failing events")
+	cmd.Flags().BoolVar(&f.all, "all", false, "all failing events; not together with IDs or a filter")
 }
 
 // read returns the flags that were set, for the log of actions.
@@ -60,7 +61,7 @@ func (f *failingFlags) read(cmd *cobra.Command, args []string) (said map[string]
 	}
 	said = cli.Said(cmd, "type", "queue", "error", "all")
 	if len(args) > 0 {
-		said["ids"] = fmt.Sprint(args)
+		said["ids"] = strings.Join(args, " ")
 	}
 	switch {
 	case cmd.Flags().Changed("all") && (!f.all || f.filter.Narrows()):
