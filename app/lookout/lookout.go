@@ -37,6 +37,8 @@ type Sources struct {
 	Settled  Settled
 	// Retention is how long the database keeps what Settled reads.
 	Retention time.Duration
+	// Probe tells whether Redis answers at all; nil: nobody asks.
+	Probe Probe
 	// Identity and Memory tell whether Redis has lost data; nil: nobody looks.
 	Identity Identity
 	Memory   Memory
@@ -57,9 +59,9 @@ type Sources struct {
 type Lookout struct {
 	s     Sources
 	group singleflight.Group
-	// True while redis, countSettled or loss still waits for an answer, which may be after its context ended. Nobody
-	// asks the same again meanwhile.
-	asking, counting, comparing atomic.Bool
+	// True while redis, probe, countSettled or loss still waits for an answer, which may be after its context ended.
+	// Nobody asks the same again meanwhile.
+	asking, probing, counting, comparing atomic.Bool
 
 	mu      sync.Mutex
 	last    *diagnosis.Quick
@@ -131,8 +133,11 @@ type redisAnswer struct {
 	err     error
 }
 
-// redis reads the facts that Redis alone knows.
+// redis reads the facts that Redis alone knows. Meanwhile it probes Redis: a Redis that answers the probe, and is too
+// slow to count the tasks, can be reached.
 func (l *Lookout) redis(ctx context.Context) redisAnswer {
+	probed := make(chan bool, 1)
+	go func() { probed <- l.probe(ctx) }()
 	a, err := ask(ctx, &l.asking, func() (a redisAnswer) {
 		if a.queues, a.err = l.s.Queues.Queues(ctx); a.err == nil {
 			a.workers, a.err = l.s.Queues.Workers(ctx)
@@ -143,13 +148,25 @@ func (l *Lookout) redis(ctx context.Context) redisAnswer {
 		}
 		return a
 	})
+	late := err != nil || errors.Is(a.err, context.DeadlineExceeded)
 	switch {
+	case late && <-probed:
+		a.err = diagnosis.SlowRedis()
 	case errors.Is(err, errStillAsking):
 		a.err = domain.Errorf(domain.CodeUnavailable, "Redis has not answered yet")
 	case err != nil:
 		a.err = domain.Wrap(domain.CodeUnavailable, err, "Redis does not answer")
 	}
 	return a
+}
+
+// probe reports whether Redis answers a probe before ctx ends.
+func (l *Lookout) probe(ctx context.Context) bool {
+	if l.s.Probe == nil {
+		return false
+	}
+	fault, err := ask(ctx, &l.probing, func() error { return l.s.Probe.Ping(ctx) })
+	return err == nil && fault == nil
 }
 
 // compare reads the facts for which both servers must answer. If a server does not answer before ctx ends, the last

@@ -3,6 +3,7 @@ package lookout_test
 import (
 	"context"
 	"errors"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -12,6 +13,7 @@ import (
 	"outboxd/app/lookout"
 	"outboxd/config"
 	"outboxd/config/value"
+	"outboxd/domain"
 	"outboxd/domain/lost"
 	"outboxd/domain/overview"
 	"outboxd/domain/queued"
@@ -25,9 +27,17 @@ type redis struct {
 	archived int64 // in each queue
 	read     int   // how often the archived tasks of the first queue were read
 	identity lost.QueueIdentity
+	slow     bool  // it does not count its tasks in time
+	away     error // the answer to a probe
 }
 
-func (r *redis) Queues(context.Context) ([]overview.QueueStatus, error) {
+func (r *redis) Ping(context.Context) error { return r.away }
+
+func (r *redis) Queues(ctx context.Context) ([]overview.QueueStatus, error) {
+	if r.slow {
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}
 	return []overview.QueueStatus{{Name: "a", Archived: r.archived}, {Name: "b", Archived: r.archived}}, nil
 }
 
@@ -70,7 +80,7 @@ func (p *postgres) Settled(ctx context.Context, _ []queued.ArchivedTask, _ time.
 }
 
 func look(r *redis, p *postgres) *lookout.Lookout {
-	return lookout.New(lookout.Sources{Events: p, Queues: r, Archived: r, Settled: p.Settled, Identity: r, Memory: p})
+	return lookout.New(lookout.Sources{Events: p, Queues: r, Archived: r, Settled: p.Settled, Identity: r, Memory: p, Probe: r})
 }
 
 func TestRedisIsNotBlamedForPostgreSQL(t *testing.T) {
@@ -83,6 +93,19 @@ func TestRedisIsNotBlamedForPostgreSQL(t *testing.T) {
 		if q.RedisErr != nil || len(q.Queues) != 2 || !errors.Is(q.PostgresErr, context.DeadlineExceeded) {
 			t.Errorf("of Redis it says %v and has %d queues; of PostgreSQL it says %v", q.RedisErr, len(q.Queues), q.PostgresErr)
 		}
+	}
+}
+
+// Only a Redis that answers no probe cannot be reached.
+func TestASlowCountIsNoOutage(t *testing.T) {
+	t.Parallel()
+	for code, away := range map[string]error{"redis-slow": nil, "redis-unreachable": errors.New("connection refused")} {
+		synctest.Test(t, func(t *testing.T) {
+			found := look(&redis{slow: true, away: away}, &postgres{}).Quick(t.Context()).Findings()
+			if !slices.ContainsFunc(found, func(f domain.Finding) bool { return f.Code == code }) {
+				t.Errorf("%s is not among the findings %v", code, found)
+			}
+		})
 	}
 }
 

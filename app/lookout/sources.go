@@ -30,7 +30,8 @@ func (s *Sources) ReadDatabase(db *postgres.Database, cfg *config.Config) {
 // ReadRedis fills in what a Lookout reads from a Redis.
 func (s *Sources) ReadRedis(redis *broker.Redis) {
 	overviews := inspect.NewOverviews(redis)
-	s.Queues, s.Archived, s.Failing, s.Identity = overviews, overviews, retries.New(redis), publish.New(redis)
+	publisher := publish.New(redis)
+	s.Queues, s.Archived, s.Failing, s.Identity, s.Probe = overviews, overviews, retries.New(redis), publisher, publisher
 }
 
 // Archived reads archived tasks.
@@ -40,6 +41,11 @@ type Archived interface {
 
 // Settled returns the indexes of the given tasks whose events are known not to be dead letters any more.
 type Settled func(ctx context.Context, tasks []queued.ArchivedTask, retention time.Duration) ([]int, error)
+
+// Probe tells whether Redis answers at all, by a probe that costs Redis little.
+type Probe interface {
+	Ping(ctx context.Context) error
+}
 
 // Identity tells which Redis this is.
 type Identity interface {

@@ -38,6 +38,7 @@ func Catalogue() []Kind {
 		// Findings about events, and about the processes that move events.
 		{"postgres-unreachable", broken, LookAlways},
 		{"redis-unreachable", broken, LookAlways},
+		{"redis-slow", warning, LookAlways},
 		{"database-not-served", broken, LookAlways},
 		{"breaker-open", broken, LookAlways},
 		{"draining", warning, LookAlways},

@@ -37,6 +37,15 @@ func Unusable(server string, err error) domain.Finding {
 		"start it, or name another with --redis-url; redis-cli PING says whether it answers")[0]
 }
 
+// SlowRedis returns the error of a reading that ended because Redis needed too long to count its tasks, although it
+// answers a probe.
+func SlowRedis() error {
+	found := of("redis-slow", "Redis answered too slowly to count the backlog",
+		"the numbers of tasks, and the findings about them, are unknown at the moment; relays and workers go on",
+		"none is needed if it passes; else look for a loaded machine or a slow network, and at redis-cli SLOWLOG GET")[0]
+	return &domain.Error{Code: domain.CodeUnavailable, Message: found.Found, Finding: &found}
+}
+
 // NotServed returns the finding about one of several databases that this process has not
 // been able to open. why must contain no address and no secret.
 func NotServed(why string) domain.Finding {

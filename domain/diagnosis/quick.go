@@ -52,13 +52,16 @@ func (q Quick) Findings() []domain.Finding {
 	} else {
 		found = append(found, q.judgeTasks()...)
 	}
+	if q.PostgresErr == nil {
+		found = append(found, judgeDead(q.Standing)...) // after the failing tasks, whose cause has to be mended first
+	}
 	found = append(found, q.Process.judge(map[string]bool{PostgreSQL: q.PostgresErr == nil, Redis: q.RedisErr == nil})...)
 	domain.SortFindings(found)
 	return found
 }
 
 // judgeStanding returns the findings about relays and their leader, late events, receivers that are down, losses in
-// Redis, a growing backlog and dead letters.
+// Redis and a growing backlog.
 func judgeStanding(s overview.Standing) (found []domain.Finding) {
 	var alive []overview.RelayStatus
 	for _, r := range s.Relays {
@@ -82,19 +85,23 @@ func judgeStanding(s overview.Standing) (found []domain.Finding) {
 	found = append(found, receiversDown(s)...)
 	found = append(found, judgeHeal(s)...)
 	found = append(found, judgeGrowth(s)...)
-	if s.Dead > 0 {
-		many := words.Many(s.Dead, "dead letter")
-		if s.Dead >= overview.StandingCounted {
-			many = words.Count(s.Dead) + " or more dead letters"
-		}
-		if !s.OldestDead.IsZero() {
-			many += ", the oldest of " + words.Ago(s.At, s.OldestDead)
-		}
-		found = append(found, of("dead-letters", many,
-			"their effects will not happen; one with an ordering key may hold back all later events of its key",
-			"outboxd dead list, then outboxd dead replay or outboxd dead discard")...)
-	}
 	return found
+}
+
+func judgeDead(s overview.Standing) []domain.Finding {
+	if s.Dead == 0 {
+		return nil
+	}
+	many := words.Many(s.Dead, "dead letter")
+	if s.Dead >= overview.StandingCounted {
+		many = words.Count(s.Dead) + " or more dead letters"
+	}
+	if !s.OldestDead.IsZero() {
+		many += ", the oldest of " + words.Ago(s.At, s.OldestDead)
+	}
+	return of("dead-letters", many,
+		"their effects will not happen; one with an ordering key may hold back all later events of its key",
+		"mend the cause that outboxd dead list names; then outboxd dead replay --canary 5, or outboxd dead discard")
 }
 
 // Late returns how long the oldest due event has been due.

@@ -9,6 +9,7 @@ import (
 	"outboxd/domain"
 	"outboxd/domain/diagnosis"
 	"outboxd/domain/overview"
+	"outboxd/domain/queued"
 	"outboxd/domain/setup"
 )
 
@@ -69,6 +70,10 @@ func TestQuickFindings(t *testing.T) {
 		}, "", ""},
 		"nothing ever enqueued": {func(q *diagnosis.Quick) { q.Workers, q.Queues = nil, nil }, "", ""},
 		"failing":               {func(q *diagnosis.Quick) { q.Queues[0].Retry = 12500 }, "tasks-failing/warning", "12,500 tasks have failed and are tried again later"},
+		"failing and dead": {func(q *diagnosis.Quick) {
+			q.Queues[0].Retry, q.Standing.Dead = 2, 1
+			q.Failing.Groups = []queued.FailingGroup{{Type: "mail:send", Queue: "q", Tasks: 2, Error: "send to c-17@example.com: refused", ErrorForm: "send to c-#@example.com: refused"}}
+		}, "tasks-failing/warning dead-letters/warning", `2 of type "mail:send" (queue q): send to c-#@example.com: refused`},
 		"archived": {func(q *diagnosis.Quick) {
 			q.Queues[0].Archived, q.Settled = 3, map[string]int64{"q": 1}
 		}, "tasks-archived/note", "2 tasks are archived"},
