@@ -77,6 +77,19 @@ command fails for them and says what to do instead.`,
 	return cmd
 }
 
+// incomplete returns an error if a server has no address, neither in the configuration nor on the data directory.
+func (e *envDocument) incomplete(dir string) error {
+	switch {
+	case e.DatabaseURL == "" && e.RedisURL == "":
+		return errors.New("no outboxd runs on the data directory " + dir + " with servers of its own: start it, or name its folder with --data-dir")
+	case e.DatabaseURL == "":
+		return errors.New("no outboxd runs a PostgreSQL on the data directory " + dir + ": set DATABASE_URL or --database-url as the daemon has it, or name its folder with --data-dir")
+	case e.RedisURL == "":
+		return errors.New("no outboxd runs a Redis on the data directory " + dir + ": set REDIS_URL or --redis-url as the daemon has it, or name its folder with --data-dir")
+	}
+	return nil
+}
+
 // addresses returns the URLs of the configured servers, or else of the embedded servers that run on the data directory.
 func addresses(cfg *config.Config) (envDocument, error) {
 	document := envDocument{DatabaseURL: string(cfg.Database.URL), RedisURL: string(cfg.Redis.URL)}
@@ -94,8 +107,5 @@ func addresses(cfg *config.Config) (envDocument, error) {
 	if document.RedisURL == "" {
 		document.RedisURL = redis
 	}
-	if document.DatabaseURL == "" || document.RedisURL == "" {
-		return envDocument{}, errors.New("no outboxd runs on the data directory " + dir + " with servers of its own: start it, or name its folder with --data-dir")
-	}
-	return document, nil
+	return document, document.incomplete(dir)
 }

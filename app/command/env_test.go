@@ -39,7 +39,13 @@ func TestEnv(t *testing.T) {
 			t.Errorf("the command of redis-cli with %s for %s: %q, %v", c.flag, c.url, out, err)
 		}
 	}
-	if out, err := run("--redis-url=redis://redis:6379/1"); err == nil || !strings.Contains(err.Error(), "no outboxd runs on the data directory") {
-		t.Errorf("without a running PostgreSQL: %q, %v", out, err)
+	for flag, says := range map[string]string{
+		"--notify=log":                     "no outboxd runs on the data directory",
+		"--redis-url=redis://redis:6379/1": "set DATABASE_URL",
+		"--database-url=postgres://db/app": "set REDIS_URL",
+	} {
+		if out, err := run(flag); err == nil || !strings.Contains(err.Error(), says) {
+			t.Errorf("with %s alone: %q, %v", flag, out, err)
+		}
 	}
 }

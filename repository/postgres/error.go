@@ -36,6 +36,8 @@ func Translate(err error, doing string) error {
 		return domain.Wrap(domain.CodeInvalid, fmt.Errorf("%s: %w", doing, err), "a text has a character that cannot be stored in this database's encoding")
 	case isForeignStatement(err):
 		return fmt.Errorf("%s: %w; %s", doing, err, noPreparedStatements)
+	case isLate(err):
+		return domain.Wrap(domain.CodeUnavailable, fmt.Errorf("%s: %w", doing, err), "the database did not answer in time")
 	case IsUnavailable(err) && !errors.Is(err, errTooLong):
 		return domain.Wrap(domain.CodeUnavailable, fmt.Errorf("%s: %w", doing, err), "the database is unavailable")
 	default:
@@ -83,6 +85,12 @@ const TooEarly = "OB001"
 // the same rules.
 func IsUnavailable(err error) bool {
 	return outage.Is(err) || SQLState(err) == "" && IsConnectionLost(err)
+}
+
+// isLate reports whether a time limit of outboxd ended the statement. That is no outage: the server may be busy.
+func isLate(err error) bool {
+	_, connecting := errors.AsType[*pgconn.ConnectError](err)
+	return errors.Is(err, context.DeadlineExceeded) && !connecting && !errors.Is(err, errTooLong)
 }
 
 // IsStaleError reports whether a prepared statement of the session can no longer be used.

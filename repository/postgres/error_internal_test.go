@@ -16,6 +16,16 @@ import (
 	"outboxd/domain"
 )
 
+// A time limit of outboxd ends a statement, although the server answers.
+func TestALateAnswerIsNotCalledAnOutage(t *testing.T) {
+	t.Parallel()
+	err := Translate(fmt.Errorf("timeout: %w", context.DeadlineExceeded), "measure the backlog")
+	var known *domain.Error
+	if !errors.As(err, &known) || known.Code != domain.CodeUnavailable || known.Message != "the database did not answer in time" {
+		t.Errorf("it is %v", err)
+	}
+}
+
 // An error that passes by itself is an outage: outboxd waits for its end,
 // charges no event and goes on running. An operator has to mend every other
 // error.
