@@ -41,7 +41,7 @@ func newMetrics(registry prometheus.Registerer) *metrics {
 		}, []string{"duty"}),
 		heals: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "outboxd_relay_heals_total",
-			Help: "How often everything unconfirmed was sent again because the queue may have lost data.",
+			Help: "How often everything unconfirmed was sent again because the queue may have lost data, or because the database went back to an earlier state.",
 		}),
 		healedEvents: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "outboxd_relay_healed_events_total",

@@ -140,8 +140,9 @@ func newDeadReplayCommand(c cli.Commands) *cobra.Command {
 		Use:   "replay [ID...]",
 		Short: "Send dead letters again",
 		Long: `Send dead letters again. Each gets a new task ID, so that no old task in Redis can swallow it. If an
-event took effect after all, the inbox stops the repeat. A deadline that has passed is dropped, and
-so is unique_seconds. If the outbox refuses an event, it stays a dead letter. The command replays the
+event took effect after all and was confirmed, the inbox stops the repeat. An effect outside the
+database that was not confirmed, such as a mail, may happen again, with the same ID. A deadline that
+has passed is dropped, and so is unique_seconds. If the outbox refuses an event, it stays a dead letter. The command replays the
 others, names those that were refused, and then fails.
 
 With --canary N it first replays N and waits for their outcome. It goes on only if all of them are

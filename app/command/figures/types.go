@@ -54,7 +54,7 @@ func newTypesListCommand(c cli.Commands) *cobra.Command {
 		Use:   "list",
 		Short: "List the event types, the ones with the most to do first",
 		Long: `List the event types of which something waits, or was handled within the last hour or emitted today. RATE counts
-confirmed events in the last five minutes; FAILED (attempts), DIED and the delays from emitted to handler
+confirmed events in the last five minutes; FAILED (attempts of outboxd's own workers only), DIED and the delays from emitted to handler
 are of the last hour. PENDING, HELD and DEAD are in PostgreSQL; FAILING have tasks in Redis that are tried again.
 At most 50,000 events of a state are counted. The leader measures once a minute.`,
 		Example: "  outboxd types list\n  outboxd types list -o json | jq '.types[] | select(.failing > 0)'",
