@@ -27,8 +27,13 @@ func TestDeadLetterPages(t *testing.T) {
 		ask(`SELECT outboxd.emit('email:send_notification', '{}', queue => 'notifications')::text`)
 	}
 	eventually(t, "three events are dead", func() bool { return ask("SELECT count(*)::text FROM outbox_dead") == "3" })
-	ask(`INSERT INTO outbox_dead (id, event_type, payload, headers, queue, available_at, attempts, generation, created_at, stage, error)
-		VALUES (outbox_new_id(), $1, 'x', '{}', 'default', now(), 1, 0, now(), 'relay', $1) RETURNING ''`, hostile)
+	die := func(eventType, fault string) {
+		t.Helper()
+		ask(`INSERT INTO outbox_dead (id, event_type, payload, headers, queue, available_at, attempts, generation, created_at, stage, error)
+			VALUES (outbox_new_id(), $1, 'x', '{}', 'default', now(), 1, 0, now(), 'relay', $2) RETURNING ''`, eventType, fault)
+	}
+	die("email:send_notification", "unknown customer")
+	die(hostile, hostile)
 
 	tab := startBrowser(t).open(strings.TrimPrefix(p.monitor, "http://"))
 	tab.visit("/dead")
@@ -39,7 +44,7 @@ func TestDeadLetterPages(t *testing.T) {
 		t.Error("the text of an event became part of the page")
 	}
 	tab.await("tbody th a", "email:send_notification").MustClick()
-	tab.await("p", "This takes the role operator. Sign in first.")
+	tab.await("p", "To replay takes the role operator, to discard the role admin. Sign in first.")
 	if tab.MustHas("main a.button") || tab.MustHas(checkbox) {
 		t.Error("the page offers changes without the token")
 	}
@@ -67,11 +72,16 @@ func TestDeadLetterPages(t *testing.T) {
 		}
 		tab.await("button", "them$").MustClick()
 	}
-	// To replay all dead letters but those with one error takes three clicks. The first leaves the error out, and the
-	// second opens the form that says how many dead letters match. The third one, which replays, is not made here.
+	// To replay all dead letters of a type but those with one error takes three clicks. The first leaves the error out,
+	// and the second opens the form that says how many dead letters match. The third one, which replays, is not made here.
+	tab.visit("/dead?until=0s")
+	tab.await("[role=status]", "5 dead letters of 2 types match: that died until")
+	tab.await("a.button", "^Replay all 5…$").MustClick()
+	tab.await("h1", "^Replay 5 dead letters$")
+	tab.await("li", "^email:send_notification: 4$")
 	tab.visit("/dead")
-	tab.await("tbody tr:nth-child(2) a", "^not this error$").MustClick()
-	tab.await("[role=status]", "3 dead letters match: not with the error .*onerror")
+	tab.await("tbody tr:nth-child(3) a", "^not this error$").MustClick()
+	tab.await("[role=status]", "3 dead letters match: of type email:send_notification, not with the error unknown customer")
 	tab.see("dead-without")
 	tab.await("a.button", "^Replay all 3…$").MustClick()
 	tab.await("h1", "^Replay 3 dead letters$")

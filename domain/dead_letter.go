@@ -96,6 +96,20 @@ type DeadGroup struct {
 	LastDied  time.Time
 }
 
+// DeadCount is how many dead letters a filter chooses.
+type DeadCount struct {
+	Matched int64       // counted up to the limit
+	Types   int         // that the counted dead letters have
+	Largest []TypeCount // the types with the most dead letters, at most 20, the largest first
+	At      time.Time   // when they were counted, by the database's clock
+}
+
+// TypeCount is how many dead letters one event type has.
+type TypeCount struct {
+	Type  string
+	Count int64
+}
+
 // Replayed is a dead letter that was put back into the outbox.
 type Replayed struct {
 	ID         ID
@@ -128,9 +142,8 @@ type DeadLetters interface {
 	// Action returns one action. Errors: CodeNotFound too.
 	Action(ctx context.Context, id ID) (*RecordedAction, error)
 
-	// Count returns how many dead letters match, counted up to limit, and the database's time. With limit 0 it
-	// counts all.
-	Count(ctx context.Context, filter DeadFilter, limit int) (int64, time.Time, error)
+	// Count counts the dead letters that match, up to limit. With limit 0 it counts all.
+	Count(ctx context.Context, filter DeadFilter, limit int) (DeadCount, error)
 
 	// Replay puts up to limit dead letters back into the outbox, due now, under a new
 	// generation and with no attempt charged. Replay skips dead letters that another

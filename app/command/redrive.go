@@ -65,7 +65,7 @@ confirmed.`,
 			return err
 		}
 		result := dead.ChangeDocument{Action: "redrive", Matched: matched, DryRun: dryRun || !acting.Yes}
-		if !dryRun {
+		if !dryRun && matched > 0 {
 			err = acting.Consent("send them again")
 		}
 		if !result.DryRun {
@@ -128,7 +128,7 @@ func redriveNamed(cmd *cobra.Command, o *cli.Opened, args []string, dryRun bool,
 		sayLoss(cmd, o)
 	}
 	result := dead.ChangeDocument{Action: "redrive", Matched: int64(len(ids)), DryRun: dryRun || !acting.Yes}
-	if !dryRun {
+	if !dryRun && len(ids) > 0 {
 		err = acting.Consent("send them again")
 	}
 	if !result.DryRun {

@@ -27,12 +27,15 @@ const (
 // it. Of a cancellation of events it has only the Action.
 type changeForm struct {
 	deadQuery
-	Action         string
-	Matched        int64
+	Action string
+	domain.DeadCount
 	More           bool // more dead letters match than Matched
 	Fault          string
 	Reason, Canary string
 }
+
+// Unnamed returns how many types match that Largest does not name.
+func (f *changeForm) Unnamed() int { return f.Types - len(f.Largest) }
 
 // canaryFrom is the number of dead letters above which a replay begins with a canary, if
 // nobody says otherwise. canaryUsual is how many dead letters this canary has.
@@ -99,14 +102,14 @@ func (d *Dashboard) changeForm(c *fiber.Ctx, f changeForm, filter domain.DeadFil
 	}
 	ctx, cancel := context.WithTimeout(c.UserContext(), countPatience)
 	defer cancel()
-	matched, now, err := d.o.Sources.Dead.Count(ctx, filter, deadCounted)
-	if err != nil {
+	var err error
+	if f.DeadCount, err = d.o.Sources.Dead.Count(ctx, filter, deadCounted); err != nil {
 		return err
 	}
-	f.Matched, f.More = matched, matched == deadCounted
+	f.More = f.Matched == deadCounted
 	// Times that were relative to now become absolute, so that the choice does not
 	// change while the person reads the form.
-	fixed := filter.At(now)
+	fixed := filter.At(f.At)
 	f.Until = fixed.Until.UTC().Format(time.RFC3339Nano)
 	if !fixed.Since.IsZero() {
 		f.Since = fixed.Since.UTC().Format(time.RFC3339Nano)
@@ -147,7 +150,7 @@ func (d *Dashboard) startChange(c *fiber.Ctx) error {
 	}
 	ctx, cancel := context.WithTimeout(c.UserContext(), countPatience)
 	defer cancel()
-	if f.Matched, _, err = d.o.Sources.Dead.Count(ctx, filter, deadCounted); err != nil {
+	if f.DeadCount, err = d.o.Sources.Dead.Count(ctx, filter, deadCounted); err != nil {
 		return err
 	}
 	f.More = f.Matched == deadCounted

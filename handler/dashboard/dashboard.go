@@ -54,9 +54,17 @@ type Visitor struct {
 // MayWrite reports whether the visitor may do at least one kind of change.
 func (v Visitor) MayWrite() bool { return v.Role >= access.Operator }
 
-// Lacks says in a sentence what the visitor lacks for an action.
-func (v Visitor) Lacks(action string) string {
-	takes := "This takes the role " + access.LeastRole(action).String() + "."
+// Lacks says in a sentence or two what the visitor lacks for one action, or for several.
+func (v Visitor) Lacks(action string, more ...string) string {
+	role := access.LeastRole(action).String()
+	takes := "This takes the role " + role
+	if len(more) > 0 {
+		takes = "To " + action + " takes the role " + role
+	}
+	for _, other := range more {
+		takes += ", to " + other + " the role " + access.LeastRole(other).String()
+	}
+	takes += "."
 	switch {
 	case v.Name != "":
 		return takes + " " + v.Name + " has the role " + v.Role.String() + "."

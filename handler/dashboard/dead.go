@@ -1,6 +1,7 @@
 package dashboard
 
 import (
+	"cmp"
 	"context"
 	"html/template"
 	"net/url"
@@ -24,6 +25,7 @@ type deadPage struct {
 	Groups      []deadGroup
 	More        bool // there are older dead letters, which were not grouped
 	Matched     int64
+	Types       int  // that those have
 	MoreMatched bool // more dead letters match than Matched
 	Actions     []domain.RecordedAction
 	Letters     []domain.DeadLetter
@@ -33,8 +35,10 @@ type deadPage struct {
 
 type deadGroup struct {
 	domain.DeadGroup
-	Only    template.URL // the query of the group alone
-	Without template.URL // the query of what was chosen, without errors like these
+	Only template.URL // the query of the group alone
+	// Without is the query of what was chosen, without errors like these. It has a type, so that nobody replays the
+	// dead letters of other types by mistake.
+	Without template.URL
 }
 
 // readDead reads the query of the address. If the query is wrong, the form shows what is
@@ -82,25 +86,29 @@ func (d *Dashboard) groups(ctx context.Context, p *deadPage, filter domain.DeadF
 		return err
 	}
 	p.More = more
+	types := map[string]bool{}
 	for _, g := range groups {
 		only := p.deadQuery
 		only.Type, only.Form, only.Not = g.Type, g.ErrorForm, nil
 		without := p.deadQuery
-		without.IDs = nil
+		without.Type, without.IDs = cmp.Or(p.Type, g.Type), nil
 		p.Groups = append(p.Groups, deadGroup{g, only.Query(), without.Query(pair{"not", g.ErrorForm})})
 		p.Matched += int64(g.Count)
+		types[g.Type] = true
 	}
+	p.Types = len(types)
 	if more {
-		p.Matched, p.MoreMatched, err = d.countDead(ctx, filter)
+		return d.countDead(ctx, p, filter)
 	}
-	return err
+	return nil
 }
 
-func (d *Dashboard) countDead(ctx context.Context, filter domain.DeadFilter) (n int64, more bool, err error) {
+func (d *Dashboard) countDead(ctx context.Context, p *deadPage, filter domain.DeadFilter) error {
 	ctx, cancel := context.WithTimeout(ctx, countPatience)
 	defer cancel()
-	n, _, err = d.o.Sources.Dead.Count(ctx, filter, deadCounted)
-	return n, n == deadCounted, err
+	n, err := d.o.Sources.Dead.Count(ctx, filter, deadCounted)
+	p.Matched, p.Types, p.MoreMatched = n.Matched, n.Types, n.Matched == deadCounted
+	return err
 }
 
 // deadGroup lists the chosen dead letters, those that died first at the top.
@@ -117,7 +125,7 @@ func (d *Dashboard) deadGroup(c *fiber.Ctx) error {
 		if p.Letters, err = d.o.Sources.Dead.List(c.UserContext(), filter, after, deadShown); err != nil {
 			return err
 		}
-		if p.Matched, p.MoreMatched, err = d.countDead(c.UserContext(), filter); err != nil {
+		if err = d.countDead(c.UserContext(), &p, filter); err != nil {
 			return err
 		}
 	}

@@ -30,8 +30,8 @@ func TestAFormOffersItsButtonOnlyIfSomethingMatches(t *testing.T) {
 		data     func(matched int64) any
 		none     string
 	}{
-		"replay":  {"change", func(n int64) any { return &changeForm{Action: "replay", Matched: n} }, "No dead letter matches"},
-		"discard": {"change", func(n int64) any { return &changeForm{Action: "discard", Matched: n} }, "No dead letter matches"},
+		"replay":  {"change", func(n int64) any { return &changeForm{Action: "replay", DeadCount: domain.DeadCount{Matched: n}} }, "No dead letter matches"},
+		"discard": {"change", func(n int64) any { return &changeForm{Action: "discard", DeadCount: domain.DeadCount{Matched: n}} }, "No dead letter matches"},
 		"retry":   {"failing-change", func(n int64) any { return &failingForm{Action: domain.ActionRetry, Type: "a", Matched: n} }, "No failing event matches"},
 		"give up": {"failing-change", func(n int64) any { return &failingForm{Action: domain.ActionGiveUp, Type: "a", Matched: n} }, "No failing event matches"},
 		"cancel":  {"cancel", func(n int64) any { return &cancelForm{Matched: n} }, "No event that matches can be cancelled"},

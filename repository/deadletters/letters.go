@@ -2,7 +2,6 @@ package deadletters
 
 import (
 	"context"
-	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -52,14 +51,23 @@ func (l *Letters) List(ctx context.Context, filter domain.DeadFilter, after doma
 	return list, postgres.Translate(rows.Err(), doing)
 }
 
-// The query stops counting at $21 dead letters, so that it stays cheap. 0 means no limit.
+// maxTypesCounted bounds how many types a count names.
+const maxTypesCounted = 20
+
+// countDeadSQL stops counting at $21 dead letters, so that it stays cheap. 0 means no limit.
 var countDeadSQL = `
-SELECT count(*), clock_timestamp() FROM (SELECT FROM outbox_dead d WHERE ` + deadFilterSQL + ` LIMIT nullif($21::bigint, 0)) AS few`
+SELECT coalesce(sum(n), 0)::bigint, count(*), (array_agg(event_type ORDER BY n DESC, event_type))[:$22], (array_agg(n ORDER BY n DESC, event_type))[:$22], clock_timestamp()
+FROM (SELECT event_type, count(*) AS n FROM (SELECT event_type FROM outbox_dead d WHERE ` + deadFilterSQL + ` LIMIT nullif($21::bigint, 0)) AS few GROUP BY 1) AS types`
 
 // Count implements domain.DeadLetters.
-func (l *Letters) Count(ctx context.Context, filter domain.DeadFilter, limit int) (n int64, now time.Time, err error) {
-	err = l.db.Pool().QueryRow(ctx, countDeadSQL, append(deadArgs(filter), limit)...).Scan(&n, &now)
-	return n, now, postgres.Translate(err, "count dead letters")
+func (l *Letters) Count(ctx context.Context, filter domain.DeadFilter, limit int) (c domain.DeadCount, err error) {
+	var types []string
+	var counts []int64
+	err = l.db.Pool().QueryRow(ctx, countDeadSQL, append(deadArgs(filter), limit, maxTypesCounted)...).Scan(&c.Matched, &c.Types, &types, &counts, &c.At)
+	for i, name := range types {
+		c.Largest = append(c.Largest, domain.TypeCount{Type: name, Count: counts[i]})
+	}
+	return c, postgres.Translate(err, "count dead letters")
 }
 
 // A dead letter with an older generation was written before the replay, so it does not

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -46,7 +47,19 @@ type deadChange struct {
 	letters domain.DeadLetters
 	filter  domain.DeadFilter
 	action  *domain.Action
+	count   domain.DeadCount
 	result  ChangeDocument
+}
+
+// run makes the change if dead letters match and the person agreed.
+func (d *deadChange) run(acting *cli.ActionFlags, consent string, change func() error) error {
+	if d.count.Matched == 0 {
+		return nil
+	}
+	if err := acting.Consent(consent); err != nil {
+		return err
+	}
+	return change()
 }
 
 // prepareChange counts the chosen dead letters. Events that die later are not
@@ -60,16 +73,16 @@ func prepareChange(cmd *cobra.Command, args []string, o *cli.Opened, flags *dead
 		return nil, config.Mistake{Err: fmt.Errorf("say which dead letters: IDs, --all, or a filter such as --type, --error or --not-error")}
 	}
 	letters := deadletters.New(o.DB)
-	matched, now, err := letters.Count(cmd.Context(), filter, 0)
+	count, err := letters.Count(cmd.Context(), filter, 0)
 	if err != nil {
 		return nil, err
 	}
-	if matched == 0 && len(filter.IDs) > 0 {
+	if count.Matched == 0 && len(filter.IDs) > 0 {
 		return nil, missing(filter.IDs, 0)
 	}
 	return &deadChange{
-		letters: letters, filter: filter.At(now), action: acting.Action(said),
-		result: ChangeDocument{Action: name, Matched: matched, DryRun: !acting.Yes},
+		letters: letters, filter: filter.At(count.At), action: acting.Action(said), count: count,
+		result: ChangeDocument{Action: name, Matched: count.Matched, DryRun: !acting.Yes},
 	}, nil
 }
 
@@ -81,12 +94,10 @@ func (d *deadChange) finish(w io.Writer, out *terminal.Output, past string) erro
 	return out.Write(w, d.result, func(w io.Writer) {
 		r := d.result
 		switch {
+		case r.Matched == 0:
+			fmt.Fprintln(w, "No dead letter matches; nothing to do.")
 		case r.DryRun:
-			match := "match"
-			if r.Matched == 1 {
-				match = "matches"
-			}
-			fmt.Fprintf(w, "%s %s.\n", words.Many(r.Matched, "dead letter"), match)
+			fmt.Fprintf(w, "%s %s%s.\n", words.Many(r.Matched, "dead letter"), words.Plural(r.Matched, "matches", "match"), byType(d.count))
 		default:
 			if r.Canary != nil {
 				fmt.Fprintf(w, "Canary: %s replayed, %s confirmed, %s dead again, %s undecided.\n", words.Count(r.Canary.Replayed), words.Count(r.Canary.Confirmed), words.Count(r.Canary.Dead), words.Count(r.Canary.Open))
@@ -94,6 +105,21 @@ func (d *deadChange) finish(w io.Writer, out *terminal.Output, past string) erro
 			fmt.Fprintf(w, "%s %s of %s.\n", past, words.Count(r.Changed), words.Many(r.Matched, "dead letter"))
 		}
 	})
+}
+
+// byType says how many dead letters each type has; "" for a single type.
+func byType(count domain.DeadCount) string {
+	if count.Types < 2 {
+		return ""
+	}
+	var shares []string
+	for _, t := range count.Largest {
+		shares = append(shares, words.Count(t.Count)+" of "+terminal.OneLine(t.Type, 40))
+	}
+	if others := count.Types - len(count.Largest); others > 0 {
+		shares = append(shares, "the rest of "+words.Many(others, "other type"))
+	}
+	return ": " + strings.Join(shares, ", ")
 }
 
 func newDeadDiscardCommand(c cli.Commands) *cobra.Command {
@@ -116,9 +142,9 @@ journal keeps their errors. If a dead letter held its ordering key, the next eve
 		if err != nil {
 			return err
 		}
-		if err = acting.Consent("discard them"); err == nil {
-			err = replay.DiscardAll(cmd.Context(), change.letters, change.action, change.filter, change.tell)
-		}
+		err = change.run(&acting, "discard them", func() error {
+			return replay.DiscardAll(cmd.Context(), change.letters, change.action, change.filter, change.tell)
+		})
 		return cmp.Or(change.finish(cmd.OutOrStdout(), &out, "Discarded"), err, missing(change.filter.IDs, int(change.result.Matched)))
 	})
 	return cmd
@@ -165,9 +191,9 @@ confirmed.`,
 		if err != nil {
 			return err
 		}
-		if err = acting.Consent("replay them"); err == nil {
-			err = change.replay(cmd.Context(), &replay, o.Config.Relay.Unconfirmed)
-		}
+		err = change.run(&acting, "replay them", func() error {
+			return change.replay(cmd.Context(), &replay, o.Config.Relay.Unconfirmed)
+		})
 		return cmp.Or(change.finish(cmd.OutOrStdout(), &out, "Replayed"), err, missing(change.filter.IDs, int(change.result.Matched)))
 	})
 	return cmd

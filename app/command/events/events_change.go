@@ -156,7 +156,7 @@ func newEventChangeCommand(c cli.Commands, role config.Role, change *eventChange
 		default:
 			err = run.takeMatching(cmd.Context(), filter)
 		}
-		if err = run.changes.End(cmd.Context(), run.action, err); err == nil {
+		if err = run.changes.End(cmd.Context(), run.action, err); err == nil && run.result.Matched > 0 {
 			err = acting.Consent(change.verb + " them")
 		}
 		result := run.result
@@ -280,7 +280,11 @@ func (d *EventChangeDocument) add(c domain.Change, done domain.ChangeAnswer) {
 }
 
 func (e *eventChange) table(w io.Writer, d *EventChangeDocument) {
-	if d.DryRun {
+	switch {
+	case d.Matched == 0:
+		fmt.Fprintf(w, "No event that matches can be %s; nothing to do.\n", strings.ToLower(e.past))
+		return
+	case d.DryRun:
 		fmt.Fprintf(w, "%s %s.\n", words.Many(d.Matched, "event"), words.Plural(d.Matched, "matches", "match"))
 		return
 	}

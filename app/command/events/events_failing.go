@@ -140,7 +140,7 @@ func newFailingCommand(c cli.Commands, change failingChange) *cobra.Command {
 		var result failing.Result
 		if acting.Yes {
 			result, err = change.do(cmd.Context(), changes, action, flags.filter)
-		} else if result, err = changes.Count(cmd.Context(), flags.filter); err == nil {
+		} else if result, err = changes.Count(cmd.Context(), flags.filter); err == nil && result.Matched > 0 {
 			err = acting.Consent(change.consent)
 		}
 		document := FailingChangeDocument{Action: change.verb, Matched: result.Matched, Changed: result.Changed, DryRun: !acting.Yes, More: result.More}
@@ -157,6 +157,8 @@ func newFailingCommand(c cli.Commands, change failingChange) *cobra.Command {
 
 func (f failingChange) table(w io.Writer, d *FailingChangeDocument) {
 	switch {
+	case d.Matched == 0:
+		fmt.Fprintln(w, "No failing event matches; nothing to do.")
 	case d.DryRun:
 		fmt.Fprintf(w, "%s %s.\n", words.Many(d.Matched, "failing event"), words.Plural(d.Matched, "matches", "match"))
 	default:
