@@ -24,7 +24,7 @@ says that no retry helps. Dead letters stay until you replay or discard them.`
 
 // New returns the command dead.
 func New(c cli.Commands) *cobra.Command {
-	return cli.Group("dead", "List, show, replay or discard dead letters", aboutDead,
+	return cli.Group("dead", "List, show, export, replay or discard dead letters", aboutDead,
 		newDeadListCommand(c), newDeadShowCommand(c), newDeadReplayCommand(c), newDeadDiscardCommand(c), newDeadExportCommand(c))
 }
 

@@ -29,7 +29,7 @@ import (
 
 // New returns the command events.
 func New(c cli.Commands) *cobra.Command {
-	return cli.Group("events", "List, show, emit, retry, give up, cancel, reschedule or erase events", "",
+	return cli.Group("events", "List, show, export, emit, correct, retry, give up, cancel, reschedule or erase events", "",
 		newEventsListCommand(c), newEventsShowCommand(c), newEventsEmitCommand(c), newEventsExportCommand(c), newEventsCorrectCommand(c), newEventsRetryCommand(c), newEventsGiveUpCommand(c), newEventsCancelCommand(c), newEventsRescheduleCommand(c), newEventsEraseCommand(c))
 }
 
