@@ -3,6 +3,7 @@ package dashboard
 import (
 	"html/template"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -109,6 +110,27 @@ func (q *deadQuery) Query(more ...pair) template.URL {
 		values.Add(p.Name, p.Value)
 	}
 	return show.Encoded(values)
+}
+
+// hiddenChoice is a part of a choice that no field of the form shows.
+type hiddenChoice struct {
+	Text string
+	Rest template.URL // the query without it
+}
+
+// Hidden returns the parts of the choice that links set: the form of an error, and those that are left out.
+func (q *deadQuery) Hidden() (hidden []hiddenChoice) {
+	if q.Form != "" {
+		rest := *q
+		rest.Form = ""
+		hidden = append(hidden, hiddenChoice{"only: " + q.Form, rest.Query()})
+	}
+	for i, form := range q.Not {
+		rest := *q
+		rest.Not = slices.Delete(slices.Clone(q.Not), i, i+1)
+		hidden = append(hidden, hiddenChoice{"not: " + form, rest.Query()})
+	}
+	return hidden
 }
 
 // said returns the choice for the log of actions. Most names are those of flags of the

@@ -49,6 +49,23 @@ func TestAFormOffersItsButtonOnlyIfSomethingMatches(t *testing.T) {
 	}
 }
 
+// What a link chose can be removed again without the rest of the choice.
+func TestAChoiceThatNoFieldShowsCanBeRemoved(t *testing.T) {
+	t.Parallel()
+	var p deadPage
+	p.Type, p.Form, p.Not = "a", "no invoice #", []string{"b", "c"}
+	page := content(t, "dead", &p)
+	for _, want := range []string{
+		`only: no invoice # <a href="dead?not=b&amp;not=c&amp;type=a"`,
+		`not: b <a href="dead?form=no&#43;invoice&#43;%23&amp;not=c&amp;type=a"`,
+		`not: c <a href="dead?form=no&#43;invoice&#43;%23&amp;not=b&amp;type=a"`,
+	} {
+		if !strings.Contains(page, want) {
+			t.Errorf("the page has no %s:\n%s", want, page)
+		}
+	}
+}
+
 func TestAFormWritesTimesAsThePagesDo(t *testing.T) {
 	t.Parallel()
 	const until, written = "2026-11-28T14:02:36.884643Z", `until <time datetime="2026-11-28T14:02:36.884Z">2026-11-28T14:02:36.884Z</time>`
