@@ -11,12 +11,12 @@ type PayloadField struct {
 	// Path has the names of nested fields, or the numbers of elements of a list, from 0.
 	Path []string
 	// Value is the value at Path: the text of a string, or a number as it is written in
-	// the payload.
+	// the payload. A * at its end stands for any ending.
 	Value string
 	Any   bool // any value matches, as long as the field exists
 }
 
-// ParsePayloadField reads "order.customer=42", or "order.customer" for any value; "" is
+// ParsePayloadField reads "order.customer=42", "order.customer=test-*", or "order.customer" for any value; "" is
 // the zero PayloadField. Its errors have CodeInvalid.
 func ParsePayloadField(text string) (f PayloadField, err error) {
 	if text == "" {
@@ -38,8 +38,9 @@ const plainInJSON = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456
 // search with Part misses a payload whose producer escaped a plain character without
 // need (\u0041 for A).
 func (f PayloadField) Part() []byte {
-	if f.Any || f.Value == "" || strings.Trim(f.Value, plainInJSON) != "" {
+	begin := strings.TrimSuffix(f.Value, "*")
+	if f.Any || begin == "" || strings.Trim(begin, plainInJSON) != "" {
 		return nil
 	}
-	return []byte(f.Value)
+	return []byte(begin)
 }

@@ -42,13 +42,13 @@ func TestDeadLettersAreChosen(t *testing.T) {
 	}
 	for want, filters := range map[string][]domain.DeadFilter{
 		"ada bob eve raw": {{}, {NotErrors: []string{}}, {Since: time.Now().Add(-2 * time.Hour)}},
-		"ada":             {{OrderingKey: "k1"}, {HeaderName: "tenant", HeaderValue: "acme"}, {Payload: field("order.customer=42")}, {Payload: field("to=ada")}, {Payload: field("order.tags.1=y")}},
-		"ada bob":         {{Payload: field("order.customer")}, {Payload: field("to")}},
+		"ada":             {{OrderingKey: "k1"}, {HeaderName: "tenant", HeaderValue: "acme"}, {Payload: field("order.customer=42")}, {Payload: field("to=ada")}, {Payload: field("order.tags.1=y")}, {Payload: field("to=a*")}},
+		"ada bob":         {{Payload: field("order.customer")}, {Payload: field("to")}, {Payload: field("order.customer=42*")}, {Payload: field("to=*")}},
 		"ada raw":         {{NotErrors: []string{"SUCH user"}}, {NotForms: []string{"no such user #"}}, {NotErrors: []string{"nothing", "user"}}},
 		"ada bob raw":     {{HeaderName: "tenant"}},
 		"ada bob eve":     {{NotTypes: []string{"bytes"}}},
 		"bob eve":         {{ErrorForm: "no such user #"}, {NotErrors: []string{"timeout"}}},
-		"":                {{Since: time.Now().Add(-time.Minute)}, {Payload: field("order.customer=4")}, {Payload: field("order=42")}},
+		"":                {{Since: time.Now().Add(-time.Minute)}, {Payload: field("order.customer=4")}, {Payload: field("to=_da*")}, {Payload: field("to=%*")}, {Payload: field("order=42")}},
 	} {
 		for _, filter := range filters {
 			list, err := letters.List(t.Context(), filter, domain.Cursor{}, 10)

@@ -21,7 +21,7 @@ func TestEventsAreChosenByPayloadAndError(t *testing.T) {
 	relayAll(t, store)
 	exec(t, db, `INSERT INTO outbox (event_type, payload, last_error, available_at) VALUES ('c:refused', '{"to": "bob"}', 'Redis said no', now() + interval '1 hour'), ('d:bytes', '\xff', NULL, now())`)
 	for want, filters := range map[string][]lives.Filter{
-		"b:sent a:dead":         {{Payload: domain.PayloadField{Path: []string{"to"}, Value: "ada"}}},
+		"b:sent a:dead":         {{Payload: domain.PayloadField{Path: []string{"to"}, Value: "ada"}}, {Payload: domain.PayloadField{Path: []string{"to"}, Value: "a*"}}},
 		"b:sent":                {{Payload: domain.PayloadField{Path: []string{"n"}, Value: "1e3"}}, {Payload: domain.PayloadField{Path: []string{"n"}, Any: true}}},
 		"c:refused":             {{Error: "redis SAID"}},
 		"d:bytes c:refused":     {{NotTypes: []string{"a:dead", "b:sent"}}},

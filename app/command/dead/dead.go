@@ -45,7 +45,7 @@ func (f *deadFlags) add(cmd *cobra.Command) {
 	cmd.Flags().StringArrayVar(&f.filter.NotTypes, "not-type", nil, "leave out this event type; may be repeated")
 	cmd.Flags().StringVar(&f.filter.OrderingKey, "key", "", "only of this ordering key")
 	cmd.Flags().StringVar(&f.header, "header", "", "only with this header, name or name=value")
-	cmd.Flags().StringVar(&f.field, "field", "", "only with this field in the JSON payload: name, name=value or order.customer=value")
+	cmd.Flags().StringVar(&f.field, "field", "", "only with this field in the JSON payload: name, name=value or order.customer=value; test-* as a value chooses all that begin with test-")
 	cli.DurationVar(cmd.Flags(), &f.filter.OlderThan, "older-than", 0, "only those that died longer ago than this, such as 24h")
 	cli.DurationVar(cmd.Flags(), &f.filter.NewerThan, "newer-than", 0, "only those that died within this time, such as 1h")
 }

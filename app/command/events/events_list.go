@@ -111,7 +111,7 @@ func (f *eventFlags) addFilter(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&f.since, "since", "", "only events emitted within this time (15m, 24h), or since this moment (RFC 3339)")
 	cmd.Flags().StringVar(&f.until, "until", "", "only events emitted before this; written as --since")
 	cmd.Flags().StringVar(&f.header, "header", "", "only with this header, name or name=value")
-	cmd.Flags().StringVar(&f.field, "field", "", "only with this field in the JSON payload: name, name=value or order.customer=value")
+	cmd.Flags().StringVar(&f.field, "field", "", "only with this field in the JSON payload: name, name=value or order.customer=value; test-* as a value chooses all that begin with test-")
 	cmd.Flags().StringVar(&f.filter.Error, "error", "", "only those whose error contains this text, in either case; of failing events together with --state failing")
 	cmd.Flags().StringArrayVar(&f.filter.NotErrors, "not-error", nil, "leave out those whose error contains this text, in either case; may be repeated")
 	cmd.Flags().StringArrayVar(&f.filter.NotTypes, "not-type", nil, "leave out this event type; may be repeated")
