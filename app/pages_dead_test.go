@@ -85,6 +85,18 @@ func TestDeadLetterPages(t *testing.T) {
 	tab.see("dead-without")
 	tab.await("a.button", "^Replay all 3…$").MustClick()
 	tab.await("h1", "^Replay 3 dead letters$")
+	// The same by type, with a second type that is left out in the form.
+	tab.visit("/dead")
+	tab.await("tbody tr:nth-child(2) a", "^not this type$").MustClick()
+	tab.await("[role=status]", "3 dead letters match: not of type .*onerror")
+	tab.MustElement("#not-type").MustInput("email:*")
+	tab.await("button", "^Search$").MustClick()
+	tab.await(".empty", "No dead letter matches")
+	if n := len(tab.MustElements("[name=not-type]")); n != 3 {
+		t.Errorf("%d fields for types that are left out, want one for each of the two and one for another", n)
+	}
+	tab.visit("/dead?not-type=email:*")
+	tab.await("[role=status]", "1 dead letter matches: not of type email:\\*")
 	tab.visit("/dead?field=nothing")
 	tab.await(".empty", "No dead letter matches")
 	tab.visit("/dead?since=yesterday")

@@ -46,7 +46,7 @@ func TestPagesAreForEverybody(t *testing.T) {
 	ask(`INSERT INTO outbox_schedules (name, cron, time_zone, missed, event_type, payload, next_at, last_at, emitted)
 		VALUES ('weekly-digest', '0 8 * * 1-5', 'America/Argentina/Buenos_Aires', 'once', 'digest:send', '', now() + interval '1 hour', now(), 12500) RETURNING ''`)
 
-	group := url.Values{"type": {"email:send_notification"}, "form": {refused}}.Encode()
+	group := url.Values{"type": {"email:send_notification"}, "error-form": {refused}}.Encode()
 	pages := []struct{ name, path, shows string }{
 		{"events", "/events", "account:renamed"},
 		{"events-wrong", "/events?since=yesterday", "is not a time"},

@@ -51,7 +51,8 @@ type DeadFilter struct {
 	HeaderValue string // with HeaderName; "" is any
 	Payload     PayloadField
 	// NotErrors leaves out dead letters whose error contains one of its texts, ignoring case. NotForms leaves out
-	// dead letters whose error has one of its forms (DeadGroup.ErrorForm). NotTypes leaves out events of its types.
+	// dead letters whose error has one of its forms (DeadGroup.ErrorForm). NotTypes leaves out events of its
+	// types, in which a * at the end stands for any ending.
 	NotErrors, NotForms, NotTypes []string
 
 	// Since leaves out events that died before this time, by the database's clock.

@@ -54,14 +54,15 @@ type Filter struct {
 	// finds it only together with StateFailing.
 	Error string
 	// NotErrors leaves out events whose error contains one of its texts, ignoring case. NotTypes leaves out events
-	// of its types.
+	// of its types, in which a * at the end stands for any ending.
 	NotErrors, NotTypes []string
 }
 
 // ErrorMatches reports whether an event with this error and type passes the filter's conditions on error and type.
 func (f *Filter) ErrorMatches(text, eventType string) bool {
+	named := func(name string) bool { return name != "" && Names(name, eventType) }
 	contains := func(part string) bool { return strings.Contains(strings.ToLower(text), strings.ToLower(part)) }
-	return (f.Error == "" || contains(f.Error)) && !slices.ContainsFunc(f.NotErrors, contains) && !slices.Contains(f.NotTypes, eventType)
+	return (f.Error == "" || contains(f.Error)) && !slices.ContainsFunc(f.NotErrors, contains) && !slices.ContainsFunc(f.NotTypes, named)
 }
 
 // Narrows reports whether the filter leaves any event out; see domain.DeadFilter.Narrows.

@@ -44,6 +44,16 @@ func TestParseMoment(t *testing.T) {
 	}
 }
 
+func TestATypeIsLeftOut(t *testing.T) {
+	t.Parallel()
+	f := lives.Filter{NotTypes: []string{"", "mail:*", "pay"}}
+	for eventType, want := range map[string]bool{"mail:send": false, "mail": true, "pay": false, "pay:out": true} {
+		if got := f.ErrorMatches("", eventType); got != want {
+			t.Errorf("%s passes: %t", eventType, got)
+		}
+	}
+}
+
 func FuzzParseMoment(f *testing.F) {
 	for _, seed := range []string{"15m", " 24h ", "2026-01-02", "2026-01-02 03:04", "2026-01-02T03:04:05.5+01:00", "-1h", "2562047h", "\x00"} {
 		f.Add(seed)

@@ -3,10 +3,8 @@ package dashboard
 import (
 	"context"
 	"errors"
-	"net/url"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/gofiber/fiber/v2"
@@ -15,6 +13,7 @@ import (
 	"outboxd/domain/access"
 	"outboxd/domain/lives"
 	"outboxd/domain/replay"
+	"outboxd/handler/dashboard/forms"
 )
 
 const (
@@ -27,79 +26,26 @@ const (
 	cancelCounted = 5000
 )
 
-// cancelForm is the cancellation of the events that a search chooses. The visitor has not
-// confirmed it yet.
-type cancelForm struct {
-	eventSearch
-	Matched int64
-	More    bool // there may be more events than Matched
-	Reason  string
-}
-
-// Says returns what the form chooses, by the names of the fields.
-func (f *cancelForm) Says() (clauses []clause) {
-	for _, p := range f.Pairs() {
-		if p.Name == "since" || p.Name == "until" {
-			clauses = append(clauses, clauseOfMoment(p.Name, p.Value))
-		} else {
-			clauses = append(clauses, clause{Text: p.Name + " " + p.Value})
-		}
-	}
-	return clauses
-}
-
 // cancellable reports whether the cancellation of an event in this state is tried. It may
 // still be too late then.
 func cancellable(state lives.State) bool {
 	return slices.Contains([]lives.State{lives.StatePending, lives.StateHeld, lives.StateInFlight, lives.StateFailing}, state)
 }
 
-// choosesEvents reports whether the filter leaves out any of the events that were emitted
-// before its end. The end does not count, because the form adds one by itself.
-func choosesEvents(filter lives.Filter) bool {
-	filter.Until = time.Time{}
-	return filter.Narrows()
-}
-
-// readCancel reads which events the form chooses, and refuses a form that chooses all
-// events. readCancel turns times that are relative to now into absolute times. readCancel
-// chooses no event that is emitted after now.
-func readCancel(values url.Values) (f cancelForm, filter lives.Filter, err error) {
-	f.eventSearch = eventSearchOf(values.Get)
-	if f.Reason = strings.TrimSpace(values.Get("reason")); len(f.Reason) > maxReason {
-		return f, filter, domain.Errorf(domain.CodeInvalid, "that is too much for one form: be brief about the reason")
-	}
-	if filter, _, err = f.read(""); err != nil {
-		return f, filter, err
-	}
-	if !choosesEvents(filter) {
-		return f, filter, domain.Errorf(domain.CodeInvalid, "choose events first: by type, state or time, for example")
-	}
-	now := time.Now()
-	if filter.Until.IsZero() || filter.Until.After(now) {
-		filter.Until = now
-	}
-	f.Until = filter.Until.UTC().Format(time.RFC3339Nano)
-	if !filter.Since.IsZero() {
-		f.Since = filter.Since.UTC().Format(time.RFC3339Nano)
-	}
-	return f, filter, nil
-}
-
 // confirmCancel asks for a reason, and says how many events can be cancelled.
 func (d *Dashboard) confirmCancel(c *fiber.Ctx) error {
-	values, err := url.ParseQuery(string(c.Request().URI().QueryString()))
+	values, err := forms.Asked(c)
 	if err != nil {
-		return domain.Errorf(domain.CodeInvalid, "the address cannot be read")
+		return err
 	}
-	f, filter, err := readCancel(values)
+	f, filter, err := forms.ReadCancel(values)
 	if err != nil {
 		return err
 	}
 	return d.cancelForm(c, &f, filter)
 }
 
-func (d *Dashboard) cancelForm(c *fiber.Ctx, f *cancelForm, filter lives.Filter) error {
+func (d *Dashboard) cancelForm(c *fiber.Ctx, f *forms.Cancel, filter lives.Filter) error {
 	if d.o.Sources.Current == nil {
 		return errNoDatabase()
 	}
@@ -147,11 +93,11 @@ func (d *Dashboard) eachCancellable(ctx context.Context, filter lives.Filter, do
 // startCancel begins the confirmed cancellation, and redirects to the page that shows the
 // progress.
 func (d *Dashboard) startCancel(c *fiber.Ctx) error {
-	values, err := url.ParseQuery(string(c.Body()))
+	values, err := forms.Sent(c)
 	if err != nil {
-		return domain.Errorf(domain.CodeInvalid, "the form cannot be read")
+		return err
 	}
-	f, filter, err := readCancel(values)
+	f, filter, err := forms.ReadCancel(values)
 	if err != nil {
 		return err
 	}
@@ -167,15 +113,8 @@ func (d *Dashboard) startCancel(c *fiber.Ctx) error {
 	if err != nil {
 		return err
 	}
-	action := &domain.Action{Actor: who, Reason: f.Reason, Filter: map[string]string{}}
-	for _, p := range f.Pairs() {
-		name := p.Name
-		if name == "without" {
-			name = "not-error"
-		}
-		action.Filter[name] = p.Value
-	}
-	id, err := d.beginChange(changeForm{Action: "cancel"}, func(ctx context.Context, tell func(replay.Progress)) error {
+	action := &domain.Action{Actor: who, Reason: f.Reason, Filter: f.Said()}
+	id, err := d.beginChange(forms.Change{Action: "cancel"}, func(ctx context.Context, tell func(replay.Progress)) error {
 		var p replay.Progress
 		err := d.eachCancellable(ctx, filter, func(ids []domain.ID) error {
 			for some := range slices.Chunk(ids, cancelledAtOnce) {

@@ -7,6 +7,7 @@ import (
 
 	"outboxd/domain"
 	"outboxd/domain/replay"
+	"outboxd/handler/dashboard/forms"
 )
 
 const (
@@ -29,7 +30,7 @@ type changes struct {
 // change is a change that a visitor confirmed, and its progress.
 type change struct {
 	ID       int
-	Form     changeForm
+	Form     forms.Change
 	Progress replay.Progress
 	Done     bool
 	Fault    string // why the change failed; "" if it did not, or is not done
@@ -42,7 +43,7 @@ func newChanges() *changes {
 
 // begin runs work in the background, and returns the ID of the change. Errors:
 // domain.CodeConflict if too many changes run already, or after close.
-func (l *changes) begin(form changeForm, work func(ctx context.Context, tell func(replay.Progress)) error) (int, error) {
+func (l *changes) begin(form forms.Change, work func(ctx context.Context, tell func(replay.Progress)) error) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.active >= changesAtOnce || l.ctx.Err() != nil {
@@ -81,7 +82,7 @@ func (l *changes) begin(form changeForm, work func(ctx context.Context, tell fun
 
 // beginChange is changes.begin. At the end of the change, before it counts as done,
 // beginChange also calls Sources.Wrote, because the request has ended long before.
-func (d *Dashboard) beginChange(form changeForm, work func(ctx context.Context, tell func(replay.Progress)) error) (int, error) {
+func (d *Dashboard) beginChange(form forms.Change, work func(ctx context.Context, tell func(replay.Progress)) error) (int, error) {
 	return d.changes.begin(form, func(ctx context.Context, tell func(replay.Progress)) error {
 		err := work(ctx, tell)
 		d.wrote(ctx)

@@ -6,6 +6,7 @@ import (
 
 	"outboxd/domain"
 	"outboxd/domain/replay"
+	"outboxd/handler/dashboard/forms"
 )
 
 // Closing ends a running change. The change then has a fault, and keeps its
@@ -14,7 +15,7 @@ func TestClosingEndsARunningChange(t *testing.T) {
 	t.Parallel()
 	d := New(Options{})
 	running := make(chan struct{})
-	id, err := d.changes.begin(changeForm{Action: "replay"}, func(ctx context.Context, tell func(replay.Progress)) error {
+	id, err := d.changes.begin(forms.Change{Action: "replay"}, func(ctx context.Context, tell func(replay.Progress)) error {
 		tell(replay.Progress{Changed: 500})
 		close(running)
 		<-ctx.Done()
@@ -33,7 +34,7 @@ func TestClosingEndsARunningChange(t *testing.T) {
 	if c, known := d.changes.find(id); !known || !c.Done || c.Fault == "" || c.Progress.Changed != 500 {
 		t.Errorf("after the end the change is %+v", c)
 	}
-	_, err = d.changes.begin(changeForm{}, func(context.Context, func(replay.Progress)) error {
+	_, err = d.changes.begin(forms.Change{}, func(context.Context, func(replay.Progress)) error {
 		t.Error("a change began after the end")
 		return nil
 	})
@@ -52,7 +53,7 @@ func TestTheEndOfAChangeIsAwaitedFromTheStandby(t *testing.T) {
 		steps = append(steps, "the standby is told")
 		wrote <- len(steps)
 	}}})
-	id, err := d.beginChange(changeForm{}, func(context.Context, func(replay.Progress)) error {
+	id, err := d.beginChange(forms.Change{}, func(context.Context, func(replay.Progress)) error {
 		steps = append(steps, "changed")
 		return nil
 	})

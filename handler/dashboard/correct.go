@@ -12,6 +12,7 @@ import (
 	"outboxd/domain/access"
 	"outboxd/domain/lives"
 	"outboxd/domain/words"
+	"outboxd/handler/dashboard/forms"
 	"outboxd/handler/dashboard/masking"
 )
 
@@ -72,11 +73,10 @@ func (d *Dashboard) emitCorrected(c *fiber.Ctx) error {
 	if err != nil {
 		return err
 	}
-	f.Reason = strings.TrimSpace(c.FormValue("reason"))
-	f.Discard = f.Life.State == lives.StateDead && c.FormValue("discard") != ""
-	if len(f.Reason) > maxReason {
-		return domain.Errorf(domain.CodeInvalid, "that is too much for one form: be brief about the reason")
+	if f.Reason, err = forms.Reason(c.FormValue("reason")); err != nil {
+		return err
 	}
+	f.Discard = f.Life.State == lives.StateDead && c.FormValue("discard") != ""
 	payload, chosen, err := correctedPayload(c)
 	if err != nil {
 		return err

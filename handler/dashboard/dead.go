@@ -4,11 +4,11 @@ import (
 	"cmp"
 	"context"
 	"html/template"
-	"net/url"
 
 	"github.com/gofiber/fiber/v2"
 
 	"outboxd/domain"
+	"outboxd/handler/dashboard/forms"
 )
 
 const (
@@ -20,8 +20,8 @@ const (
 // deadPage is the data of the page of dead letters: the groups of the chosen dead
 // letters, or the dead letters one by one.
 type deadPage struct {
-	deadQuery
-	Chooses     bool // the query leaves out some dead letters; see choosesDead
+	forms.Dead
+	Chooses     bool // the query leaves out some dead letters; see forms.ChoosesDead
 	Groups      []deadGroup
 	More        bool // there are older dead letters, which were not grouped
 	Matched     int64
@@ -36,9 +36,10 @@ type deadPage struct {
 type deadGroup struct {
 	domain.DeadGroup
 	Only template.URL // the query of the group alone
-	// Without is the query of what was chosen, without errors like these. It has a type, so that nobody replays the
+	// OtherErrors is the query of what was chosen, without errors like these. It has a type, so that nobody replays the
 	// dead letters of other types by mistake.
-	Without template.URL
+	OtherErrors template.URL
+	OtherTypes  template.URL // the query of what was chosen, without this type
 }
 
 // readDead reads the query of the address. If the query is wrong, the form shows what is
@@ -47,16 +48,16 @@ func (d *Dashboard) readDead(c *fiber.Ctx) (p deadPage, filter domain.DeadFilter
 	if d.o.Sources.Dead == nil {
 		return p, filter, errNoDatabase()
 	}
-	values, err := url.ParseQuery(string(c.Request().URI().QueryString()))
+	values, err := forms.Asked(c)
 	if err != nil {
-		return p, filter, domain.Errorf(domain.CodeInvalid, "the address cannot be read")
+		return p, filter, err
 	}
-	p.deadQuery, filter, err = readDeadQuery(values)
+	p.Dead, filter, err = forms.ReadDead(values)
 	if err != nil {
 		p.Fault = err.Error()
 		c.Status(fiber.StatusUnprocessableEntity)
 	}
-	p.Chooses = choosesDead(filter)
+	p.Chooses = forms.ChoosesDead(filter)
 	return p, filter, nil
 }
 
@@ -88,11 +89,13 @@ func (d *Dashboard) groups(ctx context.Context, p *deadPage, filter domain.DeadF
 	p.More = more
 	types := map[string]bool{}
 	for _, g := range groups {
-		only := p.deadQuery
-		only.Type, only.Form, only.Not = g.Type, g.ErrorForm, nil
-		without := p.deadQuery
-		without.Type, without.IDs = cmp.Or(p.Type, g.Type), nil
-		p.Groups = append(p.Groups, deadGroup{g, only.Query(), without.Query(pair{"not", g.ErrorForm})})
+		only := p.Dead
+		only.Type, only.ErrorForm, only.NotErrorForms = g.Type, g.ErrorForm, nil
+		others := p.Dead
+		others.IDs = nil
+		sameType := others
+		sameType.Type = cmp.Or(p.Type, g.Type)
+		p.Groups = append(p.Groups, deadGroup{g, only.Query(), sameType.Query(forms.Pair{Name: "not-error-form", Value: g.ErrorForm}), others.Query(forms.Pair{Name: "not-type", Value: g.Type})})
 		p.Matched += int64(g.Count)
 		types[g.Type] = true
 	}
@@ -130,7 +133,7 @@ func (d *Dashboard) deadGroup(c *fiber.Ctx) error {
 		}
 	}
 	if len(p.Letters) == deadShown {
-		p.Next = p.Query(pair{"after", p.Letters[deadShown-1].Cursor().String()})
+		p.Next = p.Query(forms.Pair{Name: "after", Value: p.Letters[deadShown-1].Cursor().String()})
 	}
 	if c.Query("after") != "" {
 		p.First = p.Query()

@@ -5,13 +5,12 @@ import (
 	"context"
 	"io"
 	"net"
-	"net/url"
 	"time"
 
 	"github.com/gofiber/fiber/v2"
 
-	"outboxd/domain"
 	"outboxd/domain/export"
+	"outboxd/handler/dashboard/forms"
 	"outboxd/handler/dashboard/live"
 	"outboxd/handler/dashboard/masking"
 )
@@ -22,11 +21,11 @@ func (d *Dashboard) exportDead(c *fiber.Ctx) error {
 	if d.o.Sources.Dead == nil {
 		return errNoDatabase()
 	}
-	values, err := url.ParseQuery(string(c.Request().URI().QueryString()))
+	values, err := forms.Asked(c)
 	if err != nil {
-		return domain.Errorf(domain.CodeInvalid, "the address cannot be read")
+		return err
 	}
-	_, filter, err := readDeadQuery(values)
+	_, filter, err := forms.ReadDead(values)
 	if err != nil {
 		return err
 	}
@@ -55,8 +54,11 @@ func (d *Dashboard) exportEvents(c *fiber.Ctx) error {
 	if d.o.Sources.Lives == nil {
 		return errNoDatabase()
 	}
-	s := readEventSearch(c)
-	filter, _, err := s.read("")
+	values, err := forms.Asked(c)
+	if err != nil {
+		return err
+	}
+	_, filter, err := forms.ReadEvents(values)
 	if err != nil {
 		return err
 	}

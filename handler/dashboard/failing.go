@@ -4,7 +4,6 @@ import (
 	"context"
 	"html/template"
 	"net/url"
-	"strings"
 
 	"github.com/gofiber/fiber/v2"
 
@@ -12,6 +11,7 @@ import (
 	"outboxd/domain/failing"
 	"outboxd/domain/lives"
 	"outboxd/domain/queued"
+	"outboxd/handler/dashboard/forms"
 	"outboxd/handler/dashboard/show"
 )
 
@@ -42,7 +42,7 @@ func (d *Dashboard) failing(c *fiber.Ctx) error {
 	p := failingPage{Tasks: summary.Tasks, Estimated: summary.Estimated}
 	for _, g := range summary.Groups {
 		p.Groups = append(p.Groups, failingGroup{
-			g, show.Encoded(url.Values{"type": {g.Type}, "queue": {g.Queue}, "error": {g.ErrorForm}}),
+			g, show.Encoded(url.Values{"type": {g.Type}, "queue": {g.Queue}, "error-form": {g.ErrorForm}}),
 			show.Encoded(url.Values{"type": {g.Type}, "queue": {g.Queue}, "state": {string(lives.StateFailing)}}),
 		})
 	}
@@ -53,60 +53,20 @@ func errNoQueue() error {
 	return domain.Errorf(domain.CodeUnavailable, "this process has no Redis to look into")
 }
 
-// failingForm is a change of failing tasks (retry or give up) that the visitor has
-// not confirmed yet.
-type failingForm struct {
-	Action, Type, Queue, Error, ID string
-	Matched                        int64
-	More                           bool
-	Fault, Reason                  string
-}
-
-// Verb returns the caption of the form's button.
-func (f *failingForm) Verb() string {
-	if f.Action == domain.ActionRetry {
-		return "Retry now"
-	}
-	return "Give up"
-}
-
-// readFailing reads which failing tasks the form chooses. readFailing refuses a
-// form that chooses all of them.
-func readFailing(values url.Values) (f failingForm, filter failing.Filter, err error) {
-	f = failingForm{
-		Action: values.Get("action"), Type: values.Get("type"), Queue: values.Get("queue"), Error: values.Get("error"), ID: values.Get("id"),
-		Reason: strings.TrimSpace(values.Get("reason")),
-	}
-	filter = failing.Filter{Type: f.Type, Queue: f.Queue, ErrorForm: f.Error}
-	switch {
-	case f.Action != domain.ActionRetry && f.Action != domain.ActionGiveUp:
-		return f, filter, domain.Errorf(domain.CodeInvalid, "failing events are retried or given up")
-	case len(f.Reason) > maxReason:
-		return f, filter, domain.Errorf(domain.CodeInvalid, "that is too much for one form: be brief about the reason")
-	case f.ID == "" && !filter.Narrows():
-		return f, filter, domain.Errorf(domain.CodeInvalid, "choose a group or an event first")
-	case f.ID != "":
-		id, err := domain.EventID(f.ID)
-		filter.IDs = []domain.ID{id}
-		return f, filter, err
-	}
-	return f, filter, nil
-}
-
 // confirmFailing asks for a reason, and says how many tasks the change covers.
 func (d *Dashboard) confirmFailing(c *fiber.Ctx) error {
-	values, err := url.ParseQuery(string(c.Request().URI().QueryString()))
+	values, err := forms.Asked(c)
 	if err != nil {
-		return domain.Errorf(domain.CodeInvalid, "the address cannot be read")
+		return err
 	}
-	f, filter, err := readFailing(values)
+	f, filter, err := forms.ReadFailing(values)
 	if err != nil {
 		return err
 	}
 	return d.failingForm(c, f, filter)
 }
 
-func (d *Dashboard) failingForm(c *fiber.Ctx, f failingForm, filter failing.Filter) error {
+func (d *Dashboard) failingForm(c *fiber.Ctx, f forms.Failing, filter failing.Filter) error {
 	if d.o.Sources.Failing == nil {
 		return errNoQueue()
 	}
@@ -123,11 +83,11 @@ func (d *Dashboard) failingForm(c *fiber.Ctx, f failingForm, filter failing.Filt
 // changeFailing carries out the change that the visitor confirmed. The page that
 // follows says how many tasks were changed.
 func (d *Dashboard) changeFailing(c *fiber.Ctx) error {
-	values, err := url.ParseQuery(string(c.Body()))
+	values, err := forms.Sent(c)
 	if err != nil {
-		return domain.Errorf(domain.CodeInvalid, "the form cannot be read")
+		return err
 	}
-	f, filter, err := readFailing(values)
+	f, filter, err := forms.ReadFailing(values)
 	if err != nil {
 		return err
 	}
@@ -143,12 +103,7 @@ func (d *Dashboard) changeFailing(c *fiber.Ctx) error {
 	if d.o.Sources.Failing == nil {
 		return errNoQueue()
 	}
-	action := &domain.Action{Actor: who, Reason: f.Reason, Filter: map[string]string{}}
-	for name, value := range map[string]string{"type": f.Type, "queue": f.Queue, "error-form": f.Error, "ids": f.ID} {
-		if value != "" {
-			action.Filter[name] = value
-		}
-	}
+	action := &domain.Action{Actor: who, Reason: f.Reason, Filter: f.Said()}
 	do := d.o.Sources.Failing.Retry
 	if f.Action == domain.ActionGiveUp {
 		do = d.o.Sources.Failing.GiveUp
@@ -162,6 +117,6 @@ func (d *Dashboard) changeFailing(c *fiber.Ctx) error {
 
 // failingDone is the result of a change of failing tasks.
 type failingDone struct {
-	Form   *failingForm
+	Form   *forms.Failing
 	Result failing.Result
 }

@@ -5,6 +5,7 @@ import (
 
 	"outboxd/domain"
 	"outboxd/domain/figures"
+	"outboxd/handler/dashboard/forms"
 	"outboxd/handler/dashboard/show"
 )
 
@@ -31,12 +32,12 @@ func (d *Dashboard) queues(c *fiber.Ctx) error {
 	})
 }
 
-func (d *Dashboard) queueForm(c *fiber.Ctx, f pauseForm) error {
+func (d *Dashboard) queueForm(c *fiber.Ctx, f forms.Pause) error {
 	return d.Render(c, Page{Template: "queue-change", Title: f.Verb() + " " + f.Name, Section: SectionQueues, Data: &f})
 }
 
 // changeQueue pauses or resumes the queue, and redirects to the queue's page.
-func (d *Dashboard) changeQueue(c *fiber.Ctx, f pauseForm, action *domain.Action) error {
+func (d *Dashboard) changeQueue(c *fiber.Ctx, f forms.Pause, action *domain.Action) error {
 	if d.o.Sources.Pauses == nil {
 		return errNoQueue()
 	}

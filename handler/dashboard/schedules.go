@@ -10,6 +10,7 @@ import (
 
 	"outboxd/domain"
 	"outboxd/domain/setup"
+	"outboxd/handler/dashboard/forms"
 	"outboxd/handler/dashboard/show"
 )
 
@@ -47,7 +48,7 @@ func (d *Dashboard) schedules(c *fiber.Ctx) error {
 	return d.Render(c, Page{Template: "schedules", Title: "Schedules", Section: SectionSchedules, Data: lines})
 }
 
-func (d *Dashboard) scheduleForm(c *fiber.Ctx, f pauseForm) error {
+func (d *Dashboard) scheduleForm(c *fiber.Ctx, f forms.Pause) error {
 	if d.o.Sources.Schedules == nil {
 		return errNoDatabase()
 	}
@@ -62,7 +63,7 @@ func (d *Dashboard) scheduleForm(c *fiber.Ctx, f pauseForm) error {
 }
 
 // changeSchedule pauses or resumes the schedule, and redirects to the list of schedules.
-func (d *Dashboard) changeSchedule(c *fiber.Ctx, f pauseForm, action *domain.Action) error {
+func (d *Dashboard) changeSchedule(c *fiber.Ctx, f forms.Pause, action *domain.Action) error {
 	if d.o.Sources.Schedules == nil {
 		return errNoDatabase()
 	}

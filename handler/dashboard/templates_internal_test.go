@@ -9,6 +9,7 @@ import (
 	"outboxd/domain"
 	"outboxd/domain/access"
 	"outboxd/domain/lives"
+	"outboxd/handler/dashboard/forms"
 	"outboxd/handler/dashboard/sight"
 )
 
@@ -30,11 +31,11 @@ func TestAFormOffersItsButtonOnlyIfSomethingMatches(t *testing.T) {
 		data     func(matched int64) any
 		none     string
 	}{
-		"replay":  {"change", func(n int64) any { return &changeForm{Action: "replay", DeadCount: domain.DeadCount{Matched: n}} }, "No dead letter matches"},
-		"discard": {"change", func(n int64) any { return &changeForm{Action: "discard", DeadCount: domain.DeadCount{Matched: n}} }, "No dead letter matches"},
-		"retry":   {"failing-change", func(n int64) any { return &failingForm{Action: domain.ActionRetry, Type: "a", Matched: n} }, "No failing event matches"},
-		"give up": {"failing-change", func(n int64) any { return &failingForm{Action: domain.ActionGiveUp, Type: "a", Matched: n} }, "No failing event matches"},
-		"cancel":  {"cancel", func(n int64) any { return &cancelForm{Matched: n} }, "No event that matches can be cancelled"},
+		"replay":  {"change", func(n int64) any { return &forms.Change{Action: "replay", DeadCount: domain.DeadCount{Matched: n}} }, "No dead letter matches"},
+		"discard": {"change", func(n int64) any { return &forms.Change{Action: "discard", DeadCount: domain.DeadCount{Matched: n}} }, "No dead letter matches"},
+		"retry":   {"failing-change", func(n int64) any { return &forms.Failing{Action: domain.ActionRetry, Type: "a", Matched: n} }, "No failing event matches"},
+		"give up": {"failing-change", func(n int64) any { return &forms.Failing{Action: domain.ActionGiveUp, Type: "a", Matched: n} }, "No failing event matches"},
+		"cancel":  {"cancel", func(n int64) any { return &forms.Cancel{Matched: n} }, "No event that matches can be cancelled"},
 	} {
 		for _, matched := range []int64{0, 1} {
 			page := content(t, form.template, form.data(matched))
@@ -44,7 +45,7 @@ func TestAFormOffersItsButtonOnlyIfSomethingMatches(t *testing.T) {
 		}
 	}
 	// A count that ran out of time may have found nothing yet.
-	if page := content(t, "cancel", &cancelForm{More: true}); !strings.Contains(page, "<button") {
+	if page := content(t, "cancel", &forms.Cancel{More: true}); !strings.Contains(page, "<button") {
 		t.Error("no button although events may match")
 	}
 }
@@ -53,12 +54,12 @@ func TestAFormOffersItsButtonOnlyIfSomethingMatches(t *testing.T) {
 func TestAChoiceThatNoFieldShowsCanBeRemoved(t *testing.T) {
 	t.Parallel()
 	var p deadPage
-	p.Type, p.Form, p.Not = "a", "no invoice #", []string{"b", "c"}
+	p.Type, p.ErrorForm, p.NotErrorForms = "a", "no invoice #", []string{"b", "c"}
 	page := content(t, "dead", &p)
 	for _, want := range []string{
-		`only: no invoice # <a href="dead?not=b&amp;not=c&amp;type=a"`,
-		`not: b <a href="dead?form=no&#43;invoice&#43;%23&amp;not=c&amp;type=a"`,
-		`not: c <a href="dead?form=no&#43;invoice&#43;%23&amp;not=b&amp;type=a"`,
+		`only: no invoice # <a href="dead?not-error-form=b&amp;not-error-form=c&amp;type=a"`,
+		`not: b <a href="dead?error-form=no&#43;invoice&#43;%23&amp;not-error-form=c&amp;type=a"`,
+		`not: c <a href="dead?error-form=no&#43;invoice&#43;%23&amp;not-error-form=b&amp;type=a"`,
 	} {
 		if !strings.Contains(page, want) {
 			t.Errorf("the page has no %s:\n%s", want, page)
@@ -69,9 +70,9 @@ func TestAChoiceThatNoFieldShowsCanBeRemoved(t *testing.T) {
 func TestAFormWritesTimesAsThePagesDo(t *testing.T) {
 	t.Parallel()
 	const until, written = "2026-11-28T14:02:36.884643Z", `until <time datetime="2026-11-28T14:02:36.884Z">2026-11-28T14:02:36.884Z</time>`
-	var change changeForm
+	var change forms.Change
 	change.Type, change.Until = "a", until
-	var cancel cancelForm
+	var cancel forms.Cancel
 	cancel.Type, cancel.Until = "a", until
 	for template, data := range map[string]any{"change": &change, "cancel": &cancel} {
 		page := content(t, template, data)
@@ -106,7 +107,7 @@ func TestAnEmptyListSaysHowLongConfirmedEventsAreKept(t *testing.T) {
 		7 * 24 * time.Hour: "No matching events. Confirmed events are kept for 7 d.",
 		0:                  "No matching events. The option relay.history says",
 	} {
-		if page := content(t, "events", &eventSearch{First: true, Page: lives.Page{History: history}}); !strings.Contains(page, want) {
+		if page := content(t, "events", &eventsPage{First: true, Page: lives.Page{History: history}}); !strings.Contains(page, want) {
 			t.Errorf("with a history of %s the page does not say %q", history, want)
 		}
 	}

@@ -12,7 +12,7 @@ var deadFilterSQL = `
     ($1::uuid[] IS NULL OR d.id = ANY ($1)) AND ` + stored.NamedSQL("$2", "d.event_type") + ` AND ` + stored.NamedSQL("$3", "d.queue") + `
     AND ($4 = '' OR d.stage = $4) AND ($6::float8 = 0 OR d.died_at <= now() - $6 * interval '1 second') AND ($7::float8 = 0 OR d.died_at >= now() - $7 * interval '1 second')
     AND ($8::timestamptz IS NULL OR d.died_at <= $8) AND ($11::timestamptz IS NULL OR d.died_at >= $11) AND ($10::uuid[] IS NULL OR d.id <> ALL ($10))
-    AND ($12 = '' OR d.ordering_key = $12) AND ($13::text[] IS NULL OR d.event_type <> ALL ($13))
+    AND ($12 = '' OR d.ordering_key = $12) AND ` + stored.NotNamedSQL("$13", "d.event_type") + `
     AND ($14 = '' OR CASE WHEN $15 = '' THEN d.headers ->> $14 IS NOT NULL ELSE d.headers ->> $14 = $15 END)
     AND ($5 = '' OR strpos(lower(d.error), lower($5)) > 0)
     AND ($16::text[] IS NULL OR NOT EXISTS (SELECT FROM unnest($16::text[]) AS part WHERE strpos(lower(d.error), lower(part)) > 0))

@@ -46,7 +46,7 @@ func TestDeadLettersAreChosen(t *testing.T) {
 		"ada bob":         {{Payload: field("order.customer")}, {Payload: field("to")}, {Payload: field("order.customer=42*")}, {Payload: field("to=*")}},
 		"ada raw":         {{NotErrors: []string{"SUCH user"}}, {NotForms: []string{"no such user #"}}, {NotErrors: []string{"nothing", "user"}}},
 		"ada bob raw":     {{HeaderName: "tenant"}},
-		"ada bob eve":     {{NotTypes: []string{"bytes"}}},
+		"ada bob eve":     {{NotTypes: []string{"bytes"}}, {NotTypes: []string{"by*", "none*"}}},
 		"bob eve":         {{ErrorForm: "no such user #"}, {NotErrors: []string{"timeout"}}},
 		"":                {{Since: time.Now().Add(-time.Minute)}, {Payload: field("order.customer=4")}, {Payload: field("to=_da*")}, {Payload: field("to=%*")}, {Payload: field("order=42")}},
 	} {

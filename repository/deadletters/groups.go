@@ -48,10 +48,10 @@ const (
 	actionColumns = `id, at, actor, action, filter::text, reason, events, coalesce(outcome, ''), cause`
 	// Pages follow one another by time and ID, because several actions may have the same time. The first condition lets
 	// the scan of the index begin at the page.
-	actionsSQL = `SELECT `+actionColumns+` FROM outbox_actions
+	actionsSQL = `SELECT ` + actionColumns + ` FROM outbox_actions
 		WHERE at <= coalesce((SELECT at FROM outbox_actions WHERE id = $2), 'infinity')
 		AND ($2::uuid IS NULL OR (at, id) < (SELECT at, id FROM outbox_actions WHERE id = $2)) ORDER BY at DESC, id DESC LIMIT $1`
-	actionSQL = `SELECT `+actionColumns+` FROM outbox_actions WHERE id = $1`
+	actionSQL = `SELECT ` + actionColumns + ` FROM outbox_actions WHERE id = $1`
 )
 
 func scanAction(row pgx.CollectableRow) (a domain.RecordedAction, err error) {

@@ -62,7 +62,7 @@ WITH ` + stored.Places.Each(`{table}_read AS MATERIALIZED (
           AND ` + stored.NamedSQL("$5", "event_type") + ` AND ` + stored.NamedSQL("$6", "queue") + ` AND ($7 = '' OR ordering_key = $7)
           AND has_field AND ($15 = '' OR strpos(lower(error), lower($15)) > 0)
           AND ($16::text[] IS NULL OR NOT EXISTS (SELECT FROM unnest($16::text[]) AS part WHERE strpos(lower(error), lower(part)) > 0))
-          AND ($17::text[] IS NULL OR event_type <> ALL ($17))
+          AND ` + stored.NotNamedSQL("$17", "event_type") + `
           AND ($8 = '' OR CASE WHEN $9 = '' THEN headers ->> $8 IS NOT NULL ELSE headers ->> $8 = $9 END)
     ) AS matching
     WHERE CASE $10 WHEN 'in flight' THEN confirmed_at IS NULL WHEN 'confirmed' THEN confirmed_at IS NOT NULL ELSE true END

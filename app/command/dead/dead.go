@@ -42,7 +42,7 @@ func (f *deadFlags) add(cmd *cobra.Command) {
 	_ = cmd.RegisterFlagCompletionFunc("stage", cobra.FixedCompletions([]string{string(domain.StageRelay), string(domain.StageWorker), string(domain.StagePerson)}, cobra.ShellCompDirectiveNoFileComp))
 	cmd.Flags().StringVar(&f.filter.Error, "error", "", "only those whose error contains this text, in either case")
 	cmd.Flags().StringArrayVar(&f.filter.NotErrors, "not-error", nil, "leave out those whose error contains this text, in either case; may be repeated")
-	cmd.Flags().StringArrayVar(&f.filter.NotTypes, "not-type", nil, "leave out this event type; may be repeated")
+	cmd.Flags().StringArrayVar(&f.filter.NotTypes, "not-type", nil, "leave out this event type, or email:* for all that begin with email:; may be repeated")
 	cmd.Flags().StringVar(&f.filter.OrderingKey, "key", "", "only of this ordering key")
 	cmd.Flags().StringVar(&f.header, "header", "", "only with this header, name or name=value")
 	cmd.Flags().StringVar(&f.field, "field", "", "only with this field in the JSON payload: name, name=value or order.customer=value; test-* as a value chooses all that begin with test-")

@@ -114,7 +114,7 @@ func (f *eventFlags) addFilter(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&f.field, "field", "", "only with this field in the JSON payload: name, name=value or order.customer=value; test-* as a value chooses all that begin with test-")
 	cmd.Flags().StringVar(&f.filter.Error, "error", "", "only those whose error contains this text, in either case; of failing events together with --state failing")
 	cmd.Flags().StringArrayVar(&f.filter.NotErrors, "not-error", nil, "leave out those whose error contains this text, in either case; may be repeated")
-	cmd.Flags().StringArrayVar(&f.filter.NotTypes, "not-type", nil, "leave out this event type; may be repeated")
+	cmd.Flags().StringArrayVar(&f.filter.NotTypes, "not-type", nil, "leave out this event type, or email:* for all that begin with email:; may be repeated")
 	states := make([]string, 0, len(lives.States()))
 	for _, state := range lives.States() {
 		states = append(states, strings.ReplaceAll(string(state), " ", "-"))

@@ -1,4 +1,4 @@
-package dashboard
+package forms
 
 import (
 	"net/url"
@@ -14,7 +14,7 @@ const letter = "01980000-0000-7000-8000-000000000000"
 // everything, and the change that is read contains only what was sent.
 func FuzzReadChange(f *testing.F) {
 	for _, form := range []string{
-		"action=replay&type=email%3Asend&form=no+%23", "action=replay&not=a&not=b&field=a.b%3D1&since=1h", "action=replay&until=1h", "action=replay&field=..", "action=discard&id=" + letter + "&until=2026-01-02T03:04:05.6Z", "action=replay",
+		"action=replay&type=email%3Asend&error-form=no+%23", "action=replay&not-error-form=a&not-error-form=b&not-type=a*&field=a.b%3D1&since=1h", "action=replay&until=1h", "action=replay&field=..", "action=discard&id=" + letter + "&until=2026-01-02T03:04:05.6Z", "action=replay",
 		"action=drop&type=a", "action=replay&id=x", "action=replay&id=", "action=replay&type=a&until=now", "%", "id=" + letter + "&id=" + letter,
 		"action=replay&type=a&reason=" + strings.Repeat("a", maxReason+1), "action=replay" + strings.Repeat("&id="+letter, maxChosen+1),
 	} {
@@ -25,14 +25,14 @@ func FuzzReadChange(f *testing.F) {
 		if err != nil {
 			return
 		}
-		change, filter, err := readChange(values)
+		change, filter, err := ReadChange(values)
 		if err != nil {
 			if domain.ErrorCode(err) != domain.CodeInvalid {
 				t.Errorf("%q: %v, want it called invalid", form, err)
 			}
 			return
 		}
-		if !choosesDead(filter) {
+		if !ChoosesDead(filter) {
 			t.Errorf("%q chooses everything", form)
 		}
 		if len(filter.IDs) != len(values["id"]) || len(filter.IDs) > maxChosen || len(change.Reason) > maxReason {
@@ -47,13 +47,13 @@ func TestAFormThatLeavesNothingOutIsRefused(t *testing.T) {
 		action string
 		read   func(url.Values) error
 	}{
-		"dead letters":   {"replay", func(v url.Values) error { _, _, err := readChange(v); return err }},
-		"events":         {"", func(v url.Values) error { _, _, err := readCancel(v); return err }},
-		"failing events": {domain.ActionRetry, func(v url.Values) error { _, _, err := readFailing(v); return err }},
+		"dead letters":   {"replay", func(v url.Values) error { _, _, err := ReadChange(v); return err }},
+		"events":         {"", func(v url.Values) error { _, _, err := ReadCancel(v); return err }},
+		"failing events": {domain.ActionRetry, func(v url.Values) error { _, _, err := ReadFailing(v); return err }},
 	}
 	for name, form := range forms {
 		for query, refused := range map[string]bool{
-			"": true, "type=": true, "type=*": true, "type=*&queue=*": true, "not=": true, "until=1h": true, "type=*&until=2026-01-02": true,
+			"": true, "type=": true, "type=*": true, "type=*&queue=*": true, "not-error-form=&not-type=&not-error=": true, "until=1h": true, "type=*&until=2026-01-02": true,
 			"type=a": false, "type=a*": false, "queue=a": false, "id=" + letter: false,
 		} {
 			values, err := url.ParseQuery(query)
@@ -71,7 +71,7 @@ func TestAFormThatLeavesNothingOutIsRefused(t *testing.T) {
 // The confirmation is a form of its own, and must choose no more than what the visitor saw.
 func TestAConfirmedCancellationKeepsItsID(t *testing.T) {
 	t.Parallel()
-	f, _, err := readCancel(url.Values{"id": {letter}, "type": {"a"}})
+	f, _, err := ReadCancel(url.Values{"id": {letter}, "type": {"a"}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -79,7 +79,7 @@ func TestAConfirmedCancellationKeepsItsID(t *testing.T) {
 	for _, p := range f.Pairs() {
 		confirmed.Add(p.Name, p.Value)
 	}
-	if _, filter, err := readCancel(confirmed); err != nil || filter.ID.String() != letter {
+	if _, filter, err := ReadCancel(confirmed); err != nil || filter.ID.String() != letter {
 		t.Errorf("the confirmed form chooses %+v, %v", filter, err)
 	}
 }

@@ -1,0 +1,87 @@
+package forms
+
+import (
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"outboxd/domain"
+	"outboxd/domain/access"
+)
+
+// maxReason is how many bytes a reason may have.
+const maxReason = 2000
+
+// canaryFrom is the number of dead letters above which a replay begins with a canary, if nobody says otherwise.
+// canaryUsual is how many dead letters this canary has.
+const (
+	canaryFrom  = 20
+	canaryUsual = 5
+)
+
+// Change is a change of dead letters (replay or discard) that the visitor has not confirmed yet.
+type Change struct {
+	Dead
+	Action string
+	domain.DeadCount
+	More           bool // more dead letters match than Matched
+	Reason, Canary string
+}
+
+// Unnamed returns how many types match that Largest does not name.
+func (f *Change) Unnamed() int { return f.Types - len(f.Largest) }
+
+// ReadChange reads which dead letters the form chooses. ReadChange refuses a form that chooses all of them.
+func ReadChange(values url.Values) (f Change, filter domain.DeadFilter, err error) {
+	f = Change{Action: values.Get("action"), Canary: values.Get("canary")}
+	if f.Action != access.Replay && f.Action != access.Discard {
+		return f, filter, domain.Errorf(domain.CodeInvalid, "dead letters are replayed or discarded")
+	}
+	if f.Reason, err = Reason(values.Get("reason")); err != nil {
+		return f, filter, err
+	}
+	if f.Dead, filter, err = ReadDead(values); err != nil {
+		return f, filter, err
+	}
+	if len(f.IDs) == 0 && values.Get("scope") == "chosen" {
+		return f, filter, domain.Errorf(domain.CodeInvalid, "nothing is chosen: mark dead letters in the table, or take all that match")
+	}
+	if !ChoosesDead(filter) {
+		return f, filter, domain.Errorf(domain.CodeInvalid, "choose a group, single dead letters or a filter first")
+	}
+	return f, filter, nil
+}
+
+// Reason returns the reason that a visitor gave for an action; "" if none.
+func Reason(text string) (string, error) {
+	text = strings.TrimSpace(text)
+	if len(text) > maxReason {
+		return "", domain.Errorf(domain.CodeInvalid, "that is too much for one form: be brief about the reason")
+	}
+	return text, nil
+}
+
+// Fix makes the choice independent of the present time, so that it does not change while the visitor reads the form.
+// now is the time of the database. The choice leaves out dead letters that die later.
+func (f *Change) Fix(filter domain.DeadFilter, now time.Time) {
+	fixed := filter.At(now)
+	f.fix(fixed.Since, fixed.Until)
+}
+
+// UsualCanary returns the size of the canary that the form suggests; "0": no canary.
+func (f *Change) UsualCanary() string {
+	switch {
+	case f.Canary != "":
+		return f.Canary
+	case f.Matched > canaryFrom:
+		return strconv.Itoa(canaryUsual)
+	default:
+		return "0"
+	}
+}
+
+// Said returns the form for the record of actions.
+func (f *Change) Said() map[string]string {
+	return said(append(f.Pairs(), filled(Pair{"canary", f.Canary})...))
+}

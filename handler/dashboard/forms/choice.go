@@ -1,0 +1,105 @@
+package forms
+
+import (
+	"net/url"
+	"strings"
+	"time"
+
+	"outboxd/domain"
+	"outboxd/domain/lives"
+	"outboxd/handler/dashboard/show"
+)
+
+// maxLeftOut is how many types, errors and forms of errors each a form can leave out.
+const maxLeftOut = 50
+
+// Choice has the fields with which events and dead letters are chosen, as the visitor wrote them.
+type Choice struct {
+	Type, Queue, Key, Header, Field, Error, Since, Until string
+	NotTypes, NotErrors                                  []string // left out
+	Fault                                                string   // what is wrong with the form
+}
+
+func readChoice(values url.Values) (Choice, error) {
+	name := func(field string) string { return show.Typed(values.Get(field)) }
+	text := func(field string) string { return strings.TrimSpace(name(field)) }
+	list := func(field string) (list []string) {
+		for _, value := range values[field] {
+			list = append(list, show.Typed(value))
+		}
+		return domain.Named(list)
+	}
+	c := Choice{
+		Type: name("type"), Queue: name("queue"), Key: name("key"), Header: text("header"), Field: text("field"), Error: text("error"), Since: text("since"), Until: text("until"),
+		NotTypes: list("not-type"), NotErrors: list("not-error"),
+	}
+	if len(c.NotTypes) > maxLeftOut || len(c.NotErrors) > maxLeftOut {
+		return c, domain.Errorf(domain.CodeInvalid, "that is too much for one form: leave out up to %d types and errors", maxLeftOut)
+	}
+	return c, nil
+}
+
+// meaning is what those fields of a Choice mean that are not compared as they are.
+type meaning struct {
+	headerName, headerValue string
+	payload                 domain.PayloadField
+	since, until            time.Time // zero: not given
+}
+
+func (c *Choice) meaning(now time.Time) (m meaning, err error) {
+	if m.headerName, m.headerValue, err = domain.ParseHeader(c.Header); err != nil {
+		return m, err
+	}
+	if m.payload, err = domain.ParsePayloadField(c.Field); err != nil {
+		return m, err
+	}
+	if m.since, err = moment(c.Since, now); err != nil {
+		return m, err
+	}
+	m.until, err = moment(c.Until, now)
+	return m, err
+}
+
+func moment(text string, now time.Time) (time.Time, error) {
+	if text == "" {
+		return time.Time{}, nil
+	}
+	return lives.ParseMoment(text, now)
+}
+
+// fix replaces the times of the choice, which may be relative to now. So the choice stays the same while the visitor
+// reads the form.
+func (c *Choice) fix(since, until time.Time) {
+	c.Until = until.UTC().Format(time.RFC3339Nano)
+	if !since.IsZero() {
+		c.Since = since.UTC().Format(time.RFC3339Nano)
+	}
+}
+
+func (c *Choice) pairs() []Pair {
+	pairs := filled(
+		Pair{"type", c.Type},
+		Pair{"queue", c.Queue},
+		Pair{"key", c.Key},
+		Pair{"header", c.Header},
+		Pair{"field", c.Field},
+		Pair{"error", c.Error},
+		Pair{"since", c.Since},
+		Pair{"until", c.Until},
+	)
+	return append(append(pairs, named("not-type", c.NotTypes)...), named("not-error", c.NotErrors)...)
+}
+
+// says describes the choice in words, but for its times.
+func (c *Choice) says() []Clause {
+	pairs := filled(Pair{"of type", c.Type})
+	pairs = append(pairs, named("not of type", c.NotTypes)...)
+	pairs = append(pairs, filled(
+		Pair{"in queue", c.Queue},
+		Pair{"of key", c.Key},
+		Pair{"with the header", c.Header},
+		Pair{"with the payload field", c.Field},
+		Pair{"whose error contains", c.Error},
+	)...)
+	return texts(append(pairs, named("whose error does not contain", c.NotErrors)...))
+}

@@ -1,0 +1,96 @@
+package forms
+
+import (
+	"html/template"
+	"net/url"
+	"slices"
+	"time"
+
+	"outboxd/domain"
+)
+
+// maxChosen is how many dead letters a form can name.
+const maxChosen = 500
+
+// Dead is what a visitor chose on the pages of dead letters.
+type Dead struct {
+	Choice
+	ErrorForm     string   // the form of the error, as in domain.DeadGroup.ErrorForm
+	NotErrorForms []string // left out
+	IDs           []string
+}
+
+// ReadDead reads the query of an address, or a form.
+func ReadDead(values url.Values) (q Dead, f domain.DeadFilter, err error) {
+	if q.Choice, err = readChoice(values); err != nil {
+		return q, f, err
+	}
+	q.ErrorForm, q.NotErrorForms, q.IDs = values.Get("error-form"), domain.Named(values["not-error-form"]), values["id"]
+	if len(q.IDs) > maxChosen || len(q.NotErrorForms) > maxLeftOut {
+		return q, f, domain.Errorf(domain.CodeInvalid, "that is too much for one form: choose up to %d dead letters, and leave out up to %d errors", maxChosen, maxLeftOut)
+	}
+	m, err := q.meaning(time.Now())
+	if err != nil {
+		return q, f, err
+	}
+	f = domain.DeadFilter{
+		Type: q.Type, Queue: q.Queue, OrderingKey: q.Key, Error: q.Error, ErrorForm: q.ErrorForm, NotTypes: q.NotTypes, NotErrors: q.NotErrors, NotForms: q.NotErrorForms,
+		HeaderName: m.headerName, HeaderValue: m.headerValue, Payload: m.payload, Since: m.since, Until: m.until,
+	}
+	for _, text := range q.IDs {
+		id, err := domain.EventID(text)
+		if err != nil {
+			return q, f, err
+		}
+		f.IDs = append(f.IDs, id)
+	}
+	return q, f, nil
+}
+
+// Pairs returns the choice as names and values.
+func (q *Dead) Pairs() []Pair {
+	pairs := append(q.pairs(), filled(Pair{"error-form", q.ErrorForm})...)
+	return append(append(pairs, named("not-error-form", q.NotErrorForms)...), named("id", q.IDs)...)
+}
+
+// Query returns the choice, followed by more pairs, as the query of an address.
+func (q *Dead) Query(more ...Pair) template.URL { return query(append(q.Pairs(), more...)) }
+
+// HiddenChoice is a part of a choice that no field of the form shows.
+type HiddenChoice struct {
+	Text string
+	Rest template.URL // the query without it
+}
+
+// Hidden returns the parts of the choice that links set: the form of an error, and those that are left out.
+func (q *Dead) Hidden() (hidden []HiddenChoice) {
+	if q.ErrorForm != "" {
+		rest := *q
+		rest.ErrorForm = ""
+		hidden = append(hidden, HiddenChoice{"only: " + q.ErrorForm, rest.Query()})
+	}
+	for i, form := range q.NotErrorForms {
+		rest := *q
+		rest.NotErrorForms = slices.Delete(slices.Clone(q.NotErrorForms), i, i+1)
+		hidden = append(hidden, HiddenChoice{"not: " + form, rest.Query()})
+	}
+	return hidden
+}
+
+// Says describes in words which dead letters the query chooses; empty if it chooses all.
+func (q *Dead) Says() []Clause {
+	clauses := append(q.says(), texts(filled(Pair{"whose error is", q.ErrorForm}))...)
+	clauses = append(clauses, texts(named("not with the error", q.NotErrorForms))...)
+	clauses = append(clauses, moments("that died", q.Since, q.Until)...)
+	if len(q.IDs) > 0 {
+		clauses = append(clauses, Clause{Text: "that were chosen"})
+	}
+	return clauses
+}
+
+// ChoosesDead reports whether the filter leaves out any of the dead letters that have died until its end. The end does
+// not count, because the forms add one by themselves.
+func ChoosesDead(filter domain.DeadFilter) bool {
+	filter.Until = time.Time{}
+	return filter.Narrows()
+}

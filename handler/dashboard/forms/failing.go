@@ -1,0 +1,53 @@
+package forms
+
+import (
+	"net/url"
+
+	"outboxd/domain"
+	"outboxd/domain/failing"
+)
+
+// Failing is a change of failing tasks (retry or give up) that the visitor has not confirmed yet.
+type Failing struct {
+	Action, Type, Queue, ErrorForm, ID string
+	Matched                            int64
+	More                               bool // there may be more tasks than Matched
+	Fault, Reason                      string
+}
+
+// ReadFailing reads which failing tasks the form chooses. ReadFailing refuses a form that chooses all of them.
+func ReadFailing(values url.Values) (f Failing, filter failing.Filter, err error) {
+	f = Failing{Action: values.Get("action"), Type: values.Get("type"), Queue: values.Get("queue"), ErrorForm: values.Get("error-form"), ID: values.Get("id")}
+	filter = failing.Filter{Type: f.Type, Queue: f.Queue, ErrorForm: f.ErrorForm}
+	if f.Action != domain.ActionRetry && f.Action != domain.ActionGiveUp {
+		return f, filter, domain.Errorf(domain.CodeInvalid, "failing events are retried or given up")
+	}
+	if f.Reason, err = Reason(values.Get("reason")); err != nil {
+		return f, filter, err
+	}
+	switch {
+	case f.ID != "":
+		id, err := domain.EventID(f.ID)
+		filter.IDs = []domain.ID{id}
+		return f, filter, err
+	case !filter.Narrows():
+		return f, filter, domain.Errorf(domain.CodeInvalid, "choose a group or an event first")
+	}
+	return f, filter, nil
+}
+
+// Verb returns the caption of the form's button.
+func (f *Failing) Verb() string {
+	if f.Action == domain.ActionRetry {
+		return "Retry now"
+	}
+	return "Give up"
+}
+
+// Pairs returns the choice as names and values.
+func (f *Failing) Pairs() []Pair {
+	return filled(Pair{"type", f.Type}, Pair{"queue", f.Queue}, Pair{"error-form", f.ErrorForm}, Pair{"id", f.ID})
+}
+
+// Said returns the form for the record of actions.
+func (f *Failing) Said() map[string]string { return said(f.Pairs()) }

@@ -1,0 +1,55 @@
+package forms
+
+import (
+	"html/template"
+	"net/url"
+
+	"outboxd/handler/dashboard/show"
+)
+
+// Pair is a name and a value of a query, in an address or in fields of an HTML form.
+type Pair struct{ Name, Value string }
+
+// named returns a pair for each value.
+func named(name string, values []string) (pairs []Pair) {
+	for _, value := range values {
+		pairs = append(pairs, Pair{name, value})
+	}
+	return pairs
+}
+
+// filled returns the pairs that have a value.
+func filled(pairs ...Pair) (some []Pair) {
+	for _, p := range pairs {
+		if p.Value != "" {
+			some = append(some, p)
+		}
+	}
+	return some
+}
+
+// query returns pairs as the query of an address.
+func query(pairs []Pair) template.URL {
+	values := url.Values{}
+	for _, p := range pairs {
+		values.Add(p.Name, p.Value)
+	}
+	return show.Encoded(values)
+}
+
+// said returns pairs for the record of actions. A name with several values has a line for each. The record calls the
+// field id as it calls the arguments of a command.
+func said(pairs []Pair) map[string]string {
+	said := map[string]string{}
+	for _, p := range pairs {
+		name, between := p.Name, "\n"
+		if name == "id" {
+			name, between = "ids", " "
+		}
+		if said[name] != "" {
+			said[name] += between
+		}
+		said[name] += p.Value
+	}
+	return said
+}

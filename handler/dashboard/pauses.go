@@ -1,0 +1,44 @@
+package dashboard
+
+import (
+	"github.com/gofiber/fiber/v2"
+
+	"outboxd/domain"
+	"outboxd/handler/dashboard/forms"
+)
+
+// pauses adds the form that pauses and resumes a noun, "queue" or "schedule". show shows the form, which asks for a
+// reason. change does what the confirmed form says.
+func (r routes) pauses(path, noun string, show func(*fiber.Ctx, forms.Pause) error, change func(*fiber.Ctx, forms.Pause, *domain.Action) error) {
+	r.get(path, func(c *fiber.Ctx) error {
+		values, err := forms.Asked(c)
+		if err != nil {
+			return err
+		}
+		f, err := forms.ReadPause(values, noun)
+		if err != nil {
+			return err
+		}
+		return show(c, f)
+	})
+	r.post(path, func(c *fiber.Ctx) error {
+		values, err := forms.Sent(c)
+		if err != nil {
+			return err
+		}
+		f, err := forms.ReadPause(values, noun)
+		if err != nil {
+			return err
+		}
+		who, err := r.d.permit(c, f.Action)
+		if err != nil {
+			return err
+		}
+		if f.Reason == "" {
+			f.Fault = "Say why, for the record."
+			c.Status(fiber.StatusUnprocessableEntity)
+			return show(c, f)
+		}
+		return change(c, f, &domain.Action{Actor: who, Reason: f.Reason})
+	}, domain.ActionPause, domain.ActionResume)
+}
