@@ -51,8 +51,10 @@ func TestEventPages(t *testing.T) {
 	tab.await("tbody tr:only-child td", "waits for "+first)
 	ask(`INSERT INTO outbox (event_type, payload, available_at) SELECT 'many & more', 'x', now() + interval '1 day' FROM generate_series(1, 60) RETURNING ''`)
 	tab.visit("/events?type=many+%26+more")
+	tab.await("p[role=status]", "^60 events match.$")
 	tab.await("a", "^Next page$").MustClick()
 	tab.await("p", "the newest are on the first page")
+	tab.await("p[role=status]", "^60 events match.$")
 	if n := len(tab.MustElements("tbody tr")); n != 10 {
 		t.Errorf("the second page has %d events, want 10", n)
 	}

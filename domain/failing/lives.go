@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"slices"
+	"time"
 
 	"outboxd/domain"
 	"outboxd/domain/lives"
@@ -44,9 +45,73 @@ func (l Lives) Search(ctx context.Context, filter lives.Filter, before domain.ID
 		page.QueueFault = err.Error()
 	}
 	page.Events = slices.DeleteFunc(page.Events, func(e lives.Summary) bool {
-		return e.State == lives.StateFailing && (filter.State == lives.StateInFlight || !filter.ErrorMatches(e.Error, e.Type))
+		return e.State == lives.StateFailing && drops(&filter, &e)
 	})
 	return page, nil
+}
+
+// Count implements lives.Reader. If Redis does not answer, failing events count as in flight. Only a count of failing
+// events then returns the error of Redis.
+func (l Lives) Count(ctx context.Context, filter lives.Filter, limit int) (lives.Counted, error) {
+	if filter.State == lives.StateFailing {
+		return l.countFailing(ctx, filter, limit, func(*lives.Summary) bool { return true })
+	}
+	counted, err := l.Reader.Count(ctx, filter, limit)
+	if err != nil || l.Tasks == nil || l.NoHistory || filter.State != lives.StateInFlight && (filter.State != "" || len(filter.NotErrors) == 0) {
+		return counted, err
+	}
+	// The database counts events in flight that Search leaves out, because they are failing.
+	among := filter
+	among.State, among.Error, among.NotErrors = lives.StateFailing, "", nil
+	dropped, err := l.countFailing(ctx, among, listed, func(e *lives.Summary) bool { return drops(&filter, e) })
+	switch {
+	case err != nil:
+		return counted, nil //nolint:nilerr // Search lists them as in flight then
+	case !dropped.All:
+		return lives.Counted{}, nil
+	case int(counted.Events) == limit && dropped.Events > 0:
+		return lives.Counted{Events: max(counted.Events-dropped.Events, 0)}, nil
+	}
+	counted.Events = max(counted.Events-dropped.Events, 0)
+	return counted, nil
+}
+
+// countFailing counts those failing events that match the filter and that are wanted. It counts up to limit, for
+// lives.CountPatience.
+func (l Lives) countFailing(ctx context.Context, filter lives.Filter, limit int, wanted func(*lives.Summary) bool) (counted lives.Counted, err error) {
+	if l.Tasks == nil {
+		return counted, errNoQueue()
+	}
+	began, stopped := time.Now(), false
+	tasks, more, err := l.Tasks.All(ctx, listed)
+	if err != nil {
+		return counted, err
+	}
+	for some := range slices.Chunk(within(tasks, filter, domain.ID{}), atOnce) {
+		if stopped {
+			return counted, nil
+		}
+		found, err := l.look(ctx, filter, some)
+		if err != nil {
+			return counted, err
+		}
+		for i := range found {
+			if wanted(&found[i]) {
+				counted.Events++
+			}
+		}
+		if counted.Events >= int64(limit) {
+			return lives.Counted{Events: int64(limit), All: true}, nil
+		}
+		stopped = time.Since(began) > lives.CountPatience
+	}
+	counted.All = !more
+	return counted, nil
+}
+
+// drops reports whether Search leaves out a failing event, although the database found it in flight.
+func drops(filter *lives.Filter, failing *lives.Summary) bool {
+	return filter.State == lives.StateInFlight || !filter.ErrorMatches(failing.Error, failing.Type)
 }
 
 // mark looks up the tasks of the events in flight, and sets StateFailing where the task is failing.

@@ -110,6 +110,17 @@ type Page struct {
 	QueueFault string
 }
 
+// Counted says how many events match a filter.
+type Counted struct {
+	Events int64
+	// All is false if there may be more, because the count stopped early, after CountPatience.
+	All bool
+}
+
+// CountPatience is how long events are counted. A count has steps, each of which reads a bounded number of events.
+// After CountPatience no further step begins.
+const CountPatience = 100 * time.Millisecond
+
 // Reader reads single events from the database. Its methods are safe for concurrent use.
 type Reader interface {
 	// Search returns up to limit events that were emitted before the event named before. If
@@ -118,6 +129,9 @@ type Reader interface {
 	//
 	// Errors: domain.CodeUnavailable if the database cannot be reached or is too slow.
 	Search(ctx context.Context, filter Filter, before domain.ID, limit int) (Page, error)
+
+	// Count counts up to limit of the events that Search finds. Errors: as Search.
+	Count(ctx context.Context, filter Filter, limit int) (Counted, error)
 
 	// Find returns the life of one event. Errors: domain.CodeNotFound if the database has nothing about it,
 	// domain.CodeUnavailable.

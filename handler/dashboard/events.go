@@ -1,6 +1,7 @@
 package dashboard
 
 import (
+	"context"
 	"html/template"
 
 	"github.com/gofiber/fiber/v2"
@@ -10,8 +11,10 @@ import (
 	"outboxd/handler/dashboard/forms"
 )
 
-// eventsShown is how many events a page lists.
-const eventsShown = 50
+const (
+	eventsShown   = 50     // events on a page
+	eventsCounted = 10_000 // at most so many matching events are counted
+)
 
 // eventsPage is the data of the page of events: the search form and the events found.
 type eventsPage struct {
@@ -21,7 +24,11 @@ type eventsPage struct {
 	Next    template.URL // the query of the next page; "" at the end
 	First   bool         // whether this is the first page
 	Chooses bool         // see forms.ChoosesEvents
+	Matched lives.Counted
 }
+
+// Many reports whether more events match than the page counts.
+func (p *eventsPage) Many() bool { return p.Matched.Events > eventsCounted }
 
 // events shows the search form and a page of matching events. If the visitor entered an
 // ID, events redirects to that event's page.
@@ -50,11 +57,23 @@ func (d *Dashboard) events(c *fiber.Ctx) error {
 		if s.Page, err = d.o.Sources.Lives.Search(c.UserContext(), filter, after, eventsShown); err != nil {
 			return err
 		}
+		if s.Matched, err = d.matched(c.UserContext(), &s, filter); err != nil {
+			return err
+		}
 		if !s.Page.Next.IsZero() {
 			s.Next = s.Query(forms.Pair{Name: "after", Value: s.Page.Next.String()})
 		}
 	}
 	return d.Render(c, Page{Template: "events", Title: "Events", Section: SectionEvents, Data: &s})
+}
+
+// matched counts the events that match. If the search has read to its end, or further than a count does, the events of
+// the first page are all that is known.
+func (d *Dashboard) matched(ctx context.Context, p *eventsPage, filter lives.Filter) (lives.Counted, error) {
+	if p.First && (p.Page.Next.IsZero() || p.Page.GaveUp) {
+		return lives.Counted{Events: int64(len(p.Page.Events)), All: !p.Page.GaveUp}, nil
+	}
+	return d.o.Sources.Lives.Count(ctx, filter, eventsCounted+1)
 }
 
 func errNoDatabase() error {

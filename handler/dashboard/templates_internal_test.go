@@ -101,6 +101,24 @@ func TestTheOverviewSaysUpToWhenItCounted(t *testing.T) {
 	}
 }
 
+func TestThePageOfEventsSaysHowManyMatch(t *testing.T) {
+	t.Parallel()
+	for want, matched := range map[string]lives.Counted{
+		"<strong>1</strong> event matches.":               {Events: 1, All: true},
+		"<strong>10,000</strong> events match.":           {Events: 10_000, All: true},
+		"More than <strong>10,000</strong> events match.": {Events: 10_001, All: true},
+		"At least <strong>1,204</strong> events match.":   {Events: 1204},
+	} {
+		page := content(t, "events", &eventsPage{Page: lives.Page{Events: make([]lives.Summary, 1)}, Matched: matched})
+		if !strings.Contains(page, `<p role="status">`+want+"</p>") {
+			t.Errorf("of %+v the page does not say %q", matched, want)
+		}
+	}
+	if page := content(t, "events", &eventsPage{Page: lives.Page{Events: make([]lives.Summary, 1)}}); strings.Contains(page, "events match") {
+		t.Error("a count that found nothing in time is shown")
+	}
+}
+
 func TestAnEmptyListSaysHowLongConfirmedEventsAreKept(t *testing.T) {
 	t.Parallel()
 	for history, want := range map[time.Duration]string{

@@ -36,6 +36,13 @@ func (l Lives) Search(ctx context.Context, filter lives.Filter, before domain.ID
 	})
 }
 
+// Count implements lives.Reader.
+func (l Lives) Count(ctx context.Context, filter lives.Filter, limit int) (lives.Counted, error) {
+	return ask(ctx, l.reads, func(db *postgres.Database) (lives.Counted, error) {
+		return search.NewLives(db).Count(ctx, filter, limit)
+	})
+}
+
 // Find implements lives.Reader.
 func (l Lives) Find(ctx context.Context, id domain.ID) (*lives.Life, error) {
 	return ask(ctx, l.reads, func(db *postgres.Database) (*lives.Life, error) { return search.NewLives(db).Find(ctx, id) })

@@ -10,6 +10,9 @@ import (
 // SearchStatement is the statement of one step of a search.
 var SearchStatement = searchSQL
 
+// CountStatement is the statement of one step of a count.
+var CountStatement = countSQL
+
 // HeldHeadsSQL finds the held events that are next in turn.
 const HeldHeadsSQL = heldHeadsSQL
 

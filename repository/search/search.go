@@ -41,9 +41,7 @@ SELECT set_config('statement_timeout', $1, true), set_config('enable_seqscan', '
 //     reads those rows.
 //   - Scalar subqueries read inbox and outbox_turns, because PostgreSQL cannot turn such
 //     a subquery into a hash of the whole table.
-//   - Even without a matching event the result has one row, with floor and how long the
-//     history is kept.
-var searchSQL = `
+var matchingSQL = `
 WITH ` + stored.Places.Each(`{table}_read AS MATERIALIZED (
     SELECT id, {state} AS state, event_type, queue, ordering_key, headers, `+stored.Within("created_at")+` AS created_at, `+stored.Within("{since}")+` AS since,
            attempts, generation, CASE WHEN {rival} = '' THEN {error} ELSE 'task ' || {rival} || ' stands for it' END AS error, octet_length(payload) AS bytes,
@@ -54,8 +52,8 @@ WITH ` + stored.Places.Each(`{table}_read AS MATERIALIZED (
 ), floor AS (
     SELECT greatest(` + stored.Places.Each(`(SELECT id FROM {table}_read OFFSET $4 - 1 LIMIT 1)`, ", ") + `) AS id,
            (SELECT count(*) FROM looked) AS examined
-), page AS (
-    SELECT DISTINCT ON (id) * FROM (
+), matching AS (
+    SELECT * FROM (
         SELECT looked.*, CASE state WHEN 'in flight' THEN (SELECT i.processed_at FROM inbox i WHERE i.event_id = looked.id) END AS confirmed_at
         FROM looked
         WHERE ((SELECT id FROM floor) IS NULL OR id >= (SELECT id FROM floor))
@@ -64,10 +62,14 @@ WITH ` + stored.Places.Each(`{table}_read AS MATERIALIZED (
           AND ($16::text[] IS NULL OR NOT EXISTS (SELECT FROM unnest($16::text[]) AS part WHERE strpos(lower(error), lower(part)) > 0))
           AND ` + stored.NotNamedSQL("$17", "event_type") + `
           AND ($8 = '' OR CASE WHEN $9 = '' THEN headers ->> $8 IS NOT NULL ELSE headers ->> $8 = $9 END)
-    ) AS matching
+    ) AS chosen
     WHERE CASE $10 WHEN 'in flight' THEN confirmed_at IS NULL WHEN 'confirmed' THEN confirmed_at IS NOT NULL ELSE true END
-    ORDER BY id DESC, generation DESC
-    LIMIT $11
+)`
+
+// Even without a matching event the result of searchSQL has one row, with floor and how long
+// the history is kept.
+var searchSQL = matchingSQL + `, page AS (
+    SELECT DISTINCT ON (id) * FROM matching ORDER BY id DESC, generation DESC LIMIT $11
 )
 SELECT floor.id, floor.examined, (SELECT history_seconds FROM outbox_queue_identity), page.id, CASE WHEN confirmed_at IS NULL THEN state ELSE 'confirmed' END, event_type, queue,
        ordering_key, created_at, coalesce(confirmed_at, since), attempts, generation, error, bytes,
@@ -148,14 +150,19 @@ func readFor(state lives.State) (states []string) {
 	}
 }
 
-// searchOnce runs one step of a search and appends up to limit events to the page.
-// searchOnce returns the ID down to which it has read, or zero if there are no more rows.
-func searchOnce(ctx context.Context, tx pgx.Tx, page *lives.Page, f lives.Filter, first, last domain.ID, step, limit int) (domain.ID, error) {
+// stepArgs returns the parameters of one step, which reads up to step rows of each table.
+func stepArgs(f lives.Filter, first, last domain.ID, step, limit int) []any {
 	args := append([]any{
 		[16]byte(first), [16]byte(last), readFor(f.State), step,
 		f.Type, f.Queue, f.OrderingKey, f.HeaderName, f.HeaderValue, string(f.State), limit,
 	}, stored.FieldArgs(f.Payload)...)
-	rows, err := tx.Query(ctx, searchSQL, append(args, f.Error, f.NotErrors, f.NotTypes)...)
+	return append(args, f.Error, f.NotErrors, f.NotTypes)
+}
+
+// searchOnce runs one step of a search and appends up to limit events to the page.
+// searchOnce returns the ID down to which it has read, or zero if there are no more rows.
+func searchOnce(ctx context.Context, tx pgx.Tx, page *lives.Page, f lives.Filter, first, last domain.ID, step, limit int) (domain.ID, error) {
+	rows, err := tx.Query(ctx, searchSQL, stepArgs(f, first, last, step, limit)...)
 	if err != nil {
 		return domain.ID{}, err
 	}

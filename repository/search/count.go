@@ -1,0 +1,49 @@
+package search
+
+import (
+	"context"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"outboxd/domain"
+	"outboxd/domain/lives"
+	"outboxd/repository/postgres"
+)
+
+// countStep is how many events of each table one step of a count reads.
+const countStep = 5_000
+
+// An event may have several rows, of which Search finds one.
+var countSQL = matchingSQL + `
+SELECT (SELECT id FROM floor), (SELECT count(*) FROM (SELECT DISTINCT id FROM matching LIMIT $11) AS few)`
+
+// Count implements lives.Reader. Count reads the tables as Search does, step by step. A step
+// that takes too long ends the count.
+func (l *Lives) Count(ctx context.Context, filter lives.Filter, limit int) (counted lives.Counted, err error) {
+	first, last := searchRange(filter, domain.ID{})
+	began := time.Now()
+	err = pgx.BeginTxFunc(ctx, l.db.Pool(), pgx.TxOptions{AccessMode: pgx.ReadOnly}, func(tx pgx.Tx) error {
+		if _, err := tx.Exec(ctx, searchBoundsSQL, postgres.Milliseconds(searchTimeout)); err != nil {
+			return err
+		}
+		for {
+			left := limit - int(counted.Events)
+			var floor *domain.ID
+			var found int64
+			if err := tx.QueryRow(ctx, countSQL, stepArgs(filter, first, last, countStep, left)...).Scan(&floor, &found); err != nil {
+				return err
+			}
+			counted.Events += found
+			counted.All = floor == nil || int(counted.Events) == limit
+			if counted.All || time.Since(began) > lives.CountPatience {
+				return nil
+			}
+			last = floor.Before()
+		}
+	})
+	if postgres.SQLState(err) == "57014" && ctx.Err() == nil {
+		return counted, nil
+	}
+	return counted, postgres.Translate(err, "count events")
+}
