@@ -102,7 +102,7 @@ func TestTheRecordSaysHowAnActionEnded(t *testing.T) {
 
 	// The process ends while the canary is undecided.
 	ctx, end := context.WithCancel(t.Context())
-	interrupted := run(ctx, 1, func(p replay.Progress) {
+	interrupted := run(ctx, 1, func(replay.Progress) {
 		if a, err := letters.Actions(t.Context(), domain.ID{}, 1); err != nil || a[0].Outcome != "" || a[0].Ending() != "not ended" {
 			t.Errorf("while it runs, the action is %+v, %v", a, err)
 		}
