@@ -92,7 +92,7 @@ func judgeHeal(s overview.Standing) []domain.Finding {
 	}
 	return of("healed", "Redis lost data, or may have: everything unconfirmed was sent again "+words.Ago(s.At, s.HealedAt),
 		"events may take effect later than usual; none takes effect twice",
-		"find out why Redis restarted, failed over or was emptied, in its log; nothing else is needed, unless it repeats")
+		"find out why Redis restarted or failed over, in its log, or who emptied it, which Redis does not log; this warning ends 15 minutes after the last time")
 }
 
 // judgeGrowth reports a backlog in Redis that grows.

@@ -55,8 +55,12 @@ func (r RedisFacts) Findings() []domain.Finding {
 
 const noEviction = "noeviction"
 
+// rewrite is what remains to do after CONFIG SET. Whoever writes appendonly yes into redis.conf by hand and restarts
+// Redis loses all tasks: Redis then starts with an empty append-only file.
+const rewrite = ", then CONFIG REWRITE; outboxd env --redis-cli prints redis-cli with its address"
+
 func (s *RedisSettings) eviction() []domain.Finding {
-	const remedy = "redis-cli CONFIG SET maxmemory-policy " + noEviction + ", and the same in redis.conf"
+	const remedy = "redis-cli CONFIG SET maxmemory-policy " + noEviction + rewrite
 	switch {
 	case s == nil || s.Policy == nil || *s.Policy == noEviction:
 		return nil
@@ -70,7 +74,7 @@ func (s *RedisSettings) eviction() []domain.Finding {
 }
 
 func (s *RedisSettings) persistence() []domain.Finding {
-	const remedy = "redis-cli CONFIG SET appendonly yes, and the same in redis.conf"
+	const remedy = "redis-cli CONFIG SET appendonly yes" + rewrite
 	switch {
 	case s == nil || s.AppendOnly == nil || *s.AppendOnly != "no" || s.Save == nil:
 		return nil

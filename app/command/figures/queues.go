@@ -92,7 +92,7 @@ func newQueuesListCommand(c cli.Commands) *cobra.Command {
 		Short: "List the queues, the ones in which the most waits first",
 		Long: `List the queues of Redis, and those of events that wait in PostgreSQL. RATE counts confirmed events in the last
 five minutes; FAILED (attempts of outboxd's own workers only), DIED and the delays from emitted to handler
-are of the last hour, as measured once a minute. PENDING, HELD and DEAD are in PostgreSQL; WAITING (for a worker), RETRY (failed, tried again) and ACTIVE are in Redis.`,
+are of the last hour, as measured once a minute. PENDING, HELD and DEAD are in PostgreSQL; WAITING (for a worker), RETRY (failed, tried again) and ACTIVE are in Redis, as they are now.`,
 		Example: "  outboxd queues list\n  outboxd queues list -o json | jq '.queues[] | select(.paused)'",
 		Args:    cli.NoArguments,
 	}

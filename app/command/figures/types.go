@@ -56,7 +56,8 @@ func newTypesListCommand(c cli.Commands) *cobra.Command {
 		Long: `List the event types of which something waits, or was handled within the last hour or emitted today. RATE counts
 confirmed events in the last five minutes; FAILED (attempts of outboxd's own workers only), DIED and the delays from emitted to handler
 are of the last hour. PENDING, HELD and DEAD are in PostgreSQL; FAILING have tasks in Redis that are tried again.
-At most 50,000 events of a state are counted. The leader measures once a minute.`,
+Tasks that wait for a worker are not here: see outboxd queues list. At most 50,000 events of a state
+are counted. The leader measures once a minute.`,
 		Example: "  outboxd types list\n  outboxd types list -o json | jq '.types[] | select(.failing > 0)'",
 		Args:    cli.NoArguments,
 	}
