@@ -1,7 +1,6 @@
 package diagnosis
 
 import (
-	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -19,8 +18,7 @@ const (
 	errorNamed = 120
 )
 
-// judgeFailing reports the failing tasks by type, with the most frequent error. The error has # for its IDs and numbers,
-// because it stands for many tasks. Queues of paused or removed
+// judgeFailing reports the failing tasks by type, with one of their errors as an example. Queues of paused or removed
 // subscriptions do not count.
 func (q Quick) judgeFailing(failing int64, rests map[string]bool) []domain.Finding {
 	if failing == 0 {
@@ -32,7 +30,7 @@ func (q Quick) judgeFailing(failing int64, rests map[string]bool) []domain.Findi
 	var unhandled int64
 	var named []string
 	for _, g := range groups {
-		said := fmt.Sprintf("%s of type %.100q (queue %s): %s", words.Count(g.Tasks), g.Type, g.Queue, words.Cut(cmp.Or(g.ErrorForm, g.Error), errorNamed))
+		said := fmt.Sprintf("%s of type %.100q (queue %s), such as: %s", words.Count(g.Tasks), g.Type, g.Queue, words.Cut(g.Error, errorNamed))
 		if g.Unhandled {
 			unhandled += g.Tasks
 			said = fmt.Sprintf("%s of type %.100q (queue %s) without a handler", words.Count(g.Tasks), g.Type, g.Queue)

@@ -73,7 +73,7 @@ func TestQuickFindings(t *testing.T) {
 		"failing and dead": {func(q *diagnosis.Quick) {
 			q.Queues[0].Retry, q.Standing.Dead = 2, 1
 			q.Failing.Groups = []queued.FailingGroup{{Type: "mail:send", Queue: "q", Tasks: 2, Error: "send to c-17@example.com: refused", ErrorForm: "send to c-#@example.com: refused"}}
-		}, "tasks-failing/warning dead-letters/warning", `2 of type "mail:send" (queue q): send to c-#@example.com: refused`},
+		}, "tasks-failing/warning dead-letters/warning", `2 of type "mail:send" (queue q), such as: send to c-17@example.com: refused`},
 		"archived": {func(q *diagnosis.Quick) {
 			q.Queues[0].Archived, q.Settled = 3, map[string]int64{"q": 1}
 		}, "tasks-archived/note", "2 tasks are archived"},
