@@ -2,6 +2,7 @@ package app_test
 
 import (
 	"encoding/json"
+	"os/exec"
 	"strings"
 	"syscall"
 	"testing"
@@ -50,14 +51,7 @@ func TestTop(t *testing.T) {
 	cmd := command(t, append([]string{"top", "--interval=200ms"}, servers...)...)
 	said := &transcript{}
 	cmd.Stdout = said
-	stdin, err := cmd.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = stdin.Close() }()
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
+	startWaiting(t, cmd)
 	eventually(t, "top has looked three times", func() bool { return strings.Count(said.String(), "PENDING") > 5 })
 	if err := cmd.Process.Signal(syscall.SIGINT); err != nil {
 		t.Fatal(err)
@@ -88,14 +82,7 @@ func TestTopOfADatabaseThatCannotBeUsed(t *testing.T) {
 	cmd := command(t, append([]string{"top", "--interval=200ms", "--timeout=1s"}, on(proxy.URL(), servertest.Redis(t), t.TempDir())...)...)
 	said, complained := &transcript{}, &transcript{}
 	cmd.Stdout, cmd.Stderr = said, complained
-	stdin, err := cmd.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = stdin.Close() }()
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
+	startWaiting(t, cmd)
 	t.Cleanup(func() { _ = cmd.Process.Kill() })
 	ended := make(chan error, 1)
 	go func() { ended <- cmd.Wait() }()
@@ -104,5 +91,18 @@ func TestTopOfADatabaseThatCannotBeUsed(t *testing.T) {
 	eventually(t, "top has ended", func() bool { return len(ended) > 0 })
 	if err := <-ended; cmd.ProcessState.ExitCode() != 1 || !strings.Contains(complained.String(), "run outboxd migrate up") {
 		t.Errorf("it ended with %v, and said %s", err, complained)
+	}
+}
+
+// startWaiting starts a command whose standard input stays open until the test ends.
+func startWaiting(t *testing.T, cmd *exec.Cmd) {
+	t.Helper()
+	stdin, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = stdin.Close() })
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
 	}
 }

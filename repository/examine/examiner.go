@@ -167,7 +167,7 @@ func isRefused(err error) bool {
 	if !ok {
 		return false
 	}
-	return pg.Code == "57014" || pg.Code == "55P03" || !postgres.IsUnavailable(err)
+	return pg.Code == postgres.Cancelled || pg.Code == "55P03" || !postgres.IsUnavailable(err)
 }
 
 // legible replaces control characters in a name, so that a message with the name stays in

@@ -31,7 +31,7 @@ func InPieces(ctx context.Context, rows int, step func(rows int) (done bool, err
 			return nil
 		case err == nil:
 			failed = 0
-		case !isTooLong(err) || ctx.Err() != nil:
+		case SQLState(err) != Cancelled || ctx.Err() != nil:
 			return err
 		case rows <= smallestPiece && failed < patientPieces:
 			failed++
@@ -67,6 +67,6 @@ func (d *Database) Trim(ctx context.Context, doing, statement string, age time.D
 // long. An operator has to change something.
 var errTooLong = errors.New("the server ends statements that take long")
 
-// isTooLong reports whether the server ended a statement because of a timeout, or an
-// operator did.
-func isTooLong(err error) bool { return SQLState(err) == "57014" }
+// Cancelled is the SQLSTATE of a statement that the server ended because of a timeout, or
+// because an operator asked for it.
+const Cancelled = "57014"

@@ -24,10 +24,6 @@ const (
 	primaryPatience = 500 * time.Millisecond
 )
 
-// cancelled is the SQLSTATE of a query that the server ended, such as one that took longer
-// than its limit.
-const cancelled = "57014"
-
 // Reads chooses the server for queries that change nothing. It is safe for concurrent use.
 type Reads struct {
 	primary *postgres.Database
@@ -231,7 +227,7 @@ func ask[T any](ctx context.Context, r *Reads, read func(*postgres.Database) (T,
 	case err == nil, ctx.Err() != nil:
 		return found, err
 	// A query that was too slow for the standby is not repeated on the busier server.
-	case postgres.SQLState(err) == cancelled, errors.Is(err, context.DeadlineExceeded) && r.choose(ctx, true) != nil:
+	case postgres.SQLState(err) == postgres.Cancelled, errors.Is(err, context.DeadlineExceeded) && r.choose(ctx, true) != nil:
 		return found, err
 	case postgres.IsUnavailable(err):
 		r.choose(ctx, true)

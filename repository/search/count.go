@@ -23,10 +23,7 @@ SELECT (SELECT id FROM floor), (SELECT count(*) FROM (SELECT DISTINCT id FROM ma
 func (l *Lives) Count(ctx context.Context, filter lives.Filter, limit int) (counted lives.Counted, err error) {
 	first, last := searchRange(filter, domain.ID{})
 	began := time.Now()
-	err = pgx.BeginTxFunc(ctx, l.db.Pool(), pgx.TxOptions{AccessMode: pgx.ReadOnly}, func(tx pgx.Tx) error {
-		if _, err := tx.Exec(ctx, searchBoundsSQL, postgres.Milliseconds(searchTimeout)); err != nil {
-			return err
-		}
+	err = l.inSteps(ctx, func(tx pgx.Tx) error {
 		for {
 			left := limit - int(counted.Events)
 			var floor *domain.ID
@@ -42,7 +39,7 @@ func (l *Lives) Count(ctx context.Context, filter lives.Filter, limit int) (coun
 			last = floor.Before()
 		}
 	})
-	if postgres.SQLState(err) == "57014" && ctx.Err() == nil {
+	if postgres.SQLState(err) == postgres.Cancelled && ctx.Err() == nil {
 		return counted, nil
 	}
 	return counted, postgres.Translate(err, "count events")

@@ -82,10 +82,7 @@ func (l *Lives) Search(ctx context.Context, filter lives.Filter, before domain.I
 	var page lives.Page
 	first, last := searchRange(filter, before)
 	began := time.Now()
-	err := pgx.BeginTxFunc(ctx, l.db.Pool(), pgx.TxOptions{AccessMode: pgx.ReadOnly}, func(tx pgx.Tx) error {
-		if _, err := tx.Exec(ctx, searchBoundsSQL, postgres.Milliseconds(searchTimeout)); err != nil {
-			return err
-		}
+	err := l.inSteps(ctx, func(tx pgx.Tx) error {
 		depth := 0
 		for step := searchFirst; ; step = searchStep {
 			floor, err := searchOnce(ctx, tx, &page, filter, first, last, step, limit-len(page.Events))
@@ -107,12 +104,22 @@ func (l *Lives) Search(ctx context.Context, filter lives.Filter, before domain.I
 		}
 	})
 	switch {
-	case postgres.SQLState(err) == "57014":
+	case postgres.SQLState(err) == postgres.Cancelled:
 		err = domain.Wrap(domain.CodeUnavailable, err, "the search took too long and was given up; name an ID, a state or a time")
 	case err != nil:
 		err = postgres.Translate(err, "search events")
 	}
 	return page, err
+}
+
+// inSteps calls read in a transaction in which each step reads a bounded number of rows.
+func (l *Lives) inSteps(ctx context.Context, read func(pgx.Tx) error) error {
+	return pgx.BeginTxFunc(ctx, l.db.Pool(), pgx.TxOptions{AccessMode: pgx.ReadOnly}, func(tx pgx.Tx) error {
+		if _, err := tx.Exec(ctx, searchBoundsSQL, postgres.Milliseconds(searchTimeout)); err != nil {
+			return err
+		}
+		return read(tx)
+	})
 }
 
 // searchRange returns the lowest and the highest ID that the filter allows.
