@@ -326,6 +326,7 @@ CREATE TABLE outbox_queue_identity (
     history_since  timestamptz,
     seen_at        timestamptz,
     healed_at      timestamptz,
+    heal_reason    text        NOT NULL DEFAULT '', -- what happened before healed_at
     went_back_at   timestamptz, -- when it was last noticed that this database may have gone back
     acknowledged   text        NOT NULL DEFAULT '', -- the last entry that was read from the stream of acknowledgements in Redis; 'end': skip what it has
     -- Events of these types cannot be cancelled once they are handed to Redis. unconfirmed: no consumer confirms
@@ -340,10 +341,10 @@ CREATE TABLE outbox_queue_identity (
 
 INSERT INTO outbox_queue_identity DEFAULT VALUES;
 
--- outbox_chart_marks has what explains a bend in the charts: each heal (heal), and each start of a relay whose
--- version differs from that of the relay that started before (version; detail is the version). A new mark deletes the
--- marks of its kind that are older than eight days, because no chart is longer than a week. The last mark of a version
--- stays, however old it is: the next relay is compared with it.
+-- outbox_chart_marks has what explains a bend in the charts: each heal (heal; detail is what happened before it), and
+-- each start of a relay whose version differs from that of the relay that started before (version; detail is the
+-- version). A new mark deletes the marks of its kind that are older than eight days, because no chart is longer than a
+-- week. The last mark of a version stays, however old it is: the next relay is compared with it.
 CREATE TABLE outbox_chart_marks (
     id     uuid        PRIMARY KEY DEFAULT gen_random_uuid(), -- logical replication needs a key
     at     timestamptz NOT NULL DEFAULT clock_timestamp(),
@@ -356,7 +357,7 @@ CREATE FUNCTION outbox_note_heal() RETURNS trigger
 LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
 BEGIN
     DELETE FROM outbox_chart_marks WHERE kind = 'heal' AND at < now() - interval '8 days';
-    INSERT INTO outbox_chart_marks (at, kind) VALUES (NEW.healed_at, 'heal');
+    INSERT INTO outbox_chart_marks (at, kind, detail) VALUES (NEW.healed_at, 'heal', NEW.heal_reason);
     RETURN NULL;
 END $$;
 -- +goose StatementEnd

@@ -134,16 +134,17 @@ func TestTheQueueForgets(t *testing.T) {
 		server func(testing.TB) *redistest.Server
 		// prepare comes before the events that get lost; forget loses them.
 		prepare func(*testing.T, *redistest.Server) (forget func())
+		reason  string // how the recorded reason begins; "": not certain, because a check may come between two steps
 	}{
-		"emptied": {redistest.Start, func(_ *testing.T, s *redistest.Server) func() { return s.Flush }},
+		"emptied": {redistest.Start, func(_ *testing.T, s *redistest.Server) func() { return s.Flush }, "Redis was emptied without a restart"},
 		"killed with nothing on disk": {redistest.StartForgetful, func(_ *testing.T, s *redistest.Server) func() {
 			return func() { s.Kill(); s.Start() }
-		}},
+		}, "Redis was restarted without its data"},
 		"restored from a backup": {redistest.Start, func(_ *testing.T, s *redistest.Server) func() {
 			restore := s.Backup()
 			return func() { s.Kill(); restore(); s.Start() }
-		}},
-		"an older state put back in place": {redistest.Start, olderState},
+		}, "Redis was restarted with older data"},
+		"an older state put back in place": {redistest.Start, olderState, ""},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -171,6 +172,7 @@ func TestTheQueueForgets(t *testing.T) {
 			forgotten := time.Now()
 			w.healed(before)
 			t.Logf("healed %v after it was over, %v after it began", time.Since(forgotten), time.Since(begun))
+			w.eventually(1, "SELECT count(*) FROM outbox_chart_marks WHERE kind = 'heal' AND starts_with(detail, $1)", test.reason)
 			w.work()
 			w.allDone(550)
 			if !w.redis.SIsMember(t.Context(), "asynq:queues", "default").Val() {
@@ -346,7 +348,7 @@ type lingering struct {
 	once       sync.Once
 }
 
-func (l *lingering) Remember(ctx context.Context, known, next lost.QueueIdentity, healed bool) error {
+func (l *lingering) Remember(ctx context.Context, known, next lost.QueueIdentity, healed string) error {
 	err := l.QueueMemory.Remember(ctx, known, next, healed)
 	l.once.Do(func() {
 		close(l.remembered)
@@ -416,7 +418,7 @@ func (u *unheard) loses(step string) bool {
 	return step == u.step && u.lost.CompareAndSwap(false, true)
 }
 
-func (u *unheard) Remember(ctx context.Context, known, next lost.QueueIdentity, healed bool) error {
+func (u *unheard) Remember(ctx context.Context, known, next lost.QueueIdentity, healed string) error {
 	err := u.QueueMemory.Remember(ctx, known, next, healed)
 	if err == nil && known.Canary != "" && u.loses("remember") {
 		return domain.Errorf(domain.CodeUnavailable, "the answer was lost")
@@ -540,7 +542,7 @@ func (d *dying) Redrive(ctx context.Context, r lost.Redrive) (int64, error) {
 	return d.QueueMemory.Redrive(ctx, r)
 }
 
-func (d *dying) Remember(ctx context.Context, known, next lost.QueueIdentity, healed bool) error {
+func (d *dying) Remember(ctx context.Context, known, next lost.QueueIdentity, healed string) error {
 	if err := d.dies("remember"); err != nil {
 		return err
 	}

@@ -306,7 +306,7 @@ func doHousekeeping(t *testing.T, relay *postgres.Database, store *repository.Ou
 		t.Fatal(err)
 	}
 	call("remember", func() error {
-		return memory.Remember(t.Context(), record.Identity, lost.QueueIdentity{RunID: "r"}, true)
+		return memory.Remember(t.Context(), record.Identity, lost.QueueIdentity{RunID: "r"}, "a test")
 	})
 	call("redrive", func() error {
 		_, err := memory.Redrive(t.Context(), lost.Redrive{Window: time.Hour, Except: []string{registration.TypeSendNotification}, Why: "a test"})

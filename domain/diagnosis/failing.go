@@ -82,15 +82,22 @@ func judgeLoss(reason string) []domain.Finding {
 		"wait for the next check (--redis-check-interval); if no relay runs, start one: outboxd --roles=relay")
 }
 
-// judgeHeal reports that events were recently sent again, because Redis lost data or may
-// have.
+// judgeHeal reports that events were recently sent again, because Redis or PostgreSQL lost data or may have. It says
+// how often within an hour, because two losses need another remedy than one.
 func judgeHeal(s overview.Standing) []domain.Finding {
-	if s.HealedAt.IsZero() || s.At.Sub(s.HealedAt) > HealRecent {
+	if len(s.LastHeals) == 0 || s.At.Sub(s.LastHeals[0].At) > HealRecent {
 		return nil
 	}
-	return of("healed", "Redis lost data, or may have: everything unconfirmed was sent again "+words.Ago(s.At, s.HealedAt),
+	var named []string
+	for _, h := range s.LastHeals {
+		named = append(named, words.Ago(s.At, h.At)+", because "+h.Reason)
+	}
+	if more := s.Heals - int64(len(named)); more > 0 {
+		named = append(named, words.Many(more, "time")+" before that")
+	}
+	return of("healed", "unconfirmed events were sent again "+words.Many(s.Heals, "time")+" in the last hour: "+strings.Join(named, "; "),
 		"events may take effect later than usual; none takes effect twice",
-		"find out why Redis restarted or failed over, in its log, or who emptied it, which Redis does not log; this warning ends 15 minutes after the last time")
+		"find out why: the server's log has restarts and takeovers, but Redis does not log who emptied it; this warning ends 15 minutes after the last time")
 }
 
 // judgeGrowth reports a backlog in Redis that grows.

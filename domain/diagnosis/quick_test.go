@@ -79,6 +79,16 @@ func TestQuickFindings(t *testing.T) {
 		}, "tasks-archived/note", "2 tasks are archived"},
 		"archived and replayed": {func(q *diagnosis.Quick) { q.Queues[0].Archived, q.Settled = 3, map[string]int64{"q": 3} }, "", ""},
 		"a loss":                {func(q *diagnosis.Quick) { q.Loss = "the canary is gone" }, "redis-lost-data/warning", "the canary is gone"},
+		"one heal": {func(q *diagnosis.Quick) {
+			q.Standing.Heals, q.Standing.LastHeals = 1, []overview.Heal{{At: now.Add(-3 * time.Minute), Reason: "Redis was emptied"}}
+		}, "healed/warning", "sent again 1 time in the last hour: 3 min ago, because Redis was emptied; events"},
+		"several heals": {func(q *diagnosis.Quick) {
+			q.Standing.Heals = 4
+			q.Standing.LastHeals = []overview.Heal{{At: now.Add(-3 * time.Minute), Reason: "Redis was restarted"}, {At: now.Add(-20 * time.Minute), Reason: "Redis was emptied"}}
+		}, "healed/warning", "4 times in the last hour: 3 min ago, because Redis was restarted; 20 min ago, because Redis was emptied; 2 times before that"},
+		"a heal that is over": {func(q *diagnosis.Quick) {
+			q.Standing.Heals, q.Standing.LastHeals = 1, []overview.Heal{{At: now.Add(-diagnosis.HealRecent - time.Second), Reason: "Redis was emptied"}}
+		}, "", ""},
 		"another's failing":     {func(q *diagnosis.Quick) { q.Queues[0].Retry, q.Foreign = 1, []string{"q"} }, "", ""},
 		"PostgreSQL away":       {func(q *diagnosis.Quick) { q.PostgresErr = domain.Errorf(domain.CodeUnavailable, "away") }, "postgres-unreachable/broken", ""},
 		"PostgreSQL hides":      {func(q *diagnosis.Quick) { q.PostgresErr = errors.New("permission denied") }, "events-hidden/note", ""},

@@ -19,28 +19,43 @@ type QueueIdentity struct {
 	Gone string
 }
 
-// Change compares i with the identity that is known from before. Change returns in a few words why Redis may have
-// lost data, and "" if there is no sign of a loss. Empty fields are not compared. If both identities have shards,
-// Change compares the shards in place of the two IDs.
+// Change compares i with the identity that is known from before. Change returns in a few words what happened to Redis,
+// so that it may have lost data, and "" if there is no sign of a loss. Empty fields are not compared. If both
+// identities have shards, Change compares the shards in place of the two IDs.
 func (i QueueIdentity) Change(known QueueIdentity) string {
 	slots, narrow := i.LostSlots(known)
 	switch {
 	case i.Canary == "":
-		return "the canary is gone: it was emptied, or is another one"
+		return i.emptied(known)
+	case i.Canary != known.Canary && i.hasOtherIDs(known):
+		return "Redis was restarted with older data, a replica without the last writes took over, or it is another Redis"
 	case i.Canary != known.Canary:
-		return "the canary is not the last one: an older state was restored, or somebody else uses it too"
+		return "the canary in Redis is not the last one: older data was restored without a restart, or somebody else writes the canary too"
 	case i.Gone != "":
-		return "a master of the cluster has lost its canaries: it was emptied, or is another one"
+		return "a master of the Redis Cluster has lost its canaries: it was emptied, was restarted without its data, or is another one"
 	case narrow && slots.Len() == 0:
 		return ""
 	case narrow, i.Shards+known.Shards != "" && i.hasOtherIDs(known):
-		return "a master of the cluster was restarted, was added or removed, or a replica took over"
+		return "a master of the Redis Cluster was restarted, was added or removed, or a replica took over"
 	case differ(i.RunID, known.RunID):
-		return "it was restarted, or another server took over"
+		return "Redis was restarted and has the canary still, or another server took over"
 	case differ(i.ReplicationID, known.ReplicationID):
-		return "a replica took over, or it began to have replicas"
+		return "a replica of Redis took over, or Redis began to have replicas"
 	default:
 		return ""
+	}
+}
+
+// emptied says what happened to a Redis without a canary. A server that is emptied keeps both IDs, and one that is
+// restarted gets another run ID.
+func (i QueueIdentity) emptied(known QueueIdentity) string {
+	switch {
+	case differ(i.RunID, known.RunID):
+		return "Redis was restarted without its data, or is another Redis"
+	case same(i.RunID, known.RunID) && !differ(i.ReplicationID, known.ReplicationID):
+		return "Redis was emptied without a restart, as FLUSHALL does, or the canary in it was deleted"
+	default:
+		return "the canary in Redis is gone: Redis was emptied, was restarted without its data, or is another one"
 	}
 }
 
@@ -49,6 +64,8 @@ func (i QueueIdentity) hasOtherIDs(known QueueIdentity) bool {
 }
 
 func differ(a, b string) bool { return a != "" && b != "" && a != b }
+
+func same(a, b string) bool { return a != "" && a == b }
 
 // Older reports whether Redis has another canary than the one stored in the database. If
 // Redis has another canary, Redis or the database has gone back to an earlier state.
@@ -113,11 +130,11 @@ type QueueMemory interface {
 	// Recall returns the record.
 	Recall(ctx context.Context) (QueueRecord, error)
 
-	// Remember replaces the stored identity, which has to be known, by next. healed says that all events that Redis
-	// may have lost are in the outbox again.
+	// Remember replaces the stored identity, which has to be known, by next. If all events that Redis may have lost
+	// are in the outbox again, healed says what happened that they were sent again. Otherwise healed is "".
 	//
 	// Errors: domain.CodeConflict if another process has replaced the stored identity.
-	Remember(ctx context.Context, known, next QueueIdentity, healed bool) error
+	Remember(ctx context.Context, known, next QueueIdentity, healed string) error
 
 	// Database reads the identity of the database.
 	Database(ctx context.Context) (DatabaseIdentity, error)

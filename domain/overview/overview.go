@@ -52,14 +52,25 @@ type Standing struct {
 	Now, Hour, Day Flow      // in the last half minute, hour and day
 	SampledAt      time.Time // of the newest sample; zero: none within a day
 	Relays         []RelayStatus
-	// HealedAt is when outboxd last sent all unconfirmed events again, because Redis may
-	// have lost data. Zero means never.
-	HealedAt time.Time
+	// Heals is how often within the last hour outboxd sent unconfirmed events again, because Redis may have lost data,
+	// or because PostgreSQL went back to an earlier state. LastHeals has the last of these heals, the latest first, up
+	// to HealsNamed.
+	Heals     int64
+	LastHeals []Heal
 	// QueuedNow is the smallest number of tasks that waited in Redis within the last five minutes. QueuedBefore is
 	// the largest number between 15 and 10 minutes ago. A negative number means that it is not known.
 	QueuedNow, QueuedBefore int64
 	// Receivers are the receivers to which workers deliver nothing at present.
 	Receivers []ReceiverStatus
+}
+
+// HealsNamed is how many heals a Standing has at most.
+const HealsNamed = 3
+
+// Heal is one time when unconfirmed events were sent again.
+type Heal struct {
+	At     time.Time
+	Reason string // what happened to Redis or PostgreSQL
 }
 
 // ReceiverStatus says why workers deliver nothing to the receiver of a subscription: the receiver is down, or the
@@ -94,7 +105,7 @@ type HistoryPoint struct {
 // The kinds of a HistoryMark.
 const (
 	MarkLeader  = "leader"  // another relay became the leader
-	MarkHeal    = "heal"    // everything unconfirmed was sent again, because Redis may have lost data
+	MarkHeal    = "heal"    // unconfirmed events were sent again, because Redis may have lost data
 	MarkVersion = "version" // a relay started that has another version than the one that started before
 )
 
@@ -102,8 +113,8 @@ const (
 type HistoryMark struct {
 	At   time.Time
 	Kind string
-	// Detail of a leader is its host, process and version; "": not known any more. Detail of a version is the
-	// version.
+	// Detail of a leader is its host, process and version; "": not known any more. Detail of a heal is its reason,
+	// that of a version the version.
 	Detail string
 }
 

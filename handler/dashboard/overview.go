@@ -74,7 +74,7 @@ type mark struct {
 func marksOf(found []overview.HistoryMark) []mark {
 	marks := []mark{}
 	for _, m := range found {
-		what := "Everything unconfirmed was sent again, because Redis may have lost data"
+		what := "Unconfirmed events were sent again: " + m.Detail
 		switch m.Kind {
 		case overview.MarkLeader:
 			what = "Another relay became the leader"

@@ -234,7 +234,7 @@ func (h *healer) adopt(ctx context.Context, seen lost.QueueIdentity) error {
 		return err
 	}
 	crashpoint.Reach(crashpoint.QueueMarked)
-	return h.remember(ctx, next, false)
+	return h.remember(ctx, next, "")
 }
 
 // advance renews the canary. If Redis is later restored to an older state, the older canary shows it.
@@ -246,7 +246,7 @@ func (h *healer) advance(ctx context.Context, seen lost.QueueIdentity) error {
 	next := seen
 	next.Canary = rand.Text()
 	h.renewing = renewal{from: seen.Canary, to: next.Canary}
-	if err := h.remember(ctx, next, false); err != nil {
+	if err := h.remember(ctx, next, ""); err != nil {
 		return err
 	}
 	crashpoint.Reach(crashpoint.CanaryRemembered)
@@ -296,7 +296,7 @@ func (h *healer) mark(ctx context.Context, canary string) error {
 	return nil
 }
 
-func (h *healer) remember(ctx context.Context, next lost.QueueIdentity, healed bool) error {
+func (h *healer) remember(ctx context.Context, next lost.QueueIdentity, healed string) error {
 	err := h.o.Memory.Remember(ctx, h.record.Identity, next, healed)
 	if err != nil {
 		h.known = false
@@ -324,7 +324,7 @@ func (h *healer) heal(ctx context.Context, seen lost.QueueIdentity, database los
 	}
 	if h.history == 0 {
 		h.log.Error(l.what+"; nothing can be sent again, and tasks without an event cannot be told apart, because no history is kept (relay.history is 0)", "reason", l.reason)
-		return errors.Join(h.rememberDatabase(ctx, database), h.remember(ctx, next, false))
+		return errors.Join(h.rememberDatabase(ctx, database), h.remember(ctx, next, ""))
 	}
 	h.log.Warn(l.what+l.consequence(), "reason", l.reason, "history", h.history)
 	events, err := h.o.Memory.Redrive(ctx, lost.Redrive{Window: h.history, Except: h.o.Unconfirmed, Why: l.what + ": " + l.reason, Slots: l.slots})
@@ -335,7 +335,7 @@ func (h *healer) heal(ctx context.Context, seen lost.QueueIdentity, database los
 		return err
 	}
 	crashpoint.Reach(crashpoint.HealRedriven)
-	if err := errors.Join(h.rememberDatabase(ctx, database), h.remember(ctx, next, true)); err != nil {
+	if err := errors.Join(h.rememberDatabase(ctx, database), h.remember(ctx, next, l.reason)); err != nil {
 		return err
 	}
 	crashpoint.Reach(crashpoint.HealRemembered)

@@ -38,11 +38,12 @@ func (m *QueueMemory) Recall(ctx context.Context) (lost.QueueRecord, error) {
 // processes believe that they lead, one of them learns that it does not.
 const rememberSQL = `
 UPDATE outbox_queue_identity
-SET run_id = $4, replication_id = $5, canary = $6, seen_at = now(), healed_at = CASE WHEN $7 THEN now() ELSE healed_at END, shards = $9
+SET run_id = $4, replication_id = $5, canary = $6, seen_at = now(), shards = $9,
+    healed_at = CASE WHEN $7::text = '' THEN healed_at ELSE now() END, heal_reason = coalesce(nullif($7, ''), heal_reason)
 WHERE run_id = $1 AND replication_id = $2 AND canary = $3 AND shards = $8`
 
 // Remember implements lost.QueueMemory.
-func (m *QueueMemory) Remember(ctx context.Context, known, next lost.QueueIdentity, healed bool) error {
+func (m *QueueMemory) Remember(ctx context.Context, known, next lost.QueueIdentity, healed string) error {
 	const doing = "remember the queue's identity"
 	result, err := m.db.SQL().ExecContext(ctx, rememberSQL, known.RunID, known.ReplicationID, known.Canary,
 		next.RunID, next.ReplicationID, next.Canary, healed, known.Shards, next.Shards)

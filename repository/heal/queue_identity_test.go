@@ -25,13 +25,13 @@ func TestQueueMemoryIsReplacedByOneProcessOnly(t *testing.T) {
 	second := lost.QueueIdentity{RunID: "r1", ReplicationID: "l1", Canary: "b"}
 	for _, step := range []struct {
 		known, next lost.QueueIdentity
-		healed      bool
+		healed      string
 		want        domain.Code
 	}{
-		{lost.QueueIdentity{}, first, false, ""},
-		{lost.QueueIdentity{}, second, false, domain.CodeConflict},
-		{first, second, true, ""},
-		{first, second, false, domain.CodeConflict},
+		{lost.QueueIdentity{}, first, "", ""},
+		{lost.QueueIdentity{}, second, "", domain.CodeConflict},
+		{first, second, "it was emptied", ""},
+		{first, second, "", domain.CodeConflict},
 	} {
 		if err := memory.Remember(t.Context(), step.known, step.next, step.healed); domain.ErrorCode(err) != step.want {
 			t.Errorf("%+v: %v, want code %q", step, err, step.want)

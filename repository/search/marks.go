@@ -23,6 +23,23 @@ SELECT at, kind, detail FROM (
 ) AS marks WHERE at > now() - $1 * interval '1 second' AND (kind = 'heal' OR before <> detail)
 ORDER BY at DESC LIMIT 50`
 
+// healsSQL reads the last heals of an hour, and how many there were.
+const healsSQL = `
+SELECT at, detail, count(*) OVER () FROM outbox_chart_marks
+WHERE kind = 'heal' AND at > now() - interval '1 hour' ORDER BY at DESC LIMIT $1`
+
+func (o *Overviews) heals(ctx context.Context, s *overview.Standing) error {
+	rows, err := o.db.Pool().Query(ctx, healsSQL, overview.HealsNamed)
+	if err != nil {
+		return err
+	}
+	s.LastHeals, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (h overview.Heal, err error) {
+		err = row.Scan(&h.At, &h.Reason, &s.Heals)
+		return h, err
+	})
+	return err
+}
+
 // Marks implements overview.Overviews.
 func (o *Overviews) Marks(ctx context.Context, window time.Duration) ([]overview.HistoryMark, error) {
 	ctx, cancel := context.WithTimeout(ctx, lookPatience)

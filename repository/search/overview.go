@@ -26,7 +26,7 @@ var _ overview.Overviews = (*Overviews)(nil)
 const lookPatience = 2 * time.Second
 
 var nowSQL = `SELECT now(), (SELECT count(*) FROM (SELECT FROM outbox WHERE available_at <= now() LIMIT $3) AS few),
-       (SELECT died_at FROM outbox_dead ORDER BY died_at, id LIMIT 1), (SELECT healed_at FROM outbox_queue_identity),
+       (SELECT died_at FROM outbox_dead ORDER BY died_at, id LIMIT 1),
        coalesce((SELECT min(queued) FROM outbox_samples WHERE at > now() - interval '5 minutes'), -1),
        coalesce((SELECT max(queued) FROM outbox_samples WHERE at > now() - interval '15 minutes' AND at < now() - interval '10 minutes'), -1),
        standing.* FROM (` + StandingSQL + `) AS standing`
@@ -51,8 +51,8 @@ func (o *Overviews) Standing(ctx context.Context) (overview.Standing, error) {
 	defer cancel()
 	var s overview.Standing
 	var found Standing
-	var oldestDead, healed *time.Time
-	err := o.db.Pool().QueryRow(ctx, nowSQL, nil, lives.HeldKeysCounted, CountLimit).Scan(append([]any{&s.At, &s.Due, &oldestDead, &healed, &s.QueuedNow, &s.QueuedBefore}, found.Targets()...)...)
+	var oldestDead *time.Time
+	err := o.db.Pool().QueryRow(ctx, nowSQL, nil, lives.HeldKeysCounted, CountLimit).Scan(append([]any{&s.At, &s.Due, &oldestDead, &s.QueuedNow, &s.QueuedBefore}, found.Targets()...)...)
 	if err != nil {
 		return s, postgres.Translate(err, "look at where the events are")
 	}
@@ -60,11 +60,11 @@ func (o *Overviews) Standing(ctx context.Context) (overview.Standing, error) {
 	if oldestDead != nil {
 		s.OldestDead = *oldestDead
 	}
-	if healed != nil {
-		s.HealedAt = *healed
-	}
 	if err := o.flows(ctx, &s); err != nil {
 		return s, postgres.Translate(err, "add up the samples")
+	}
+	if err := o.heals(ctx, &s); err != nil {
+		return s, postgres.Translate(err, "read the heals")
 	}
 	rows, err := o.db.Pool().Query(ctx, presentRelaysSQL)
 	if err != nil {

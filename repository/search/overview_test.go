@@ -1,6 +1,7 @@
 package search_test
 
 import (
+	"fmt"
 	"strconv"
 	"strings"
 	"testing"
@@ -136,6 +137,24 @@ func TestOldSamplesAreJoined(t *testing.T) {
 	}
 	if marks, err := overviews.Marks(t.Context(), time.Hour+10*time.Minute); err != nil || len(marks) != 1 {
 		t.Errorf("within the hour: %+v, %v", marks, err)
+	}
+}
+
+// TestStandingHasTheHealsOfAnHour lets a Redis be lost again and again, the first time long ago.
+func TestStandingHasTheHealsOfAnHour(t *testing.T) {
+	t.Parallel()
+	db := schematest.Open(t)
+	for _, ago := range []string{"61 minutes", "50 minutes", "30 minutes", "20 minutes", "10 minutes"} {
+		exec(t, db, `UPDATE outbox_queue_identity SET healed_at = now() - interval '`+ago+`', heal_reason = 'it was emptied `+ago+` ago'`)
+	}
+	s, err := search.NewOverviews(db).Standing(t.Context())
+	if err != nil || s.Heals != 4 || len(s.LastHeals) != overview.HealsNamed {
+		t.Fatalf("%d heals, of them %+v, %v", s.Heals, s.LastHeals, err)
+	}
+	for n, ago := range []time.Duration{10 * time.Minute, 20 * time.Minute, 30 * time.Minute} {
+		if h := s.LastHeals[n]; h.Reason != fmt.Sprintf("it was emptied %.0f minutes ago", ago.Minutes()) || s.At.Sub(h.At).Round(time.Minute) != ago {
+			t.Errorf("heal %d: %+v", n, h)
+		}
 	}
 }
 
