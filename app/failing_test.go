@@ -133,9 +133,10 @@ func TestFailingEvents(t *testing.T) {
 		{2, []string{"retry"}, "say which failing events"},
 		{2, []string{"retry", "--type=*", "--yes"}, "say which failing events"},
 		{2, []string{"give-up", "--error=", "--queue=*", "--yes"}, "say which failing events"},
+		{2, []string{"retry", "--all", "--canary=-1", "--yes"}, "--rate and --canary must not be negative"},
 		{2, []string{"retry", "--type=mail:send"}, "3 failing events match."},
 		{2, []string{"give-up", "--type=mail:send"}, "say --yes to give them up"},
-		{0, []string{"retry", ids[0], "--yes", "--reason=the server is back"}, "Retried 1 of 1 failing event."},
+		{0, []string{"retry", ids[0], "--yes", "--reason=the server is back"}, "Retried 1 of 1 failing event.\noutboxd types show TYPE says whether they take effect."},
 		{1, []string{"retry", ids[0], "--yes"}, "not failing: 1 of the 1 events named"},
 		{0, []string{"give-up", "--type=mail:send", "--error=CONNECTION", "--yes", "--as=ada"}, "Gave up 2 of 2 failing events."},
 		{0, []string{"show", ids[1]}, " for ada; outboxd dead replay sends it again"},
@@ -166,7 +167,7 @@ func TestFailingEvents(t *testing.T) {
 	tab.see("failing-give-up")
 	tab.MustElement("#reason").MustInput("nobody wants them")
 	tab.await("button", "^Give up$").MustClick()
-	tab.await("[role=status]", "1 of 1 event given up: it is a dead letter now")
+	tab.await("[role=status]", "Done: 1 of 1 failing event given up")
 	tab.visit("/failing")
 	tab.await(".empty", "No task is failing")
 	tab.visit("/actions")

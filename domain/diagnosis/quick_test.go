@@ -89,10 +89,10 @@ func TestQuickFindings(t *testing.T) {
 		"a heal that is over": {func(q *diagnosis.Quick) {
 			q.Standing.Heals, q.Standing.LastHeals = 1, []overview.Heal{{At: now.Add(-diagnosis.HealRecent - time.Second), Reason: "Redis was emptied"}}
 		}, "", ""},
-		"another's failing":     {func(q *diagnosis.Quick) { q.Queues[0].Retry, q.Foreign = 1, []string{"q"} }, "", ""},
-		"PostgreSQL away":       {func(q *diagnosis.Quick) { q.PostgresErr = domain.Errorf(domain.CodeUnavailable, "away") }, "postgres-unreachable/broken", ""},
-		"PostgreSQL hides":      {func(q *diagnosis.Quick) { q.PostgresErr = errors.New("permission denied") }, "events-hidden/note", ""},
-		"Redis away":            {func(q *diagnosis.Quick) { q.RedisErr = domain.Errorf(domain.CodeUnavailable, "away") }, "redis-unreachable/broken", ""},
+		"another's failing": {func(q *diagnosis.Quick) { q.Queues[0].Retry, q.Foreign = 1, []string{"q"} }, "", ""},
+		"PostgreSQL away":   {func(q *diagnosis.Quick) { q.PostgresErr = domain.Errorf(domain.CodeUnavailable, "away") }, "postgres-unreachable/broken", ""},
+		"PostgreSQL hides":  {func(q *diagnosis.Quick) { q.PostgresErr = errors.New("permission denied") }, "events-hidden/note", ""},
+		"Redis away":        {func(q *diagnosis.Quick) { q.RedisErr = domain.Errorf(domain.CodeUnavailable, "away") }, "redis-unreachable/broken", ""},
 		"Redis refuses": {func(q *diagnosis.Quick) {
 			q.RedisErr = &domain.Error{Code: domain.CodeUnavailable, Finding: &domain.Finding{Code: "redis-rights", Level: domain.FindingBroken}}
 		}, "redis-rights/broken", ""},

@@ -39,6 +39,8 @@ type Change struct {
 	Archived queued.ArchivedTasks
 	Failures domain.FailedTasks
 	Actions  domain.ActionRecords
+	// Outcomes counts retried events by their state, as domain.DeadLetters does for replayed ones.
+	Outcomes func(ctx context.Context, events []domain.Replayed, unconfirmed []string) (domain.ReplayOutcomes, error)
 }
 
 // Result counts the tasks that a change has matched and changed so far.
@@ -51,20 +53,6 @@ type Result struct {
 // Count returns how many failing tasks the filter chooses.
 func (c *Change) Count(ctx context.Context, filter Filter) (Result, error) {
 	return c.each(ctx, filter, func([]queued.TaskRef) (int64, error) { return 0, nil })
-}
-
-// Retry makes the chosen tasks due now. It charges no attempt.
-//
-// Errors: domain.CodeUnavailable.
-func (c *Change) Retry(ctx context.Context, action *domain.Action, filter Filter) (Result, error) {
-	result, err := c.each(ctx, filter, func(tasks []queued.TaskRef) (int64, error) {
-		done, err := c.Tasks.Retry(ctx, tasks)
-		if noted := c.retried(ctx, action, done); err == nil {
-			err = noted
-		}
-		return int64(len(done)), err
-	})
-	return result, c.record(ctx, domain.ActionRetry, action, result, err)
 }
 
 // GiveUp archives the chosen tasks and makes dead letters of their events. If the database becomes unreachable
@@ -83,20 +71,6 @@ func (c *Change) GiveUp(ctx context.Context, action *domain.Action, filter Filte
 		return int64(len(done)), err
 	})
 	return result, c.record(ctx, domain.ActionGiveUp, action, result, err)
-}
-
-// retried enters the retries of the given tasks into the journal.
-func (c *Change) retried(ctx context.Context, action *domain.Action, tasks []queued.TaskRef) error {
-	events := make([]domain.Event, 0, len(tasks))
-	for _, task := range tasks {
-		if id, generation, err := domain.ParseTaskID(task.TaskID); err == nil {
-			events = append(events, domain.Event{ID: id, Generation: generation})
-		}
-	}
-	if len(events) == 0 {
-		return nil
-	}
-	return c.Failures.Retried(ctx, events, action)
 }
 
 func (c *Change) bury(ctx context.Context, action *domain.Action, task queued.TaskRef) error {

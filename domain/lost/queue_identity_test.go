@@ -15,17 +15,17 @@ func TestAChangedIdentityIsALoss(t *testing.T) {
 		now  lost.QueueIdentity
 		want string // how the reason begins; "": no loss
 	}{
-		"the same":                   {known, ""},
-		"emptied":                    {lost.QueueIdentity{RunID: "r", ReplicationID: "l"}, "Redis was emptied without a restart"},
-		"emptied, less told":         {lost.QueueIdentity{RunID: "r"}, "Redis was emptied without a restart"},
-		"emptied, nothing told":      {lost.QueueIdentity{}, "the canary in Redis is gone"},
+		"the same":                    {known, ""},
+		"emptied":                     {lost.QueueIdentity{RunID: "r", ReplicationID: "l"}, "Redis was emptied without a restart"},
+		"emptied, less told":          {lost.QueueIdentity{RunID: "r"}, "Redis was emptied without a restart"},
+		"emptied, nothing told":       {lost.QueueIdentity{}, "the canary in Redis is gone"},
 		"a replica of an emptied one": {lost.QueueIdentity{RunID: "r", ReplicationID: "m"}, "the canary in Redis is gone"},
-		"restarted without its data": {lost.QueueIdentity{RunID: "s", ReplicationID: "m"}, "Redis was restarted without its data"},
-		"restarted with older data":  {lost.QueueIdentity{RunID: "s", ReplicationID: "m", Canary: "b"}, "Redis was restarted with older data"},
-		"restarted":                  {lost.QueueIdentity{RunID: "s", ReplicationID: "l", Canary: "c"}, "Redis was restarted and has the canary still"},
-		"an older state":             {lost.QueueIdentity{RunID: "r", ReplicationID: "l", Canary: "b"}, "the canary in Redis is not the last one"},
-		"failed over and back":       {lost.QueueIdentity{RunID: "r", ReplicationID: "m", Canary: "c"}, "a replica of Redis took over"},
-		"tells less":                 {lost.QueueIdentity{Canary: "c"}, ""},
+		"restarted without its data":  {lost.QueueIdentity{RunID: "s", ReplicationID: "m"}, "Redis was restarted without its data"},
+		"restarted with older data":   {lost.QueueIdentity{RunID: "s", ReplicationID: "m", Canary: "b"}, "Redis was restarted with older data"},
+		"restarted":                   {lost.QueueIdentity{RunID: "s", ReplicationID: "l", Canary: "c"}, "Redis was restarted and has the canary still"},
+		"an older state":              {lost.QueueIdentity{RunID: "r", ReplicationID: "l", Canary: "b"}, "the canary in Redis is not the last one"},
+		"failed over and back":        {lost.QueueIdentity{RunID: "r", ReplicationID: "m", Canary: "c"}, "a replica of Redis took over"},
+		"tells less":                  {lost.QueueIdentity{Canary: "c"}, ""},
 	} {
 		if reason := test.now.Change(known); !strings.HasPrefix(reason, test.want) || (reason == "") != (test.want == "") {
 			t.Errorf("%s: %q, want %q", name, reason, test.want)

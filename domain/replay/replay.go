@@ -14,9 +14,6 @@ import (
 // Batch bounds one transaction of a replay or a discard.
 const Batch = 500
 
-// canaryCheck is how often the states of the canary's events are read.
-const canaryCheck = 200 * time.Millisecond
-
 // After refusedInARow refused dead letters without a successful replay in between, Run
 // assumes that the outbox refuses all, and stops. An error names at most refusedNamed of
 // the refused dead letters.
@@ -28,27 +25,19 @@ const (
 // Replay puts dead letters back into the outbox, batch by batch. With Canary set, Replay
 // first replays that many dead letters, and goes on only if they succeed.
 type Replay struct {
-	Letters       domain.DeadLetters
-	Action        *domain.Action
-	Filter        domain.DeadFilter
-	Rate          int // events a second at most; 0: no limit
-	Canary        int // events to send first; 0: none
-	CanaryTimeout time.Duration
-	Unconfirmed   []string // event types that no consumer confirms
+	Letters domain.DeadLetters
+	Action  *domain.Action
+	Filter  domain.DeadFilter
+	Pace
+	Unconfirmed []string // event types that no consumer confirms
 }
 
-// Progress says how many dead letters a replay or a discard has changed so far.
+// Progress says how many events a change has changed so far, such as a replay, a discard or a retry.
 type Progress struct {
 	Changed int64
 	TooLate int64                   // of a cancellation: events that could not be cancelled
 	Canary  *CanaryOutcome          // nil: none was sent
 	Refused []*domain.ReplayRefused // stay as they are
-}
-
-// CanaryOutcome counts the events of the canary by their state.
-type CanaryOutcome struct {
-	Replayed int
-	domain.ReplayOutcomes
 }
 
 // Run replays dead letters until none that matches the filter is left, and calls tell after each step. Run skips
@@ -65,10 +54,7 @@ func (r *Replay) run(ctx context.Context, tell func(Progress)) error {
 			return err
 		}
 	}
-	batch := Batch
-	if r.Rate > 0 { // some batches a second, so that the rate is even
-		batch = min(Batch, max(1, r.Rate/10))
-	}
+	batch := r.Batch(Batch)
 	for inARow := 0; ; {
 		began := time.Now()
 		replayed, err := r.Letters.Replay(ctx, r.Action, r.Filter, batch)
@@ -91,14 +77,8 @@ func (r *Replay) run(ctx context.Context, tell func(Progress)) error {
 			return refusal(p.Refused, "")
 		}
 		inARow = 0
-		if r.Rate > 0 {
-			pause := time.NewTimer(time.Duration(batch)*time.Second/time.Duration(r.Rate) - time.Since(began))
-			select {
-			case <-pause.C:
-			case <-ctx.Done():
-				pause.Stop()
-				return ctx.Err()
-			}
+		if err := r.Wait(ctx, began, batch); err != nil {
+			return err
 		}
 	}
 }
@@ -130,39 +110,14 @@ func (r *Replay) canary(ctx context.Context, p *Progress, tell func(Progress)) e
 		return err
 	}
 	p.Changed += int64(len(replayed))
-	canary := CanaryOutcome{Replayed: len(replayed), ReplayOutcomes: domain.ReplayOutcomes{Open: len(replayed)}}
-	within, cancel := context.WithTimeout(ctx, r.CanaryTimeout)
-	defer cancel()
-	look := time.NewTicker(canaryCheck)
-	defer look.Stop()
-	for {
-		outcomes, err := r.Letters.Outcomes(within, replayed, r.Unconfirmed)
-		if err == nil {
-			canary.ReplayOutcomes = outcomes
-		} else if domain.ErrorCode(err) != domain.CodeUnavailable {
-			return err
-		}
-		p.Canary = new(canary)
-		tell(*p)
-		switch {
-		case canary.Dead > 0:
-			return stopped("the canary failed: %d of %d events died again", canary.Dead, canary.Replayed)
-		case canary.Confirmed == canary.Replayed:
-			return nil
-		}
-		select {
-		case <-look.C:
-		case <-within.Done():
-			if ctx.Err() != nil {
-				return ctx.Err()
-			}
-			return stopped("the canary is undecided: %d of %d events were not confirmed within %v", canary.Open, canary.Replayed, r.CanaryTimeout)
-		}
+	look := func(ctx context.Context) (CanaryOutcome, error) {
+		outcomes, err := r.Letters.Outcomes(ctx, replayed, r.Unconfirmed)
+		return CanaryOutcome{Sent: len(replayed), ReplayOutcomes: outcomes}, err
 	}
-}
-
-func stopped(why string, args ...any) error {
-	return &domain.Stopped{Err: fmt.Errorf(why+"; the other dead letters were left as they are", args...)}
+	return r.Watch(ctx, "dead letters", len(replayed), look, func(canary CanaryOutcome) {
+		p.Canary = &canary
+		tell(*p)
+	})
 }
 
 // DiscardAll discards dead letters until none that matches the filter is left, and calls tell after each step. It

@@ -65,12 +65,12 @@ func (d *Dashboard) startChange(c *fiber.Ctx) error {
 	if d.o.Sources.Dead == nil {
 		return errNoDatabase()
 	}
-	canary, err := strconv.Atoi("0" + f.Canary)
+	canary, fault := forms.ReadCanary(f.Canary)
 	switch {
 	case f.Reason == "":
 		f.Fault = "Say why, for the record."
-	case err != nil || canary > replay.Batch:
-		f.Fault = "The canary is a number of events, up to 500."
+	case fault != "":
+		f.Fault = fault
 	case filter.Until.IsZero():
 		f.Fault = "Confirm once more."
 	}
@@ -90,8 +90,8 @@ func (d *Dashboard) startChange(c *fiber.Ctx) error {
 			return replay.DiscardAll(ctx, d.o.Sources.Dead, action, filter, tell)
 		}
 		letters := replay.Replay{
-			Letters: d.o.Sources.Dead, Action: action, Filter: filter, Canary: canary, CanaryTimeout: canaryPatience,
-			Unconfirmed: d.o.Sources.Unconfirmed,
+			Letters: d.o.Sources.Dead, Action: action, Filter: filter, Unconfirmed: d.o.Sources.Unconfirmed,
+			Pace: replay.Pace{Canary: canary, CanaryTimeout: canaryPatience},
 		}
 		return letters.Run(ctx, tell)
 	})
@@ -108,7 +108,8 @@ func (d *Dashboard) change(c *fiber.Ctx) error {
 	if !known {
 		return domain.Errorf(domain.CodeNotFound, "this process knows nothing of that change; the record of actions may")
 	}
-	p := Page{Template: "changing", Title: "Dead letters", Section: SectionDead, Data: change}
+	words := change.Words()
+	p := Page{Template: "changing", Title: words.Title, Section: Section(words.Path), Data: change}
 	if c.Get("HX-Request") != "" {
 		return d.fragment(c, "progress", p)
 	}

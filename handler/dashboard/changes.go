@@ -6,6 +6,7 @@ import (
 	"sync"
 
 	"outboxd/domain"
+	"outboxd/domain/access"
 	"outboxd/domain/replay"
 	"outboxd/handler/dashboard/forms"
 )
@@ -15,8 +16,8 @@ const (
 	changesKept   = 100
 )
 
-// changes has the changes of dead letters, and the cancellations of events, that
-// people began on these pages. The changes run in the background.
+// changes has the changes of dead letters and of failing events, and the cancellations of events, that people began on
+// these pages. The changes run in the background.
 type changes struct {
 	mu      sync.Mutex
 	last    int
@@ -34,6 +35,25 @@ type change struct {
 	Progress replay.Progress
 	Done     bool
 	Fault    string // why the change failed; "" if it did not, or is not done
+}
+
+// changeWords are the words about one kind of change, and the page to which its page leads back.
+type changeWords struct{ Verb, Done, One, Path, Title string }
+
+// Words returns the words about the change.
+func (c change) Words() changeWords {
+	switch c.Form.Action {
+	case access.Cancel:
+		return changeWords{"Cancel", "cancelled", "event", "events", "Events"}
+	case domain.ActionRetry:
+		return changeWords{"Retry now", "retried", "failing event", "failing", "Failing"}
+	case domain.ActionGiveUp:
+		return changeWords{"Give up", "given up", "failing event", "failing", "Failing"}
+	case access.Discard:
+		return changeWords{"Discard", "discarded", "dead letter", "dead", "Dead letters"}
+	default:
+		return changeWords{"Replay", "replayed", "dead letter", "dead", "Dead letters"}
+	}
 }
 
 func newChanges() *changes {
@@ -72,7 +92,7 @@ func (l *changes) begin(form forms.Change, work func(ctx context.Context, tell f
 		case stopped, code == domain.CodeInvalid: // the error says that the canary failed, or what the outbox refuses
 			c.Fault = err.Error()
 		case code == domain.CodeUnavailable:
-			c.Fault = "the database is unavailable; what was done until then stays done"
+			c.Fault = "the database or Redis is unavailable; what was done until then stays done"
 		default:
 			c.Fault = "it failed; what was done until then stays done"
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"html/template"
 	"net/url"
+	"strconv"
 
 	"github.com/gofiber/fiber/v2"
 
@@ -11,6 +12,7 @@ import (
 	"outboxd/domain/failing"
 	"outboxd/domain/lives"
 	"outboxd/domain/queued"
+	"outboxd/domain/replay"
 	"outboxd/handler/dashboard/forms"
 	"outboxd/handler/dashboard/show"
 )
@@ -67,21 +69,26 @@ func (d *Dashboard) confirmFailing(c *fiber.Ctx) error {
 }
 
 func (d *Dashboard) failingForm(c *fiber.Ctx, f forms.Failing, filter failing.Filter) error {
+	var err error
+	if f.Matched, f.More, err = d.countFailing(c, filter); err != nil {
+		return err
+	}
+	return d.Render(c, Page{Template: "failing-change", Title: f.Verb(), Section: SectionFailing, Data: &f})
+}
+
+// countFailing returns how many failing events the filter chooses. more says that there may be more.
+func (d *Dashboard) countFailing(c *fiber.Ctx, filter failing.Filter) (matched int64, more bool, err error) {
 	if d.o.Sources.Failing == nil {
-		return errNoQueue()
+		return 0, false, errNoQueue()
 	}
 	ctx, cancel := context.WithTimeout(c.UserContext(), countPatience)
 	defer cancel()
 	counted, err := d.o.Sources.Failing.Count(ctx, filter)
-	if err != nil {
-		return err
-	}
-	f.Matched, f.More = counted.Matched, counted.More
-	return d.Render(c, Page{Template: "failing-change", Title: f.Verb(), Section: SectionFailing, Data: &f})
+	return counted.Matched, counted.More, err
 }
 
-// changeFailing carries out the change that the visitor confirmed. The page that
-// follows says how many tasks were changed.
+// changeFailing begins the change that the visitor confirmed, and redirects to the page that shows the change's
+// progress.
 func (d *Dashboard) changeFailing(c *fiber.Ctx) error {
 	values, err := forms.Sent(c)
 	if err != nil {
@@ -95,28 +102,31 @@ func (d *Dashboard) changeFailing(c *fiber.Ctx) error {
 	if err != nil {
 		return err
 	}
+	canary, fault := forms.ReadCanary(f.Canary)
 	if f.Reason == "" {
-		f.Fault = "Say why, for the record."
+		fault = "Say why, for the record."
+	}
+	if fault != "" {
+		f.Fault = fault
 		c.Status(fiber.StatusUnprocessableEntity)
 		return d.failingForm(c, f, filter)
 	}
-	if d.o.Sources.Failing == nil {
-		return errNoQueue()
+	form := forms.Change{Action: f.Action}
+	if form.Matched, form.More, err = d.countFailing(c, filter); err != nil {
+		return err
 	}
 	action := &domain.Action{Actor: who, Reason: f.Reason, Filter: f.Said()}
-	do := d.o.Sources.Failing.Retry
-	if f.Action == domain.ActionGiveUp {
-		do = d.o.Sources.Failing.GiveUp
-	}
-	result, err := do(c.UserContext(), action, filter)
+	id, err := d.beginChange(form, func(ctx context.Context, tell func(replay.Progress)) error {
+		if f.Action == domain.ActionGiveUp {
+			result, err := d.o.Sources.Failing.GiveUp(ctx, action, filter)
+			tell(replay.Progress{Changed: result.Changed})
+			return err
+		}
+		_, err := d.o.Sources.Failing.Retry(ctx, action, filter, replay.Pace{Canary: canary, CanaryTimeout: canaryPatience}, tell)
+		return err
+	})
 	if err != nil {
 		return err
 	}
-	return d.Render(c, Page{Template: "failing-done", Title: f.Verb(), Section: SectionFailing, Data: failingDone{&f, result}})
-}
-
-// failingDone is the result of a change of failing tasks.
-type failingDone struct {
-	Form   *forms.Failing
-	Result failing.Result
+	return c.Redirect("../dead/changes/"+strconv.Itoa(id), fiber.StatusSeeOther)
 }

@@ -53,7 +53,7 @@ func TestADeadLetterThatIsRefusedFailsAlone(t *testing.T) {
 	balance(t, db)
 
 	// A canary that is refused counts as failed.
-	err = (&replay.Replay{Letters: letters, Action: &domain.Action{Actor: "ada"}, Canary: 2, CanaryTimeout: time.Minute}).Run(t.Context(), func(replay.Progress) {})
+	err = (&replay.Replay{Letters: letters, Action: &domain.Action{Actor: "ada"}, Pace: replay.Pace{Canary: 2, CanaryTimeout: time.Minute}}).Run(t.Context(), func(replay.Progress) {})
 	if refused, one := errors.AsType[*domain.ReplayRefused](err); !one || refused.ID != bad[0] || !strings.Contains(err.Error(), "the canary failed") {
 		t.Errorf("the canary ended with %v", err)
 	}
@@ -88,7 +88,7 @@ func TestTheRecordSaysHowAnActionEnded(t *testing.T) {
 	run := func(ctx context.Context, canary int, tell func(replay.Progress)) domain.ID {
 		t.Helper()
 		action := &domain.Action{Actor: "ada"}
-		err := (&replay.Replay{Letters: letters, Action: action, Canary: canary, CanaryTimeout: time.Minute}).Run(ctx, tell)
+		err := (&replay.Replay{Letters: letters, Action: action, Pace: replay.Pace{Canary: canary, CanaryTimeout: time.Minute}}).Run(ctx, tell)
 		if (err == nil) != (canary == 0) {
 			t.Errorf("a replay with a canary of %d ended with %v", canary, err)
 		}

@@ -2,11 +2,9 @@ package dead
 
 import (
 	"cmp"
-	"context"
 	"fmt"
 	"io"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -103,8 +101,19 @@ func (d *deadChange) finish(w io.Writer, out *terminal.Output, past string) erro
 				fmt.Fprintf(w, "Canary: %s replayed, %s confirmed, %s dead again, %s undecided.\n", words.Count(r.Canary.Replayed), words.Count(r.Canary.Confirmed), words.Count(r.Canary.Dead), words.Count(r.Canary.Open))
 			}
 			fmt.Fprintf(w, "%s %s of %s.\n", past, words.Count(r.Changed), words.Many(r.Matched, "dead letter"))
+			if r.Action == "replay" && r.Changed > 0 {
+				cli.SayEffect(w, onlyType(d.count))
+			}
 		}
 	})
+}
+
+// onlyType returns the type that all counted dead letters have; "" if there are several.
+func onlyType(count domain.DeadCount) string {
+	if count.Types != 1 {
+		return ""
+	}
+	return count.Largest[0].Type
 }
 
 // byType says how many dead letters each type has; "" for a single type.
@@ -150,17 +159,10 @@ journal keeps their errors. If a dead letter held its ordering key, the next eve
 	return cmd
 }
 
-// replayFlags are the flags that only a replay has, and not a discard.
-type replayFlags struct {
-	rate          int
-	canary        int
-	canaryTimeout time.Duration
-}
-
 func newDeadReplayCommand(c cli.Commands) *cobra.Command {
 	var flags deadFlags
 	var acting cli.ActionFlags
-	var replay replayFlags
+	var pace cli.PaceFlags
 	var out terminal.Output
 	cmd := &cobra.Command{
 		Use:   "replay [ID...]",
@@ -180,31 +182,22 @@ confirmed.`,
 	acting.Add(cmd)
 	out.AddFlag(cmd)
 	cmd.Flags().BoolVar(&flags.all, "all", false, "all dead letters; not together with IDs or a filter")
-	cmd.Flags().IntVar(&replay.rate, "rate", 0, "most dead letters to replay each second; 0 means no limit")
-	cmd.Flags().IntVar(&replay.canary, "canary", 0, "number of dead letters to replay first; the rest follows only if all of them succeed")
-	cli.DurationVar(cmd.Flags(), &replay.canaryTimeout, "canary-timeout", 5*time.Minute, "how long to wait for the outcome of the canary")
+	pace.Add(cmd, "replay", "dead letters")
 	cmd.RunE = c.WithServers(config.RoleAPI, &out, func(cmd *cobra.Command, args []string, o *cli.Opened) error {
-		if replay.rate < 0 || replay.canary < 0 {
-			return config.Mistake{Err: fmt.Errorf("--rate and --canary must not be negative")}
+		if err := pace.Check(); err != nil {
+			return err
 		}
 		change, err := prepareChange(cmd, args, o, &flags, &acting, "replay")
 		if err != nil {
 			return err
 		}
-		err = change.run(&acting, "replay them", func() error {
-			return change.replay(cmd.Context(), &replay, o.Config.Relay.Unconfirmed)
-		})
+		letters := replay.Replay{
+			Letters: change.letters, Action: change.action, Filter: change.filter, Pace: pace.Pace, Unconfirmed: o.Config.Relay.Unconfirmed,
+		}
+		err = change.run(&acting, "replay them", func() error { return letters.Run(cmd.Context(), change.tell) })
 		return cmp.Or(change.finish(cmd.OutOrStdout(), &out, "Replayed"), err, missing(change.filter.IDs, int(change.result.Matched)))
 	})
 	return cmd
-}
-
-func (d *deadChange) replay(ctx context.Context, flags *replayFlags, unconfirmed []string) error {
-	letters := replay.Replay{
-		Letters: d.letters, Action: d.action, Filter: d.filter, Rate: flags.rate,
-		Canary: flags.canary, CanaryTimeout: flags.canaryTimeout, Unconfirmed: unconfirmed,
-	}
-	return letters.Run(ctx, d.tell)
 }
 
 func (d *deadChange) tell(p replay.Progress) {
@@ -215,6 +208,6 @@ func (d *deadChange) tell(p replay.Progress) {
 		d.result.Refused = append(d.result.Refused, refusedLetter{r.ID, r.Cause.Error()})
 	}
 	if c := p.Canary; c != nil {
-		d.result.Canary = &canaryDocument{Replayed: c.Replayed, Confirmed: c.Confirmed, Dead: c.Dead, Open: c.Open}
+		d.result.Canary = &canaryDocument{Replayed: c.Sent, Confirmed: c.Confirmed, Dead: c.Dead, Open: c.Open}
 	}
 }

@@ -16,6 +16,7 @@ import (
 	"outboxd/domain"
 	"outboxd/domain/failing"
 	"outboxd/domain/lives"
+	"outboxd/domain/replay"
 	"outboxd/domain/words"
 	"outboxd/jobs/broker"
 	"outboxd/jobs/inspect"
@@ -80,28 +81,44 @@ type FailingChangeDocument struct {
 	Changed  int64      `json:"changed"`
 	DryRun   bool       `json:"dry_run"`
 	More     bool       `json:"more"` // there are more failing tasks than one command looks at
+	// Canary is what became of the events that were retried first.
+	Canary *retryCanaryDocument `json:"canary,omitempty"`
+}
+
+type retryCanaryDocument struct {
+	Retried   int `json:"retried"`
+	Confirmed int `json:"confirmed"`
+	Failed    int `json:"failed"` // again
+	Open      int `json:"open"`   // undecided when the time ran out
 }
 
 // failingChange describes one of the commands events retry and give-up.
 type failingChange struct {
 	verb, past, consent string
-	do                  func(ctx context.Context, c *failing.Change, action *domain.Action, filter failing.Filter) (failing.Result, error)
+	again               bool // whether the events are tried again
+	do                  func(ctx context.Context, c *failing.Change, action *domain.Action, filter failing.Filter, tell func(replay.Progress)) (failing.Result, error)
 }
 
 func newEventsRetryCommand(c cli.Commands) *cobra.Command {
-	cmd := newFailingCommand(c, failingChange{"retry", "Retried", "retry them now", func(ctx context.Context, c *failing.Change, action *domain.Action, filter failing.Filter) (failing.Result, error) {
-		return c.Retry(ctx, action, filter)
+	var pace cli.PaceFlags
+	cmd := newFailingCommand(c, failingChange{"retry", "Retried", "retry them now", true, func(ctx context.Context, c *failing.Change, action *domain.Action, filter failing.Filter, tell func(replay.Progress)) (failing.Result, error) {
+		return c.Retry(ctx, action, filter, pace.Pace, tell)
 	}})
+	pace.Add(cmd, "retry", "failing events")
+	cmd.PreRunE = func(*cobra.Command, []string) error { return pace.Check() }
 	cmd.Short = "Make the next attempt of failing events now"
 	cmd.Long = `Make the next attempt of failing events now: their task failed, and waits to be tried again. No attempt is charged for it.
-Mend the cause first: an attempt that fails counts as any other.`
+Mend the cause first: an attempt that fails counts as any other.
+
+With --canary N it first retries N and waits for their outcome. It goes on only if all of them are
+confirmed.`
 	cmd.Example = `  outboxd events retry 01980000-0000-7000-8000-000000000000 --yes
-  outboxd events retry --type email:send_notification --error "connection refused" --yes --reason "mail server is back"`
+  outboxd events retry --type email:send_notification --error "connection refused" --rate 50 --canary 5 --yes --reason "mail server is back"`
 	return cmd
 }
 
 func newEventsGiveUpCommand(c cli.Commands) *cobra.Command {
-	cmd := newFailingCommand(c, failingChange{"give-up", "Gave up", "give them up", func(ctx context.Context, c *failing.Change, action *domain.Action, filter failing.Filter) (failing.Result, error) {
+	cmd := newFailingCommand(c, failingChange{"give-up", "Gave up", "give them up", false, func(ctx context.Context, c *failing.Change, action *domain.Action, filter failing.Filter, _ func(replay.Progress)) (failing.Result, error) {
 		return c.GiveUp(ctx, action, filter)
 	}})
 	cmd.Short = "Make dead letters of failing events, without further attempts"
@@ -134,12 +151,13 @@ func newFailingCommand(c cli.Commands, change failingChange) *cobra.Command {
 		letters := deadletters.New(o.DB)
 		changes := &failing.Change{
 			Tasks: retries.New(redis), Known: search.NewKnownEvents(o.DB, o.Config.Relay.History).Among, Archived: inspect.NewArchive(redis),
-			Failures: deadletters.NewFailedTasks(o.DB, o.Config.Relay.Ordering == config.OrderingBlock), Actions: letters,
+			Failures: deadletters.NewFailedTasks(o.DB, o.Config.Relay.Ordering == config.OrderingBlock), Actions: letters, Outcomes: letters.Outcomes,
 		}
 		action := acting.Action(said)
 		var result failing.Result
+		var progress replay.Progress
 		if acting.Yes {
-			result, err = change.do(cmd.Context(), changes, action, flags.filter)
+			result, err = change.do(cmd.Context(), changes, action, flags.filter, func(p replay.Progress) { progress = p })
 		} else if result, err = changes.Count(cmd.Context(), flags.filter); err == nil && result.Matched > 0 {
 			err = acting.Consent(change.consent)
 		}
@@ -147,24 +165,34 @@ func newFailingCommand(c cli.Commands, change failingChange) *cobra.Command {
 		if !action.ID.IsZero() {
 			document.ActionID = &action.ID
 		}
+		if c := progress.Canary; c != nil {
+			document.Canary = &retryCanaryDocument{Retried: c.Sent, Confirmed: c.Confirmed, Failed: c.Failed, Open: c.Open}
+		}
 		if missing := len(flags.filter.IDs) - int(result.Matched); err == nil && missing > 0 {
 			err = fmt.Errorf("not failing: %d of the %d events named; outboxd events show ID says where an event is", missing, len(flags.filter.IDs))
 		}
-		return cmp.Or(out.Write(cmd.OutOrStdout(), document, func(w io.Writer) { change.table(w, &document) }), err)
+		return cmp.Or(out.Write(cmd.OutOrStdout(), document, func(w io.Writer) { change.table(w, &document, flags.filter.Type) }), err)
 	})
 	return cmd
 }
 
-func (f failingChange) table(w io.Writer, d *FailingChangeDocument) {
+// table prints the result of a change of failing events. kind is the filter's type.
+func (f failingChange) table(w io.Writer, d *FailingChangeDocument, kind string) {
 	switch {
 	case d.Matched == 0:
 		fmt.Fprintln(w, "No failing event matches; nothing to do.")
 	case d.DryRun:
 		fmt.Fprintf(w, "%s %s.\n", words.Many(d.Matched, "failing event"), words.Plural(d.Matched, "matches", "match"))
 	default:
+		if c := d.Canary; c != nil {
+			fmt.Fprintf(w, "Canary: %s retried, %s confirmed, %s failed again, %s undecided.\n", words.Count(c.Retried), words.Count(c.Confirmed), words.Count(c.Failed), words.Count(c.Open))
+		}
 		fmt.Fprintf(w, "%s %s of %s.\n", f.past, words.Count(d.Changed), words.Many(d.Matched, "failing event"))
 	}
 	if d.More {
 		fmt.Fprintln(w, "There may be more: run it again.")
+	}
+	if f.again && d.Changed > 0 {
+		cli.SayEffect(w, kind)
 	}
 }

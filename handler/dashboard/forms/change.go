@@ -8,13 +8,14 @@ import (
 
 	"outboxd/domain"
 	"outboxd/domain/access"
+	"outboxd/domain/replay"
 )
 
 // maxReason is how many bytes a reason may have.
 const maxReason = 2000
 
-// canaryFrom is the number of dead letters above which a replay begins with a canary, if nobody says otherwise.
-// canaryUsual is how many dead letters this canary has.
+// canaryFrom is the number of events above which a replay or a retry begins with a canary, if nobody says otherwise.
+// canaryUsual is how many events this canary has.
 const (
 	canaryFrom  = 20
 	canaryUsual = 5
@@ -70,15 +71,27 @@ func (f *Change) Fix(filter domain.DeadFilter, now time.Time) {
 }
 
 // UsualCanary returns the size of the canary that the form suggests; "0": no canary.
-func (f *Change) UsualCanary() string {
+func (f *Change) UsualCanary() string { return usualCanary(f.Canary, f.Matched) }
+
+// usualCanary returns the size of a canary that the visitor said, or a usual one for matched events.
+func usualCanary(said string, matched int64) string {
 	switch {
-	case f.Canary != "":
-		return f.Canary
-	case f.Matched > canaryFrom:
+	case said != "":
+		return said
+	case matched > canaryFrom:
 		return strconv.Itoa(canaryUsual)
 	default:
 		return "0"
 	}
+}
+
+// ReadCanary reads the size of a canary. fault says what is wrong with it; "": nothing.
+func ReadCanary(text string) (canary int, fault string) {
+	canary, err := strconv.Atoi("0" + text)
+	if err != nil || canary > replay.Batch {
+		return 0, "The canary is a number of events, up to 500."
+	}
+	return canary, ""
 }
 
 // Said returns the form for the record of actions.

@@ -12,12 +12,12 @@ type Failing struct {
 	Action, Type, Queue, ErrorForm, ID string
 	Matched                            int64
 	More                               bool // there may be more tasks than Matched
-	Fault, Reason                      string
+	Fault, Reason, Canary              string
 }
 
 // ReadFailing reads which failing tasks the form chooses. ReadFailing refuses a form that chooses all of them.
 func ReadFailing(values url.Values) (f Failing, filter failing.Filter, err error) {
-	f = Failing{Action: values.Get("action"), Type: values.Get("type"), Queue: values.Get("queue"), ErrorForm: values.Get("error-form"), ID: values.Get("id")}
+	f = Failing{Action: values.Get("action"), Type: values.Get("type"), Queue: values.Get("queue"), ErrorForm: values.Get("error-form"), ID: values.Get("id"), Canary: values.Get("canary")}
 	filter = failing.Filter{Type: f.Type, Queue: f.Queue, ErrorForm: f.ErrorForm}
 	if f.Action != domain.ActionRetry && f.Action != domain.ActionGiveUp {
 		return f, filter, domain.Errorf(domain.CodeInvalid, "failing events are retried or given up")
@@ -49,5 +49,10 @@ func (f *Failing) Pairs() []Pair {
 	return filled(Pair{"type", f.Type}, Pair{"queue", f.Queue}, Pair{"error-form", f.ErrorForm}, Pair{"id", f.ID})
 }
 
+// UsualCanary returns the size of the canary that the form suggests; "0": no canary.
+func (f *Failing) UsualCanary() string { return usualCanary(f.Canary, f.Matched) }
+
 // Said returns the form for the record of actions.
-func (f *Failing) Said() map[string]string { return said(f.Pairs()) }
+func (f *Failing) Said() map[string]string {
+	return said(append(f.Pairs(), filled(Pair{"canary", f.Canary})...))
+}

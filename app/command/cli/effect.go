@@ -1,0 +1,18 @@
+package cli
+
+import (
+	"fmt"
+	"io"
+	"strings"
+
+	"outboxd/app/command/terminal"
+)
+
+// SayEffect prints which command shows whether events that were sent again take effect. kind is their type. If it is ""
+// or ends with *, they may have several types, and the command has TYPE in its place.
+func SayEffect(w io.Writer, kind string) {
+	if kind == "" || strings.HasSuffix(kind, "*") {
+		kind = "TYPE"
+	}
+	fmt.Fprintf(w, "outboxd types show %s says whether they take effect.\n", terminal.ShellWord(kind))
+}

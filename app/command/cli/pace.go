@@ -1,0 +1,29 @@
+package cli
+
+import (
+	"errors"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"outboxd/config"
+	"outboxd/domain/replay"
+)
+
+// PaceFlags say how carefully a command sends events again.
+type PaceFlags struct{ replay.Pace }
+
+// Add adds the flags to the command cmd that does verb with events, such as "replay" with "dead letters".
+func (f *PaceFlags) Add(cmd *cobra.Command, verb, events string) {
+	cmd.Flags().IntVar(&f.Rate, "rate", 0, "most "+events+" to "+verb+" each second; 0 means no limit")
+	cmd.Flags().IntVar(&f.Canary, "canary", 0, "number of "+events+" to "+verb+" first; the rest follows only if all of them succeed")
+	DurationVar(cmd.Flags(), &f.CanaryTimeout, "canary-timeout", 5*time.Minute, "how long to wait for the outcome of the canary")
+}
+
+// Check returns a config.Mistake if the flags say no pace.
+func (f *PaceFlags) Check() error {
+	if f.Rate < 0 || f.Canary < 0 {
+		return config.Mistake{Err: errors.New("--rate and --canary must not be negative")}
+	}
+	return nil
+}
