@@ -2,6 +2,7 @@ package app_test
 
 import (
 	"encoding/json"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -36,7 +37,8 @@ func TestTypesQueuesAndWorkersByCommand(t *testing.T) {
 	exec(`SELECT outboxd.emit('test:lonely', '{}', queue => 'lonely') FROM generate_series(1, 3)`)
 	exec(`SELECT outboxd.emit('test:later', '{}', queue => 'lonely', available_at => now() + interval '1 day')`)
 	exec(`INSERT INTO outbox_type_samples (at, event_type, queue, seconds, confirmed, failed, died, delay_p50, delay_p99)
-		VALUES (now(), '', '', 60, 0, 0, 0, NULL, NULL), (now(), 'test:lonely', 'lonely', 60, 120, 4, 1, 0.25, 2)`)
+		VALUES (now(), '', '', 60, 0, 0, 0, NULL, NULL), (now(), 'test:lonely', 'lonely', 60, 120, 0, 1, 0.25, 2),
+		       (now(), 'email:send_notification', 'notifications', 60, 6, 4, 0, 0.25, 2)`)
 
 	var types struct {
 		Complete bool
@@ -54,14 +56,20 @@ func TestTypesQueuesAndWorkersByCommand(t *testing.T) {
 	eventually(t, "the three events were handed over", func() bool {
 		return tasks.LLen(t.Context(), "asynq:{lonely}:pending").Val() == 3
 	})
-	if err := json.Unmarshal([]byte(run(0, "types", "list", "-o=json").stdout), &types); err != nil || len(types.Types) != 2 || !types.Complete {
+	if err := json.Unmarshal([]byte(run(0, "types", "list", "-o=json").stdout), &types); err != nil || len(types.Types) != 3 || !types.Complete {
 		t.Fatalf("%+v, %v", types, err)
 	}
 	if later := types.Types[0]; later.Type != "test:later" || *later.Pending != 1 || *later.Emitted != 1 {
 		t.Errorf("%+v", later)
 	}
-	if lonely := types.Types[1]; lonely.Type != "test:lonely" || *lonely.Rate != 2 || *lonely.P99 != 2 || *lonely.Failed != 4 || *lonely.Failing != 0 || len(lonely.Queues) != 1 {
+	if lonely := types.Types[1]; lonely.Type != "test:lonely" || *lonely.Rate != 2 || *lonely.P99 != 2 || lonely.Failed != nil || *lonely.Failing != 0 || len(lonely.Queues) != 1 {
 		t.Errorf("%+v", lonely)
+	}
+	if mail := types.Types[2]; mail.Type != "email:send_notification" || mail.Failed == nil || *mail.Failed != 4 {
+		t.Errorf("outboxd's own worker sees failed attempts: %+v", mail)
+	}
+	if r := run(0, "queues", "list"); !regexp.MustCompile(`(?m)^lonely .* 2\.0/s +\? +1 `).MatchString(r.stdout) {
+		t.Errorf("no worker of outboxd serves lonely:\n%s", r.stdout)
 	}
 	wants(run(0, "types", "list"), "TYPE", "2.0/s", "250 ms")
 	wants(run(0, "types", "show", "test:lonely"), "FROM (UTC)", "120", "outboxd dead list --type test:lonely")

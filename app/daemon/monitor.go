@@ -104,7 +104,7 @@ func (s *source) pages(reads *reading.Reads) dashboard.Sources {
 		Subscriptions: reading.NewSubscriptions(reads),
 		Figures: &figures.Source{
 			Store: reading.NewFigures(reads), Queues: inspect.NewOverviews(d.redis), Failing: retries.New(d.redis), Foreign: d.foreignQueues,
-			OneOfSeveral: d.cfg.OneOfSeveral(),
+			OneOfSeveral: d.cfg.OneOfSeveral(), Handled: HandledTypes(),
 		},
 		Pauses:      &figures.Pauses{Queues: pauses.New(d.redis), Actions: deadletters.New(s.database), OnRecord: search.NewFigures(s.database).PauseOnRecord},
 		Corrections: deadletters.New(s.database), Changes: recall.New(s.database).Asking(lookup.New(d.redis)),

@@ -23,6 +23,9 @@ type Source struct {
 	}
 	// Foreign returns the queues that only other programs use; nil: none.
 	Foreign func() []string
+	// Handled has the event types for which outboxd's own worker has a handler. It also delivers to subscriptions.
+	// Workers of one's own handle all other types.
+	Handled map[string]string
 	// OneOfSeveral says that other databases have events in the same queues. A queue may be
 	// resumed through another database, so a pause on record without one in Redis is not lost.
 	OneOfSeveral bool
@@ -93,6 +96,7 @@ func (s *Source) Types(ctx context.Context) View[Type] {
 		p := &g.stored.Pairs[i]
 		t := lines.of(p.Type)
 		t.Queues = add(t.Queues, p.Queue)
+		t.Unseen = t.Unseen || !s.sees(p.Type, p.Queue)
 		t.add(p)
 	}
 	for name, n := range g.stored.Emitted {
@@ -104,6 +108,7 @@ func (s *Source) Types(ctx context.Context) View[Type] {
 		}
 		t := lines.of(f.Type)
 		t.Queues, t.Failing = add(t.Queues, f.Queue), t.Failing+f.Tasks
+		t.Unseen = t.Unseen || !s.sees(f.Type, f.Queue)
 	}
 	for name, t := range lines {
 		t.Name = name
@@ -122,6 +127,7 @@ func (s *Source) All(ctx context.Context) View[Queue] {
 		p := &g.stored.Pairs[i]
 		q := lines.of(p.Queue)
 		q.Types = add(q.Types, p.Type)
+		q.Unseen = q.Unseen || !s.sees(p.Type, p.Queue)
 		q.add(p)
 	}
 	for _, tasks := range g.queues {
@@ -130,6 +136,10 @@ func (s *Source) All(ctx context.Context) View[Queue] {
 		if !tasks.PausedAt.IsZero() {
 			q.Paused = &setup.Pause{Since: tasks.PausedAt}
 		}
+	}
+	for _, f := range g.failing.Groups {
+		q := lines.of(f.Queue)
+		q.Unseen = q.Unseen || !s.sees(f.Type, f.Queue)
 	}
 	for _, w := range g.workers {
 		for name := range w.Queues {
@@ -163,6 +173,13 @@ func (s *Source) pauses(ctx context.Context) (map[string]setup.Pause, error) {
 
 func (s *Source) isForeign(queue string) bool {
 	return s.Foreign != nil && slices.Contains(s.Foreign(), queue)
+}
+
+// sees reports whether outboxd's own worker tries the events of a type in a queue, and so records failed attempts.
+func (s *Source) sees(eventType, queue string) bool {
+	_, handled := s.Handled[eventType]
+	_, delivery := setup.SubscriptionOfQueue(queue)
+	return handled || delivery
 }
 
 // viewOf returns the lines in the order of compare.

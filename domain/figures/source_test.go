@@ -2,10 +2,12 @@ package figures_test
 
 import (
 	"context"
+	"maps"
 	"testing"
 
 	"outboxd/domain/figures"
 	"outboxd/domain/overview"
+	"outboxd/domain/queued"
 	"outboxd/domain/setup"
 )
 
@@ -14,17 +16,27 @@ import (
 type servers struct {
 	figures.Store
 	recorded map[string]setup.Pause
+	pairs    []figures.Stored
+	failing  []queued.FailingGroup
 }
 
 func (s *servers) Snapshot(context.Context) (figures.Snapshot, error) {
-	return figures.Snapshot{}, nil
+	return figures.Snapshot{Pairs: s.pairs, HourSeconds: 60}, nil
+}
+
+func (s *servers) Summary(context.Context) (queued.FailingSummary, error) {
+	return queued.FailingSummary{Groups: s.failing}, nil
 }
 
 func (s *servers) Pauses(context.Context) (map[string]setup.Pause, error) { return s.recorded, nil }
 
 func (s *servers) Queues(context.Context) ([]overview.QueueStatus, error) {
 	s.recorded = map[string]setup.Pause{"paused meanwhile": {}, "lost": {}}
-	return []overview.QueueStatus{{Name: "paused meanwhile"}}, nil
+	queues := []overview.QueueStatus{{Name: "paused meanwhile"}}
+	for _, g := range s.failing {
+		queues = append(queues, overview.QueueStatus{Name: g.Queue, Retry: g.Tasks})
+	}
+	return queues, nil
 }
 
 func (s *servers) Workers(context.Context) ([]overview.WorkerStatus, error) { return nil, nil }
@@ -43,5 +55,35 @@ func TestLostPauses(t *testing.T) {
 		if want := map[bool]string{false: "lost", true: ""}[several]; lost != want {
 			t.Errorf("one of several: %t: %q is lost, want %q", several, lost, want)
 		}
+	}
+}
+
+// Failed attempts are known only if outboxd's own worker makes all attempts.
+func TestFailedAttemptsOfOtherWorkersAreNotKnown(t *testing.T) {
+	t.Parallel()
+	passed := figures.Passed{Confirmed: 10}
+	s := &servers{
+		pairs: []figures.Stored{
+			{Type: "own", Queue: "own", Hour: passed},
+			{Type: "own", Queue: "both", Hour: passed},
+			{Type: "theirs", Queue: "both", Hour: passed},
+			{Type: "theirs", Queue: "theirs", Hour: passed},
+			{Type: "delivered", Queue: "subscription:crm", Hour: passed},
+		},
+		failing: []queued.FailingGroup{{Type: "never confirmed", Queue: "failing", Tasks: 3}},
+	}
+	source := &figures.Source{Store: s, Queues: s, Failing: s, Handled: map[string]string{"own": ""}}
+	known := map[string]bool{}
+	for _, q := range source.All(t.Context()).Lines {
+		known["queue "+q.Name] = q.FailedKnown()
+	}
+	for _, line := range source.Types(t.Context()).Lines {
+		known["type "+line.Name] = line.FailedKnown()
+	}
+	if want := map[string]bool{
+		"queue own": true, "queue both": false, "queue theirs": false, "queue subscription:crm": true, "queue failing": false, "queue paused meanwhile": true,
+		"type own": true, "type theirs": false, "type delivered": true, "type never confirmed": false,
+	}; !maps.Equal(known, want) {
+		t.Errorf("known are %v, want %v", known, want)
 	}
 }

@@ -17,6 +17,7 @@ type View[L Line] struct {
 type Line interface {
 	Type | Queue
 	name() string
+	unseen() bool
 }
 
 // Named returns the line of that name; nil if there is none.
@@ -27,6 +28,12 @@ func (v *View[L]) Named(name string) *L {
 		}
 	}
 	return nil
+}
+
+// Unseen returns Sum.Unseen of the line of that name; false if there is none.
+func (v *View[L]) Unseen(name string) bool {
+	line := v.Named(name)
+	return line != nil && (*line).unseen()
 }
 
 // Seen says when figures were read, and what could not be read.
@@ -55,11 +62,17 @@ type Sum struct {
 	Confirmed           Rates
 	Pending, Held, Dead int64     // events in PostgreSQL
 	OldestDue           time.Time // zero: none is due
+	// Unseen says that workers of one's own try some of these events. They do not tell outboxd which attempts fail, so
+	// the numbers of failed attempts are not known.
+	Unseen bool
 }
 
 // Measured reports whether anything was measured within the last hour. Otherwise Recent
 // and Hour are not known.
 func (s *Sum) Measured() bool { return s.Confirmed.Hour >= 0 }
+
+// FailedKnown reports whether the number of failed attempts of the last hour is known.
+func (s *Sum) FailedKnown() bool { return s.Measured() && !s.Unseen }
 
 func (s *Sum) add(p *Stored) {
 	s.Recent.add(&p.Recent)
@@ -84,6 +97,7 @@ type Type struct {
 }
 
 func (t Type) name() string { return t.Name }
+func (t Type) unseen() bool { return t.Unseen }
 
 // Waits returns how many events of the type are known to wait: for a relay, for the
 // turn of their ordering key or for another attempt.
@@ -107,6 +121,7 @@ type Queue struct {
 }
 
 func (q Queue) name() string { return q.Name }
+func (q Queue) unseen() bool { return q.Unseen }
 
 // Subscription returns the name of the subscription to which the queue belongs; "" if
 // it belongs to none.

@@ -19,8 +19,8 @@ func figurePages[L figures.Line](d *Dashboard, c *fiber.Ctx, view *figures.View[
 		of.Template, of.Title, of.Data = of.Template+"s", of.Title+"s", view
 		return d.Render(c, of)
 	}
-	h, err := d.historyOfFigures(c, view.StoreErr, of.Template, name)
-	if err != nil {
+	h := history{Unseen: view.Unseen(name)}
+	if err := d.readHistory(c, &h, view.StoreErr, of.Template, name); err != nil {
 		return err
 	}
 	of.Title, of.Data = of.Title+" "+name, one(name, view.Named(name), h)
@@ -35,14 +35,15 @@ type history struct {
 	Lines  []show.Sparkline
 	// OfQueue is true for a queue. Only the points of a queue say how many tasks waited.
 	OfQueue bool
+	Unseen  bool // as in figures.Sum
 }
 
-// historyOfFigures reads the history of a type or a queue, for the span that the query
-// asks for. If storeErr is not nil, the history is empty.
-func (d *Dashboard) historyOfFigures(c *fiber.Ctx, storeErr error, noun, name string) (h history, err error) {
+// readHistory reads the history of a type or a queue, for the span that the query asks for, into h. If storeErr is not
+// nil, the history is empty.
+func (d *Dashboard) readHistory(c *fiber.Ctx, h *history, storeErr error, noun, name string) error {
 	window, s, err := spanOf(c)
 	if err != nil || storeErr != nil {
-		return h, err
+		return err
 	}
 	eventType, queue := name, ""
 	h.Window, h.Query, h.OfQueue = window, show.TypeQuery(name), noun == "queue"
@@ -51,9 +52,9 @@ func (d *Dashboard) historyOfFigures(c *fiber.Ctx, storeErr error, noun, name st
 	}
 	fine, err := d.o.Sources.Figures.Store.History(c.UserContext(), eventType, queue, s.window, max(s.step, time.Minute))
 	if err != nil {
-		return h, err
+		return err
 	}
-	h.Lines = show.Sparklines(fine, s.window, h.OfQueue)
+	h.Lines = show.Sparklines(fine, s.window, h.OfQueue, h.Unseen)
 	h.Points, err = d.o.Sources.Figures.Store.History(c.UserContext(), eventType, queue, s.window, s.line)
-	return h, err
+	return err
 }

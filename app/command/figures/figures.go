@@ -112,7 +112,10 @@ func withSight(c cli.Commands, out *terminal.Output, do func(*cobra.Command, []s
 func (s *sight) open(ctx context.Context) error {
 	inspector := inspect.NewInspector(s.redis, s.servers.Forgetful(), time.Now)
 	inspector.Handles(daemon.HandledTypes())
-	s.Source = figures.Source{Queues: inspect.NewOverviews(s.redis), Failing: retries.New(s.redis), Foreign: inspector.Foreign, OneOfSeveral: s.cfg.OneOfSeveral()}
+	s.Source = figures.Source{
+		Queues: inspect.NewOverviews(s.redis), Failing: retries.New(s.redis), Foreign: inspector.Foreign,
+		Handled: daemon.HandledTypes(), OneOfSeveral: s.cfg.OneOfSeveral(),
+	}
 	db, err := s.database(ctx)
 	switch {
 	case err == nil:
@@ -189,19 +192,19 @@ func lineOf[L figures.Line](view *figures.View[L], what, name string) (*L, error
 type passedDocument struct {
 	Rate     *float64 `json:"confirmed_per_second"` // in the last five minutes
 	HourRate *float64 `json:"confirmed_per_second_of_hour"`
-	Failed   *int64   `json:"failed_attempts_of_hour"`
+	Failed   *int64   `json:"failed_attempts_of_hour"` // in outboxd's own worker; null also if workers of one's own try some of the events
 	Died     *int64   `json:"died_of_hour"`
 	P50      *float64 `json:"delay_p50_seconds"` // from emitted to handler, of the last hour
 	P99      *float64 `json:"delay_p99_seconds"`
 }
 
-func newPassedDocument(rates figures.Rates, hour *figures.Passed, known bool) (d passedDocument) {
-	if !known || rates.Hour < 0 {
+func newPassedDocument(sum *figures.Sum, known bool) (d passedDocument) {
+	if !known || !sum.Measured() {
 		return d
 	}
-	d.Failed, d.Died = &hour.Failed, &hour.Died
-	d.Rate, d.HourRate = notNegative(rates.Recent), notNegative(rates.Hour)
-	d.P50, d.P99 = notNegative(hour.P50.Seconds()), notNegative(hour.P99.Seconds())
+	d.Failed, d.Died = knownNumber(sum.Hour.Failed, sum.FailedKnown()), &sum.Hour.Died
+	d.Rate, d.HourRate = notNegative(sum.Confirmed.Recent), notNegative(sum.Confirmed.Hour)
+	d.P50, d.P99 = notNegative(sum.Hour.P50.Seconds()), notNegative(sum.Hour.P99.Seconds())
 	return d
 }
 
@@ -221,7 +224,7 @@ func (d *passedDocument) cells() string {
 		return words.Rate(*r)
 	}, func(s *float64) string {
 		switch {
-		case d.Failed == nil:
+		case d.Died == nil:
 			return cli.Unknown
 		case s == nil: // nothing was confirmed
 			return "-"
@@ -262,15 +265,15 @@ type pointDocument struct {
 	At        time.Time `json:"at"` // when the step begins
 	Seconds   float64   `json:"seconds"`
 	Confirmed int64     `json:"confirmed"`
-	Failed    int64     `json:"failed_attempts"`
+	Failed    *int64    `json:"failed_attempts"` // as failed_attempts_of_hour
 	Died      int64     `json:"died"`
 	P50       *float64  `json:"delay_p50_seconds"`
 	P99       *float64  `json:"delay_p99_seconds"`
 	Queued    *int64    `json:"queued,omitempty"` // the most tasks that waited in Redis; for a queue only
 }
 
-// historyOf reads the measurements of the last hour, in steps of five minutes.
-func (s *sight) historyOf(ctx context.Context, eventType, queue string) ([]pointDocument, error) {
+// historyOf reads the measurements of the last hour, in steps of five minutes. unseen is that of the type or queue.
+func (s *sight) historyOf(ctx context.Context, eventType, queue string, unseen bool) ([]pointDocument, error) {
 	documents := []pointDocument{}
 	if s.Store == nil {
 		return documents, nil
@@ -279,7 +282,7 @@ func (s *sight) historyOf(ctx context.Context, eventType, queue string) ([]point
 	points, err := s.Store.History(ctx, eventType, queue, figures.Long, step)
 	for _, p := range points {
 		d := pointDocument{
-			At: p.At.UTC(), Seconds: p.Seconds, Confirmed: p.Confirmed, Failed: p.Failed, Died: p.Died,
+			At: p.At.UTC(), Seconds: p.Seconds, Confirmed: p.Confirmed, Failed: knownNumber(p.Failed, !unseen), Died: p.Died,
 			P50: notNegative(p.P50.Seconds()), P99: notNegative(p.P99.Seconds()),
 		}
 		if p.Queued >= 0 {
@@ -316,6 +319,6 @@ func historyTable(w io.Writer, history []pointDocument, queue bool) {
 			}
 			return words.Duration(time.Duration(*s * float64(time.Second)))
 		}
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s%s\n", terminal.Instant(p.At), words.Count(p.Confirmed), words.Count(p.Failed), words.Count(p.Died), delay(p.P50), delay(p.P99), waited)
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s%s\n", terminal.Instant(p.At), words.Count(p.Confirmed), cli.Counted(p.Failed), words.Count(p.Died), delay(p.P50), delay(p.P99), waited)
 	}
 }

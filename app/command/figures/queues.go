@@ -63,7 +63,7 @@ type tasksDocument struct {
 func newQueueDocument(q *figures.Queue, v *figures.View[figures.Queue]) QueueDocument {
 	stored := v.StoreKnown()
 	d := QueueDocument{
-		Queue: q.Name, Types: append([]string{}, q.Types...), Paused: q.Paused, LostPause: q.LostPause, Foreign: q.Foreign, passedDocument: newPassedDocument(q.Confirmed, &q.Hour, stored),
+		Queue: q.Name, Types: append([]string{}, q.Types...), Paused: q.Paused, LostPause: q.LostPause, Foreign: q.Foreign, passedDocument: newPassedDocument(&q.Sum, stored),
 		Pending: knownNumber(q.Pending, stored), Held: knownNumber(q.Held, stored), Dead: knownNumber(q.Dead, stored), OldestDue: timeOrNull(q.OldestDue),
 	}
 	if v.QueuesKnown() {
@@ -91,8 +91,8 @@ func newQueuesListCommand(c cli.Commands) *cobra.Command {
 		Use:   "list",
 		Short: "List the queues, the ones in which the most waits first",
 		Long: `List the queues of Redis, and those of events that wait in PostgreSQL. RATE counts confirmed events in the last
-five minutes; FAILED (attempts of outboxd's own workers only), DIED and the delays from emitted to handler
-are of the last hour, as measured once a minute. PENDING, HELD and DEAD are in PostgreSQL; WAITING (for a worker), RETRY (failed, tried again) and ACTIVE are in Redis, as they are now.`,
+five minutes; FAILED (attempts), DIED and the delays from emitted to handler are of the last hour, as measured once
+a minute. FAILED is ? where workers of your own try some of the events, because they do not report failed attempts. PENDING, HELD and DEAD are in PostgreSQL; WAITING (for a worker), RETRY (failed, tried again) and ACTIVE are in Redis, as they are now.`,
 		Example: "  outboxd queues list\n  outboxd queues list -o json | jq '.queues[] | select(.paused)'",
 		Args:    cli.NoArguments,
 	}
@@ -160,7 +160,7 @@ func newQueuesShowCommand(c cli.Commands) *cobra.Command {
 			return err
 		}
 		d := newQueueDocument(line, &view)
-		if d.History, err = s.historyOf(cmd.Context(), "", args[0]); err != nil {
+		if d.History, err = s.historyOf(cmd.Context(), "", args[0], line.Unseen); err != nil {
 			return err
 		}
 		return out.Write(cmd.OutOrStdout(), d, func(w io.Writer) {

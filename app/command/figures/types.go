@@ -36,7 +36,7 @@ type TypeDocument struct {
 func newTypeDocument(t *figures.Type, v *figures.View[figures.Type]) TypeDocument {
 	stored := v.StoreKnown()
 	return TypeDocument{
-		Type: t.Name, Queues: append([]string{}, t.Queues...), Emitted: knownNumber(t.Emitted, stored), passedDocument: newPassedDocument(t.Confirmed, &t.Hour, stored),
+		Type: t.Name, Queues: append([]string{}, t.Queues...), Emitted: knownNumber(t.Emitted, stored), passedDocument: newPassedDocument(&t.Sum, stored),
 		Pending: knownNumber(t.Pending, stored), Held: knownNumber(t.Held, stored), Dead: knownNumber(t.Dead, stored),
 		Failing: knownNumber(t.Failing, v.QueuesKnown()), OldestDue: timeOrNull(t.OldestDue),
 	}
@@ -54,8 +54,9 @@ func newTypesListCommand(c cli.Commands) *cobra.Command {
 		Use:   "list",
 		Short: "List the event types, the ones with the most to do first",
 		Long: `List the event types of which something waits, or was handled within the last hour or emitted today. RATE counts
-confirmed events in the last five minutes; FAILED (attempts of outboxd's own workers only), DIED and the delays from emitted to handler
-are of the last hour. PENDING, HELD and DEAD are in PostgreSQL; FAILING have tasks in Redis that are tried again.
+confirmed events in the last five minutes; FAILED (attempts), DIED and the delays from emitted to handler are of the
+last hour. FAILED is ? where workers of your own try some of the events, because they do not report failed attempts.
+PENDING, HELD and DEAD are in PostgreSQL; FAILING have tasks in Redis that are tried again.
 Tasks that wait for a worker are not here: see outboxd queues list. At most 50,000 events of a state
 are counted. The leader measures once a minute.`,
 		Example: "  outboxd types list\n  outboxd types list -o json | jq '.types[] | select(.failing > 0)'",
@@ -103,7 +104,7 @@ func newTypesShowCommand(c cli.Commands) *cobra.Command {
 			return err
 		}
 		d := newTypeDocument(line, &view)
-		if d.History, err = s.historyOf(cmd.Context(), args[0], ""); err != nil {
+		if d.History, err = s.historyOf(cmd.Context(), args[0], "", line.Unseen); err != nil {
 			return err
 		}
 		return out.Write(cmd.OutOrStdout(), d, func(w io.Writer) {

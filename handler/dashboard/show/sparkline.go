@@ -20,9 +20,9 @@ const (
 	sparkHeight = 48
 )
 
-// Sparklines draws the rate of confirmed events, their delay, the failed attempts and, for
-// a queue, how many tasks waited in Redis.
-func Sparklines(points []figures.Point, window time.Duration, queue bool) []Sparkline {
+// Sparklines draws the rate of confirmed events, their delay, the failed attempts unless they are unseen, and, for a
+// queue, how many tasks waited in Redis.
+func Sparklines(points []figures.Point, window time.Duration, queue, unseen bool) []Sparkline {
 	lines := []Sparkline{
 		sparklineOf("Confirmed", words.Rate, points, window, func(p *figures.Point) float64 {
 			if p.Seconds <= 0 {
@@ -31,7 +31,9 @@ func Sparklines(points []figures.Point, window time.Duration, queue bool) []Spar
 			return float64(p.Confirmed) / p.Seconds
 		}),
 		sparklineOf("Delay, 99 %", seconds, points, window, func(p *figures.Point) float64 { return p.P99.Seconds() }),
-		sparklineOf("Failed attempts", whole, points, window, func(p *figures.Point) float64 { return float64(p.Failed) }),
+	}
+	if !unseen {
+		lines = append(lines, sparklineOf("Failed attempts", whole, points, window, func(p *figures.Point) float64 { return float64(p.Failed) }))
 	}
 	if queue {
 		lines = append(lines, sparklineOf("Waited in Redis", func(n float64) string { return words.Many(int64(n), "task") }, points, window, func(p *figures.Point) float64 { return float64(p.Queued) }))

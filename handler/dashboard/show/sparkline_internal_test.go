@@ -21,7 +21,7 @@ func TestSparklinesSayTheMost(t *testing.T) {
 		{"Failed attempts", "1,300", "0"},
 		{"Waited in Redis", "1 task", ""},
 	} {
-		line, none := Sparklines(busy, time.Hour, true)[i], Sparklines(idle, time.Hour, true)[i]
+		line, none := Sparklines(busy, time.Hour, true, false)[i], Sparklines(idle, time.Hour, true, false)[i]
 		if line.Name != want.name || line.Most != want.busy || none.Most != want.idle {
 			t.Errorf("%s: at most %q, and %q when idle; want %s: %q, and %q", line.Name, line.Most, none.Most, want.name, want.busy, want.idle)
 		}
