@@ -38,7 +38,7 @@ func TestLatency(t *testing.T) {
 	e := newEnv(t)
 	report, doc := measure(t, e, "latency", "--rate=200", "--seconds=0.5", "--burst=60")
 	wanted := map[string]float64{}
-	for _, effects := range []string{"", ", effects one by one", ", effects in batches"} {
+	for _, effects := range []string{"", ", effects one by one", ", effects together", ", effects in batches"} {
 		wanted["200 events/s"+effects], wanted["burst of 60, one transaction"+effects], wanted["burst of 60, one transaction each"+effects] = 100, 60, 60
 	}
 	if len(doc.Arms) != len(wanted) {
@@ -66,8 +66,8 @@ func TestLatency(t *testing.T) {
 	const all = 100 + 100 + 60 + 60 // the first to warm up
 	var sent, processed, effects int
 	err := e.Admin.QueryRow(t.Context(), "SELECT (SELECT count(*) FROM outbox_sent), (SELECT count(*) FROM inbox), (SELECT count(DISTINCT event_id) FROM bench_effects)").Scan(&sent, &processed, &effects)
-	if err != nil || sent != 3*all || processed != 3*all || effects != 2*all {
-		t.Errorf("%d events sent, %d processed and %d effects, want %d, %d and %d, %v", sent, processed, effects, 3*all, 3*all, 2*all, err)
+	if err != nil || sent != 4*all || processed != 4*all || effects != 3*all {
+		t.Errorf("%d events sent, %d processed and %d effects, want %d, %d and %d, %v", sent, processed, effects, 4*all, 4*all, 3*all, err)
 	}
 }
 

@@ -274,11 +274,11 @@ func TestEffects(t *testing.T) {
 	t.Parallel()
 	e := newEnv(t)
 	_, doc := measure(t, e, "effects", "--events=200", "--rounds=1", "--at-once=8", "--batch-at-once=32", "--key-events=60", "--batch=50", "--rtt=2ms")
-	doc.wantRates(t, 1, "one by one", "in batches", "without effect", "external", "floor", "one key, one by one", "one key, in batches",
-		"one by one, 2ms away", "in batches, 2ms away", "without effect, 2ms away", "external, 2ms away", "floor, 2ms away",
+	doc.wantRates(t, 1, "one by one", "together", "in batches", "without effect", "external", "floor", "one key, one by one", "one key, in batches",
+		"one by one, 2ms away", "together, 2ms away", "in batches, 2ms away", "without effect, 2ms away", "external, 2ms away", "floor, 2ms away",
 		"one key, one by one, 2ms away", "one key, in batches, 2ms away")
-	doc.wantRatios(t, "single", "batch", "external", "single_rtt", "batch_rtt", "floor_rtt")
-	if got, want := doc.Ratios["single"], doc.Arms[0].EventsPerSecond/doc.Arms[4].EventsPerSecond; got != want {
+	doc.wantRatios(t, "single", "together", "batch", "external", "single_rtt", "together_rtt", "batch_rtt", "floor_rtt")
+	if got, want := doc.Ratios["single"], doc.Arms[0].EventsPerSecond/doc.Arms[5].EventsPerSecond; got != want {
 		t.Errorf("ratio single is %v, want %v", got, want)
 	}
 	for _, args := range [][]string{{"--at-once=0"}, {"--rtt=-1ms"}, {"--events=0"}} {

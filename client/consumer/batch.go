@@ -21,7 +21,7 @@ import (
 	"outboxd/client/spare"
 )
 
-// Batch is the tuning of HandleBatch. The zero value is fine.
+// Batch is the tuning of HandleBatch and HandleTogether. The zero value is fine.
 type Batch struct {
 	Max int // events at once; 0: 100
 	// Wait is how long an event waits for other events although a transaction could begin. No event waits longer than a
@@ -60,20 +60,6 @@ func HandleBatch[T, Tx any](c *Consumer[Tx], handle func(ctx context.Context, tx
 		failures: rate.Sometimes{Interval: time.Minute},
 	}
 }
-
-// EventsOf returns the events whose payloads a handler of this package got. With
-// HandleBatch there may be several.
-func EventsOf(ctx context.Context) []Event {
-	if events, ok := ctx.Value(eventsKey{}).([]Event); ok {
-		return events
-	}
-	if event, ok := ctx.Value(eventKey{}).(Event); ok {
-		return []Event{event}
-	}
-	return nil
-}
-
-type eventsKey struct{}
 
 // batching is the handler that HandleBatch returns.
 type batching[T, Tx any] struct {
@@ -205,7 +191,7 @@ func (b *batching[T, Tx]) complain(members []*member[T], err error) {
 // its turn, or its transaction can be repeated at once.
 func (b *batching[T, Tx]) single(m *member[T]) map[client.ID]answer {
 	err := recovered(func() error {
-		return b.c.once(context.WithValue(m.ctx, eventKey{}, m.event), m.event, func(ctx context.Context, tx Tx) error {
+		return b.c.once(withEvents(m.ctx, m.event), m.event, func(ctx context.Context, tx Tx) error {
 			return b.handle(ctx, tx, []T{m.payload})
 		})
 	})
@@ -272,7 +258,7 @@ func (b *batching[T, Tx]) once(ctx context.Context, members []*member[T]) (answe
 		}
 	}
 	if len(first) > 0 {
-		if err := b.handle(context.WithValue(ctx, eventsKey{}, first), tx.Tx(), payloads); err != nil {
+		if err := b.handle(withEvents(ctx, first...), tx.Tx(), payloads); err != nil {
 			return nil, err
 		}
 	}

@@ -82,7 +82,7 @@ func (c *Consumer[Tx]) process(ctx context.Context, task *asynq.Task, handle fun
 	if err != nil && (!c.options.PassOthers || !errors.Is(err, ErrNotAnEvent)) {
 		return err
 	}
-	ctx, cancel := spare.Before(context.WithValue(ctx, eventKey{}, event))
+	ctx, cancel := spare.Before(withEvents(ctx, event))
 	defer cancel()
 	for tries, waited := 1, 0; ; {
 		err := c.once(ctx, event, handle)

@@ -43,13 +43,28 @@ type Event struct {
 	Attempt, Attempts int
 }
 
-type eventKey struct{}
+// eventsKey is the key of the events whose payloads a handler got.
+type eventsKey struct{}
 
-// EventOf returns the event whose payload a handler of Handle got. It returns the zero
-// Event outside of a handler, and for a batch of several events; see EventsOf.
+func withEvents(ctx context.Context, events ...Event) context.Context {
+	return context.WithValue(ctx, eventsKey{}, events)
+}
+
+// EventsOf returns the events whose payloads a handler of this package got. With
+// HandleBatch there may be several. Outside of a handler there is none.
+func EventsOf(ctx context.Context) []Event {
+	events, _ := ctx.Value(eventsKey{}).([]Event)
+	return events
+}
+
+// EventOf returns the event whose payload a handler of Handle or HandleTogether got. It
+// returns the zero Event outside of a handler, and for a batch of several events; see
+// EventsOf.
 func EventOf(ctx context.Context) Event {
-	event, _ := ctx.Value(eventKey{}).(Event)
-	return event
+	if events := EventsOf(ctx); len(events) == 1 {
+		return events[0]
+	}
+	return Event{}
 }
 
 // readEvent reads the event of a task. Every error that readEvent returns for the

@@ -33,6 +33,20 @@ type Batch struct {
 	Wait time.Duration
 }
 
+// Together returns a Batch.Handle that calls handle for one task after another. The tasks then share a transaction
+// although their handler knows nothing of batches. If handle fails for one task, it runs again for the tasks before
+// that one, so handle must do nothing outside tx that must not be repeated.
+func Together(handle Handler) func(ctx context.Context, tx domain.Effects, tasks []Task) error {
+	return func(ctx context.Context, tx domain.Effects, tasks []Task) error {
+		for _, task := range tasks {
+			if err := handle(ctx, tx, task); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+}
+
 // defaultMax is the default of Batch.Max.
 const defaultMax = 100
 

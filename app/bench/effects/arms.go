@@ -21,11 +21,11 @@ import (
 // effectArms are the arms (variants) of the benchmark effects, all with the same
 // network delay to the servers.
 type effectArms struct {
-	single, batch, nothing, external, floor, key, keyBatch *result.Contender
+	single, together, batch, nothing, external, floor, key, keyBatch *result.Contender
 }
 
 func (a *effectArms) list() []*result.Contender {
-	return []*result.Contender{a.single, a.batch, a.nothing, a.external, a.floor, a.key, a.keyBatch}
+	return []*result.Contender{a.single, a.together, a.batch, a.nothing, a.external, a.floor, a.key, a.keyBatch}
 }
 
 func (f *effects) contenders(ctx context.Context, e *env.Env, where string) (*effectArms, error) {
@@ -33,9 +33,10 @@ func (f *effects) contenders(ctx context.Context, e *env.Env, where string) (*ef
 	if err := loop.Prepare(ctx); err != nil {
 		return nil, err
 	}
-	single, batch := oneByOne(e, f.atOnce), inBatches(e, f.gathered)
+	single, together, batch := oneByOne(e, f.atOnce), inShared(e, f.gathered, work.Together(oneEffect)), inBatches(e, f.gathered)
 	return &effectArms{
 		single:   f.effectArm(e, "one by one"+where, f.Events, e.Load, everyEffect, single),
+		together: f.effectArm(e, "together"+where, f.Events, e.Load, everyEffect, together),
 		batch:    f.effectArm(e, "in batches"+where, f.Events, e.Load, everyEffect, batch),
 		key:      f.effectArm(e, "one key, one by one"+where, f.keyed, e.LoadKey, everyEffect, single),
 		keyBatch: f.effectArm(e, "one key, in batches"+where, f.keyed, e.LoadKey, everyEffect, batch),
@@ -67,6 +68,12 @@ func (f *effects) contenders(ctx context.Context, e *env.Env, where string) (*ef
 	}, nil
 }
 
+// oneEffect writes the effect of an event.
+func oneEffect(ctx context.Context, tx domain.Effects, task work.Task) error {
+	_, err := tx.Tx().ExecContext(ctx, effectSQL, task.EventID)
+	return err
+}
+
 // manyEffects writes the effects of several events by one statement.
 func manyEffects(ctx context.Context, tx domain.Effects, tasks []work.Task) error {
 	ids := make([]string, len(tasks))
@@ -85,21 +92,21 @@ type running = func(ctx context.Context, t *tally.Tally) (stop func() error)
 func oneByOne(e *env.Env, atOnce int) running {
 	return func(ctx context.Context, t *tally.Tally) func() error {
 		return e.RunWorkerWith(ctx, func(o *work.Options) {
-			o.Handlers = map[string]work.Handler{env.EventType: func(ctx context.Context, tx domain.Effects, task work.Task) error {
-				_, err := tx.Tx().ExecContext(ctx, effectSQL, task.EventID)
-				return err
-			}}
+			o.Handlers = map[string]work.Handler{env.EventType: oneEffect}
 			o.Concurrency, o.Inbox = atOnce, t.Inbox(o.Inbox)
 		})
 	}
 }
 
-// inBatches returns a worker that takes atOnce tasks at a time, and carries out up to
-// atOnce events in one transaction.
-func inBatches(e *env.Env, atOnce int) running {
+// inBatches returns a worker that writes the effects of a transaction by one statement.
+func inBatches(e *env.Env, atOnce int) running { return inShared(e, atOnce, manyEffects) }
+
+// inShared returns a worker that takes atOnce tasks at a time, and carries out up to
+// atOnce events in one transaction with handle.
+func inShared(e *env.Env, atOnce int, handle func(context.Context, domain.Effects, []work.Task) error) running {
 	return func(ctx context.Context, t *tally.Tally) func() error {
 		return e.RunWorkerWith(ctx, func(o *work.Options) {
-			o.Batches = map[string]work.Batch{env.EventType: {Max: atOnce, Handle: manyEffects}}
+			o.Batches = map[string]work.Batch{env.EventType: {Max: atOnce, Handle: handle}}
 			o.Concurrency, o.Inbox = atOnce, t.Inbox(o.Inbox)
 		})
 	}

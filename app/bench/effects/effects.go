@@ -25,16 +25,18 @@ func Effects() spec.Bench {
 worker. An effect is one row of the handler's own, beside the row in the inbox:
 
   one by one      a transaction for each event; --at-once tasks at a time
-  in batches      a transaction for as many as came during the former one; --batch-at-once tasks at a time
+  together        the same handler; a transaction for as many as came during the former one; --batch-at-once tasks at a time
+  in batches      such transactions too, and one statement for all their effects
   without effect  the same relay, and an Asynq worker that does nothing and confirms nothing
   external        deliveries over HTTP to a receiver that answers after 1 ms, each with its confirmation
-  one key …       the first two with --key-events events of one ordering key
+  one key …       "one by one" and "in batches" with --key-events events of one ordering key
   floor           no queue at all: a transaction for each effect and its inbox row, on --at-once connections
 
-The ratios "single", "batch" and "external" are the rates of "one by one", "in
-batches" and "external" divided by the floor's. With --rtt the arms run once more,
-with proxies in front of both servers (see bench network): "single_rtt" and
-"batch_rtt" are the rates with that round trip divided by those without.
+The ratios "single", "together", "batch" and "external" are the rates of "one by one",
+"together", "in batches" and "external" divided by the floor's. With --rtt the arms run
+once more, with proxies in front of both servers (see bench network): "single_rtt",
+"together_rtt" and "batch_rtt" are the rates with that round trip divided by those
+without.
 
 The figures "outboxd_us", "postgresql_us" and "redis_us" are the processor time that
 each event takes, in µs. Other work on the machine changes them less than the rates.
@@ -77,7 +79,7 @@ const effectSQL = "INSERT INTO " + effectsTable + " (event_id) VALUES ($1)"
 
 func (f *effects) addPlaces(flags *pflag.FlagSet) {
 	flags.IntVar(&f.atOnce, "at-once", 32, "tasks at a time, and connections of the floor")
-	flags.IntVar(&f.gathered, "batch-at-once", 256, "tasks at a time of \"in batches\"")
+	flags.IntVar(&f.gathered, "batch-at-once", 256, "tasks at a time of \"together\" and \"in batches\"")
 }
 
 // open begins the report, and makes the arms for servers without an added delay.
@@ -129,10 +131,12 @@ func (f *effects) run(ctx context.Context, e *env.Env) (_ *result.Report, err er
 		return nil, err
 	}
 	report.Ratio("single", near.single, near.floor)
+	report.Ratio("together", near.together, near.floor)
 	report.Ratio("batch", near.batch, near.floor)
 	report.Ratio("external", near.external, near.floor)
 	if far != nil {
 		report.Ratio("single_rtt", far.single, near.single)
+		report.Ratio("together_rtt", far.together, near.together)
 		report.Ratio("batch_rtt", far.batch, near.batch)
 		report.Ratio("floor_rtt", far.floor, near.floor)
 	}

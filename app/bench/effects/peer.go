@@ -37,9 +37,9 @@ func Peers(prepare func(ctx context.Context, e *env.Env, o PeerOptions) ([]Peer,
 	return spec.Bench{
 		Name:  "peers",
 		Short: "How fast a backlog takes effect, with outboxd and with others",
-		Long: `The arms "one by one", "in batches" and "floor" of bench effects, and in turn with
-them, on the same servers, other software that has the same effects. The ratios
-"single_…" and "batch_…" are outboxd's rates divided by the other's.`,
+		Long: `The arms "one by one", "together", "in batches" and "floor" of bench effects, and in
+turn with them, on the same servers, other software that has the same effects. The
+ratios "single_…", "together_…" and "batch_…" are outboxd's rates divided by the other's.`,
 		Prepare: func(flags *pflag.FlagSet) spec.Run {
 			f := &effects{}
 			f.Add(flags, 20_000)
@@ -59,7 +59,7 @@ func (f *effects) beside(ctx context.Context, e *env.Env, prepare func(context.C
 	if err != nil {
 		return nil, err
 	}
-	arms := []*result.Contender{near.single, near.batch, near.floor}
+	arms := []*result.Contender{near.single, near.together, near.batch, near.floor}
 	others := make([]*result.Contender, len(peers))
 	for i, p := range peers {
 		others[i] = f.peerArm(e, p)
@@ -68,9 +68,11 @@ func (f *effects) beside(ctx context.Context, e *env.Env, prepare func(context.C
 		return nil, err
 	}
 	report.Ratio("single", near.single, near.floor)
+	report.Ratio("together", near.together, near.floor)
 	report.Ratio("batch", near.batch, near.floor)
 	for i, p := range peers {
 		report.Ratio("single_"+p.Name, near.single, others[i])
+		report.Ratio("together_"+p.Name, near.together, others[i])
 		report.Ratio("batch_"+p.Name, near.batch, others[i])
 	}
 	return report, nil

@@ -33,11 +33,11 @@ func timedWorkers() []timedWorker {
 			}}
 		}},
 		{", effects one by one", func(o *work.Options, _ *env.Env, s *traffic.Stopwatch) {
-			o.Handlers = map[string]work.Handler{traffic.EventType: func(ctx context.Context, tx domain.Effects, task work.Task) error {
-				s.Started(task.EventID)
-				_, err := tx.Tx().ExecContext(ctx, "INSERT INTO bench_effects (event_id) VALUES ($1)", task.EventID)
-				return err
-			}}
+			o.Handlers = map[string]work.Handler{traffic.EventType: oneEffect(s)}
+		}},
+		{", effects together", func(o *work.Options, e *env.Env, s *traffic.Stopwatch) {
+			o.Concurrency = batchTasks(e)
+			o.Batches = map[string]work.Batch{traffic.EventType: {Handle: work.Together(oneEffect(s))}}
 		}},
 		{", effects in batches", func(o *work.Options, e *env.Env, s *traffic.Stopwatch) {
 			o.Concurrency = batchTasks(e)
@@ -51,6 +51,15 @@ func timedWorkers() []timedWorker {
 				return err
 			}}}
 		}},
+	}
+}
+
+// oneEffect returns a handler that writes a row for each event.
+func oneEffect(s *traffic.Stopwatch) work.Handler {
+	return func(ctx context.Context, tx domain.Effects, task work.Task) error {
+		s.Started(task.EventID)
+		_, err := tx.Tx().ExecContext(ctx, "INSERT INTO bench_effects (event_id) VALUES ($1)", task.EventID)
+		return err
 	}
 }
 

@@ -1,0 +1,101 @@
+package consumer_test
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/hibiken/asynq"
+
+	"outboxd/client"
+	"outboxd/client/consumer"
+)
+
+// togetherEffects writes an effect for its event, and fails at the amount 13.
+type togetherEffects struct {
+	mu    sync.Mutex
+	calls []string // the IDs of the events, in the order of the calls
+}
+
+func (e *togetherEffects) handle(ctx context.Context, tx *sql.Tx, p payment) error {
+	id := consumer.EventOf(ctx).ID.String()
+	e.mu.Lock()
+	e.calls = append(e.calls, id)
+	e.mu.Unlock()
+	if _, err := tx.ExecContext(ctx, insertEffect, id, p.Amount); err != nil {
+		return err
+	}
+	if p.Amount == 13 {
+		return errors.New("not this one")
+	}
+	return nil
+}
+
+// The four tasks in the worker's four places share a transaction, and the handler sees
+// their events in order.
+func TestEventsShareATransaction(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	b.exec("CREATE TABLE effects (event_id uuid NOT NULL UNIQUE, amount integer)")
+	effects := &togetherEffects{}
+	ids := make([]string, 4)
+	for i := range ids {
+		ids[i] = b.emit(client.Event{Type: "test:effect"})
+	}
+	slices.Sort(ids)
+	for _, id := range slices.Backward(ids) {
+		b.pay(id, `{"Amount": 7}`)
+	}
+	b.serve(consumer.HandleTogether(consumer.New(consumer.SQL(b.db), consumer.Options{}), effects.handle, consumer.Batch{Wait: time.Hour}))
+	for _, id := range ids {
+		b.await(id, asynq.TaskStateCompleted)
+	}
+	if n := b.count("SELECT count(*) FROM effects JOIN outboxd.inbox USING (event_id)"); n != len(ids) {
+		t.Errorf("%d effects, want %d", n, len(ids))
+	}
+	if n := b.count("SELECT count(DISTINCT xmin::text) FROM effects"); n != 1 {
+		t.Errorf("%d transactions wrote the effects, want 1", n)
+	}
+	effects.mu.Lock()
+	defer effects.mu.Unlock()
+	if !slices.Equal(effects.calls, ids) {
+		t.Errorf("handled %v, want %v", effects.calls, ids)
+	}
+}
+
+// One event that fails costs the others neither their effect nor an attempt: each of their tasks
+// has only one.
+func TestOneBadEventAmongEventsThatShareATransaction(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	b.exec("CREATE TABLE effects (event_id uuid NOT NULL UNIQUE, amount integer)")
+	effects := &togetherEffects{}
+	ids := make([]string, 4)
+	for i := range ids {
+		ids[i] = b.emit(client.Event{Type: "test:effect"})
+	}
+	slices.Sort(ids)
+	for i := range ids {
+		b.pay(ids[i], map[bool]string{true: `{"Amount": 13}`, false: `{"Amount": 7}`}[i == 2])
+	}
+	b.serve(consumer.HandleTogether(consumer.New(consumer.SQL(b.db), consumer.Options{}), effects.handle, consumer.Batch{Wait: time.Hour}))
+	for i, id := range ids {
+		b.await(id, map[bool]asynq.TaskState{true: asynq.TaskStateArchived, false: asynq.TaskStateCompleted}[i == 2])
+	}
+	if n := b.count("SELECT count(*) FROM effects JOIN outboxd.inbox USING (event_id) WHERE amount = 7"); n != 3 {
+		t.Errorf("%d effects, want 3", n)
+	}
+	if n := b.count("SELECT (SELECT count(*) FROM effects) + (SELECT count(*) FROM outboxd.inbox)"); n != 6 {
+		t.Errorf("%d effects and confirmed events, want 3 and 3", n)
+	}
+	effects.mu.Lock()
+	defer effects.mu.Unlock()
+	// Three in the batch, up to the bad one, and each of the four alone.
+	if len(effects.calls) != 7 || !slices.Equal(effects.calls[:3], ids[:3]) {
+		t.Errorf("handled %v of %v", effects.calls, ids)
+	}
+}
