@@ -87,7 +87,7 @@ type Summary struct {
 	Generation   int
 	Error        string // the last error; dead: the error that it died of; suppressed: which task took its place; cancelled: who cancelled it, and why
 	PayloadBytes int
-	WaitsFor     domain.ID // held: the event that has the turn of its key; zero: none has
+	WaitsFor     domain.ID // held: the event for which it waits, as Life.TurnOf
 	// Failing is the event's failing task in Redis. It is nil unless State is StateFailing.
 	Failing *queued.FailingTask
 }

@@ -160,9 +160,8 @@ func (s accountSums) lines() []audit.AccountLine {
 	})
 }
 
-// A held event waits for the event that has the turn of its key, for an earlier event of
-// the key in the outbox, or for the end of a replay. Between two commits there may for a
-// moment be nothing for which a held event waits.
+// A held event waits for another event (holderSQL) or for the end of a replay. Between two
+// commits there may for a moment be nothing for which a held event waits.
 //
 // If a producer wrote an event more than once under one ID, several tables may have it.
 // In that case the rows of the event have different times, or the account has counted
@@ -181,8 +180,7 @@ UNION ALL
 (SELECT id, 'held without a reason', 'ordering key ' || ordering_key || ', since ' || held_at
  FROM outbox_held h
  WHERE id >= $4 AND id <= $5 AND held_at < now() - interval '1 minute'
-   AND NOT EXISTS (SELECT FROM outbox_turns t WHERE t.ordering_key = h.ordering_key)
-   AND NOT EXISTS (SELECT FROM outbox o WHERE o.ordering_key = h.ordering_key AND o.ordering_position < h.ordering_position)
+   AND ` + holderSQL("h") + ` IS NULL
    AND NOT EXISTS (SELECT FROM outbox_replays r WHERE r.subscription = h.subscription AND r.ended_at IS NULL)
  ORDER BY id LIMIT $1)
 LIMIT $1`

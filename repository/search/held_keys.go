@@ -2,6 +2,7 @@ package search
 
 import (
 	"context"
+	"strings"
 	"time"
 
 	"outboxd/domain/lives"
@@ -20,23 +21,31 @@ WITH RECURSIVE skipped (key, n) AS (
     SELECT (SELECT ordering_key FROM outbox_held WHERE ordering_key > key ORDER BY ordering_key LIMIT 1), n + 1
     FROM skipped WHERE key IS NOT NULL AND n < $2
 ), heads AS MATERIALIZED (
-    SELECT key, head.id, head.held_at, head.ordering_position AS position
+    SELECT key, head.*
     FROM (SELECT key FROM skipped WHERE key IS NOT NULL UNION SELECT unnest($1::text[])) AS keys, LATERAL (
-        SELECT id, held_at, ordering_position FROM outbox_held WHERE ordering_key = key ORDER BY ordering_position LIMIT 1
+        SELECT id, held_at, ordering_key, ordering_position, subscription FROM outbox_held WHERE ordering_key = key ORDER BY ordering_position LIMIT 1
     ) AS head
 )`
 
 // holderSQL selects the event for which a held event waits: the one that has the turn of
-// the key, or an earlier one in the outbox.
-func holderSQL(key, position string) string {
-	return `coalesce((SELECT t.event_id FROM outbox_turns t WHERE t.ordering_key = ` + key + `),
-        (SELECT o.id FROM outbox o WHERE o.ordering_key = ` + key + ` AND o.ordering_position < ` + position + ` ORDER BY o.ordering_position LIMIT 1))`
+// the key, or an earlier one of the key in the outbox. A delivery may also wait for an
+// earlier event of its event's key whose deliveries are not made yet. The conditions are
+// those of outbox_next_of_key in migrations/00003_ordering.sql. held is the alias of a row
+// with ordering_key, ordering_position and subscription.
+func holderSQL(held string) string {
+	return strings.ReplaceAll(`coalesce(
+        (SELECT t.event_id FROM outbox_turns t WHERE t.ordering_key = {held}.ordering_key),
+        (SELECT o.id FROM outbox o WHERE o.ordering_key = {held}.ordering_key AND o.ordering_position < {held}.ordering_position ORDER BY o.ordering_position LIMIT 1),
+        (SELECT o.id FROM outbox o
+         WHERE o.ordering_key = substr({held}.ordering_key, length(outbox_delivery_key({held}.subscription, '')) + 1)
+           AND o.ordering_position < {held}.ordering_position AND o.split IS NULL AND o.subscription IS NULL
+         ORDER BY o.ordering_position LIMIT 1))`, "{held}", held)
 }
 
 // heldKeysSQL counts and looks up only the keys on the page. heldKeysSQL is one
 // statement, so it finds an event that is moving at the same time in one place only.
 var heldKeysSQL = heldHeadsSQL + `, page AS MATERIALIZED (
-    SELECT key, id, held_at, ` + holderSQL("longest.key", "longest.position") + ` AS holder
+    SELECT key, id, held_at, ` + holderSQL("longest") + ` AS holder
     FROM (SELECT * FROM heads ORDER BY held_at, key LIMIT $3) AS longest
 )
 SELECT page.key, page.id, page.held_at,

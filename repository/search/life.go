@@ -26,7 +26,7 @@ func NewLives(db *postgres.Database) *Lives { return &Lives{db: db} }
 // once.
 var lifeSQL = `
 SELECT ` + stored.Columns + `, state, since, stage, error, rival,
-       ` + holderSQL("e.ordering_key", "e.ordering_position") + `,
+       ` + holderSQL("e") + `,
        (SELECT count(*) FROM (SELECT FROM outbox_held h WHERE h.ordering_key = e.ordering_key LIMIT 1000) AS waiting)
 FROM (
     ` + stored.Places.Union(`SELECT `+stored.Columns+`, {state} AS state, `+stored.Within("{since}")+` AS since, {stage} AS stage, {error} AS error, {rival} AS rival FROM {table} WHERE id = $1`) + `

@@ -73,7 +73,7 @@ var searchSQL = matchingSQL + `, page AS (
 )
 SELECT floor.id, floor.examined, (SELECT history_seconds FROM outbox_queue_identity), page.id, CASE WHEN confirmed_at IS NULL THEN state ELSE 'confirmed' END, event_type, queue,
        ordering_key, created_at, coalesce(confirmed_at, since), attempts, generation, error, bytes,
-       CASE state WHEN 'held' THEN ` + holderSQL("page.ordering_key", "(SELECT h.ordering_position FROM outbox_held h WHERE h.id = page.id)") + ` END
+       CASE state WHEN 'held' THEN (SELECT ` + holderSQL("h") + ` FROM outbox_held h WHERE h.id = page.id) END
 FROM floor LEFT JOIN page ON true
 ORDER BY page.id DESC`
 
