@@ -15,6 +15,9 @@ type Finding struct {
 	// which command or setting corrects it. Found, Consequence and Remedy contain no address and no secret, because
 	// everyone with access to a page or probe can read them.
 	Found, Consequence, Remedy string
+	// Outage says that the server serves nobody at present, so everything that uses the server notices the problem. It
+	// is false for a problem that only some uses of the server have, such as a missing right.
+	Outage bool
 }
 
 // FindingLevel says how much a Finding matters.

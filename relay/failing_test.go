@@ -1,6 +1,7 @@
 package relay_test
 
 import (
+	"log/slog"
 	"slices"
 	"strings"
 	"testing"
@@ -10,6 +11,7 @@ import (
 	"outboxd/app/servertest"
 	"outboxd/app/servertest/redistest"
 	"outboxd/domain"
+	"outboxd/relay"
 	"outboxd/repository/examine"
 )
 
@@ -45,4 +47,34 @@ func TestWhatTheLeaderFailsAtIsFound(t *testing.T) {
 	w.healed(before)
 	w.eventually(0, "SELECT count(*) FROM outbox_failing")
 	servertest.Eventually(w.t, "the metric says that the heal worked", func() bool { return w.counter("outboxd_relay_duty_failing", "duty", "heal") == 0 })
+}
+
+// A Redis without memory is an outage and no failure of healing, also if no poller has noticed it: there is
+// nothing to relay.
+func TestARedisWithoutMemoryIsNoFailureOfHealing(t *testing.T) {
+	t.Parallel()
+	server, log := redistest.Start(t), &journal{}
+	w := newTown(t, schematest.Database(t), server.URL(), func(o *relay.Options) {
+		o.Logger = slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	})
+	w.start()
+	w.watched()
+	before, admin := w.heals(), connect(t, server.URL())
+	if err := admin.ConfigSet(t.Context(), "maxmemory", "1").Err(); err != nil {
+		t.Fatal(err)
+	}
+	server.Flush()
+	servertest.Eventually(t, "the canary cannot be written", func() bool {
+		return strings.Contains(log.String(), "could not check whether Redis has kept its data") && strings.Contains(log.String(), "redis-memory")
+	})
+	if n := w.counter("outboxd_relay_duty_failing", "duty", "heal"); n != 0 {
+		t.Errorf("the metric of healing is %v", n)
+	}
+	if n := w.count("SELECT count(*) FROM outbox_failing"); n != 0 {
+		t.Errorf("%d duties are recorded as failing", n)
+	}
+	if err := admin.ConfigSet(t.Context(), "maxmemory", "0").Err(); err != nil {
+		t.Fatal(err)
+	}
+	w.healed(before)
 }

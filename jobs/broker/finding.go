@@ -51,41 +51,49 @@ var impediments = []impediment{
 		Code:   "redis-cluster",
 		Found:  "this is a node of a Redis Cluster, or a slot of the cluster moves or has no node",
 		Remedy: "begin --redis-url with redis-cluster:// and name some of its nodes; redis-cli --cluster check HOST:PORT says what the cluster lacks",
+		Outage: true,
 	}},
 	{[]string{"READONLY", "MASTERDOWN"}, domain.Finding{
 		Code:   "redis-read-only",
 		Found:  "Redis is a replica and takes no writes",
 		Remedy: "name the master in --redis-url, or Sentinels; after a failover relaying goes on by itself",
+		Outage: true,
 	}},
 	{[]string{"OOM"}, domain.Finding{
 		Code:   "redis-memory",
 		Found:  "Redis has reached its maxmemory and takes no more tasks",
 		Remedy: "redis-cli CONFIG SET maxmemory to more, run more workers, or bound the queues with --relay-max-queue",
+		Outage: true,
 	}},
 	{[]string{"MISCONF"}, domain.Finding{
 		Code:   "redis-disk",
 		Found:  "Redis cannot save its data to disk and so takes no writes",
 		Remedy: "look at Redis's log and for a full disk",
+		Outage: true,
 	}},
 	{[]string{"NOREPLICAS"}, domain.Finding{
 		Code:   "redis-replicas",
 		Found:  "Redis has fewer replicas than its min-replicas-to-write asks for",
 		Remedy: "start or mend replicas, or lower min-replicas-to-write",
+		Outage: true,
 	}},
 	{[]string{"max number of clients reached"}, domain.Finding{
 		Code:   "redis-connections",
 		Found:  "Redis takes no more connections",
 		Remedy: "redis-cli CONFIG SET maxclients to more",
+		Outage: true,
 	}},
 	{[]string{"LOADING"}, domain.Finding{
 		Code:   "redis-loading",
 		Found:  "Redis is loading its data from disk",
 		Remedy: "wait: relaying goes on by itself",
+		Outage: true,
 	}},
 	{[]string{"BUSY"}, domain.Finding{
 		Code:   "redis-busy",
 		Found:  "a script keeps Redis busy",
 		Remedy: "redis-cli SCRIPT KILL, and find whose script it is",
+		Outage: true,
 	}},
 }
 

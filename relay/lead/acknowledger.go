@@ -48,7 +48,7 @@ func (a *acknowledger) run(ctx context.Context, leads domain.StillLeads) {
 // gone back to an earlier state.
 func (a *acknowledger) report(ctx context.Context, err error) {
 	level := slog.LevelWarn
-	if _, known := domain.FindingOf(err); domain.ErrorCode(err) == domain.CodeUnavailable && (!known || a.paused()) || domain.ErrorCode(err) == domain.CodeConflict {
+	if domain.ErrorCode(err) == domain.CodeUnavailable && (!isRefused(err) || a.paused()) || domain.ErrorCode(err) == domain.CodeConflict {
 		level = slog.LevelDebug
 	} else {
 		a.failing.note(ctx, dutyAcknowledge, err)

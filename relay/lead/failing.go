@@ -98,10 +98,22 @@ func (f *failing) note(ctx context.Context, part duty, err error) {
 	}
 }
 
-// isOutage reports whether err comes from an outage that the relay has noticed. Such an outage is reported elsewhere. If
-// PostgreSQL itself returned err, PostgreSQL can be reached, and the duty fails.
+// isOutage reports whether err comes from an outage that the relay has noticed, or will notice: Redis answered that it
+// serves nobody at present. Such an outage is reported elsewhere. If PostgreSQL itself returned err, PostgreSQL can be
+// reached, and the duty fails.
 func (f *failing) isOutage(err error) bool {
-	return domain.ErrorCode(err) == domain.CodeUnavailable && outage.State(err) == "" && f.unusable()
+	if domain.ErrorCode(err) != domain.CodeUnavailable || outage.State(err) != "" {
+		return false
+	}
+	finding, _ := domain.FindingOf(err)
+	return finding.Outage || f.unusable()
+}
+
+// isRefused reports whether Redis works, but refuses what only a duty needs, such as a command for which its user has no
+// right.
+func isRefused(err error) bool {
+	finding, known := domain.FindingOf(err)
+	return known && !finding.Outage
 }
 
 func (f *failing) record(ctx context.Context, work string, cause error) bool {

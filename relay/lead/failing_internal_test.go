@@ -37,6 +37,7 @@ func notes(t *testing.T, unusable bool) (f *failing, store *failures, fails func
 var (
 	away    = domain.Errorf(domain.CodeUnavailable, "the queue is unavailable")
 	refused = &domain.Error{Code: domain.CodeUnavailable, Message: "the queue is unavailable", Finding: &domain.Finding{Code: "redis-rights"}}
+	loading = &domain.Error{Code: domain.CodeUnavailable, Message: "the queue is unavailable", Finding: &domain.Finding{Code: "redis-loading", Outage: true}}
 	fault   = &pgconn.PgError{Code: "P0001"}
 )
 
@@ -49,6 +50,9 @@ func TestAnOutageIsNoFailureOfADuty(t *testing.T) {
 	}{
 		"an outage":                            {away, true, false},
 		"an outage that is not noticed":        {away, false, true},
+		"Redis loads its data":                 {loading, false, false},
+		"Redis refuses a right":                {refused, false, true},
+		"a fault of PostgreSQL, Redis loads":   {errors.Join(loading, fault), false, true},
 		"a fault of PostgreSQL":                {fault, false, true},
 		"a fault of PostgreSQL, and an outage": {errors.Join(away, fault), true, true},
 		"a statement takes too long":           {domain.Wrap(domain.CodeUnavailable, &pgconn.PgError{Code: "57014"}, "the database is unavailable"), true, true},
@@ -79,6 +83,7 @@ func TestAnOutageOfRedisIsNoFailureOfHealing(t *testing.T) {
 		fails bool
 	}{
 		"Redis is away":          {queueError{away}, false},
+		"Redis loads its data":   {queueError{loading}, false},
 		"Redis refuses a right":  {queueError{refused}, true},
 		"the database is slow":   {away, true},
 		"a fault of PostgreSQL":  {fault, true},

@@ -110,15 +110,15 @@ func (h *healer) run(ctx context.Context, leads domain.StillLeads) {
 // of an unreachable server only if the cause is a missing right that only the healer needs, and records no outage of
 // Redis. If another process has done the work already, report does not warn.
 func (h *healer) report(ctx context.Context, err error) {
-	_, known := domain.FindingOf(err)
-	if _, ofQueue := errors.AsType[queueError](err); !ofQueue || known || domain.ErrorCode(err) != domain.CodeUnavailable || outage.State(err) != "" {
+	refused := isRefused(err)
+	if _, ofQueue := errors.AsType[queueError](err); !ofQueue || refused || domain.ErrorCode(err) != domain.CodeUnavailable || outage.State(err) != "" {
 		h.failing.note(ctx, dutyHeal, err)
 	}
 	switch {
 	case err == nil:
 		h.silent = false
 	case ctx.Err() != nil:
-	case domain.ErrorCode(err) == domain.CodeUnavailable && (!known || h.paused()), domain.ErrorCode(err) == domain.CodeConflict, h.silent:
+	case domain.ErrorCode(err) == domain.CodeUnavailable && (!refused || h.paused()), domain.ErrorCode(err) == domain.CodeConflict, h.silent:
 		h.log.Debug("could not check whether Redis has kept its data", "again_in", h.o.CheckInterval, "error", err)
 	default:
 		h.silent = true
