@@ -119,7 +119,7 @@ func (b *bounds) closeIfFull(name string, q *boundedQueue, now time.Time) {
 	}
 	q.closed = true
 	b.gauge.WithLabelValues(name).Set(1)
-	if now.Sub(q.since) > boundsQuiet || q.since.IsZero() {
+	if now.Sub(q.since) > boundsQuiet {
 		b.log.Warn("a queue is full; its events wait in the database", "queue", name, "tasks", q.length, "bound", b.limits[name])
 	}
 }

@@ -35,7 +35,7 @@ import (
 //   - If a subscription has instead_of_queue, its events get no task in their own queue:
 //     they move to the history at once. The later parts of the claim statement do not see these events.
 var splitSQL = `, wanted AS MATERIALIZED (
-    SELECT t.event_type, s.id AS subscription_id, s.name, s.headers AS wanted_headers, s.ordering, s.instead_of_queue, s.attempts AS most_attempts, s.timeout_ms
+    SELECT t.event_type, s.id AS subscription_id, s.name, s.headers AS wanted_headers, s.ordering, s.instead_of_queue, s.attempts AS most_attempts
     FROM (SELECT DISTINCT event_type FROM gone WHERE split IS NULL AND subscription IS NULL) AS t
     JOIN outbox_subscriptions s ON s.removed_at IS NULL AND t.event_type COLLATE "C" LIKE ANY (s.patterns)
 ), instead AS MATERIALIZED (

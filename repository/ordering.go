@@ -107,7 +107,7 @@ func (b *batch) advance(ctx context.Context) {
 	}
 	var advanced int
 	if err := b.outbox.db.Pool().QueryRowOn(ctx, b.conn.Conn(), "SELECT outbox_advance($1)", keys).Scan(&advanced); err != nil {
-		b.outbox.db.Logger().DebugContext(ctx, "could not advance ordering keys; the next round of housekeeping will", "keys", len(keys), "error", err)
+		b.outbox.db.Logger().DebugContext(ctx, "could not advance ordering keys; the leader does it in its next round", "keys", len(keys), "error", err)
 		return
 	}
 	b.advanced = b.advanced || advanced > 0

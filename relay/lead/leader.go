@@ -248,7 +248,7 @@ func (l *Leader) advance(ctx context.Context) {
 		l.log.Warn("could not release held events", "retry_in", keysEvery, "error", err)
 	}
 	if advanced > 0 {
-		l.log.Info("released held events whose turn was lost", "events", advanced)
+		l.log.Info("ordering keys that stood still go on", "turns_ended_and_events_released", advanced)
 	}
 }
 
