@@ -53,20 +53,27 @@ func (m *QueueMemory) Database(ctx context.Context) (is lost.DatabaseIdentity, e
 	}
 	if m.line.ask == "" {
 		var system, timeline bool
-		if err := pool.QueryRow(ctx, mayAskSQL).Scan(&system, &timeline); err != nil && postgres.IsUnavailable(err) {
+		if err := pool.QueryRow(ctx, mayAskSQL).Scan(&system, &timeline); err != nil && !isRefusal(err) {
 			return is, postgres.Translate(err, doing)
 		}
 		m.line.ask = "SELECT " + either(system, systemSQL) + ", " + either(timeline, timelineSQL)
 	}
 	if err := pool.QueryRow(ctx, m.line.ask).Scan(&is.SystemID, &is.Timeline); err != nil {
-		if postgres.IsUnavailable(err) {
+		if !isRefusal(err) {
 			return lost.DatabaseIdentity{}, postgres.Translate(err, doing)
 		}
 		m.line.ask = "SELECT '', ''"
-		return lost.DatabaseIdentity{}, ctx.Err()
+		return lost.DatabaseIdentity{}, nil
 	}
 	m.line.is, m.line.asked, m.line.connections = is, time.Now(), opened
 	return is, nil
+}
+
+// isRefusal reports whether the server itself refused a question, and not because of an
+// outage. An error of this process, such as a cancelled context, says nothing about the
+// server.
+func isRefusal(err error) bool {
+	return postgres.SQLState(err) != "" && !postgres.IsUnavailable(err)
 }
 
 func either(may bool, expression string) string {

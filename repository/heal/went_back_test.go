@@ -1,7 +1,9 @@
 package heal_test
 
 import (
+	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"testing"
 	"time"
@@ -103,6 +105,20 @@ func TestConfirmingInADatabaseThatWentBack(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// A leader that stops leads again later, and must still notice that the database went back.
+func TestAQuestionThatWasGivenUpIsAskedAgain(t *testing.T) {
+	t.Parallel()
+	memory := heal.NewQueueMemory(schematest.Open(t))
+	ended, end := context.WithCancel(t.Context())
+	end()
+	if is, err := memory.Database(ended); !errors.Is(err, context.Canceled) {
+		t.Errorf("in a context that ended: %+v, %v", is, err)
+	}
+	if is, err := memory.Database(t.Context()); err != nil || is.SystemID == "" || is.Timeline == "" {
+		t.Errorf("this database is %+v, %v", is, err)
 	}
 }
 
