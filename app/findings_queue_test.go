@@ -132,6 +132,10 @@ func TestFindingsOfRedis(t *testing.T) {
 	exec("DELETE FROM outbox_samples")
 	sample("12 minutes", "900")
 	sample("2 minutes", "2500")
+	if said := says("backlog-growing"); said != "" {
+		t.Errorf("without a worker, whom more workers do not help, it says %s", said)
+	}
+	redis.Kill() // now nobody knows which queue a worker serves
 	if said := says("backlog-growing"); !strings.Contains(said, "2,500 tasks wait in Redis") || !strings.Contains(said, "900") {
 		t.Errorf("of a backlog that grows it says %q", said)
 	}

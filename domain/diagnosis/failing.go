@@ -100,13 +100,28 @@ func judgeHeal(s overview.Standing) []domain.Finding {
 		"find out why: the server's log has restarts and takeovers, but Redis does not log who emptied it; this warning ends 15 minutes after the last time")
 }
 
-// judgeGrowth reports a backlog in Redis that grows.
-func judgeGrowth(s overview.Standing) []domain.Finding {
+// judgeGrowth reports a backlog in Redis that grows. Where hardly anything waits in queues from which workers take
+// tasks, it reports nothing: more workers do not help, and other findings name the queue without a worker, or its pause.
+func (q Quick) judgeGrowth() []domain.Finding {
 	const clearly = 1.1 // more than chance
-	if s.QueuedBefore < 0 || s.QueuedNow < BacklogLarge || float64(s.QueuedNow) < clearly*float64(s.QueuedBefore) {
+	s := q.Standing
+	if s.QueuedBefore < 0 || s.QueuedNow < BacklogLarge || float64(s.QueuedNow) < clearly*float64(s.QueuedBefore) ||
+		q.RedisErr == nil && q.waitInServedQueues() < BacklogLarge {
 		return nil
 	}
 	return of("backlog-growing", fmt.Sprintf("%s in Redis; 10 minutes ago there were %s", words.Many(s.QueuedNow, "task")+words.Plural(s.QueuedNow, " waits", " wait"), words.Count(s.QueuedBefore)),
 		"workers take fewer tasks than the relay enqueues, so each event takes effect later than the one before",
 		"outboxd top says which queue grows; start more workers for it, or raise their --worker-concurrency")
+}
+
+// waitInServedQueues counts the tasks that wait in queues from which workers take tasks.
+func (q Quick) waitInServedQueues() (tasks int64) {
+	rests := resting(q.Standing.Receivers)
+	for _, queue := range q.Ours() {
+		serves := func(w overview.WorkerStatus) bool { _, served := w.Queues[queue.Name]; return served }
+		if queue.PausedAt.IsZero() && !rests[queue.Name] && slices.ContainsFunc(q.Workers, serves) {
+			tasks += queue.Pending + queue.Retry
+		}
+	}
+	return tasks
 }

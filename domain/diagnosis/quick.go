@@ -40,6 +40,7 @@ func (q Quick) Findings() []domain.Finding {
 	switch {
 	case q.PostgresErr == nil:
 		found = append(found, judgeStanding(q.Standing)...)
+		found = append(found, q.judgeGrowth()...)
 	case domain.ErrorCode(q.PostgresErr) == domain.CodeInternal:
 		found = append(found, of("events-hidden", "outboxd may not read where the events are and which relays run",
 			"a missing relay, late events and dead letters cannot be seen from here",
@@ -60,8 +61,8 @@ func (q Quick) Findings() []domain.Finding {
 	return found
 }
 
-// judgeStanding returns the findings about relays and their leader, late events, receivers that are down, losses in
-// Redis and a growing backlog.
+// judgeStanding returns the findings about relays and their leader, late events, receivers that are down, and losses in
+// Redis.
 func judgeStanding(s overview.Standing) (found []domain.Finding) {
 	var alive []overview.RelayStatus
 	for _, r := range s.Relays {
@@ -83,9 +84,7 @@ func judgeStanding(s overview.Standing) (found []domain.Finding) {
 			"look at /readyz of the relays; if they are ready and outboxd_relay_queue_full is 0, they cannot keep up: raise --relay-concurrency")...)
 	}
 	found = append(found, receiversDown(s)...)
-	found = append(found, judgeHeal(s)...)
-	found = append(found, judgeGrowth(s)...)
-	return found
+	return append(found, judgeHeal(s)...)
 }
 
 func judgeDead(s overview.Standing) []domain.Finding {

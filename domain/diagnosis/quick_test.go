@@ -33,6 +33,13 @@ func well(now time.Time) diagnosis.Quick {
 	}
 }
 
+// grows lets the backlog of the queue q grow, which the worker serves.
+func grows(q *diagnosis.Quick, tasks int64) {
+	q.Standing.QueuedBefore, q.Standing.QueuedNow = 900, tasks
+	q.Queues[0].Pending = tasks
+	q.Workers[0].Queues = map[string]int{"q": 1}
+}
+
 func TestQuickFindings(t *testing.T) {
 	t.Parallel()
 	now := time.Now()
@@ -79,6 +86,17 @@ func TestQuickFindings(t *testing.T) {
 		}, "tasks-archived/note", "2 tasks are archived"},
 		"archived and replayed": {func(q *diagnosis.Quick) { q.Queues[0].Archived, q.Settled = 3, map[string]int64{"q": 3} }, "", ""},
 		"a loss":                {func(q *diagnosis.Quick) { q.Loss = "the canary is gone" }, "redis-lost-data/warning", "the canary is gone"},
+		"a backlog grows":       {func(q *diagnosis.Quick) { grows(q, 2500) }, "backlog-growing/warning", "2,500 tasks wait in Redis; 10 minutes ago there were 900"},
+		"a backlog shrinks":     {func(q *diagnosis.Quick) { grows(q, 2500); q.Standing.QueuedBefore = 2400 }, "", ""},
+		"a backlog of a queue that no worker serves": {func(q *diagnosis.Quick) {
+			grows(q, 2500)
+			q.Queues = []overview.QueueStatus{{Name: "q", Pending: 100}, {Name: "lonely", Pending: 2400}}
+		}, "", ""},
+		"a backlog of a paused queue": {func(q *diagnosis.Quick) { grows(q, 2500); q.Queues[0].PausedAt = now }, "", ""},
+		"a backlog while Redis is away": {func(q *diagnosis.Quick) {
+			grows(q, 2500)
+			q.RedisErr = domain.Errorf(domain.CodeUnavailable, "away")
+		}, "redis-unreachable/broken backlog-growing/warning", ""},
 		"one heal": {func(q *diagnosis.Quick) {
 			q.Standing.Heals, q.Standing.LastHeals = 1, []overview.Heal{{At: now.Add(-3 * time.Minute), Reason: "Redis was emptied"}}
 		}, "healed/warning", "sent again 1 time in the last hour: 3 min ago, because Redis was emptied; events"},
