@@ -63,11 +63,17 @@ func howManyFail(failing, unhandled int64) string {
 	}
 }
 
-func judgeArchived(archived int64) []domain.Finding {
-	if archived == 0 {
+// judgeArchived reports archived tasks, unless all are settled: their dead letters were replayed or discarded. It counts
+// the settled ones too, as the column ARCHIVED of outboxd top does.
+func judgeArchived(archived, settled int64) []domain.Finding {
+	if archived == settled {
 		return nil
 	}
-	return of("tasks-archived", words.Many(archived, "task")+words.Plural(archived, " is", " are")+" archived in Redis",
+	text := words.Many(archived, "task") + words.Plural(archived, " is", " are") + " archived in Redis"
+	if settled > 0 {
+		text += "; the dead letters of " + words.Count(settled) + " of them were replayed or discarded"
+	}
+	return of("tasks-archived", text,
 		"no worker takes them; the leader makes dead letters of their events within a minute, and Asynq deletes the tasks after 90 days",
 		"none is needed: outboxd dead list shows the events, and replaying one makes a new task")
 }

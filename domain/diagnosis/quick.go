@@ -132,7 +132,7 @@ func latest(a, b time.Time) time.Time {
 // judgeTasks reports a missing worker, and failing and archived tasks. If Redis has no queue, nothing was ever
 // enqueued, and a missing worker is no problem.
 func (q Quick) judgeTasks() (found []domain.Finding) {
-	var unfinished, failing, archived int64
+	var unfinished, failing, archived, settled int64
 	rests := resting(q.Standing.Receivers)
 	for _, queue := range q.Ours() {
 		if rests[queue.Name] {
@@ -140,7 +140,8 @@ func (q Quick) judgeTasks() (found []domain.Finding) {
 		}
 		unfinished += queue.Unfinished()
 		failing += queue.Retry
-		archived += max(queue.Archived-q.Settled[queue.Name], 0)
+		archived += queue.Archived
+		settled += min(q.Settled[queue.Name], queue.Archived)
 	}
 	switch {
 	case len(q.Workers) > 0 || len(q.Queues) == 0:
@@ -154,7 +155,7 @@ func (q Quick) judgeTasks() (found []domain.Finding) {
 	}
 	found = append(found, q.judgeFailing(failing, rests)...)
 	found = append(found, judgeLoss(q.Loss)...)
-	return append(found, judgeArchived(archived)...)
+	return append(found, judgeArchived(archived, settled)...)
 }
 
 // Ours returns the queues without those that only other programs use.
