@@ -214,7 +214,7 @@ func (f *FailedTasks) move(ctx context.Context, tx pgx.Tx, task *domain.FailedTa
 
 var writeDownSQL = `
 INSERT INTO outbox_dead (` + stored.Columns + `, error, stage, died_at)
-SELECT dead.*, 'worker', clock_timestamp() FROM ` + stored.Unnest + stored.Beside + `::text[]) AS dead (` + stored.Columns + `, error)
+SELECT dead.*, ` + stored.Beyond + `, clock_timestamp() FROM ` + stored.Unnest + stored.Beside + `::text[]) AS dead (` + stored.Columns + `, error)
 ON CONFLICT (id) DO NOTHING`
 
 // The account has already counted the event as gone: as trimmed with the history, or as
@@ -244,7 +244,7 @@ func (f *FailedTasks) writeDown(ctx context.Context, tx pgx.Tx, task *domain.Fai
 	e.Available = e.CreatedAt
 	var rows stored.Rows
 	rows.Add(&e)
-	tag, err := tx.Exec(ctx, writeDownSQL, append(rows.Args(), []string{f.db.ErrorText(task.Err)})...)
+	tag, err := tx.Exec(ctx, writeDownSQL, append(rows.Args(), []string{f.db.ErrorText(task.Err)}, string(stageOf(task)))...)
 	if err != nil {
 		return 0, fmt.Errorf("write the event down: %w", err)
 	}

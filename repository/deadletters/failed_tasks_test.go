@@ -123,6 +123,19 @@ func TestATaskWithoutAPayloadIsWrittenDown(t *testing.T) {
 	}
 }
 
+// A dead letter says who gave the event up, also if it is made from the task.
+func TestAPersonGivesUpATaskWithoutARecord(t *testing.T) {
+	t.Parallel()
+	db := schematest.Open(t)
+	task := failedTask(domain.ID{6: 0x70, 8: 0x80}, "test:1")
+	task.By = &domain.Action{Actor: "ada"}
+	bury(t, deadletters.NewFailedTasks(db, true), task, domain.Buried)
+	list, err := deadletters.New(db).List(t.Context(), domain.DeadFilter{}, domain.Cursor{}, 10)
+	if err != nil || len(list) != 1 || list[0].Stage != domain.StagePerson {
+		t.Errorf("%+v, %v", list, err)
+	}
+}
+
 func TestBuryWithoutARecordWritesTheTaskDown(t *testing.T) {
 	t.Parallel()
 	db := schematest.Open(t)
@@ -140,7 +153,7 @@ func TestBuryWithoutARecordWritesTheTaskDown(t *testing.T) {
 	if err != nil || len(list) != 1 {
 		t.Fatalf("%d dead letters, %v", len(list), err)
 	}
-	if d := list[0]; string(d.Payload) != "\x00\xff" || d.Headers["k"] != "v" || d.Queue != "low" || *d.Options.MaxRetry != 3 || d.OrderingKey != "k" || !d.HoldsKey {
+	if d := list[0]; d.Stage != domain.StageWorker || string(d.Payload) != "\x00\xff" || d.Headers["k"] != "v" || d.Queue != "low" || *d.Options.MaxRetry != 3 || d.OrderingKey != "k" || !d.HoldsKey {
 		t.Errorf("the dead letter is %+v", d)
 	}
 	balance(t, db)

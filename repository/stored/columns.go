@@ -52,6 +52,8 @@ var (
 	Unnest = "unnest(" + each(func(i int, c column) string { return fmt.Sprintf("$%d::%s[]", i+1, c.sqlType) }) + ", "
 	// Beside is the number of the parameter that follows those of Unnest.
 	Beside = fmt.Sprintf("$%d", len(columns)+1)
+	// Beyond is the number of the parameter after Beside.
+	Beyond = fmt.Sprintf("$%d", len(columns)+2)
 )
 
 // ColumnsWith returns Columns, with an expression in the place of each column whose name
