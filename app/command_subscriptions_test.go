@@ -41,14 +41,14 @@ func TestSubscriptionsByCommand(t *testing.T) {
 	wants(run("subscriptions", "remove", "crm", "--yes"), 0, "removed")
 	wants(run("subscriptions", "remove", "crm", "--yes"), 1, "no subscription")
 	wants(run("subscriptions", "apply", "-f", good, "--yes"), 0, "added")
-	wants(run("subscriptions", "apply", "-f", good, "--replay-since", "2026-11-01T00:00Z"), 2, "0 events match", "--yes")
+	wants(run("subscriptions", "apply", "-f", good, "--replay-since", "2026-11-01T00:00Z"), 2, "No event that was emitted since", "matches; nothing to replay.", "--yes")
 	wants(run("subscriptions", "apply", "-f", good, "--replay-since", "48h", "--yes"), 0, "unchanged", "0 deliveries made of 0 events that match")
 	wants(run("subscriptions", "apply", "-f", good, "--replay-since", "48h", "--yes", "-o", "json"), 0, `"made": 0`, `"ended_at"`)
 	wants(run("subscriptions", "apply", "-f", good, "--replay-since", "soon", "--yes"), 2, "--replay-since", "is not a time")
 	wants(run("subscriptions", "replay", "crm", "--yes"), 2, "--since is required")
-	wants(run("subscriptions", "replay", "crm", "--since", "48h"), 2, "0 events match", "--yes")
+	wants(run("subscriptions", "replay", "crm", "--since", "48h"), 0, "No event that was emitted since", "matches; nothing to do.")
 	wants(run("subscriptions", "replay", "nobody", "--since", "48h", "--yes"), 1, "no subscription")
-	wants(run("subscriptions", "replay", "crm", "--since", "48h", "--yes", "--reason", "new"), 0, "0 deliveries made")
+	wants(run("subscriptions", "replay", "crm", "--since", "48h", "--yes", "--reason", "new"), 0, "No event matches; nothing to do.")
 	wants(run("subscriptions", "show", "crm"), 0, "Replay", "ended")
 	for fault, bad := range map[string]string{
 		"secrets":        strings.ReplaceAll(crm, "secret:", "secrets:"),

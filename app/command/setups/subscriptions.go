@@ -120,7 +120,8 @@ func applySubscriptions(cmd *cobra.Command, store *subscriptions.Store, flags *a
 		if since.IsZero() {
 			return consent
 		}
-		return cmp.Or(countReplays(cmd, store, &flags.out, list, since), consent)
+		_, err := countReplays(cmd, store, &flags.out, list, since, "nothing to replay")
+		return cmp.Or(err, consent)
 	}
 	action := flags.action()
 	var changes []setup.Applied

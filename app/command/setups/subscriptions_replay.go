@@ -1,7 +1,6 @@
 package setups
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -57,7 +56,11 @@ with what nobody else does. Without --yes it only counts.`,
 			return err
 		}
 		if !flags.Yes {
-			return cmp.Or(countReplays(cmd, store, &out, []setup.Subscription{*found}, since), flags.Consent("replay them"))
+			matched, err := countReplays(cmd, store, &out, []setup.Subscription{*found}, since, "nothing to do")
+			if err != nil || matched == 0 {
+				return err
+			}
+			return flags.Consent("replay them")
 		}
 		if err := store.BeginReplay(cmd.Context(), flags.Action(nil), found.Name, since); err != nil {
 			return err
@@ -66,7 +69,13 @@ with what nobody else does. Without --yes it only counts.`,
 		if err != nil {
 			return err
 		}
-		return out.Write(cmd.OutOrStdout(), replay, func(w io.Writer) { fmt.Fprintf(w, "%s\t%s\n", found.Name, replaySaid(replay)) })
+		return out.Write(cmd.OutOrStdout(), replay, func(w io.Writer) {
+			said := replaySaid(replay)
+			if replay.Matched == 0 {
+				said = "No event matches; nothing to do."
+			}
+			fmt.Fprintf(w, "%s\t%s\n", found.Name, said)
+		})
 	})
 	return cmd
 }
@@ -91,17 +100,24 @@ type ReplayCount struct {
 	DryRun       bool      `json:"dry_run"`
 }
 
-func countReplays(cmd *cobra.Command, store *subscriptions.Store, out *terminal.Output, list []setup.Subscription, since time.Time) error {
+// countReplays prints how many events the replays to the subscriptions of list cover, and returns their sum. nothing is
+// what it says of a replay that covers none.
+func countReplays(cmd *cobra.Command, store *subscriptions.Store, out *terminal.Output, list []setup.Subscription, since time.Time, nothing string) (sum int64, err error) {
 	counts := make([]ReplayCount, len(list))
 	for i := range list {
 		matched, err := store.CountReplay(cmd.Context(), &list[i], since)
 		if err != nil {
-			return err
+			return sum, err
 		}
 		counts[i] = ReplayCount{list[i].Name, since.UTC(), matched, true}
+		sum += matched
 	}
-	return out.Write(cmd.OutOrStdout(), counts, func(w io.Writer) {
+	return sum, out.Write(cmd.OutOrStdout(), counts, func(w io.Writer) {
 		for _, c := range counts {
+			if c.Matched == 0 {
+				fmt.Fprintf(w, "%s\tNo event that was emitted since %s matches; %s.\n", c.Subscription, terminal.Instant(c.Since), nothing)
+				continue
+			}
 			fmt.Fprintf(w, "%s\t%s emitted since %s. Those with a delivery get no other.\n", c.Subscription,
 				words.Many(c.Matched, "event")+words.Plural(c.Matched, " matches", " match")+" that "+words.Plural(c.Matched, "was", "were"), terminal.Instant(c.Since))
 		}
