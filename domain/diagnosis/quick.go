@@ -92,7 +92,7 @@ func judgeDead(s overview.Standing) []domain.Finding {
 		return nil
 	}
 	many := words.Many(s.Dead, "dead letter")
-	if s.Dead >= overview.StandingCounted {
+	if s.DeadCut() {
 		many = words.Count(s.Dead) + " or more dead letters"
 	}
 	if !s.OldestDead.IsZero() {
@@ -182,7 +182,7 @@ func (q Quick) Waiting() Waiting {
 		if manyDue {
 			due = max(due, s.Pending) // an estimate, which includes events that are not due
 		}
-		w.Events, w.Estimated, w.Oldest = due+s.Held, manyDue || s.Held >= overview.StandingCounted, Late(s)
+		w.Events, w.Estimated, w.Oldest = due+s.Held, manyDue || s.HeldEstimated(), Late(s)
 		if !s.OldestHeld.IsZero() {
 			w.Oldest = max(w.Oldest, s.At.Sub(s.OldestHeld))
 		}

@@ -69,7 +69,7 @@ func (s *Source) gather(ctx context.Context, withPauses bool) gathered {
 	}
 	asked.Wait()
 	if g.storeErr != nil {
-		g.stored = Snapshot{At: time.Now(), Complete: true}
+		g.stored = Snapshot{At: time.Now()}
 	}
 	g.storeErr = cmp.Or(g.storeErr, recordErr)
 	return g
@@ -184,7 +184,7 @@ func (s *Source) sees(eventType, queue string) bool {
 
 // viewOf returns the lines in the order of compare.
 func viewOf[L Line](g *gathered, lines lines[L], compare func(a, b L) int) View[L] {
-	v := View[L]{Seen: Seen{At: g.stored.At, StoreErr: g.storeErr, QueuesErr: g.queuesErr, Complete: g.stored.Complete, Estimated: g.failing.Estimated}}
+	v := View[L]{Seen: Seen{At: g.stored.At, StoreErr: g.storeErr, QueuesErr: g.queuesErr, Cut: g.stored.Cut, Estimated: g.failing.Estimated}}
 	for _, line := range lines {
 		v.Lines = append(v.Lines, *line)
 	}

@@ -41,10 +41,16 @@ type Snapshot struct {
 	Emitted map[string]int64
 	// RecentSeconds and HourSeconds are how many seconds of the windows were measured.
 	RecentSeconds, HourSeconds float64
-	// Complete is false if more events wait, or are dead, than a Snapshot counts:
-	// Counted of each kind. It is also false if there are 1,000 Pairs, and so perhaps more.
-	Complete bool
+	// Cut says which numbers are lower bounds.
+	Cut Cut
 }
+
+// Cut says which numbers of a Snapshot are lower bounds, because more is there than it counts: Counted events of each
+// state, Counted entries of events that the leader has not added up yet, and 1,000 Pairs.
+type Cut struct{ Pending, Held, Dead, Emitted, Pairs bool }
+
+// Complete reports whether all events that wait or are dead are counted.
+func (c Cut) Complete() bool { return !c.Pending && !c.Held && !c.Dead && !c.Pairs }
 
 // Counted is how many pending, held and dead events a Snapshot counts at most.
 const Counted = 50_000

@@ -42,8 +42,8 @@ type Seen struct {
 	// StoreErr and QueuesErr say why a server's figures are missing; nil: they are
 	// there.
 	StoreErr, QueuesErr error
-	// Complete is as in Snapshot; Estimated is as in queued.FailingSummary.
-	Complete, Estimated bool
+	Cut                 Cut  // as in Snapshot
+	Estimated           bool // as in queued.FailingSummary
 }
 
 // StoreKnown reports whether the figures of PostgreSQL are there.

@@ -64,6 +64,12 @@ type Standing struct {
 	Receivers []ReceiverStatus
 }
 
+// DeadCut reports whether there may be more dead letters than Dead.
+func (s Standing) DeadCut() bool { return s.Dead >= StandingCounted }
+
+// HeldEstimated reports whether Held is an estimate.
+func (s Standing) HeldEstimated() bool { return s.Held >= StandingCounted }
+
 // HealsNamed is how many heals a Standing has at most.
 const HealsNamed = 3
 

@@ -47,7 +47,7 @@ WITH parts AS (
 )
 SELECT event_type, queue, coalesce(pending, 0), coalesce(held, 0), coalesce(dead, 0), due,
        coalesce(c1, 0), coalesce(f1, 0), coalesce(d1, 0), coalesce(m1, -1), coalesce(t1, -1), coalesce(c2, 0), coalesce(f2, 0), coalesce(d2, 0), coalesce(m2, -1), coalesce(t2, -1),
-       coalesce(sum(pending) OVER () >= $1 OR sum(held) OVER () >= $1 OR sum(dead) OVER () >= $1, false)
+       coalesce(sum(pending) OVER () >= $1, false), coalesce(sum(held) OVER () >= $1, false), coalesce(sum(dead) OVER () >= $1, false)
 FROM waiting FULL JOIN passed USING (event_type, queue)
 ORDER BY coalesce(pending, 0) + coalesce(held, 0) + coalesce(dead, 0) + coalesce(c2, 0) DESC, event_type, queue LIMIT $4`
 
@@ -67,19 +67,20 @@ const measuredSQL = `
 SELECT now(), coalesce(sum(seconds) FILTER (WHERE at > now() - $1 * interval '1 second'), 0), coalesce(sum(seconds), 0)
 FROM outbox_type_samples WHERE at > now() - $2 * interval '1 second' AND event_type = '' AND queue = ''`
 
-// emittedSQL reads the account of the present day, and the entries that the leader has
-// not added up yet, usually those of the last minute.
+// emittedSQL reads the account of the present day, and up to $1 entries that the leader has
+// not added up yet, usually those of the last minute. The last column says whether there are as many entries.
 const emittedSQL = `
-SELECT event_type, sum(n)::bigint FROM (
+WITH few AS MATERIALIZED (SELECT event_type, unrecorded, repeated, deliveries FROM outbox_entries LIMIT $1)
+SELECT event_type, sum(n)::bigint, (SELECT count(*) FROM few) >= $1 FROM (
     SELECT event_type, emitted AS n FROM outbox_account WHERE day = (now() AT TIME ZONE 'UTC')::date
-    UNION ALL SELECT event_type, 1 FROM (SELECT event_type, unrecorded, repeated, deliveries FROM outbox_entries LIMIT $1) AS few WHERE ` + stored.EmittedSQL + `
+    UNION ALL SELECT event_type, 1 FROM few WHERE ` + stored.EmittedSQL + `
 ) AS counts GROUP BY 1 ORDER BY 2 DESC LIMIT $2`
 
 // Snapshot implements figures.Store.
 func (f *Figures) Snapshot(ctx context.Context) (s figures.Snapshot, err error) {
 	ctx, cancel := context.WithTimeout(ctx, lookPatience)
 	defer cancel()
-	s.Complete, s.Emitted = true, map[string]int64{}
+	s.Emitted = map[string]int64{}
 	err = f.db.Pool().QueryRow(ctx, measuredSQL, figures.Recent.Seconds(), figures.Long.Seconds()).Scan(&s.At, &s.RecentSeconds, &s.HourSeconds)
 	if err != nil {
 		return s, postgres.Translate(err, "read how long was measured")
@@ -90,30 +91,29 @@ func (f *Figures) Snapshot(ctx context.Context) (s figures.Snapshot, err error) 
 	}
 	s.Pairs, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (p figures.Stored, err error) {
 		var due *time.Time
-		var cut bool
 		var recent, hour passedRow
-		err = row.Scan(append(append([]any{&p.Type, &p.Queue, &p.Pending, &p.Held, &p.Dead, &due}, recent.targets()...), append(hour.targets(), &cut)...)...)
+		err = row.Scan(append(append([]any{&p.Type, &p.Queue, &p.Pending, &p.Held, &p.Dead, &due}, recent.targets()...), append(hour.targets(), &s.Cut.Pending, &s.Cut.Held, &s.Cut.Dead)...)...)
 		p.Recent, p.Hour = recent.read(), hour.read()
 		if due != nil {
 			p.OldestDue = *due
 		}
-		s.Complete = s.Complete && !cut
 		return p, err
 	})
 	if err != nil {
 		return s, postgres.Translate(err, "look at types and queues")
 	}
-	s.Complete = s.Complete && len(s.Pairs) < pairsShown
+	s.Cut.Pairs = len(s.Pairs) == pairsShown
 	rows, err = f.db.Pool().Query(ctx, emittedSQL, CountLimit, pairsShown)
 	if err != nil {
 		return s, postgres.Translate(err, "count the events of the day")
 	}
 	var name string
 	var n int64
-	_, err = pgx.ForEachRow(rows, []any{&name, &n}, func() error {
+	_, err = pgx.ForEachRow(rows, []any{&name, &n, &s.Cut.Emitted}, func() error {
 		s.Emitted[name] = n
 		return nil
 	})
+	s.Cut.Emitted = s.Cut.Emitted || len(s.Emitted) == pairsShown
 	return s, postgres.Translate(err, "count the events of the day")
 }
 

@@ -38,7 +38,7 @@ func TestFiguresOfTypesAndQueues(t *testing.T) {
 	t.Parallel()
 	db := schematest.Open(t)
 	store := repository.NewOutbox(db, repository.OutboxOptions{History: true, DeadHoldsKey: true})
-	if s := snapshot(t, db); len(s.Pairs) != 0 || s.HourSeconds != 0 || !s.Complete || s.At.IsZero() {
+	if s := snapshot(t, db); len(s.Pairs) != 0 || s.HourSeconds != 0 || s.Cut != (figures.Cut{}) || s.At.IsZero() {
 		t.Errorf("of nothing: %+v", s)
 	}
 	exec(t, db, `INSERT INTO outbox (event_type, payload, queue) SELECT 'mail', 'x', q FROM unnest(ARRAY['a', 'a', 'a', 'b', 'b']) AS q`)
@@ -59,7 +59,7 @@ func TestFiguresOfTypesAndQueues(t *testing.T) {
 	}
 
 	s := snapshot(t, db)
-	if s.RecentSeconds < 59 || s.HourSeconds < 59 || s.Emitted["mail"] != 7 || !s.Complete {
+	if s.RecentSeconds < 59 || s.HourSeconds < 59 || s.Emitted["mail"] != 7 || s.Cut != (figures.Cut{}) {
 		t.Errorf("%+v", s)
 	}
 	if p := pair(t, s, "mail", "a"); p.Hour.Confirmed != 2 || p.Recent.Confirmed != 2 || p.Hour.P99 < 0 || p.Pending != 2 || p.OldestDue.IsZero() || time.Since(p.OldestDue) < 50*time.Second {
@@ -94,6 +94,30 @@ func TestFiguresOfTypesAndQueues(t *testing.T) {
 	}
 	if p := pair(t, snapshot(t, db), "mail", "a"); p.Hour.Confirmed != 2 {
 		t.Errorf("%d confirmations were counted twice", p.Hour.Confirmed-2)
+	}
+}
+
+// The figures count up to a limit, and say so.
+func TestFiguresSayWhichOfThemAreCut(t *testing.T) {
+	t.Parallel()
+	db := schematest.Open(t)
+	exec(t, db, `INSERT INTO outbox (event_type, payload) SELECT 'mail', '' FROM generate_series(1, $1::int)`, figures.Counted+1)
+	if s := snapshot(t, db); s.Cut != (figures.Cut{Pending: true, Emitted: true}) || s.Cut.Complete() || s.Emitted["mail"] != figures.Counted {
+		t.Errorf("%+v, emitted %v", s.Cut, s.Emitted)
+	}
+	if err := upkeep.NewHousekeeping(db, "").MeasureTypes(t.Context(), nil); err != nil {
+		t.Fatal(err)
+	}
+	for {
+		if n, err := upkeep.NewHousekeeping(db, "").FoldAccount(t.Context()); err != nil {
+			t.Fatal(err)
+		} else if n == 0 {
+			break
+		}
+	}
+	exec(t, db, `DELETE FROM outbox WHERE id IN (SELECT id FROM outbox LIMIT 2)`)
+	if s := snapshot(t, db); s.Cut.Emitted || s.Emitted["mail"] != figures.Counted+1 {
+		t.Errorf("after the leader added them up: %+v, emitted %v", s.Cut, s.Emitted)
 	}
 }
 

@@ -142,9 +142,34 @@ type listDocument struct {
 // writeEnd writes the lines below a table.
 func (d *listDocument) writeEnd(w io.Writer) {
 	if !d.Complete {
-		fmt.Fprintln(w, "There are more than were counted.")
+		fmt.Fprintf(w, "There are more than were counted: at most %s events of each state are.\n", words.Count(figures.Counted))
 	}
 	d.writeMissing(w)
+}
+
+// cutDocument says, in JSON, which numbers are lower bounds.
+type cutDocument struct {
+	AtLeast []string `json:"at_least,omitempty"` // pending, held, dead or emitted_today: the fields of which more is there than was counted
+}
+
+func newCutDocument(cut figures.Cut) (d cutDocument) {
+	for _, field := range []struct {
+		name string
+		cut  bool
+	}{{"pending", cut.Pending}, {"held", cut.Held}, {"dead", cut.Dead}, {"emitted_today", cut.Emitted}} {
+		if field.cut {
+			d.AtLeast = append(d.AtLeast, field.name)
+		}
+	}
+	return d
+}
+
+// cell returns the cell for the number of a field.
+func (d *cutDocument) cell(field string, n *int64) string {
+	if n != nil && slices.Contains(d.AtLeast, field) {
+		return cli.Counted(n) + " or more"
+	}
+	return cli.Counted(n)
 }
 
 // missingDocument says, in JSON, which server did not answer; the figures of that server
@@ -215,7 +240,7 @@ func notNegative(value float64) *float64 {
 	return &value
 }
 
-// cells returns the cells of the columns RATE, FAILED, DIED, P50 and P99.
+// cells returns the cells of the columns RATE 5m, FAILED, DIED, P50 and P99.
 func (d *passedDocument) cells() string {
 	rate, seconds := func(r *float64) string {
 		if r == nil {

@@ -40,6 +40,7 @@ type QueueDocument struct {
 	Foreign   bool         `json:"foreign"` // only other programs use it
 	Workers   *int         `json:"workers"` // how many processes serve the queue
 	passedDocument
+	cutDocument
 	Pending   *int64          `json:"pending"`    // in PostgreSQL
 	Held      *int64          `json:"held"`       // in PostgreSQL
 	Dead      *int64          `json:"dead"`       // in PostgreSQL
@@ -63,7 +64,7 @@ type tasksDocument struct {
 func newQueueDocument(q *figures.Queue, v *figures.View[figures.Queue]) QueueDocument {
 	stored := v.StoreKnown()
 	d := QueueDocument{
-		Queue: q.Name, Types: append([]string{}, q.Types...), Paused: q.Paused, LostPause: q.LostPause, Foreign: q.Foreign, passedDocument: newPassedDocument(&q.Sum, stored),
+		Queue: q.Name, Types: append([]string{}, q.Types...), Paused: q.Paused, LostPause: q.LostPause, Foreign: q.Foreign, passedDocument: newPassedDocument(&q.Sum, stored), cutDocument: newCutDocument(figures.Cut{Pending: v.Cut.Pending, Held: v.Cut.Held, Dead: v.Cut.Dead}),
 		Pending: knownNumber(q.Pending, stored), Held: knownNumber(q.Held, stored), Dead: knownNumber(q.Dead, stored), OldestDue: timeOrNull(q.OldestDue),
 	}
 	if v.QueuesKnown() {
@@ -90,8 +91,8 @@ func newQueuesListCommand(c cli.Commands) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "list",
 		Short: "List the queues, the ones in which the most waits first",
-		Long: `List the queues of Redis, and those of events that wait in PostgreSQL. RATE counts confirmed events in the last
-five minutes; FAILED (attempts), DIED and the delays from emitted to handler are of the last hour, as measured once
+		Long: `List the queues of Redis, and those of events that wait in PostgreSQL. RATE 5m is the rate of confirmed events in
+the last five minutes; FAILED (attempts), DIED and the delays from emitted to handler are of the last hour, as measured once
 a minute. FAILED is ? where workers of your own try some of the events, because they do not report failed attempts. PENDING, HELD and DEAD are in PostgreSQL; WAITING (for a worker), RETRY (failed, tried again) and ACTIVE are in Redis, as they are now.`,
 		Example: "  outboxd queues list\n  outboxd queues list -o json | jq '.queues[] | select(.paused)'",
 		Args:    cli.NoArguments,
@@ -101,7 +102,7 @@ a minute. FAILED is ? where workers of your own try some of the events, because 
 		view := s.All(cmd.Context())
 		d := QueuesDocument{
 			cli.Documents(view.Lines, func(q *figures.Queue) QueueDocument { return newQueueDocument(q, &view) }),
-			listDocument{view.Complete, newMissingDocument(view.Seen)},
+			listDocument{view.Cut.Complete(), newMissingDocument(view.Seen)},
 		}
 		return out.Write(cmd.OutOrStdout(), d, func(w io.Writer) { queuesTable(w, &d, view.At) })
 	})
@@ -112,7 +113,7 @@ func queuesTable(w io.Writer, d *QueuesDocument, now time.Time) {
 	if len(d.Queues) == 0 {
 		fmt.Fprintln(w, "No queues.")
 	} else {
-		fmt.Fprintln(w, "QUEUE\tSTATE\tWORKERS\tRATE\tFAILED\tDIED\tP50\tP99\tPENDING\tHELD\tWAITING\tRETRY\tACTIVE\tDEAD\tOLDEST")
+		fmt.Fprintln(w, "QUEUE\tSTATE\tWORKERS\tRATE 5m\tFAILED\tDIED\tP50\tP99\tPENDING\tHELD\tWAITING\tRETRY\tACTIVE\tDEAD\tOLDEST")
 	}
 	for i := range d.Queues {
 		q := &d.Queues[i]
@@ -124,7 +125,7 @@ func queuesTable(w io.Writer, d *QueuesDocument, now time.Time) {
 			}
 		}
 		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", terminal.OneLine(q.Queue, 40), q.state(), workers, q.cells(),
-			cli.Counted(q.Pending), cli.Counted(q.Held), waiting, retry, active, cli.Counted(q.Dead), ageCell(now, oldest, q.Pending != nil && q.Tasks != nil))
+			q.cell("pending", q.Pending), q.cell("held", q.Held), waiting, retry, active, q.cell("dead", q.Dead), ageCell(now, oldest, q.Pending != nil && q.Tasks != nil))
 	}
 	d.writeEnd(w)
 }
@@ -164,7 +165,7 @@ func newQueuesShowCommand(c cli.Commands) *cobra.Command {
 			return err
 		}
 		return out.Write(cmd.OutOrStdout(), d, func(w io.Writer) {
-			queuesTable(w, &QueuesDocument{[]QueueDocument{d}, listDocument{true, newMissingDocument(view.Seen)}}, view.At)
+			queuesTable(w, &QueuesDocument{[]QueueDocument{d}, listDocument{view.Cut.Complete(), newMissingDocument(view.Seen)}}, view.At)
 			if len(d.Types) > 0 {
 				fmt.Fprintf(w, "\nTypes: %s\n", terminal.OneLine(strings.Join(d.Types, ", "), 0))
 			}

@@ -25,6 +25,7 @@ type TypeDocument struct {
 	Queues  []string `json:"queues"`
 	Emitted *int64   `json:"emitted_today"` // of the UTC day
 	passedDocument
+	cutDocument
 	Pending   *int64          `json:"pending"`
 	Held      *int64          `json:"held"`
 	Failing   *int64          `json:"failing"`
@@ -36,7 +37,7 @@ type TypeDocument struct {
 func newTypeDocument(t *figures.Type, v *figures.View[figures.Type]) TypeDocument {
 	stored := v.StoreKnown()
 	return TypeDocument{
-		Type: t.Name, Queues: append([]string{}, t.Queues...), Emitted: knownNumber(t.Emitted, stored), passedDocument: newPassedDocument(&t.Sum, stored),
+		Type: t.Name, Queues: append([]string{}, t.Queues...), Emitted: knownNumber(t.Emitted, stored), passedDocument: newPassedDocument(&t.Sum, stored), cutDocument: newCutDocument(v.Cut),
 		Pending: knownNumber(t.Pending, stored), Held: knownNumber(t.Held, stored), Dead: knownNumber(t.Dead, stored),
 		Failing: knownNumber(t.Failing, v.QueuesKnown()), OldestDue: timeOrNull(t.OldestDue),
 	}
@@ -53,8 +54,8 @@ func newTypesListCommand(c cli.Commands) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "list",
 		Short: "List the event types, the ones with the most to do first",
-		Long: `List the event types of which something waits, or was handled within the last hour or emitted today. RATE counts
-confirmed events in the last five minutes; FAILED (attempts), DIED and the delays from emitted to handler are of the
+		Long: `List the event types of which something waits, or was handled within the last hour or emitted today. RATE 5m is
+the rate of confirmed events in the last five minutes; FAILED (attempts), DIED and the delays from emitted to handler are of the
 last hour. FAILED is ? where workers of your own try some of the events, because they do not report failed attempts.
 PENDING, HELD and DEAD are in PostgreSQL; FAILING have tasks in Redis that are tried again.
 Tasks that wait for a worker are not here: see outboxd queues list. At most 50,000 events of a state
@@ -67,7 +68,7 @@ are counted. The leader measures once a minute.`,
 		view := s.Types(cmd.Context())
 		d := TypesDocument{
 			cli.Documents(view.Lines, func(t *figures.Type) TypeDocument { return newTypeDocument(t, &view) }),
-			listDocument{view.Complete && !view.Estimated, newMissingDocument(view.Seen)},
+			listDocument{view.Cut.Complete() && !view.Estimated, newMissingDocument(view.Seen)},
 		}
 		return out.Write(cmd.OutOrStdout(), d, func(w io.Writer) { typesTable(w, &d, view.At) })
 	})
@@ -78,12 +79,12 @@ func typesTable(w io.Writer, d *TypesDocument, now time.Time) {
 	if len(d.Types) == 0 {
 		fmt.Fprintln(w, "No types.")
 	} else {
-		fmt.Fprintln(w, "TYPE\tQUEUES\tRATE\tFAILED\tDIED\tP50\tP99\tPENDING\tHELD\tFAILING\tDEAD\tOLDEST DUE")
+		fmt.Fprintln(w, "TYPE\tQUEUES\tRATE 5m\tFAILED\tDIED\tP50\tP99\tPENDING\tHELD\tFAILING\tDEAD\tOLDEST DUE")
 	}
 	for i := range d.Types {
 		t := &d.Types[i]
 		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", terminal.OneLine(t.Type, 40), terminal.OneLine(strings.Join(t.Queues, ", "), 30), t.cells(),
-			cli.Counted(t.Pending), cli.Counted(t.Held), cli.Counted(t.Failing), cli.Counted(t.Dead), ageCell(now, t.OldestDue, t.Pending != nil))
+			t.cell("pending", t.Pending), t.cell("held", t.Held), cli.Counted(t.Failing), t.cell("dead", t.Dead), ageCell(now, t.OldestDue, t.Pending != nil))
 	}
 	d.writeEnd(w)
 }
@@ -108,7 +109,7 @@ func newTypesShowCommand(c cli.Commands) *cobra.Command {
 			return err
 		}
 		return out.Write(cmd.OutOrStdout(), d, func(w io.Writer) {
-			typesTable(w, &TypesDocument{[]TypeDocument{d}, listDocument{true, newMissingDocument(view.Seen)}}, view.At)
+			typesTable(w, &TypesDocument{[]TypeDocument{d}, listDocument{view.Cut.Complete() && !view.Estimated, newMissingDocument(view.Seen)}}, view.At)
 			writeHistory(w, d.History, "type", d.Type)
 		})
 	})

@@ -107,6 +107,13 @@ func (v TopView) table(w io.Writer) {
 	if v.Estimated {
 		pending = "~" + pending
 	}
+	held, dead := cli.Counted(v.Held), cli.Counted(v.Dead)
+	if v.Held != nil && *v.Held >= overview.StandingCounted {
+		held = "~" + held
+	}
+	if v.Dead != nil && *v.Dead >= overview.StandingCounted {
+		dead += " or more"
+	}
 	if v.OldestDue != nil {
 		oldest = "none"
 		if *v.OldestDue > 0 {
@@ -121,10 +128,10 @@ func (v TopView) table(w io.Writer) {
 	}
 	fmt.Fprintf(w, "%s UTC\t\tNOW\tLAST HOUR\n", terminal.Instant(v.At))
 	fmt.Fprintf(w, "PENDING\t%s\t%s\n", pending, rates(func(f topFlow) float64 { return f.Emitted }))
-	fmt.Fprintf(w, "HELD\t%s\t\t\n", cli.Counted(v.Held))
+	fmt.Fprintf(w, "HELD\t%s\t\t\n", held)
 	fmt.Fprintf(w, "IN REDIS\t%s\t%s\n", cli.Counted(v.InRedis), rates(func(f topFlow) float64 { return f.Enqueued }))
 	fmt.Fprintf(w, "CONFIRMED IN 24 H\t%s\t%s\n", confirmed, rates(func(f topFlow) float64 { return f.Confirmed }))
-	fmt.Fprintf(w, "DEAD\t%s\t%s\n", cli.Counted(v.Dead), rates(func(f topFlow) float64 { return f.Died }))
+	fmt.Fprintf(w, "DEAD\t%s\t%s\n", dead, rates(func(f topFlow) float64 { return f.Died }))
 	fmt.Fprintf(w, "oldest due\t%s\n", oldest)
 	fmt.Fprintln(w, "\nRELAY\tPID\tVERSION\tSTATE\tSEEN")
 	for _, r := range v.Relays {
