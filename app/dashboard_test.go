@@ -34,7 +34,8 @@ func TestDashboard(t *testing.T) {
 	page.wantAccessible()
 
 	register(t, p.api, "ada@example.com")
-	page.await("li.station:last-child .figure", "^1$") // without a reload, when it was sampled
+	page.await("li.station:last-child .figure", "^1$")                  // without a reload
+	page.await("li.station:last-child .muted", "up to [12][0-9] s ago") // when a sample counts it, so that the charts have two
 	page.await("#charts[data-drawn] .u-legend", "confirmed")
 	page.zoomsCharts()
 	page.wantStillLegends()

@@ -78,6 +78,7 @@ func TestFigurePages(t *testing.T) {
 	tab.visit("/events?type=test:*&state=pending")
 	tab.MustElement("#not-type").MustInput("test:o*")
 	tab.await("button", "^Search$").MustClick()
+	tab.await("p[role=status]", "^3 events match") // the page before has the same button
 	tab.await("a.button", "^Cancel all that match…$").MustClick()
 	tab.await("h1", "^Cancel 3 events$")
 	tab.await("p", "^Those of type test:\\*, not of type test:o\\*, in the state pending, emitted until .* that have not taken effect")

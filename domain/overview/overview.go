@@ -51,7 +51,9 @@ type Standing struct {
 
 	Now, Hour, Day Flow      // in the last half minute, hour and day
 	SampledAt      time.Time // of the newest sample; zero: none within a day
-	Relays         []RelayStatus
+	// EmittedUntil and ConfirmedUntil are the times up to which Day counts, if there is a sample.
+	EmittedUntil, ConfirmedUntil time.Time
+	Relays                       []RelayStatus
 	// Heals is how often within the last hour outboxd sent unconfirmed events again, because Redis may have lost data,
 	// or because PostgreSQL went back to an earlier state. LastHeals has the last of these heals, the latest first, up
 	// to HealsNamed.

@@ -95,7 +95,8 @@ func TestTheOverviewSaysUpToWhenItCounted(t *testing.T) {
 	if page := says(); strings.Count(page, "not counted yet") != 2 {
 		t.Errorf("without a sample: %s", page)
 	}
-	s.Quick.Standing.SampledAt = s.Quick.Standing.At.Add(-7 * time.Second)
+	now := s.Quick.Standing.At
+	s.Quick.Standing.SampledAt, s.Quick.Standing.EmittedUntil, s.Quick.Standing.ConfirmedUntil = now, now.Add(-7*time.Second), now.Add(-17*time.Second)
 	if page := says(); !strings.Contains(page, "in the last day, up to 7 s ago") || !strings.Contains(page, "in the last day, up to 17 s ago") {
 		t.Errorf("with a sample: %s", page)
 	}

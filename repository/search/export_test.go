@@ -5,6 +5,7 @@ import (
 
 	"outboxd/domain/figures"
 	"outboxd/domain/lives"
+	"outboxd/domain/overview"
 )
 
 // SearchStatement is the statement of one step of a search.
@@ -22,6 +23,8 @@ func PageStatements() map[string][]any {
 	return map[string][]any{
 		"standing":          {nowSQL, nil, lives.HeldKeysCounted, CountLimit},
 		"flows":             {flowsSQL},
+		"newest events":     {newestSQL, time.Now(), CountLimit},
+		"heals":             {healsSQL, overview.HealsNamed},
 		"relays":            {presentRelaysSQL},
 		"history of a day":  {windowSQL, 300.0, 86400.0},
 		"history of a zoom": {betweenSQL, 10.0, time.Now().Add(-2 * time.Hour), time.Now()},

@@ -63,6 +63,9 @@ func (o *Overviews) Standing(ctx context.Context) (overview.Standing, error) {
 	if err := o.flows(ctx, &s); err != nil {
 		return s, postgres.Translate(err, "add up the samples")
 	}
+	if err := o.newest(ctx, &s); err != nil {
+		return s, postgres.Translate(err, "count the newest events")
+	}
 	if err := o.heals(ctx, &s); err != nil {
 		return s, postgres.Translate(err, "read the heals")
 	}

@@ -84,6 +84,38 @@ func TestOverviewCountsWhatWasMeasured(t *testing.T) {
 	}
 }
 
+// TestTheFirstEventCountsAtOnce emits and confirms an event after a sample that has none.
+func TestTheFirstEventCountsAtOnce(t *testing.T) {
+	t.Parallel()
+	db := schematest.Open(t)
+	keeping, overviews := upkeep.NewHousekeeping(db, ""), search.NewOverviews(db)
+	measure := func() {
+		t.Helper()
+		if _, _, err := keeping.Measure(t.Context(), domain.RelayProcess{ID: domain.ID{1}}, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	wants := func(when string, emitted, confirmed int64) (s overview.Standing) {
+		t.Helper()
+		s, err := overviews.Standing(t.Context())
+		if err != nil || s.Day.Emitted != emitted || s.Day.Confirmed != confirmed {
+			t.Errorf("%s: %+v, %v, want %d and %d", when, s.Day, err, emitted, confirmed)
+		}
+		return s
+	}
+	wants("without a sample", 0, 0)
+	measure()
+	exec(t, db, `INSERT INTO outbox (event_type, payload) VALUES ('a:b', '')`)
+	exec(t, db, `INSERT INTO inbox (event_id) SELECT id FROM outbox`)
+	if s := wants("after it took effect", 1, 1); s.EmittedUntil.Before(s.SampledAt) || s.ConfirmedUntil.Before(s.SampledAt) {
+		t.Errorf("it counts up to %v and %v, the sample is of %v", s.EmittedUntil, s.ConfirmedUntil, s.SampledAt)
+	}
+	measure()
+	if s := wants("after the next sample", 1, 1); s.EmittedUntil != s.SampledAt || s.ConfirmedUntil.Before(s.SampledAt) {
+		t.Errorf("it counts up to %v and %v, the sample is of %v", s.EmittedUntil, s.ConfirmedUntil, s.SampledAt)
+	}
+}
+
 // TestOldSamplesAreJoined thins samples of more than a day ago, and marks what happened.
 func TestOldSamplesAreJoined(t *testing.T) {
 	t.Parallel()

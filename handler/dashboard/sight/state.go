@@ -69,12 +69,6 @@ func (s *State) Retrying() (n int64) {
 	return n
 }
 
-// ConfirmedUntil returns the time up to which confirmed events are counted. Emitted events are counted up to
-// Standing.SampledAt.
-func (s *State) ConfirmedUntil() time.Time {
-	return s.Quick.Standing.SampledAt.Add(-overview.ConfirmedLate)
-}
-
 // Late returns how long the oldest due event has been due.
 func (s *State) Late() time.Duration { return diagnosis.Late(s.Quick.Standing) }
 
