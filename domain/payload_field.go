@@ -33,14 +33,20 @@ func ParsePayloadField(text string) (f PayloadField, err error) {
 // plainInJSON are characters that encoders of JSON do not escape.
 const plainInJSON = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789 _.:@-"
 
-// Part returns bytes that a payload with the value contains, or nil if no such bytes are
-// known. Searching a payload for these bytes is much cheaper than parsing it as JSON. A
-// search with Part misses a payload whose producer escaped a plain character without
-// need (\u0041 for A).
+// Part returns bytes that every matching payload contains, unless its producer escaped plain
+// characters without need (\u0041 for A). Part returns nil if no such bytes are known.
+// Searching a payload for these bytes is much cheaper than parsing it as JSON.
 func (f PayloadField) Part() []byte {
-	begin := strings.TrimSuffix(f.Value, "*")
-	if f.Any || begin == "" || strings.Trim(begin, plainInJSON) != "" {
-		return nil
+	if begin := strings.TrimSuffix(f.Value, "*"); !f.Any && isPlain(begin) {
+		return []byte(begin)
 	}
-	return []byte(begin)
+	for _, name := range slices.Backward(f.Path) {
+		if isPlain(name) && strings.Trim(name, "0123456789+- ") != "" { // a number may stand for an element of a list
+			return []byte(name)
+		}
+	}
+	return nil
 }
+
+// isPlain reports whether no character of a text has to be escaped in JSON.
+func isPlain(text string) bool { return text != "" && strings.Trim(text, plainInJSON) == "" }
