@@ -178,6 +178,9 @@ func TestExports(t *testing.T) {
 		if rows != file.rows || strings.Contains(file.text, "hidden-") == file.hidden {
 			t.Errorf("%s: %d rows, want %d; the hidden values are there: %t", name, rows, file.rows, strings.Contains(file.text, "hidden-"))
 		}
+		if base64 := strings.Contains(file.text, "/w=="); base64 && file.hidden {
+			t.Errorf("%s: the payload that is no text is there", name)
+		}
 	}
 	if r := execute(t, nil, append([]string{"dead", "export", "-o=yaml"}, servers...)...); r.code != 2 || !strings.Contains(r.stderr, "the forms are csv and json") {
 		t.Errorf("code %d: %s", r.code, r.stderr)

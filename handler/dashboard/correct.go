@@ -44,8 +44,8 @@ func (d *Dashboard) correctable(c *fiber.Ctx) (f correctForm, err error) {
 	shown := d.mask.Show(f.Life.Payload)
 	f.Payload, f.JSON = shown.Text, shown.Form == "JSON"
 	// A text field of a form would lose the invisible characters.
-	f.TooLong = shown.Cut || shown.Form == "hexadecimal" || words.Visible(shown.Text) != shown.Text
-	f.Hidden = strings.Contains(shown.Text, masking.Hidden)
+	f.TooLong = shown.Cut || shown.Withheld || shown.Form == "hexadecimal" || words.Visible(shown.Text) != shown.Text
+	f.Hidden = !shown.Withheld && strings.Contains(shown.Text, masking.Hidden)
 	f.Discard = f.Life.State == lives.StateDead
 	return f, nil
 }

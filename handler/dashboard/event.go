@@ -11,6 +11,7 @@ import (
 	"github.com/gofiber/fiber/v2"
 
 	"outboxd/domain"
+	"outboxd/domain/access"
 	"outboxd/domain/lives"
 	"outboxd/domain/queued"
 	"outboxd/domain/traceparent"
@@ -75,11 +76,15 @@ func (d *Dashboard) event(c *fiber.Ctx) error {
 	if err != nil {
 		return err
 	}
+	payload := d.mask.Show(life.Payload)
+	if payload.Withheld && d.o.Visitor(c).May(access.Unmask) {
+		payload = masking.Hexadecimal(life.Payload)
+	}
 	tasks, deliveries, fault := d.tasks(c.UserContext(), life)
 	now := time.Now()
 	p := eventPage{
 		Life: life, State: life.StateWith(tasks), QueueFault: fault,
-		Payload: d.mask.Show(life.Payload), TraceID: traceparent.TraceID(life.Headers),
+		Payload: payload, TraceID: traceparent.TraceID(life.Headers),
 		Deliveries: deliveryLines(life.Deliveries, deliveries, now),
 	}
 	for _, t := range tasks {

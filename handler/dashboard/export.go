@@ -9,14 +9,15 @@ import (
 
 	"github.com/gofiber/fiber/v2"
 
+	"outboxd/domain/access"
 	"outboxd/domain/export"
 	"outboxd/handler/dashboard/forms"
 	"outboxd/handler/dashboard/live"
 	"outboxd/handler/dashboard/masking"
 )
 
-// exportDead sends the chosen dead letters as a file. The file hides the values that the
-// pages hide.
+// exportDead sends the chosen dead letters as a file. The file hides what the pages hide
+// from the visitor.
 func (d *Dashboard) exportDead(c *fiber.Ctx) error {
 	if d.o.Sources.Dead == nil {
 		return errNoDatabase()
@@ -29,12 +30,14 @@ func (d *Dashboard) exportDead(c *fiber.Ctx) error {
 	if err != nil {
 		return err
 	}
+	unmasks := d.o.Visitor(c).May(access.Unmask)
 	hidden := export.Hidden{
 		Payload: func(raw []byte) (text, encoded string) {
-			if shown := d.mask.Show(raw); shown.Form != "hexadecimal" {
-				return shown.Text, ""
+			shown := d.mask.Show(raw)
+			if shown.Form == "hexadecimal" || shown.Withheld && unmasks {
+				return export.Payload(raw)
 			}
-			return export.Payload(raw)
+			return shown.Text, ""
 		},
 		Header: func(name, value string) string {
 			if d.mask.Hides(name) {

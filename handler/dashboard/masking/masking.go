@@ -27,8 +27,9 @@ const (
 const Hidden = "•••"
 
 // Mask hides the values of keys whose name contains one of the mask's names. Upper and
-// lower case make no difference, and in JSON and headers hyphens and underscores make
-// none either. Mask hides nothing in a payload that is shown in hexadecimal.
+// lower case, hyphens and underscores make no difference: the name api_key hides apiKey and
+// API-Key. In a payload that is no text Mask finds no keys, so it hides such a payload as a
+// whole, unless it has no names.
 type Mask struct {
 	names []string
 	text  *regexp.Regexp // finds keys and values in text that is not JSON; nil: no names
@@ -41,13 +42,22 @@ func New(names []string) Mask {
 	for _, name := range names {
 		if plain := plainKey(name); plain != "" {
 			m.names = append(m.names, plain)
-			patterns = append(patterns, regexp.QuoteMeta(name))
+			patterns = append(patterns, textPattern(plain))
 		}
 	}
 	if len(patterns) > 0 {
-		m.text = regexp.MustCompile(`(?i)([\w-]*(?:` + strings.Join(patterns, "|") + `)[\w-]*["']?\s*[=:]\s*)("[^"]*"?|'[^']*'?|[^\s&,;]+)`)
+		m.text = regexp.MustCompile(`(?i)([\w-]*(?:` + strings.Join(patterns, "|") + `)[\w-]*["']?\s*[=:]\s*)("(?:[^"\\]|\\.)*"?|'[^']*'?|(?:(?:basic|bearer|digest|token) +)?[^\s&,;]+)`)
 	}
 	return m
+}
+
+// textPattern returns a pattern that finds a plain key, however it is written.
+func textPattern(plain string) string {
+	letters := make([]string, 0, len(plain))
+	for _, letter := range plain {
+		letters = append(letters, regexp.QuoteMeta(string(letter)))
+	}
+	return strings.Join(letters, "[-_]*")
 }
 
 func plainKey(key string) string {
@@ -67,10 +77,11 @@ func (m Mask) Hides(key string) bool {
 
 // Payload is a payload as a page shows it.
 type Payload struct {
-	Form  string // JSON, text or hexadecimal
-	Text  string
-	Bytes int
-	Cut   bool // Text shows only the beginning
+	Form     string // JSON, text, hexadecimal or no text
+	Text     string
+	Bytes    int
+	Cut      bool // Text shows only the beginning
+	Withheld bool // it is no text, so Mask hides it as a whole; see Hexadecimal
 }
 
 // Masked returns a payload as the pages show it, with a mask of the names.
@@ -102,9 +113,16 @@ func (m Mask) Show(raw []byte) Payload {
 		}
 		return p
 	}
-	p.Form, p.Cut = "hexadecimal", len(raw) > hexShown
-	p.Text = hex.Dump(raw[:min(len(raw), hexShown)])
-	return p
+	if len(m.names) > 0 {
+		p.Form, p.Text, p.Withheld = "no text", Hidden, true
+		return p
+	}
+	return Hexadecimal(raw)
+}
+
+// Hexadecimal converts a payload that is no text for a person who may see all values.
+func Hexadecimal(raw []byte) Payload {
+	return Payload{Form: "hexadecimal", Text: hex.Dump(raw[:min(len(raw), hexShown)]), Bytes: len(raw), Cut: len(raw) > hexShown}
 }
 
 // indenter writes JSON with line breaks. indenter keeps the order of the keys, and hides

@@ -19,7 +19,7 @@ func TestPayloadsAreShownAndMasked(t *testing.T) {
 		{`user=ada&password=hidden&x=1`, "text", `user=ada&password=•••&x=1`},
 		{`{"client-secret": "hid den", broken`, "text", `{"client-secret": •••, broken`},
 		{"", "text", ""},
-		{"\x00\xff", "hexadecimal", "00000000  00 ff                                             |..|\n"},
+		{"\x00\xffpassword=x", "no text", "•••"},
 	} {
 		if got := m.Show([]byte(c.raw)); got.Form != c.form || got.Text != c.want || got.Cut || got.Bytes != len(c.raw) {
 			t.Errorf("%q is shown as %s: %q", c.raw, got.Form, got.Text)
@@ -27,10 +27,43 @@ func TestPayloadsAreShownAndMasked(t *testing.T) {
 	}
 	for raw, form := range map[string]string{
 		`{"a":"` + strings.Repeat("x", 40_000) + `"}`: "JSON", `[` + strings.Repeat("1,", 40_000) + `1]`: "JSON",
-		strings.Repeat("ä", 40_000) + "x": "text", strings.Repeat("\xff", 40_000): "hexadecimal",
+		strings.Repeat("ä", 40_000) + "x": "text",
 	} {
 		if got := m.Show([]byte(raw)); !got.Cut || got.Form != form || len(got.Text) > textShown || len(got.Text) < 4000 || strings.ContainsRune(got.Text, '\uFFFD') {
 			t.Errorf("%.20q… is shown as %s, %d bytes, cut: %t", raw, got.Form, len(got.Text), got.Cut)
+		}
+	}
+}
+
+// However the producer of a payload writes a name, the mask hides its value.
+func TestAMaskFindsANameHoweverItIsWritten(t *testing.T) {
+	t.Parallel()
+	for _, mask := range []string{"api_key", "api-key", "apikey", "apiKey", "API_KEY"} {
+		m := New([]string{mask, "authorization"})
+		for raw, want := range map[string]string{
+			"api_key=hidden&x=1": "api_key=•••&x=1", "api-key=hidden": "api-key=•••", "Api-Key: hidden\nx: 1": "Api-Key: •••\nx: 1", "X-API-KEY:hidden": "X-API-KEY:•••",
+			"apiKey = hidden": "apiKey = •••", "myApiKey2='hid den'; x": "myApiKey2=•••; x", `{"apiKey": "hid\"den", broken`: `{"apiKey": •••, broken`,
+			"Authorization: Bearer hidden\nx": "Authorization: •••\nx", "authorization=hidden x": "authorization=••• x",
+			"api key=shown": "api key=shown", "rapid=shown": "rapid=shown",
+			`{"apiKey":"hidden"}`: "{\n  \"apiKey\": \"•••\"\n}", `{"X-Api_key":["hidden"]}`: "{\n  \"X-Api_key\": \"•••\"\n}", `{"APIKEY":1}`: "{\n  \"APIKEY\": \"•••\"\n}",
+		} {
+			if got := m.Show([]byte(raw)).Text; got != want {
+				t.Errorf("the mask %s shows %q as %q, want %q", mask, raw, got, want)
+			}
+		}
+	}
+}
+
+// Nobody finds keys in bytes that are no text, so they are hidden as a whole.
+func TestBytesAreShownOnlyToThoseWhoMaySeeAll(t *testing.T) {
+	t.Parallel()
+	raw := []byte(strings.Repeat("\xff\x00token=hidden", 1000))
+	if p := New([]string{"token"}).Show(raw); !p.Withheld || p.Text != Hidden || p.Bytes != len(raw) {
+		t.Errorf("masked they are %+v", p)
+	}
+	for name, p := range map[string]Payload{"without a mask": New(nil).Show(raw), "in whole": Hexadecimal(raw)} {
+		if p.Withheld || p.Form != "hexadecimal" || !p.Cut || !strings.HasPrefix(p.Text, "00000000  ff 00 74 6f") {
+			t.Errorf("%s they are %+v", name, p)
 		}
 	}
 }
