@@ -99,7 +99,8 @@ type DeadGroup struct {
 
 // DeadCount is how many dead letters a filter chooses.
 type DeadCount struct {
-	Matched int64       // counted up to the limit
+	Matched int64       // counted up to the limit; 0 if the time was not enough to count them
+	More    bool        // there may be more than Matched
 	Types   int         // that the counted dead letters have
 	Largest []TypeCount // the types with the most dead letters, at most 20, the largest first
 	At      time.Time   // when they were counted, by the database's clock
@@ -143,8 +144,9 @@ type DeadLetters interface {
 	// Action returns one action. Errors: CodeNotFound too.
 	Action(ctx context.Context, id ID) (*RecordedAction, error)
 
-	// Count counts the dead letters that match, up to limit. With limit 0 it counts all.
-	Count(ctx context.Context, filter DeadFilter, limit int) (DeadCount, error)
+	// Count counts the dead letters that match, up to limit and for as long as patience. A limit of 0 is none, and so
+	// is a patience of 0.
+	Count(ctx context.Context, filter DeadFilter, limit int, patience time.Duration) (DeadCount, error)
 
 	// Replay puts up to limit dead letters back into the outbox, due now, under a new
 	// generation and with no attempt charged. Replay skips dead letters that another

@@ -98,7 +98,8 @@ func (s *source) pages(reads *reading.Reads) dashboard.Sources {
 	d := s.d
 	return dashboard.Sources{
 		Events: reading.NewOverviews(reads), Look: s.lookout.Look, Standby: reads.Standing, Wrote: reads.Wrote,
-		Lives: d.lives(reading.NewLives(reads)), Current: d.lives(search.NewLives(s.database)), Tasks: lookup.New(d.redis),
+		Lives:   d.lives(reading.NewLives(reads).Within(lives.PagePatience)),
+		Current: d.lives(search.NewLives(s.database).Within(lives.PagePatience)), Tasks: lookup.New(d.redis),
 		Failing: s.failingChange(),
 		Dead:    reading.NewLetters(reads), Unconfirmed: d.cfg.Relay.Unconfirmed,
 		Subscriptions: reading.NewSubscriptions(reads),
@@ -115,7 +116,7 @@ func (s *source) pages(reads *reading.Reads) dashboard.Sources {
 
 // lives adds what Redis knows to the lives of events.
 func (d *Daemon) lives(reader lives.Reader) lives.Reader {
-	return failing.Lives{Reader: reader, Tasks: retries.New(d.redis), NoHistory: d.cfg.Relay.History <= 0}
+	return failing.Lives{Reader: reader, Tasks: retries.New(d.redis), NoHistory: d.cfg.Relay.History <= 0, Patience: lives.PagePatience}
 }
 
 // failingChange returns what the pages use to retry failing tasks or give them up.

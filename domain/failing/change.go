@@ -2,8 +2,10 @@ package failing
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"strings"
+	"time"
 
 	"outboxd/domain"
 	"outboxd/domain/lives"
@@ -48,12 +50,26 @@ type Result struct {
 	Matched, Changed int64
 	// More says that a queue has more failing tasks than one change reads, so matching tasks may have been missed.
 	More bool
+	// Stopped says that a count ended early, so there may be more than Matched.
+	Stopped bool
 }
 
-// Count returns how many failing tasks the filter chooses.
-func (c *Change) Count(ctx context.Context, filter Filter) (Result, error) {
-	return c.each(ctx, filter, func([]queued.TaskRef) (int64, error) { return 0, nil })
+// Count returns how many failing tasks the filter chooses. It counts for about as long as patience; 0 is no limit.
+func (c *Change) Count(ctx context.Context, filter Filter, patience time.Duration) (Result, error) {
+	began := time.Now()
+	result, err := c.each(ctx, filter, func([]queued.TaskRef) (int64, error) {
+		if patience > 0 && time.Since(began) > patience {
+			return 0, errStopped
+		}
+		return 0, nil
+	})
+	if errors.Is(err, errStopped) {
+		result.Stopped, err = true, nil
+	}
+	return result, err
 }
+
+var errStopped = errors.New("the time is over")
 
 // GiveUp archives the chosen tasks and makes dead letters of their events. If the database becomes unreachable
 // meanwhile, the leader makes the missing dead letters later.
@@ -96,8 +112,8 @@ func (c *Change) record(ctx context.Context, kind string, action *domain.Action,
 	return err
 }
 
-// each calls the function do with the chosen tasks, batch by batch. each lists all tasks before it changes the
-// first, so a task that fails again meanwhile is not changed twice.
+// each calls the function do with the chosen tasks, batch by batch; a batch may have none. each lists all tasks before
+// it changes the first, so a task that fails again meanwhile is not changed twice. each ends with the first error of do.
 func (c *Change) each(ctx context.Context, filter Filter, do func([]queued.TaskRef) (int64, error)) (r Result, err error) {
 	all, more, err := c.Tasks.All(ctx, listed)
 	if err != nil {
@@ -116,9 +132,6 @@ func (c *Change) each(ctx context.Context, filter Filter, do func([]queued.TaskR
 			return r, err
 		}
 		r.Matched += int64(len(chosen))
-		if len(chosen) == 0 {
-			continue
-		}
 		n, err := do(chosen)
 		r.Changed += n
 		if err != nil {

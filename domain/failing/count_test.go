@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"testing"
+	"time"
 
 	"outboxd/domain"
 	"outboxd/domain/failing"
@@ -17,7 +18,7 @@ type events struct {
 	ids []domain.ID
 }
 
-func (e events) Count(_ context.Context, _ lives.Filter, limit int) (lives.Counted, error) {
+func (e events) Count(_ context.Context, _ lives.Filter, limit int, _ time.Duration) (lives.Counted, error) {
 	return lives.Counted{Events: int64(min(len(e.ids), limit)), All: true}, nil
 }
 
@@ -32,13 +33,14 @@ func (e events) InFlight(_ context.Context, _ lives.Filter, ids []domain.ID) (fo
 type tasks struct {
 	queued.FailingTasks
 	errors map[string]string
+	more   bool // there are further tasks, which All leaves out
 }
 
 func (f tasks) All(context.Context, int) (refs []queued.TaskRef, more bool, err error) {
 	for id := range f.errors {
 		refs = append(refs, queued.TaskRef{Queue: "q", TaskID: id})
 	}
-	return refs, false, nil
+	return refs, f.more, nil
 }
 
 func (f tasks) Failing(_ context.Context, refs []queued.TaskRef) (map[string]queued.FailingTask, error) {
@@ -74,11 +76,11 @@ func TestFailingEventsAreCountedAsTheSearchListsThem(t *testing.T) {
 		"failing with an error":    {lives.Filter{State: lives.StateFailing, Error: "out 1"}, 100, lives.Counted{Events: 2, All: true}},
 		"without an error":         {lives.Filter{NotErrors: []string{"OUT 1"}}, 100, lives.Counted{Events: 8, All: true}},
 	} {
-		if n, err := reader.Count(t.Context(), c.filter, c.limit); err != nil || n != c.want {
+		if n, err := reader.Count(t.Context(), c.filter, c.limit, time.Minute); err != nil || n != c.want {
 			t.Errorf("%s: %+v, %v, want %+v", name, n, err, c.want)
 		}
 	}
-	if _, err := (failing.Lives{Reader: in}).Count(t.Context(), lives.Filter{State: lives.StateFailing}, 1); domain.ErrorCode(err) != domain.CodeUnavailable {
+	if _, err := (failing.Lives{Reader: in}).Count(t.Context(), lives.Filter{State: lives.StateFailing}, 1, time.Minute); domain.ErrorCode(err) != domain.CodeUnavailable {
 		t.Errorf("without Redis: %v", err)
 	}
 }

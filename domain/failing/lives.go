@@ -13,7 +13,7 @@ import (
 
 const (
 	// listed bounds the failing tasks of one queue that one search or change reads.
-	listed = 50_000
+	listed = lives.FailingListed
 	// atOnce is how many events one query of the database names.
 	atOnce = 200
 )
@@ -27,6 +27,8 @@ type Lives struct {
 	// NoHistory is true if the database keeps no events that are in flight. A failing event is then built from its
 	// task in Redis alone.
 	NoHistory bool
+	// Patience is how long a search for failing events begins to look at further tasks.
+	Patience time.Duration
 }
 
 var _ lives.Reader = Lives{}
@@ -52,18 +54,18 @@ func (l Lives) Search(ctx context.Context, filter lives.Filter, before domain.ID
 
 // Count implements lives.Reader. If Redis does not answer, failing events count as in flight. Only a count of failing
 // events then returns the error of Redis.
-func (l Lives) Count(ctx context.Context, filter lives.Filter, limit int) (lives.Counted, error) {
+func (l Lives) Count(ctx context.Context, filter lives.Filter, limit int, patience time.Duration) (lives.Counted, error) {
 	if filter.State == lives.StateFailing {
-		return l.countFailing(ctx, filter, limit, func(*lives.Summary) bool { return true })
+		return l.countFailing(ctx, filter, limit, patience, func(*lives.Summary) bool { return true })
 	}
-	counted, err := l.Reader.Count(ctx, filter, limit)
+	counted, err := l.Reader.Count(ctx, filter, limit, patience)
 	if err != nil || l.Tasks == nil || l.NoHistory || filter.State != lives.StateInFlight && (filter.State != "" || len(filter.NotErrors) == 0) {
 		return counted, err
 	}
 	// The database counts events in flight that Search leaves out, because they are failing.
 	among := filter
 	among.State, among.Error, among.NotErrors = lives.StateFailing, "", nil
-	dropped, err := l.countFailing(ctx, among, listed, func(e *lives.Summary) bool { return drops(&filter, e) })
+	dropped, err := l.countFailing(ctx, among, listed, patience, func(e *lives.Summary) bool { return drops(&filter, e) })
 	switch {
 	case err != nil:
 		return counted, nil //nolint:nilerr // Search lists them as in flight then
@@ -76,9 +78,9 @@ func (l Lives) Count(ctx context.Context, filter lives.Filter, limit int) (lives
 	return counted, nil
 }
 
-// countFailing counts those failing events that match the filter and that are wanted. It counts up to limit, for
-// lives.CountPatience.
-func (l Lives) countFailing(ctx context.Context, filter lives.Filter, limit int, wanted func(*lives.Summary) bool) (counted lives.Counted, err error) {
+// countFailing counts those failing events that match the filter and that are wanted. It counts up to limit, for about
+// as long as patience.
+func (l Lives) countFailing(ctx context.Context, filter lives.Filter, limit int, patience time.Duration, wanted func(*lives.Summary) bool) (counted lives.Counted, err error) {
 	if l.Tasks == nil {
 		return counted, errNoQueue()
 	}
@@ -103,7 +105,7 @@ func (l Lives) countFailing(ctx context.Context, filter lives.Filter, limit int,
 		if counted.Events >= int64(limit) {
 			return lives.Counted{Events: int64(limit), All: true}, nil
 		}
-		stopped = time.Since(began) > lives.CountPatience
+		stopped = time.Since(began) > patience
 	}
 	counted.All = !more
 	return counted, nil
@@ -164,26 +166,28 @@ func (l Lives) failing(ctx context.Context, filter lives.Filter, before domain.I
 	if l.Tasks == nil {
 		return page, errNoQueue()
 	}
+	began := time.Now()
 	tasks, more, err := l.Tasks.All(ctx, listed)
 	if err != nil {
 		return page, err
 	}
-	events := within(tasks, filter, before)
-	for some := range slices.Chunk(events, atOnce) {
+	page.Incomplete = more
+	for events := within(tasks, filter, before); len(events) > page.Examined; {
+		some := events[page.Examined:min(page.Examined+atOnce, len(events))]
 		found, err := l.look(ctx, filter, some)
 		if err != nil {
 			return page, err
 		}
 		page.Events, page.Examined = append(page.Events, found...), page.Examined+len(some)
-		if len(page.Events) >= limit {
+		switch {
+		case len(page.Events) >= limit:
 			page.Events = page.Events[:limit]
 			page.Next = page.Events[limit-1].ID
 			return page, nil
+		case page.Examined < len(events) && time.Since(began) > l.Patience:
+			page.Next, page.GaveUp = some[len(some)-1].id, true
+			return page, nil
 		}
-	}
-	page.GaveUp = more && len(events) > 0
-	if page.GaveUp {
-		page.Next = events[len(events)-1].id
 	}
 	return page, nil
 }

@@ -2,6 +2,7 @@ package lives
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -36,6 +37,11 @@ func States() []State {
 	return []State{StatePending, StateHeld, StateInFlight, StateFailing, StateConfirmed, StateDead, StateSuppressed, StateCancelled}
 }
 
+// Open reports whether events in this state may still take effect, so that they can be cancelled.
+func (s State) Open() bool {
+	return s == StatePending || s == StateHeld || s == StateInFlight || s == StateFailing
+}
+
 // Filter chooses the events that match every field that is not zero. The zero Filter chooses all events.
 type Filter struct {
 	ID          domain.ID
@@ -43,6 +49,7 @@ type Filter struct {
 	Queue       string
 	OrderingKey string
 	State       State
+	Open        bool // only events in states that are open, see State.Open
 	// Since (inclusive) and Until (exclusive) bound the time in the event's ID, which is when the event was
 	// emitted. An ID that is not of version 7 contains no time; a search compares its bytes like those of any other
 	// ID.
@@ -65,7 +72,8 @@ func (f *Filter) ErrorMatches(text, eventType string) bool {
 	return (f.Error == "" || contains(f.Error)) && !slices.ContainsFunc(f.NotErrors, contains) && !slices.ContainsFunc(f.NotTypes, named)
 }
 
-// Narrows reports whether the filter leaves any event out; see domain.DeadFilter.Narrows.
+// Narrows reports whether the filter leaves any event out; see domain.DeadFilter.Narrows. Open does not count,
+// because people do not choose it.
 func (f *Filter) Narrows() bool {
 	return domain.Narrows(f.Type) || domain.Narrows(f.Queue) || !f.ID.IsZero() || f.OrderingKey != "" || f.State != "" || f.HeaderName != "" || f.Error != "" ||
 		len(f.Payload.Path)+len(domain.Named(f.NotErrors))+len(domain.Named(f.NotTypes)) > 0 || !f.Since.IsZero() || !f.Until.IsZero()
@@ -102,6 +110,9 @@ type Page struct {
 	GaveUp bool
 	// Examined is a lower bound on the number of events that the search read.
 	Examined int
+	// Incomplete says that a queue has more failing tasks than FailingListed. No page of the search has the events of
+	// the others.
+	Incomplete bool
 	// History is how long confirmed events are kept. It is zero if none are kept, if no relay has said it yet, or
 	// after a search for failing events.
 	History time.Duration
@@ -110,28 +121,42 @@ type Page struct {
 	QueueFault string
 }
 
+// FailingListed is how many failing tasks of each queue a search reads: those whose next attempt comes first.
+const FailingListed = 50_000
+
+// Missing says for people which events are on no page of the search; "" if every event that matches is on one.
+func (p *Page) Missing() string {
+	if !p.Incomplete {
+		return ""
+	}
+	return fmt.Sprintf("A queue has more than %[1]s failing tasks. The search reads %[1]s of each queue, those whose next attempt comes first. The events of the others are on no page.", words.Count(FailingListed))
+}
+
 // Counted says how many events match a filter.
 type Counted struct {
 	Events int64
-	// All is false if there may be more, because the count stopped early, after CountPatience.
+	// All is false if there may be more, because the count stopped early, after its patience.
 	All bool
 }
 
-// CountPatience is how long events are counted. A count has steps, each of which reads a bounded number of events.
-// After CountPatience no further step begins.
-const CountPatience = 100 * time.Millisecond
+// PagePatience and CommandPatience are how long one search of a page or of a command reads events. A search has steps,
+// each of which reads a bounded number of events. No step begins that would probably take longer than the time left.
+const (
+	PagePatience    = 150 * time.Millisecond
+	CommandPatience = 2 * time.Second
+)
 
 // Reader reads single events from the database. Its methods are safe for concurrent use.
 type Reader interface {
 	// Search returns up to limit events that were emitted before the event named before. If
 	// before is zero, Search begins with the newest event. Search reads a bounded number of
-	// events, whatever the filter is.
+	// events, for a bounded time, whatever the filter is.
 	//
 	// Errors: domain.CodeUnavailable if the database cannot be reached or is too slow.
 	Search(ctx context.Context, filter Filter, before domain.ID, limit int) (Page, error)
 
-	// Count counts up to limit of the events that Search finds. Errors: as Search.
-	Count(ctx context.Context, filter Filter, limit int) (Counted, error)
+	// Count counts up to limit of the events that Search finds, for about as long as patience. Errors: as Search.
+	Count(ctx context.Context, filter Filter, limit int, patience time.Duration) (Counted, error)
 
 	// Find returns the life of one event. Errors: domain.CodeNotFound if the database has nothing about it,
 	// domain.CodeUnavailable.

@@ -2,10 +2,9 @@ package dashboard
 
 import (
 	"context"
-	"errors"
+	"math"
 	"slices"
 	"strconv"
-	"time"
 
 	"github.com/gofiber/fiber/v2"
 
@@ -21,16 +20,7 @@ const (
 	cancelledAtOnce = 100
 	// cancelPage is how many events one search returns at most.
 	cancelPage = 500
-	// The count of events before the visitor confirms stops once it has reached
-	// cancelCounted.
-	cancelCounted = 5000
 )
-
-// cancellable reports whether the cancellation of an event in this state is tried. It may
-// still be too late then.
-func cancellable(state lives.State) bool {
-	return slices.Contains([]lives.State{lives.StatePending, lives.StateHeld, lives.StateInFlight, lives.StateFailing}, state)
-}
 
 // confirmCancel asks for a reason, and says how many events can be cancelled.
 func (d *Dashboard) confirmCancel(c *fiber.Ctx) error {
@@ -49,37 +39,27 @@ func (d *Dashboard) cancelForm(c *fiber.Ctx, f *forms.Cancel, filter lives.Filte
 	if d.o.Sources.Current == nil {
 		return errNoDatabase()
 	}
-	begun := time.Now()
-	err := d.eachCancellable(c.UserContext(), filter, func(ids []domain.ID) error {
-		if f.Matched += int64(len(ids)); f.Matched >= cancelCounted || time.Since(begun) > countPatience {
-			f.More = true
-			return errEnough
-		}
-		return nil
-	})
-	if err != nil && !errors.Is(err, errEnough) {
+	counted, err := d.o.Sources.Current.Count(c.UserContext(), filter, math.MaxInt, d.patience(c, access.Cancel))
+	if err != nil {
 		return err
 	}
-	return d.Render(c, Page{Template: "cancel", Title: "Cancel events", Section: SectionEvents, Data: f})
+	f.Matched, f.More = counted.Events, !counted.All
+	f.Counting = d.asksAgain(c, access.Cancel, f.More)
+	return d.confirmation(c, Page{Template: "cancel", Title: "Cancel events", Section: SectionEvents, Data: f})
 }
 
-// errEnough makes eachCancellable stop, because enough events were counted.
-var errEnough = errors.New("enough was counted")
-
-// eachCancellable calls do with the events that a filter chooses and that can be
-// cancelled, page by page. eachCancellable stops after the last page, or when do returns
-// an error.
+// eachCancellable calls do with the events that a filter of forms.ReadCancel chooses, page by
+// page. For some of them it may be too late to cancel them. eachCancellable stops after the
+// last page, or when do returns an error.
 func (d *Dashboard) eachCancellable(ctx context.Context, filter lives.Filter, do func(ids []domain.ID) error) error {
 	for before := (domain.ID{}); ; {
 		page, err := d.o.Sources.Current.Search(ctx, filter, before, cancelPage)
 		if err != nil {
 			return err
 		}
-		var ids []domain.ID
+		ids := make([]domain.ID, len(page.Events))
 		for i := range page.Events {
-			if cancellable(page.Events[i].State) {
-				ids = append(ids, page.Events[i].ID)
-			}
+			ids[i] = page.Events[i].ID
 		}
 		if err := do(ids); err != nil {
 			return err

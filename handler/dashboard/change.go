@@ -14,8 +14,7 @@ import (
 
 const (
 	canaryPatience = 5 * time.Minute
-	countPatience  = 3 * time.Second
-	deadCounted    = 10_000 // at most so many dead letters are counted
+	deadCounted    = 10_000 // at most so many dead letters are counted before a page opens
 )
 
 // confirmChange asks for a reason, and says how many dead letters the change
@@ -36,15 +35,17 @@ func (d *Dashboard) changeForm(c *fiber.Ctx, f forms.Change, filter domain.DeadF
 	if d.o.Sources.Dead == nil {
 		return errNoDatabase()
 	}
-	ctx, cancel := context.WithTimeout(c.UserContext(), countPatience)
-	defer cancel()
+	limit, patience := deadCounted, d.patience(c, f.Action)
+	if patience == countLonger {
+		limit = 0
+	}
 	var err error
-	if f.DeadCount, err = d.o.Sources.Dead.Count(ctx, filter, deadCounted); err != nil {
+	if f.DeadCount, err = d.o.Sources.Dead.Count(c.UserContext(), filter, limit, patience); err != nil {
 		return err
 	}
-	f.More = f.Matched == deadCounted
+	f.Counting = d.asksAgain(c, f.Action, f.More)
 	f.Fix(filter, f.At)
-	return d.Render(c, Page{Template: "change", Title: "Confirm", Section: SectionDead, Data: &f})
+	return d.confirmation(c, Page{Template: "change", Title: "Confirm", Section: SectionDead, Data: &f})
 }
 
 // startChange begins the change that the visitor confirmed, and redirects to the
@@ -78,12 +79,9 @@ func (d *Dashboard) startChange(c *fiber.Ctx) error {
 		c.Status(fiber.StatusUnprocessableEntity)
 		return d.changeForm(c, f, filter)
 	}
-	ctx, cancel := context.WithTimeout(c.UserContext(), countPatience)
-	defer cancel()
-	if f.DeadCount, err = d.o.Sources.Dead.Count(ctx, filter, deadCounted); err != nil {
+	if f.DeadCount, err = d.o.Sources.Dead.Count(c.UserContext(), filter, deadCounted, countBriefly); err != nil {
 		return err
 	}
-	f.More = f.Matched == deadCounted
 	action := &domain.Action{Actor: who, Reason: f.Reason, Filter: f.Said()}
 	id, err := d.beginChange(f, func(ctx context.Context, tell func(replay.Progress)) error {
 		if f.Action == "discard" {

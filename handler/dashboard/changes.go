@@ -85,7 +85,9 @@ func (l *changes) begin(form forms.Change, work func(ctx context.Context, tell f
 		l.mu.Lock()
 		defer l.mu.Unlock()
 		l.active--
-		c.Done = true
+		if c.Done = true; err == nil {
+			c.Form.More = c.Form.Limited // the change has read all that it can
+		}
 		_, stopped := errors.AsType[*domain.Stopped](err)
 		switch code := domain.ErrorCode(err); {
 		case err == nil:

@@ -106,11 +106,14 @@ func (d *Dashboard) groups(ctx context.Context, p *deadPage, filter domain.DeadF
 	return nil
 }
 
+// countDead counts the chosen dead letters. If the time is not enough for that, at least those
+// on the page are known.
 func (d *Dashboard) countDead(ctx context.Context, p *deadPage, filter domain.DeadFilter) error {
-	ctx, cancel := context.WithTimeout(ctx, countPatience)
-	defer cancel()
-	n, err := d.o.Sources.Dead.Count(ctx, filter, deadCounted)
-	p.Matched, p.Types, p.MoreMatched = n.Matched, n.Types, n.Matched == deadCounted
+	n, err := d.o.Sources.Dead.Count(ctx, filter, deadCounted, countBriefly)
+	if n.More && n.Matched == 0 {
+		n.Matched, n.Types = max(p.Matched, int64(len(p.Letters))), p.Types
+	}
+	p.Matched, p.Types, p.MoreMatched = n.Matched, n.Types, n.More
 	return err
 }
 

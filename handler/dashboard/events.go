@@ -3,6 +3,7 @@ package dashboard
 import (
 	"context"
 	"html/template"
+	"time"
 
 	"github.com/gofiber/fiber/v2"
 
@@ -14,6 +15,8 @@ import (
 const (
 	eventsShown   = 50     // events on a page
 	eventsCounted = 10_000 // at most so many matching events are counted
+	// eventsPatience is how long the matching events are counted.
+	eventsPatience = 100 * time.Millisecond
 )
 
 // eventsPage is the data of the page of events: the search form and the events found.
@@ -71,9 +74,9 @@ func (d *Dashboard) events(c *fiber.Ctx) error {
 // the first page are all that is known.
 func (d *Dashboard) matched(ctx context.Context, p *eventsPage, filter lives.Filter) (lives.Counted, error) {
 	if p.First && (p.Page.Next.IsZero() || p.Page.GaveUp) {
-		return lives.Counted{Events: int64(len(p.Page.Events)), All: !p.Page.GaveUp}, nil
+		return lives.Counted{Events: int64(len(p.Page.Events)), All: !p.Page.GaveUp && !p.Page.Incomplete}, nil
 	}
-	return d.o.Sources.Lives.Count(ctx, filter, eventsCounted+1)
+	return d.o.Sources.Lives.Count(ctx, filter, eventsCounted+1, eventsPatience)
 }
 
 func errNoDatabase() error {

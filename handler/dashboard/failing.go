@@ -69,22 +69,24 @@ func (d *Dashboard) confirmFailing(c *fiber.Ctx) error {
 }
 
 func (d *Dashboard) failingForm(c *fiber.Ctx, f forms.Failing, filter failing.Filter) error {
-	var err error
-	if f.Matched, f.More, err = d.countFailing(c, filter); err != nil {
+	early, err := d.countFailing(c, &f, filter)
+	if err != nil {
 		return err
 	}
-	return d.Render(c, Page{Template: "failing-change", Title: f.Verb(), Section: SectionFailing, Data: &f})
+	f.Counting = d.asksAgain(c, f.Action, early)
+	return d.confirmation(c, Page{Template: "failing-change", Title: f.Verb(), Section: SectionFailing, Data: &f})
 }
 
-// countFailing returns how many failing events the filter chooses. more says that there may be more.
-func (d *Dashboard) countFailing(c *fiber.Ctx, filter failing.Filter) (matched int64, more bool, err error) {
+// countFailing counts the failing events that the filter chooses. early says that the count ended before all were
+// counted.
+func (d *Dashboard) countFailing(c *fiber.Ctx, f *forms.Failing, filter failing.Filter) (early bool, err error) {
 	if d.o.Sources.Failing == nil {
-		return 0, false, errNoQueue()
+		return false, errNoQueue()
 	}
-	ctx, cancel := context.WithTimeout(c.UserContext(), countPatience)
-	defer cancel()
-	counted, err := d.o.Sources.Failing.Count(ctx, filter)
-	return counted.Matched, counted.More, err
+	counted, err := d.o.Sources.Failing.Count(c.UserContext(), filter, d.patience(c, f.Action))
+	f.Limited = counted.More && (f.ID == "" || counted.Matched == 0)
+	f.Matched, f.More = counted.Matched, f.Limited || counted.Stopped
+	return counted.Stopped, err
 }
 
 // changeFailing begins the change that the visitor confirmed, and redirects to the page that shows the change's
@@ -111,10 +113,10 @@ func (d *Dashboard) changeFailing(c *fiber.Ctx) error {
 		c.Status(fiber.StatusUnprocessableEntity)
 		return d.failingForm(c, f, filter)
 	}
-	form := forms.Change{Action: f.Action}
-	if form.Matched, form.More, err = d.countFailing(c, filter); err != nil {
+	if _, err = d.countFailing(c, &f, filter); err != nil {
 		return err
 	}
+	form := forms.Change{Action: f.Action, DeadCount: domain.DeadCount{Matched: f.Matched, More: f.More}, Limited: f.Limited}
 	action := &domain.Action{Actor: who, Reason: f.Reason, Filter: f.Said()}
 	id, err := d.beginChange(form, func(ctx context.Context, tell func(replay.Progress)) error {
 		if f.Action == domain.ActionGiveUp {

@@ -50,6 +50,16 @@ func TestAFormOffersItsButtonOnlyIfSomethingMatches(t *testing.T) {
 	}
 }
 
+func TestAFormSaysOfHowManyTypesItNamesNone(t *testing.T) {
+	t.Parallel()
+	largest := []domain.TypeCount{{Type: "a", Count: 3}}
+	for types, want := range map[int]string{2: "and 1 other type<", 12: "and 11 other types<"} {
+		if page := content(t, "change", &forms.Change{Action: "replay", DeadCount: domain.DeadCount{Matched: 30, Types: types, Largest: largest}}); !strings.Contains(page, want) {
+			t.Errorf("of %d types the form does not say %q:\n%s", types, want, page)
+		}
+	}
+}
+
 // What a link chose can be removed again without the rest of the choice.
 func TestAChoiceThatNoFieldShowsCanBeRemoved(t *testing.T) {
 	t.Parallel()

@@ -60,7 +60,7 @@ func TestDeadLettersAreChosen(t *testing.T) {
 			if got := strings.Join(names, " "); err != nil || got != want {
 				t.Errorf("%+v chooses %q, want %q: %v", filter, got, want, err)
 			}
-			n, err := letters.Count(t.Context(), filter, 0)
+			n, err := letters.Count(t.Context(), filter, 0, 0)
 			if err != nil || int(n.Matched) != len(list) {
 				t.Errorf("%+v: %d are counted and %d listed, %v", filter, n.Matched, len(list), err)
 			}

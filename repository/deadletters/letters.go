@@ -2,6 +2,7 @@ package deadletters
 
 import (
 	"context"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -60,10 +61,21 @@ SELECT coalesce(sum(n), 0)::bigint, count(*), (array_agg(event_type ORDER BY n D
 FROM (SELECT event_type, count(*) AS n FROM (SELECT event_type FROM outbox_dead d WHERE ` + deadFilterSQL + ` LIMIT nullif($21::bigint, 0)) AS few GROUP BY 1) AS types`
 
 // Count implements domain.DeadLetters.
-func (l *Letters) Count(ctx context.Context, filter domain.DeadFilter, limit int) (c domain.DeadCount, err error) {
+func (l *Letters) Count(ctx context.Context, filter domain.DeadFilter, limit int, patience time.Duration) (c domain.DeadCount, err error) {
 	var types []string
 	var counts []int64
-	err = l.db.Pool().QueryRow(ctx, countDeadSQL, append(deadArgs(filter), limit, maxTypesCounted)...).Scan(&c.Matched, &c.Types, &types, &counts, &c.At)
+	err = pgx.BeginTxFunc(ctx, l.db.Pool(), pgx.TxOptions{AccessMode: pgx.ReadOnly}, func(tx pgx.Tx) error {
+		if patience > 0 {
+			if _, err := tx.Exec(ctx, "SELECT set_config('statement_timeout', $1, true)", postgres.Milliseconds(patience)); err != nil {
+				return err
+			}
+		}
+		return tx.QueryRow(ctx, countDeadSQL, append(deadArgs(filter), limit, maxTypesCounted)...).Scan(&c.Matched, &c.Types, &types, &counts, &c.At)
+	})
+	if c.More = limit > 0 && c.Matched == int64(limit); patience > 0 && postgres.SQLState(err) == postgres.Cancelled && ctx.Err() == nil {
+		c.More = true
+		err = l.db.Pool().QueryRow(ctx, "SELECT clock_timestamp()").Scan(&c.At)
+	}
 	for i, name := range types {
 		c.Largest = append(c.Largest, domain.TypeCount{Type: name, Count: counts[i]})
 	}

@@ -43,7 +43,7 @@ func TestDeadLettersAreListedByFilterAndPage(t *testing.T) {
 		if err != nil || len(list) != c.want {
 			t.Errorf("%s: %d dead letters, %v, want %d", name, len(list), err, c.want)
 		}
-		if n, err := letters.Count(t.Context(), c.filter, 0); err != nil || n.Matched != int64(c.want) {
+		if n, err := letters.Count(t.Context(), c.filter, 0, 0); err != nil || n.Matched != int64(c.want) {
 			t.Errorf("%s: counted %d, %v, want %d", name, n.Matched, err, c.want)
 		}
 	}

@@ -22,24 +22,30 @@ type two[A, B any] struct {
 }
 
 // Lives implements lives.Reader.
-type Lives struct{ reads *Reads }
+type Lives struct {
+	reads    *Reads
+	patience time.Duration
+}
 
-// NewLives returns the lives of events.
-func NewLives(reads *Reads) Lives { return Lives{reads} }
+// NewLives returns the lives of events, as search.NewLives does.
+func NewLives(reads *Reads) Lives { return Lives{reads, lives.CommandPatience} }
+
+// Within does what search.Lives.Within does.
+func (l Lives) Within(patience time.Duration) Lives { return Lives{l.reads, patience} }
 
 var _ lives.Reader = Lives{}
 
 // Search implements lives.Reader.
 func (l Lives) Search(ctx context.Context, filter lives.Filter, before domain.ID, limit int) (lives.Page, error) {
 	return ask(ctx, l.reads, func(db *postgres.Database) (lives.Page, error) {
-		return search.NewLives(db).Search(ctx, filter, before, limit)
+		return search.NewLives(db).Within(l.patience).Search(ctx, filter, before, limit)
 	})
 }
 
 // Count implements lives.Reader.
-func (l Lives) Count(ctx context.Context, filter lives.Filter, limit int) (lives.Counted, error) {
+func (l Lives) Count(ctx context.Context, filter lives.Filter, limit int, patience time.Duration) (lives.Counted, error) {
 	return ask(ctx, l.reads, func(db *postgres.Database) (lives.Counted, error) {
-		return search.NewLives(db).Count(ctx, filter, limit)
+		return search.NewLives(db).Count(ctx, filter, limit, patience)
 	})
 }
 

@@ -15,12 +15,18 @@ import (
 )
 
 // Lives implements lives.Reader.
-type Lives struct{ db *postgres.Database }
+type Lives struct {
+	db       *postgres.Database
+	patience time.Duration // of one search
+}
 
 var _ lives.Reader = (*Lives)(nil)
 
-// NewLives returns the Lives of db.
-func NewLives(db *postgres.Database) *Lives { return &Lives{db: db} }
+// NewLives returns the Lives of db. A search reads for lives.CommandPatience.
+func NewLives(db *postgres.Database) *Lives { return &Lives{db, lives.CommandPatience} }
+
+// Within returns Lives whose searches read only for so long.
+func (l *Lives) Within(patience time.Duration) *Lives { return &Lives{l.db, patience} }
 
 // lifeSQL is one statement, so it finds an event that moves at the same time exactly
 // once.

@@ -15,10 +15,7 @@ import (
 // How many events one search looks at. The first step is small, because few events are
 // usually enough to fill a page.
 const (
-	searchFirst    = 500    // of each table, in the first step
-	searchStep     = 10_000 // of each table, in each further step
-	searchLimit    = 50_000 // of each table altogether
-	searchPatience = 2 * time.Second
+	searchLimit = 50_000 // events of each table that one search looks at, about
 	// searchTimeout is the statement_timeout of one step, for a very slow database.
 	searchTimeout = 5 * time.Second
 )
@@ -39,13 +36,14 @@ SELECT set_config('statement_timeout', $1, true), set_config('enable_seqscan', '
 //   - floor is the lowest ID down to which every table was read, or NULL if no table has
 //     more rows. Otherwise at least one table may have more rows below it. The next step
 //     reads those rows.
+//   - The payload is read only if the type matches, because reading it costs most.
 //   - Scalar subqueries read inbox and outbox_turns, because PostgreSQL cannot turn such
 //     a subquery into a hash of the whole table.
 var matchingSQL = `
 WITH ` + stored.Places.Each(`{table}_read AS MATERIALIZED (
     SELECT id, {state} AS state, event_type, queue, ordering_key, headers, `+stored.Within("created_at")+` AS created_at, `+stored.Within("{since}")+` AS since,
            attempts, generation, CASE WHEN {rival} = '' THEN {error} ELSE 'task ' || {rival} || ' stands for it' END AS error, octet_length(payload) AS bytes,
-           `+stored.FieldSQL(12)+` AS has_field
+           CASE WHEN `+stored.NamedSQL("$5", "event_type")+` THEN `+stored.FieldSQL(12)+` ELSE false END AS has_field
     FROM {table} WHERE {state} = ANY ($3::text[]) AND id BETWEEN $1 AND $2 ORDER BY id DESC LIMIT $4
 )`, ", ") + `, looked AS (
     ` + stored.Places.Union(`SELECT * FROM {table}_read`) + `
@@ -84,7 +82,8 @@ func (l *Lives) Search(ctx context.Context, filter lives.Filter, before domain.I
 	began := time.Now()
 	err := l.inSteps(ctx, func(tx pgx.Tx) error {
 		depth := 0
-		for step := searchFirst; ; step = searchStep {
+		for step := firstStep; ; {
+			begun := time.Now()
 			floor, err := searchOnce(ctx, tx, &page, filter, first, last, step, limit-len(page.Events))
 			if err != nil {
 				return err
@@ -96,7 +95,8 @@ func (l *Lives) Search(ctx context.Context, filter lives.Filter, before domain.I
 				return nil
 			case floor.IsZero():
 				return nil
-			case depth >= searchLimit, time.Since(began) > searchPatience:
+			}
+			if step = nextStep(step, time.Since(begun), l.patience-time.Since(began)); step == 0 || depth >= searchLimit {
 				page.Next, page.GaveUp = floor, true
 				return nil
 			}
@@ -140,28 +140,35 @@ func searchRange(filter lives.Filter, before domain.ID) (first, last domain.ID) 
 	return first, last
 }
 
-// readFor returns the states whose tables may have events of the given state: confirmed
+// readFor returns the states whose tables may have events of the filter's states: confirmed
 // events are in the same table as events in flight. readFor returns a []string, because
 // pgx cannot encode another type unless the statement is prepared.
-func readFor(state lives.State) (states []string) {
-	switch state {
-	case "":
-		for _, s := range lives.States() {
+func readFor(f *lives.Filter) (states []string) {
+	for _, s := range lives.States() {
+		if (f.State == "" || f.State == s) && (!f.Open || s.Open()) {
+			if s == lives.StateConfirmed || s == lives.StateFailing {
+				s = lives.StateInFlight
+			}
 			states = append(states, string(s))
 		}
-		return states
-	case lives.StateConfirmed, lives.StateFailing:
-		return []string{string(lives.StateInFlight)}
-	default:
-		return []string{string(state)}
 	}
+	return states
+}
+
+// only returns the state that the rows of those tables must have: of the rows of events in
+// flight, open ones are not confirmed. Rows of other tables never are. "" means any.
+func only(f *lives.Filter) string {
+	if f.Open {
+		return string(lives.StateInFlight)
+	}
+	return string(f.State)
 }
 
 // stepArgs returns the parameters of one step, which reads up to step rows of each table.
 func stepArgs(f lives.Filter, first, last domain.ID, step, limit int) []any {
 	args := append([]any{
-		[16]byte(first), [16]byte(last), readFor(f.State), step,
-		f.Type, f.Queue, f.OrderingKey, f.HeaderName, f.HeaderValue, string(f.State), limit,
+		[16]byte(first), [16]byte(last), readFor(&f), step,
+		f.Type, f.Queue, f.OrderingKey, f.HeaderName, f.HeaderValue, only(&f), limit,
 	}, stored.FieldArgs(f.Payload)...)
 	return append(args, f.Error, f.NotErrors, f.NotTypes)
 }

@@ -76,6 +76,9 @@ func TestEventsAreSearched(t *testing.T) {
 		{"by key", lives.Filter{OrderingKey: "k"}, []string{all[1], all[3]}},
 		{"pending", lives.Filter{State: lives.StatePending}, all[:1]},
 		{"held", lives.Filter{State: lives.StateHeld}, all[1:2]},
+		{"open", lives.Filter{Open: true}, []string{all[0], all[1], all[3]}},
+		{"open and in flight", lives.Filter{Open: true, State: lives.StateInFlight}, all[3:4]},
+		{"open and confirmed", lives.Filter{Open: true, State: lives.StateConfirmed}, nil},
 		{"in flight", lives.Filter{State: lives.StateInFlight}, all[3:4]},
 		{"confirmed", lives.Filter{State: lives.StateConfirmed}, all[2:3]},
 		{"dead", lives.Filter{State: lives.StateDead}, all[4:]},
@@ -90,7 +93,7 @@ func TestEventsAreSearched(t *testing.T) {
 			if got := found(t, db, c.filter, limit); strings.Join(got, " ") != strings.Join(c.want, " ") {
 				t.Errorf("%s, %d at a time: %q, want %q", c.name, limit, got, c.want)
 			}
-			if n, err := search.NewLives(db).Count(t.Context(), c.filter, limit); err != nil || !n.All || n.Events != int64(min(len(c.want), limit)) {
+			if n, err := search.NewLives(db).Count(t.Context(), c.filter, limit, time.Minute); err != nil || !n.All || n.Events != int64(min(len(c.want), limit)) {
 				t.Errorf("%s, counted up to %d: %+v, %v, want %d", c.name, limit, n, err, len(c.want))
 			}
 		}
@@ -176,7 +179,7 @@ func TestSearchIsBounded(t *testing.T) {
 		}
 		t.Logf("%+v: %d examined", filter, page.Examined)
 		began := time.Now()
-		n, err := reader.Count(t.Context(), filter, 10_001)
+		n, err := reader.Count(t.Context(), filter, 10_001, 100*time.Millisecond)
 		t.Logf("%+v: counted %+v in %s", filter, n, time.Since(began))
 		if err != nil || n.All || n.Events > 0 && filter.State != lives.StateInFlight {
 			t.Errorf("%+v: counted %+v, %v", filter, n, err)
@@ -186,10 +189,23 @@ func TestSearchIsBounded(t *testing.T) {
 		t.Errorf("%d events, %d examined, %v: want a page after one step", len(page.Events), page.Examined, err)
 	}
 	began := time.Now()
-	n, err := reader.Count(t.Context(), lives.Filter{Type: "test:a"}, 10_001)
+	n, err := reader.Count(t.Context(), lives.Filter{Type: "test:a"}, 10_001, 100*time.Millisecond)
 	t.Logf("counted %+v in %s", n, time.Since(began))
 	if err != nil || n.Events == 0 || n.All != (n.Events == 10_001) {
 		t.Errorf("counted %+v, %v", n, err)
+	}
+	// Without patience one step is read, even if it finds nothing, and the next search goes on where it ended.
+	impatient := reader.Within(0)
+	first, err := impatient.Search(t.Context(), lives.Filter{Payload: domain.PayloadField{Path: []string{"none"}, Any: true}}, domain.ID{}, 50)
+	if err != nil || !first.GaveUp || first.Next.IsZero() || first.Examined > 1000 {
+		t.Errorf("without patience: %+v, %v", first, err)
+	}
+	second, err := impatient.Search(t.Context(), lives.Filter{Payload: domain.PayloadField{Path: []string{"none"}, Any: true}}, first.Next, 50)
+	if err != nil || !second.GaveUp || second.Next.String() >= first.Next.String() {
+		t.Errorf("the search goes on after %s to %+v, %v", first.Next, second, err)
+	}
+	if n, err := reader.Count(t.Context(), lives.Filter{Type: "test:a"}, 1_000_000, 0); err != nil || n.All || n.Events == 0 || n.Events > 1000 {
+		t.Errorf("without patience it counted %+v, %v", n, err)
 	}
 	run("BEGIN; LOCK TABLE outbox IN ACCESS EXCLUSIVE MODE")
 	if _, err := reader.Search(t.Context(), lives.Filter{}, domain.ID{}, 50); domain.ErrorCode(err) != domain.CodeUnavailable || !strings.Contains(errorMessage(err), "given up") {

@@ -71,7 +71,7 @@ func prepareChange(cmd *cobra.Command, args []string, o *cli.Opened, flags *dead
 		return nil, config.Mistake{Err: fmt.Errorf("say which dead letters: IDs, --all, or a filter such as --type, --error or --not-error")}
 	}
 	letters := deadletters.New(o.DB)
-	count, err := letters.Count(cmd.Context(), filter, 0)
+	count, err := letters.Count(cmd.Context(), filter, 0, 0)
 	if err != nil {
 		return nil, err
 	}

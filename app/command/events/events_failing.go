@@ -29,7 +29,7 @@ import (
 // connections to Redis. The search finds failing events only if a Redis is
 // configured. reader reads events from PostgreSQL.
 func openLives(o *cli.Opened, reader lives.Reader) (lives.Reader, func(), error) {
-	lives := failing.Lives{Reader: reader, NoHistory: o.Config.Relay.History <= 0}
+	lives := failing.Lives{Reader: reader, NoHistory: o.Config.Relay.History <= 0, Patience: lives.CommandPatience}
 	if o.Servers.RedisURL == "" {
 		return lives, func() {}, nil
 	}
@@ -158,7 +158,7 @@ func newFailingCommand(c cli.Commands, change failingChange) *cobra.Command {
 		var progress replay.Progress
 		if acting.Yes {
 			result, err = change.do(cmd.Context(), changes, action, flags.filter, func(p replay.Progress) { progress = p })
-		} else if result, err = changes.Count(cmd.Context(), flags.filter); err == nil && result.Matched > 0 {
+		} else if result, err = changes.Count(cmd.Context(), flags.filter, 0); err == nil && result.Matched > 0 {
 			err = acting.Consent(change.consent)
 		}
 		document := FailingChangeDocument{Action: change.verb, Matched: result.Matched, Changed: result.Changed, DryRun: !acting.Yes, More: result.More}

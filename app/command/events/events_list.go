@@ -65,13 +65,18 @@ type EventListDocument struct {
 	// many events as one search may read. There may be more matching events.
 	GaveUp   bool `json:"gave_up"`
 	Examined int  `json:"examined"`
+	// Incomplete is true if a queue has more failing tasks than one search reads, 50,000.
+	// No page has the events of the others.
+	Incomplete bool `json:"incomplete,omitempty"`
 	// QueueError says why Redis could not be asked. Without Redis, failing events
 	// are shown as in flight.
 	QueueError string `json:"queue_error,omitempty"`
+
+	missing string // as lives.Page.Missing says it
 }
 
 func newEventListDocument(page *lives.Page) EventListDocument {
-	document := EventListDocument{Events: []listedEvent{}, GaveUp: page.GaveUp, Examined: page.Examined, QueueError: page.QueueFault}
+	document := EventListDocument{Events: []listedEvent{}, GaveUp: page.GaveUp, Examined: page.Examined, Incomplete: page.Incomplete, QueueError: page.QueueFault, missing: page.Missing()}
 	for i := range page.Events {
 		e := &page.Events[i]
 		listed := listedEvent{
@@ -208,7 +213,7 @@ says so if that was not enough.`,
 func eventListTable(w io.Writer, d *EventListDocument) {
 	if len(d.Events) > 0 {
 		fmt.Fprintln(w, "ID\tTYPE\tQUEUE\tKEY\tSTATE\tSINCE\tDETAIL")
-	} else if !d.GaveUp {
+	} else if !d.GaveUp && !d.Incomplete {
 		fmt.Fprintln(w, "No events.")
 	}
 	for i := range d.Events {
@@ -226,6 +231,9 @@ func eventListTable(w io.Writer, d *EventListDocument) {
 		fmt.Fprintf(w, "%s looked at. There may be more: --after %s, or choose with --since and --until\n", words.Many(d.Examined, "event")+words.Plural(d.Examined, " was", " were"), d.Next)
 	default:
 		fmt.Fprintf(w, "There may be more: --after %s\n", d.Next)
+	}
+	if d.Incomplete {
+		fmt.Fprintln(w, d.missing)
 	}
 	if d.QueueError != "" {
 		fmt.Fprintf(w, "Failing events are listed as in flight: %s\n", terminal.OneLine(d.QueueError, 0))

@@ -11,13 +11,14 @@ import (
 // Cancel is the cancellation of the events that a search chooses. The visitor has not confirmed it yet.
 type Cancel struct {
 	Events
-	Matched int64
-	More    bool // there may be more events than Matched
-	Reason  string
+	Matched  int64
+	More     bool // there may be more events than Matched
+	Counting bool // the page counts on
+	Reason   string
 }
 
 // ReadCancel reads which events the form chooses, and refuses a form that chooses all events. ReadCancel turns times
-// that are relative to now into absolute times. ReadCancel chooses no event that is emitted after now.
+// that are relative to now into absolute times. ReadCancel chooses only open events, and none that is emitted after now.
 func ReadCancel(values url.Values) (f Cancel, filter lives.Filter, err error) {
 	if f.Reason, err = Reason(values.Get("reason")); err != nil {
 		return f, filter, err
@@ -31,6 +32,7 @@ func ReadCancel(values url.Values) (f Cancel, filter lives.Filter, err error) {
 	if now := time.Now(); filter.Until.IsZero() || filter.Until.After(now) {
 		filter.Until = now
 	}
+	filter.Open = true
 	f.fix(filter.Since, filter.Until)
 	return f, filter, nil
 }

@@ -26,12 +26,13 @@ type Change struct {
 	Dead
 	Action string
 	domain.DeadCount
-	More           bool // more dead letters match than Matched
+	Counting       bool // the page counts on
+	Limited        bool // of failing events: a queue has more than the change reads
 	Reason, Canary string
 }
 
 // Unnamed returns how many types match that Largest does not name.
-func (f *Change) Unnamed() int { return f.Types - len(f.Largest) }
+func (f *Change) Unnamed() int64 { return int64(f.Types - len(f.Largest)) }
 
 // ReadChange reads which dead letters the form chooses. ReadChange refuses a form that chooses all of them.
 func ReadChange(values url.Values) (f Change, filter domain.DeadFilter, err error) {
@@ -71,14 +72,15 @@ func (f *Change) Fix(filter domain.DeadFilter, now time.Time) {
 }
 
 // UsualCanary returns the size of the canary that the form suggests; "0": no canary.
-func (f *Change) UsualCanary() string { return usualCanary(f.Canary, f.Matched) }
+func (f *Change) UsualCanary() string { return usualCanary(f.Canary, f.Matched, f.More) }
 
-// usualCanary returns the size of a canary that the visitor said, or a usual one for matched events.
-func usualCanary(said string, matched int64) string {
+// usualCanary returns the size of a canary that the visitor said, or a usual one for matched events or, with more, for
+// more than that.
+func usualCanary(said string, matched int64, more bool) string {
 	switch {
 	case said != "":
 		return said
-	case matched > canaryFrom:
+	case more, matched > canaryFrom:
 		return strconv.Itoa(canaryUsual)
 	default:
 		return "0"

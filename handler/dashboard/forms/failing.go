@@ -1,6 +1,7 @@
 package forms
 
 import (
+	"html/template"
 	"net/url"
 
 	"outboxd/domain"
@@ -12,6 +13,8 @@ type Failing struct {
 	Action, Type, Queue, ErrorForm, ID string
 	Matched                            int64
 	More                               bool // there may be more tasks than Matched
+	Counting                           bool // the page counts on
+	Limited                            bool // a queue has more failing tasks than the change reads
 	Fault, Reason, Canary              string
 }
 
@@ -50,7 +53,10 @@ func (f *Failing) Pairs() []Pair {
 }
 
 // UsualCanary returns the size of the canary that the form suggests; "0": no canary.
-func (f *Failing) UsualCanary() string { return usualCanary(f.Canary, f.Matched) }
+func (f *Failing) UsualCanary() string { return usualCanary(f.Canary, f.Matched, f.More) }
+
+// Query returns the choice and the action as the query of an address.
+func (f *Failing) Query() template.URL { return query(append(f.Pairs(), Pair{"action", f.Action})) }
 
 // Said returns the form for the record of actions.
 func (f *Failing) Said() map[string]string {
