@@ -67,6 +67,26 @@ func TestDeadLettersAreListedByFilterAndPage(t *testing.T) {
 	balance(t, db)
 }
 
+// A count that ends early is no error. Whoever confirms needs the time of the database nevertheless.
+func TestACountOfDeadLettersEndsInTime(t *testing.T) {
+	t.Parallel()
+	db := schematest.Open(t)
+	letters := deadletters.New(db)
+	_, run := repositorytest.Session(t, db)
+	run("BEGIN; LOCK TABLE outbox_dead IN ACCESS EXCLUSIVE MODE")
+	if n, err := letters.Count(t.Context(), domain.DeadFilter{}, 10, time.Millisecond); err != nil || !n.More || n.Matched != 0 || n.At.IsZero() {
+		t.Errorf("behind a lock it counted %+v, %v", n, err)
+	}
+	run("ROLLBACK")
+	exec(t, db, `INSERT INTO outbox_dead (id, event_type, payload, headers, queue, available_at, attempts, generation, created_at, stage, error)
+		SELECT outbox_new_id(), 'a', '', '{}', 'default', now(), 1, 0, now(), 'relay', 'x' FROM generate_series(1, 3)`)
+	for limit, want := range map[int]domain.DeadCount{2: {Matched: 2, More: true}, 4: {Matched: 3}, 0: {Matched: 3}} {
+		if n, err := letters.Count(t.Context(), domain.DeadFilter{}, limit, time.Minute); err != nil || n.Matched != want.Matched || n.More != want.More {
+			t.Errorf("up to %d it counted %+v, %v, want %+v", limit, n, err, want)
+		}
+	}
+}
+
 // A dead letter that two people replay at once is replayed once, and does not
 // count as emitted.
 func TestReplayOnce(t *testing.T) {
