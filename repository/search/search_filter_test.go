@@ -22,13 +22,13 @@ func TestEventsAreChosenByPayloadAndError(t *testing.T) {
 	exec(t, db, `INSERT INTO outbox (event_type, payload, last_error, available_at) VALUES ('c:refused', '{"to": "bob"}', 'Redis said no', now() + interval '1 hour'), ('d:bytes', '\xff', NULL, now())`)
 	exec(t, db, `INSERT INTO outbox (event_type, payload, available_at) VALUES ('f:zero', convert_to('{"to": "ada", "x": "\u0000"}', 'UTF8'), now() + interval '1 hour'), ('e:escaped', convert_to('{"t\u006f": "\u0061da", "é": "x"}', 'UTF8'), now() + interval '1 hour')`)
 	for want, filters := range map[string][]lives.Filter{
-		"e:escaped b:sent a:dead":           {{Payload: domain.PayloadField{Path: []string{"to"}, Value: "ada"}}, {Payload: domain.PayloadField{Path: []string{"to"}, Value: "a*"}}},
-		"e:escaped":                         {{Payload: domain.PayloadField{Path: []string{"é"}, Any: true}}},
-		"e:escaped c:refused b:sent a:dead": {{Payload: domain.PayloadField{Path: []string{"to"}, Any: true}}},
-		"b:sent":                            {{Payload: domain.PayloadField{Path: []string{"n"}, Value: "1e3"}}, {Payload: domain.PayloadField{Path: []string{"n"}, Any: true}}},
-		"c:refused":                         {{Error: "redis SAID"}},
-		"e:escaped f:zero d:bytes c:refused":       {{NotTypes: []string{"a:dead", "b:sent"}}, {NotTypes: []string{"a:*", "b:s*", ""}}},
-		"e:escaped f:zero d:bytes b:sent a:dead":   {{NotErrors: []string{"said", "nothing"}}},
+		"e:escaped b:sent a:dead":                {{Payload: domain.PayloadField{Path: []string{"to"}, Value: "ada"}}, {Payload: domain.PayloadField{Path: []string{"to"}, Value: "a*"}}},
+		"e:escaped":                              {{Payload: domain.PayloadField{Path: []string{"é"}, Any: true}}},
+		"e:escaped c:refused b:sent a:dead":      {{Payload: domain.PayloadField{Path: []string{"to"}, Any: true}}},
+		"b:sent":                                 {{Payload: domain.PayloadField{Path: []string{"n"}, Value: "1e3"}}, {Payload: domain.PayloadField{Path: []string{"n"}, Any: true}}},
+		"c:refused":                              {{Error: "redis SAID"}},
+		"e:escaped f:zero d:bytes c:refused":     {{NotTypes: []string{"a:dead", "b:sent"}}, {NotTypes: []string{"a:*", "b:s*", ""}}},
+		"e:escaped f:zero d:bytes b:sent a:dead": {{NotErrors: []string{"said", "nothing"}}},
 	} {
 		for _, filter := range filters {
 			var kinds []string
