@@ -50,6 +50,9 @@ type Options struct {
 	// ReadLimit is the largest body that the server reads from a connection, in
 	// bytes.
 	ReadLimit int
+	// LargeBody returns the largest body of the requests with a method and a path, in bytes. It
+	// counts if it is larger than ReadLimit, and for few requests at a time; nil: for none.
+	LargeBody func(method, path string) int
 	Timeouts  Timeouts
 	// Connections is how many connections the listener serves at a time; 0: 2048.
 	Connections int
@@ -118,6 +121,9 @@ func (s *Server) App() *fiber.App {
 		TrustedProxies:          proxies,
 		RequestMethods:          append(slices.Clone(fiber.DefaultMethods), unknownMethod),
 	})
+	if s.o.LargeBody != nil {
+		app.Server().HeaderReceived = s.o.largeBodies()
+	}
 	// Fiber answers a request with an unknown method before any middleware runs. So
 	// replace the method by UNKNOWN, which this app knows; then the request is
 	// logged, counted and refused like any other.

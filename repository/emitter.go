@@ -6,13 +6,13 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/jackc/pgx/v5/pgconn"
 	"gorm.io/gorm"
 
 	"outboxd/client"
 	"outboxd/client/gormoutbox"
 	"outboxd/domain"
 	"outboxd/repository/postgres"
+	"outboxd/repository/stored"
 )
 
 // Emitter writes events in a producer's own transaction. Emitter uses the module client,
@@ -41,9 +41,8 @@ func (e *Emitter) Emit(ctx context.Context, event *domain.Event) error {
 		Type: event.Type, Payload: event.Payload, Headers: event.Headers, Queue: event.Queue, OrderingKey: event.OrderingKey,
 		AvailableAt: event.Available, MaxRetry: o.MaxRetry, Timeout: o.Timeout, Deadline: o.Deadline, Retention: o.Retention, UniqueFor: o.Unique,
 	})
-	if limit := payloadLimit(err); limit != "" {
-		return domain.Wrap(domain.CodeTooLarge, err,
-			fmt.Sprintf("the event's payload has %d bytes, and the outbox takes at most %s", len(event.Payload), limit))
+	if tooLarge := stored.PayloadTooLarge(err, event.Payload); tooLarge != nil {
+		return tooLarge
 	}
 	if refusal, ok := errors.AsType[*client.Refusal](err); ok {
 		if translated := postgres.Translate(refusal.Unwrap(), "emit an event"); domain.ErrorCode(translated) == domain.CodeInvalid {
@@ -67,22 +66,6 @@ func (e *Emitter) LockKey(ctx context.Context, key string) error {
 		return fmt.Errorf("lock the ordering key %q: %w", key, err)
 	}
 	return nil
-}
-
-// payloadLimit returns the payload limit, such as "1 MiB", if err says that a payload is
-// larger. For any other error it returns "". payloadLimit reads the limit from the name
-// of the CHECK constraint, because PostgreSQL runs no more queries in a failed
-// transaction.
-func payloadLimit(err error) string {
-	pg, ok := errors.AsType[*pgconn.PgError](err)
-	if !ok {
-		return ""
-	}
-	size, found := strings.CutPrefix(pg.ConstraintName, "outbox_payload_has_at_most_")
-	if !found {
-		return ""
-	}
-	return strings.NewReplacer("_mib", " MiB", "_kib", " KiB", "_bytes", " bytes").Replace(size)
 }
 
 // EmitAlone writes one event in a transaction of its own, for events that announce no

@@ -28,7 +28,7 @@ func TestEmitSaysThePayloadLimitInForce(t *testing.T) {
 	for _, test := range []struct {
 		limit int
 		want  string
-	}{{1 << 20, "1048577 bytes, and the outbox takes at most 1 MiB"}, {3 << 10, "at most 3 KiB"}, {1500, "at most 1500 bytes"}} {
+	}{{1 << 20, "1,048,577 bytes, and the outbox takes at most 1 MiB"}, {3 << 10, "at most 3 KiB"}, {1500, "at most 1500 bytes"}} {
 		limitPayload(t, db, test.limit)
 		emitOne := func(bytes int) error {
 			tx := repository.Begin(t.Context(), db)

@@ -50,7 +50,8 @@ func (d *Daemon) addMonitor() error {
 	options := monitor.Options{
 		Logger: d.log, Registry: d.registry, Version: d.build.Version, Roles: roles,
 		Checks: d.checks(), Warnings: d.warnings, Draining: d.lineup.isDraining,
-		Pages: pages, Sources: sources, Databases: databases, Ways: waysIn(d.cfg), TrustedProxies: d.cfg.API.TrustedProxies,
+		PayloadLimit: d.payloadLimit,
+		Pages:        pages, Sources: sources, Databases: databases, Ways: waysIn(d.cfg), TrustedProxies: d.cfg.API.TrustedProxies,
 	}
 	patience := share(d.cfg.ShutdownTimeout, requestShare) / 2
 	if d.probeListener == nil {
@@ -63,6 +64,15 @@ func (d *Daemon) addMonitor() error {
 		d.lineup.add(stageMonitor, "monitor", serve(shown, d.monitorListener, patience))
 	}
 	return nil
+}
+
+// payloadLimit returns the size of the largest payload that any outbox of this process takes,
+// in bytes; 0: it is not known.
+func (d *Daemon) payloadLimit() (limit int) {
+	for _, s := range d.sources {
+		limit = max(limit, int(s.payloadLimit.Load()))
+	}
+	return limit
 }
 
 // databasePages returns the pages of each of several databases.
@@ -108,7 +118,7 @@ func (s *source) pages(reads *reading.Reads) dashboard.Sources {
 			OneOfSeveral: d.cfg.OneOfSeveral(), Handled: HandledTypes(),
 		},
 		Pauses:      &figures.Pauses{Queues: pauses.New(d.redis), Actions: deadletters.New(s.database), OnRecord: search.NewFigures(s.database).PauseOnRecord},
-		Corrections: deadletters.New(s.database), Changes: recall.New(s.database).Asking(lookup.New(d.redis)),
+		Corrections: deadletters.New(s.database), PayloadLimit: int(s.payloadLimit.Load()), Changes: recall.New(s.database).Asking(lookup.New(d.redis)),
 		Keys: reading.NewKeys(reads), Schedules: schedules.New(s.database),
 		Mask: d.cfg.Monitor.Mask, TraceURL: d.cfg.Monitor.TraceURL,
 	}

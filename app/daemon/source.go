@@ -45,6 +45,8 @@ type source struct {
 	watch    *watch           // nil if this process neither relays nor shows pages
 	lookout  *lookout.Lookout // nil if this process neither relays nor shows pages
 
+	payloadLimit atomic.Int64 // of the outbox when the source was opened, in bytes; 0: not known
+
 	twin   atomic.Bool // this source is refused, because another one has the same outbox
 	silent atomic.Bool // the database did not answer the last readiness check
 
@@ -149,26 +151,27 @@ func (s *source) prepareSchema(ctx context.Context) error {
 			return err
 		}
 	}
-	if s.cfg.Migrate == config.MigrateOff {
-		return s.comparePayloadLimit(ctx)
+	if s.cfg.Migrate != config.MigrateOff {
+		if _, err := servers.LimitPayload(ctx, s.cfg, s.database, s.log); err != nil {
+			return err
+		}
 	}
-	_, err := servers.LimitPayload(ctx, s.cfg, s.database, s.log)
-	return err
+	return s.readPayloadLimit(ctx)
 }
 
-// comparePayloadLimit logs a warning if the configured payload limit differs from
-// the limit in the outbox's schema. prepareSchema calls comparePayloadLimit in processes that
-// may not change the schema.
-func (s *source) comparePayloadLimit(ctx context.Context) error {
-	if s.cfg.Relay.MaxPayload == 0 {
-		return nil
-	}
+// readPayloadLimit stores the payload limit in the outbox's schema. If another limit is
+// configured, this process may not change the schema, and readPayloadLimit logs a warning.
+func (s *source) readPayloadLimit(ctx context.Context) error {
 	limit, err := migrations.PayloadLimit(ctx, s.database.SQL())
-	if err == nil && limit != int(s.cfg.Relay.MaxPayload) {
+	if err != nil {
+		return err
+	}
+	s.payloadLimit.Store(int64(limit))
+	if s.cfg.Relay.MaxPayload != 0 && limit != int(s.cfg.Relay.MaxPayload) {
 		s.log.Warn("the outbox has another payload limit than is configured; run outboxd migrate up with this configuration",
 			"configured", s.cfg.Relay.MaxPayload, "in_force", value.Size(limit))
 	}
-	return err
+	return nil
 }
 
 // assemble makes the relay and the examinations of the source, whose database is open.

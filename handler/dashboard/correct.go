@@ -25,8 +25,15 @@ type correctForm struct {
 	TooLong bool   // the text field of the page cannot hold the payload
 	Hidden  bool   // the payload contains hidden values
 	Discard bool   // the dead letter of the old event is discarded
+	Limit   int    // Sources.PayloadLimit
 	Fault   string // what is wrong with the form
 	Reason  string
+}
+
+// IsCorrection reports whether a request's path is that of the form for a corrected copy.
+func IsCorrection(path string) bool {
+	id, of := strings.CutSuffix(path, "/correct")
+	return of && strings.Contains(id, "/events/")
 }
 
 // correctable returns the form for correcting an event, with the payload as the pages show
@@ -46,7 +53,7 @@ func (d *Dashboard) correctable(c *fiber.Ctx) (f correctForm, err error) {
 	// A text field of a form would lose the invisible characters.
 	f.TooLong = shown.Cut || shown.Withheld || shown.Form == "hexadecimal" || words.Visible(shown.Text) != shown.Text
 	f.Hidden = !shown.Withheld && strings.Contains(shown.Text, masking.Hidden)
-	f.Discard = f.Life.State == lives.StateDead
+	f.Discard, f.Limit = f.Life.State == lives.StateDead, d.o.Sources.PayloadLimit
 	return f, nil
 }
 
@@ -104,6 +111,11 @@ func (d *Dashboard) emitCorrected(c *fiber.Ctx) error {
 	}
 	action := &domain.Action{Actor: who, Reason: f.Reason, Filter: map[string]string{"ids": f.ID.String()}}
 	copied, err := d.o.Sources.Corrections.Correct(c.UserContext(), action, f.ID, payload, f.Discard)
+	if domain.ErrorCode(err) == domain.CodeTooLarge {
+		f.Fault = capital(err.Error()) + "."
+		c.Status(fiber.StatusRequestEntityTooLarge)
+		return d.correctPage(c, &f)
+	}
 	if err != nil {
 		return err
 	}

@@ -128,9 +128,12 @@ type Sources struct {
 	Figures     *figures.Source
 	Pauses      *figures.Pauses
 	Corrections domain.Corrections
-	Changes     domain.EventChanges
-	Keys        HeldKeys
-	Schedules   ScheduleList
+	// PayloadLimit is the size of the largest payload that the outbox takes, in bytes; 0: it is
+	// not known.
+	PayloadLimit int
+	Changes      domain.EventChanges
+	Keys         HeldKeys
+	Schedules    ScheduleList
 	// Unconfirmed lists the event types whose consumers do not confirm events.
 	Unconfirmed []string
 	// Mask is a list of names. The pages hide the values of payload keys and

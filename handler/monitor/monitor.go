@@ -1,6 +1,7 @@
 package monitor
 
 import (
+	"cmp"
 	"log/slog"
 	"net/http"
 	"net/netip"
@@ -17,11 +18,28 @@ import (
 	"outboxd/handler/signin"
 )
 
-// formLimit is the largest request body that the monitor reads, in bytes. The limit is
-// this high because Asynqmon's batch requests list task IDs, and because people send
-// corrected payloads. A payload that almost fills the limit does not fit, because the
-// form has more fields.
+// formLimit is the largest request body that the monitor reads, in bytes, but for corrected
+// payloads. The limit is this high because Asynqmon's batch requests list task IDs.
 const formLimit = 1 << 20
+
+const (
+	usualPayload = 1 << 20  // the payload limit of a new outbox
+	otherFields  = 64 << 10 // of a form with a corrected payload
+)
+
+// largeBody returns the largest body of a form with a corrected payload. Some forms write
+// three bytes for each byte of the payload (%0A), and all have further fields. A payload
+// that is somewhat too large fits, so that its sender is told so.
+func (o Options) largeBody(method, path string) int {
+	if method != http.MethodPost || !dashboard.IsCorrection(path) {
+		return 0
+	}
+	limit := 0
+	if o.PayloadLimit != nil {
+		limit = o.PayloadLimit()
+	}
+	return 3*cmp.Or(limit, usualPayload) + otherFields
+}
 
 // Options configures the monitor: what it serves and who may see it.
 type Options struct {
@@ -40,6 +58,9 @@ type Options struct {
 	// open. A process with several databases has Databases, and of Sources only Mask.
 	Sources   dashboard.Sources
 	Databases []dashboard.Database
+	// PayloadLimit returns the size of the largest payload that an outbox of the pages takes, in
+	// bytes; 0: it is not known. nil: it never is.
+	PayloadLimit func() int
 	// Ways are how people sign in to the pages.
 	signin.Ways
 	// TrustedProxies are the networks of the proxies whose X-Forwarded-For header and
@@ -90,7 +111,7 @@ func (o Options) newServer(name string) *handler.Server {
 	}
 	return handler.NewServer(handler.Options{
 		Name: name, Logger: o.Logger, Registerer: o.Registry, TrustedProxies: o.TrustedProxies,
-		ReadLimit: formLimit, Timeouts: o.Timeouts, Connections: o.Connections,
+		ReadLimit: formLimit, LargeBody: o.largeBody, Timeouts: o.Timeouts, Connections: o.Connections,
 		Quiet: quiet,
 	})
 }

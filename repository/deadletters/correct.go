@@ -67,6 +67,9 @@ func (l *Letters) Correct(ctx context.Context, action *domain.Action, id domain.
 		}
 		return 1, err
 	})
+	if tooLarge := stored.PayloadTooLarge(err, payload); tooLarge != nil {
+		return copied, tooLarge
+	}
 	if pg, refused := errors.AsType[*pgconn.PgError](err); refused && stored.IsOfRow(err) && !postgres.IsFleeting(err) {
 		err = domain.Wrap(domain.CodeInvalid, err, "the outbox refuses the corrected copy: "+pg.Message)
 	}

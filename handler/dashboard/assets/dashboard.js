@@ -112,6 +112,16 @@
       tell();
     }
   }
+  // A payload that is too large is not sent: the server would close the connection without a word.
+  const encoder = new TextEncoder();
+  for (const field of document.querySelectorAll("[data-most]")) {
+    field.addEventListener("input", () => {
+      const bytes = field.files ? (field.files[0]?.size ?? 0) : encoder.encode(field.value).length;
+      const number = (n) => Number(n).toLocaleString("en-US");
+      field.setCustomValidity(bytes > field.dataset.most ? `This has ${number(bytes)} bytes. The outbox takes payloads of up to ${number(field.dataset.most)} bytes.` : "");
+    });
+  }
+
   // A part of a page that still changes is read again, without losing what the reader has opened or marked.
   function refresh(part) {
     let known = null; // as the server sent it
