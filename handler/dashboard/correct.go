@@ -3,6 +3,7 @@ package dashboard
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"io"
 	"strings"
 
@@ -111,8 +112,8 @@ func (d *Dashboard) emitCorrected(c *fiber.Ctx) error {
 	}
 	action := &domain.Action{Actor: who, Reason: f.Reason, Filter: map[string]string{"ids": f.ID.String()}}
 	copied, err := d.o.Sources.Corrections.Correct(c.UserContext(), action, f.ID, payload, f.Discard)
-	if domain.ErrorCode(err) == domain.CodeTooLarge {
-		f.Fault = capital(err.Error()) + "."
+	if known, is := errors.AsType[*domain.Error](err); is && known.Code == domain.CodeTooLarge {
+		f.Fault = capital(known.Message) + "."
 		c.Status(fiber.StatusRequestEntityTooLarge)
 		return d.correctPage(c, &f)
 	}
