@@ -10,8 +10,8 @@ type Corrections interface {
 	// discarded in the same transaction. Correct adds the copy's ID to the filter of the
 	// recorded action.
 	//
-	// Errors: CodeNotFound if the event is not kept; CodeInvalid for a delivery, or a
-	// payload that the outbox refuses; CodeConflict if there is no dead letter to
-	// discard; CodeUnavailable.
+	// Errors: CodeNotFound if the event is not kept; CodeTooLarge if the payload is larger
+	// than the outbox takes; CodeInvalid for a delivery, or a copy that the outbox refuses for
+	// another reason; CodeConflict if there is no dead letter to discard; CodeUnavailable.
 	Correct(ctx context.Context, action *Action, id ID, payload []byte, discard bool) (ID, error)
 }

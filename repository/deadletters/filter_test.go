@@ -137,7 +137,7 @@ func TestCorrectedCopies(t *testing.T) {
 		"an event that is not kept":    {id, nil, false, domain.CodeNotFound},
 		"a pending event":              {copied, []byte("x"), false, ""},
 		"a discard of a pending event": {copied, []byte("x"), true, domain.CodeConflict},
-		"a payload that is too large":  {copied, make([]byte, 2<<20), false, domain.CodeInvalid},
+		"a payload that is too large":  {copied, make([]byte, 2<<20), false, domain.CodeTooLarge},
 	} {
 		before := count(t, db, "SELECT count(*) FROM outbox")
 		_, err := letters.Correct(t.Context(), action(), c.id, c.payload, c.discard)
