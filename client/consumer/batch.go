@@ -40,6 +40,10 @@ type Batch struct {
 // events' IDs. None of these events took effect before. In the handler EventsOf
 // returns the events in the same order as the payloads.
 //
+// An event with an ordering key may be followed by the next events of its key, in order. They come from the database,
+// have no task, and are of the same type. For them Event.Attempts is that of the event before. If the batch fails, they
+// run later. A consumer of NewRemote gets no such events.
+//
 // Asynq runs each task in a goroutine of its own. A batch consists of tasks that
 // run at the same time. So asynq.Config.Concurrency limits the size of a batch too:
 // set it to a few times Max.
@@ -102,17 +106,17 @@ func (b *batching[T, Tx]) ProcessTask(ctx context.Context, task *asynq.Task) err
 		return err
 	}
 	if event, err := readEvent(ctx, task); err == nil && event.Attempt == 1 {
-		if answer := b.together(ctx, event, payload); !answer.alone {
+		if answer := b.gathered(ctx, event, payload); !answer.alone {
 			return answer.err
 		}
 	}
 	return b.c.process(ctx, task, func(ctx context.Context, tx Tx) error { return b.handle(ctx, tx, []T{payload}) })
 }
 
-// together runs a task in a batch. The batch ends a little before the task's own
+// gathered runs a task in a batch. The batch ends a little before the task's own
 // timeout, and the time left is for running the task by itself. So a database that
 // hangs costs no attempt, but a handler that uses up the time costs one.
-func (b *batching[T, Tx]) together(ctx context.Context, event Event, payload T) answer {
+func (b *batching[T, Tx]) gathered(ctx context.Context, event Event, payload T) answer {
 	ctx, cancel := spare.Before(ctx)
 	defer cancel()
 	mine := &member[T]{ctx: ctx, event: event, payload: payload, answer: make(chan answer, 1)}
@@ -134,7 +138,8 @@ func (b *batching[T, Tx]) gatherer(ctx context.Context, queue string) *gather.Ga
 		if of.server != nil {
 			o.Places = of.server.places
 		}
-		g = gather.New(o, b.carryOut)
+		run := gather.NewRunLimit()
+		g = gather.New(o, func(members []*member[T]) { b.carryOut(run, members) })
 		if of.server != nil {
 			context.AfterFunc(of.server.running, g.Hurry)
 		}
@@ -144,61 +149,68 @@ func (b *batching[T, Tx]) gatherer(ctx context.Context, queue string) *gather.Ga
 }
 
 // carryOut runs one batch and gives each of its tasks an answer.
-func (b *batching[T, Tx]) carryOut(members []*member[T]) {
+func (b *batching[T, Tx]) carryOut(run *gather.RunLimit, members []*member[T]) {
 	together, repeats := distinct(members)
 	var answers map[client.ID]answer
-	var err error
-	if len(together) == 1 {
-		answers = b.single(together[0])
-	} else if len(together) > 1 {
-		contexts := make([]context.Context, len(together))
-		for i, m := range together {
-			contexts[i] = m.ctx
-		}
-		ctx, cancel := gather.Context(contexts...)
-		defer cancel()
-		err = recovered(func() (err error) {
-			answers, err = b.once(ctx, together)
-			return err
-		})
-		b.complain(together, err)
+	if len(together) > 0 {
+		answers = b.together(run, together)
 	}
 	for _, m := range together {
 		is, answered := answers[m.event.ID]
-		m.answer <- answer{err: is.err, alone: err != nil || !answered}
+		m.answer <- answer{err: is.err, alone: !answered}
 	}
 	for _, m := range repeats {
 		is, answered := answers[m.event.ID]
-		m.answer <- answer{alone: err != nil || !answered || is.err != nil}
+		m.answer <- answer{alone: !answered || is.err != nil}
 	}
+}
+
+// together runs the transaction of a batch, and returns the answers. If it failed, there
+// are none, and each task runs alone.
+//
+// A batch of one task, without followers, is an exception: if its handler failed, the
+// error is the task's answer, and the task is not run once more. That does not hold if
+// the task has to wait for the database or for its turn, or if its transaction can be
+// repeated at once.
+func (b *batching[T, Tx]) together(run *gather.RunLimit, members []*member[T]) map[client.ID]answer {
+	ctx, cancel := contextOf(members)
+	defer cancel()
+	t := &transaction[T, Tx]{batching: b, most: min(run.Most(), b.batch.Max-len(members))}
+	err := recovered(func() error { return t.run(ctx, members) })
+	run.Learn(err == nil, t.followers)
+	switch {
+	case err == nil:
+		return t.answers
+	case len(members)+t.followers > 1:
+		b.complain(members, len(members)+t.followers, err)
+	case t.began && !isUntried(err) && !errors.Is(err, ErrTooEarly) && !outage.IsFleeting(err):
+		return map[client.ID]answer{members[0].event.ID: {err: err}}
+	}
+	return nil
+}
+
+// contextOf returns the context of a batch. That of a single task has Asynq's values.
+func contextOf[T any](members []*member[T]) (context.Context, context.CancelFunc) {
+	if len(members) == 1 {
+		return context.WithCancel(members[0].ctx)
+	}
+	contexts := make([]context.Context, len(members))
+	for i, m := range members {
+		contexts[i] = m.ctx
+	}
+	return gather.Context(contexts...)
 }
 
 // complain logs why a batch failed, because otherwise nobody would know: its tasks
 // may all succeed when they run one by one. complain does not log an outage,
 // because each task reports that.
-func (b *batching[T, Tx]) complain(members []*member[T], err error) {
-	if err == nil || isUntried(err) || errors.Is(err, ErrTooEarly) || errors.Is(err, context.Canceled) || outage.Is(err) {
+func (b *batching[T, Tx]) complain(members []*member[T], size int, err error) {
+	if isUntried(err) || errors.Is(err, ErrTooEarly) || errors.Is(err, context.Canceled) || outage.Is(err) {
 		return
 	}
 	b.failures.Do(func() {
-		b.batch.Logger.Warn("a batch failed, and each of its tasks is tried by itself", "task_type", members[0].event.Type, "size", len(members), "error", err)
+		b.batch.Logger.Warn("a batch failed, and each of its tasks is tried by itself", "task_type", members[0].event.Type, "size", size, "error", err)
 	})
-}
-
-// single runs a batch that has only one task. If the task fails, its error is its answer,
-// and the task is not run once more by itself. In three cases single returns no answer,
-// and the task then runs by itself: it has to wait for the database, it has to wait for
-// its turn, or its transaction can be repeated at once.
-func (b *batching[T, Tx]) single(m *member[T]) map[client.ID]answer {
-	err := recovered(func() error {
-		return b.c.once(withEvents(m.ctx, m.event), m.event, func(ctx context.Context, tx Tx) error {
-			return b.handle(ctx, tx, []T{m.payload})
-		})
-	})
-	if err != nil && (isUntried(err) || errors.Is(err, ErrTooEarly) || outage.IsFleeting(err)) {
-		return nil
-	}
-	return map[client.ID]answer{m.event.ID: {err: err}}
 }
 
 func recovered(work func() error) (err error) {
@@ -229,45 +241,4 @@ func distinct[T any](members []*member[T]) (together, repeats []*member[T]) {
 	}
 	slices.SortFunc(together, func(x, y *member[T]) int { return bytes.Compare(x.event.ID[:], y.event.ID[:]) })
 	return together, repeats
-}
-
-// once runs the transaction of a batch. A task whose event gets no answer has to
-// run by itself.
-func (b *batching[T, Tx]) once(ctx context.Context, members []*member[T]) (answers map[client.ID]answer, err error) {
-	tx, err := b.c.db.Begin(ctx)
-	if err != nil {
-		return nil, fmt.Errorf("%w: %w", errBegin, err)
-	}
-	defer func() { _ = tx.Rollback(context.WithoutCancel(ctx)) }()
-	events := make([]Event, len(members))
-	for i, m := range members {
-		events[i] = m.event
-	}
-	confirmed, err := b.c.inbox.confirmAll(ctx, tx.QueryRow, events)
-	if err != nil {
-		return nil, fmt.Errorf("confirm %d events: %w", len(events), err)
-	}
-	var settled, first []Event
-	var payloads []T
-	for i, is := range confirmed {
-		if is != tooSoon {
-			settled = append(settled, events[i])
-		}
-		if is == takesEffect {
-			first, payloads = append(first, events[i]), append(payloads, members[i].payload)
-		}
-	}
-	if len(first) > 0 {
-		if err := b.handle(withEvents(ctx, first...), tx.Tx(), payloads); err != nil {
-			return nil, err
-		}
-	}
-	if err := tx.Commit(ctx); err != nil {
-		return nil, fmt.Errorf("commit the effects of %d events: %w", len(first), named(err))
-	}
-	answers = make(map[client.ID]answer, len(settled))
-	for i, err := range b.c.inbox.committedAll(ctx, settled) {
-		answers[settled[i].ID] = answer{err: err}
-	}
-	return answers, nil
 }

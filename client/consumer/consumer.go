@@ -51,8 +51,12 @@ type inbox interface {
 	committed(ctx context.Context, event Event) error
 
 	// confirmAll confirms several different events. The answers are in the order of
-	// the events.
-	confirmAll(ctx context.Context, row func(ctx context.Context, query string, arguments ...any) Row, events []Event) ([]confirmation, error)
+	// the events. If the events have the same type and queue, confirmAll also returns
+	// up to most followers.
+	confirmAll(ctx context.Context, row func(ctx context.Context, query string, arguments ...any) Row, events []Event, most int) ([]confirmation, []follower, error)
+	// endRun confirms followers that took effect. It is the last statement before the
+	// commit.
+	endRun(ctx context.Context, row func(ctx context.Context, query string, arguments ...any) Row, followers []Event) error
 	// committedAll does the same as committed for several events, and returns an error or nil for each event.
 	committedAll(ctx context.Context, events []Event) []error
 }

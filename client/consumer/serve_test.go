@@ -28,7 +28,12 @@ type bench struct {
 
 func newBench(t *testing.T) *bench {
 	t.Helper()
-	o := outboxtest.Start(t, "--roles=monitor")
+	return newBenchWith(t, "monitor")
+}
+
+func newBenchWith(t *testing.T, roles string) *bench {
+	t.Helper()
+	o := outboxtest.Start(t, "--roles="+roles)
 	redis := o.Redis(t)
 	b := &bench{Outboxd: o, t: t, db: o.DB(t), client: asynq.NewClient(redis), inspector: asynq.NewInspector(redis)}
 	t.Cleanup(func() {

@@ -33,7 +33,9 @@ GRANT EXECUTE ON FUNCTION outbox_within_bounds, outbox_is_blank TO outboxd_produ
 GRANT EXECUTE ON FUNCTION cancel, reschedule TO outboxd_producer;
 
 -- Consumers of other services.
-GRANT EXECUTE ON FUNCTION confirm, confirm_many TO outboxd_consumer;
+-- outbox_follow shows held events of the type and queue that it is asked for, and
+-- outbox_end_run confirms them.
+GRANT EXECUTE ON FUNCTION confirm, confirm_many, outbox_follow, outbox_end_run TO outboxd_consumer;
 
 -- Role worker: it confirms effects, and makes dead letters of events from any of
 -- outboxd's tables. The grants on the tables of your handlers are not in this file.

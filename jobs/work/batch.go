@@ -4,9 +4,9 @@ import (
 	"bytes"
 	"context"
 	"slices"
-	"sync/atomic"
 	"time"
 
+	"outboxd/client/gather"
 	"outboxd/client/spare"
 	"outboxd/domain"
 )
@@ -72,7 +72,7 @@ func (g *groups) batched(ctx, running context.Context, batch Batch, queue string
 // carryOut runs one batch of a handler. If there is room in the batch, the worker adds held events: after each
 // event with an ordering key come the next events of that key. The added events need neither a task nor a pass of
 // the relay.
-func (g *groups) carryOut(of batchOf, batch Batch, run *runLimit, members []*member) {
+func (g *groups) carryOut(of batchOf, batch Batch, run *gather.RunLimit, members []*member) {
 	var followers []domain.Follower
 	begun, begin := false, time.Now()
 	err := g.commit(members, func(ctx context.Context, tx domain.Effects, first []*member) (err error) {
@@ -80,7 +80,7 @@ func (g *groups) carryOut(of batchOf, batch Batch, run *runLimit, members []*mem
 		// The worker took the tasks in order, but their goroutines may overtake each other.
 		slices.SortFunc(first, func(a, b *member) int { return bytes.Compare(a.task.EventID[:], b.task.EventID[:]) })
 		if with, able := tx.(domain.Followers); able {
-			most := min(run.most(), batch.Max-len(first))
+			most := min(run.Most(), batch.Max-len(first))
 			if followers, err = with.Follow(ctx, taskIDs(first), of.taskType, of.queue, most); err != nil {
 				return err
 			}
@@ -88,7 +88,7 @@ func (g *groups) carryOut(of batchOf, batch Batch, run *runLimit, members []*mem
 		return batch.Handle(ctx, tx, inOrder(of.taskType, first, followers))
 	}, func() bool { return begun && len(followers) == 0 })
 	g.complain(of.taskType, len(members)+len(followers), err)
-	run.learn(err == nil, len(followers))
+	run.Learn(err == nil, len(followers))
 	if err == nil {
 		for _, f := range followers {
 			g.w.metrics.observe(of.taskType, "done", time.Since(begin), "")
@@ -109,23 +109,3 @@ func inOrder(taskType string, first []*member, followers []domain.Follower) []Ta
 	}
 	return tasks
 }
-
-// runLimit bounds the followers (held events added to a batch) of one batch. A follower that fails lets its whole
-// batch fail, again and again, until it has its own task and runs alone. So after a failure fewer followers are
-// added, and after each success more. runLimit is safe for concurrent use.
-type runLimit struct{ of atomic.Int64 }
-
-func (l *runLimit) most() int { return int(l.of.Load()) }
-
-func (l *runLimit) learn(succeeded bool, followers int) {
-	switch now := l.of.Load(); {
-	case followers == 0:
-	case succeeded:
-		l.of.Store(min(2*now, longestRun))
-	default:
-		l.of.Store(max(now/8, 1))
-	}
-}
-
-// longestRun is the upper bound of a runLimit. Batch.Max also bounds the followers.
-const longestRun = 1 << 20
