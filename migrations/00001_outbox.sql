@@ -51,8 +51,8 @@ END $$;
 CREATE FUNCTION outbox_delivery_key(subscription text, key text) RETURNS text
 LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$ SELECT 'subscription:' || subscription || ':' || key $$;
 
--- From this sequence, outbox_take_position gives each event with an ordering key its position among the events of
--- that key.
+-- From this sequence, outbox_take_position gives an event with an ordering key its position among the events of that
+-- key.
 CREATE SEQUENCE outbox_ordering_position;
 
 -- outbox_is_blank says whether a text has no visible character: it consists of white space, no-break and zero-width
@@ -65,10 +65,10 @@ LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path FROM CURRENT AS $$
         '^(0[1-9a-f]|1[0-9a-f]|20|7f|c2[89][0-9a-f]|c2a0|c2ad|cd8f|d89c|e1859f|e185a0|e19a80|e19eb[45]|e1a08[b-f]|e2808[0-9a-f]|e280a[89a-f]|e2819f|e281a[0-9a-f]|e2a080|e38080|e385a4|efb88[0-9a-f]|efbbbf|efbea0)*$'
 $$;
 
--- outbox_within_bounds refuses events that Asynq or JSON could never accept. The producer's own transaction fails
--- with the error of a CHECK constraint, and the constraint's name says which bound was exceeded. The table has one
--- CHECK that calls outbox_within_bounds, and not two dozen CHECKs. PostgreSQL reads and prepares all CHECKs of a
--- table for every statement, and two dozen CHECKs halved the rate of a producer that writes single events.
+-- outbox_within_bounds refuses events that Asynq, JSON or outboxd could never accept. The producer's own transaction fails
+-- with the error of a CHECK constraint, and the constraint's name says which bound was exceeded. One CHECK of the table
+-- calls outbox_within_bounds, instead of two dozen CHECKs. PostgreSQL reads and prepares all CHECKs of a table for
+-- every statement, and two dozen CHECKs halved the rate of a producer that writes single events.
 --
 -- The reasons of some bounds:
 --   - A timestamp could be infinite, but nothing can wait for an infinite time. The other bounds of timestamps come
@@ -198,8 +198,9 @@ CREATE INDEX outbox_due ON outbox (available_at, id);
 CREATE INDEX outbox_key ON outbox (ordering_key, ordering_position) WHERE ordering_key IS NOT NULL;
 
 -- The position within an ordering key comes from a sequence when the row is written. A time cannot serve as the
--- position, because a clock may step back, and because now() is the time at which the transaction began. Only rows
--- with an ordering key get a position. SECURITY DEFINER: producers need no right on the sequence.
+-- position, because a clock may step back, and because now() is the time at which the transaction began. A row without
+-- an ordering key gets no position, and a row that brings its position keeps it. SECURITY DEFINER: producers need no
+-- right on the sequence.
 -- +goose StatementBegin
 CREATE FUNCTION outbox_take_position() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
@@ -213,9 +214,9 @@ CREATE TRIGGER outbox_take_position BEFORE INSERT ON outbox
     FOR EACH ROW WHEN (NEW.ordering_key IS NOT NULL AND NEW.ordering_position IS NULL)
     EXECUTE FUNCTION outbox_take_position();
 
--- lock_key lets only one transaction at a time write events of an ordering key: a second caller waits until the first
--- caller's transaction has ended. So the events of the key are in the order in which their transactions commit. Call
--- lock_key before you write the first event of the key.
+-- lock_key makes a second caller with the same ordering key wait until the first caller's transaction has ended. If
+-- every transaction calls lock_key before it writes its first event of the key, the events of the key are in the order
+-- in which these transactions commit.
 -- +goose StatementBegin
 CREATE FUNCTION lock_key(key text) RETURNS void
 LANGUAGE sql VOLATILE SET search_path FROM CURRENT AS $$
@@ -224,8 +225,8 @@ $$;
 -- +goose StatementEnd
 
 -- emit writes one event with a JSON payload and returns its ID. For a payload of raw bytes, or for many events at
--- once, use INSERT INTO outbox. With the parameter in_commit_order, emit calls lock_key first. emit is not SECURITY
--- DEFINER: the producer needs the right to INSERT into outbox.
+-- once, use INSERT INTO outbox. With in_commit_order and an ordering key, emit calls lock_key first. emit is not
+-- SECURITY DEFINER: the producer needs the right to INSERT into outbox.
 -- +goose StatementBegin
 DO $do$ BEGIN EXECUTE format($ddl$
 CREATE FUNCTION emit(
@@ -258,7 +259,7 @@ $ddl$, current_schema()); END $do$;
 -- +goose StatementEnd
 
 -- outbox_relays has one row for each relay process. While a relay is marked asleep, transactions that write events
--- notify the relay; see outbox_written.
+-- notify it; outbox_wake says which of them do not.
 CREATE TABLE outbox_relays (
     id         uuid        PRIMARY KEY,
     host       text        NOT NULL,

@@ -116,9 +116,9 @@ CREATE TABLE outbox_missing (
     resent_at  timestamptz
 );
 
--- The inbox has one row for each confirmed event. The transaction of the event's effect writes the inbox row, so
--- the effect is committed exactly once. The inbox also has one row for each cancelled event. A row stays at least as
--- long as the event's row in outbox_sent.
+-- The inbox has one row for each confirmed event. If the event's effect is in this database, the transaction of the
+-- effect writes the inbox row, so the effect is committed exactly once. The inbox also has one row for each cancelled
+-- event. A row stays at least as long as the event's row in outbox_sent.
 CREATE TABLE inbox (
     event_id     uuid        PRIMARY KEY,
     processed_at timestamptz NOT NULL DEFAULT now()
@@ -143,7 +143,7 @@ END $$;
 -- +goose StatementEnd
 
 -- confirm_many is confirm for several events, for consumers that handle them in one transaction. confirm_many
--- returns one row for each event, in no particular order:
+-- returns one row for each distinct event, in no particular order:
 --
 --   first      it takes effect now: confirm would return true
 --   confirmed  it took effect before
@@ -154,8 +154,8 @@ END $$;
 --              affected
 --
 -- confirm_many writes the rows in the order of ordering keys, then of IDs. When the transaction commits, the turns
--- are passed on in the same order, and outbox_advance also processes keys in that order. So these transactions cannot
--- deadlock.
+-- are passed on in the same order, and outbox_advance also processes keys in that order. So these transactions do not
+-- deadlock with one another.
 -- +goose StatementBegin
 CREATE FUNCTION confirm_many(event_ids uuid[]) RETURNS TABLE (event_id uuid, answer text)
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path FROM CURRENT AS $$

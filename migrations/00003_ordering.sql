@@ -1,9 +1,9 @@
 -- Order per key: events of one ordering key take effect one after another.
 --
--- At any time at most one event of an ordering key has the turn: only this event may be published and take effect.
--- If the relay claims another event of the key, the relay moves that event from outbox to outbox_held. When an event
--- is confirmed (it gets a row in inbox), the same transaction gives the turn to the next event of the key. Events
--- without an ordering key need no turn.
+-- At any time at most one event of an ordering key has the turn: only this event may be published and take effect, and
+-- in its transaction the events that outbox_follow returns. If the relay claims another event of the key, the relay
+-- moves that event from outbox to outbox_held. When an event is confirmed (it gets a row in inbox), the same
+-- transaction gives the turn to the next event of the key. Events without an ordering key need no turn.
 
 -- +goose Up
 SELECT set_config('search_path', quote_ident(current_schema()) || ', pg_temp', true);
@@ -72,7 +72,8 @@ END $$;
 -- outbox_let_go moves a held event back to outbox. If the event's due time is in the past, the event becomes due now,
 -- because the relay's cursor may have passed the earlier time. The event's deliveries were made when it was first
 -- claimed. The function returns false if the event is not in outbox afterwards, because it was no longer held, or
--- because a CHECK of outbox refused it, so that it is a dead letter now.
+-- because a CHECK of outbox refused it. In the second case it is a dead letter now, or still held if it cannot become
+-- one.
 --
 -- If the producer meanwhile wrote the same ID again, that repeat is removed from outbox. If a relay is claiming the
 -- repeat, the function does not wait for the relay, because the function may run in the commit of a consumer. The
@@ -185,7 +186,7 @@ END $$;
 -- +goose StatementEnd
 
 -- outbox_advance releases the next event of each given ordering key if no event has the key's turn. outbox_advance
--- returns how many turns it ended and how many events it released, added up; 0: it changed nothing. A relay calls
+-- returns how many turns of confirmed events it ended, plus how many other events it released. A relay calls
 -- outbox_advance for the keys of a batch after the batch has committed. An event of the batch may have been confirmed
 -- before that commit, and its confirmation passes the turn on only once. The function also checks the ordering keys of
 -- deliveries that belong to the given keys.
@@ -282,9 +283,9 @@ END $$;
 -- +goose StatementEnd
 
 -- This deferred trigger passes the turn on at the commit of the consumer's transaction. The locks of the trigger
--- therefore last only as long as the commit, and not while the handler works. Almost every event has no ordering
--- key, and costs one lookup in each of two small indexes. To keep these lookups cheap, the function sets no
--- search_path, which PostgreSQL would set and reset on every call. Instead it writes the schema before every name.
+-- therefore last only as long as the commit, and not while the handler works. An event without an ordering key costs
+-- one lookup in each of two small indexes. To keep these lookups cheap, the function sets no search_path, which
+-- PostgreSQL would set and reset on every call. Instead it writes the schema before every name.
 --
 -- The trigger also refuses an event that was moved to a later time while this transaction waited to confirm it; see
 -- outbox_reschedule_one. A snapshot that is older than the move does not show the move, so outbox_in_time then

@@ -8,7 +8,7 @@ SELECT set_config('search_path', quote_ident(current_schema()) || ', pg_temp', t
 -- outbox_account. There is no shared counter, because all producers would wait for one another to update the counter.
 -- An entry without a number stands for one emitted event. An entry with a number counts events that were handed to
 -- Redis while no history was kept (unrecorded), events that repeated another event and were absorbed (repeated), or
--- deliveries. If a relay sleeps when an entry is written, the entry wakes it; see outbox_wake.
+-- deliveries. The entries of new events wake a relay that sleeps; see outbox_wake.
 CREATE TABLE outbox_entries (
     event_type text        NOT NULL,
     created_at timestamptz NOT NULL,
@@ -26,8 +26,8 @@ CREATE TABLE outbox_entries (
 -- by that. Deletions are slower only if wal_level is logical.
 ALTER TABLE outbox_entries REPLICA IDENTITY FULL;
 
--- outbox_account has the account: how many events ended in which way, by event type and by the UTC day on which the
--- events were created. Events that have not ended are counted in their tables.
+-- outbox_account has the account: how many events were emitted and how many left in which way, by event type and by the
+-- UTC day on which the events were created. Events that still are in another table are counted there.
 CREATE TABLE outbox_account (
     day         date   NOT NULL,
     event_type  text   NOT NULL,
@@ -58,7 +58,8 @@ GROUP BY 1, 2;
 
 -- outbox_written appends entries for the events of a statement to the account, and marks one entry if a relay
 -- sleeps, so that the commit wakes the relay. If the setting outboxd.moving is on, the events only return to
--- outbox, for example after a refusal: the trigger then appends no entries, and notifies a sleeping relay at once.
+-- outbox, for example after a refusal: the trigger then appends no entries, and notifies a sleeping relay itself, unless
+-- outboxd.wake is off.
 --
 -- The trigger runs for every statement of a producer. So the trigger sets no search_path, which PostgreSQL would
 -- set and reset on every call, and writes the schema before every name. outbox_written does everything in one
@@ -190,10 +191,13 @@ CREATE INDEX outbox_actions_queue ON outbox_actions ((filter ->> 'queue'), at) W
 -- outbox_set_aside returns NULL if even that fails; the row then stays in its table.
 --
 -- A row that cannot be relayed got into the table without the checks of outbox: by a restore, a trigger, a disabled
--- constraint or a newer version. Values that a dead letter can hold are kept. If created_at or available_at is
--- outside the bounds, it becomes the nearest time within them, and the account counts the event on the day of the new
--- created_at. An option outside its bounds is left out. An event without an ID gets one. If PostgreSQL cannot read a
--- value, the first attempt fails, and the second one keeps the event without its payload, headers and options.
+-- constraint or a newer version. Values within the bounds of outbox are kept. A time, a number of attempts or a
+-- generation outside them becomes the nearest value within them, and the dead letter counts on the day of the new
+-- created_at. An option outside its bounds is left out, and so are headers that are not strings. last_error is cut to
+-- 2,000 characters. An event without an ID gets one. If PostgreSQL cannot read a value, the first attempt fails, and
+-- the second one keeps the event without its payload, headers, options and last_error.
+--
+-- If the event already has a dead letter, only that letter's generation, stage, error and time of death change.
 --
 -- The caller must set outboxd.moving, and must pass on the event's turn.
 -- +goose StatementBegin
@@ -430,8 +434,8 @@ END $$;
 -- outbox_is_doubtful says whether a consumer must check that an event exists before it takes effect, because this
 -- database may have gone back to an earlier state. The result is true if the database is on another timeline than the
 -- relays have recorded, or if the event was emitted before the relays noticed that the database went back. An ID
--- without a time counts as old. The doubt ends when the history from before the change has been dropped, because then
--- nothing shows any more that an event is unknown.
+-- without a time counts as old. The doubt ends after history_seconds, or after an hour if that is longer: then the
+-- history from before the change has been dropped, and nothing shows any more that an event is unknown.
 --
 -- If there is no doubt, the session stores the current second in a setting, so that only the first confirmation of
 -- each second runs this check. The setting also names the schema, because a session may confirm events in two
@@ -472,9 +476,9 @@ $ddl$, current_schema()); END $do$;
 
 -- outbox_confirming decides whether an event may take effect. The trigger runs before each insert into inbox.
 --
---   - A held event may not take effect, because an earlier event of its ordering key has not taken effect, or this
---     database has lost that confirmation. The error tells the worker to return the task to its queue. The event is
---     released when the earlier event is confirmed.
+--   - A held event without the turn may not take effect, because an earlier event of its ordering key has not taken
+--     effect, or this database has lost that confirmation. The error tells the worker to return the task to its queue.
+--     The event is released when the earlier event is confirmed.
 --   - An event that was moved to a later time, although Redis had its task already, may not take effect before that
 --     time.
 --   - If this database may have gone back to an earlier state, an event that does not exist may not take effect.
@@ -554,8 +558,8 @@ $ddl$, current_schema()); END $do$;
 --   - Several outboxes may share a Redis, so an acknowledgement may belong to another outbox. Acknowledgements for
 --     this outbox have its mark. If a task was enqueued without a mark, its acknowledgement has none, and the event
 --     is recognised by ID, type and queue alone.
---   - One statement looks the event up in all tables, because an event may move meanwhile. If no history is kept,
---     an event with an ordering key is found by its turn.
+--   - One statement looks the event up in the tables that may have it, because an event may move meanwhile. If no
+--     history is kept, an event with an ordering key is found by its turn.
 --   - If this database went back to an earlier state, the databases of consumers may have gone back with it. Then
 --     an older acknowledgement may be for an effect that is lost. So the function confirms nothing and returns NULL
 --     until the leader has recorded that the database went back. That record invalidates the old position: the

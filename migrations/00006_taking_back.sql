@@ -1,5 +1,6 @@
 -- The functions of this file cancel, reschedule and erase events. Producers call cancel and reschedule in any
--- transaction. The change happens when that transaction commits.
+-- transaction. The change happens when that transaction commits, or later if only the leader can make it; see
+-- outbox_requests.
 --
 -- Cancelling an event writes a row into outbox_cancelled and a row into inbox, in one transaction. Confirming an
 -- event inserts the same row into inbox, so only one of the two succeeds, whatever happens to the task in Redis. If a
@@ -67,8 +68,8 @@ $$;
 -- +goose StatementEnd
 
 -- outbox_deliveries_of returns the IDs that an event's deliveries have, or would have if they were made.
--- outbox_deliveries_of includes deliveries to a removed subscription, unless the subscription was removed before
--- the event was written. A delivery itself has no deliveries.
+-- outbox_deliveries_of includes deliveries to a removed subscription, unless the subscription was removed more than an
+-- hour before the time in the event's ID. A delivery itself has no deliveries.
 CREATE FUNCTION outbox_deliveries_of(event uuid) RETURNS SETOF uuid
 LANGUAGE sql STABLE SET search_path FROM CURRENT AS $$
     SELECT outbox_delivery_id(event, s.id)
@@ -156,8 +157,8 @@ END $$
 $ddl$, columns); END $do$;
 -- +goose StatementEnd
 
--- outbox_cancel cancels an event and all its deliveries, or none of them. outbox_cancel returns the same answers as
--- outbox_cancel_one. outbox_cancel first cancels the event itself. For that, outbox_cancel waits for a claim that has
+-- outbox_cancel cancels an event and all its deliveries, or none of them; suppressed deliveries stay. outbox_cancel
+-- returns the same answers as outbox_cancel_one. outbox_cancel first cancels the event itself. For that, outbox_cancel waits for a claim that has
 -- locked the event's row and may be making the event's deliveries (after 500 ms the answer is 'busy'). Then
 -- outbox_cancel looks for the deliveries, so it sees all of them. A dead delivery prevents the cancellation, because
 -- it might be replayed.
@@ -217,8 +218,8 @@ CREATE CONSTRAINT TRIGGER outbox_took_back AFTER INSERT ON outbox_cancelled
 -- generation, for which a relay makes a new task. outbox_void_tasks stores the time before which no task of the event
 -- may take effect.
 --
--- A handler that has begun cannot be stopped. The handler has inserted the event's row into inbox and not yet
--- committed it. This function inserts the same row: if the insert waits too long, a handler is running; if the row
+-- A handler that has begun cannot be stopped. A handler that confirms in its transaction has inserted the event's row
+-- into inbox and not yet committed it. This function inserts the same row: if the insert waits too long, a handler is running; if the row
 -- exists already, the event took effect. Handlers that begin later wait for this row, and then the trigger
 -- outbox_confirmed refuses them. The function deletes the row at once. With the setting outboxd.barring, the inbox
 -- accepts this insert even if the event does not have the turn of its ordering key. Until this transaction commits,
@@ -570,8 +571,8 @@ $$;
 
 -- The leader calls outbox_carry_out, which makes the changes that producers asked for with outbox_request. For every
 -- event that is not in not_asked, the leader looks into Redis before it commits, as the comment on outbox_standing
--- says. A request ends with a final answer. If it was too late for the request, the journal says why. The request
--- stays if the event's handler is running, or if the event is being moved between tables.
+-- says. The request stays if the answer is running, busy or queued, and ends with any other answer. If it was too late
+-- for the request, the journal says why.
 --
 -- If the event was moved to another time after the request, that later change counts, and the request ends with
 -- 'superseded'. The transaction of the later change cannot delete the request: it has locked the event already, and
@@ -614,10 +615,10 @@ END $$;
 -- +goose StatementEnd
 
 -- cancel cancels an event in the caller's transaction. cancel returns 'cancelled' if the event certainly has no
--- effect, even if it was cancelled before. cancel returns 'requested' if only the leader can cancel the event, after
--- the caller's transaction. In all other cases cancel returns why it is too late; see outbox_cancel_one. A handler
--- that begins with the event waits until the caller's transaction has ended. cancel and reschedule are SECURITY
--- DEFINER: a producer needs only EXECUTE and the event's ID.
+-- effect once the caller commits, even if it was cancelled before. cancel returns 'requested' if only the leader can
+-- cancel the event, after the caller's transaction. In all other cases cancel returns why it did not cancel the event;
+-- see outbox_cancel_one. After 'cancelled', a handler that begins with the event waits until the caller's transaction
+-- has ended. cancel and reschedule are SECURITY DEFINER: a producer needs only EXECUTE and the event's ID.
 -- +goose StatementBegin
 CREATE FUNCTION cancel(event_id uuid, reason text DEFAULT '') RETURNS text
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path FROM CURRENT AS $$
@@ -630,8 +631,8 @@ END $$;
 
 -- reschedule moves an event that has not taken effect to an earlier or later time, in the caller's transaction.
 -- reschedule returns 'rescheduled', or 'requested' if only the leader can move the event. In all other cases
--- reschedule returns why it did not move the event; see outbox_reschedule_one. A handler that begins with the event
--- waits until the caller's transaction has ended.
+-- reschedule returns why it did not move the event; see outbox_reschedule_one. After 'rescheduled', a handler that
+-- begins with the event waits until the caller's transaction has ended.
 -- +goose StatementBegin
 CREATE FUNCTION reschedule(event_id uuid, available_at timestamptz, reason text DEFAULT '') RETURNS text
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path FROM CURRENT AS $$

@@ -1,5 +1,6 @@
--- A schedule emits an event again and again. At each tick of a schedule the leader emits the event. The same
--- transaction sets the schedule's next tick.
+-- A schedule emits an event again and again: unless the schedule is paused, the leader emits the event at each tick.
+-- The same transaction sets the schedule's next tick. The column missed says what happens to ticks that no leader was
+-- there for.
 
 -- +goose Up
 SELECT set_config('search_path', quote_ident(current_schema()) || ', pg_temp', true);

@@ -80,8 +80,8 @@ func (c *crowd) wakes(conn *pgx.Conn, statements ...string) (n int) {
 
 const emitOne = "SELECT outboxd.emit('test:a', '{}')"
 
-// If several transactions commit at the same time, only the one with the lock notifies. One that
-// commits alone always does.
+// If several transactions commit at the same time, only the one with the lock notifies. A
+// transaction that commits alone notifies.
 func TestOneOfACrowdNotifies(t *testing.T) {
 	t.Parallel()
 	c := newCrowd(t)
@@ -120,8 +120,8 @@ func TestOneOfACrowdNotifies(t *testing.T) {
 	}
 }
 
-// A transaction that keeps the lock for long delays no notification by more than a hundredth of a
-// second, whether it commits or not.
+// A transaction that keeps its lock for long prevents no notification after the hundredth of a
+// second that the lock is for, whether the transaction commits or not.
 func TestALockThatIsKeptDelaysNobody(t *testing.T) {
 	t.Parallel()
 	for _, end := range []string{"COMMIT", "ROLLBACK"} {

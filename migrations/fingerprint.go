@@ -73,8 +73,8 @@ func (f fingerprints) String() string {
 }
 
 // otherBuild returns an error if the schema has a migration that another build made from
-// other statements than this build has. Migrations that only a newer build knows do not
-// count.
+// other statements than this build has, or whose fingerprint is not recorded. Migrations
+// that only a newer build knows do not count.
 func (p place) otherBuild(migrations []Migration) error {
 	own, err := p.set.fingerprints()
 	if err != nil {

@@ -60,8 +60,8 @@ func (m Migration) IsApplied() bool { return !m.AppliedAt.IsZero() }
 // number of processes may call it at once: an advisory lock, one for each schema, lets one process work while the
 // others wait up to five minutes. If the schema is up to date, Up needs two queries and no lock.
 //
-// Up checks the database before it changes anything. Up refuses a schema that contains tables of another program,
-// and a database with the tables of an earlier build of outboxd.
+// Up checks the database before it changes anything. Up refuses a schema that contains objects of another program, a
+// schema that another build made from other statements, and a database with the tables of an earlier build of outboxd.
 func (s Set) Up(ctx context.Context, db *sql.DB, logger *slog.Logger) (int, error) {
 	pending, _, err := s.count(ctx, db)
 	if err != nil || pending == 0 {

@@ -52,7 +52,7 @@ func schemaUnder(t *testing.T, settings ...string) (url string, db *sql.DB) {
 
 var restriction = regexp.MustCompile(`(?m)^\\(un)?restrict .*\n`) // new with every dump
 
-// dump is the schema as text.
+// dump resets the settings of the database, and returns its schema as text.
 func dump(t *testing.T, url string) string {
 	t.Helper()
 	exec(t, schematest.Connect(t, url).SQL(), "DO $$ BEGIN EXECUTE format('ALTER DATABASE %I RESET ALL', current_database()); END $$")

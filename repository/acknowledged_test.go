@@ -145,7 +145,8 @@ func TestWhatWasAcknowledgedBeforeARestoreIsSkipped(t *testing.T) {
 	}
 }
 
-// Only an acknowledgement of an event of this outbox confirms the event, wherever the event is, and only once.
+// An acknowledgement confirms an event of outbox or outbox_sent, once, if it has the event's type and queue, and the
+// outbox's mark or none. It does not confirm a held event without the turn.
 func TestAcknowledge(t *testing.T) {
 	t.Parallel()
 	db := schematest.Open(t)

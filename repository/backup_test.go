@@ -24,7 +24,7 @@ import (
 
 // These tests make the backups and restores of docs/guides/backup.md.
 
-// stock leaves events in every place where one can be.
+// stock leaves events pending, held, in flight, dead and confirmed.
 func stock(t *testing.T, db *postgres.Database) {
 	t.Helper()
 	house, store := upkeep.NewHousekeeping(db, ""), repository.NewOutbox(db, repository.OutboxOptions{History: true})
@@ -48,7 +48,7 @@ var carried = []string{
 	"outbox_queue_identity", "outbox_missing",
 }
 
-// contents returns the rows of the tables as text.
+// contents returns the rows of the tables in carried as text.
 func contents(t *testing.T, db *postgres.Database) string {
 	t.Helper()
 	var all strings.Builder
@@ -95,7 +95,7 @@ func goesOn(t *testing.T, db *postgres.Database) {
 	balance(t, db)
 }
 
-// sameThere compares a copy with its original.
+// sameThere checks that a copy has the contents of its original.
 func sameThere(t *testing.T, original, restored *postgres.Database) {
 	t.Helper()
 	if want, got := contents(t, original), contents(t, restored); got != want {
@@ -209,7 +209,7 @@ func TestBackupByLogicalReplication(t *testing.T) {
 	exec(t, upgraded, fmt.Sprintf("CREATE SUBSCRIPTION upgrade CONNECTION 'host=%s port=%d user=%s dbname=%s' PUBLICATION upgrade", where.Host, where.Port, where.User, where.Database))
 	eventually(t, upgraded, 0, "SELECT count(*) FROM pg_subscription_rel WHERE srsubstate <> 'r'")
 
-	// Rows come, go back, and are deleted, in every table.
+	// Rows come, go back to outbox, and are deleted.
 	store, house := repository.NewOutbox(original, repository.OutboxOptions{History: true}), upkeep.NewHousekeeping(original, "")
 	emitKeyed(t, original, "c1", "c2")
 	relayAll(t, store)

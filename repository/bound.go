@@ -15,8 +15,8 @@ type Bound struct{ places, own chan struct{} } // own: nil, except of a Bound th
 // NewBound returns a Bound of conns connections, at least one.
 func NewBound(conns int) *Bound { return &Bound{places: make(chan struct{}, max(conns, 1))} }
 
-// And returns a Bound that has the places of b and more places that b does not have. It
-// still has a place when the users of b keep all places of b.
+// And returns a Bound that has the places of b and more places that b does not have. So its
+// users get a place even while the users of b keep all places of b.
 func (b *Bound) And(more int) *Bound {
 	return &Bound{places: b.places, own: make(chan struct{}, more)}
 }

@@ -102,7 +102,7 @@ func TestFailuresAreRecordedWhileHandlersHang(t *testing.T) {
 	all.Wait()
 }
 
-// held fails tasks until finish is closed, and says in begun that one is being recorded.
+// held stops each Bury until finish is closed, and says in begun that one has come.
 type held struct {
 	domain.FailedTasks
 	begun, finish chan struct{}

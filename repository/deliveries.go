@@ -27,13 +27,13 @@ import (
 //   - A delivery has the due time of its event, so that it does not wait behind the whole
 //     backlog. A delivery also has the position of its event within the ordering key.
 //   - If a producer writes an event again after its delivery was confirmed, the delivery
-//     is not made again. Any other repeated row of a delivery has no effect, as with
-//     events: the outbox, the held events, the dead letters or the inbox already have its
-//     ID.
-//   - The task of a delivery has no Asynq timeout: the worker of the subscription bounds
-//     each attempt itself.
+//     is not made again. Before that it may be made again, under the same ID. As with
+//     events, the inbox lets such a repeat take effect once.
+//   - A delivery has neither the timeout nor the deadline of its event: the worker of the
+//     subscription bounds each attempt itself.
 //   - If a subscription has instead_of_queue, its events get no task in their own queue:
-//     they move to the history at once. The later parts of the claim statement do not see these events.
+//     they move to the history at once, if there is one. The later parts of the claim
+//     statement do not see these events.
 var splitSQL = `, wanted AS MATERIALIZED (
     SELECT t.event_type, s.id AS subscription_id, s.name, s.headers AS wanted_headers, s.ordering, s.instead_of_queue, s.attempts AS most_attempts
     FROM (SELECT DISTINCT event_type FROM gone WHERE split IS NULL AND subscription IS NULL) AS t
@@ -69,8 +69,8 @@ var splitSQL = `, wanted AS MATERIALIZED (
 // the headers that the subscription wants. The types are compared before.
 const matchesSQL = `gone.split IS NULL AND gone.subscription IS NULL AND (wanted_headers = '{}' OR gone.headers @> wanted_headers)`
 
-// The result of the claim has one additional row, without an event. This row reports what
-// the claim did for subscriptions. first is the due time of the first delivery.
+// If the claim did something for subscriptions, its result has one additional row, without
+// an event, that reports it. first is the due time of the first delivery.
 // instead_due and instead_id are the due time and the ID of the last event that went to
 // the history without a task.
 const splitRowSQL = `,

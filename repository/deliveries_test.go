@@ -18,7 +18,7 @@ import (
 	"outboxd/repository/subscriptions"
 )
 
-// subscribe adds subscriptions, each with the types after its name.
+// subscribe makes list the subscriptions of db. Each gets a URL and the defaults.
 func subscribe(t testing.TB, db *postgres.Database, list ...setup.Subscription) {
 	t.Helper()
 	for i := range list {
@@ -34,7 +34,8 @@ func wants(name string, types ...string) setup.Subscription {
 	return setup.Subscription{Name: name, Types: types}
 }
 
-// wentWhere relays all, and returns the queue and type of each, sorted.
+// wentWhere relays all due events and deliveries, and returns the queue and type of each,
+// sorted.
 func wentWhere(t testing.TB, store *repository.Outbox) string {
 	t.Helper()
 	var went []string
@@ -52,7 +53,8 @@ func wentWhere(t testing.TB, store *repository.Outbox) string {
 	}
 }
 
-// TestAnEventGoesToEverySubscriptionThatMatches also has types that only begin alike, headers, and LIKE's own characters.
+// A subscription gets neither types that only begin alike nor events without its headers, and LIKE's own characters
+// stand for themselves.
 func TestAnEventGoesToEverySubscriptionThatMatches(t *testing.T) {
 	t.Parallel()
 	for name, history := range map[string]bool{"history": true, "no history": false} {
@@ -78,7 +80,7 @@ func TestAnEventGoesToEverySubscriptionThatMatches(t *testing.T) {
 	}
 }
 
-// TestADeliveryCarriesItsEvent looks at what reaches the queue.
+// A delivery has the type, payload, headers and time of its event, but not the event's queue and options.
 func TestADeliveryCarriesItsEvent(t *testing.T) {
 	t.Parallel()
 	db, store := repositorytest.Outbox(t)
@@ -104,7 +106,8 @@ func TestADeliveryCarriesItsEvent(t *testing.T) {
 	}
 }
 
-// TestAnEventIsSplitOnce sends events again in every way that there is.
+// Deliveries are made at the first claim of an event. They are not made when the event is refused, healed, replayed,
+// released from its key's queue, or written again.
 func TestAnEventIsSplitOnce(t *testing.T) {
 	t.Parallel()
 	db, store := repositorytest.Outbox(t)
@@ -178,7 +181,7 @@ func TestAnEventIsSplitOnce(t *testing.T) {
 	balance(t, db)
 }
 
-// TestARepeatMeetsTheDeliveryThatThereIs writes an event again at every stage of its delivery.
+// An event that is written again gets no second delivery.
 func TestARepeatMeetsTheDeliveryThatThereIs(t *testing.T) {
 	t.Parallel()
 	db, store := repositorytest.Outbox(t)
@@ -194,7 +197,7 @@ func TestARepeatMeetsTheDeliveryThatThereIs(t *testing.T) {
 	balance(t, db)
 }
 
-// TestAReleasedClaimMakesNoDelivery is a crash at any point before the commit.
+// Release stands for a crash before the commit.
 func TestAReleasedClaimMakesNoDelivery(t *testing.T) {
 	t.Parallel()
 	db, store := repositorytest.Outbox(t)
@@ -216,7 +219,7 @@ func TestAReleasedClaimMakesNoDelivery(t *testing.T) {
 	balance(t, db)
 }
 
-// TestAnEventInsteadOfItsQueueIsConfirmedWithItsDeliveries has one of two deliveries discarded.
+// An event that has only deliveries is confirmed when both have ended: one is confirmed, and one is discarded.
 func TestAnEventInsteadOfItsQueueIsConfirmedWithItsDeliveries(t *testing.T) {
 	t.Parallel()
 	db, store := repositorytest.Outbox(t)
@@ -247,7 +250,7 @@ func TestAnEventInsteadOfItsQueueIsConfirmedWithItsDeliveries(t *testing.T) {
 	balance(t, db)
 }
 
-// TestTwoDeliveriesThatEndAtOnceConfirmTheirEvent ends both in transactions that are open at the same time.
+// Both deliveries of an event end in transactions that are open at the same time.
 func TestTwoDeliveriesThatEndAtOnceConfirmTheirEvent(t *testing.T) {
 	t.Parallel()
 	db, store := repositorytest.Outbox(t)
@@ -274,7 +277,7 @@ func TestTwoDeliveriesThatEndAtOnceConfirmTheirEvent(t *testing.T) {
 	}
 }
 
-// TestDeliveriesOfAKeyKeepItsOrder lets a later event be met before an earlier one, whose claim is still open.
+// Later events of a key are claimed while the claim of an earlier one is still open.
 func TestDeliveriesOfAKeyKeepItsOrder(t *testing.T) {
 	t.Parallel()
 	db, store := repositorytest.Outbox(t)
@@ -327,8 +330,8 @@ func TestDeliveriesOfAKeyKeepItsOrder(t *testing.T) {
 	balance(t, db)
 }
 
-// TestDeliveriesOfAnUnconfirmedTypeAreConfirmed has a type that no consumer confirms, and a receiver that does: the next delivery of
-// the key waits for the one before, and a delivery that Redis lost goes again.
+// No consumer confirms the type, but deliveries of it are confirmed: the next delivery of the key waits for the one before, and a
+// delivery that Redis lost is sent again.
 func TestDeliveriesOfAnUnconfirmedTypeAreConfirmed(t *testing.T) {
 	t.Parallel()
 	db := schematest.Open(t)

@@ -8,7 +8,7 @@ import (
 	"outboxd/repository/postgres"
 )
 
-// DeliveryJournal writes the answers of receivers into the journal.
+// DeliveryJournal writes into the journal which deliveries receivers accepted.
 type DeliveryJournal struct{ db *postgres.Database }
 
 // NewDeliveryJournal returns the DeliveryJournal of db.
@@ -16,8 +16,9 @@ func NewDeliveryJournal(db *postgres.Database) *DeliveryJournal { return &Delive
 
 const deliveredSQL = `INSERT INTO outbox_journal (event_id, stage, entry, generation, attempt, detail) VALUES ($1, 'worker', 'delivered', 0, $2, $3)`
 
-// Delivered writes into the journal that a receiver accepted a delivery. Delivered writes
-// in the transaction that confirms the delivery.
+// Delivered writes into the journal that a receiver accepted a delivery, in the transaction
+// tx that confirms the delivery. If tx comes from Inbox.Process, the entry is sent with
+// COMMIT, and its error is an error of the commit.
 func (j *DeliveryJournal) Delivered(ctx context.Context, tx domain.Effects, id domain.ID, attempt int, detail string) error {
 	if own, ok := tx.(effects); ok {
 		own.last(deliveredSQL, id, attempt, j.db.Storable(detail))

@@ -5,6 +5,5 @@
 // The subpackages of repository read data for the pages and commands, do the
 // housekeeping, heal losses, keep dead letters, and collect the facts for outboxd doctor.
 // Package stored describes the columns and tables of an event. Package postgres connects
-// to the server. Errors leave with a domain code. Package domain has the rules; this
-// package only carries them out.
+// to the server.
 package repository

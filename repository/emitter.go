@@ -58,9 +58,9 @@ func (e *Emitter) Emit(ctx context.Context, event *domain.Event) error {
 }
 
 // LockKey takes the lock of an ordering key for writing events: a second caller waits
-// until the first caller's transaction has ended. So the events of the key take effect in
-// the order in which the producers' transactions commit. Call LockKey before the first
-// event of the key.
+// until the first caller's transaction has ended. If every producer calls LockKey before
+// its first event of the key, the events of the key take effect in the order in which the
+// producers' transactions commit.
 func (e *Emitter) LockKey(ctx context.Context, key string) error {
 	if err := e.outbox.LockKey(ctx, gormoutbox.Tx(e.tx), key); err != nil {
 		return fmt.Errorf("lock the ordering key %q: %w", key, err)

@@ -44,9 +44,9 @@ func TestEmitSaysThePayloadLimitInForce(t *testing.T) {
 	}
 }
 
-// While the limit on payloads is lowered, a relay has taken larger events out of the outbox, and
-// then puts one back. The new limit must stop neither that event nor an event that goes back from
-// the history.
+// After the limit on payloads was lowered, a relay takes larger events out of the outbox, and puts
+// two back. The new limit must stop neither these events nor an event that goes back from the
+// history.
 func TestEventsBeyondALoweredLimitGoOn(t *testing.T) {
 	t.Parallel()
 	for _, history := range []bool{true, false} {

@@ -40,8 +40,8 @@ func newRun(t *testing.T, events int) *run {
 	return r
 }
 
-// process lets the first event and those that follow take effect, and returns them.
-// also runs between the effects and the commit.
+// process lets the first event and those that follow take effect, and returns the payloads
+// of those that follow. also runs between the effects and the commit.
 func (r *run) process(most int, also func() error) (followers string, err error) {
 	_, err = repository.NewInbox(r.db).ProcessAll(r.t.Context(), []domain.ID{r.head}, func(ctx context.Context, tx domain.Effects, first []domain.ID) error {
 		list, err := tx.(domain.Followers).Follow(ctx, first, "t", "default", most)
@@ -155,7 +155,7 @@ func TestWhereARunEnds(t *testing.T) {
 }
 
 // While a handler works on a run, a relay claims, holds and advances events of the same
-// key, and cancel answers. No transaction waits for the handler, and no event
+// key, and cancel answers. No transaction waits until the handler has ended, and no event
 // goes early.
 func TestNobodyWaitsForARun(t *testing.T) {
 	t.Parallel()

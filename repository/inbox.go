@@ -34,9 +34,10 @@ const timeoutsSQL = `set_config('idle_in_transaction_session_timeout', $1, true)
     CASE WHEN current_setting('lock_timeout') <> '0' THEN set_config('lock_timeout', '0', true) END,
     CASE WHEN current_setting('transaction_timeout', true) <> '0' THEN set_config('transaction_timeout', '0', true) END`
 
-// During an effect, each statement and each pause between two statements may last until
-// the deadline of the task. effectPatience is that time for a task without a deadline.
-// longestPatience is the most that it can be: PostgreSQL accepts no timeout above 24 days.
+// During an effect, each statement and each pause between two statements may last as long
+// as the task had until its deadline when the effect began, at least a second.
+// effectPatience is that time for a task without a deadline. longestPatience is the most
+// that it can be: PostgreSQL accepts no timeout above 24 days.
 const (
 	effectPatience  = 5 * time.Minute
 	longestPatience = 7 * 24 * time.Hour

@@ -82,8 +82,8 @@ func TestManyAnswersAtOnce(t *testing.T) {
 	}
 }
 
-// Two that confirm the same events in another order follow one another: the second
-// finds what the first did.
+// Two transactions that confirm the same events, each in another order, follow one
+// another: the second finds what the first did.
 func TestTwoThatConfirmManyFollowOneAnother(t *testing.T) {
 	t.Parallel()
 	db := schematest.Open(t)
@@ -114,8 +114,8 @@ func TestTwoThatConfirmManyFollowOneAnother(t *testing.T) {
 	}
 }
 
-// A handler's last statement is sent with COMMIT; where it fails, the transaction did
-// not commit.
+// A handler's last statement is sent with COMMIT. If the statement fails, the transaction
+// did not commit.
 func TestTheLastStatementGoesWithTheCommit(t *testing.T) {
 	t.Parallel()
 	db := schematest.Open(t)

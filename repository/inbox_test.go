@@ -69,8 +69,8 @@ func TestInboxAnswersWithoutATrace(t *testing.T) {
 	}
 }
 
-// The second delivery waits while the first one is undecided, and does nothing
-// once it has succeeded.
+// The second task of an event waits while the first one is undecided, and does
+// nothing if the first one has succeeded.
 func TestASecondDeliveryWaitsForTheFirst(t *testing.T) {
 	t.Parallel()
 	db := schematest.Open(t)

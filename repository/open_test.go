@@ -21,7 +21,8 @@ func TestAMissingCertificateIsNamed(t *testing.T) {
 	}
 }
 
-// Where outboxd's tables are is its own choice, whatever a URL, a role or a database says, and for as long as the process runs.
+// outboxd sets the search_path of each connection, also of one that it opens later. The URL, the role and the database do not
+// change it.
 func TestTheSearchPathIsOutboxdsOwn(t *testing.T) {
 	t.Parallel()
 	url := servertest.HostileDatabase(t, servertest.Hostile{Role: []string{"search_path = 'mine'"}, Database: []string{"search_path = 'theirs'"}})

@@ -11,10 +11,9 @@ import (
 	"outboxd/repository/stored"
 )
 
-// Order per key. If an earlier event of the same ordering key is not finished, the claim
-// moves an event to outbox_held. The functions in migrations/00003_ordering.sql give a
-// key's turn to an event and pass it on. The file migrations/00003_ordering.sql also
-// explains why the steps have this order.
+// Order per key. If an event has an ordering key but not the key's turn, the claim moves
+// the event to outbox_held. The functions in migrations/00003_ordering.sql give a key's
+// turn to an event and pass it on. That file also explains why the steps have this order.
 
 // held describes the events that a claim moved to outbox_held. held also counts an event
 // that was already held before the claim.
@@ -57,8 +56,8 @@ func (h *held) Scan(value any) error {
 func (h *held) last() domain.Cursor { return domain.Cursor{Due: time.Time(h.Due), ID: h.ID} }
 
 // passTurns ends the turns of events that nobody will confirm: published events of a type
-// that no consumer confirms, suppressed events, and dead events unless DeadHoldsKey is
-// set. A turn belongs to an event, not to a row: if a producer wrote the event more than
+// that no consumer confirms (but not deliveries of them), suppressed events, and dead
+// events unless DeadHoldsKey is set. A turn belongs to an event, not to a row: if a producer wrote the event more than
 // once, the row at hand may have no ordering key.
 func (b *batch) passTurns(ctx context.Context, outcomes []domain.Outcome) error {
 	var ended, delivered [][16]byte

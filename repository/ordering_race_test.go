@@ -15,8 +15,9 @@ import (
 	"outboxd/repository/postgres"
 )
 
-// Pollers, consumers and producers at once, on few keys. Batches fail in every way, and
-// consumers may be faster than the relay's commit and get an event more than once.
+// Pollers, consumers and producers at once, on few keys. Events are refused, answers are
+// lost and relays are killed. Consumers may be faster than the relay's commit and get an
+// event more than once.
 func TestOrderHoldsWhileEverythingOverlaps(t *testing.T) {
 	t.Parallel()
 	const producers, pollers, consumers, each, keys = 4, 4, 4, 60, 7

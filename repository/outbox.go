@@ -40,9 +40,9 @@ const defaultBatchBytes = 8 << 20
 // the table outbox, and moves them to the history if one is kept. Then it settles the
 // events that could not be published.
 //
-// A claim is a transaction that stays open while the relay publishes its events. So no
-// lease can expire and nothing needs recovery: if a process dies, PostgreSQL rolls its
-// transaction back, and the events are due again.
+// A claim is a transaction that stays open while the relay publishes its events. So nothing
+// needs recovery: if a process dies, PostgreSQL rolls its transaction back, and the events
+// are due again.
 type Outbox struct {
 	db         *postgres.Database
 	o          OutboxOptions
@@ -292,8 +292,8 @@ func (b *batch) Reached() domain.Cursor {
 	return reached
 }
 
-// Release implements domain.Batch. If the connection is lost, PostgreSQL has already
-// ended the transaction.
+// Release implements domain.Batch. If the connection is lost, Release returns no error:
+// PostgreSQL ends the transaction then, after idlePatience at the latest.
 func (b *batch) Release() error {
 	if b.conn == nil {
 		return nil

@@ -88,7 +88,7 @@ func (w *longWork) prepare() {
 	if err := w.house.KeepPartitions(w.t.Context(), longAgo); err != nil {
 		w.t.Fatal(err)
 	}
-	for _, ago := range []int{1, 2, 3} { // before which there was no leader; early in the day the events begin three days ago
+	for _, ago := range []int{1, 2, 3} { // KeepPartitions makes none for past days; early in the day the events begin three days ago
 		day := time.Now().UTC().Truncate(24*time.Hour).AddDate(0, 0, -ago)
 		exec(w.t, w.db, `CREATE TABLE outbox_sent_`+day.Format("20060102")+` PARTITION OF outbox_sent FOR VALUES FROM ('`+day.Format(time.RFC3339)+`') TO ('`+day.AddDate(0, 0, 1).Format(time.RFC3339)+`')`)
 	}
