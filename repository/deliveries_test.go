@@ -18,7 +18,7 @@ import (
 	"outboxd/repository/subscriptions"
 )
 
-// subscribe makes list the subscriptions of db. Each gets a URL and the defaults.
+// subscribe adds the subscriptions of list, or changes them. Each gets a URL and the defaults.
 func subscribe(t testing.TB, db *postgres.Database, list ...setup.Subscription) {
 	t.Helper()
 	for i := range list {

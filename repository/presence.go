@@ -49,7 +49,7 @@ func (p *Presence) Leave(ctx context.Context, process domain.RelayProcess) error
 	return postgres.Translate(err, "delete the relay's record")
 }
 
-// If notifications no longer reach a connection, that is noticed after listenCheck plus
+// If notifications no longer reach a connection, that is noticed within listenCheck plus
 // echoPatience.
 const (
 	listenCheck  = 30 * time.Second

@@ -76,8 +76,8 @@ func (o *ordering) end() {
 	addsUp(o.t, o.db)
 }
 
-// A producer that repeats itself, in every place that the event can be, with the
-// same ordering key, another one and none.
+// A producer repeats an event that is held, has the turn, was confirmed, died or was lost,
+// with the same ordering key, another one and none.
 func TestAnEventThatIsWrittenTwiceCountsOnce(t *testing.T) {
 	t.Parallel()
 	for place, repeat := range map[string]func(o *ordering, key any){

@@ -11,8 +11,8 @@ import (
 	"outboxd/repository/repositorytest"
 )
 
-// An event's ordering key has its turn, and the outbox has another row of the event:
-// one without the key, and that row was sent again.
+// turnWithoutKey gives an event the turn of the key k, but leaves only a row of the event
+// without a key, in the outbox. Then it writes the next event of k.
 func (o *ordering) turnWithoutKey() {
 	o.t.Helper()
 	o.write(repeated, nil)
@@ -30,7 +30,7 @@ func (o *ordering) turnWithoutKey() {
 	o.write(firstID, "k")
 }
 
-// dieAt lets the event die when it is claimed, and delivers the others.
+// dieAt claims once, lets the event die, and puts the others back untried.
 func (o *ordering) dieAt(id string) {
 	o.t.Helper()
 	batch := claim(o.t, o.store, 100)
@@ -76,7 +76,7 @@ func TestTheRepeatOfAnEventInFlightDiesAndKeepsItsTurn(t *testing.T) {
 	o.end()
 }
 
-// The worker gives up a task whose event was written once more, with another generation, and is dead as that.
+// A worker gives up a task of an event whose dead letter has a later generation.
 func TestATaskIsGivenUpWhoseEventIsDeadInALaterGeneration(t *testing.T) {
 	t.Parallel()
 	o := newOrdering(t)

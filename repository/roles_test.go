@@ -32,8 +32,7 @@ import (
 	"outboxd/repository/upkeep"
 )
 
-// TestRolesMayDoTheirWork makes every call of every role with only the grants of
-// deploy/postgres.
+// The calls of each role succeed with only the grants of deploy/postgres.
 func TestRolesMayDoTheirWork(t *testing.T) {
 	t.Parallel()
 	as := schematest.RoleDatabase(t)
@@ -41,8 +40,8 @@ func TestRolesMayDoTheirWork(t *testing.T) {
 	everyRoleWorks(t, as)
 }
 
-// TestRolesWorkAbovePolicies makes the same calls where row-level security is on, with what deploy/postgres/policies.sql says, and
-// a producer who may emit events of his own type only.
+// The same calls succeed with row-level security and the policies of deploy/postgres/policies.sql. A producer may emit only events
+// that its policy allows.
 func TestRolesWorkAbovePolicies(t *testing.T) {
 	t.Parallel()
 	as := schematest.RoleDatabase(t)
@@ -318,8 +317,7 @@ func doHousekeeping(t *testing.T, relay *postgres.Database, store *repository.Ou
 	relayAll(t, store)
 }
 
-// TestRolesMayDoNothingElse tries statements that would help an attacker who has a
-// role's password.
+// Statements that would help an attacker who has a role's password are refused.
 func TestRolesMayDoNothingElse(t *testing.T) {
 	t.Parallel()
 	as := schematest.RoleDatabase(t)
@@ -400,7 +398,7 @@ func TestRolesMayDoNothingElse(t *testing.T) {
 	}
 }
 
-// TestOwnerMigratesWhatTheRelayOwns takes the schema back and forth with partitions that the relay has made.
+// The owner of the schema reverts and applies all migrations, although the relay has made partitions.
 func TestOwnerMigratesWhatTheRelayOwns(t *testing.T) {
 	t.Parallel()
 	as := schematest.RoleDatabase(t)
@@ -419,7 +417,7 @@ func TestOwnerMigratesWhatTheRelayOwns(t *testing.T) {
 	}
 }
 
-// TestRolesServeSeveralDatabases sets up a second database of a cluster, and sets up the first again when it has been migrated.
+// The files of deploy/postgres set up a second database of a cluster, and the first one again after it was migrated.
 func TestRolesServeSeveralDatabases(t *testing.T) {
 	t.Parallel()
 	first := schematest.RoleDatabase(t)
@@ -439,8 +437,7 @@ func TestRolesServeSeveralDatabases(t *testing.T) {
 	}
 }
 
-// In TestAConsumerConfirmsFromAnySearchPath another team's service has a role that is a member of outboxd_consumer. Members do
-// not get the search_path of their group.
+// Another team's service has a role that is a member of outboxd_consumer. Members do not get the search_path of their group.
 func TestAConsumerConfirmsFromAnySearchPath(t *testing.T) {
 	t.Parallel()
 	as := schematest.RoleDatabase(t)
@@ -468,7 +465,7 @@ func TestAConsumerConfirmsFromAnySearchPath(t *testing.T) {
 	eventually(t, schematest.Connect(t, as("outboxd_monitor")), 1, "SELECT count(*) FROM outbox WHERE event_type = 'a2'")
 }
 
-// TestEveryTableIsGranted fails where a migration makes a table that deploy/postgres/grants.sql does not name.
+// A table that no role but its owner may use was forgotten in deploy/postgres/grants.sql.
 func TestEveryTableIsGranted(t *testing.T) {
 	t.Parallel()
 	as := schematest.RoleDatabase(t)

@@ -17,7 +17,7 @@ import (
 	"outboxd/repository/upkeep"
 )
 
-// unchecked drops what keeps rows out of the outbox that it cannot relay.
+// unchecked drops the CHECKs of outbox, so that it accepts rows that cannot be relayed.
 const unchecked = `
 DO $$ DECLARE c name; BEGIN
     FOR c IN SELECT conname FROM pg_constraint WHERE conrelid = 'outbox'::regclass AND contype = 'c' LOOP

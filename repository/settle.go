@@ -52,7 +52,7 @@ WITH given AS MATERIALIZED (
 SELECT FROM dead`
 
 // If a producer wrote a suppressed event again, the second row has no effect, and the
-// account counts it as a repeat. Returns how many rows it was given.
+// account counts it as a repeat. The statement returns as many rows as it was given.
 var suppressSQL = `
 WITH given AS MATERIALIZED (
     SELECT * FROM ` + stored.Unnest + stored.Beside + `::text[]) AS g (` + stored.Columns + `, holder)

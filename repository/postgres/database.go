@@ -155,8 +155,8 @@ func hook(config *pgxpool.Config, session *session) {
 		return err.Code != readOnly && keeps(conn, err)
 	}
 	// With a ping before every use, most of the traffic of an idle process would be pings.
-	// The first statement on a dead connection fails, and is then repeated on another
-	// connection.
+	// The first statement on a dead connection fails, and most callers then repeat it on
+	// another connection.
 	config.ShouldPing = func(_ context.Context, p pgxpool.ShouldPingParams) bool { return p.IdleDuration > pingAfter }
 }
 
@@ -219,8 +219,8 @@ func (d *Database) Close() {
 }
 
 // connect pings until the server answers. connect waits only for a server that does not
-// answer yet; it returns at once if the server refuses the credentials, because they stay
-// wrong.
+// answer yet; it returns at once if the configuration is wrong, for example the password,
+// because it stays wrong.
 func connect(ctx context.Context, pool *pgxpool.Pool, session *session, patience time.Duration, logger *slog.Logger) error {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()

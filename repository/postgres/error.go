@@ -46,8 +46,9 @@ func Translate(err error, doing string) error {
 }
 
 // TranslateWork does what Translate does, for work that a relay or a worker repeats. If
-// the server refuses such work, that is an outage until an operator corrects it, and no
-// fault of an event.
+// the server refuses such work because of a missing right, row-level security or a missing
+// REPLICA IDENTITY, that is an outage until an operator corrects it, and no fault of an
+// event.
 func TranslateWork(err error, doing string) error {
 	pg, ok := errors.AsType[*pgconn.PgError](err)
 	if !ok {
@@ -75,8 +76,8 @@ func SQLState(err error) string { return outage.State(err) }
 // write.
 const readOnly = "25006"
 
-// TooEarly is the SQLSTATE with which the trigger outbox_confirming refuses an
-// event whose turn it is not.
+// TooEarly is the SQLSTATE with which the database refuses to confirm an event
+// that may not take effect yet.
 const TooEarly = "OB001"
 
 // IsUnavailable reports whether the same statement may succeed later: for example, the
@@ -87,7 +88,8 @@ func IsUnavailable(err error) bool {
 	return outage.Is(err) || SQLState(err) == "" && IsConnectionLost(err)
 }
 
-// isLate reports whether a time limit of outboxd ended the statement. That is no outage: the server may be busy.
+// isLate reports whether a time limit of outboxd ended the statement. Then the server may only be busy, so the message
+// does not call it unavailable.
 func isLate(err error) bool {
 	_, connecting := errors.AsType[*pgconn.ConnectError](err)
 	return errors.Is(err, context.DeadlineExceeded) && !connecting && !errors.Is(err, errTooLong)

@@ -27,8 +27,8 @@ func TestALateAnswerIsNotCalledAnOutage(t *testing.T) {
 }
 
 // An error that passes by itself is an outage: outboxd waits for its end,
-// charges no event and goes on running. An operator has to mend every other
-// error.
+// charges no event and goes on running. Other errors stay until somebody
+// corrects their cause.
 func TestOutagesAreToldFromFaults(t *testing.T) {
 	t.Parallel()
 	for code, outage := range map[string]bool{

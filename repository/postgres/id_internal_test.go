@@ -8,8 +8,8 @@ import (
 	"outboxd/domain"
 )
 
-// TestIDsAreSentAsBytes: an ID costs pgx no detour over its text, whatever the format, and
-// stays text where the parameter is text.
+// pgx encodes an ID from its bytes if the parameter is a uuid, and as text if the
+// parameter is a text or its type is not known.
 func TestIDsAreSentAsBytes(t *testing.T) {
 	t.Parallel()
 	id := domain.ID{1, 2, 3, 15: 16}

@@ -10,7 +10,7 @@ import (
 	gormlogger "gorm.io/gorm/logger"
 )
 
-// A statement that takes longer than slowStatement is logged as a warning.
+// A statement of GORM that takes slowStatement or longer is logged as a warning.
 const slowStatement = time.Second
 
 // newGormLogger returns a logger that writes GORM's log to logger. The logger writes the

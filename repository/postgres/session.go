@@ -17,8 +17,8 @@ import (
 )
 
 // setting is a parameter of PostgreSQL that outboxd needs to have a certain value.
-// outboxd sets it when a connection is made, so its value overrides those of
-// postgresql.conf, ALTER DATABASE and ALTER ROLE.
+// outboxd sets it when a connection is made, or behind a pooler in each transaction. So its
+// value overrides those of postgresql.conf, ALTER DATABASE and ALTER ROLE.
 type setting struct {
 	name, value string
 	// The versions of PostgreSQL that have the parameter, written as server_version_num; 0:

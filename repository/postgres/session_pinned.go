@@ -9,9 +9,9 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
-// Pool is the pool of connections. Behind a pooler such as PgBouncer, Pool wraps every
-// statement in a transaction that first sets outboxd's settings, in one round trip.
-// Without a pooler, Pool does the same as pgxpool.Pool.
+// Pool is the pool of connections. Behind a pooler such as PgBouncer, Query, QueryRow and
+// Exec wrap a statement in a transaction that first sets outboxd's settings, in one round
+// trip. Without a pooler, they do the same as in pgxpool.Pool.
 type Pool struct {
 	*pgxpool.Pool
 	pinned bool

@@ -32,7 +32,7 @@ func (d *Database) Transact(ctx context.Context, doing string, work func(tx *gor
 }
 
 // TransactOnce makes one attempt of Transact. committing says that COMMIT was sent: if
-// there is also an error, it is not known whether the transaction was committed.
+// there is also an error, the transaction may have been committed.
 func (d *Database) TransactOnce(ctx context.Context, work func(tx *gorm.DB) error) (committing bool, err error) {
 	tx := d.gorm.WithContext(ctx).Begin()
 	if tx.Error != nil {
