@@ -26,8 +26,8 @@ type Options struct {
 	// SnapshotAge is how long a transaction may stay open, and KeyAge how long an event may
 	// keep other events of its ordering key waiting. Beyond them there is a finding.
 	SnapshotAge, KeyAge time.Duration
-	// LeaderSilence is how long the leader may send no message. 0 means twice its usual
-	// interval.
+	// LeaderSilence is how long the leader may send PostgreSQL no message. 0 means twice its
+	// usual interval.
 	LeaderSilence time.Duration
 	// SlotBytes is how many bytes of WAL a replication slot may keep.
 	SlotBytes int64

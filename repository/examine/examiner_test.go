@@ -47,7 +47,7 @@ func codes(found []domain.Finding) string {
 	return strings.Join(list, " ")
 }
 
-// TestExaminerFinds provokes one finding after the other, each on a database of its own.
+// Each case provokes one finding, on a database of its own.
 func TestExaminerFinds(t *testing.T) {
 	t.Parallel()
 	type setting struct {
@@ -184,8 +184,8 @@ func TestExaminerFinds(t *testing.T) {
 	}
 }
 
-// TestExaminerNamesWhoHoldsBackVacuum has one session that began to read a while ago,
-// and one prepared transaction.
+// A session in a transaction that has read, and a prepared transaction, hold back
+// vacuum.
 func TestExaminerNamesWhoHoldsBackVacuum(t *testing.T) {
 	t.Parallel()
 	server := postgrestest.Start(t)
@@ -282,7 +282,7 @@ func TestExaminerFindsReplicationSlots(t *testing.T) {
 	}
 }
 
-// TestExaminerFindsAStandby looks at a server that takes no writes.
+// A standby takes no writes.
 func TestExaminerFindsAStandby(t *testing.T) {
 	t.Parallel()
 	primary := postgrestest.Start(t)
@@ -296,7 +296,7 @@ func TestExaminerFindsAStandby(t *testing.T) {
 	}
 }
 
-// TestExaminerKnowsWhatAProducerNeeds gives a role one right after the other, by the very commands that the finding names.
+// After the commands that the finding names, the role can emit.
 func TestExaminerKnowsWhatAProducerNeeds(t *testing.T) {
 	t.Parallel()
 	server := postgrestest.Start(t)
@@ -324,7 +324,7 @@ func TestExaminerKnowsWhatAProducerNeeds(t *testing.T) {
 	exec(t, db, `SET ROLE "the shop"; SELECT outboxd.emit('t', '{}', ordering_key => 'k', in_commit_order => true); RESET ROLE`)
 }
 
-// TestExaminerOfAnotherRole examines as a role with few rights.
+// A role with few rights learns what it cannot examine.
 func TestExaminerOfAnotherRole(t *testing.T) {
 	t.Parallel()
 	server := postgrestest.Start(t)
@@ -379,7 +379,7 @@ func TestExaminerOfAnEmptyDatabase(t *testing.T) {
 	}
 }
 
-// TestExaminationIsOneTransaction bounds what an idle process costs: it makes an examination each minute.
+// Even an idle process makes an examination each minute, so an examination must cost little.
 func TestExaminationIsOneTransaction(t *testing.T) {
 	t.Parallel()
 	url := schematest.Database(t)

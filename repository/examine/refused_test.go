@@ -29,8 +29,7 @@ func (a *afterRefusal) TraceQueryEnd(_ context.Context, conn *pgx.Conn, data pgx
 	}
 }
 
-// TestExaminerThatMayNoLongerConnect takes a role's right to connect away in the middle of
-// an examination, together with the connection.
+// In the middle of an examination, a role loses its right to connect, and its connection.
 func TestExaminerThatMayNoLongerConnect(t *testing.T) {
 	t.Parallel()
 	server := postgrestest.Start(t)

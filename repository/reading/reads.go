@@ -19,7 +19,7 @@ const (
 	// open, every query looks again.
 	lookEvery  = time.Second
 	awayFactor = 5
-	// lookPatience bounds one look at the standby, and primaryPatience that at the primary.
+	// lookPatience bounds one look at both servers, and primaryPatience a question to the primary.
 	lookPatience    = time.Second
 	primaryPatience = 500 * time.Millisecond
 )
@@ -203,8 +203,8 @@ func (r *Reads) seePrimary(ctx context.Context) (position string, is identity, e
 	return position, is, nil
 }
 
-// tell logs once that the standby is away and why, and once that it is back. A standby that
-// only lacks the last change is no error, and is not logged.
+// tell logs each new fault of the standby once, and once that the standby is back. A standby
+// that only lacks the last change is no error, and is not logged.
 func (r *Reads) tell(err error) {
 	switch {
 	case err != nil && r.told != r.last.Fault:
@@ -226,7 +226,7 @@ func ask[T any](ctx context.Context, r *Reads, read func(*postgres.Database) (T,
 	switch {
 	case err == nil, ctx.Err() != nil:
 		return found, err
-	// A query that was too slow for the standby is not repeated on the busier server.
+	// A query that was too slow for the standby is not repeated on the primary, which is busier.
 	case postgres.SQLState(err) == postgres.Cancelled, errors.Is(err, context.DeadlineExceeded) && r.choose(ctx, true) != nil:
 		return found, err
 	case postgres.IsUnavailable(err):

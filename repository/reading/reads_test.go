@@ -145,7 +145,7 @@ func TestReadsFromAStandby(t *testing.T) {
 	}
 }
 
-// Without a standby nothing changes.
+// Without a standby, the primary answers.
 func TestReadsWithoutAStandby(t *testing.T) {
 	t.Parallel()
 	db := schematest.Open(t)

@@ -34,8 +34,8 @@ func (s *slowAnswer) TraceQueryEnd(ctx context.Context, _ *pgx.Conn, _ pgx.Trace
 	}
 }
 
-// TestTheNewerOfTwoChangesIsAwaited has two people who change something: the answer to the
-// first of them, of before the second change, arrives last.
+// Two people change something. The primary's answer to the first of them is from before the
+// second change, and arrives last.
 func TestTheNewerOfTwoChangesIsAwaited(t *testing.T) {
 	t.Parallel()
 	primary := postgrestest.Start(t)

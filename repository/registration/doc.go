@@ -1,5 +1,5 @@
 // Package registration keeps the example's data in PostgreSQL: users, their
 // notifications, and the Idempotency-Keys of registrations.
 //
-// The example uses the outbox as any other producer and consumer does.
+// The example writes events as any other producer does.
 package registration

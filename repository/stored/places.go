@@ -7,9 +7,10 @@ import (
 	"outboxd/domain/lives"
 )
 
-// Place is a table that holds events. An event is in one table at a time, unless a producer
-// wrote it more than once. The table determines the event's state. The fields have SQL expressions that say since when and
-// why an event is in the table.
+// Place is a table that holds events. An event is normally in one table at a time; a
+// producer that wrote it more than once may have put it into several. The table determines
+// the event's state. The fields have SQL expressions that say since when and why an event is
+// in the table.
 type Place struct {
 	state lives.State
 	table string

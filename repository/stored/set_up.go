@@ -71,7 +71,7 @@ func Applied(rows pgx.Rows) (setup.Applied, error) {
 	return setup.AppliedAdded, nil
 }
 
-// Paused returns the pause of a row; nil if since is.
+// Paused returns the pause of a row, or nil if since is nil.
 func Paused(since *time.Time, by, reason string) *setup.Pause {
 	if since == nil {
 		return nil
