@@ -97,7 +97,7 @@ func TestFiltersOfDeadLettersStandStill(t *testing.T) {
 	}
 }
 
-// A corrected copy is a new event with what the old one had, and each names the other.
+// A corrected copy is a new event with the options of the old one and another payload. Each names the other.
 func TestCorrectedCopies(t *testing.T) {
 	t.Parallel()
 	db := schematest.Open(t)

@@ -20,7 +20,7 @@ import (
 	"outboxd/repository/upkeep"
 )
 
-// answer calls cancel or reschedule as a service does.
+// answer returns the text that a statement returns, such as a service's call of cancel.
 func answer(t *testing.T, db interface {
 	QueryRow(query string, args ...any) *sql.Row
 }, statement string, args ...any,
@@ -216,8 +216,8 @@ func TestTheTurnOfACancelledEventGoesOn(t *testing.T) {
 	}
 }
 
-// An event of an unconfirmed type is not checked before its effect, so it is
-// too late for it as soon as it may have been handed over.
+// An event of an unconfirmed type is not checked before its effect. So it cannot
+// be taken back any more as soon as it may have been handed over.
 func TestWhatNobodyConfirmsIsTakenBackBeforeItIsDueOnly(t *testing.T) {
 	t.Parallel()
 	db := schematest.Open(t)

@@ -159,7 +159,7 @@ func TestWhatWaitsInRedisIsTakenBack(t *testing.T) {
 	}
 }
 
-// Without Redis, nothing changes.
+// Without Redis, an event that only Redis can judge stays as it is. Others change.
 func TestNothingIsTakenBackWhileRedisCannotBeAsked(t *testing.T) {
 	t.Parallel()
 	q := newQueued(t)

@@ -20,9 +20,9 @@ import (
 	rt "outboxd/repository/repositorytest"
 )
 
-// Claims, confirmations, healing and cancellations happen at the same time, each of them
-// fails in every way, the queue loses tasks, and producers write events again, with other
-// ordering keys. Each event ends with exactly one of an effect and a cancellation, and
+// Claims, confirmations, healing and cancellations happen at the same time and fail now and
+// then, the queue loses tasks, and producers write events again, with other ordering keys.
+// Each event ends with exactly one of an effect and a cancellation, and
 // every answer is true.
 func TestEveryEventTakesEffectOrIsCancelled(t *testing.T) {
 	t.Parallel()
@@ -141,7 +141,7 @@ func (w *world) poll(ctx context.Context, random *rand.Rand) error {
 	return errors.Join(err, batch.Release())
 }
 
-// handle takes a task, or not; one that fails comes again.
+// handle takes a task and lets it take effect, or fail. A task that fails comes again.
 func (w *world) handle(ctx context.Context, random *rand.Rand) error {
 	var id domain.ID
 	select {

@@ -88,8 +88,8 @@ func TestARescheduledEventDoesNotTakeEffectBefore(t *testing.T) {
 }
 
 // A consumer that confirms an event while it is being rescheduled waits, and is
-// refused at every isolation level. A consumer that has begun before is not
-// disturbed.
+// then refused, also if its transaction is REPEATABLE READ. A consumer that has
+// begun before is not disturbed.
 func TestRescheduleAndAHandlerAtTheSameTime(t *testing.T) {
 	t.Parallel()
 	db, store := rt.Outbox(t)

@@ -16,10 +16,12 @@ const shortest = time.Minute
 // Cron is a cron expression in a time zone. The local time of the time zone decides when
 // a schedule ticks:
 //
-//   - If a tick falls into the hour that is skipped in spring, the tick comes when the
-//     clock has been put forward.
-//   - If a local time comes twice in autumn, only the first one has a tick. An expression
-//     with any hour (*) ticks in both hours.
+//   - If ticks fall into the hour that is skipped in spring, one tick comes when the clock
+//     has been put forward.
+//   - If a local time comes twice in autumn, only the first one has a tick.
+//
+// An expression with any hour (*) ticks in each hour that there is instead: in none that is
+// skipped, and in both that are alike. @every does not depend on the local time.
 type Cron struct {
 	spec cron.Schedule
 	wall *cron.SpecSchedule // the same in UTC, for local times; nil: the expression ticks in every hour, or is @every

@@ -53,8 +53,8 @@ func back(t *testing.T, db *postgres.Database, minutes int) {
 	rt.Exec(t, db, "UPDATE outbox_schedules SET next_at = date_trunc('minute', clock_timestamp()) - ($1 - 1) * interval '1 minute'", minutes)
 }
 
-// A schedule that is applied is as it was written; applied again it keeps its next
-// tick; changed it gets another one, and never one that it had.
+// A schedule that is applied is as it was written. If it is applied again, it keeps its
+// next tick. If its times change, it gets another one, and never one that it had.
 func TestApplyKeepsWhatItIsGiven(t *testing.T) {
 	t.Parallel()
 	db := schematest.Open(t)
@@ -206,7 +206,7 @@ func TestATickThatIsForgottenIsTheSameEvent(t *testing.T) {
 }
 
 // A paused schedule emits nothing. Its rule says what happens to the ticks that it
-// missed. One that fails says why and keeps no other waiting.
+// missed. A schedule that fails says why and keeps no other waiting.
 func TestPausedAndFailingSchedules(t *testing.T) {
 	t.Parallel()
 	db := schematest.Open(t)

@@ -52,8 +52,8 @@ FROM outbox_schedules WHERE paused_at IS NULL AND next_at < now() + interval '1 
 
 // One statement, and so one transaction, inserts the events and moves the schedule to its
 // next tick. emitSQL does nothing if another leader has emitted the tick, or if a person
-// has changed the schedule. The events are inserted in the order of the ticks, so they
-// have this order within their ordering key.
+// has changed or paused the schedule. The events are inserted in the order of the ticks, so
+// they have this order within their ordering key.
 const emitSQL = `
 WITH moved AS (
     UPDATE outbox_schedules SET next_at = $4, last_at = $5, emitted = emitted + cardinality($6::timestamptz[]), left_out = left_out + $7, failed_at = NULL, error = ''

@@ -39,7 +39,8 @@ SELECT coalesce(sum(seconds), 0), coalesce(sum(emitted), 0)::bigint, coalesce(su
 FROM unnest(ARRAY[35, 3600, 86400]) AS w (length) LEFT JOIN outbox_samples ON at > now() - length * interval '1 second'
 GROUP BY length ORDER BY length`
 
-// presentRelaysSQL marks as leader the relay that wrote the last sample.
+// presentRelaysSQL marks as leader the relay that wrote the last sample, if that is less
+// than a minute old.
 const presentRelaysSQL = `
 SELECT id, host, pid, version, asleep, started_at, seen_at,
        coalesce(id = (SELECT relay FROM outbox_samples WHERE at > now() - interval '1 minute' ORDER BY at DESC LIMIT 1), false)

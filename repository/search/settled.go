@@ -22,11 +22,11 @@ WHERE CASE WHEN d.id IS NOT NULL THEN d.generation > asked.generation
       OR EXISTS (SELECT FROM outbox_journal j WHERE j.event_id = asked.id AND j.generation >= asked.generation AND j.entry IN ('replayed', 'discarded', 'cancelled', 'erased')) END
 ORDER BY asked.place`
 
-// Settled returns the places of those of the given archived tasks whose events are known not to be dead letters any
-// more: the events took effect, or a person replayed, discarded, cancelled or erased them. retention is how long the
-// database keeps the evidence of that. Settled does not return a task whose ID is no task ID of an event. Nor does it
-// return a task of an event that the database knows nothing about, unless the task was archived longer ago than
-// retention: the leader makes dead letters of archived tasks within a minute, and dead letters are kept.
+// Settled returns the indexes of the archived tasks that need no attention: the event has no dead letter for the task
+// any more, because it took effect, or because somebody replayed, discarded, cancelled or erased it. retention is how
+// long the database keeps the evidence of that. A task that was archived longer ago needs no attention either if its
+// event has no dead letter: the leader makes dead letters of archived tasks, and dead letters are kept. A task whose ID
+// is no task ID of an event is not returned.
 //
 // Errors: domain.CodeUnavailable.
 func (o *Overviews) Settled(ctx context.Context, tasks []queued.ArchivedTask, retention time.Duration) ([]int, error) {

@@ -17,8 +17,8 @@ import (
 )
 
 // A replay makes deliveries to a subscription for events that were relayed without it.
-// The replay reads all events that are still kept, in the order of their IDs and in
-// pieces. The row in outbox_replays says how far it has come, so that any process can
+// The replay reads the events since a time that are still kept, in the order of their IDs
+// and in pieces. The row in outbox_replays says how far it has come, so that any process can
 // continue it. Two processes that continue the same replay take turns.
 //
 // Every delivery has the ID that the claim would have given it, so that a delivery which
@@ -278,8 +278,7 @@ const heldKeysSQL = `
 SELECT DISTINCT ordering_key FROM outbox_held WHERE subscription = $1 AND ordering_key > $2 ORDER BY ordering_key LIMIT $3`
 
 // giveTurns gives the turn of each ordering key to the first held delivery of the key. If
-// giveTurns is interrupted, the leader's next round of housekeeping gives the other
-// turns.
+// giveTurns is interrupted, the leader's housekeeping gives the other turns.
 func (s *Store) giveTurns(ctx context.Context, name string, tell func(setup.SubscriptionReplay)) error {
 	for after := ""; ; {
 		rows, err := s.db.Pool().Query(ctx, heldKeysSQL, s.db.Storable(name), after, keysAtOnce)

@@ -59,7 +59,7 @@ func (r *replayed) finish(name string) setup.SubscriptionReplay {
 	return *done
 }
 
-// wantEndings wants the record to say so of the replays, the first one first.
+// wantEndings checks how the replays ended according to the record, the first one first.
 func (r *replayed) wantEndings(want ...string) {
 	r.t.Helper()
 	var got []string
@@ -69,7 +69,7 @@ func (r *replayed) wantEndings(want ...string) {
 	}
 }
 
-// addsUp wants the account to add up, and no promise broken.
+// addsUp checks that the account adds up and that the Auditor finds no violation.
 func (r *replayed) addsUp() {
 	r.t.Helper()
 	auditor := search.NewAuditor(r.db)
@@ -87,7 +87,7 @@ func (r *replayed) addsUp() {
 	}
 }
 
-// deliver relays all and confirms it, and returns the types that went to a subscription, in the order in which they went.
+// deliver relays and confirms all due events, and returns the types that went to a subscription, in the order in which they went.
 func (r *replayed) deliver(name string) string {
 	r.t.Helper()
 	var went []string
@@ -109,8 +109,8 @@ func (r *replayed) deliver(name string) string {
 	}
 }
 
-// TestAReplaySendsWhatTheHistoryHas has events in every place. The subscription does
-// not want some of them.
+// Events are confirmed, in flight, dead, pending again, cancelled and held. The subscription
+// does not want some of them.
 func TestAReplaySendsWhatTheHistoryHas(t *testing.T) {
 	t.Parallel()
 	r := newReplayed(t)
@@ -162,7 +162,7 @@ func TestAReplaySendsWhatTheHistoryHas(t *testing.T) {
 	r.addsUp()
 }
 
-// TestAReplayKeepsTheOrderOfEachKey replays while later events of the same keys are relayed, and IDs are not in the order of positions.
+// Later events of the same key are relayed during the replay, and the IDs are not in the order of the positions.
 func TestAReplayKeepsTheOrderOfEachKey(t *testing.T) {
 	t.Parallel()
 	r := newReplayed(t)
@@ -198,7 +198,7 @@ func TestAReplayKeepsTheOrderOfEachKey(t *testing.T) {
 	r.addsUp()
 }
 
-// TestAReplayLeavesAClaimThatIsOpenNoGap has an event in a claim that began before the subscription.
+// A claim that began before the subscription has an event.
 func TestAReplayLeavesAClaimThatIsOpenNoGap(t *testing.T) {
 	t.Parallel()
 	r := newReplayed(t)
@@ -221,8 +221,7 @@ func TestAReplayLeavesAClaimThatIsOpenNoGap(t *testing.T) {
 	}
 }
 
-// TestAReplayGoesOnWhereItWas stops a replay in the middle of several pieces. Meanwhile its deliveries are sent,
-// die and are discarded.
+// A replay is stopped after its first piece. Meanwhile one of its deliveries dies and is discarded.
 func TestAReplayGoesOnWhereItWas(t *testing.T) {
 	t.Parallel()
 	r := newReplayed(t)
@@ -264,7 +263,7 @@ func TestAReplayGoesOnWhereItWas(t *testing.T) {
 	r.addsUp()
 }
 
-// TestAReplaySendsNothingThatWasErased erases an event that took effect, and a delivery that is dead.
+// An event that took effect is erased, and so is a dead delivery of another event.
 func TestAReplaySendsNothingThatWasErased(t *testing.T) {
 	t.Parallel()
 	r := newReplayed(t)
@@ -300,8 +299,8 @@ func TestAReplaySendsNothingThatWasErased(t *testing.T) {
 	r.addsUp()
 }
 
-// TestTakingBackWaitsForAReplay takes an event back while a piece is open that has made
-// its delivery, and goes on with a replay while another event is being taken back.
+// An event is taken back while a piece is open that has made its delivery. Then a replay
+// goes on while another event is being taken back.
 func TestTakingBackWaitsForAReplay(t *testing.T) {
 	t.Parallel()
 	for function, want := range map[string]string{"outbox_cancel": "cancelled", "outbox_erase": "erased"} {
@@ -335,8 +334,8 @@ func TestTakingBackWaitsForAReplay(t *testing.T) {
 	}
 }
 
-// TestReschedulingWaitsForAReplay moves an event while a piece is open that has made its
-// delivery, and goes on with a replay while another event is being moved.
+// An event is moved while a piece is open that has made its delivery. Then a replay goes on
+// while another event is being moved.
 func TestReschedulingWaitsForAReplay(t *testing.T) {
 	t.Parallel()
 	r := newReplayed(t)
@@ -372,8 +371,8 @@ func TestReschedulingWaitsForAReplay(t *testing.T) {
 	}
 }
 
-// while executes a statement in a transaction, and goes on with the replay until that waits
-// for it. What it returns commits the transaction and waits for the end of the replay.
+// while executes a statement in a transaction, and continues the replay until the replay waits
+// for that transaction. end commits the transaction and waits for the end of the replay.
 func (r *replayed) while(statement string, args ...any) (end func()) {
 	r.t.Helper()
 	ctx := context.WithoutCancel(r.t.Context())
@@ -415,7 +414,7 @@ func (r *replayed) takeBack(function string, id domain.ID) (answer string) {
 	return answer
 }
 
-// claimAndDeliver is a large step of the relay.
+// claimAndDeliver claims and delivers up to 5,000 events, and returns false if none is due.
 func (r *replayed) claimAndDeliver() bool {
 	batch := rt.Claim(r.t, r.relay, 5000)
 	if len(batch.Events()) == 0 {
@@ -425,8 +424,7 @@ func (r *replayed) claimAndDeliver() bool {
 	return true
 }
 
-// TestAReplayIsStoppedByNoEvent has large events, and among them events whose
-// deliveries the outbox refuses.
+// The events are large, and the outbox refuses the deliveries of some of them.
 func TestAReplayIsStoppedByNoEvent(t *testing.T) {
 	t.Parallel()
 	r := newReplayed(t)
@@ -456,7 +454,7 @@ func TestReplaysThatMeetEndOnTheRecord(t *testing.T) {
 	r.wantEndings("stopped: another replay took its place", "stopped: a replay that goes back as far is under way", "done")
 }
 
-// TestARemovedSubscriptionHasNoReplay removes it in the middle, and applies it again.
+// A subscription is removed in the middle of its replay, and applied again.
 func TestARemovedSubscriptionHasNoReplay(t *testing.T) {
 	t.Parallel()
 	r := newReplayed(t)
