@@ -28,7 +28,7 @@ type lineage struct {
 const askAgain = 30 * time.Second
 
 // The timeline comes from the name of the current WAL file: the name begins with the
-// timeline, and every role may read the name. pg_control_checkpoint would give the
+// timeline, and by default every role may read the name. pg_control_checkpoint would give the
 // timeline of the last checkpoint.
 const mayAskSQL = `
 SELECT has_function_privilege('pg_catalog.pg_control_system()', 'EXECUTE'),

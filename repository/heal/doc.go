@@ -2,6 +2,5 @@
 // After the queue or this database went back to an older state, package heal puts back
 // all events that may be lost; otherwise it puts back single events that the queue does
 // not have, or that a person names. Package heal also stores the marks by which outboxd
-// recognises the queue and the database. Package heal does not notice a loss by itself:
-// the relay does.
+// recognises the queue and the database. The relay notices a loss, and not package heal.
 package heal

@@ -24,7 +24,7 @@ func NewMissingEvents(db *postgres.Database) *MissingEvents { return &MissingEve
 var _ lost.MissingEvents = (*MissingEvents)(nil)
 
 // PostgreSQL counts the rows that are inserted into each partition of the history.
-// Reading these counters costs nothing.
+// Reading these counters costs little.
 const handedOverSQL = `
 SELECT CASE WHEN current_setting('track_counts')::boolean
        THEN coalesce(sum(pg_stat_get_tuples_inserted(inhrelid)), 0)::bigint ELSE -1 END, clock_timestamp()

@@ -47,7 +47,7 @@ func TestQueueMemoryIsReplacedByOneProcessOnly(t *testing.T) {
 	}
 }
 
-// More events than one statement takes. Some of them must stay in the outbox.
+// The history has more events than one statement takes. Some of them must stay there.
 func TestRedriveGoesThroughTheWholeHistory(t *testing.T) {
 	t.Parallel()
 	db := schematest.Open(t)
@@ -55,7 +55,7 @@ func TestRedriveGoesThroughTheWholeHistory(t *testing.T) {
 		t.Fatal(err)
 	}
 	const sent, generations, confirmed, dead = 12_000, 10, 1_000, 100
-	// Write events whose IDs have another order than their times, in several partitions.
+	// Write events whose IDs have another order than their times, into two partitions: that of today and the default.
 	exec(t, db, `INSERT INTO outbox_sent (id, event_type, payload, headers, queue, available_at, attempts, generation, created_at, sent_at)
 		SELECT gen_random_uuid(), CASE WHEN n % 10 = 0 THEN 'test:unconfirmed' ELSE 'test:a' END, '', '{}', 'default', now(), 0, 0, now(), now() - n * interval '10 s'
 		FROM generate_series(1, $1::int) n`, sent)

@@ -24,33 +24,23 @@ func NewRedriver(db *postgres.Database) *Redriver { return &Redriver{db} }
 // reads, so that it holds its row locks only briefly.
 const redriveShare = 10
 
-// redriveSQL deletes the row from the history, because an event is in one place at a
-// time. The relay's next claim moves the event to the history again. The event keeps its
-// task ID, so if Redis still has the task, Redis answers that it is already there. The
-// event is due at once and keeps its number of attempts: a loss in Redis is no failure of
-// the event.
+// lostSQL selects up to %d rows of the history whose events are not confirmed, including
+// dead letters.
 //
-//   - unconfirmed reads the history in the order of its index, from the place where the
-//     last batch ended ($1). It reads the inbox in the same order. So all batches
-//     together read the history and the inbox once. WITH TIES is there because a replayed
-//     event has one row for each generation, and an event that was written twice may have
-//     two rows. Only one of the rows goes back. A piece ends at ID $9, because there may
-//     be a million confirmed events in a row and nothing to put back. The limit is a
-//     number in the text (%d), for the same reason as in a claim: for a parameter the
-//     planner would assume a tenth of the table.
+//   - It reads the history in the order of its index, from the place where the last batch
+//     ended ($1), and the inbox in the same order. So all batches together read the
+//     history and the inbox once. WITH TIES is there because a replayed event has one row
+//     for each generation, and an event that was written twice may have two rows. Only one
+//     of the rows goes back. A piece ends at ID $9, because there may be a million
+//     confirmed events in a row and nothing to put back. The limit is a number in the text
+//     (%d), for the same reason as in a claim: for a parameter the planner would assume a
+//     tenth of the table.
 //   - $3 leaves out old events, because the housekeeping may delete their inbox rows
 //     before the redrive ends. $4 leaves out events that the relay publishes during the
 //     redrive. Otherwise the redrive would never end.
 //   - An event that has only deliveries has no task, so it is left out.
 //   - $10 leaves out the queues that lost nothing. But if the acknowledgements are lost
 //     too ($11), events whose consumers acknowledge them go back from every queue.
-//   - Dead letters are left out: a person may replay them.
-//   - outboxd.moving says that these events return to the outbox: the account does not
-//     count them as emitted again.
-//   - A deletion by ctid and a range of sent_at reads single rows in few partitions. A
-//     join with lost alone would read the whole history in each batch.
-//
-// lostSQL selects up to %d unconfirmed events after ID $1, including dead letters.
 const lostSQL = `
     SELECT s.tableoid AS part, s.ctid AS place, s.id, s.generation, s.sent_at FROM outbox_sent s
     WHERE s.id > $1::uuid AND s.id <= $9::uuid AND s.sent_at >= $2::timestamptz AND s.sent_at >= now() - $3::float8 * interval '1 second' AND s.sent_at <= $4::timestamptz
@@ -66,6 +56,17 @@ const lostSQL = `
 // table.
 const notDeadSQL = `coalesce((SELECT d.generation FROM outbox_dead d WHERE d.id = unconfirmed.id) < unconfirmed.generation, true)`
 
+// redriveSQL deletes the row from the history, because an event is in one place at a
+// time. The relay's next claim moves the event to the history again. The event keeps its
+// task ID, so if Redis still has the task, Redis answers that it is already there. The
+// event is due at once and keeps its number of attempts: a loss in Redis is no failure of
+// the event.
+//
+//   - Dead letters are left out: a person may replay them.
+//   - outboxd.moving says that these events return to the outbox: the account does not
+//     count them as emitted again.
+//   - A deletion by ctid and a range of sent_at reads single rows in few partitions. A
+//     join with lost alone would read the whole history in each batch.
 var redriveSQL = `
 WITH moving AS MATERIALIZED (
     SELECT set_config('outboxd.moving', 'on', true)
@@ -81,9 +82,9 @@ WITH moving AS MATERIALIZED (
 )
 SELECT (SELECT count(*) FROM back), (SELECT count(*) FROM unconfirmed), (SELECT id FROM unconfirmed ORDER BY id DESC LIMIT 1)`
 
-// Redrive puts back the events that were published within the window and are not
-// confirmed, and returns how many. except has the event types that no consumer confirms.
-// Redrive also puts back an event whose task still waits for a worker. That is harmless:
+// Redrive puts back the events that were published within the window and are neither
+// confirmed nor dead, and returns how many. except has the event types that no consumer
+// confirms: of these only deliveries go back. Redrive also puts back an event whose task still waits for a worker. That is harmless:
 // Redis refuses a second task with the same task ID.
 //
 // The relay may claim a batch before the queue loses its data, and commit it after
@@ -97,12 +98,14 @@ func (o *Redriver) Redrive(ctx context.Context, window time.Duration, except ...
 	return o.redrive(ctx, redrive{window: window, except: except, stage: domain.StageRelay, why: "the queue may have lost it"})
 }
 
-// backSQL inserts the rows that "gone" deleted from the history into the outbox, one row
-// for each event. If a producer wrote an event again before it was confirmed, the history
-// has two rows of it, or the outbox has it too. Then the additional row has no effect. The
-// row that the outbox already has is locked, although it is not changed, so that no relay
-// claims it before this transaction ends. Otherwise outbox_absorb could take the deleted
-// row of the history for the one that is left, and remove this row too.
+// backSQL inserts the rows that "gone" deleted from the history into the outbox. Of several
+// rows of an event, it inserts the one with the highest generation. If a producer wrote the
+// event again and that row is still in the outbox, backSQL inserts none. The account counts
+// the rows that are not inserted as repeats.
+//
+// The row that the outbox already has is locked, although it is not changed, so that no
+// relay claims it before this transaction ends. Otherwise outbox_absorb could take the
+// deleted row of the history for the one that is left, and remove this row too.
 var backSQL = `), back AS (
     INSERT INTO outbox (` + stored.Columns + `)
     SELECT DISTINCT ON (id) ` + stored.ColumnsWith(map[string]string{"split": stored.Met}) + ` FROM moving, gone ORDER BY id, generation DESC
@@ -122,7 +125,7 @@ type redrive struct {
 	eventType string // empty: all
 	stage     domain.Stage
 	why       string
-	slots     *lost.Slots // nil: all
+	slots     *lost.Slots // of a Redis Cluster, which lost their data; nil: all
 }
 
 func (o *Redriver) redrive(ctx context.Context, r redrive) (int64, error) {

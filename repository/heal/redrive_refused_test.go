@@ -9,9 +9,9 @@ import (
 	"outboxd/repository/heal"
 )
 
-// If the outbox takes no event back at all, no single event is at fault. They
-// stay in the history, and the heal fails and says why. One that alone is refused
-// becomes a dead letter.
+// If the outbox takes no event back at all, no single event is at fault. The
+// events stay in the history, and the heal fails and says why. An event that is
+// refused alone becomes a dead letter.
 func TestAnOutboxThatTakesNothingBackMakesNoDeadLetters(t *testing.T) {
 	t.Parallel()
 	db := schematest.Open(t)

@@ -15,7 +15,7 @@ import (
 	"outboxd/repository/postgres"
 )
 
-// confirmed calls outboxd.confirm and returns what it said, or the SQLSTATE with which it refused.
+// confirmed calls outboxd.confirm and returns what it said: "first", "no effect" or "too early".
 func confirmed(t *testing.T, db *postgres.Database, id string) string {
 	t.Helper()
 	var first bool

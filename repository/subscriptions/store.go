@@ -131,8 +131,8 @@ ON CONFLICT (id) DO UPDATE SET removed_at = excluded.removed_at`
 
 // Apply adds subscriptions that do not exist and changes those that differ: either all of
 // them or, after an error, none. It returns what it did to each. Apply leaves other
-// subscriptions and pauses as they are. The changes apply to events that the relay claims
-// from now on.
+// subscriptions and pauses as they are. Other types or headers apply to events that the
+// relay claims from now on.
 //
 // Errors: domain.CodeInvalid for the first invalid subscription.
 func (s *Store) Apply(ctx context.Context, action *domain.Action, list []setup.Subscription) ([]setup.Applied, error) {

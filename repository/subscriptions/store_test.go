@@ -21,7 +21,7 @@ func crm() setup.Subscription {
 	}
 }
 
-// TestApplyKeepsWhatItIsGiven applies, applies the same again, and changes one field.
+// Subscriptions are applied, applied again as they are, and applied with one field changed.
 func TestApplyKeepsWhatItIsGiven(t *testing.T) {
 	t.Parallel()
 	store := subscriptions.New(schematest.Open(t))
@@ -55,7 +55,7 @@ func TestApplyKeepsWhatItIsGiven(t *testing.T) {
 	}
 }
 
-// TestPauseKeepsTheFirstReason pauses twice, applies in between, and resumes.
+// A subscription that is paused twice and then changed stays paused for the first reason, until it is resumed.
 func TestPauseKeepsTheFirstReason(t *testing.T) {
 	t.Parallel()
 	store := subscriptions.New(schematest.Open(t))
@@ -94,8 +94,7 @@ func TestPauseKeepsTheFirstReason(t *testing.T) {
 	}
 }
 
-// TestAReceiverPausesItsOwnSubscriptionOnly changes the URL before the receiver's
-// answer arrives.
+// The URL of the subscription changes before the receiver's answer arrives.
 func TestAReceiverPausesItsOwnSubscriptionOnly(t *testing.T) {
 	t.Parallel()
 	db := schematest.Open(t)
@@ -140,7 +139,7 @@ func TestAReceiverPausesItsOwnSubscriptionOnly(t *testing.T) {
 	pause(present, false)
 }
 
-// TestAReceiverIsDownForAsLongAsAWorkerSaysSo has reports of two workers.
+// Two workers report that a receiver is down. A report is valid for a limited time.
 func TestAReceiverIsDownForAsLongAsAWorkerSaysSo(t *testing.T) {
 	t.Parallel()
 	store := subscriptions.New(schematest.Open(t))
@@ -183,7 +182,7 @@ func TestAReceiverIsDownForAsLongAsAWorkerSaysSo(t *testing.T) {
 	}
 }
 
-// TestARemovedSubscriptionIsAnotherOneWhenItIsAppliedAgain also has another ID, so that its deliveries are new ones.
+// A subscription that is removed and applied again gets another ID, so that its deliveries have other IDs too.
 func TestARemovedSubscriptionIsAnotherOneWhenItIsAppliedAgain(t *testing.T) {
 	t.Parallel()
 	store := subscriptions.New(schematest.Open(t))
@@ -218,7 +217,7 @@ func TestARemovedSubscriptionIsAnotherOneWhenItIsAppliedAgain(t *testing.T) {
 	}
 }
 
-// TestApplyIsAllOrNothing gives a good one and a bad one.
+// A valid and an invalid subscription are applied together.
 func TestApplyIsAllOrNothing(t *testing.T) {
 	t.Parallel()
 	store := subscriptions.New(schematest.Open(t))

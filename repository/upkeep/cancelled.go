@@ -12,7 +12,7 @@ import (
 )
 
 // Cancelled events and void tasks. The transaction that cancelled or changed an event
-// could not also delete its task in Redis, so the leader deletes the task.
+// could not also delete its task in Redis, so the leader deletes the tasks that are left.
 
 const sayUnconfirmedSQL = `UPDATE outbox_queue_identity SET unconfirmed = $1, outward = $2 WHERE (unconfirmed, outward) <> ($1, $2)`
 

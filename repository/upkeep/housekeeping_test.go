@@ -148,7 +148,7 @@ func TestBacklog(t *testing.T) {
 	}
 }
 
-// Of two, one leads; when its connection is lost it stops, and the other leads.
+// One of two leads. When it ends, it closes its connection, and the other one leads.
 func TestLeadershipEndsWithTheConnection(t *testing.T) {
 	t.Parallel()
 	db := schematest.Open(t)

@@ -145,8 +145,8 @@ func (l *leader) speak(ctx context.Context) error {
 	return nil
 }
 
-// watch calls speak at regular intervals. watch returns an error when the session has
-// ended, and nil when ctx ends.
+// watch calls speak at regular intervals. watch returns the error of a call that fails, or
+// nil when ctx ends.
 func (l *leader) watch(ctx context.Context) error {
 	word := time.NewTicker(l.terms.word)
 	defer word.Stop()

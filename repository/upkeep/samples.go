@@ -8,8 +8,8 @@ import (
 
 // thinSQL joins the samples of each five minutes to one sample, once they are older than
 // 25 hours. So a week of samples is about 11,000 rows. thinSQL reads all samples older
-// than 25 hours. thinSQL does not change the samples that it has joined before, which
-// cover more than a minute.
+// than 25 hours, and skips those that cover a minute or more, because it has joined them
+// before.
 const thinSQL = `
 WITH joined AS (
     DELETE FROM outbox_samples
