@@ -65,10 +65,10 @@ LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path FROM CURRENT AS $$
         '^(0[1-9a-f]|1[0-9a-f]|20|7f|c2[89][0-9a-f]|c2a0|c2ad|cd8f|d89c|e1859f|e185a0|e19a80|e19eb[45]|e1a08[b-f]|e2808[0-9a-f]|e280a[89a-f]|e2819f|e281a[0-9a-f]|e2a080|e38080|e385a4|efb88[0-9a-f]|efbbbf|efbea0)*$'
 $$;
 
--- outbox_within_bounds refuses events that Asynq, JSON or outboxd could never accept. The producer's own transaction fails
--- with the error of a CHECK constraint, and the constraint's name says which bound was exceeded. One CHECK of the table
--- calls outbox_within_bounds, instead of two dozen CHECKs. PostgreSQL reads and prepares all CHECKs of a table for
--- every statement, and two dozen CHECKs halved the rate of a producer that writes single events.
+-- outbox_within_bounds refuses events that Asynq, JSON or outboxd could never accept. The producer's own transaction
+-- fails with the error of a CHECK constraint, and the constraint's name says which bound was exceeded. One CHECK of
+-- the table calls outbox_within_bounds, instead of two dozen CHECKs. PostgreSQL reads and prepares all CHECKs of a
+-- table for every statement, and two dozen CHECKs halved the rate of a producer that writes single events.
 --
 -- The reasons of some bounds:
 --   - A timestamp could be infinite, but nothing can wait for an infinite time. The other bounds of timestamps come

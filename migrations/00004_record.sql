@@ -26,8 +26,8 @@ CREATE TABLE outbox_entries (
 -- by that. Deletions are slower only if wal_level is logical.
 ALTER TABLE outbox_entries REPLICA IDENTITY FULL;
 
--- outbox_account has the account: how many events were emitted and how many left in which way, by event type and by the
--- UTC day on which the events were created. Events that still are in another table are counted there.
+-- outbox_account has the account: how many events were emitted and how many left in which way, by event type and by
+-- the UTC day on which the events were created. Events that still are in another table are counted there.
 CREATE TABLE outbox_account (
     day         date   NOT NULL,
     event_type  text   NOT NULL,
@@ -56,9 +56,9 @@ FROM (
 ) AS present
 GROUP BY 1, 2;
 
--- outbox_written appends entries for the events of a statement to the account, and marks one entry if a relay
--- sleeps, so that the commit wakes the relay. If the setting outboxd.moving is on, the events only return to
--- outbox, for example after a refusal: the trigger then appends no entries, and notifies a sleeping relay itself, unless
+-- outbox_written appends entries for the events of a statement to the account, and marks one entry if a relay sleeps,
+-- so that the commit wakes the relay. If the setting outboxd.moving is on, the events only return to outbox, for
+-- example after a refusal: the trigger then appends no entries, and notifies a sleeping relay itself, unless
 -- outboxd.wake is off.
 --
 -- The trigger runs for every statement of a producer. So the trigger sets no search_path, which PostgreSQL would

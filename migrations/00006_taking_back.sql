@@ -158,10 +158,10 @@ $ddl$, columns); END $do$;
 -- +goose StatementEnd
 
 -- outbox_cancel cancels an event and all its deliveries, or none of them; suppressed deliveries stay. outbox_cancel
--- returns the same answers as outbox_cancel_one. outbox_cancel first cancels the event itself. For that, outbox_cancel waits for a claim that has
--- locked the event's row and may be making the event's deliveries (after 500 ms the answer is 'busy'). Then
--- outbox_cancel looks for the deliveries, so it sees all of them. A dead delivery prevents the cancellation, because
--- it might be replayed.
+-- returns the same answers as outbox_cancel_one. outbox_cancel first cancels the event itself. For that,
+-- outbox_cancel waits for a claim that has locked the event's row and may be making the event's deliveries (after 500
+-- ms the answer is 'busy'). Then outbox_cancel looks for the deliveries, so it sees all of them. A dead delivery
+-- prevents the cancellation, because it might be replayed.
 --
 -- A replay to a subscription makes deliveries of events without locking the rows of these events. A replay works in
 -- pieces, and each piece locks the row of the replay with FOR UPDATE. So the lock here waits for a piece that may
@@ -219,13 +219,13 @@ CREATE CONSTRAINT TRIGGER outbox_took_back AFTER INSERT ON outbox_cancelled
 -- may take effect.
 --
 -- A handler that has begun cannot be stopped. A handler that confirms in its transaction has inserted the event's row
--- into inbox and not yet committed it. This function inserts the same row: if the insert waits too long, a handler is running; if the row
--- exists already, the event took effect. Handlers that begin later wait for this row, and then the trigger
--- outbox_confirmed refuses them. The function deletes the row at once. With the setting outboxd.barring, the inbox
--- accepts this insert even if the event does not have the turn of its ordering key. Until this transaction commits,
--- other transactions do not see that the event has moved. They would let it take effect, but they too wait for the
--- row in inbox. asked has the same meaning as in outbox_cancel_one: a task that is not active in Redis waits for the
--- row too.
+-- into inbox and not yet committed it. This function inserts the same row: if the insert waits too long, a handler is
+-- running; if the row exists already, the event took effect. Handlers that begin later wait for this row, and then
+-- the trigger outbox_confirmed refuses them. The function deletes the row at once. With the setting outboxd.barring,
+-- the inbox accepts this insert even if the event does not have the turn of its ordering key. Until this transaction
+-- commits, other transactions do not see that the event has moved. They would let it take effect, but they too wait
+-- for the row in inbox. asked has the same meaning as in outbox_cancel_one: a task that is not active in Redis waits
+-- for the row too.
 -- +goose StatementBegin
 DO $do$
 DECLARE

@@ -55,9 +55,9 @@ func (p place) failedSQL(err error) string {
 	return string(text)
 }
 
-// upPatiently applies the pending migrations. If a migration does not get a lock in time,
-// upPatiently stops autovacuum of its tables and tries again from that migration on, up to lockAttempts
-// times. upPatiently returns how many migrations it applied.
+// upPatiently applies the pending migrations. If a migration does not get a lock in time, upPatiently stops
+// autovacuum of its tables and tries again from that migration on, up to lockAttempts times. upPatiently returns
+// how many migrations it applied.
 func (p place) upPatiently(ctx context.Context, db *sql.DB, provider *goose.Provider, logger *slog.Logger) (applied int, err error) {
 	for attempt := 1; ; attempt++ {
 		results, err := provider.Up(ctx)

@@ -21,8 +21,8 @@ func TestAMissingCertificateIsNamed(t *testing.T) {
 	}
 }
 
-// outboxd sets the search_path of each connection, also of one that it opens later. The URL, the role and the database do not
-// change it.
+// outboxd sets the search_path of each connection, also of one that it opens later. The URL, the role and the database
+// do not change it.
 func TestTheSearchPathIsOutboxdsOwn(t *testing.T) {
 	t.Parallel()
 	url := servertest.HostileDatabase(t, servertest.Hostile{Role: []string{"search_path = 'mine'"}, Database: []string{"search_path = 'theirs'"}})

@@ -28,8 +28,8 @@ type lineage struct {
 const askAgain = 30 * time.Second
 
 // The timeline comes from the name of the current WAL file: the name begins with the
-// timeline, and by default every role may read the name. pg_control_checkpoint would give the
-// timeline of the last checkpoint.
+// timeline, and by default every role may read the name. pg_control_checkpoint would give
+// the timeline of the last checkpoint.
 const mayAskSQL = `
 SELECT has_function_privilege('pg_catalog.pg_control_system()', 'EXECUTE'),
        has_function_privilege('pg_catalog.pg_walfile_name(pg_lsn)', 'EXECUTE') AND has_function_privilege('pg_catalog.pg_current_wal_lsn()', 'EXECUTE')`

@@ -55,7 +55,8 @@ func TestRedriveGoesThroughTheWholeHistory(t *testing.T) {
 		t.Fatal(err)
 	}
 	const sent, generations, confirmed, dead = 12_000, 10, 1_000, 100
-	// Write events whose IDs have another order than their times, into two partitions: that of today and the default.
+	// Write events whose IDs have another order than their times, into two partitions: that
+	// of today and the default.
 	exec(t, db, `INSERT INTO outbox_sent (id, event_type, payload, headers, queue, available_at, attempts, generation, created_at, sent_at)
 		SELECT gen_random_uuid(), CASE WHEN n % 10 = 0 THEN 'test:unconfirmed' ELSE 'test:a' END, '', '{}', 'default', now(), 0, 0, now(), now() - n * interval '10 s'
 		FROM generate_series(1, $1::int) n`, sent)

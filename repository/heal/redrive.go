@@ -84,8 +84,9 @@ SELECT (SELECT count(*) FROM back), (SELECT count(*) FROM unconfirmed), (SELECT 
 
 // Redrive puts back the events that were published within the window and are neither
 // confirmed nor dead, and returns how many. except has the event types that no consumer
-// confirms: of these only deliveries go back. Redrive also puts back an event whose task still waits for a worker. That is harmless:
-// Redis refuses a second task with the same task ID.
+// confirms: of these only deliveries go back. Redrive also puts back an event whose task
+// still waits for a worker. That is harmless: Redis refuses a second task with the same
+// task ID.
 //
 // The relay may claim a batch before the queue loses its data, and commit it after
 // Redrive has read the history. The rows of that batch appear late, with an early

@@ -19,7 +19,8 @@ const (
 	// open, every query looks again.
 	lookEvery  = time.Second
 	awayFactor = 5
-	// lookPatience bounds one look at both servers, and primaryPatience a question to the primary.
+	// lookPatience bounds one look at both servers, and primaryPatience a question to the
+	// primary.
 	lookPatience    = time.Second
 	primaryPatience = 500 * time.Millisecond
 )

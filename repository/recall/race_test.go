@@ -20,10 +20,10 @@ import (
 	rt "outboxd/repository/repositorytest"
 )
 
-// Claims, confirmations, healing and cancellations happen at the same time and fail now and
-// then, the queue loses tasks, and producers write events again, with other ordering keys.
-// Each event ends with exactly one of an effect and a cancellation, and
-// every answer is true.
+// Claims, confirmations, healing and cancellations happen at the same time and fail now
+// and then, the queue loses tasks, and producers write events again, with other ordering
+// keys. Each event ends with exactly one of an effect and a cancellation, and every
+// answer is true.
 func TestEveryEventTakesEffectOrIsCancelled(t *testing.T) {
 	t.Parallel()
 	const events, workers = 400, 3

@@ -7,7 +7,8 @@ import (
 	"outboxd/repository/examine"
 )
 
-// Healthy returns Options with which a database of Attended has no findings on a healthy server.
+// Healthy returns Options with which a database of Attended has no findings on a
+// healthy server.
 func Healthy() examine.Options {
 	return examine.Options{Conns: 4, SnapshotAge: time.Hour, KeyAge: time.Hour, SlotBytes: 1 << 40, Now: time.Now}
 }

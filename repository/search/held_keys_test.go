@@ -66,7 +66,8 @@ func TestHeldKeysSayWhatTheyWaitFor(t *testing.T) {
 	if list[1].Turn.At.Year() != 2100 || list[0].Turn.Since.IsZero() || list[0].Since.After(list[1].Since) {
 		t.Errorf("times: %+v, %+v", list[0], list[1].Turn)
 	}
-	// The life of an event and the search name the event that it waits for, even if that is not due yet.
+	// The life of an event and the search name the event that it waits for, even if that is
+	// not due yet.
 	reader := search.NewLives(db)
 	if life, err := reader.Find(t.Context(), list[1].Next); err != nil || life.TurnOf != list[1].Turn.ID {
 		t.Errorf("the life of a2: %+v, %v", life, err)

@@ -23,7 +23,8 @@ func MeasureTypesStatement() map[string][]any {
 	return map[string][]any{"types": {measureTypesSQL, []string{"default"}, []int64{1}}}
 }
 
-// WithLeaderTerms sets the times of the leadership, so that a silent leader is replaced sooner.
+// WithLeaderTerms sets the times of the leadership, so that a silent leader is replaced
+// sooner.
 func (h *Housekeeping) WithLeaderTerms(silence, word, retry time.Duration) *Housekeeping {
 	h.terms = leaderTerms{silence: silence, word: word, retry: retry}
 	return h

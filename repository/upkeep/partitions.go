@@ -29,9 +29,9 @@ const PartitionsSQL = `
 SELECT c.relname FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
 WHERE i.inhparent = 'outbox_sent'::regclass`
 
-// The default partition is normally empty. It gets rows if there was no leader for days. It
-// has no index by time, and may have many rows that are not yet old enough to be deleted.
-// The subquery returns one value, so that the planner cannot read the whole
+// The default partition is normally empty. It gets rows if there was no leader for days.
+// It has no index by time, and may have many rows that are not yet old enough to be
+// deleted. The subquery returns one value, so that the planner cannot read the whole
 // inbox into a hash.
 var trimDefaultSQL = `
 WITH looked AS MATERIALIZED (
