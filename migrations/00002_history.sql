@@ -3,11 +3,11 @@
 -- +goose Up
 SELECT set_config('search_path', quote_ident(current_schema()) || ', pg_temp', true);
 
--- outbox_sent, the history, holds the events that were handed to Redis. It also holds events that need no task in
--- Redis: events that have only deliveries, and events that outbox_end_run confirmed. outbox_sent has all columns, so
--- that an event can be sent again if Redis loses its task. outbox_sent has one partition for each day, so that old
--- days are dropped and not deleted row by row. The leader creates and drops the partitions. The default partition
--- takes rows of a day that has no partition, so that no insert fails.
+-- outbox_sent, the history, holds the events that were handed to Redis, if a history is kept. It also holds events
+-- that need no task in Redis: events that have only deliveries, and events that outbox_end_run confirmed. outbox_sent
+-- has all columns, so that an event can be sent again if Redis loses its task. outbox_sent has one partition for each
+-- day, so that old days are dropped and not deleted row by row. The leader creates and drops the partitions. The
+-- default partition takes rows of a day that has no partition, so that no insert fails.
 CREATE TABLE outbox_sent (
     LIKE outbox,
     sent_at timestamptz NOT NULL DEFAULT now(),

@@ -198,7 +198,7 @@ END $$;
 --
 -- If the event with the turn is already confirmed, the function ends that turn and looks for the key's next event.
 -- The transaction that confirmed that event may have looked for a next event before the events of this batch were
--- held. If the function did not look again, the events of the key would wait until the leader's next round.
+-- held. If the function did not look again, the events of the key would wait until the leader checks the key.
 -- +goose StatementBegin
 CREATE FUNCTION outbox_advance(keys text[]) RETURNS integer
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path FROM CURRENT AS $$

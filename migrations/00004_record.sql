@@ -166,9 +166,9 @@ CREATE INDEX outbox_journal_at ON outbox_journal (at, id);
 -- This index finds the few tasks without an event among very many entries.
 CREATE INDEX outbox_journal_unknown ON outbox_journal (at) WHERE entry = 'unknown';
 
--- outbox_actions has the actions of people, one row for each command. A command works in batches. The transaction of
--- each batch adds the number of its events to the column events. A command that has ended sets outcome. If a command is
--- killed, outcome stays NULL.
+-- outbox_actions has the actions of people, by command or on the pages, one row for each. The pause of a subscription
+-- whose receiver is gone has a row too. An action may work in batches. The transaction of each batch adds the number of
+-- its events to the column events. An action that has ended sets outcome. If its process is killed, outcome stays NULL.
 CREATE TABLE outbox_actions (
     id     uuid        PRIMARY KEY DEFAULT outbox_new_id(),
     at     timestamptz NOT NULL DEFAULT clock_timestamp(),

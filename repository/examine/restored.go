@@ -34,8 +34,6 @@ func (e *Examiner) triggers(ctx context.Context, tx pgx.Tx, facts *diagnosis.Pos
 	if err := tx.QueryRow(ctx, triggersSQL).Scan(&off); err != nil {
 		return err
 	}
-	// If outboxd's tables are missing, only the check of the triggers fails, and the other
-	// checks still run.
 	if err := tx.QueryRow(ctx, alwaysSQL).Scan(&always); err != nil {
 		return err
 	}

@@ -68,8 +68,8 @@ var execModes = map[string]pgx.QueryExecMode{
 	"simple_protocol": pgx.QueryExecModeSimpleProtocol,
 }
 
-// Open connects to the server. Open waits up to ConnectTimeout for a server that is still
-// starting.
+// Open connects to the server. Open waits up to ConnectTimeout for a server that does not
+// answer yet.
 //
 // Errors: domain.CodeInvalid if the URL cannot be read, if the server refuses the
 // credentials, if the database does not exist, or if ExecMode is unknown or does not work

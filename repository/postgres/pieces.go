@@ -64,7 +64,7 @@ func (d *Database) Trim(ctx context.Context, doing, statement string, age time.D
 }
 
 // errTooLong is the error if the server ended even the smallest piece because it took too
-// long. An operator has to change something.
+// long. An operator has to allow statements more time.
 var errTooLong = errors.New("the server ends statements that take long")
 
 // Cancelled is the SQLSTATE of a statement that the server ended because of a timeout, or

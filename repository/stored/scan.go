@@ -101,7 +101,7 @@ func wholeSeconds(n pgtype.Int4) time.Duration { return time.Duration(n.Int32) *
 
 // word reads a column of text that mostly has the same value in successive rows, such as
 // the type. A word allocates memory only if the text differs from that of the row before.
-// Without this, three such columns would cause more than half of an event's allocations.
+// Otherwise such columns would cause more than half of an event's allocations.
 type word string
 
 var _ pgtype.BytesScanner = (*word)(nil)
