@@ -103,7 +103,8 @@ func sameThere(t *testing.T, original, restored *postgres.Database) {
 	}
 }
 
-// mend runs deploy/postgres/restored.sql, for a schema of another name.
+// mend runs deploy/postgres/restored.sql with the name of db's schema, after a
+// check that the sum in it leaves out no column.
 func mend(t *testing.T, db *postgres.Database) {
 	t.Helper()
 	script, err := os.ReadFile("../deploy/postgres/restored.sql")

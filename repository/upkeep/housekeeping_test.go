@@ -65,7 +65,7 @@ func TestAQueryFindsRowsThatArePutIntoAPartition(t *testing.T) {
 
 // countWhilePartitionIsMade counts the history by a query that comes while the
 // housekeeper makes today's partition and waits for a session that uses the
-// default one. The error is the leader's.
+// default one. The error is that of KeepPartitions.
 func countWhilePartitionIsMade(t *testing.T, db *postgres.Database) (found int, err error) {
 	t.Helper()
 	tx, err := db.SQL().BeginTx(t.Context(), nil)
