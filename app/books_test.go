@@ -132,7 +132,7 @@ var (
 	repeatName = regexp.MustCompile(`^[0-9a-f-]{36}\.[0-9]+\.eml$`)
 )
 
-// countMails returns how many mails lie in a data directory: first ones, and repeats of one event's mail.
+// countMails counts the mails in a data directory: the first mail of each event, and the repeats.
 func countMails(t *testing.T, dataDir string) (mails, repeats int) {
 	t.Helper()
 	files, err := os.ReadDir(filepath.Join(dataDir, "mail"))
@@ -166,7 +166,8 @@ func openRedis(t *testing.T, redisURL string) redis.UniversalClient {
 	return client
 }
 
-// expireLeases ends the leases of all running tasks, so that Asynq takes them away from a worker that is gone.
+// expireLeases ends the leases of all running tasks of the queue notifications, so that Asynq takes them away
+// from a worker that is gone.
 func expireLeases(t *testing.T, redisURL string) {
 	t.Helper()
 	client := openRedis(t, redisURL)

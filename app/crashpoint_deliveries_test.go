@@ -180,7 +180,8 @@ func (c *deliveryCrashes) ordersArrive() {
 	}
 }
 
-// TestCrashPointsOfDeliveries kills real processes between any two steps of a delivery.
+// TestCrashPointsOfDeliveries kills real processes at the crash points of deliveries and
+// replays.
 func TestCrashPointsOfDeliveries(t *testing.T) {
 	t.Parallel()
 	tagged := buildOutboxd(t, "-tags=crashpoints")

@@ -61,7 +61,7 @@ func raceDetector() bool {
 	return ok && slices.Contains(info.Settings, debug.BuildSetting{Key: "-race", Value: "true"})
 }
 
-// TestCrashPoints kills real processes between any two steps, and counts the effects.
+// TestCrashPoints kills real processes at the crash points, and counts the effects.
 func TestCrashPoints(t *testing.T) {
 	t.Parallel()
 	tagged := buildOutboxd(t, "-tags=crashpoints")

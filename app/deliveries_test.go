@@ -22,7 +22,8 @@ import (
 	"outboxd/repository/subscriptions"
 )
 
-// courier is a process that knows receivers: a worker delivers to them, and a monitor tests them.
+// courier is a running outboxd with its database and its Redis: as a worker it delivers to
+// receivers, as a monitor it tests them.
 type courier struct {
 	t       *testing.T
 	process *process

@@ -122,7 +122,7 @@ func (f *fan) build() {
 	f.outboxd = buildOutboxd(f.t)
 }
 
-// command is how each process is started.
+// command returns the command that starts the process called name.
 func (f *fan) command(name string) *exec.Cmd {
 	servers := []string{"--database-url=" + f.postgres.URL(), "--redis-url=" + f.redis.URL(), "--data-dir=" + f.dir, "--monitor-addr=", "--redis-check-interval=1s"}
 	switch name {

@@ -70,9 +70,9 @@ func judgeGrowth(t *testing.T, steps []growthStep) {
 	}
 }
 
-// faults wants the step to confirm as much as its databases times the first step, unless the step filled the machine
-// without the help of other programs.
-// faults wants an event to cost what it costs in the first step.
+// faults returns what is wrong with a step. A step must confirm as much as its databases times the first step,
+// unless it filled the machine without the help of other programs. An event must not cost much more than in the
+// first step.
 func (s *growthStep) faults() (faults []string) {
 	if math.Abs(s.linear-1) > growthTolerance && (s.busy < growthFull || s.others > growthOthers) {
 		faults = append(faults, fmt.Sprintf("%.0f events/s are confirmed, which is %.2f of linear growth", s.confirmed, s.linear))

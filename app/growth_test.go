@@ -163,7 +163,8 @@ func (g *growth) begin(databases int) {
 	g.t.Cleanup(relay.stop)
 }
 
-// quietly measures a step again if other programs disturbed it.
+// quietly measures a step again if other programs disturbed it. If they disturbed each
+// attempt, it returns the least disturbed one.
 func (g *growth) quietly(n int, rate float64) growthStep {
 	g.t.Helper()
 	least := growthStep{others: math.Inf(1)}

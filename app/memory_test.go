@@ -69,7 +69,7 @@ func newTaskDrain(t *testing.T, url string) *taskDrain {
 	return &taskDrain{t, client}
 }
 
-// take deletes what is pending and returns how many tasks that was.
+// take deletes up to 1,000 pending tasks, and returns how many.
 func (d *taskDrain) take() int {
 	d.t.Helper()
 	const queue = "asynq:{default}:"

@@ -176,7 +176,7 @@ type result struct {
 	code           int
 }
 
-// message returns the output of outboxd except its log.
+// message returns what outboxd wrote to standard error, without its log.
 func (r result) message() string {
 	var lines []string
 	for line := range strings.Lines(r.stderr) {

@@ -28,7 +28,8 @@ func newSecret(key string) string {
 	return "whsec_" + base64.StdEncoding.EncodeToString([]byte(strings.Repeat(key, 8)))
 }
 
-// example runs one of the receivers of docs/examples until the test ends, and returns its URL.
+// example runs one of the receivers of docs/examples until the test ends or stop is called. It
+// returns the receiver's URL.
 func example(t *testing.T, secrets, program, file, journal string) (url string, stop func()) {
 	t.Helper()
 	path, err := exec.LookPath(program)

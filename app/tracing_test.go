@@ -212,8 +212,8 @@ func TestTracingSaysWhatIsWrong(t *testing.T) {
 	}
 }
 
-// If the collector cannot be reached, the spans are lost and at most one line is logged. Neither
-// the work nor the end waits for it.
+// If the collector cannot be reached, the spans are lost and at most one line is logged. Work
+// does not wait for the collector, and the process still ends.
 func TestCollectorIsAway(t *testing.T) {
 	t.Parallel()
 	p := launchWith(t, []string{"OTEL_EXPORTER_OTLP_ENDPOINT=http://" + nobody(t), "OTEL_BSP_SCHEDULE_DELAY=50"},

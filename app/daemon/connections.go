@@ -7,9 +7,9 @@ import (
 	"outboxd/repository/deadletters"
 )
 
-// connections are a part of the pool for tasks: the inbox uses no more connections than
-// the bound has. The record of failed tasks has the same connections, and a few more of its
-// own, because a handler that hangs keeps its connection.
+// connections are a part of the pool for tasks: the inbox uses no more connections than the
+// bound has. The record of failed tasks has the same connections, and may have a few more
+// of its own, because a handler that hangs keeps its connection.
 type connections struct {
 	bound    *repository.Bound
 	inbox    domain.Inbox

@@ -56,10 +56,9 @@ type Daemon struct {
 	undo []func() // clean-up of everything opened so far, called in reverse order
 }
 
-// New does everything that can fail permanently: it binds the listeners, starts the
-// embedded servers, connects to the database and brings its schema up to date. If there
-// are several databases, Run connects to them. ctx bounds only New. After an error nothing
-// is left running.
+// New binds the listeners, starts the embedded servers, connects to the database and brings
+// its schema up to date. If there are several databases, Run connects to them. ctx bounds
+// only New. After an error nothing is left running.
 func New(ctx context.Context, cfg *config.Config, log *slog.Logger, build Build) (_ *Daemon, err error) {
 	d := &Daemon{cfg: cfg, sizes: cfg.Sizes(), log: log, build: build, begun: time.Now(), registry: newRegistry(build), process: NewProcess(build.Version)}
 	defer func() {

@@ -21,10 +21,10 @@ import (
 	"outboxd/repository/subscriptions"
 )
 
-// deliveries runs one worker for each subscription, so that a slow receiver does
-// not take capacity from others. All workers share the connections of one bound,
-// which none of them uses while it waits for a receiver. deliveries starts and stops
-// workers as subscriptions change.
+// deliveries runs one worker for each active subscription, so that a slow receiver does not
+// take capacity from others. All workers share the connections of one bound, which none of
+// them uses while it waits for a receiver. deliveries starts and stops workers as
+// subscriptions change.
 type deliveries struct {
 	store   *subscriptions.Store
 	bound   *repository.Bound // of the connections of all deliveries
@@ -235,7 +235,7 @@ func (f *deliveries) start(ctx context.Context, s *setup.Subscription) {
 	}()
 }
 
-// hang returns the error of the first worker that hangs.
+// hang returns the error of a worker that hangs.
 func (f *deliveries) hang() error {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -102,8 +102,8 @@ func (s *source) openPages() dashboard.Sources {
 	return s.pages(reads)
 }
 
-// pages returns the interfaces from which the pages read their data. Data that the pages
-// only show comes from reads.
+// pages returns the interfaces from which the pages read their data. Most data that the
+// pages only show comes from reads.
 func (s *source) pages(reads *reading.Reads) dashboard.Sources {
 	d := s.d
 	return dashboard.Sources{

@@ -14,7 +14,7 @@ import (
 	"outboxd/app/servertest"
 )
 
-// TestKilledOwnerLeavesNothingRunning is the promise that matters most: kill -9 of the owner, with clients connected.
+// TestKilledOwnerLeavesNothingRunning kills the owner with SIGKILL while clients are connected.
 func TestKilledOwnerLeavesNothingRunning(t *testing.T) {
 	t.Parallel()
 	o := options(t)

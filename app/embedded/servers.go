@@ -28,7 +28,8 @@ type Options struct {
 	// places.
 	PostgresBin string
 	// RedisServer is the program redis-server or valkey-server. If RedisServer is empty, Start looks in the usual
-	// places, and otherwise uses the in-process Redis.
+	// places. If it finds no server there, it uses the in-process Redis, or fails if DataDir has the queue of a
+	// redis-server.
 	RedisServer string
 	// InProcessRedis chooses the in-process Redis even where a server is installed. The
 	// in-process Redis listens on a port of 127.0.0.1, and loses its data when its owner
@@ -134,7 +135,7 @@ func (s *Servers) RedisURL() string { return s.redis.Address() }
 func (s *Servers) Forgetful() bool { return s.redis != nil && s.redis.Current().Forgetful }
 
 // Failed receives an error when a server that this process owns ends without Close. Failed also receives an error when
-// a joined server is gone and this process could not start it again. It is never closed.
+// a joined server is gone and this process could not start it again. The channel is never closed.
 func (s *Servers) Failed() <-chan error { return s.failed }
 
 // PostgresProcess is PostgreSQL's first process if this process owns it, else nil.

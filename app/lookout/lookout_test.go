@@ -96,7 +96,8 @@ func TestRedisIsNotBlamedForPostgreSQL(t *testing.T) {
 	}
 }
 
-// Only a Redis that answers no probe cannot be reached.
+// A Redis that answers the probe counts as reachable, even if it is too slow to count its
+// tasks.
 func TestASlowCountIsNoOutage(t *testing.T) {
 	t.Parallel()
 	for code, away := range map[string]error{"redis-slow": nil, "redis-unreachable": errors.New("connection refused")} {

@@ -23,7 +23,8 @@ func (l *Lookout) loss(ctx context.Context) string {
 
 // Loss returns why Redis may have lost data since the leader's last check, as lost.QueueIdentity.Change says it; "" if
 // there is no sign of a loss, or if it is not known. The leader renews the canary in the database first, and then in
-// Redis. So Loss overlooks another canary until that renewal must have ended. A missing canary counts at once.
+// Redis. So Loss overlooks another canary until that renewal must have ended. A missing canary counts without that
+// delay.
 func Loss(ctx context.Context, memory Memory, identity Identity) (reason string) {
 	for look := range lossLooks {
 		if look > 0 {

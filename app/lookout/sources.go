@@ -39,7 +39,9 @@ type Archived interface {
 	NewestArchived(ctx context.Context, queue string, limit int) ([]queued.ArchivedTask, error)
 }
 
-// Settled returns the indexes of the given tasks whose events are known not to be dead letters any more.
+// Settled returns the indexes of the tasks that need no attention: no dead letter belongs to the task,
+// because the event took effect, or because a person dealt with it. A task older than retention without
+// a dead letter counts too.
 type Settled func(ctx context.Context, tasks []queued.ArchivedTask, retention time.Duration) ([]int, error)
 
 // Probe tells whether Redis answers at all, by a probe that costs Redis little.

@@ -12,8 +12,8 @@ import (
 	"time"
 )
 
-// If the owner of a server has died and the server still runs, another process asks the server to stop every orphanGrace,
-// and after orphanLimit kills it.
+// If the owner of a server has died and the server still runs, another process asks the server to stop, again every
+// orphanGrace. After orphanLimit it kills the server.
 const (
 	orphanGrace = 2 * time.Second
 	orphanLimit = 10 * time.Second

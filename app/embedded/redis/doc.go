@@ -1,4 +1,3 @@
-// Package redis is the keeper's engine for Redis or Valkey. If neither is
-// installed, it runs a Redis inside this process, which loses its data when this
-// process ends.
+// Package redis is the keeper's engine for Redis or Valkey. If neither is installed, it can
+// run a Redis inside this process, which loses its data when this process ends.
 package redis
