@@ -99,8 +99,8 @@ func promisedCommands() (lines []string) {
 	return lines
 }
 
-// promisedFunctions are the functions of the database that producers and consumers
-// call: those without the prefix of outboxd's own.
+// promisedFunctions are the functions of the database that producers and consumers call:
+// those without the prefix of outboxd's own, except lock_key.
 func promisedFunctions(t *testing.T) (lines []string) {
 	begin := regexp.MustCompile(`CREATE FUNCTION ([a-z_]+)\(`)
 	result := regexp.MustCompile(`^\s*RETURNS (TABLE \([^)]*\)|[a-z0-9\[\] ]+?)\s*(\n|LANGUAGE|$)`)

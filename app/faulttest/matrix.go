@@ -7,8 +7,7 @@ import (
 	"outboxd/app/servertest/redistest"
 )
 
-// Command is a Redis command, with a function that makes the client under test send
-// it.
+// Command is a Redis command, and when the client under test sends it.
 type Command struct {
 	Name     string
 	Usual    map[string]string // fixed answers to other commands, by name, so that the client sends this command

@@ -86,7 +86,8 @@ func (s *servers) newDatabase(ctx context.Context, like string) (admin, name str
 	return admin, name, Exec(ctx, admin, "CREATE DATABASE "+name+" TEMPLATE "+like)
 }
 
-// nameDatabase returns a name that no database of this binary has had.
+// nameDatabase starts the shared PostgreSQL if it does not run yet, and returns its URL and
+// a name that no database of this binary has had.
 func (s *servers) nameDatabase(ctx context.Context) (admin, name string, err error) {
 	s.mu.Lock()
 	if s.postgres == nil {

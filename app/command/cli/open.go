@@ -21,8 +21,8 @@ import (
 	"outboxd/repository/reading"
 )
 
-// Opened has what a command works with: its configuration, and its connections to
-// PostgreSQL and Redis.
+// Opened has what a command works with: its configuration, its connections to PostgreSQL,
+// and the addresses of both servers.
 type Opened struct {
 	Config  *config.Config
 	DB      *postgres.Database

@@ -1,5 +1,5 @@
-// Package events has the commands on single events: list, show, emit, cancel, reschedule, erase, correct, retry, give
-// up, export.
+// Package events has the commands on events: list, show, emit, cancel, reschedule, erase, correct, retry, give up,
+// export.
 package events
 
 import (
@@ -89,7 +89,8 @@ func findTasks(ctx context.Context, o *cli.Opened, life *lives.Life) ([]queued.T
 	return tasks, deliveries, err
 }
 
-// EventDocument is everything known about one event, in JSON and YAML.
+// EventDocument is what is known about one event, in JSON and YAML. It has only the
+// beginning of a long payload.
 type EventDocument struct {
 	ID           domain.ID          `json:"id"`
 	State        lives.State        `json:"state"`

@@ -20,7 +20,7 @@ func NewWorkers(c cli.Commands) *cobra.Command {
 		newWorkersListCommand(c), newWorkersShowCommand(c))
 }
 
-// WorkerDocument is a worker process in JSON and YAML.
+// WorkerDocument is a worker, which is one Asynq server, in JSON and YAML.
 type WorkerDocument struct {
 	Worker      string         `json:"worker"` // HOST:PID
 	Host        string         `json:"host"`

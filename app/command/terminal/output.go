@@ -68,10 +68,10 @@ func (o *Output) Check() error {
 	}
 }
 
-// Write prints a result in the chosen form. For JSON and YAML, Write encodes value,
-// with the names of its json tags in both. For a table, Write calls the function
-// table, which separates columns by tabs. Results go to standard output without
-// colour; everything else goes to standard error.
+// Write prints a result in the chosen form. For JSON and YAML, Write encodes value, with
+// the names of its json tags in both. For a table, Write calls the function table, which
+// separates columns by tabs. Results go to standard output; everything else goes to
+// standard error.
 func (o *Output) Write(w io.Writer, value any, table func(w io.Writer)) error {
 	switch o.Format {
 	case FormatJSON:
@@ -110,8 +110,8 @@ func WriteYAML(w io.Writer, value any) error {
 	return err
 }
 
-// blockStyle rewrites JSON as usual YAML: without brackets, and with quotation
-// marks only where YAML needs them.
+// blockStyle rewrites JSON as usual YAML: without brackets, except those of empty lists and
+// maps, and with quotation marks only where YAML needs them.
 func blockStyle(node *yaml.Node) {
 	if len(node.Content) > 0 {
 		node.Style = 0
@@ -123,9 +123,9 @@ func blockStyle(node *yaml.Node) {
 	}
 }
 
-// OneLine makes any text fit into a cell of a table. OneLine replaces control
-// characters by spaces, because a terminal would act on them, and cuts the text to
-// limit characters; 0 means no cut.
+// OneLine makes any text fit into a cell of a table. OneLine replaces control characters by
+// spaces, because a terminal would act on them, makes one space of several, and cuts the
+// text to limit characters; 0 means no cut.
 func OneLine(text string, limit int) string {
 	text = strings.Map(func(r rune) rune {
 		if unicode.IsSpace(r) || !unicode.IsPrint(r) {
