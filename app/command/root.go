@@ -43,9 +43,9 @@ Commands end with 0 when it is done; with 1 when it failed, or when what they lo
 for was found (doctor, verify); with 2 when the command line or the configuration
 is wrong, or --yes is missing.`
 
-// New returns the root command. All commands read the environment variables in environ. The error of a command is a
-// config.Mistake if the command line or the configuration is wrong. more are benchmarks in addition
-// to outboxd's own.
+// New returns the root command. Commands read the environment variables in environ. The error of a command is a
+// config.Mistake if the command line or the configuration is wrong. more are benchmarks in addition to outboxd's
+// own.
 func New(environ []string, build daemon.Build, more ...spec.Bench) *cobra.Command {
 	c := cli.Commands{Environ: environ, Build: build, Timeout: new(time.Duration)}
 	root := &cobra.Command{
@@ -75,7 +75,8 @@ func New(environ []string, build daemon.Build, more ...spec.Bench) *cobra.Comman
 	return root
 }
 
-// addTimeout adds the flag --timeout to all commands that query a server.
+// addTimeout adds the flag --timeout to the commands that query a server, except the
+// benchmarks.
 func addTimeout(c cli.Commands, cmd *cobra.Command) {
 	for _, sub := range cmd.Commands() {
 		switch name := sub.Name(); {

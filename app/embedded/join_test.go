@@ -168,8 +168,8 @@ func TestJoinGivesUp(t *testing.T) {
 	t.Log(err)
 }
 
-// TestConnectionsReturnAfterATakeover watches a connection pool: it sees an outage,
-// and then servers at the same address again.
+// TestConnectionsReturnAfterATakeover kills the owner, and connects until this process owns
+// a PostgreSQL at the same address.
 func TestConnectionsReturnAfterATakeover(t *testing.T) {
 	t.Parallel()
 	o := options(t)

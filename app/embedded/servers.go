@@ -69,7 +69,7 @@ type Servers struct {
 // Start starts or joins the chosen servers and returns when they answer. If Start fails, it stops what it started. If
 // the program of a server ran and the server did not become ready, the error has the last lines of that server's log.
 // Start never deletes data: if it cannot use a data directory, the error names the directory. The context bounds only
-// the start, which in any case takes at most two minutes.
+// the start. A start takes at most two minutes, and if it fails, 15 s more to stop what it started.
 func Start(ctx context.Context, o Options) (*Servers, error) {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)

@@ -68,7 +68,7 @@ type Lookout struct {
 	settled settled
 }
 
-// New returns a Lookout. The Lookout queries nothing until Look is called.
+// New returns a Lookout. The Lookout queries nothing until Look or Quick is called.
 func New(s Sources) *Lookout { return &Lookout{s: s} }
 
 // Look returns everything known about the system. The quick facts are at most maxAge

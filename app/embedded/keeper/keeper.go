@@ -110,7 +110,7 @@ func (k *Keeper) Start(ctx context.Context) error {
 	}
 }
 
-// stopOrphan stops a server that outlived its owner. A server outlives its owner only if the kernel did not signal the
+// stopOrphan stops a server that outlived its owner. A server outlives its owner if the kernel did not signal the
 // owner's death, or if the server hangs. Such a server still holds the lock that it inherited. stopOrphan checks the
 // name of the program: containers may share a data directory, and the process ID of one container may be another
 // program in the other.
