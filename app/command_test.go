@@ -82,7 +82,7 @@ func TestHelpListsCommandsAndFlags(t *testing.T) {
 	}
 }
 
-// TestConfigMasksSecrets gives secrets by every way there is.
+// TestConfigMasksSecrets gives secrets in a file, in variables and in a flag.
 func TestConfigMasksSecrets(t *testing.T) {
 	t.Parallel()
 	file := filepath.Join(t.TempDir(), "settings.yaml")

@@ -27,8 +27,8 @@ const patience = 20 * time.Second
 type Servers struct {
 	DatabaseURL string
 	RedisURL    string // empty: no role needs it
-	// Patience is how long a command waits for an answer of Redis; see broker.Options. Set it before OpenRedis. 0: a
-	// process that works on.
+	// Patience is how long a command waits for an answer of Redis; see broker.Options. Set it before OpenRedis. A
+	// daemon leaves it 0.
 	Patience time.Duration
 	redis    config.Redis
 	embedded *embedded.Servers
