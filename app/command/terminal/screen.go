@@ -20,7 +20,7 @@ type Screen struct {
 
 // OpenScreen returns a Screen for w. If w and standard input are terminals, it switches to the alternate screen,
 // hides the cursor, and reads keys without waiting for Enter. The returned context then ends with ctx, or when q,
-// Ctrl-C or Ctrl-D is pressed. If one of them is no terminal, the returned context is ctx.
+// Ctrl-C or Ctrl-D is pressed. If w or standard input is no terminal, the returned context is ctx.
 func OpenScreen(ctx context.Context, w io.Writer) (context.Context, *Screen, error) {
 	s := &Screen{w: w}
 	keyboard := int(os.Stdin.Fd())

@@ -13,7 +13,7 @@ import (
 )
 
 // If the owner of a server has died and the server still runs, another process asks the server to stop, again every
-// orphanGrace. After orphanLimit it kills the server.
+// orphanGrace, and kills it after orphanLimit.
 const (
 	orphanGrace = 2 * time.Second
 	orphanLimit = 10 * time.Second
