@@ -297,7 +297,8 @@ type pointDocument struct {
 	Queued    *int64    `json:"queued,omitempty"` // the most tasks that waited in Redis; for a queue only
 }
 
-// historyOf reads the measurements of the last hour, in steps of five minutes. unseen is that of the type or queue.
+// historyOf reads the measurements of the last hour, in steps of five minutes. unseen says that outboxd does not
+// see all failed attempts, so their number is not known.
 func (s *sight) historyOf(ctx context.Context, eventType, queue string, unseen bool) ([]pointDocument, error) {
 	documents := []pointDocument{}
 	if s.Store == nil {
