@@ -39,13 +39,13 @@ func writeSecret(t *testing.T, path, text string) {
 	}
 }
 
-// tlsLines make a Redis speak TLS alone, and ask for a certificate.
+// tlsLines returns lines for redis.conf: Redis accepts only TLS connections, and only clients with a certificate.
 func tlsLines(ca, cert, key string) []string {
 	return []string{"port 0", "tls-port PORT", "tls-ca-cert-file " + ca, "tls-cert-file " + cert, "tls-key-file " + key, "tls-auth-clients yes", "tls-replication yes", "tls-cluster yes"}
 }
 
-// TestTLSAndRotatingPassword connects to a Redis with a certificate of its own
-// authority, which asks for one too, and whose password changes.
+// TestTLSAndRotatingPassword connects to a Redis that has a certificate of a private authority,
+// asks for the client's certificate, and changes its password.
 func TestTLSAndRotatingPassword(t *testing.T) {
 	t.Parallel()
 	authority := certtest.New(t)
@@ -138,8 +138,9 @@ func TestFilesThatCannotBeReadAreNamedAtTheStart(t *testing.T) {
 	}
 }
 
-// sentinels starts a master, a replica and three Sentinels, with TLS, a user and a
-// password for the data and a password for the Sentinels.
+// sentinels starts a master, a replica and three Sentinels, with TLS, a user and a password for the
+// data and a password for the Sentinels. It returns the master and the replica, and the Sentinels'
+// addresses.
 func sentinels(t *testing.T, authority *certtest.Authority) (nodes []*redistest.Program, addresses []string) {
 	t.Helper()
 	cert, key := authority.Issue("redis.example.com")

@@ -56,9 +56,9 @@ func IsFromScript(answer error) bool {
 	return errors.As(answer, &reply) && containsAny(answer.Error(), "on @user_script", "Error running script")
 }
 
-// IsRefusal reports whether a reply concerns one event only: a key of its queue or of its
-// lock has another type, or its message is larger than Redis accepts. IsRefusal returns
-// false for an unknown reply, because that may concern all events.
+// IsRefusal reports whether a reply concerns one event or its queue, and not all events: a key of
+// the queue or of the lock has another type, or the message is larger than Redis accepts. IsRefusal
+// returns false for an unknown reply, because that may concern all events.
 func IsRefusal(err error) bool {
 	var reply redis.Error
 	if !errors.As(err, &reply) || isTurnedAway(err) {

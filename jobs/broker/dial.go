@@ -16,7 +16,7 @@ import (
 // certificate must have. All are optional. The files are read for each new connection, so
 // that changed files need no restart.
 type TLS struct {
-	CA         string // certificates in PEM that a server's must come from; "": those of the system
+	CA         string // certificates of the authorities, in PEM; "": those of the system
 	Cert, Key  string // the client's own, in PEM; one file may have both
 	ServerName string // "": the host of the address
 }

@@ -24,8 +24,8 @@ const AnswerUnknown = "redis-answer"
 // waits is the consequence that the finding of every impediment states.
 const waits = "events wait in the outbox, and no attempt is charged to them"
 
-// FindingOf tries the impediments in this order, because a reply about a missing right
-// may contain words of other impediments. An impediment that ends by itself says so.
+// FindingOf tries the impediments in this order, because a reply about a missing right may contain
+// words of other impediments.
 var impediments = []impediment{
 	{[]string{"WRONGPASS", "NOAUTH", "invalid username-password pair", "invalid password", "without any password configured", "no password is set", "failed to authenticate"}, domain.Finding{
 		Code:   "redis-credentials",
@@ -100,8 +100,8 @@ var impediments = []impediment{
 // commandNames finds the name of a command in a reply of Redis. Such a name is no secret.
 var commandNames = regexp.MustCompile("(?i)(?:run the|unknown command) ['`]?([a-z|]{1,40})\\b")
 
-// FindingOf returns the finding for an error of Redis, or of a server that answers in its
-// place, and false if there is no such finding.
+// FindingOf returns the finding for an error of Redis, or of a server that answers in its place. It
+// returns false for all other errors, such as a broken connection, and for nil.
 func FindingOf(err error) (domain.Finding, bool) {
 	if err == nil {
 		return domain.Finding{}, false

@@ -2,7 +2,7 @@ package broker
 
 import "strings"
 
-// ParseInfo reads the lines of INFO.
+// ParseInfo returns the fields of an answer to INFO, by name.
 func ParseInfo(text string) map[string]string {
 	fields := map[string]string{}
 	for line := range strings.Lines(text) {

@@ -5,9 +5,8 @@ import (
 	"time"
 )
 
-// QueuesKey names a set with the names of all queues. QueuesKey and most of the keys
-// below are Asynq's, from its package internal/base. The braces make Redis Cluster keep
-// all keys of a queue in one slot.
+// QueuesKey names a set with the names of all queues. QueuesKey and most of the keys below are
+// Asynq's, from its package internal/base.
 const QueuesKey = "asynq:queues"
 
 // WorkersKey names a sorted set of the keys of hashes: one hash for each server, with the
@@ -15,7 +14,8 @@ const QueuesKey = "asynq:queues"
 // which the hashes expire, by the servers' clocks. A server writes its hash every 5 s.
 const WorkersKey = "asynq:workers"
 
-// QueuePrefix returns the prefix of all keys of a queue.
+// QueuePrefix returns the prefix of all keys of a queue. The braces make Redis Cluster keep these
+// keys in one slot.
 func QueuePrefix(queue string) string { return "asynq:{" + queue + "}:" }
 
 // QueueOf returns the queue of a key such as asynq:{default}:pending.

@@ -29,8 +29,8 @@ func Cause(text string) error {
 	return errors.New(strings.TrimSuffix(text, ": "+asynq.SkipRetry.Error()))
 }
 
-// leftKept is how long Redis keeps the notes of MarkLeft: long enough that they are read,
-// and short enough that a queue which no longer exists is forgotten.
+// leftKept is how long Redis keeps the notes of MarkLeft after the newest one. They are in one
+// hash, so an old note stays as long as new ones come.
 const leftKept = 7 * 24 * time.Hour
 
 // MarkLeft writes a note into Redis: no worker takes the task at the head of this queue.

@@ -10,12 +10,13 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// silenceLasts is for how long exchanges fail at once after one got no answer. A command that looks again and again
-// asks Redis anew afterwards.
+// silenceLasts is for how long exchanges fail at once after one got no answer. Then Redis is asked again, for
+// commands that look again and again.
 const silenceLasts = 2 * time.Second
 
-// silence is a hook for handles with Options.Patience. A command makes several exchanges, one after another. If one
-// gets no answer in time, the next ones fail with the same error, without waiting for Redis.
+// silence is a hook for handles with Options.Patience. A command of outboxd makes several exchanges with Redis,
+// one after another. If one gets no answer in time, the next ones fail with the same error, without waiting for
+// Redis.
 type silence struct {
 	mu    sync.Mutex
 	err   error

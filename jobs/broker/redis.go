@@ -33,8 +33,9 @@ type Options struct {
 	SentinelUsername, SentinelPassword string
 	SentinelPasswordFile               domain.SecretFile
 	TLS                                TLS // for URLs that begin with rediss
-	// Patience is for commands: how long they wait for an answer, at most 3 s. If no answer comes in that time, further
-	// exchanges fail at once for the next two seconds. 0 is for processes that work on: every exchange waits up to 3 s.
+	// Patience is for outboxd's commands: how long one exchange waits for an answer, at most 3 s. If no answer
+	// comes in that time, further exchanges fail at once for the next two seconds. 0 is for processes that work
+	// on: every exchange waits up to 3 s.
 	Patience time.Duration
 }
 
@@ -48,10 +49,10 @@ type Redis struct {
 	patience        time.Duration
 }
 
-// Open returns the handle for a Redis. Open does not connect, but reads the files once to
-// find faults. connections is the largest number of exchanges with Redis at the same time,
-// in a cluster with each node. It does not apply to the clients of NewWorkingClient and
-// NewDirectClient. Errors: domain.CodeInvalid.
+// Open returns the handle for a Redis. Open does not connect, but reads the files once to find
+// faults. connections is the largest number of exchanges with Redis at the same time, in a cluster
+// with each node. It does not apply to the clients of NewWorkingClient, NewDirectClient and
+// MakeRedisClient. Errors: domain.CodeInvalid.
 func Open(o Options, connections int) (*Redis, error) {
 	options, err := ParseURL(o.URL)
 	if err != nil {

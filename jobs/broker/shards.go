@@ -30,8 +30,9 @@ func (r *Redis) Shard(ctx context.Context, queue string) (redis.UniversalClient,
 	return cluster.MasterForKey(ctx, PendingKey(queue))
 }
 
-// Moved is called when a master has refused a queue that it no longer has: it makes the
-// client read the cluster's slots again. The next call of Shard returns the right master.
+// Moved is called when a master has refused a queue that it no longer has: it makes the client read
+// the cluster's slots again, in the background. So the next call of Shard may still return the old
+// master.
 func (r *Redis) Moved(ctx context.Context) {
 	if cluster, is := r.client.(*redis.ClusterClient); is {
 		cluster.ReloadState(ctx)

@@ -13,8 +13,8 @@ import (
 	"outboxd/jobs/work"
 )
 
-// retryBase is the longest wait before the second attempt. The longest wait doubles with
-// each attempt.
+// retryBase is the longest wait before the second attempt, if the receiver asks for no longer one.
+// It doubles with each attempt.
 const retryBase = 2 * time.Second
 
 // goneAgain is how long a delivery waits after its receiver answered 410 (Gone). The
@@ -78,11 +78,11 @@ func Handler(o HandlerOptions) work.Outward {
 	}
 }
 
-// gone pauses the subscription, and returns an error that does not count the attempt, so
-// that the delivery still has its attempts when the subscription is resumed. During an
-// outage of the database the delivery waits for its end. If the subscription cannot be
-// paused for another reason, gone returns nil, and the attempt counts as any that failed:
-// otherwise the delivery would ask the receiver again and again for ever.
+// gone pauses the subscription, and returns an error that does not count the attempt, so that the
+// delivery still has its attempts when the subscription is resumed. If the database cannot be
+// reached, the subscription is not paused, but the attempt does not count either. If the
+// subscription cannot be paused for another reason, gone returns nil, and the attempt counts as any
+// that failed: otherwise the delivery would ask the receiver again and again for ever.
 func (o *HandlerOptions) gone(ctx context.Context, a *Attempt) error {
 	reason := "the receiver wants no deliveries any more: " + a.String()
 	paused, err := o.Pauser.PauseReceiver(ctx, &domain.Action{Actor: o.Actor, Reason: reason}, &o.Subscription)
@@ -103,7 +103,7 @@ func (o *HandlerOptions) gone(ctx context.Context, a *Attempt) error {
 // delay returns how long to wait before the next attempt. The wait doubles with each attempt, with
 // jitter. The wait is longer if the receiver asked for that, but never longer than the
 // subscription's maximum. If the delivery was not sent because the receiver is down, RetryAfter is
-// the receiver's Pause.
+// the receiver's Pause, but at least a second.
 func (o *HandlerOptions) delay(attempt int, a *Attempt) time.Duration {
 	most := max(o.Subscription.RetryMax, time.Second)
 	ceiling := most

@@ -18,10 +18,10 @@ type ReceiverOptions struct {
 	// DownAfter is the number of failures in a row after which the receiver counts as down.
 	// 0 means 5.
 	DownAfter int
-	// ProbeEvery is the longest time for which a receiver that is down gets no delivery,
-	// before one delivery may try. 0 means 10 s. The first such pause is half a second, and
-	// each further pause is twice as long as the one before. Because the first pauses are
-	// short, a receiver that was only restarted soon gets its deliveries.
+	// ProbeEvery is the longest time for which a receiver that is down gets no delivery, before one
+	// delivery may try, unless the receiver asked for a longer rest. 0 means 10 s. The first such
+	// pause is half a second, and each further pause is twice as long as the one before. Because
+	// the first pauses are short, a receiver that was only restarted soon gets its deliveries.
 	ProbeEvery time.Duration
 }
 

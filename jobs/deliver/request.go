@@ -18,9 +18,9 @@ import (
 	"outboxd/domain/traceparent"
 )
 
-// outboxd adds these headers to a request. The name of each header of the event gets the
-// prefix HeaderPrefix, so that a producer cannot set HTTP's own headers. Characters that
-// HTTP does not allow are percent-encoded.
+// outboxd adds these headers to a request. The name of each header of the event gets the prefix
+// HeaderPrefix, so that a producer sets none of HTTP's own headers, except Content-Type and the
+// trace headers. Characters that HTTP does not allow are percent-encoded.
 const (
 	HeaderType    = "Outboxd-Event-Type"
 	HeaderQueue   = "Outboxd-Event-Queue"

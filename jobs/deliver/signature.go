@@ -17,8 +17,8 @@ var errSecret = errors.New("the delivery cannot be signed")
 // maxSecret is the largest size of a file with a signing secret, in bytes.
 const maxSecret = 4 << 10
 
-// readSecret returns the signing secret to which a reference refers. The errors of
-// readSecret name the reference and never quote the secret.
+// readSecret returns the signing secret to which a reference refers. The errors of readSecret quote
+// the reference, and never the secret to which it refers.
 func readSecret(reference string) (string, error) {
 	kind, place, _ := strings.Cut(reference, ":")
 	var secret string

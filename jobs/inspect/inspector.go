@@ -122,8 +122,7 @@ func (i *Inspector) read(ctx context.Context) (facts diagnosis.RedisFacts, err e
 	return facts, err
 }
 
-// Foreign returns the queues that had only tasks of other programs at the last
-// examination.
+// Foreign returns the queues of which the last examination read only tasks of other programs.
 func (i *Inspector) Foreign() []string {
 	if last := i.foreign.Load(); last != nil {
 		return *last

@@ -11,9 +11,9 @@ import (
 
 var _ domain.QueueLengths = (*Overviews)(nil)
 
-// Lengths implements domain.QueueLengths, in one round trip. The length of a queue is the
-// sum of its lists and sorted sets, without completed and archived tasks. Lengths leaves
-// out a queue whose keys this user may not use.
+// Lengths implements domain.QueueLengths, in one round trip. The length of a queue is the number of
+// its pending, active, scheduled and failing tasks. Lengths leaves out a queue whose keys this user
+// may not use.
 func (o *Overviews) Lengths(ctx context.Context, queues []string) (map[string]int64, error) {
 	counts := make([][]*redis.IntCmd, len(queues))
 	_, err := o.redis.Pipelined(ctx, func(pipe redis.Pipeliner) error {

@@ -30,7 +30,7 @@ func OpenRedis(t testing.TB, url string) *broker.Redis {
 	return handle
 }
 
-// Allow gives a Redis user its rights. rules are rules of ACL SETUSER.
+// Allow changes the rights of a Redis user by rules of ACL SETUSER.
 func Allow(t *testing.T, admin *redis.Client, user string, rules ...string) {
 	t.Helper()
 	args := []any{"ACL", "SETUSER", user}

@@ -26,9 +26,9 @@ const (
 	pendingSkew = 10 * time.Second
 )
 
-// pendingLists keeps the task IDs of pending lists in memory for a short time. A list is
-// read only if it is long and the script has not found a pending task among those that are
-// taken next: after a loss, or if clocks differ.
+// pendingLists keeps pending lists in memory, and uses each of them for pendingLife. A list is read
+// only if it is long and the script has not found a pending task among those that are taken next:
+// after a loss, or if clocks differ.
 type pendingLists struct {
 	mu   sync.Mutex // held while reading, so that callers at the same time share one reading
 	seed maphash.Seed
@@ -42,8 +42,8 @@ type pendingList struct {
 	hashes []uint64
 }
 
-// lack reports whether a task whose state is pending is certainly missing in the pending
-// list of its queue.
+// lack reports whether a task whose state was pending is missing in the pending list of its queue.
+// A worker may have taken the task since.
 func (p *pendingLists) lack(ctx context.Context, client redis.UniversalClient, q *Inquiry) (bool, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -70,9 +70,9 @@ func (q *Inquiry) waitsSinceBefore(t time.Time) bool {
 	return err == nil && since < t.UnixNano()
 }
 
-// load reads a list from the end at which tasks are added to the end at which workers
-// take them. A task moves in this direction while others are added, so load misses no
-// task that stays in the list.
+// load reads a list from the end at which tasks are added to the end at which workers take them. A
+// task moves in this direction while others are added, so load misses no task that stays in the
+// list, unless other tasks are deleted from it meanwhile.
 func (p *pendingLists) load(ctx context.Context, client redis.UniversalClient, queue string) (pendingList, error) {
 	list := pendingList{read: time.Now()}
 	for begin := int64(0); ; begin += pendingChunk {

@@ -22,8 +22,8 @@ func NewAcknowledgements(r *broker.Redis) *Acknowledgements {
 	return &Acknowledgements{r.NewDirectClient(1)}
 }
 
-// acknowledgedBatch is how many acknowledgements Await returns at most. acknowledgedWait
-// is how long Await waits for the first one.
+// acknowledgedBatch is how many acknowledgements Await returns at most. acknowledgedWait is how
+// long Await waits for the first one at most.
 const (
 	acknowledgedBatch = 1000
 	acknowledgedWait  = 5 * time.Second

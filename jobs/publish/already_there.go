@@ -16,10 +16,10 @@ import (
 func (p *Publisher) Unconfirmed(types []string) { p.unconfirmed = types }
 
 // lookCloser handles events for which Asynq answered that the task exists. Asynq's script only tests whether the
-// task's key exists, so lookCloser checks whether a worker would find the task. If no worker would, or if the
-// task is completed (but see Unconfirmed), lookCloser removes the task and enqueues the event again. lookCloser
-// is rarely needed. It takes at least one round trip, and another one to enqueue events again. The error says
-// that too few replicas have the events that were enqueued again.
+// task's key exists, so lookCloser checks whether a worker would find the task. If no worker would, or if the task
+// is completed (but see Unconfirmed), lookCloser removes the task and enqueues the event again. lookCloser is
+// rarely needed. It takes at least one round trip, and another one to enqueue events again. An error means that
+// too few replicas have the events that were enqueued again.
 func (p *Publisher) lookCloser(ctx context.Context, l *lane, events []domain.Event, receipts []domain.Receipt) error {
 	var asked []*lookup.Inquiry
 	var of []int

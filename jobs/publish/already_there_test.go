@@ -11,8 +11,8 @@ import (
 	"outboxd/jobs/jobstest"
 )
 
-// A task of which Redis has only remains is enqueued again; a whole task is
-// not.
+// A task that no worker would find is enqueued again, and so is a completed one. A task that waits,
+// runs or is archived stays as it is.
 func TestPublishClearsRemainsAway(t *testing.T) {
 	t.Parallel()
 	tests := map[string]struct {

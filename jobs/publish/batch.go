@@ -103,8 +103,9 @@ func (b *batch) isRefused() bool {
 	return err != nil && (broker.IsForbidden(err) || !broker.IsOutage(err) || broker.IsFromScript(err) && !broker.IsWriteRefusal(err))
 }
 
-// batches groups events by queue. If a queue has two or more plain events (see isPlain), these form a batch. All
-// other events are recorded one by one.
+// batches records the commands for the events. The plain events of a queue (see isPlain) form batches of up to
+// batchMost. Other events are recorded one by one: also an event that would be alone in its batch, and all events
+// once Redis has refused a batch (singly).
 func (l *lane) batches(ctx context.Context, events []domain.Event, commands []*redis.Cmd, receipts []domain.Receipt) (all []*batch) {
 	now, open := time.Now(), map[string]*batch{}
 	for i := range events {
@@ -134,7 +135,7 @@ func (l *lane) batches(ctx context.Context, events []domain.Event, commands []*r
 	return all
 }
 
-// announce adds a queue to Asynq's set of queues, once.
+// announce adds a queue to Asynq's set of queues, once for each lane.
 func (l *lane) announce(ctx context.Context, queue string) {
 	if !l.announced[queue] {
 		l.announced[queue] = true

@@ -16,8 +16,8 @@ import (
 	"outboxd/jobs/jobstest"
 )
 
-// If Redis refuses an event of a batch, no half of a task is left. Nothing that was there
-// is removed: not even a living task whose queue cannot be written now.
+// If Redis refuses a batch, no half of a task is left. Nothing that was there is removed: not even
+// a living task whose queue cannot be written now.
 func TestARefusedBatchLeavesNothingAndTakesNothing(t *testing.T) {
 	t.Parallel()
 	publisher, client := jobstest.Publisher(t, redistest.Start(t).URL())

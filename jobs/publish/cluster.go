@@ -55,8 +55,8 @@ const (
 	followPause = 50 * time.Millisecond
 )
 
-// publishToCluster sends each master the events of its queues, to all masters at the same time, so that a master
-// that is down delays only its own queues.
+// publishToCluster sends each master the events of its queues, to all masters at the same time. It returns when
+// the slowest master has answered or timed out.
 func (p *Publisher) publishToCluster(ctx context.Context, events []domain.Event) []domain.Receipt {
 	receipts := make([]domain.Receipt, len(events))
 	places := make([]int, len(events))

@@ -20,8 +20,8 @@ const (
 )
 
 // readReceipt returns the receipt for the reply to an enqueuing script. Only the documented integers count as
-// answers. An error counts as a refusal of the event only if it is about the event's own task. All other errors
-// concern all events, so the event counts as unanswered.
+// answers. An error counts as a refusal of the event only if it is about the event or its queue
+// (broker.IsRefusal). Any other error may concern all events, so the event counts as unanswered.
 func readReceipt(command *redis.Cmd, unique bool) domain.Receipt {
 	reply, err := command.Result()
 	switch {

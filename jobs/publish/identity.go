@@ -111,9 +111,8 @@ func (p *Publisher) advance(ctx context.Context, key, known, next string) (bool,
 	}
 }
 
-// Renew implements lost.IdentifiedQueue: all lanes are replaced, so that Asynq's clients forget which queues they have
-// already announced to Redis. In a cluster, a master that is gone has its lanes no longer: whoever comes in its place
-// has another client.
+// Renew implements lost.IdentifiedQueue: all lanes are replaced, so that Asynq's clients forget which queues they
+// have already announced to Redis. In a cluster, this also drops the lanes of a master that is gone.
 func (p *Publisher) Renew() {
 	p.renewed.Add(1)
 	p.lanes.Clear()

@@ -17,12 +17,13 @@ import (
 	"outboxd/jobs/broker"
 )
 
-// lane sends a batch of events to Redis in one round trip, through Asynq's own client.
+// lane sends events to Redis, many in one round trip.
 //
 // Asynq's client enqueues one task at a time and waits for Redis after each. So Asynq gets the lane as its Redis
 // client. The lane records the commands, and tells Asynq that they succeeded. Then the lane sends all commands as
-// one pipeline, and the real answers of Redis decide about each event. So messages, keys and scripts come from
-// Asynq; only sending and waiting are changed.
+// one pipeline, and the real answers of Redis decide about each event. So the messages, keys and scripts of these
+// events come from Asynq. Two or more plain events of a queue do not pass Asynq's client: batchScript enqueues
+// them.
 //
 // A lane serves one batch at a time.
 type lane struct {
@@ -53,7 +54,7 @@ func newLane(client redis.UniversalClient, renewed int64) *lane {
 // afterwards.
 const enqueued = int64(1)
 
-// SAdd records the command by which Asynq announces a queue to Redis.
+// SAdd records the command by which Asynq announces a queue to Redis. In a cluster SAdd sends it at once.
 func (l *lane) SAdd(ctx context.Context, key string, members ...any) *redis.IntCmd {
 	// Use Do, because SAdd accepts any reply line as a number.
 	if l.whole != nil { // the set may be another server's
@@ -94,7 +95,7 @@ func headersOf(e *domain.Event) map[string]string {
 
 // addedHeader returns the header that an event's task gets in addition to the event's own headers; name is "" if
 // there is none. The task of a delivery names the event, because the receiver gets the event's ID. All other tasks
-// name their outbox, for consumers that acknowledge events.
+// name their outbox, if the event has one, for consumers that acknowledge events.
 func addedHeader(e *domain.Event) (name, value string) {
 	switch {
 	case !e.Origin.IsZero():
@@ -114,7 +115,8 @@ type scriptError string
 func (e scriptError) Error() string { return string(e) }
 func (scriptError) RedisError()     {}
 
-// add records the command that enqueues an event. An error means that Asynq's client refuses the event.
+// add records the command that enqueues an event. An error means that Asynq's client refuses the event, or uses a
+// command that the lane does not know.
 func (l *lane) add(ctx context.Context, e *domain.Event) (*redis.Cmd, error) {
 	l.task = nil
 	_, err := l.asynq.EnqueueContext(ctx, asynq.NewTaskWithHeaders(e.Type, e.Payload, headersOf(e)), l.options.of(e)...)
@@ -163,8 +165,8 @@ func (l *lane) carry(ctx context.Context, events []domain.Event, receipts []doma
 // hash, and one by one in full.
 const sendings = 4
 
-// carryPiece sends some events in one pipeline. carryPiece keeps no command after that, because a command holds its
-// message in memory.
+// carryPiece sends some events in one pipeline, and sends again what Redis refused, up to sendings in all.
+// carryPiece keeps no command after that, because a command holds its message in memory.
 func (l *lane) carryPiece(ctx context.Context, events []domain.Event, receipts []domain.Receipt, replicas int) (short error) {
 	commands := make([]*redis.Cmd, len(events))
 	batches := l.batches(ctx, events, commands, receipts)
@@ -205,8 +207,8 @@ func (l *lane) take(ctx context.Context, e *domain.Event, receipt *domain.Receip
 	return command
 }
 
-// repeatInFull records failed events again, with their scripts in full. Sending the whole script helps if Redis
-// does not have it yet, or forbids EVALSHA to this user.
+// repeatInFull records again, with the script in full, the events whose script Redis does not have, or does not
+// let this user call by its hash.
 func (l *lane) repeatInFull(ctx context.Context, events []domain.Event, commands []*redis.Cmd, receipts []domain.Receipt) {
 	l.inFull = true
 	defer func() { l.inFull = false }()

@@ -24,7 +24,7 @@ type Publisher struct {
 	canary      atomic.Value // that the last call of Advance was to write, a string
 	renewed     atomic.Int64 // incremented when all lanes must be replaced
 	unconfirmed []string     // types of events that no consumer confirms
-	replicas    int          // that must have a batch before it counts as delivered
+	replicas    int          // that must have a batch before it counts as enqueued
 }
 
 var _ domain.Publisher = (*Publisher)(nil)
@@ -38,13 +38,14 @@ func New(r *broker.Redis) *Publisher {
 // Tasks returns the Finder that the Publisher uses. Callers that share it also share its cache of long queues.
 func (p *Publisher) Tasks() *lookup.Finder { return p.tasks }
 
-// WaitReplicas sets how many replicas must acknowledge each batch and each Ping. Otherwise the batch or Ping fails.
-// So a failover loses no task. With 0, the default, the Publisher does not wait for replicas. Call WaitReplicas
-// before the first use.
+// WaitReplicas sets how many replicas must acknowledge each batch, and each Ping outside of a cluster. Otherwise
+// the batch or Ping fails. So a failover to a replica that acknowledged loses no task. With 0, the default, the
+// Publisher does not wait for replicas. Call WaitReplicas before the first use.
 func (p *Publisher) WaitReplicas(replicas int) { p.replicas = replicas }
 
 // Publish implements domain.Publisher. Publish sends the batch in one round trip, or in one for each mebibyte of
-// payload. In a cluster that applies to each master that has queues of the batch.
+// payload, to each master of a cluster. Publish needs further ones if Redis refuses something or already has a
+// task.
 func (p *Publisher) Publish(ctx context.Context, events []domain.Event) []domain.Receipt {
 	if p.handle.IsCluster() {
 		return p.publishToCluster(ctx, events)
@@ -83,7 +84,7 @@ func (p *Publisher) publishTo(ctx context.Context, client redis.UniversalClient,
 }
 
 // laneLife is how long a lane is used. A new lane announces its queues to Redis again. So if Redis is emptied
-// unnoticed, Asynq's list of queues is complete again after laneLife.
+// unnoticed, a queue that gets events is in Asynq's list of queues again after laneLife.
 const laneLife = time.Minute
 
 // lanesOf returns the lanes to a server.

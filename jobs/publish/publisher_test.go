@@ -157,8 +157,8 @@ func TestPublishTellsAnEmptiedRedisAboutItsQueues(t *testing.T) {
 	}
 }
 
-// A unique task takes its lock before anything else. If Redis refuses the lock, the existing task belongs to an
-// earlier delivery, and lives.
+// A unique task takes its lock before anything else. If Redis refuses the lock, the existing task is from an
+// earlier Publish, and must stay.
 func TestARefusedLockLeavesTheTaskAlone(t *testing.T) {
 	t.Parallel()
 	for name, refusal := range map[string]struct{ begin, end []any }{

@@ -21,8 +21,8 @@ type taskOptions struct {
 // receiver is down, and that must not cost an attempt.
 const deliveryRetries = 1 << 20
 
-// deliveryTimeout is so long that it is never reached: the subscription limits each attempt. A shorter timeout
-// would charge the delivery an attempt while it waits for an unreachable database.
+// deliveryTimeout is so long that hardly any run reaches it: the subscription limits each attempt. A shorter
+// timeout would charge the delivery an attempt while it waits for an unreachable database.
 const deliveryTimeout = 24 * time.Hour
 
 // of returns the options of an event. The slice is valid until the next call. Options that the event does not set

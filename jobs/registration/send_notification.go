@@ -9,11 +9,11 @@ import (
 	"outboxd/jobs/work"
 )
 
-// SendNotification returns the handler for registration.TypeSendNotification. The handler
-// sends a notification through notifier and marks it as sent.
+// SendNotification returns the handler for registration.TypeSendNotification. The handler sends a
+// notification through notifier and marks it as sent.
 //
-// The handler sends the message before it records that in the database. If the process
-// dies in between, the message is sent again, with the same event ID.
+// The handler sends the message before it records that in the database. If the process dies in
+// between, or the record fails, the message is sent again, with the same event ID.
 func SendNotification(store registration.NotificationStore, notifier registration.Notifier) work.Outward {
 	return func(ctx context.Context, task work.Task) (work.Record, error) {
 		payload, err := registration.ParseSendNotification(task.Payload)

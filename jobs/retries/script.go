@@ -68,11 +68,11 @@ end
 return answers
 `)
 
-// retryScript makes failing tasks of a queue due now. The tasks go to the end of the
-// queue, so workers take them after all others.
+// retryScript makes failing tasks of a queue due now. The tasks go to the end of the queue, so
+// workers take them after the tasks that wait there already.
 //
-// KEYS: the queue's retry set and pending list. ARGV: the prefix of the keys of tasks,
-// the time in Unix nanoseconds, and the IDs of the tasks.
+// KEYS: the queue's retry set and pending list. ARGV: the prefix of the keys of tasks, the time in
+// Unix nanoseconds, and the IDs of the tasks.
 var retryScript = takeOut(`
 		redis.call("LPUSH", KEYS[2], ARGV[i])
 		redis.call("HSET", key, "state", "pending", "pending_since", ARGV[2])`)

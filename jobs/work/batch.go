@@ -18,18 +18,19 @@ type Batch struct {
 	// effect before. Changes through tx happen exactly once; other actions may be repeated.
 	//
 	// If Handle returns an error or panics, or if its transaction is not committed, its changes through tx are
-	// undone. Handle is then called again for each task alone. A task is therefore charged an attempt only if it
-	// fails alone. A retried task is also handled alone.
+	// undone. Handle is then called again for each task alone, unless the batch was only one task. A task is
+	// therefore charged an attempt only if it fails alone. A retried task is also handled alone.
 	//
-	// An event with an ordering key may be followed by the next events of its key, in order. These next events come
-	// directly from the database and have no task in Redis.
+	// An event with an ordering key may be followed by the next events of its key, in order. These next events
+	// come directly from the database and have no task in Redis. If the batch fails, they wait for their turn as
+	// before.
 	//
-	// ctx ends when the timeout of any of the tasks is reached.
+	// ctx ends a little before the first timeout of the tasks.
 	Handle func(ctx context.Context, tx domain.Effects, tasks []Task) error
 	Max    int // tasks at once; 0: 100
 	// Wait is how long a task waits for further tasks although a batch could begin. A task waits for at most a
-	// third of its own timeout. With 0 no task waits: the tasks that arrive while batches are running form the next
-	// batch.
+	// third of its own timeout. With 0 a task waits only while as many batches run as may: two, or more on a
+	// machine with more CPU cores. The tasks that arrive meanwhile form the next batch.
 	Wait time.Duration
 }
 

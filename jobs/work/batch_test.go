@@ -63,7 +63,8 @@ func newBatchShop(t *testing.T, b *batches, places int) *shop {
 	return s
 }
 
-// settled waits until every effect is there, and checks that each is once.
+// settled waits until that many events took effect and no task is left, and checks that each effect
+// is there once.
 func (s *shop) settled(effects int) {
 	s.t.Helper()
 	servertest.Eventually(s.t, fmt.Sprintf("%d took effect", effects), func() bool { return s.count("SELECT count(*) FROM effects JOIN inbox USING (event_id)") >= effects })
@@ -139,8 +140,8 @@ func TestOneBadEventAmongMany(t *testing.T) {
 	}
 }
 
-// An event that is in a batch twice, or took effect before, takes effect once, and
-// its other deliveries are marked done as well.
+// An event that is in a batch twice, or took effect before, takes effect once, and its other tasks
+// end as done too.
 func TestRepeatsInABatch(t *testing.T) {
 	t.Parallel()
 	b := &batches{}

@@ -44,8 +44,7 @@ func TestAnIdleWorkerHearsOfNewTasks(t *testing.T) {
 	for n := range byte(5) {
 		publish(n+1, []string{"default", "low"}[n%2])
 	}
-	// A worker whose listening connection broke looks for tasks as soon as it
-	// has a new one.
+	// A worker whose listening connection broke looks for tasks as soon as it has a new connection.
 	if err := s.redis.Do(t.Context(), "CLIENT", "KILL", "TYPE", "pubsub").Err(); err != nil {
 		t.Fatal(err)
 	}

@@ -24,7 +24,8 @@ func (e buriedError) Unwrap() error { return e.error }
 
 // ended is called when the handler of a task has returned err, and decides what happens to the task. If Asynq is
 // about to archive the task, ended first makes a dead letter of its event, because Asynq deletes archived tasks
-// after a while. If the database cannot be reached, ended waits for it, and the task is not given up meanwhile.
+// after a while. If the database cannot be reached, ended waits for it until the task's time is over, and the task
+// is not given up meanwhile.
 func (w *Worker) ended(ctx, running context.Context, task *asynq.Task, err error) error {
 	retried, _ := asynq.GetRetryCount(ctx)
 	if w.o.Failures == nil || isSpared(err) || errors.Is(err, domain.ErrTooEarly) || !errors.Is(err, asynq.SkipRetry) && !lastAttempt(ctx, retried) {
@@ -47,7 +48,7 @@ func (w *Worker) ended(ctx, running context.Context, task *asynq.Task, err error
 		case failure == nil:
 			return buriedError{err}
 		case ctx.Err() != nil:
-			return err // the task's time is over, because the handler used it up
+			return err // the task's time is over: note writes the dead letter
 		case domain.ErrorCode(failure) != domain.CodeUnavailable:
 			w.log.Error("a dead letter could not be written; the task stays in Asynq's archive", "event_id", failed.ID, "error", failure)
 			return err

@@ -169,9 +169,9 @@ func (g *groups) confirm(members []*member) {
 	g.complain(members[0].task.Type, len(members), err)
 }
 
-// complain logs why a batch failed. Without the log nobody would notice, because all tasks
-// of the batch may succeed when they are tried one by one. complain does not log an
-// outage, which has its own warning.
+// complain logs why a batch of two or more tasks failed, at most once a minute for each task type.
+// Without the log nobody would notice, because all tasks of the batch may succeed when they are
+// tried one by one. complain does not log an outage, which has its own warning.
 func (g *groups) complain(taskType string, size int, err error) {
 	if err == nil || size < 2 || domain.ErrorCode(err) == domain.CodeUnavailable || errors.Is(err, domain.ErrTooEarly) || errors.Is(err, context.Canceled) {
 		return
@@ -217,8 +217,7 @@ func (g *groups) commit(members []*member, effect func(ctx context.Context, tx d
 
 // present returns one member for each event, and further members of the same event separately as repeats. present
 // leaves out members that have left, and members whose timeout is reached. ctx ends when any member reaches its
-// timeout or is cancelled. The task of that member must not take effect, and the other tasks are then tried without
-// it.
+// timeout or is cancelled. The task of that member must not take effect, and all tasks are then tried alone.
 func present(members []*member) (together, repeats []*member, ctx context.Context, cancel context.CancelFunc) {
 	seen := make(map[domain.ID]bool, len(members))
 	for _, m := range members {

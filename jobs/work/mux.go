@@ -25,9 +25,9 @@ type Task struct {
 	Attempt int // from 1; attempts that are not charged do not count
 }
 
-// Handler handles a task. Only its changes through tx happen exactly once. Handler may be called again for the same
-// event after an error, or after a crash of the process. An error with domain.CodeInvalid makes the event a dead
-// letter without a retry.
+// Handler handles a task. Only its changes through tx happen exactly once. Handler may be called again for the
+// same event if its transaction was not committed: after an error, an outage of the database, or a crash of the
+// process. An error with domain.CodeInvalid makes the event a dead letter without a retry.
 type Handler func(ctx context.Context, tx domain.Effects, task Task) error
 
 // errStopping is the error of a task that cannot finish because the worker stops. Neither errStopping nor
@@ -143,7 +143,8 @@ func (w *Worker) inbox(ctx, running context.Context, id domain.ID, effect func(c
 	return w.whenUsable(ctx, running, func() (bool, error) { return w.o.Inbox.Process(ctx, id, effect) })
 }
 
-// whenUsable calls ask again and again until the database answers and the event has its turn.
+// whenUsable calls ask again while the database cannot be reached, until the task's time is over or the worker
+// stops. If the event does not have its turn, awaitTurn decides whether to ask again.
 func (w *Worker) whenUsable(ctx, running context.Context, ask func() (first bool, err error)) (bool, error) {
 	for {
 		first, err := ask()

@@ -22,7 +22,7 @@ import (
 	"outboxd/jobs/work"
 )
 
-// neighbour is an ordinary Asynq worker beside the shop's.
+// neighbour starts an ordinary Asynq worker beside the shop's. done returns how often it ran each task.
 func (s *shop) neighbour(taskType string, config asynq.Config) (done func() map[string]int) {
 	s.t.Helper()
 	var mu sync.Mutex
@@ -101,7 +101,7 @@ func TestANeighbourGetsItsTasks(t *testing.T) {
 	}
 }
 
-// raw is all that Redis knows of a queue and a task.
+// raw returns what Asynq keeps in Redis of a queue and a task.
 func (s *shop) raw(queue, id string) map[string]any {
 	s.t.Helper()
 	ctx, prefix := s.t.Context(), "asynq:{"+queue+"}:"

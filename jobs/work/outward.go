@@ -13,9 +13,9 @@ import (
 
 // Outward handles a task with an effect outside the database, such as a mail or a request to another server. While
 // an Outward runs, it uses no transaction and no database connection. Its effect happens at least once: Outward
-// may be called again for the same event after an error, or if the process died before its Record was committed.
-// If the database cannot be reached, the worker tries again to commit the Record, until the worker stops. An error
-// with domain.CodeInvalid makes the event a dead letter without a retry.
+// may be called again for the same event after an error, or if the worker stopped or died before its Record was
+// committed. If the database cannot be reached, the worker tries again to commit the Record, until the worker
+// stops. An error with domain.CodeInvalid makes the event a dead letter without a retry.
 type Outward func(ctx context.Context, task Task) (Record, error)
 
 // Record writes the result of an Outward, in the transaction that confirms the
@@ -168,8 +168,8 @@ func pauseFor(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-// outside has the events for which an Outward is running. After a loss in Redis an event may get a second task
-// while the first still runs; the second waits for the first.
+// outside has the events for which an Outward or its confirmation is running. After a loss in Redis an event may
+// get a second task while the first still runs; the second waits for the first.
 type outside struct {
 	mu  sync.Mutex
 	ids map[domain.ID]chan struct{}

@@ -78,7 +78,7 @@ func (b *bed) fill(n int) (ids []string) {
 	return ids
 }
 
-// pipelines counts round trips.
+// pipelines counts the pipelines that run scripts, and their commands.
 type pipelines struct{ sent, commands atomic.Int64 }
 
 func (*pipelines) DialHook(next redis.DialHook) redis.DialHook {
@@ -189,9 +189,9 @@ func TestADeadProcessLeavesWhatItTook(t *testing.T) {
 	}
 }
 
-// If the answer to a request for tasks is lost, the request has taken tasks. The
-// next request gets these tasks and no others, even if the lost one took all tasks
-// of the queue.
+// If the answer to a request for tasks is lost, the request may have taken tasks.
+// The next request gets these tasks and no others, even if the lost one took all
+// tasks of the queue.
 func TestALostAnswerLosesNoTask(t *testing.T) {
 	t.Parallel()
 	for name, fault := range map[string]faulttest.Fault{

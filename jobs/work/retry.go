@@ -11,7 +11,8 @@ import (
 	"outboxd/jobs/broker"
 )
 
-// The bounds of the delay between two attempts.
+// retryBase is the longest delay before the first retry. The longest delay doubles with each retry, up to
+// retryLimit.
 const (
 	retryBase  = 2 * time.Second
 	retryLimit = 15 * time.Minute
@@ -34,8 +35,8 @@ func isSpared(err error) bool {
 	return postponed || errors.Is(err, errStopping) || errors.Is(err, errAway)
 }
 
-// retryDelay returns the delay before a retry. The delay doubles from retryBase with each retry, with jitter,
-// unless the error names a delay.
+// retryDelay returns the delay before a retry. The delay is a random one between half of the longest delay (see
+// retryBase) and the whole, unless the error has a delay of its own.
 func retryDelay(retried int, err error, _ *asynq.Task) time.Duration {
 	var named *domain.Error
 	postponed, wait := isPostponed(err)

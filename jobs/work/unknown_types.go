@@ -11,8 +11,8 @@ import (
 	"outboxd/jobs/broker"
 )
 
-// watcher reports in the log and the metrics which queues this worker does not serve at the moment, because the
-// first task of the queue has a type without a handler.
+// watcher reports in the log and the metrics the queues whose first task has a type for which this worker has no
+// handler.
 type watcher struct {
 	redis   redis.UniversalClient
 	log     *slog.Logger

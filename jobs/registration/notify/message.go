@@ -46,10 +46,10 @@ func subject(notificationType string) string {
 	}
 }
 
-// compose makes the complete MIME message for m: a text part and an HTML part, for one
-// recipient. The Message-ID consists of the event ID and the sender's domain, and is the
-// same in every repeat. The mail's date is that of the notification. Errors: CodeInvalid
-// if the mail cannot be made.
+// compose makes the complete MIME message for m: a text part and an HTML part, for one recipient.
+// The Message-ID consists of the event ID and the sender's domain, and is the same in every repeat.
+// The mail's date is that of the notification, or now if the notification has none. Errors:
+// CodeInvalid if the mail cannot be made.
 func compose(from *netmail.Address, m registration.Message) (*mail.Msg, error) {
 	if m.EventID.IsZero() {
 		return nil, domain.Errorf(domain.CodeInvalid, "the message has no event ID")

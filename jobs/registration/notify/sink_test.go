@@ -168,7 +168,7 @@ func (s *sinkSession) Reset() {
 
 func (s *sinkSession) Logout() error { return nil }
 
-// refusal is a hook's error that the client sees as it is.
+// refusal returns a hook that refuses with this code and message.
 func refusal(code int, message string) func() error {
 	return func() error {
 		return &smtp.SMTPError{Code: code, EnhancedCode: smtp.EnhancedCode{code / 100, 7, 1}, Message: message}

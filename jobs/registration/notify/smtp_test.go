@@ -189,8 +189,8 @@ func TestSMTPRefusals(t *testing.T) {
 	}
 }
 
-// Faults before the message is handed over are the configuration's, whatever
-// code the server gives them.
+// Faults before the recipient is named are the configuration's, whatever code the server gives
+// them.
 func TestSMTPConfigurationFaultsCanBeRetried(t *testing.T) {
 	t.Parallel()
 	server, client := selfSigned(t)

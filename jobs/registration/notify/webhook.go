@@ -31,8 +31,8 @@ const (
 	// bodyTimeout is how long Send waits for the rest of an answer whose status it already
 	// has.
 	bodyTimeout = time.Second
-	// maxBody is the largest number of bytes that are read of an answer's body, and also of
-	// its headers.
+	// maxBody is the largest number of bytes that are read of an answer's body. The default client
+	// also reads at most that many of its headers.
 	maxBody = 64 << 10
 	// maxQuoted is the number of bytes of an answer's body from which Send makes the text of
 	// its error.
@@ -152,8 +152,8 @@ func (n *Webhook) send(ctx context.Context, message registration.Message) error 
 		return n.noAnswer(ctx, err)
 	}
 	defer func() { _ = response.Body.Close() }()
-	// The status decides. The body is read only to keep the connection usable and to quote
-	// it, so Send does not wait for a slow receiver. After status 101 an answer has no body,
+	// The status decides. The body is read only to keep the connection usable and to quote it, so
+	// Send waits for a slow receiver only for bodyTimeout. After status 101 an answer has no body,
 	// only a bare connection, which the end of a context does not close.
 	status := response.StatusCode
 	trace.SpanFromContext(ctx).SetAttributes(semconv.HTTPResponseStatusCode(status))
