@@ -12,7 +12,7 @@ import (
 type ID [16]byte
 
 // NewID returns a UUID of version 7 (RFC 9562, section 5.7). IDs are ordered by
-// time, so that the outbox's index grows only at one end. The rest of an ID is
+// time, so that the outbox's index grows near one end. The rest of an ID is
 // random, so that no two are equal.
 func NewID() ID {
 	var id ID

@@ -35,17 +35,18 @@ type Outbox struct {
 	Headers func(ctx context.Context) map[string]string
 }
 
-// Emit writes an event in the caller's transaction and returns the event's ID. Emit
-// takes one round trip, and one more if the event is InCommitOrder.
+// Emit writes an event in the caller's transaction and returns the event's ID.
+// Emit takes one round trip, and one more if the event is InCommitOrder.
 //
-// If an event with the same ID was emitted before, this one is ignored, by Emit or
-// later by the relay. Emit does not report that. Emit could recognise a repeat only
-// while the first event is in the outbox: once relayed, the first event is in the
-// history, which only the relay may read. A caller who needs to know stores the ID
-// in a table of its own, in the same transaction.
+// If an event with the same ID was emitted before, this one is ignored, by Emit
+// or later by the relay. Emit does not report that. Emit could recognise a repeat
+// only while the first event is in the outbox: once relayed, the first event is
+// in the history, which a producer may not read. A caller who needs to know
+// stores the ID in a table of its own, in the same transaction.
 //
 // Errors: a *Refusal if the outbox does not accept this event; any other error
-// means that the transaction or the connection failed.
+// means that the transaction or the connection failed, or that the outbox or a
+// right is missing.
 func (o Outbox) Emit(ctx context.Context, tx Tx, event Event) (ID, error) {
 	ids, err := o.EmitAll(ctx, tx, []Event{event})
 	if err != nil {

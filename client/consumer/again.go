@@ -21,11 +21,11 @@ const mostTries = 20
 // database cannot be reached.
 const beginPause = 500 * time.Millisecond
 
-// ErrNotTried is the error of a task that ended before its handler ran, because its
-// event could not be confirmed. Either the database could not be reached until the
-// task's time was over, or something in the database was missing, which the error
-// names. Asynq runs the task again. The task loses no attempt if asynq.Config.IsFailure is
-// IsFailure, as in Run.
+// ErrNotTried is the error of a task that ended before its handler ran, because its event could not
+// be confirmed. Either the database could not be reached until the task's time was over, or
+// something in the database was missing, which the error names. Asynq runs the task again. After
+// the last attempt, on a server that Run did not start, the relay sends the event again instead.
+// The task loses no attempt if asynq.Config.IsFailure is IsFailure, as in Run.
 var ErrNotTried = errors.New("nothing of the task was tried")
 
 // errBegin marks an error of BEGIN. errConfirm marks an error of confirming the

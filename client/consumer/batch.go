@@ -24,21 +24,20 @@ import (
 // Batch is the tuning of HandleBatch and HandleTogether. The zero value is fine.
 type Batch struct {
 	Max int // events at once; 0: 100
-	// Wait is how long an event waits for other events although a transaction could begin. No event waits longer than a
-	// third of its task's timeout. With Wait 0 no event waits for others: the events that arrive while batches run form
-	// the next batch.
+	// Wait is how long an event waits for other events although a transaction could begin. No event waits longer
+	// than a third of its task's timeout. With Wait 0 an event waits only while as many batches run as may: as
+	// many as GOMAXPROCS, at least two. The events that arrive meanwhile form the next batch.
 	Wait time.Duration
 	// Logger logs why a batch failed, at most once a minute. nil: slog.Default().
 	Logger *slog.Logger
 }
 
-// HandleBatch returns the handler of a task type for Asynq's mux, as Handle does,
-// but handle gets several events of the same type and queue at once. One statement
-// confirms the events of a batch, and one transaction commits them.
+// HandleBatch returns the handler of a task type for Asynq's mux, as Handle does, but handle gets several events
+// of the same type and queue at once. One statement confirms the events of a batch, and one transaction commits
+// them.
 //
-// The payloads that handle gets are of different events, in the order of the
-// events' IDs. None of these events took effect before. In the handler EventsOf
-// returns the events in the same order as the payloads.
+// The payloads that handle gets are of different events, in the order of the events' IDs. None of these events
+// took effect before. In the handler EventsOf returns the events in the same order as the payloads.
 //
 // An event with an ordering key may be followed by the next events of its key, in order. They come from the database,
 // have no task, and are of the same type. For them Event.Attempts is that of the event before. If the batch fails, they
@@ -48,10 +47,11 @@ type Batch struct {
 // run at the same time. So asynq.Config.Concurrency limits the size of a batch too:
 // set it to a few times Max.
 //
-// A batch fails if handle returns an error or panics, if the transaction is not committed, or if the timeout of one of
-// its tasks ends meanwhile. When a batch of several tasks has failed, it is rolled back, and each of its tasks runs by
-// itself: handle gets one payload. So one bad event costs no other event an attempt. A task also runs by itself if an earlier attempt
-// failed, or if its batch has not begun when half of the task's timeout is over.
+// A batch fails if handle returns an error or panics, if the transaction is not committed, or if the timeout of
+// one of its tasks ends meanwhile. When a batch of several tasks has failed, it is rolled back, and each of its
+// tasks runs alone: handle gets one payload. So one bad event costs no other event an attempt. A task also runs
+// alone if an earlier attempt failed, if it is not its event's turn, or if its batch has not begun when half of
+// the task's timeout is over.
 func HandleBatch[T, Tx any](c *Consumer[Tx], handle func(ctx context.Context, tx Tx, payloads []T) error, batch Batch) asynq.Handler {
 	if batch.Max <= 0 {
 		batch.Max = 100
@@ -96,7 +96,7 @@ type member[T any] struct {
 // answer is the result of a task in its batch.
 type answer struct {
 	err   error
-	alone bool // no result: the task has to be tried by itself
+	alone bool // no result: the task has to run alone
 }
 
 // ProcessTask implements asynq.Handler.

@@ -14,17 +14,18 @@ import (
 // confirms the event before handle runs, and is committed if handle returns nil.
 // Do not commit it or roll it back.
 //
-// The payload is the one that the producer emitted; see client.Type.Decode. With T
-// = *asynq.Task handle gets the task, which contains the payload. If the payload
-// cannot be decoded, the event becomes a dead letter at once.
+// The payload is the one that the producer emitted; see client.Type.Decode. With
+// T = *asynq.Task handle gets the task, which contains the payload. If the
+// payload cannot be decoded, the event becomes a dead letter without a further
+// attempt.
 //
 // If an event took effect before, its task succeeds without a call of handle. If
 // another task of the same event is running, this task waits for its end.
 //
-// After an error Asynq tries again, unless the error wraps asynq.SkipRetry. handle
-// may also run again within the same attempt: if its transaction lost a conflict
-// with another one, or if a table was changed. If handle runs again, what it does
-// outside tx happens again.
+// After an error Asynq tries again, unless the error wraps asynq.SkipRetry.
+// handle may also run again within the same attempt: if its transaction lost a
+// conflict with another one, or if a table was changed. If handle runs again,
+// what it does outside tx happens again.
 //
 // The transaction may last, and may be idle, until the task's deadline, because
 // Handle sets idle_in_transaction_session_timeout to that deadline and switches

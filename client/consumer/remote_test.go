@@ -18,7 +18,8 @@ import (
 	"outboxd/client/outboxtest"
 )
 
-// elsewhere is a database beside the one of the outbox.
+// elsewhere makes a second database on the outbox's server, with a table of steps, and returns a
+// pool on it.
 func elsewhere(t *testing.T, o *outboxtest.Outboxd) *sql.DB {
 	t.Helper()
 	exec(t, o.DB(t), "CREATE DATABASE elsewhere")
@@ -29,7 +30,7 @@ func elsewhere(t *testing.T, o *outboxtest.Outboxd) *sql.DB {
 	return db
 }
 
-// stepper is a remote consumer that writes steps down.
+// stepper returns the handler of a remote consumer that writes steps into that table.
 func stepper(t *testing.T, o *outboxtest.Outboxd, db *sql.DB, schema string) asynq.Handler {
 	t.Helper()
 	c, err := consumer.NewRemote(consumer.SQL(db), o.Redis(t), consumer.Options{Schema: schema})

@@ -18,7 +18,7 @@ import (
 	"outboxd/client/consumer"
 )
 
-// billing is a pool of a database role as an operator may make it: a member of
+// billing returns a pool of a database role as an operator may make it: a member of
 // outboxd_consumer, with a search path of its own and with bounds for transactions.
 func (b *bench) billing() *sql.DB {
 	b.t.Helper()
@@ -98,7 +98,7 @@ func TestTheSchemaIsFoundOrNamed(t *testing.T) {
 		answers <- err
 		return err
 	}))
-	// try says what became of a new event in a new consumer.
+	// try runs the task of a new event with a new consumer, and checks its error.
 	try := func(what string, options consumer.Options, want string) {
 		t.Helper()
 		c = consumer.New(consumer.SQL(own), options)

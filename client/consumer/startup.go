@@ -127,9 +127,10 @@ func awaitRedis(ctx context.Context, client redis.UniversalClient, logger asynq.
 	}
 }
 
-// Check tests whether the database has everything that a task needs, and changes
-// nothing. Call Check before Run, because a task whose event cannot be confirmed
-// would go back to its queue again and again.
+// Check tests whether the database has everything that a task needs and, for a
+// Consumer of NewRemote, whether Redis answers. Check changes nothing. Call Check
+// before Run, because a task whose event cannot be confirmed would go back to its
+// queue again and again.
 //
 // An error of Check says what to change. If outage.Is is true for the error of
 // Check, the problem may pass by itself.

@@ -109,8 +109,8 @@ func (t *taker) handOut(name string) string {
 	return a.message
 }
 
-// look asks Redis for tasks, and takes as many as the server has free worker slots. After an error there may be tasks
-// that look did not find.
+// look asks Redis for tasks, and takes at most as many as the server has free worker slots. After an error there
+// may be tasks that look did not find.
 func (t *taker) look(asked string) error {
 	rang := t.empty && t.await()
 	if rang {

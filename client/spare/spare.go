@@ -1,6 +1,6 @@
 // Package spare keeps Asynq from archiving a task because of an error that is not
-// the task's fault. After an error on the last attempt Asynq always archives the
-// task, even if the database could not be reached and the handler never ran.
+// the task's fault. After an error on the last attempt Asynq archives the task,
+// even if the database could not be reached and the handler never ran.
 package spare
 
 import (
