@@ -16,7 +16,7 @@ import (
 
 func newFlags() *pflag.FlagSet { return pflag.NewFlagSet("bench", pflag.ContinueOnError) }
 
-// TestForeignSchema has a table in the schema, which must survive.
+// New refuses a schema with a table, and leaves the table.
 func TestForeignSchema(t *testing.T) {
 	t.Parallel()
 	o := options(t)
@@ -33,7 +33,7 @@ func TestForeignSchema(t *testing.T) {
 	}
 }
 
-// TestForeignRedis has a key in the Redis database, which must survive.
+// New refuses a Redis database with a key, and leaves the key.
 func TestForeignRedis(t *testing.T) {
 	t.Parallel()
 	o := options(t)
@@ -69,8 +69,7 @@ func TestBadNames(t *testing.T) {
 	}
 }
 
-// TestClose leaves the servers as they were: without the schema or, if it was
-// there and empty, with it.
+// Close leaves the servers as they were: without the schema or, if it was there and empty, with it.
 func TestClose(t *testing.T) {
 	t.Parallel()
 	for _, existed := range []bool{false, true} {

@@ -158,7 +158,7 @@ func TestOverhead(t *testing.T) {
 	}
 }
 
-// TestInterrupted leaves nothing behind.
+// A benchmark whose context has ended returns that as its error.
 func TestInterrupted(t *testing.T) {
 	t.Parallel()
 	e := newEnv(t)

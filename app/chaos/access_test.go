@@ -161,7 +161,7 @@ func (i *injector) takeLogin(ctx context.Context, kind Kind) (string, func() str
 
 const disconnectSQL = `SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE usename = '` + fleetUser + `'`
 
-// sql runs statements, one after another.
+// sql returns a function that runs statements, one after another.
 func (i *injector) sql(statements ...string) func(context.Context) error {
 	return func(ctx context.Context) error {
 		for _, statement := range statements {

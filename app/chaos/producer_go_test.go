@@ -14,8 +14,7 @@ import (
 	"outboxd/repository"
 )
 
-// goWriter produces as a service in Go does, with repository's Emitter in a
-// transaction of its own GORM pool.
+// goWriter produces with repository's Emitter, in a transaction of its own GORM pool.
 type goWriter struct{ db *gorm.DB }
 
 func openGo(_ context.Context, url string) (writer, error) {

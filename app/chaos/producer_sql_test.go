@@ -10,10 +10,10 @@ import (
 
 const committedSQL = `SELECT count(*) FROM chaos.ledger WHERE producer = $1`
 
-// Notes events in the ledger, and numbers those of each ordering key. The numbers are
-// taken after the events were written. So if two transactions of a key did not wait for
-// each other when they wrote events, the numbers may differ from outboxd's order, and the
-// run reports a disorder.
+// The statement notes events in the ledger, and numbers those of each ordering key. The numbers are
+// taken after the events were written. So if two transactions of a key did not wait for each other
+// when they wrote events, the numbers may differ from outboxd's order, and the run reports a
+// disorder.
 const ledgerEntrySQL = `
 WITH written AS (
     SELECT * FROM unnest($2::uuid[], $3::text[], $4::bigint[], $5::boolean[], $6::text[]) WITH ORDINALITY AS w (id, key, seq, ordered, type, place)

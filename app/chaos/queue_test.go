@@ -90,7 +90,7 @@ func pagesOf(ctx context.Context, key string, read func(context.Context, string,
 	}
 }
 
-// Counts all tasks of one queue at the same moment, because tasks move between lists.
+// The script counts all tasks of one queue that have to run, at the same moment, because tasks move between lists.
 var lengthScript = redis.NewScript(`
 local total = 0
 for _, key in ipairs(KEYS) do

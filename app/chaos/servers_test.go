@@ -111,8 +111,8 @@ func patiently(ctx context.Context, work func(context.Context) error) error {
 	}
 }
 
-// Terminates up to $4 backends that are not the harness's. The fault's number $3 decides
-// which. If $2, backends in a transaction come before all others.
+// The statement terminates up to $4 backends that are not the harness's. The fault's number $3
+// decides which. If $2, backends in a transaction come before all others.
 const terminateSQL = `
 SELECT count(pg_terminate_backend(pid)) FROM (
     SELECT pid FROM pg_stat_activity

@@ -115,7 +115,7 @@ SELECT NOT EXISTS (
     SELECT FROM outbox_sent s WHERE event_type IN ('` + taskType + `', '` + fanType + `', '` + elsewhereType + `')
         AND NOT EXISTS (SELECT FROM inbox WHERE event_id = s.id) AND NOT EXISTS (SELECT FROM outbox_dead d WHERE d.id = s.id))`
 
-// confirmed reports whether everything that the history has took effect.
+// confirmed reports whether everything that the history has took effect or is a dead letter.
 func (r *run) confirmed(ctx context.Context) (all bool, err error) {
 	err = patiently(ctx, func(ctx context.Context) error { return r.admin.QueryRow(ctx, confirmedSQL).Scan(&all) })
 	if err != nil {

@@ -19,7 +19,8 @@ import (
 	"outboxd/repository/postgres"
 )
 
-// taskType is the type of every event of a run.
+// taskType is the type of most events of a run. The others are of fanType, elsewhereType or
+// oddType.
 const taskType = "chaos:effect"
 
 // content is the payload of an event.
@@ -62,8 +63,8 @@ func (d *workerDuty) run(ctx context.Context, stderr io.Writer) error {
 
 var errChaos = errors.New("the task fails after its effect, which is then undone")
 
-// Writes an effect. seen is the number of rows that it finds for its key: the position
-// in which the event really came.
+// The statement writes an effect. seen is the number of effects that its key had before: the
+// position at which this event took effect.
 const effectSQL = `
 INSERT INTO chaos.effects (event_id, producer, key, seq, seen)
 VALUES ($1, $2, nullif($3, ''), $4, (SELECT count(*) FROM chaos.effects WHERE key = $3))`

@@ -132,7 +132,7 @@ func TestInspectorComparesClocks(t *testing.T) {
 	}
 }
 
-// TestInspectorFindsQueuesThatNobodyServes has a task wait in one queue, and a worker serve another.
+// A task waits in one queue, and a worker serves another.
 func TestInspectorFindsQueuesThatNobodyServes(t *testing.T) {
 	t.Parallel()
 	url := servertest.Redis(t)

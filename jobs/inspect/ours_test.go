@@ -194,7 +194,7 @@ func TestQueuesOfSubscriptionsThatRest(t *testing.T) {
 		[]string{"subscription:paused", "--worker-queues"})
 }
 
-// TestASilentDatabaseIsNoOutageOfRedis asks a database that never answers which subscriptions rest.
+// A database that never answers is asked which subscriptions rest. The findings about Redis come all the same.
 func TestASilentDatabaseIsNoOutageOfRedis(t *testing.T) {
 	t.Parallel()
 	url := servertest.Redis(t)

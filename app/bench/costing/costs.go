@@ -55,8 +55,8 @@ func costsOf(ctx context.Context, e *env.Env, n, payload int) (plan.Costs, error
 	if err := countLife(ctx, e, n, payload, costs); err != nil {
 		return nil, err
 	}
-	// Bytes are counted in a run of their own, because the proxy that counts them
-	// takes part of the processors.
+	// PostgreSQL's network bytes are counted in a run of their own, because the proxy that counts
+	// them takes part of the processors.
 	if err := e.Reset(ctx); err != nil {
 		return nil, err
 	}
@@ -118,7 +118,7 @@ func relayAll(ctx context.Context, e *env.Env, n int) error {
 	return err
 }
 
-// handleAll lets a worker take all tasks, one by one.
+// handleAll lets a worker run all tasks, each in a transaction of its own.
 func handleAll(ctx context.Context, e *env.Env, n int) error {
 	e.Progress.Start("handle", int64(n))
 	defer e.Progress.Done()

@@ -68,7 +68,7 @@ func TestStatements(t *testing.T) {
 	}
 }
 
-// FuzzReadAlong wants every sequence of bytes to be read without a failure.
+// Every sequence of bytes is read without a failure.
 func FuzzReadAlong(f *testing.F) {
 	f.Add(true, []byte("\x00\x00\x00\x08\x00\x03\x00\x00Q\x00\x00\x00\x09test\x00"))
 	f.Add(false, []byte("Z\x00\x00\x00\x05I"))

@@ -7,8 +7,7 @@ import (
 	"testing"
 )
 
-// TestHowAProcessEnded has a process that exits with 0 and one that exits with 3, each by
-// itself and because the benchmark stopped it.
+// A process exits with 0 or with 3, by itself or because the benchmark stopped it.
 func TestHowAProcessEnded(t *testing.T) {
 	t.Parallel()
 	stopped, stop := context.WithCancel(t.Context())

@@ -23,8 +23,8 @@ const (
 // enqueueing and the commit.
 const passTrips = 3
 
-// Limits returns the rate at which each part is full, the lowest rate first. All limits
-// are those of one relay process, one database and one Redis.
+// Limits returns the rate at which each part is full, the lowest rate first. All limits are those
+// of one relay process, one worker process, one database and one Redis.
 func Limits(c Costs, m *Machines) []Limit {
 	processors := float64(m.Cores) * million * m.Share
 	limits := []Limit{

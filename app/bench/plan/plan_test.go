@@ -61,7 +61,7 @@ func TestLimits(t *testing.T) {
 	}
 }
 
-// TestSteps has one need for each unit: the largest.
+// A step has one need for each unit: the largest.
 func TestSteps(t *testing.T) {
 	t.Parallel()
 	made := plan.Make(plan.Question{Rate: 50_000, Payload: 200, Machines: machines}, plan.Measured{Lines: costs()})
@@ -89,7 +89,7 @@ func TestSteps(t *testing.T) {
 	}
 }
 
-// TestFit wants a line through both points, and a cost that fell to be treated as noise.
+// The line goes through both points. A cost that fell counts as noise.
 func TestFit(t *testing.T) {
 	t.Parallel()
 	small, large := plan.Costs{}, plan.Costs{}
@@ -111,7 +111,7 @@ func TestFit(t *testing.T) {
 	}
 }
 
-// TestRead reads what a plan wrote, and refuses anything else.
+// Read accepts what a plan wrote, and refuses anything else.
 func TestRead(t *testing.T) {
 	t.Parallel()
 	made := plan.Make(plan.Question{Rate: 50_000, Payload: 200, Machines: machines}, plan.Recorded())
@@ -133,7 +133,7 @@ func TestRead(t *testing.T) {
 	}
 }
 
-// TestQuestion refuses what has no answer.
+// Check refuses a question that has no answer.
 func TestQuestion(t *testing.T) {
 	t.Parallel()
 	good := plan.Question{Rate: 1, Payload: 2, Machines: machines}

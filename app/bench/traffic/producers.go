@@ -30,8 +30,7 @@ const producerConns = 32
 // EventType is the type of all events that Producers emit.
 const EventType = "bench:latency"
 
-// NewProducers opens a pool with enough connections for a burst. Call Close
-// afterwards.
+// NewProducers opens a pool of up to producerConns connections. Call Close afterwards.
 func NewProducers(ctx context.Context, e *env.Env, s *Stopwatch) (*Producers, error) {
 	pool, err := env.Pool(ctx, e.DatabaseURL, producerConns)
 	if err != nil {
