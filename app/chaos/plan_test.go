@@ -155,8 +155,8 @@ func Clustered(duration time.Duration) Profile {
 	}
 }
 
-// Only returns the profile with only those kinds whose names contain one of these texts,
-// to look for the cause of something. Without texts it returns the profile as it is.
+// Only returns the profile with the kinds whose names contain one of these texts and without the
+// others, to look for the cause of something. Without texts it returns the profile as it is.
 func (p Profile) Only(texts ...string) Profile {
 	if len(texts) == 0 {
 		return p
@@ -210,8 +210,8 @@ const lockedOut = 4 * time.Second
 func (p *Plan) Next() Fault {
 	p.at += time.Duration((0.1 + 0.9*p.random.ExpFloat64()) * float64(p.profile.Gap))
 	f := Fault{At: p.at, Target: p.random.Uint64(), Where: faulttest.Position(p.random.IntN(int(faulttest.WithinReply) + 1)), Skip: p.random.IntN(40)}
-	// Each duration comes half as often as the one before it. Only the longest comes as
-	// often as the one before it.
+	// Each duration comes half as often as the one before it. The longest comes as often as the one
+	// before it.
 	i := 0
 	for dice := p.random.Uint64(); dice&1 == 1 && i < len(p.profile.Lasts)-1; dice >>= 1 {
 		i++

@@ -26,7 +26,7 @@ const taskType = "chaos:effect"
 // content is the payload of an event.
 type content struct {
 	Producer string `json:"producer"`
-	Key      string `json:"key"` // an ordering key, or a key of this producer alone; empty: none
+	Key      string `json:"key"` // an ordering key, or a key that only this producer uses; empty: none
 	Seq      int64  `json:"seq"` // position in a key of this producer; with an ordering key, only the number of the event
 }
 

@@ -26,7 +26,8 @@ const (
 	keep = time.Hour
 )
 
-// Header is the name of the task header that identifies the task's outbox. A copy of an outbox has another identity.
+// Header is the name of the task header that identifies the task's outbox. A copy of an outbox has another
+// identity, unless it is a physical copy, such as a standby.
 const Header = "outboxd-outbox"
 
 // Acknowledgement says that an event took effect. An outbox accepts the

@@ -5,11 +5,11 @@ import "time"
 // A Watcher learns of tasks at the head of a queue whose type is not in
 // Options.Types. One goroutine calls it.
 type Watcher interface {
-	// Blocked is called when a task of an unknown type comes to the head of a queue
-	// (blocked is true), and when no such task is at the head any more (false).
+	// Blocked is called when a request has found a task of an unknown type at the head of a queue
+	// and taken nothing (blocked is true), and when no such task is at the head any more (false).
 	Blocked(queue string, blocked bool)
-	// Unknown is called once for each unknown type that is found at the head of a
-	// queue, for up to a hundred types of one queue.
+	// Unknown is called once for each unknown type that such a request finds, for up to a hundred
+	// types of one queue.
 	Unknown(queue, taskType string)
 	// Left is called when a task of an unknown type has been at the head of a queue
 	// for half a minute, so probably no worker takes it. If Left returns false, it

@@ -116,6 +116,6 @@ func Before(ctx context.Context) (context.Context, context.CancelFunc) {
 	return context.WithDeadline(ctx, deadline.Add(-min(margin, time.Until(deadline)/10)))
 }
 
-// margin is how much earlier the context of Before ends: the time for the last
-// steps of a task, such as a rollback.
+// margin is how much earlier the context of Before ends at most: the time for the last steps of a
+// task, such as a rollback.
 const margin = time.Second

@@ -53,8 +53,8 @@ func (b *batches) largest() int {
 	return slices.Max(append(b.sizes, 0))
 }
 
-// newBatchShop is a shop whose tasks of the type "batch" wait until all places of the
-// worker are taken by them.
+// newBatchShop returns a shop whose tasks of the type "batch" wait until all places of the worker
+// are taken by them.
 func newBatchShop(t *testing.T, b *batches, places int) *shop {
 	t.Helper()
 	s := newShop(t, servertest.Redis(t), nil)

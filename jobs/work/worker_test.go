@@ -303,7 +303,7 @@ func TestTasksWaitForTheDatabase(t *testing.T) {
 	}
 }
 
-// watchedInbox says when it is asked.
+// watchedInbox sends to asked whenever Process has returned.
 type watchedInbox struct {
 	domain.Inbox
 	asked chan struct{}

@@ -17,7 +17,7 @@ import (
 
 const sampleEventID = "0198f2c4-5a00-7cc3-98c4-dc0c0c07398f"
 
-// sampleMessage is a message as the worker hands it to a notifier.
+// sampleMessage returns a message such as the worker hands to a notifier.
 func sampleMessage(t *testing.T) registration.Message {
 	t.Helper()
 	var ids [3]domain.ID
