@@ -210,8 +210,8 @@ const lockedOut = 4 * time.Second
 func (p *Plan) Next() Fault {
 	p.at += time.Duration((0.1 + 0.9*p.random.ExpFloat64()) * float64(p.profile.Gap))
 	f := Fault{At: p.at, Target: p.random.Uint64(), Where: faulttest.Position(p.random.IntN(int(faulttest.WithinReply) + 1)), Skip: p.random.IntN(40)}
-	// Each duration comes half as often as the one before it. The longest comes as often as the one
-	// before it.
+	// Each duration comes half as often as the one before it, except the longest, which comes as
+	// often as the one before it.
 	i := 0
 	for dice := p.random.Uint64(); dice&1 == 1 && i < len(p.profile.Lasts)-1; dice >>= 1 {
 		i++

@@ -17,8 +17,8 @@ import (
 // begin so.
 const Key = "asynq:{outboxd}:acknowledged"
 
-// The stream keeps only the newest acknowledgements, about a million at most (most). An Await to
-// which none comes also removes those that are older than about an hour (keep). If an
+// The stream keeps only the newest acknowledgements, about a million at most (most). An Await
+// during which none comes removes those that are older than about an hour (keep). If an
 // acknowledgement is trimmed before the outbox has read it, the event is sent again. The stream
 // takes about 100 MB at most.
 const (
