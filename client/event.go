@@ -46,8 +46,8 @@ type Event struct {
 	// Deadline is the time after which Asynq does not run the task any more, in
 	// 1971 or later. Zero: none.
 	Deadline time.Time
-	// Retention is how long Asynq keeps the finished task, in whole seconds.
-	// Zero: not at all.
+	// Retention is how long Asynq keeps the task after it has succeeded, in whole seconds. Zero:
+	// not at all.
 	Retention time.Duration
 	// UniqueFor suppresses the event if another task with the same type, payload and
 	// queue has Asynq's unique lock. If no task has it, the event's task takes the lock,

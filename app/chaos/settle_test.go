@@ -132,9 +132,9 @@ func (r *run) count(ctx context.Context) (*Verdict, error) {
 	return count(ctx, books{r.admin, r.elsewhere, r.queue, r.receivers}, journals)
 }
 
-// finishTasks lets the workers do what is left. Asynq takes a task from a killed worker after up to
-// a minute and a half. A worker that starts looks at once, but only at leases that have ended. So
-// finishTasks ends the leases, and starts the workers again.
+// finishTasks lets the workers do what is left. Asynq takes a task from a killed worker after one
+// to two minutes. A worker that starts looks at once, but only at leases that ended half a minute
+// ago or earlier. So finishTasks ends the leases, and starts the workers again.
 func (r *run) finishTasks(ctx context.Context) error {
 	if r.o.Workers == 0 {
 		return nil

@@ -100,8 +100,8 @@ func (b *buffer) close() {
 
 // giveBack moves the remaining tasks to the heads of their queues, in order. giveBack repeats that while the tasks
 // certainly belong to this worker, but only for some seconds once the buffer is closed. giveBack first removes the
-// tasks from the buffer: after a try without an answer they may be in their queues again, so they must not be handed
-// out. If a task cannot be given back, Asynq recovers it when its lease ends.
+// tasks from the buffer: after a try without an answer they may be in their queues again, so they must not be
+// handed out. If a task cannot be given back, Asynq recovers it after its lease has ended.
 func (b *buffer) giveBack() {
 	b.giving.Lock()
 	defer b.giving.Unlock()

@@ -152,9 +152,9 @@ func (c *Client) ZAddXX(ctx context.Context, key string, members ...redis.Z) *re
 	return answer
 }
 
-// hangsAfter is how long a server with a free worker slot may go without asking for a
-// task. A question waits at most half a lease for the bell, and then for a few commands,
-// each with the client's time limit. After an error Asynq waits for a second.
+// hangsAfter is how long a server with a free worker slot may go without asking for a task. A
+// question waits at most half a lease for the bell, and then for a few commands, each with the
+// client's time limit. After an error Asynq asks again at once.
 const hangsAfter = 4 * leaseTime
 
 // Hangs returns an error if the server has had a free worker slot for two minutes and in

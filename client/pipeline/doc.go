@@ -1,21 +1,18 @@
-// Package pipeline lets an Asynq server take and finish tasks in fewer round trips
-// to Redis.
+// Package pipeline lets an Asynq server take and finish tasks in fewer round trips to Redis.
 //
-// An Asynq server takes one task at a time, from one goroutine, and waits for Redis
-// each time. Each worker goroutine waits for Redis again when its task has ended. A
-// Client is the Redis client for such a server. In one round trip the Client takes
-// as many tasks as the server has free worker slots, and then hands them out one by
-// one. The Client also sends the scripts that finish several tasks in one pipeline.
-// These scripts are Asynq's own. Queues, leases, retries, archive and groups work as
-// before, and plain Asynq workers may serve the same queues.
+// An Asynq server takes one task at a time, from one goroutine, and waits for Redis each time. Each
+// worker goroutine waits for Redis again when its task has ended. A Client is the Redis client for
+// such a server. In one round trip the Client takes as many tasks as the server has free worker
+// slots, and then hands them out one by one. The Client also sends the scripts that finish several
+// tasks in one pipeline. These scripts are Asynq's own. Queues, leases, retries, archive and groups
+// work as before, and plain Asynq workers may serve the same queues.
 //
-//   - A Client takes only as many tasks as the server has free worker slots. A task
-//     that was not handed out within a second goes back to the head of its queue;
-//     so do all such tasks when the server stops. If the process dies, Asynq
-//     recovers the task when its lease has ended, like every other task.
-//   - Each command gets its own answer. If the connection fails, the result is
-//     unknown, and Asynq gets an error. If the answer with taken tasks was lost,
-//     the next request finds these tasks.
-//   - While all queues are empty, a poll costs Redis one command (in a cluster one
-//     for each queue). The bell of package bell starts the next poll at once.
+//   - A Client takes only as many tasks as the server has free worker slots. A task that was not
+//     handed out within a second goes back to the head of its queue; so do all such tasks when the
+//     server stops. If the process dies, Asynq recovers the task one to two minutes later, like
+//     every other task.
+//   - Each command gets its own answer. If the connection fails, the result is unknown, and Asynq
+//     gets an error. If the answer with taken tasks was lost, the next request finds these tasks.
+//   - While all queues are empty, a poll costs Redis one command (in a cluster one for each queue).
+//     The bell of package bell starts the next poll at once.
 package pipeline

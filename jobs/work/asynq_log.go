@@ -22,8 +22,8 @@ func newAsynqLog(log *slog.Logger) *asynqLog {
 	return &asynqLog{log: log.With("component", "asynq"), sometimes: &rate.Sometimes{First: 5, Interval: 30 * time.Second}}
 }
 
-// Debug and Info log at level debug, because Asynq's Info lines are only about signals and
-// starting.
+// Debug and Info log at level debug, because Asynq's Info lines are only about signals, starting
+// and stopping.
 func (l *asynqLog) Debug(args ...any) { l.log.Debug(line(args)) }
 func (l *asynqLog) Info(args ...any)  { l.log.Debug(line(args)) }
 
