@@ -241,8 +241,8 @@ func TestEffectsSuggest(t *testing.T) {
 	}
 }
 
-// What the configuration says about tasks and connections is where the search begins, and
-// what the suggestion agrees with.
+// The search begins at the configured number of tasks. The suggestion replaces a pool that is too
+// small for it.
 func TestEffectsSuggestFollowsTheConfiguration(t *testing.T) {
 	t.Parallel()
 	o := options(t)

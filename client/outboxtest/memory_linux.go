@@ -29,8 +29,8 @@ func memoryDir() string {
 	return dir
 }
 
-// availableMemory returns how many bytes of memory programs can still allocate without swapping; 0: not known. In a
-// container the limit of its control group may be lower.
+// availableMemory returns how many bytes of memory programs can still allocate without swapping; 0: not known. In
+// a container the result is at most the limit of its control group.
 func availableMemory() int64 {
 	var available int64
 	file, err := os.Open("/proc/meminfo")
