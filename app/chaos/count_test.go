@@ -41,7 +41,7 @@ type books struct {
 	receivers []*receiver
 }
 
-// The events whose effect has the payload of another event.
+// The statement returns the events whose effect has the payload of another event.
 const garbledSQL = `
 SELECT e.event_id FROM chaos.effects e JOIN chaos.ledger l USING (event_id)
 WHERE (e.producer, e.key, e.seq) IS DISTINCT FROM (l.producer, l.key, l.seq)`

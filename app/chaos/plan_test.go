@@ -200,9 +200,8 @@ const suspension = 75 * time.Second
 // dropWithin is how long a fault waits at most for a connection to drop.
 const dropWithin = time.Second
 
-// lockedOut is how long a fault lasts at most that takes login or a right from the
-// processes' role. A process that starts meanwhile ends with an error, as it should, and
-// is started again and again.
+// A fault that takes login or a right from the processes' role lasts lockedOut at most. A process
+// that starts meanwhile ends with an error, as it should, and is started again and again.
 const lockedOut = 4 * time.Second
 
 // Next returns the next fault. Every fault takes the same number of draws, so

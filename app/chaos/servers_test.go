@@ -17,8 +17,8 @@ import (
 	"outboxd/jobs/broker"
 )
 
-// Servers are what a run may break. PostgreSQL and Redis belong to it alone, and
-// are empty. What a profile does not break may be nil.
+// Servers are what a run may break. PostgreSQL and Redis are only for this run, and empty at its
+// beginning. What a profile does not break may be nil.
 type Servers struct {
 	Database, Redis               string // addresses for the processes
 	AdminDatabase, AdminRedis     string // addresses that no fault is on the way to

@@ -21,7 +21,7 @@ WHERE datname = current_database() AND application_name = $1 AND state LIKE 'idl
 
 const (
 	suspendAttempts = 100
-	// settling is how long what a stopped process has sent may take to arrive.
+	// What a stopped process has sent arrives within settling.
 	settling = 20 * time.Millisecond
 )
 

@@ -14,8 +14,8 @@ import (
 	"outboxd/client/outboxtest"
 )
 
-// Another program enqueues a task without choosing its ID: Asynq makes a UUID. The task is
-// told from an event with such an ID, whose only header is the relay's.
+// Another program enqueues a task without choosing its ID: Asynq makes a UUID. The consumer tells
+// the task from an event with such an ID by the relay's header.
 func TestATaskOfAnotherProgram(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct {

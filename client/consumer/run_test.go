@@ -17,8 +17,8 @@ import (
 
 const step client.Type[int] = "test:step"
 
-// The worker polls as rarely as it can here, about every 10 seconds, and every event of the key
-// waits for the confirmation of the one before. Only with the bell they all run before Drain gives up.
+// The worker polls as rarely as it can here, about every 10 seconds, and every event of the key waits for the
+// confirmation of the one before. Without the bell they would not all run before Drain gives up.
 func TestAnOrderingKeyRingsTheBell(t *testing.T) {
 	t.Parallel()
 	o := outboxtest.Start(t)

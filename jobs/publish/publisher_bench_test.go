@@ -137,8 +137,8 @@ func goroutines(n int) func(*testing.B, asynq.RedisConnOpt) func(context.Context
 	}
 }
 
-// autoPipeline does the same through a client of go-redis that by itself
-// gathers the commands of many goroutines into pipelines.
+// autoPipeline does the same as goroutines, through a client of go-redis that by itself gathers the
+// commands of many goroutines into pipelines.
 func autoPipeline(n int) func(*testing.B, asynq.RedisConnOpt) func(context.Context, []domain.Event) []error {
 	return func(b *testing.B, opt asynq.RedisConnOpt) func(context.Context, []domain.Event) []error {
 		b.Helper()

@@ -140,8 +140,8 @@ func TestATaskOfAnotherProgramIsNoEvent(t *testing.T) {
 	}
 }
 
-// A task with the ID of a delivery that does not say which event it delivers makes no dead letter, because the outbox
-// would refuse to take it back.
+// If a task has the ID of a delivery and does not name the event that it delivers, the worker makes no dead
+// letter: the outbox would refuse to take it back.
 func TestADeliveryWithoutItsEventIsNoDeadLetter(t *testing.T) {
 	t.Parallel()
 	s := newShop(t, servertest.Redis(t), map[string]work.Handler{"test:a": func(context.Context, domain.Effects, work.Task) error {

@@ -175,8 +175,8 @@ func refusal(code int, message string) func() error {
 	}
 }
 
-// rawServer calls serve for each connection, which is closed afterwards and,
-// at the latest, when the test ends.
+// rawServer calls serve for each connection. The connection is closed when serve returns, or when
+// the test ends.
 func rawServer(t *testing.T, serve func(net.Conn)) (addr string) {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
