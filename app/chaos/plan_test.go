@@ -137,9 +137,10 @@ func lengths(duration time.Duration) (lengths []time.Duration) {
 	return lengths
 }
 
-// Clustered is what outboxd survives of a Redis Cluster: its masters die, lose their data, and hand over slots, while
-// processes die and connections to PostgreSQL drop. A master that is away for longer than cluster-node-timeout, which is
-// a second here, is replaced by its replica. A master that comes back earlier is empty.
+// Clustered has the faults of a Redis Cluster that outboxd survives: masters die, lose their data, and hand over
+// slots, while processes die and connections to PostgreSQL drop. A master that is away for longer than
+// cluster-node-timeout, which is a second here, is replaced by its replica. A master that comes back earlier is
+// empty.
 func Clustered(duration time.Duration) Profile {
 	return Profile{
 		Name: "cluster", Gap: 1500 * time.Millisecond, Losses: []Kind{FlushMaster, KillMaster}, LossEvery: 4, Lasts: lengths(min(duration, 20*time.Second)),

@@ -118,7 +118,7 @@ func TestFindingsAboutTheTasksOfOthersAreTheirs(t *testing.T) {
 	contains(t, "the first database", a.found(), append(of["a"], "queue-unserved", "a-queue is paused;"), not(of["a"]))
 	contains(t, "the second database", b.found(), append(of["b"], "queue-unserved"), append(not(of["b"]), "queue-paused"))
 
-	// A database that does not answer, or keeps no history, hides nothing.
+	// A database that does not answer hides nothing. One that keeps no history hides no task that may be an event.
 	silent := &tenant{t, nil, inspect.NewInspector(handle, false, time.Now)}
 	silent.inspector.OnlyOurs(func(context.Context, []domain.ID) ([]domain.ID, error) { return nil, errors.New("no answer") })
 	contains(t, "a database that does not answer", silent.found(), []string{"a-queue", "b-queue", "shared", "images"}, nil)
