@@ -140,7 +140,7 @@ func (w *Worker) failed(ctx context.Context, task *asynq.Task, err error) {
 	case errors.Is(err, domain.ErrTooEarly):
 		log.Debug("a task goes back until it is its turn")
 	case errors.Is(err, broker.ErrNoHandler) && retried >= limit:
-		// Asynq archives a task after its last attempt, whatever the error is.
+		// Asynq archives a task after its last attempt, after this error too.
 		log.Error("no handler for this type of task and no attempt left; it is archived")
 	case errors.Is(err, broker.ErrNoHandler):
 		if tasks := w.unhandled.count(task.Type(), time.Now()); tasks > 0 {
