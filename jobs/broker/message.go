@@ -6,8 +6,8 @@ import "google.golang.org/protobuf/encoding/protowire"
 // message TaskMessage of asynq.proto.
 const errorField = 7
 
-// LastError reads from a message of Asynq why the task's last attempt failed; "" if
-// none did, or if the message cannot be read.
+// LastError reads from a message of Asynq the error of the task's last failed attempt; "" if none
+// did, or if the message cannot be read.
 func LastError(message []byte) (text string) {
 	for len(message) > 0 {
 		field, wire, n := protowire.ConsumeTag(message)
