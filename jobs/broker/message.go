@@ -7,7 +7,7 @@ import "google.golang.org/protobuf/encoding/protowire"
 const errorField = 7
 
 // LastError reads from a message of Asynq the error of the task's last failed attempt; "" if none
-// did, or if the message cannot be read.
+// failed, or if the message cannot be read.
 func LastError(message []byte) (text string) {
 	for len(message) > 0 {
 		field, wire, n := protowire.ConsumeTag(message)
