@@ -39,16 +39,15 @@ type Batch struct {
 // The payloads that handle gets are of different events, in the order of the events' IDs. None of these events
 // took effect before. In the handler EventsOf returns the events in the same order as the payloads.
 //
-// An event with an ordering key may be followed by the next events of its key, in order. They come from the database,
-// have no task, and are of the same type. For them Event.Attempts is that of the event before. If the batch fails, they
-// run later. A consumer of NewRemote gets no such events.
+// An event with an ordering key may be followed by the next events of its key, in order. They come from the
+// database, have no task, and are of the same type. For them Event.Attempts is that of the event before. If the
+// batch fails, they run later. A consumer of NewRemote gets no such events.
 //
-// Asynq runs each task in a goroutine of its own. A batch consists of tasks that
-// run at the same time. So asynq.Config.Concurrency limits the size of a batch too:
-// set it to a few times Max.
+// Asynq runs each task in a goroutine of its own. A batch consists of tasks that run at the same time. So
+// asynq.Config.Concurrency limits the size of a batch too: set it to a few times Max.
 //
 // A batch fails if handle returns an error or panics, if the transaction is not committed, or if the timeout of
-// one of its tasks ends meanwhile. When a batch of several tasks has failed, it is rolled back, and each of its
+// one of its tasks ends meanwhile. When a batch of several events has failed, it is rolled back, and each of its
 // tasks runs alone: handle gets one payload. So one bad event costs no other event an attempt. A task also runs
 // alone if an earlier attempt failed, if it is not its event's turn, or if its batch has not begun when half of
 // the task's timeout is over.
@@ -114,7 +113,7 @@ func (b *batching[T, Tx]) ProcessTask(ctx context.Context, task *asynq.Task) err
 }
 
 // gathered runs a task in a batch. The batch ends a little before the task's own
-// timeout, and the time left is for running the task by itself. So a database that
+// timeout, and the time left is for running the task alone. So a database that
 // hangs costs no attempt, but a handler that uses up the time costs one.
 func (b *batching[T, Tx]) gathered(ctx context.Context, event Event, payload T) answer {
 	ctx, cancel := spare.Before(ctx)

@@ -18,7 +18,7 @@ type Batch struct {
 	// effect before. Changes through tx happen exactly once; other actions may be repeated.
 	//
 	// If Handle returns an error or panics, or if its transaction is not committed, its changes through tx are
-	// undone. Handle is then called again for each task alone, unless the batch was only one task. A task is
+	// undone. Handle is then called again for each task alone, unless the batch was only one event. A task is
 	// therefore charged an attempt only if it fails alone. A retried task is also handled alone.
 	//
 	// An event with an ordering key may be followed by the next events of its key, in order. These next events
