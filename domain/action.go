@@ -25,7 +25,8 @@ const (
 	ActionResume = "resume"
 )
 
-// ActionOutcome is how an action ended. The empty ActionOutcome says that the action is under way, or that its process was killed.
+// ActionOutcome is how an action ended. The empty ActionOutcome says that the action is under way, or that its process
+// was killed.
 type ActionOutcome string
 
 // The outcomes.
@@ -62,7 +63,7 @@ func OutcomeOf(err error) (outcome ActionOutcome, cause string) {
 	return OutcomeFailed, err.Error()
 }
 
-// ActionEnds records how actions ended that have several steps. Each step is recorded with its effect.
+// ActionEnds records how actions with several steps ended. Each step is recorded with its effect.
 type ActionEnds interface {
 	// End records how the action ended: err is the error that ended it; nil: everything was done. End does nothing
 	// for an action without a first step. It also records after ctx has ended, and takes at most 5 seconds.

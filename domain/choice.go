@@ -25,8 +25,8 @@ func Named(texts []string) (named []string) {
 	return named
 }
 
-// Narrows reports whether the filter leaves any dead letter out. A command that changes dead letters must be told which
-// ones: a filter that narrows nothing is not a choice.
+// Narrows reports whether the filter has a condition that may leave a dead letter out. A command that changes dead
+// letters must be told which ones: a filter that narrows nothing is not a choice.
 func (f *DeadFilter) Narrows() bool {
 	return len(f.IDs)+len(f.Except)+len(f.Payload.Path) > 0 ||
 		Narrows(f.Type) || Narrows(f.Queue) || f.Stage != "" || f.OrderingKey != "" || f.HeaderName != "" || f.Error != "" || f.ErrorForm != "" ||

@@ -181,7 +181,7 @@ type Burial int
 const (
 	Buried        Burial = iota // it is a dead letter now
 	BuriedBefore                // it was a dead letter before
-	Superseded                  // it was replayed in the meantime; the task is of an older generation
+	Superseded                  // the task is of an older generation: the event was replayed or rescheduled in the meantime
 	ConfirmedOnce               // its effect is committed, although the handler failed; or it was cancelled
 	NotOnRecord                 // the database does not know the event
 	BuriedEarly                 // the event may not take effect yet, and stays where it is; the relay makes a new task when the event may

@@ -12,8 +12,8 @@ import (
 // DefaultQueue is the Asynq queue of an event that names no queue.
 const DefaultQueue = "default"
 
-// Event is one row of the outbox. Once the producer's transaction has committed, a relay hands the event to Asynq
-// as a task.
+// Event is one row of the outbox. When the producer's transaction has committed and the event is due, a relay hands
+// the event to Asynq as a task, or makes its deliveries, or both.
 type Event struct {
 	ID        ID
 	Type      string // the Asynq task type, such as "email:send_notification"
@@ -74,8 +74,8 @@ type TaskOptions struct {
 	Unique    time.Duration // whole seconds
 }
 
-// TaskID is the ID of the event's task in Asynq. TaskID is the same for every attempt, so Asynq recognises a
-// repeated task and ignores it.
+// TaskID is the ID of the event's task in Asynq. TaskID is the same for every attempt of one generation, so Asynq
+// recognises a repeated task and ignores it.
 func (e *Event) TaskID() string {
 	if e.Generation == 0 {
 		return e.ID.String()
@@ -122,8 +122,9 @@ type EventStore interface {
 	Claim(ctx context.Context, from Cursor, limit int, except ...string) (Batch, error)
 
 	// NextDue returns the time until the next event is due, by the database's clock, and false if no event is due
-	// within a day. The time is negative if an event became due in the last half second: the last claim may have
-	// missed it. Events that have been due for longer count only if overdue is set.
+	// within a day. The time is negative if an event is due already. An event that became due in the last half second
+	// counts, because the last claim may have missed it. Events that have been due for longer count only if overdue is
+	// set.
 	//
 	// Errors: CodeUnavailable if the database cannot be reached.
 	NextDue(ctx context.Context, overdue bool) (time.Duration, bool, error)
@@ -166,10 +167,10 @@ func ParseCursor(text string) (Cursor, error) {
 // Cursor returns the event's place in the order in which events become due.
 func (e *Event) Cursor() Cursor { return Cursor{Due: e.Available, ID: e.ID} }
 
-// Batch is a set of claimed events. A Batch holds a database connection until it is committed or released. Its
-// methods are not safe for concurrent use.
+// Batch is a set of claimed events. A Batch with events holds a database connection until it is committed or released.
+// Its methods are not safe for concurrent use.
 type Batch interface {
-	// Events are the claimed events, oldest due first.
+	// Events are the claimed events that are to be published, oldest due first. Held counts others.
 	Events() []Event
 
 	// Full reports whether a limit ended the claim, so that more events may be
@@ -196,7 +197,7 @@ type Batch interface {
 
 	// Commit settles the events that were not delivered, and ends the claim. The claim itself has already moved the
 	// delivered events. outcomes has one outcome for each event, in the order of Events. After an error nothing has
-	// changed.
+	// changed, unless the connection was lost during the commit: then nobody knows whether it succeeded.
 	//
 	// Errors: CodeUnavailable if the database cannot be reached.
 	Commit(ctx context.Context, outcomes []Outcome) error

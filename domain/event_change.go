@@ -6,7 +6,8 @@ import (
 )
 
 // ChangeAnswer is the answer to a request to cancel, reschedule or erase one event. The SQL functions cancel,
-// reschedule and outbox_erase return the same words.
+// reschedule and outbox_erase return the same words. For a request that has to wait for the leader, cancel and
+// reschedule return 'requested' instead; see ChangeRequests.
 type ChangeAnswer string
 
 // The answers: what was done, or why it is too late.
@@ -99,9 +100,10 @@ type CarriedOut struct {
 	Queue   error // why the queue could not be asked
 }
 
-// EventChanges cancels, reschedules and erases events. Each call is one transaction, which also records action,
-// the person's command. An action may have several calls; End follows the last one. Some handlers hold no transaction while they wait for a receiver. Each call asks the queue
-// about the events of such handlers before it commits. Its methods are safe for concurrent use.
+// EventChanges cancels, reschedules and erases events. Each change is one transaction, which also records action, the
+// person's command. An action may have several calls; End follows the last one. Some handlers hold no transaction while
+// they wait for a receiver. Before a change commits, it asks the queue about the events of such handlers. The methods
+// of EventChanges are safe for concurrent use.
 //
 // Errors: CodeUnavailable if the database cannot be reached.
 type EventChanges interface {

@@ -12,8 +12,8 @@ type Finding struct {
 	Code  string // short and stable, such as "redis-evicts", for searching and for machines
 	Level FindingLevel
 	// Found, Consequence and Remedy are sentences without a full stop: what was found, what follows from it, and
-	// which command or setting corrects it. Found, Consequence and Remedy contain no address and no secret, because
-	// everyone with access to a page or probe can read them.
+	// which command or setting corrects it. Everyone with access to a page or probe can read them, so they contain no
+	// secret and no address of a server. Found may quote an error, such as that of a failing task.
 	Found, Consequence, Remedy string
 	// Outage says that the server serves nobody at present, so everything that uses the server notices the problem. It
 	// is false for a problem that only some uses of the server have, such as a missing right.

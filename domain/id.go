@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// ID is a UUID (RFC 9562). The database makes IDs of version 7: they sort by time and are never reused. The zero ID
-// means "none yet".
+// ID is a UUID (RFC 9562). If a producer gives an event no ID, the database or the Go client makes one of version 7,
+// which sorts by time. The zero ID means "none yet".
 type ID [16]byte
 
 // ParseID reads the 36-character form, in either case. Its errors have

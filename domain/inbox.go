@@ -5,8 +5,8 @@ import (
 	"database/sql"
 )
 
-// Errors for tasks that the database does not expect, because it went back to an earlier state (a failover or a
-// restored backup).
+// Errors for tasks that may not take effect now, for example because the database went back to an earlier state (a
+// failover or a restored backup).
 var (
 	// ErrTooEarly means that another event of the ordering key has the turn, or that the event was moved to a later
 	// time. The task goes back to its queue, and no attempt is charged.
@@ -16,15 +16,16 @@ var (
 	ErrUnknownEvent = Errorf(CodeNotFound, "there is no such event any more")
 )
 
-// Inbox lets the effect of each event happen exactly once.
+// Inbox lets the effect of each event on the database happen exactly once. An effect outside the database, before which
+// Ask was called, may happen again after a crash.
 type Inbox interface {
 	// Process runs effect in a transaction, records the event as processed in the same transaction, and commits. If
 	// the event was processed before, Process runs nothing and returns false. If two calls for one event run at
 	// once, the second waits for the first. If effect returns an error, Process rolls the transaction back and
 	// returns that error, or an error that wraps it.
 	//
-	// Errors: CodeUnavailable if the database cannot be reached; ErrTooEarly and ErrUnknownEvent, in which case
-	// effect has not run.
+	// Errors: CodeUnavailable if the database cannot be reached; ErrUnknownEvent, in which case effect has not run;
+	// ErrTooEarly, also after effect has run, if the event was moved to a later time meanwhile.
 	Process(ctx context.Context, id ID, effect func(ctx context.Context, tx Effects) error) (first bool, err error)
 
 	// Ask is called before an effect outside the database, and reports whether the event may take effect now. No
@@ -62,10 +63,9 @@ type Effects interface {
 // Followers is an additional interface of the Effects that ProcessAll passes to effect.
 type Followers interface {
 	// Follow is called at most once within ProcessAll, and returns held events that may take effect in the same
-	// transaction.
-	// owners are events that this transaction confirms and that have their ordering keys' turns. For each owner,
-	// Follow returns the next events of its ordering key with this type and queue, at most most events in all. The
-	// caller must let each returned event take effect, after its owner and in the order returned: the commit
+	// transaction. owners are events that this transaction confirms and that have their ordering keys' turns. For each
+	// owner, Follow returns the next events of its ordering key with this type and queue. most bounds the events in
+	// all. The caller must let each returned event take effect, after its owner and in the order returned: the commit
 	// confirms them.
 	Follow(ctx context.Context, owners []ID, eventType, queue string, most int) ([]Follower, error)
 }

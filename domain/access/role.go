@@ -50,6 +50,6 @@ type Identity struct {
 	Role Role
 }
 
-// May reports whether a person may do something. The argument is See, for reading
-// pages, or a kind of action.
+// May reports whether a person may do something. The argument is See, Unmask or a kind of
+// recorded action.
 func (i Identity) May(action string) bool { return i.Role >= LeastRole(action) }

@@ -7,8 +7,8 @@ import (
 	"outboxd/domain"
 )
 
-// AccountLine counts the events of one type that were created on one UTC day. Each emitted event and each delivery
-// is counted in exactly one outcome field, from Pending to Repeated.
+// AccountLine counts the events of one type that were created on one UTC day. If outboxd keeps its guarantees, each
+// emitted event and each delivery is counted in exactly one outcome field, from Pending to Repeated; see Difference.
 type AccountLine struct {
 	Day  time.Time
 	Type string

@@ -13,8 +13,8 @@ import (
 // the name, the process suspends itself there once instead, and continues on SIGCONT.
 const variable = "CRASHPOINT"
 
-// Reach is called at a place where one step has ended and the next one has not begun: the process dies there if
-// the variable names this point.
+// Reach is called at a place where one step has ended and the next one has not begun. If the variable names this
+// point, the process dies or suspends itself there.
 func Reach(p Point) {
 	name, stop, _ := strings.Cut(os.Getenv(variable), ":")
 	if name != string(p) {

@@ -2,8 +2,8 @@ package diagnosis
 
 import "time"
 
-// The thresholds of the findings, each with its reason. That of schedules-late is setup.MissedAfter. A finding without
-// a threshold is a yes or no, or a count.
+// The thresholds of findings. Elsewhere are those of schedules-late (setup.MissedAfter) and leader-silent
+// (Leader.Limit).
 const (
 	// RelayGone is how long after its last sign of life a relay counts as gone. A relay gives a sign of life every
 	// 15 s.

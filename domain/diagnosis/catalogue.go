@@ -17,8 +17,8 @@ const (
 	// LookMinutely reads settings, catalogs and samples. A daemon reads them once a minute, outboxd top twice a
 	// minute. /readyz and the pages show the last result.
 	LookMinutely Look = "each minute"
-	// LookDoctor is for outboxd doctor alone. The checks of LookDoctor need additional connections, or repeat what
-	// a daemon checks when it starts.
+	// LookDoctor is for outboxd doctor alone. The checks of LookDoctor need additional connections or an option such
+	// as --producer-role, or repeat what a daemon checks when it starts.
 	LookDoctor Look = "doctor"
 )
 

@@ -25,7 +25,8 @@ type Quick struct {
 	Workers  []overview.WorkerStatus
 	Failing  queued.FailingSummary // without groups if this process does not group failing tasks
 	RedisErr error
-	// Settled counts, by queue, the archived tasks whose dead letters were replayed or discarded.
+	// Settled counts, by queue, the archived tasks that need no attention: to none of them belongs a dead letter,
+	// because the event took effect or a person dealt with it.
 	Settled map[string]int64
 	// Loss says why Redis may have lost data since the leader last looked; "" if there is no sign of a loss.
 	Loss string
@@ -129,8 +130,8 @@ func latest(a, b time.Time) time.Time {
 	return b
 }
 
-// judgeTasks reports a missing worker, and failing and archived tasks. If Redis has no queue, nothing was ever
-// enqueued, and a missing worker is no problem.
+// judgeTasks reports a missing worker, failing and archived tasks, and a loss in Redis. If Redis has no queue, no task
+// waits, and a missing worker is no problem.
 func (q Quick) judgeTasks() (found []domain.Finding) {
 	var unfinished, failing, archived, settled int64
 	rests := resting(q.Standing.Receivers)
@@ -166,10 +167,10 @@ func (q Quick) Ours() []overview.QueueStatus {
 // Waiting says how many events and tasks wait, and how long the oldest of them has waited.
 type Waiting struct {
 	// Events wait in PostgreSQL, for a relay or for the turn of their ordering key. Tasks wait in Redis, for a
-	// worker or for a retry. Events and tasks that are scheduled for later do not count.
+	// worker or for a retry. Events and tasks that are scheduled for later do not count, except in an estimate.
 	Events, Tasks           int64
 	EventsKnown, TasksKnown bool
-	Estimated               bool // the events were not all counted
+	Estimated               bool // Events is an estimate, because there are too many to count
 	Oldest                  time.Duration
 }
 

@@ -38,8 +38,8 @@ func resting(receivers []overview.ReceiverStatus) map[string]bool {
 	return queues
 }
 
-// ReceiversDown returns the finding of a worker process whose receivers are down. The argument down has one text
-// for each receiver: its name, and how long it has been down. The argument last is the error of the last attempt.
+// ReceiversDown returns the finding about receivers that are down. The argument down has one text for each receiver:
+// its subscription's name, and how long it has been down. The argument last is the error of the last attempt.
 func ReceiversDown(down []string, last string) []domain.Finding {
 	if len(down) == 0 {
 		return nil

@@ -33,8 +33,7 @@ func TestJoinNamesTheDatabases(t *testing.T) {
 	}
 }
 
-// TestSubscriptionsOfOneName has subscriptions that two databases have. Only one that rests in both
-// of them needs no worker.
+// A subscription's queue needs no worker if the subscription rests in each database that has it.
 func TestSubscriptionsOfOneName(t *testing.T) {
 	t.Parallel()
 	paused := func(name string) overview.ReceiverStatus {

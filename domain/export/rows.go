@@ -66,8 +66,8 @@ func DeadLetters(ctx context.Context, w io.Writer, form string, letters domain.D
 }
 
 // Events writes the events that a filter chooses, the newest first, and returns how many.
-// queueFault says why Redis could not be asked; then some failing events were written as in
-// flight. Errors: as DeadLetters, and domain.CodeUnavailable if a search cannot find all
+// queueFault says why Redis could not be asked; then failing events may have been written as
+// in flight. Errors: as DeadLetters, and domain.CodeUnavailable if a search cannot find all
 // failing events; see lives.Page.Incomplete.
 func Events(ctx context.Context, w io.Writer, form string, lives lives.Reader, filter lives.Filter) (rows int64, queueFault string, err error) {
 	t, err := newTable(w, form, []string{"id", "type", "queue", "ordering_key", "state", "created_at", "since", "attempts", "generation", "error", "payload_bytes"})

@@ -20,7 +20,7 @@ type Filter struct {
 	ErrorForm   string // as queued.ErrorForm returns it
 }
 
-// Narrows reports whether the filter leaves any task out; see domain.DeadFilter.Narrows.
+// Narrows reports whether the filter has a condition that may leave a task out; see domain.DeadFilter.Narrows.
 func (f *Filter) Narrows() bool {
 	return len(f.IDs) > 0 || domain.Narrows(f.Type) || domain.Narrows(f.Queue) || f.Error != "" || f.ErrorForm != ""
 }
@@ -112,7 +112,7 @@ func (c *Change) record(ctx context.Context, kind string, action *domain.Action,
 	return err
 }
 
-// each calls the function do with the chosen tasks, batch by batch; a batch may have none. each lists all tasks before
+// each calls the function do with the chosen tasks, batch by batch; a batch may have none. each lists the tasks before
 // it changes the first, so a task that fails again meanwhile is not changed twice. each ends with the first error of do.
 func (c *Change) each(ctx context.Context, filter Filter, do func([]queued.TaskRef) (int64, error)) (r Result, err error) {
 	all, more, err := c.Tasks.All(ctx, listed)

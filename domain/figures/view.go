@@ -116,7 +116,7 @@ type Queue struct {
 	// LostPause is set if a pause is on record that Redis does not have: Redis lost it, or
 	// somebody resumed the queue without outboxd.
 	LostPause *setup.Pause
-	Workers   int  // processes that serve the queue
+	Workers   int  // Asynq servers that serve the queue; a process may have several
 	Foreign   bool // only other programs use it
 }
 

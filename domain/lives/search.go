@@ -32,7 +32,7 @@ const (
 	StateGone State = "gone"
 )
 
-// States lists all states that a search can find, in the order in which an event passes them.
+// States lists the states that a search can find: all but StateGone.
 func States() []State {
 	return []State{StatePending, StateHeld, StateInFlight, StateFailing, StateConfirmed, StateDead, StateSuppressed, StateCancelled}
 }
@@ -50,9 +50,9 @@ type Filter struct {
 	OrderingKey string
 	State       State
 	Open        bool // only events in states that are open, see State.Open
-	// Since (inclusive) and Until (exclusive) bound the time in the event's ID, which is when the event was
-	// emitted. An ID that is not of version 7 contains no time; a search compares its bytes like those of any other
-	// ID.
+	// Since (inclusive) and Until (exclusive) bound the time in the event's ID, which is when the ID was made: usually
+	// when the event was emitted. An ID that is not of version 7 contains no time; a search compares its bytes like
+	// those of any other ID.
 	Since, Until time.Time
 	HeaderName   string
 	HeaderValue  string // with HeaderName; "" is any
@@ -72,8 +72,8 @@ func (f *Filter) ErrorMatches(text, eventType string) bool {
 	return (f.Error == "" || contains(f.Error)) && !slices.ContainsFunc(f.NotErrors, contains) && !slices.ContainsFunc(f.NotTypes, named)
 }
 
-// Narrows reports whether the filter leaves any event out; see domain.DeadFilter.Narrows. Open does not count,
-// because people do not choose it.
+// Narrows reports whether the filter has a condition that may leave an event out; see domain.DeadFilter.Narrows. Open
+// does not count, because people do not choose it.
 func (f *Filter) Narrows() bool {
 	return domain.Narrows(f.Type) || domain.Narrows(f.Queue) || !f.ID.IsZero() || f.OrderingKey != "" || f.State != "" || f.HeaderName != "" || f.Error != "" ||
 		len(f.Payload.Path)+len(domain.Named(f.NotErrors))+len(domain.Named(f.NotTypes)) > 0 || !f.Since.IsZero() || !f.Until.IsZero()

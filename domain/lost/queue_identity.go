@@ -20,8 +20,8 @@ type QueueIdentity struct {
 }
 
 // Change compares i with the identity that is known from before. Change returns in a few words what happened to Redis,
-// so that it may have lost data, and "" if there is no sign of a loss. Empty fields are not compared. If both
-// identities have shards, Change compares the shards in place of the two IDs.
+// so that it may have lost data, and "" if there is no sign of a loss. An empty canary is such a sign; other empty
+// fields are not compared. If both identities have shards, Change compares the shards in place of the two IDs.
 func (i QueueIdentity) Change(known QueueIdentity) string {
 	slots, narrow := i.LostSlots(known)
 	switch {
@@ -73,8 +73,8 @@ func (i QueueIdentity) Older(known QueueIdentity) bool {
 	return i.Canary != "" && i.Canary != known.Canary
 }
 
-// Over returns the identity i with its empty fields filled from the identity known. Over does not keep the shards of
-// other masters.
+// Over returns the identity i with its empty fields filled from the identity known. If an ID of i differs from that of
+// known, Over leaves the shards empty, because those of known may be of other masters.
 func (i QueueIdentity) Over(known QueueIdentity) QueueIdentity {
 	if i.Shards == "" && !i.hasOtherIDs(known) {
 		i.Shards = known.Shards
@@ -130,8 +130,8 @@ type QueueMemory interface {
 	// Recall returns the record.
 	Recall(ctx context.Context) (QueueRecord, error)
 
-	// Remember replaces the stored identity, which has to be known, by next. If all events that Redis may have lost
-	// are in the outbox again, healed says what happened that they were sent again. Otherwise healed is "".
+	// Remember replaces the stored identity by next, if it is still known. If all events that Redis may have lost are
+	// in the outbox again, healed says what happened that they were sent again. Otherwise healed is "".
 	//
 	// Errors: domain.CodeConflict if another process has replaced the stored identity.
 	Remember(ctx context.Context, known, next QueueIdentity, healed string) error

@@ -40,9 +40,9 @@ func splitShards(text string) (shards []Shard, ok bool) {
 // LostSlots returns the slots of a cluster whose data may be lost, if the cluster is i now and was known before.
 // narrow is false if the loss cannot be narrowed to slots: then all data may be lost.
 //
-// A slot that moved from one known master to another is not lost. The slots of a master that was not known before count
-// as lost, because it may have taken over from a master without that master's last writes. The slots of a master that
-// is gone are lost too.
+// A slot that moved from one known master to another is not lost, unless canaries are missing. The slots of a master
+// that was not known before count as lost, because it may have taken over from a master without that master's last
+// writes. The slots of a master that is gone are lost too.
 func (i QueueIdentity) LostSlots(known QueueIdentity) (lost Slots, narrow bool) {
 	now, readable := splitShards(i.Shards)
 	was, before := splitShards(known.Shards)

@@ -105,7 +105,8 @@ func TestNoKindOfCheckHidesAFailover(t *testing.T) {
 	}
 }
 
-// seenWith returns what a check learns of three masters. Kind 0 learns the shards, 1 only the joined IDs, 2 only the slots.
+// seenWith returns what a check learns of three masters. Kind 0 learns their IDs and slots, 1 only the IDs, 2 only the
+// slots, 3 neither.
 func seenWith(kind int, runs []int, border int) lost.QueueIdentity {
 	is := lost.QueueIdentity{Canary: "c"}
 	var ids, lines []string

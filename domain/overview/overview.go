@@ -138,7 +138,7 @@ type Overviews interface {
 	// first. History leaves out steps without a measurement.
 	History(ctx context.Context, window, step time.Duration) ([]HistoryPoint, error)
 
-	// HistoryBetween returns the same for the time from from to until, by the clock of the database.
+	// HistoryBetween is History for the time between from and until, by the clock of the database.
 	HistoryBetween(ctx context.Context, from, until time.Time, step time.Duration) ([]HistoryPoint, error)
 
 	// Marks returns up to 50 marks of the last window, the latest first.
@@ -163,7 +163,7 @@ type QueueStatus struct {
 // Unfinished returns how many tasks have not ended.
 func (q QueueStatus) Unfinished() int64 { return q.Pending + q.Active + q.Scheduled + q.Retry }
 
-// WorkerStatus is one worker process.
+// WorkerStatus describes one worker: one Asynq server. A process may have several workers.
 type WorkerStatus struct {
 	Host        string
 	PID         int
@@ -195,7 +195,7 @@ type QueueOverviews interface {
 	// Queues returns all queues, in the order of their names.
 	Queues(ctx context.Context) ([]QueueStatus, error)
 
-	// Workers returns the worker processes that gave a sign of life within the last seconds.
+	// Workers returns the workers whose last sign of life in Redis is at most 10 s old.
 	Workers(ctx context.Context) ([]WorkerStatus, error)
 }
 

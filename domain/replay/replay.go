@@ -11,7 +11,7 @@ import (
 	"outboxd/domain"
 )
 
-// Batch bounds one transaction of a replay or a discard.
+// Batch bounds one transaction of a replay or a discard, except the replay of a canary, which is one transaction.
 const Batch = 500
 
 // After refusedInARow refused dead letters without a successful replay in between, Run
@@ -42,7 +42,8 @@ type Progress struct {
 
 // Run replays dead letters until none that matches the filter is left, and calls tell after each step. Run skips
 // dead letters that the outbox refuses, and records how the action ended. Errors: those of DeadLetters and of ctx; a
-// *domain.Stopped if the canary did not succeed; CodeInvalid if the outbox refused dead letters, which the error names.
+// *domain.Stopped if the canary did not succeed; CodeInvalid if the outbox refused dead letters, of which the error
+// names the first five.
 func (r *Replay) Run(ctx context.Context, tell func(Progress)) error {
 	return r.Letters.End(ctx, r.Action, r.run(ctx, tell))
 }

@@ -53,7 +53,7 @@ type Subscription struct {
 	InsteadOfQueue bool
 
 	Paused    *Pause        // nil: not paused
-	Down      *ReceiverDown // the workers' report that the receiver is down; nil: it works
+	Down      *ReceiverDown // the workers' report that the receiver is down; nil: there is none
 	CreatedAt time.Time
 	ChangedAt time.Time
 	// RemovedAt is when the subscription was removed. After that the relay makes no deliveries. Existing deliveries
