@@ -17,7 +17,8 @@ import (
 	"outboxd/handler/registration"
 )
 
-// sites are the API and a monitor with pages and a token, with limits that a test can wait for.
+// sites starts the API, and a monitor with pages and an admin token. read limits how long a request may take to arrive,
+// and how long a connection may be idle.
 func sites(t *testing.T, read time.Duration) map[string]*handlertest.Site {
 	t.Helper()
 	api, _ := handlertest.StartAPI(t, func(o *registration.Options) { o.Timeouts.Read, o.Timeouts.Idle = read, read })
@@ -29,8 +30,8 @@ func sites(t *testing.T, read time.Duration) map[string]*handlertest.Site {
 	}
 }
 
-// TestSlowClientsAreCutOff sends requests a byte at a time, without an end. Each byte comes well within the time limit, and
-// the limit is for the whole.
+// TestSlowClientsAreCutOff sends nothing, or requests a byte at a time without an end. Each byte comes well within the
+// time limit, but the limit is for a whole request.
 func TestSlowClientsAreCutOff(t *testing.T) {
 	t.Parallel()
 	for name, s := range sites(t, 300*time.Millisecond) {

@@ -17,8 +17,9 @@ import (
 )
 
 // startSpan begins the span of a request. If the client sent a trace context, the
-// span belongs to that trace. The span has the attributes of OpenTelemetry's
-// conventions for HTTP servers, except the URL's query, which may contain secrets.
+// span belongs to that trace. The names of the span's attributes are those of
+// OpenTelemetry's conventions for HTTP servers. The span leaves out the URL's query,
+// which may contain secrets.
 func (s *Server) startSpan(ctx context.Context, c *fiber.Ctx, x *exchange) (context.Context, trace.Span) {
 	client := propagation.TraceContext{}.Extract(ctx, propagation.MapCarrier{
 		traceparent.Header: c.Get(traceparent.Header), "tracestate": c.Get("tracestate"),

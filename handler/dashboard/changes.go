@@ -123,7 +123,7 @@ func (l *changes) find(id int) (change, bool) {
 }
 
 // close ends the running changes and waits for their end. The batch that a change is
-// working on is rolled back.
+// working on is rolled back, unless it is being committed.
 func (l *changes) close() {
 	l.cancel()
 	l.running.Wait()

@@ -43,8 +43,8 @@ func TestClosingEndsARunningChange(t *testing.T) {
 	}
 }
 
-// TestTheEndOfAChangeIsAwaitedFromTheStandby ends a change long after its request: only
-// then the log has what the pages must not miss.
+// The standby must be told at the end of a change, because the pages must not miss what the
+// change wrote. The change's request has ended long before.
 func TestTheEndOfAChangeIsAwaitedFromTheStandby(t *testing.T) {
 	t.Parallel()
 	var steps []string

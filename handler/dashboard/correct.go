@@ -123,8 +123,9 @@ func (d *Dashboard) emitCorrected(c *fiber.Ctx) error {
 	return c.Redirect("../"+copied.String(), fiber.StatusSeeOther)
 }
 
-// correctedPayload returns the payload that the person sent: an uploaded file, if one was
-// chosen, or else the text of the form. Browsers send the line breaks of a text as CR LF.
+// correctedPayload returns the payload that the person sent: an uploaded file that is not
+// empty, or else the text of the form. chosen says that it is a file. Browsers send the line
+// breaks of a text as CR LF.
 func correctedPayload(c *fiber.Ctx) (payload []byte, chosen bool, err error) {
 	if file, err := c.FormFile("file"); err == nil && file.Size > 0 {
 		opened, err := file.Open()

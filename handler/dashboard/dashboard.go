@@ -95,7 +95,8 @@ type Options struct {
 	// Check calls the next handler if the sender of a request may do the action, and
 	// refuses the request otherwise. The action is access.See or a kind of action.
 	Check func(c *fiber.Ctx, action string) error
-	// Visitor returns the visitor of a request that Check let pass.
+	// Visitor returns who made a request. The name is "" and the role access.None if Check was
+	// not called or returned an error before it knew who that is.
 	Visitor func(c *fiber.Ctx) Visitor
 	// Explain logs an error, and returns what the visitor may see of it.
 	Explain func(c *fiber.Ctx, err error) Fault
@@ -161,7 +162,8 @@ type Dashboard struct {
 	base     string    // the address of the pages, relative to the monitor's first page: "" or databases/NAME/
 }
 
-// New returns the pages. Nothing runs in the background while no page is open.
+// New returns the pages. While no page is open, nothing runs in the background but the
+// changes that people began.
 func New(o Options) *Dashboard {
 	d := &Dashboard{o: o, files: assets.New(), pages: parsePages(), changes: newChanges()}
 	d.live = live.New(d.frame)

@@ -26,7 +26,7 @@ type deadPage struct {
 	More        bool // there are older dead letters, which were not grouped
 	Matched     int64
 	Types       int  // that those have
-	MoreMatched bool // more dead letters match than Matched
+	MoreMatched bool // there may be more dead letters than Matched
 	Actions     []domain.RecordedAction
 	Letters     []domain.DeadLetter
 	First       template.URL // the query of the first page; "" on the first page

@@ -70,8 +70,8 @@ func (d *Dashboard) events(c *fiber.Ctx) error {
 	return d.Render(c, Page{Template: "events", Title: "Events", Section: SectionEvents, Data: &s})
 }
 
-// matched counts the events that match. If the search has read to its end, or further than a count does, the events of
-// the first page are all that is known.
+// matched counts the events that match, up to one more than eventsCounted. On the first page it counts only if there is
+// another page and the search did not stop early: a count reads no further than such a search.
 func (d *Dashboard) matched(ctx context.Context, p *eventsPage, filter lives.Filter) (lives.Counted, error) {
 	if p.First && (p.Page.Next.IsZero() || p.Page.GaveUp) {
 		return lives.Counted{Events: int64(len(p.Page.Events)), All: !p.Page.GaveUp && !p.Page.Incomplete}, nil

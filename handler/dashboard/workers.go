@@ -14,8 +14,8 @@ type workersPage struct {
 	Workers []overview.WorkerStatus
 }
 
-// workers serves the page that lists the worker processes with the tasks that
-// they are working on.
+// workers serves the page that lists the workers with the tasks that they are
+// working on.
 func (d *Dashboard) workers(c *fiber.Ctx) error {
 	if d.o.Sources.Figures == nil {
 		return errNoQueue()

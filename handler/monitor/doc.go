@@ -1,5 +1,5 @@
-// Package monitor is the HTTP server that every process has, for /healthz, /readyz
-// and /metrics. With the role monitor the process also serves the web pages, behind
-// a guard that decides who may read and who may write. Package dashboard has the
-// pages, and package signin has the guard.
+// Package monitor is the HTTP server for /healthz, /readyz and /metrics. With the
+// role monitor a process also serves the web pages, behind a guard that decides who
+// may read and who may write. Package dashboard has the pages, and package signin
+// has the guard.
 package monitor

@@ -198,8 +198,8 @@ func (p *probe) recovered(ctx context.Context) (err error) {
 	return p.Run(ctx)
 }
 
-// log logs a result only if it differs from the last one, because probes come every
-// few seconds.
+// log logs only when the check begins or ceases to fail, because probes come every few
+// seconds.
 func (p *probe) log(logger *slog.Logger, err error) {
 	p.mu.Lock()
 	changed := p.failing != (err != nil)

@@ -46,8 +46,8 @@ type visitKey struct{}
 // access.Table decides what each role may do.
 //
 //   - A person is known by a bearer token, by the session that the sign-in page
-//     gives, or by the header of a trusted proxy. With the last two a person may
-//     change something only from a page of this server.
+//     gives, or by the header of a trusted proxy. With the last two, the guard refuses
+//     changes that a browser sends for a page of another site.
 //   - A user of this machine may also read without signing in; see isLocal.
 //   - Without any way to sign in nobody can change anything, and nobody can read
 //     over a network.
@@ -83,7 +83,7 @@ func (g *guard) canSignIn() bool { return len(g.tokens) > 0 || g.ways.OIDC.Issue
 func (g *guard) knowsPeople() bool { return g.canSignIn() || g.ways.IdentityHeader != "" }
 
 // check lets a request pass or refuses it, and stores the sender in the request's
-// locals for later handlers.
+// locals for later handlers. If visit fails, check stores nothing.
 func (g *guard) check(c *fiber.Ctx, action string) error {
 	v, err := g.visit(c)
 	if err != nil {

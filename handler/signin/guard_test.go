@@ -18,7 +18,8 @@ const (
 	pausePath  = "/monitoring/tasks/api/queues/default:pause"
 )
 
-// TestAccess is the whole matrix: who may read and write the pages, from where.
+// TestAccess says who may read and write the pages, from where, with and without an admin
+// token.
 func TestAccess(t *testing.T) {
 	t.Parallel()
 	const (

@@ -8,10 +8,10 @@ import (
 )
 
 // isLocal reports whether a user of this machine makes a request. The monitor must listen
-// on a loopback address and the request must name one: any web site can point a name of its
-// own at 127.0.0.1, and the browsers of the site's visitors could then read the answer. And
-// nothing may show that a proxy on this machine makes the request, because the proxy's
-// clients may be anywhere.
+// on a loopback address. The request's Host header must have a loopback address or
+// localhost: otherwise a web site could point a name of its own at 127.0.0.1, and read the
+// answer in the browsers of its visitors (DNS rebinding). And nothing may show that a proxy
+// on this machine makes the request, because the proxy's clients may be anywhere.
 //
 // A proxy that adds no header and asks for a loopback name in HTTP/1.1 is taken for a user
 // of this machine, unless the configuration shows it. docs/guides/sign-in.md says what to do
@@ -27,8 +27,9 @@ func (g *guard) namesPeople(c *fiber.Ctx) bool {
 }
 
 // isForwarded reports whether a request has a header that proxies add, or is in HTTP/1.0.
-// No browser uses HTTP/1.0, but nginx before version 1.29.7 does, unless it is told
-// otherwise. It also adds no header, and names the address of the monitor as the host.
+// No browser uses HTTP/1.0. Until version 1.29.7, nginx uses it as a proxy, unless it is
+// told otherwise. By default nginx also adds no header, and puts the address of the monitor
+// into the Host header.
 func isForwarded(c *fiber.Ctx) bool {
 	if !c.Request().Header.IsHTTP11() {
 		return true

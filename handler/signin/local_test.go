@@ -14,8 +14,8 @@ import (
 	"outboxd/handler/signin"
 )
 
-// TestAProxyIsNoUserOfThisMachine asks a monitor on a loopback address, by a loopback name,
-// as proxies on the same machine do. All of their clients would be viewers.
+// A proxy on the same machine asks the monitor at a loopback address, with a loopback name.
+// If it counted as a user of this machine, all clients of the proxy could read the pages.
 func TestAProxyIsNoUserOfThisMachine(t *testing.T) {
 	t.Parallel()
 	s := handlertest.StartPages(t, func(o *monitor.Options) { o.AdminToken = handlertest.AdminToken })

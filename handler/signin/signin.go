@@ -28,7 +28,8 @@ const (
 // Ways are how people show who they are.
 type Ways struct {
 	// Address is the configured listen address. On a loopback address the users of this
-	// machine can read the pages without signing in.
+	// machine can read the pages without signing in, unless their requests look like those of
+	// a proxy.
 	Address string
 	// IsLoopback reports whether an address, with or without a port, means this
 	// machine only. The guard calls IsLoopback with the listen address and with Host
@@ -64,10 +65,11 @@ func New(w Ways, logger *slog.Logger) *SignIn {
 // the request otherwise. The action is access.See or a kind of action.
 func (s *SignIn) Check(c *fiber.Ctx, action string) error { return s.guard.check(c, action) }
 
-// Identity returns who made a request that passed Check.
+// Identity returns who made a request that passed Check. A user of this machine has no name.
 func (s *SignIn) Identity(c *fiber.Ctx) access.Identity { return visitOf(c).Identity }
 
-// Visitor returns who made a request that passed Check, for the pages.
+// Visitor returns who made a request, for the pages. It is nobody if Check was not called or
+// could not tell who it is. A request that Check refused also has a visitor.
 func (s *SignIn) Visitor(c *fiber.Ctx) dashboard.Visitor { return s.guard.visitor(c) }
 
 // Routes adds the pages for signing in and out.

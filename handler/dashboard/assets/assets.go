@@ -66,8 +66,7 @@ func New() Files {
 	return all
 }
 
-// Paths returns the paths of all embedded files. A browser requests these
-// files with each page.
+// Paths returns the paths of all embedded files.
 func Paths() (paths []string) {
 	for _, f := range New() {
 		paths = append(paths, "/"+f.address)

@@ -90,7 +90,7 @@ func (c *Choice) pairs() []Pair {
 	return append(append(pairs, named("not-type", c.NotTypes)...), named("not-error", c.NotErrors)...)
 }
 
-// says describes the choice in words, but for its times.
+// says describes the choice in words, without its times.
 func (c *Choice) says() []Clause {
 	pairs := filled(Pair{"of type", c.Type})
 	pairs = append(pairs, named("not of type", c.NotTypes)...)

@@ -1,6 +1,5 @@
-// Package live has the work that all open pages share, so that many open pages cost as
-// little as one. The package sends the parts of the overview that change as server-sent
-// events, and caches the data of charts.
+// Package live does once the work that all open pages share. The package sends the parts
+// of the overview that change as server-sent events, and caches the data of charts.
 //
 // The package dashboard renders the parts and decides who may see them.
 package live

@@ -8,8 +8,8 @@ import (
 // remembered is how long a result is cached.
 const remembered = 5 * time.Second
 
-// Memory caches the last result for each name, so that many open pages cost as little as
-// one. Memory never removes a name, so use only a few names. Memory is safe for concurrent
+// Memory caches the last result for each name, so that many open pages do not each read it
+// anew. Memory never removes a name, so use only a few names. Memory is safe for concurrent
 // use.
 type Memory struct {
 	mu    sync.Mutex
