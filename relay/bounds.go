@@ -45,7 +45,7 @@ type boundedQueue struct {
 	since  time.Time // of the last opening
 }
 
-// newBounds returns bounds. Every queue is closed until it has been measured.
+// newBounds returns bounds. A bounded queue is closed until it has been measured.
 func newBounds(lengths domain.QueueLengths, limits map[string]int, gauge *prometheus.GaugeVec, log *slog.Logger, opened func()) *bounds {
 	b := &bounds{lengths: lengths, limits: limits, log: log, gauge: gauge, opened: opened, queues: map[string]*boundedQueue{}}
 	for queue := range limits {
@@ -55,8 +55,7 @@ func newBounds(lengths domain.QueueLengths, limits map[string]int, gauge *promet
 	return b
 }
 
-// run measures until ctx ends. While Redis does not answer, no queue opens or closes, and the breaker reports the
-// outage.
+// run measures until ctx ends. While Redis does not answer, no queue opens, and the breaker reports the outage.
 func (b *bounds) run(ctx context.Context) error {
 	names := slices.Sorted(maps.Keys(b.limits))
 	ticker := time.NewTicker(boundsEvery)

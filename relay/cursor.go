@@ -28,8 +28,8 @@ const (
 //
 // The cursor is only a hint: there may be due events before it, because transactions do not commit in the order of
 // due times, and failed batches become due again. A sweep, which is a scan from the beginning, finds these events.
-// A sweep follows at once when a scan from the cursor finds nothing, and otherwise every second. Sweeps take at
-// most a twentieth of the time. The pollers of a process share the cursor.
+// A sweep follows at once when a scan from the cursor finds nothing, and otherwise every second. It is put off if
+// sweeps would then take more than about a twentieth of the time. The pollers of a process share the cursor.
 type cursor struct {
 	mu    sync.Mutex
 	at    domain.Cursor

@@ -9,7 +9,8 @@ import (
 	"outboxd/relay"
 )
 
-// BenchmarkDrain relays a backlog of 50,000 events. Its ns/op are per event.
+// BenchmarkDrain relays a backlog of 50,000 events, again and again. Read events/s: ns/op is the time of one event only
+// if b.N is a multiple of 50,000.
 func BenchmarkDrain(b *testing.B) {
 	for _, size := range []struct {
 		name        string

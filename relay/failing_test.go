@@ -15,8 +15,8 @@ import (
 	"outboxd/repository/examine"
 )
 
-// If the database refuses a heal, doctor and the metric say so, with the
-// database's reason, until a heal works.
+// If the database refuses a heal, doctor says so with the database's reason, and the metric
+// says so, until a heal works.
 func TestWhatTheLeaderFailsAtIsFound(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)

@@ -59,7 +59,7 @@ func (w *witness) inTime(t *testing.T, word string, limit time.Duration) {
 	}
 }
 
-// refuse makes Redis refuse every event of a queue until heal is called: a
+// refuse makes Redis refuse the events of a queue until heal is called. It writes a
 // string where Asynq's script wants a list.
 func (f *fixture) refuse(queue string) (heal func()) {
 	f.t.Helper()
@@ -75,7 +75,7 @@ func (f *fixture) refuse(queue string) (heal func()) {
 	}
 }
 
-// One event in ten goes to the queue that refuses.
+// One event in ten goes to the queue whose events Redis refuses.
 const emitTenthRefused = `INSERT INTO outbox (event_type, payload, queue)
 	SELECT $1, '', CASE n % 10 WHEN 0 THEN 'refusing' ELSE 'default' END FROM generate_series(1, $2::int) n`
 

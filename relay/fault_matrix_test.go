@@ -37,9 +37,9 @@ var faultyCommands = []faultyCommand{
 	{Command: faulttest.Command{Name: "INFO"}},
 }
 
-// For each command that a relay sends and each way in which it can be answered
-// wrongly, once or until it is mended: the task is in Redis or its event is pending, no
-// attempt is charged, the relay says what is wrong, and goes on by itself.
+// For each of faultyCommands and each wrong answer, given once or until it is mended: the
+// task is in Redis or its event is pending, no attempt is charged, the relay says what is
+// wrong, and goes on by itself.
 func TestOnlyAPositiveAnswerCounts(t *testing.T) {
 	t.Parallel()
 	for i, command := range faultyCommands {

@@ -26,7 +26,8 @@ import (
 	"outboxd/repository/heal"
 )
 
-// town is a fixture whose queue is watched, and a worker that counts effects.
+// town is a fixture whose relay checks, as the leader, whether Redis has kept its data. The workers that its method
+// work starts count effects.
 type town struct {
 	*fixture
 	redisURL string
@@ -38,8 +39,8 @@ type town struct {
 
 const healCheck = 200 * time.Millisecond
 
-// newTown makes a relay that looks after its queue. Towns of one database may
-// use different Redis servers.
+// newTown makes a town whose relay checks Redis every healCheck. Towns of one database may use different Redis servers,
+// as if one had taken over from the other.
 func newTown(t *testing.T, databaseURL, redisURL string, change func(*relay.Options)) *town {
 	t.Helper()
 	db := schematest.Connect(t, databaseURL)
@@ -89,7 +90,7 @@ func (w *town) runWorker(worker *work.Worker) (stop func()) {
 
 const emitEffects = `INSERT INTO outbox (event_type, payload) SELECT 'test:effect', '' FROM generate_series(1, $1::int) n`
 
-// watched waits until the relay knows its queue.
+// watched waits until PostgreSQL has a canary, from which on a loss of Redis's data is noticed.
 func (w *town) watched() {
 	w.t.Helper()
 	w.eventually(1, "SELECT count(*) FROM outbox_queue_identity WHERE canary <> ''")
@@ -182,8 +183,8 @@ func TestTheQueueForgets(t *testing.T) {
 	}
 }
 
-// olderState brings back the keys as they were, without a restart: the server
-// says that it is the same, and only the canary is not.
+// olderState saves Redis's keys, and returns a function that puts them back without a restart. Of what identifies the
+// server, only the canary is then another one.
 func olderState(t *testing.T, s *redistest.Server) func() {
 	client := redisClient(t, s.URL())
 	saved := map[string]string{}
@@ -341,7 +342,7 @@ func TestAStoppedRelayLeavesTheCanaryRenewed(t *testing.T) {
 	}
 }
 
-// lingering is a memory that has remembered, and says so only when it is stopped.
+// lingering is a memory whose first Remember stores the identity, but returns only when the relay is stopped.
 type lingering struct {
 	lost.QueueMemory
 	remembered chan struct{}
@@ -405,8 +406,8 @@ func (w *town) queueCanary() string {
 	return w.redis.Get(w.t.Context(), "asynq:{outboxd}:canary:"+name).Val()
 }
 
-// unheard is a queue and a memory. One answer of theirs is lost each time that lost
-// is set to false.
+// unheard is a queue and a memory. The next call of the step fails as if the connection had
+// broken, each time that lost is set to false.
 type unheard struct {
 	lost.IdentifiedQueue
 	lost.QueueMemory

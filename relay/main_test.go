@@ -45,7 +45,7 @@ func openRedis(t testing.TB, url string) *broker.Redis {
 }
 
 // newFixture makes a relay whose naps soon grow to an hour, unless change sets
-// another interval. Then it finds events only because it was notified, or
+// another interval. So it then finds events only because it was notified, or
 // because an event's time has come.
 func newFixture(t testing.TB, databaseURL, redisURL string, change func(*relay.Options)) *fixture {
 	t.Helper()

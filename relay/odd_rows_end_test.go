@@ -111,8 +111,8 @@ SELECT coalesce(string_agg(E'\n\t' || place, ''), '') FROM (
 	UNION ALL (SELECT 'journal ' || left(j::text, 300) FROM outbox_journal j WHERE event_id = $1 ORDER BY at DESC LIMIT 20)
 ) AS list (place)`
 
-// audit checks what outboxd verify checks, and that every dead letter can be listed and
-// shown.
+// audit checks the account and looks for violations, as outboxd verify does, and checks that
+// dead letters can be listed and shown.
 func (o *oddRows) audit() {
 	o.t.Helper()
 	auditor := search.NewAuditor(o.db)

@@ -130,8 +130,7 @@ func (o *oddRows) run(d time.Duration) {
 	}
 }
 
-// work runs a worker for every type and queue that a row may have, except the bad
-// one.
+// work runs a worker for the types and queues that a row may have, except the queue bad.
 func (o *oddRows) work() {
 	handlers, queues := map[string]work.Handler{}, map[string]int{"default": 1}
 	done := func(context.Context, domain.Effects, work.Task) error { return nil }
@@ -262,7 +261,7 @@ func (o *oddRows) round() {
 	}
 }
 
-// heal sends again what is not confirmed.
+// heal sends again what is not confirmed, one time in four.
 func (o *oddRows) heal() {
 	o.t.Helper()
 	if o.random.IntN(4) == 0 {

@@ -12,7 +12,7 @@ import (
 	"outboxd/relay"
 )
 
-// panicky panics on events of one type, as a library might on what one holds.
+// panicky panics on events of one type, as a library might on the content of an event.
 type panicky struct{ domain.Publisher }
 
 func (p panicky) Publish(ctx context.Context, events []domain.Event) []domain.Receipt {
@@ -35,7 +35,7 @@ func TestAPanicOverOneEventIsThatEventsAlone(t *testing.T) {
 	f.eventually(1, "SELECT count(*) FROM outbox_dead WHERE event_type = 'test:odd' AND error LIKE '%panic: odd%'")
 }
 
-// counting counts claims, and looks for the next due event.
+// counting counts the calls of Claim (claims) and of NextDue (looks).
 type counting struct {
 	domain.EventStore
 	claims, looks atomic.Int64

@@ -196,8 +196,8 @@ func (p *poller) pass(ctx context.Context) (claimed int, more bool, err error) {
 	return len(events), batch.Full() || batch.Advanced(), nil
 }
 
-// publish hands events to Redis and returns one receipt for each. publish opens the breaker if all of Redis is
-// down.
+// publish hands events to Redis and returns one receipt for each. publish opens the breaker if Redis as a whole, and
+// not only single queues, cannot be used.
 func (p *poller) publish(ctx context.Context, events []domain.Event) []domain.Receipt {
 	ctx, cancel := context.WithTimeout(ctx, publishPatience)
 	defer cancel()

@@ -61,8 +61,8 @@ type Relay struct {
 	metrics  *metrics
 	waker    *wakeup.Waker
 	cursor   cursor
-	queue    *breaker // open while the queue is unreachable
-	database *breaker // open while the database is unreachable
+	queue    *breaker // open while Redis does not answer, or does not work for the relay
+	database *breaker // as queue, for PostgreSQL
 	parts    *queueOutages
 	bounds   *bounds // nil: none
 	leader   *lead.Leader

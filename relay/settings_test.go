@@ -74,9 +74,9 @@ var hostileSettings = []string{
 // execModes are all that --database-exec-mode offers.
 var execModes = []string{"cache_statement", "cache_describe", "describe_exec", "exec", "simple_protocol"}
 
-// All of outboxd's work is done under any settings of a role and its database.
-// pgx's exec modes take turns. The settings that concern text run in a mode
-// that sends values as text, and in one that does not.
+// outboxd works under these settings of a role and its database. pgx's exec modes
+// take turns. The settings that concern text run in a mode that sends values as
+// text, and in one that does not.
 func TestSettingsOfRolesAndDatabases(t *testing.T) {
 	t.Parallel()
 	for i, settings := range hostileSettings {
@@ -309,7 +309,7 @@ func (s *subject) bury() {
 	s.eventually(1, "SELECT count(*) FROM outbox_dead WHERE stage = 'worker'")
 }
 
-// doHousekeeping does all of the leader's work at once.
+// doHousekeeping does the leader's work on the tables once.
 func (s *subject) doHousekeeping() {
 	s.t.Helper()
 	ctx, house := s.t.Context(), upkeep.NewHousekeeping(s.own, "")

@@ -161,7 +161,7 @@ func (j *journal) count(text string) int {
 // emit150 is emitMany for a session, which takes no parameters.
 const emit150 = `INSERT INTO outbox (event_type, payload) SELECT 'test:'||n, '' FROM generate_series(1, 150) n`
 
-// migrated makes a test's database and returns its URL.
+// migrated applies the migrations to the database at url, and returns url.
 func migrated(t *testing.T, url string) string {
 	t.Helper()
 	migrate(t, schematest.Connect(t, url))

@@ -90,7 +90,7 @@ func (a *archivist) lookInto(ctx context.Context, queue string) error {
 		if len(batch) > 0 {
 			seen = batch[len(batch)-1].At
 		}
-		if len(batch) < archiveBatch { // also after full batches only: a full archive has 10,000 tasks
+		if len(batch) < archiveBatch { // it is empty if there was a whole number of batches, as in a full archive
 			a.seen[queue] = seen
 			return nil
 		}

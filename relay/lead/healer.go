@@ -19,8 +19,8 @@ import (
 type Healing struct {
 	Queue  lost.IdentifiedQueue
 	Memory lost.QueueMemory
-	// CheckInterval is how often the healer checks Redis. While Redis can be reached, a loss is noticed within that
-	// time.
+	// CheckInterval is how often the healer checks Redis. While Redis can be reached, a loss is noticed within about
+	// that time.
 	CheckInterval time.Duration
 	// Unconfirmed are the types of events that no consumer confirms. They are not
 	// sent again.

@@ -134,7 +134,8 @@ func (g *queueGauges) waiting() *int64 {
 	return &n
 }
 
-// byQueue returns how many tasks wait in the largest queues; none if that is not known.
+// byQueue returns, by queue, how many tasks wait in the largest queues, and under the label "other" in all others. The
+// map is empty if that is not known.
 func (g *queueGauges) byQueue() map[string]int64 {
 	g.mu.Lock()
 	defer g.mu.Unlock()

@@ -31,7 +31,7 @@ const (
 	missingAge     = 20 * time.Second
 	reconcileEvery = 10 * time.Second
 	// Every is multiplied by reconcileIdle while the last round found no unconfirmed events. With Age and the
-	// duration of a round added, a lost event is still sent again or reported within a minute.
+	// duration of a short round added, a lost event is still sent again or reported within a minute.
 	reconcileIdle = 2.5
 	// ReconcileRows is how many rows of outbox_sent (the history) one statement reads.
 	ReconcileRows = 5000

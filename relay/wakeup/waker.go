@@ -56,13 +56,13 @@ type Waker struct {
 	busy    atomic.Bool   // the rate was above busyRate less than calmAfter ago
 	hears   atomic.Bool   // LISTEN works
 	marked  atomic.Bool   // the database shows the relay as asleep, so producers notify
-	idle    atomic.Int64  // sleeps since the last claim that found something
+	idle    atomic.Int64  // sleeps since the last claim that found something, or the last call of lookOnceMore
 
 	window rate
 }
 
-// napBounds bounds the sleeps of an idle poller. Each sleep is twice as long as the one before. The first sleeps
-// are short because some producers do not notify. A producer does not notify if it wrote its event before the relay
+// napBounds bounds the sleeps of an idle poller. The sleeps double from shortest to the bound. The first sleeps are
+// short because some producers do not notify. A producer does not notify if it wrote its event before the relay
 // was marked asleep and commits after the relay's last claim. A producer also does not notify if it commits at the
 // same time as another producer. With short first sleeps the poller finds such an event about as late as its
 // transaction or its commit was long.
