@@ -21,7 +21,8 @@ func isServiceVariable(name, value string) bool {
 var serviceVariable = regexp.MustCompile(`^OUTBOXD_(\w+_)?(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT(_\d+_(TCP|UDP|SCTP)(_(ADDR|PORT|PROTO))?)?)$`)
 
 // variables returns the environment variables that set an option. variables records a
-// fault for each variable that begins like one of outboxd's but is unknown.
+// fault for each variable that begins like one of outboxd's but is unknown, unless
+// Kubernetes has probably set it.
 func (l *loading) variables(environ []string) map[string]string {
 	known := map[string]bool{configOption().variable(): true}
 	for _, o := range l.options {
@@ -59,7 +60,8 @@ func variableKey(name string) string {
 }
 
 // readVariables sets options from environment variables. A variable wins over the file. An
-// empty variable counts as not set, unless the option gives an empty value a meaning.
+// empty variable counts as not set, unless the option may be empty. An empty alias always
+// counts as not set.
 func (l *loading) readVariables(variables map[string]string) {
 	for _, o := range l.options {
 		for _, alias := range o.aliases {

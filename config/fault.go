@@ -30,8 +30,7 @@ func (f Fault) Error() string {
 	return text
 }
 
-// Faults is the error of Load: the list of everything that is wrong with a
-// configuration.
+// Faults is the error of Load: the list of the faults that Load found.
 type Faults []Fault
 
 // Error lists the faults, each on a line of its own.

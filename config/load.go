@@ -43,8 +43,8 @@ func newLoading() *loading {
 // outboxd.yaml, and to which a relative --config refers. serves returns the kinds of
 // handlers that the worker of a process with this configuration has; nil: it has none.
 //
-// Its error is of type Faults. The error names everything that is wrong, and never quotes
-// a secret.
+// Its error is of type Faults. The error names all faults that could be found: values that
+// could not be read are not compared with others. The error never quotes a secret.
 func Load(fs *pflag.FlagSet, environ []string, dir string, serves func(*Config) Handlers) (*Config, error) {
 	l := newLoading()
 	variables := l.variables(environ)

@@ -45,9 +45,10 @@ const (
 	// processors are useful. The upper bound leaves room for other processes in PostgreSQL's
 	// max_connections, which is 100 by default.
 	ownPerProcessor, leastOwn, mostOwn = 8, 8, 64
-	// The worker runs as many batches of a type at once as there are processors. A place for a
-	// task costs only memory, so there are enough places to fill those batches, whose default
-	// maximum is 100 tasks, and to collect the tasks of the next batch meanwhile.
+	// The worker runs as many batches of a type at once as there are processors, and at least
+	// two. A place for a task costs only memory, so there are enough places to fill those
+	// batches, whose default maximum is 100 tasks, and to collect the tasks of the next batch
+	// meanwhile.
 	batchPerProcessor, leastBatch, mostBatch = 128, 128, 512
 	// Another server answers a mail or request, and limits how many it accepts at once from one
 	// client. The processors of this machine do not matter. Mail servers often accept 50.

@@ -6,8 +6,8 @@ import (
 )
 
 // suggestion returns a question that ends a message about an unknown key. The question
-// names up to three options whose names resemble the key. If there is no such option,
-// suggestion returns "".
+// names up to three options whose names resemble the key, and a section whose name does.
+// If there is neither, suggestion returns "".
 func (l *loading) suggestion(key string) string {
 	keys := make([]string, len(l.options))
 	for i, o := range l.options {
@@ -110,7 +110,8 @@ func distance(a, b string) int {
 }
 
 // plainName returns the beginning of an unknown name, up to the first character that no
-// name has. The rest of the text may be a secret if the user forgot a space.
+// name has, and at most 60 bytes. The rest of the text may be a secret if the user forgot a
+// space.
 func plainName(name string) string {
 	end := strings.IndexFunc(name, func(r rune) bool {
 		return !slices.Contains([]rune("._-"), r) && (r < '0' || r > '9') && (r < 'A' || r > 'Z') && (r < 'a' || r > 'z')

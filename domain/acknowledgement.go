@@ -31,10 +31,11 @@ type AcknowledgedEvents interface {
 	// Position returns the position that the last Acknowledge stored, or "" if there was none.
 	Position(ctx context.Context) (string, error)
 
-	// Acknowledge confirms the events that belong to this outbox. In the same transaction
+	// Acknowledge confirms the events that this outbox still has. In the same transaction
 	// Acknowledge replaces the stored position, which has to be after, by the position
 	// next. It returns how many events it confirmed. The count leaves out events that were
-	// confirmed before, and events whose ordering key has given another event the turn.
+	// confirmed before, and events that may not take effect now: another event of their
+	// ordering key has the turn, or they were moved to a later time.
 	//
 	// Errors: CodeConflict if the stored position is not after, or if the database may have gone back to an earlier
 	// state and the leader has not noted it yet. Nothing is confirmed then.

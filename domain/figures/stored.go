@@ -18,8 +18,8 @@ const (
 type Passed struct {
 	Confirmed, Failed, Died int64
 	// P50 and P99 are the delays from the time in an event's ID to its handler: the mean
-	// of the minutes' medians, and the largest of their 99th percentiles. Negative:
-	// nothing was confirmed.
+	// of the minutes' medians, weighted by the confirmed events, and the largest of their
+	// 99th percentiles. Negative: nothing was confirmed.
 	P50, P99 time.Duration
 }
 

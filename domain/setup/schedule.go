@@ -108,7 +108,7 @@ type Ticks struct {
 // any number of processes.
 type Schedules interface {
 	// Tick emits the events of the due ticks of up to 1,000 schedules, each schedule in its own transaction. If the
-	// events of one schedule cannot be emitted, Tick continues with the other schedules, and returns the first error
-	// at the end.
+	// events of one schedule cannot be emitted, Tick continues with the other schedules, and returns the errors at the
+	// end.
 	Tick(ctx context.Context) (Ticks, error)
 }

@@ -5,7 +5,8 @@ import (
 	"time"
 )
 
-// SubscriptionReplay is the progress of a replay to a subscription. A replay makes deliveries of events that were
+// SubscriptionReplay is the progress of a replay to a subscription. A replay makes deliveries of older events: of those
+// that match, were emitted since a given time, are still kept, and have no delivery to the subscription yet. Most were
 // relayed before the subscription existed.
 type SubscriptionReplay struct {
 	Subscription string    `json:"subscription"`

@@ -8,10 +8,11 @@ import (
 )
 
 // isLocal reports whether a user of this machine makes a request. The monitor must listen
-// on a loopback address. The request's Host header must have a loopback address or
-// localhost: otherwise a web site could point a name of its own at 127.0.0.1, and read the
-// answer in the browsers of its visitors (DNS rebinding). And nothing may show that a proxy
-// on this machine makes the request, because the proxy's clients may be anywhere.
+// on a loopback address. The request's Host header must have a loopback address, or a name
+// such as localhost (see Ways.IsLoopback): otherwise a web site could point a name of its
+// own at 127.0.0.1, and read the answer in the browsers of its visitors (DNS rebinding). And
+// nothing may show that a proxy on this machine makes the request, because the proxy's
+// clients may be anywhere.
 //
 // A proxy that adds no header and asks for a loopback name in HTTP/1.1 is taken for a user
 // of this machine, unless the configuration shows it. docs/guides/sign-in.md says what to do
