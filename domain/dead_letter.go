@@ -87,10 +87,10 @@ func later(a, b time.Time) time.Time {
 	return b
 }
 
-// DeadGroup counts the dead letters of one type whose errors differ only in IDs and numbers.
+// DeadGroup counts the dead letters of one type and stage whose errors differ only in UUIDs and numbers.
 type DeadGroup struct {
 	Type      string
-	ErrorForm string // the error with # for each ID and number; a long one is cut
+	ErrorForm string // the error with # for each UUID and number; a long one is cut
 	Stage     Stage
 	Count     int
 	FirstDied time.Time
@@ -133,7 +133,7 @@ type DeadLetters interface {
 	List(ctx context.Context, filter DeadFilter, after Cursor, limit int) ([]DeadLetter, error)
 
 	// Groups reads the newest dead letters that match, at most limit. Groups returns their largest groups. more says
-	// that groups or dead letters were left out.
+	// that groups or dead letters may have been left out.
 	Groups(ctx context.Context, filter DeadFilter, limit int) (groups []DeadGroup, more bool, err error)
 
 	// Actions returns up to limit recorded actions of people that are older than the action with

@@ -5,6 +5,6 @@
 // up, and overview the numbers of the whole system. The example's terms are in the package
 // registration.
 //
-// Package domain imports only the standard library. It contains no SQL statement, and
-// speaks neither HTTP nor Redis's protocol.
+// Package domain imports only the standard library and the package words below it. It
+// contains no SQL statement, and speaks neither HTTP nor Redis's protocol.
 package domain

@@ -261,7 +261,7 @@ func routeOf(c *fiber.Ctx, err error) string {
 	return c.Route().Path
 }
 
-// secure sets the security headers of every answer. The pages replace the
+// secure sets the security headers of an answer. The pages replace the
 // Content-Security-Policy by one that allows more.
 func secure(c *fiber.Ctx) {
 	c.Set(fiber.HeaderXContentTypeOptions, "nosniff")

@@ -48,7 +48,7 @@ func (t *FailingTask) Describe() string {
 	return said
 }
 
-// FailingGroup counts the failing tasks of one type and queue whose errors differ only in IDs and numbers.
+// FailingGroup counts the failing tasks of one type and queue whose errors differ only in UUIDs and numbers.
 type FailingGroup struct {
 	Type, Queue string
 	ErrorForm   string // as ErrorForm returns it
@@ -96,8 +96,8 @@ var varying = regexp.MustCompile(`[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-
 // errorFormLength is in characters. The groups of dead letters use the same length.
 const errorFormLength = 300
 
-// ErrorForm returns an error text with # in place of each ID and number, cut to errorFormLength. Errors that differ
-// only in IDs and numbers have the same form.
+// ErrorForm returns an error text with # in place of each UUID and each run of digits, cut to errorFormLength. Errors
+// that differ only in these have the same form.
 func ErrorForm(text string) string {
 	form := []rune(varying.ReplaceAllString(text, "#"))
 	return string(form[:min(len(form), errorFormLength)])

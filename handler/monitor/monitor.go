@@ -54,8 +54,8 @@ type Options struct {
 	// Pages are Asynqmon's pages. If Pages is set, the monitor also serves the
 	// dashboard. If Pages is nil, the monitor serves only health and metrics.
 	Pages *TaskPages
-	// Sources gives the pages their data. The pages read from Sources only while a page is
-	// open. A process with several databases has Databases, and of Sources only Mask.
+	// Sources gives the pages their data. While no page is open and no change runs, the pages
+	// read nothing. A process with several databases has Databases, and of Sources only Mask.
 	Sources   dashboard.Sources
 	Databases []dashboard.Database
 	// PayloadLimit returns the size of the largest payload that an outbox of the pages takes, in
