@@ -11,8 +11,8 @@ type Look string
 
 // The looks. A page or command that shows the findings of one Look also shows those of all more frequent ones.
 const (
-	// LookAlways is for facts that a few cheap queries read. The pages and outboxd top read them each time they
-	// draw. /readyz reads them again if they are some seconds old.
+	// LookAlways is for facts that a few cheap queries read. outboxd top reads them each time it draws. The pages read
+	// them again if they are a second old, /readyz if they are some seconds old.
 	LookAlways Look = "always"
 	// LookMinutely reads settings, catalogs and samples. A daemon reads them once a minute, outboxd top twice a
 	// minute. /readyz and the pages show the last result.

@@ -30,7 +30,7 @@ type HeldKey struct {
 // Turn is the event for which the held events of an ordering key wait.
 type Turn struct {
 	ID    domain.ID
-	Since time.Time // when it got the turn, or when it was written if it was never due
+	Since time.Time // when it got the turn, or when it was written if it waits in the outbox without the turn
 	// State is StatePending, StateInFlight or StateDead, or StateGone if no table
 	// has the event, for example because no history is kept. Confirmed says whether
 	// it took effect.

@@ -22,9 +22,9 @@ type Life struct {
 	// Cancelled is set with StateCancelled: who cancelled the event, and why.
 	Cancelled   string
 	ConfirmedAt time.Time // zero: not confirmed, or no longer known
-	// TurnOf is the event of the same ordering key that has the turn, or an earlier event of the key that is not
-	// yet due. For a delivery it may be an earlier event of its event's key whose deliveries are not made yet. It is
-	// zero if there is no such event.
+	// TurnOf is the event of the same ordering key that has the turn or, if none has it, an earlier event of the key
+	// that is in the outbox. For a delivery it may also be an earlier event of its event's key whose deliveries are
+	// not made yet. It is zero if there is no such event.
 	TurnOf domain.ID
 	// HeldBehind is how many events of the ordering key are held, counted up to 1,000. If this event has the turn,
 	// they wait for it. If this event is held, HeldBehind includes it and the earlier ones.

@@ -95,7 +95,7 @@ type Summary struct {
 	Generation   int
 	Error        string // the last error; dead: the error that it died of; suppressed: which task took its place; cancelled: who cancelled it, and why
 	PayloadBytes int
-	WaitsFor     domain.ID // held: the event for which it waits, as Life.TurnOf
+	WaitsFor     domain.ID // held: the event for which it waits, as Life.TurnOf; zero: none
 	// Failing is the event's failing task in Redis. It is nil unless State is StateFailing.
 	Failing *queued.FailingTask
 }
@@ -135,7 +135,7 @@ func (p *Page) Missing() string {
 // Counted says how many events match a filter.
 type Counted struct {
 	Events int64
-	// All is false if there may be more, because the count stopped early, after its patience.
+	// All is false if the count stopped early, before its limit and after its patience, so that there may be more.
 	All bool
 }
 
@@ -148,9 +148,9 @@ const (
 
 // Reader reads single events from the database. Its methods are safe for concurrent use.
 type Reader interface {
-	// Search returns up to limit events that were emitted before the event named before. If
-	// before is zero, Search begins with the newest event. Search reads a bounded number of
-	// events, for a bounded time, whatever the filter is.
+	// Search returns up to limit events whose IDs come before the ID before, in descending order of
+	// their IDs. If before is zero, Search begins with the newest event. Search reads a bounded
+	// number of events, for a bounded time, whatever the filter is.
 	//
 	// Errors: domain.CodeUnavailable if the database cannot be reached or is too slow.
 	Search(ctx context.Context, filter Filter, before domain.ID, limit int) (Page, error)

@@ -192,7 +192,8 @@ type WorkingTask struct {
 // QueueOverviews reads figures about tasks and workers from Redis. Its methods change nothing and are safe for
 // concurrent use. Errors: domain.CodeUnavailable.
 type QueueOverviews interface {
-	// Queues returns all queues, in the order of their names.
+	// Queues returns all queues, in the order of their names. It leaves out the queues whose keys Redis does not let
+	// outboxd use.
 	Queues(ctx context.Context) ([]QueueStatus, error)
 
 	// Workers returns the workers whose last sign of life in Redis is at most 10 s old.

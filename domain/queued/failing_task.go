@@ -48,7 +48,7 @@ func (t *FailingTask) Describe() string {
 	return said
 }
 
-// FailingGroup counts the failing tasks of one type and queue whose errors differ only in UUIDs and numbers.
+// FailingGroup counts the failing tasks of one type and queue whose errors have the same ErrorForm.
 type FailingGroup struct {
 	Type, Queue string
 	ErrorForm   string // as ErrorForm returns it
@@ -68,7 +68,7 @@ type FailingSummary struct {
 }
 
 // FailingTasks reads and changes the tasks that failed and wait to be tried again.
-// Its methods are safe for concurrent use.
+// Its methods leave out the queues whose keys Redis does not let outboxd use, and are safe for concurrent use.
 //
 // Errors: domain.CodeUnavailable if Redis cannot be reached.
 type FailingTasks interface {

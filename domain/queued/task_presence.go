@@ -54,9 +54,9 @@ type TaskFinder interface {
 	// Look searches Redis for the task of each event's present generation, and returns the state of each task. It
 	// changes nothing.
 	//
-	// In a long queue Look does not search the whole list: it concludes from the time at which a task was enqueued
-	// that the task still waits. If somebody removed a task from the middle of the list, Look notices that only
-	// when the tasks before it are gone.
+	// If tasks at the head of the list were enqueued before a task, Look concludes that this task still waits, and
+	// does not search the list for it. If somebody removed a task from the middle of the list, Look therefore
+	// notices that only when the tasks before it are gone.
 	//
 	// Errors: domain.CodeUnavailable if Redis cannot be reached; domain.QueueOutages with that code if only some
 	// queues of the events cannot be used.

@@ -79,7 +79,8 @@ type TaskStates interface {
 	// and of the twenty generations before. If there are none, Tasks returns an empty
 	// slice, not nil. Tasks looks in the event's queue, or in all queues if Queue is "".
 	//
-	// Errors: domain.CodeUnavailable if Redis cannot be reached.
+	// Errors: domain.CodeUnavailable if Redis cannot be reached, or does not let outboxd use the keys of one of these
+	// queues.
 	Tasks(ctx context.Context, event *domain.Event) ([]TaskState, error)
 }
 
@@ -90,6 +91,6 @@ type UnfinishedTasks interface {
 	// event's present generation and the twenty generations before. Unfinished reads only ID and Generation of the
 	// event.
 	//
-	// Errors: domain.CodeUnavailable.
+	// Errors: domain.CodeUnavailable, also if Redis does not let outboxd use the keys of one of the queues.
 	Unfinished(ctx context.Context, events []domain.Event) ([]bool, error)
 }
