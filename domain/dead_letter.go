@@ -26,7 +26,8 @@ type DeadLetter struct {
 	FirstError    string
 	FirstFailedAt time.Time
 	DiedAt        time.Time
-	// HoldsKey says that the later events of its ordering key wait until this dead letter is replayed or discarded.
+	// HoldsKey says that the later events of its ordering key wait until this dead letter is discarded or erased, or
+	// takes effect after a replay.
 	HoldsKey bool
 }
 
@@ -37,8 +38,8 @@ func (d *DeadLetter) Cursor() Cursor { return Cursor{Due: d.DiedAt, ID: d.ID} }
 // The zero DeadFilter chooses all.
 type DeadFilter struct {
 	IDs       []ID
-	Type      string
-	Queue     string
+	Type      string // a * at the end stands for any ending
+	Queue     string // as Type
 	Stage     Stage
 	Error     string        // part of the error, ignoring case
 	OlderThan time.Duration // died at least this long ago
@@ -87,7 +88,7 @@ func later(a, b time.Time) time.Time {
 	return b
 }
 
-// DeadGroup counts the dead letters of one type and stage whose errors differ only in UUIDs and numbers.
+// DeadGroup counts the dead letters of one type and stage whose errors have the same form.
 type DeadGroup struct {
 	Type      string
 	ErrorForm string // the error with # for each UUID and number; a long one is cut
@@ -196,7 +197,7 @@ type FailedTasks interface {
 	Failed(ctx context.Context, task FailedTask) error
 
 	// Retried adds an entry to the journal for each event whose failed task a person retries at once. Retried reads
-	// only the ID and the generation of each event. It leaves out events of which the database has nothing.
+	// only ID, Generation and Attempts of each event. It leaves out events of which the database has nothing.
 	Retried(ctx context.Context, events []Event, by *Action) error
 
 	// Bury makes an event a dead letter, if it is pending, held or in flight. If no table has the event, Bury makes

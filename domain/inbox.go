@@ -20,9 +20,10 @@ var (
 // Ask was called, may happen again after a crash.
 type Inbox interface {
 	// Process runs effect in a transaction, records the event as processed in the same transaction, and commits. If
-	// the event was processed before, Process runs nothing and returns false. If two calls for one event run at
-	// once, the second waits for the first. If effect returns an error, Process rolls the transaction back and
-	// returns that error, or an error that wraps it.
+	// the event was processed before or cancelled, Process runs nothing and returns false. If two calls for one event
+	// run at once, the second waits for the first. If effect returns an error, Process rolls the transaction back and
+	// returns that error, or an error that wraps it. If the error is that the connection's query plans are outdated,
+	// Process runs effect again instead.
 	//
 	// Errors: CodeUnavailable if the database cannot be reached; ErrUnknownEvent, in which case effect has not run;
 	// ErrTooEarly, also after effect has run, if the event was moved to a later time meanwhile.
@@ -38,7 +39,7 @@ type Inbox interface {
 	// not called. The list has one Confirmation for each event, in the order of ids. An
 	// error rolls everything back. The error does not say which event failed.
 	//
-	// Errors: CodeUnavailable if the database cannot be reached; the errors of effect.
+	// Errors: CodeUnavailable if the database cannot be reached; the errors of effect; ErrTooEarly after effect has run.
 	ProcessAll(ctx context.Context, ids []ID, effect func(ctx context.Context, tx Effects, first []ID) error) (list []Confirmation, err error)
 
 	// AskAll is Ask for several different events. Its errors are those of ProcessAll.
@@ -47,7 +48,7 @@ type Inbox interface {
 
 // Confirmation is the result for one event of ProcessAll or AskAll.
 type Confirmation struct {
-	First bool  // the event takes effect now; false: it took effect before, unless Err is set
+	First bool  // the event takes effect now; false: it took effect before or was cancelled, unless Err is set
 	Err   error // ErrTooEarly, ErrUnknownEvent or nil
 }
 

@@ -38,13 +38,13 @@ type MissingEvents interface {
 	// number is negative if the database keeps no statistics. It also returns the database's time.
 	HandedOver(ctx context.Context) (int64, time.Time, error)
 
-	// Page reads up to limit rows of the history whose IDs are greater than after and at most until. age is the
+	// Page reads about limit rows of the history whose IDs are greater than after and at most until. age is the
 	// shortest time since an event of SentPage.Waiting was handed to Redis. Events of the types in except count as
 	// confirmed, but their deliveries do not. Events that have only deliveries count as confirmed.
 	Page(ctx context.Context, after, until domain.ID, limit int, age time.Duration, except []string) (SentPage, error)
 
-	// Note stores events as missing, up to MissingNoted in all. Note returns those of the given events that are
-	// stored and are still neither confirmed nor sent again.
+	// Note stores events as missing. Once MissingNoted events are stored, it adds no others. Note returns those of
+	// the given events that are stored and are still neither confirmed nor sent again.
 	Note(ctx context.Context, events []MissingEvent) ([]MissingEvent, error)
 
 	// Resend puts those of these events that are neither confirmed nor dead back into the outbox, and returns how
@@ -60,5 +60,5 @@ type MissingEvents interface {
 	Missing(ctx context.Context, limit int) ([]MissingEvent, error)
 }
 
-// MissingNoted is how many missing events the database stores at most.
+// MissingNoted is from how many stored events on MissingEvents.Note adds no others.
 const MissingNoted = 100_000

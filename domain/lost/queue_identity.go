@@ -136,29 +136,32 @@ type QueueMemory interface {
 	// Errors: domain.CodeConflict if another process has replaced the stored identity.
 	Remember(ctx context.Context, known, next QueueIdentity, healed string) error
 
-	// Database reads the identity of the database.
+	// Database reads the identity of the database. Its answer may be half a minute old, unless a new connection was
+	// opened since.
 	Database(ctx context.Context) (DatabaseIdentity, error)
 
 	// RememberDatabase stores the database's identity, and for how long the history keeps events from now on.
 	RememberDatabase(ctx context.Context, is DatabaseIdentity, history time.Duration) error
 
-	// Doubt records that the database may have gone back to an earlier state. From then on a task has no effect if
-	// its event does not exist, or if another event of its ordering key has the turn. The acknowledgements that
-	// consumers with another database wrote before are skipped. Doubt returns after about a second, when all
-	// database sessions have noticed.
+	// Doubt records that the database may have gone back to an earlier state. From then on, as long as the history
+	// reaches back to this time, a task of an event emitted before has no effect if the event does not exist, or if
+	// another event of its ordering key has the turn. The acknowledgements that consumers with another database wrote
+	// before are skipped. Doubt returns after about a second, when all database sessions have noticed.
 	Doubt(ctx context.Context) error
 
 	// Redrive puts events back into the outbox, and returns how many. Redrive waits for open batches that were
-	// claimed before the call, and includes their events.
+	// claimed before the call, and includes their events. If the outbox refuses an event, Redrive makes a dead letter
+	// of it.
 	//
 	// After an error, the events that were already put back stay in the outbox. Calling Redrive again is harmless.
 	Redrive(ctx context.Context, r Redrive) (int64, error)
 }
 
-// Redrive chooses events that were handed to Redis before the call, and that are not confirmed.
+// Redrive chooses events that were handed to Redis before the call, and that are neither confirmed nor dead. Events
+// that have only deliveries are left out.
 type Redrive struct {
 	Window time.Duration // they were handed to Redis at most this long ago
-	Except []string      // types that are left out
+	Except []string      // types that are left out, but not their deliveries
 	Why    string        // for the journal
 	// Slots are the slots of a Redis Cluster whose data may be lost. Events of queues in other slots are left out.
 	// nil: none are left out.
