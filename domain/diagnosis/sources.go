@@ -54,15 +54,15 @@ type Subscribed struct {
 	Resting []overview.ReceiverStatus
 }
 
-// rests reports whether the database has no subscription of that name that gets deliveries.
+// rests reports whether the database has no subscription of that name, or one that is paused or removed.
 func (s Subscribed) rests(name string) bool {
 	return !slices.Contains(s.Names, name) ||
 		slices.ContainsFunc(s.Resting, func(r overview.ReceiverStatus) bool { return r.Subscription == name && (r.Paused || r.Removed) })
 }
 
-// Resting returns the subscriptions that get no deliveries from any of several databases.
-// If two databases have a subscription of the same name, they share its queue. That queue
-// needs a worker while one of the two subscriptions gets deliveries.
+// Resting returns the subscriptions that are paused or removed in each database that has
+// them. If two databases have a subscription of the same name, they share its queue. That
+// queue needs a worker while one of the two is neither paused nor removed.
 func Resting(all []Subscribed) (resting []overview.ReceiverStatus) {
 	for _, s := range all {
 		for _, r := range s.Resting {

@@ -28,7 +28,7 @@ type Stored struct {
 	Type, Queue         string
 	Recent, Hour        Passed
 	Pending, Held, Dead int64
-	OldestDue           time.Time // when the oldest due event became due; zero: none is due
+	OldestDue           time.Time // when the oldest due event that was read became due; zero: none
 }
 
 // Snapshot has the database's figures of all types and queues at one moment.
@@ -37,7 +37,7 @@ type Snapshot struct {
 	// Pairs has each type and queue of which an event waits, is dead, or was measured
 	// within the last hour.
 	Pairs []Stored
-	// Emitted counts the events of the present UTC day by type.
+	// Emitted counts the events of the present UTC day by type, for the 1,000 types with the most.
 	Emitted map[string]int64
 	// RecentSeconds and HourSeconds are how many seconds of the windows were measured.
 	RecentSeconds, HourSeconds float64
@@ -76,7 +76,7 @@ type Store interface {
 	// without a type, each Point also has the tasks that waited.
 	History(ctx context.Context, eventType, queue string, window, step time.Duration) ([]Point, error)
 
-	// Pauses returns the pauses of queues that are on record: who paused which queue, and
-	// why, unless the queue was resumed later. Redis alone says which queues are paused.
+	// Pauses returns up to 1,000 pauses of queues that are on record: who paused which queue,
+	// and why, unless the queue was resumed later. Redis alone says which queues are paused.
 	Pauses(ctx context.Context) (map[string]setup.Pause, error)
 }

@@ -23,7 +23,7 @@ type HeldKey struct {
 	Next  domain.ID
 	Since time.Time
 	// Turn is the event for which the held events wait. Turn is nil while a transaction gives the turn to the next
-	// event.
+	// event. It may be nil while a replay to the subscription goes on, because the turns are given at its end.
 	Turn *Turn
 }
 
