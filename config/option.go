@@ -164,8 +164,8 @@ func configOption() *option {
 }
 
 // AddFlags adds a flag for every option, and --config. The flags take any text: Load
-// checks the text, so that one message names every fault. The user may repeat the flag of
-// a list option to add entries.
+// checks the text, so that one message can name several faults. The user may repeat the
+// flag of a list option to add entries.
 func AddFlags(fs *pflag.FlagSet) {
 	add := func(o *option) {
 		value := &flagValue{option: o, text: o.value}

@@ -28,7 +28,7 @@ type FieldError struct {
 }
 
 // Error is a failure with a code and a message. The message may be shown to the client that made the request. The
-// cause is for the log only; clients never see it.
+// cause is for the log and for commands; HTTP clients do not see it.
 type Error struct {
 	Code       Code
 	Message    string

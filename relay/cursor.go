@@ -18,7 +18,7 @@ const (
 	// sweepEvery is how often a busy relay sweeps, if a sweep takes less than a sweepShare-th (a twentieth) of that
 	// time.
 	sweepEvery = time.Second
-	// Sweeps may take at most 1/sweepShare of the time.
+	// Sweeps may take about 1/sweepShare of the time.
 	sweepShare = 20
 )
 

@@ -19,7 +19,7 @@ type SentPage struct {
 	End     bool      // this is the last page
 }
 
-// MissingEvent is an event that is not confirmed and whose task is lost, so that no worker will run it.
+// MissingEvent is an event that is not confirmed and whose task is lost or completed, so that no worker will run it.
 type MissingEvent struct {
 	domain.SentEvent
 	Task     queued.TaskPresence

@@ -11,8 +11,8 @@ import (
 // TypeSendNotification is the type of events and tasks that ask a worker to send a notification.
 const TypeSendNotification = "email:send_notification"
 
-// NotificationQueue is the queue of TypeSendNotification events. No other events use it, so its worker gets no
-// other tasks.
+// NotificationQueue is the queue of TypeSendNotification events. outboxd writes no other events to it, so its worker
+// gets no other tasks, unless another producer names this queue.
 const NotificationQueue = "notifications"
 
 // NotificationStatus says whether a notification was sent.

@@ -130,7 +130,7 @@ func (r *reconciler) report(ctx context.Context, err error) {
 }
 
 // round reads all parts of the history that may have unconfirmed events, and in between the next pages of the
-// sweep.
+// sweep. It reads nothing if the last round and a sweep found nothing to do and no event was handed over since.
 func (r *reconciler) round(ctx context.Context) error {
 	begun := time.Now()
 	r.skipped = map[string]bool{}
