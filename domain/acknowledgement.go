@@ -12,10 +12,10 @@ type Acknowledgement struct {
 
 // Acknowledgements reads the acknowledgements that consumers wrote to Redis.
 type Acknowledgements interface {
-	// Await returns the acknowledgements that came after a position, the oldest first, and the position of the last
-	// one. It waits a bounded time for the first. An unknown position, such as "", means the beginning. "end" means
-	// the position after the newest acknowledgement. If next is a lower position than after, Redis has lost or
-	// replaced the acknowledgements.
+	// Await returns up to 1,000 acknowledgements that came after a position, the oldest first, and the position of the
+	// last one. It waits a bounded time for the first; the end of ctx does not shorten that, but Close does. An unknown
+	// position, such as "", means the beginning. "end" means the position after the newest acknowledgement. If next is
+	// a lower position than after, Redis has lost or replaced the acknowledgements.
 	//
 	// Errors: CodeUnavailable.
 	Await(ctx context.Context, after string) (list []Acknowledgement, next string, err error)

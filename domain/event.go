@@ -115,8 +115,9 @@ type SentEvent struct {
 type EventStore interface {
 	// Claim claims up to limit due events, oldest due first, beginning at the cursor from. The events stay claimed until
 	// the batch is committed or released, or its connection ends. Claim skips events that another claim has locked,
-	// and events of the queues in except. If another event of the same ordering key has the turn, Claim moves the
-	// claimed event to outbox_held and leaves it out of the batch. A batch without events needs neither Commit nor Release.
+	// and events of the queues in except. Claim moves a claimed event that does not have the turn of its ordering key to
+	// outbox_held, and leaves it out of the batch. A row that makes the claim fail becomes a dead letter. A batch without
+	// events needs neither Commit nor Release.
 	//
 	// Errors: CodeUnavailable if the database cannot be reached.
 	Claim(ctx context.Context, from Cursor, limit int, except ...string) (Batch, error)
@@ -237,8 +238,8 @@ type QueueLengths interface {
 // Publisher hands events to the queue.
 type Publisher interface {
 	// Publish enqueues events and returns one receipt for each, in the order of events. It is safe for concurrent
-	// use. Publish returns when Redis has answered for every event, or ctx ends. If only some queues cannot be
-	// used, the failure of each of their events is a *QueueOutage.
+	// use. Publish returns when Redis has answered for every event or fails to answer, or ctx ends. If only some queues
+	// cannot be used, the failure of each of their events is a *QueueOutage.
 	Publish(ctx context.Context, events []Event) []Receipt
 
 	// Ping reports whether Redis accepts writes. Errors: CodeUnavailable.
