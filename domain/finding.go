@@ -57,7 +57,7 @@ type Examiner interface {
 	// Examine looks once and returns its findings, the worst first, at most one of each code. If a missing right
 	// prevents a check, that is a finding too.
 	//
-	// Errors: CodeUnavailable if the server cannot be reached.
+	// Errors: CodeUnavailable if the server cannot be reached; another error if it refuses every check.
 	Examine(ctx context.Context) ([]Finding, error)
 }
 

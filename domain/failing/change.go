@@ -15,7 +15,7 @@ import (
 // Filter chooses failing tasks that match every field that is not zero.
 type Filter struct {
 	IDs         []domain.ID
-	Type, Queue string
+	Type, Queue string // a * at the end stands for any ending
 	Error       string // part of the error, ignoring case
 	ErrorForm   string // as queued.ErrorForm returns it
 }

@@ -45,8 +45,8 @@ func (s State) Open() bool {
 // Filter chooses the events that match every field that is not zero. The zero Filter chooses all events.
 type Filter struct {
 	ID          domain.ID
-	Type        string
-	Queue       string
+	Type        string // a * at the end stands for any ending
+	Queue       string // as Type
 	OrderingKey string
 	State       State
 	Open        bool // only events in states that are open, see State.Open
