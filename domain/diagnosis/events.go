@@ -13,8 +13,8 @@ import (
 type Leader struct {
 	PID         int
 	Application string
-	// Silent is how long the session has sent nothing. Above Limit the leader counts as silent, somewhat before
-	// PostgreSQL ends the session.
+	// Silent is how long the session has sent nothing; 0 if this role may not see it. Above Limit the leader counts as
+	// silent, somewhat before PostgreSQL ends the session.
 	Silent, Limit time.Duration
 }
 
@@ -31,7 +31,7 @@ type UnknownEvents struct {
 	Example string
 }
 
-// MissingEvents counts events that are not confirmed and whose task is no longer in Redis.
+// MissingEvents counts events that are not confirmed and whose task is no longer in Redis, or is completed there.
 type MissingEvents struct {
 	Events  int64  // counted up to one more than Counted
 	Types   string // with commas between
@@ -39,7 +39,7 @@ type MissingEvents struct {
 	Resends int // how often the most resent event was sent again
 }
 
-// HeldKeys counts ordering keys that have held events back for too long.
+// HeldKeys counts ordering keys that have held events back for too long, among up to 50,000 turns.
 type HeldKeys struct {
 	Keys, Dead int64 // Dead: the keys that wait for a dead letter
 	Longest    time.Duration

@@ -11,7 +11,7 @@ import (
 )
 
 // PostgresFacts are the facts that the slower checks read from PostgreSQL. A field that is nil, zero or empty was
-// not read, or has nothing to report. Names and texts contain no control characters.
+// not read, or has nothing to report. Names and texts contain no control characters, except perhaps event types.
 type PostgresFacts struct {
 	Server      *PostgresServer
 	Clock       *Clock
@@ -37,7 +37,7 @@ type PostgresFacts struct {
 	// TriggersOff names triggers that are disabled or missing. TriggersAlways names triggers that also fire for
 	// replicated rows (ENABLE ALWAYS). Commas separate the names.
 	TriggersOff, TriggersAlways string
-	ReplicaSessions             string // sessions whose session_replication_role is replica
+	ReplicaSessions             string // the roles, or the database, that set session_replication_role to replica
 	Positions                   *Positions
 
 	Pooler   bool // a pooler stands between outboxd and PostgreSQL
@@ -61,8 +61,8 @@ type PostgresServer struct {
 type Connections struct {
 	Limit      string // what sets the limit
 	Size, Used int64
-	// Ours is how many connections outboxd's processes have open. Need is how many connections one process with
-	// this configuration may open.
+	// Ours is how many connections of this role and application name are open. Need is how many connections one
+	// process with this configuration may open.
 	Ours, Need int64
 }
 

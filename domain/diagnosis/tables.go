@@ -28,7 +28,8 @@ type RowSecurity struct {
 }
 
 // Positions compares the sequence that assigns positions with the positions of events.
-// Next is the last value of the sequence, Highest the highest position of an event.
+// Next is the last value of the sequence, Highest the highest position among the newest
+// events.
 type Positions struct{ Next, Highest int64 }
 
 // Producer is a database role that should be able to write events.
