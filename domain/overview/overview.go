@@ -113,7 +113,7 @@ type HistoryPoint struct {
 // The kinds of a HistoryMark.
 const (
 	MarkLeader  = "leader"  // another relay became the leader
-	MarkHeal    = "heal"    // unconfirmed events were sent again, because Redis may have lost data
+	MarkHeal    = "heal"    // unconfirmed events were sent again, because Redis or PostgreSQL may have lost data
 	MarkVersion = "version" // a relay started that has another version than the one that started before
 )
 

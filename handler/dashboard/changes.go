@@ -123,7 +123,8 @@ func (l *changes) find(id int) (change, bool) {
 }
 
 // close ends the running changes and waits for their end. The batch that a change is
-// working on is rolled back, unless it is being committed.
+// working on in the database is rolled back, unless it is being committed. Tasks that
+// Redis has already retried or archived stay so.
 func (l *changes) close() {
 	l.cancel()
 	l.running.Wait()
