@@ -135,7 +135,7 @@ func (p *Page) Missing() string {
 // Counted says how many events match a filter.
 type Counted struct {
 	Events int64
-	// All is false if the count stopped early, before its limit and after its patience, so that there may be more.
+	// All is false if the count stopped before its limit because of its patience, so that there may be more.
 	All bool
 }
 
