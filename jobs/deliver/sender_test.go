@@ -207,8 +207,8 @@ func TestWithoutAnAnswerADeliveryIsRepeated(t *testing.T) {
 			if a.Outcome != deliver.Repeat || !a.Down || a.Err == nil || !strings.Contains(a.String(), c.want) {
 				t.Errorf("%+v: %s", a, a.String())
 			}
-			if strings.Contains(a.String(), "127.0.0.1/") {
-				t.Errorf("it quotes the URL: %s", a.String())
+			if strings.Contains(a.String(), "127.0.0.1/") || strings.Contains(a.String(), "whsec_") {
+				t.Errorf("it quotes the URL or the secret: %s", a.String())
 			}
 		})
 	}

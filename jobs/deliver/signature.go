@@ -17,8 +17,8 @@ var errSecret = errors.New("the delivery cannot be signed")
 // maxSecret is the largest size of a file with a signing secret, in bytes.
 const maxSecret = 4 << 10
 
-// readSecret returns the signing secret to which a reference refers. The errors of readSecret quote
-// the reference, and never the secret to which it refers.
+// readSecret returns the signing secret to which a reference refers. Its errors never quote a
+// secret.
 func readSecret(reference string) (string, error) {
 	kind, place, _ := strings.Cut(reference, ":")
 	var secret string
@@ -42,7 +42,7 @@ func readSecret(reference string) (string, error) {
 		}
 		secret = strings.TrimSpace(string(content))
 	default:
-		return "", fmt.Errorf("the secret %.60q is neither env:NAME nor file:PATH", reference)
+		return "", errors.New("a secret is neither env:NAME nor file:PATH") // not quoted, because it may be the secret itself
 	}
 	return secret, nil
 }
