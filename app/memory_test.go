@@ -16,9 +16,9 @@ import (
 	"outboxd/app/servertest/redistest"
 )
 
-// A relay has a batch of each of its two pollers in memory: 8 MiB and one event more. As much again
-// is garbage before the next collection, and each poller has an event on its way in and a piece on
-// its way out: about 50 MiB. The bound has room for a collector that comes late on a busy machine,
+// A relay has a batch of each of its two pollers in memory, 8 MiB each. About as much again is
+// garbage, because Go collects when the heap has doubled, and each poller has an event on its way in
+// and a piece on its way out: about 50 MiB. The bound has room for a collector that comes late on a busy machine,
 // but not for all events at once.
 func TestLargeEventsTakeLittleMemory(t *testing.T) {
 	t.Parallel()

@@ -18,9 +18,9 @@ const maxGroups = 100
 // letter.
 const errorFormSQL = `left(regexp_replace(error, '[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}|[0-9]+', '#', 'g'), 300)`
 
-// deadGroupsSQL reads only the $21 latest dead letters, by the index outbox_dead_place. So
-// the statement reads a bounded number of rows, whatever the number of dead letters,
-// unless a filter chooses few of them.
+// deadGroupsSQL groups the $21 latest dead letters that match the filter. The index
+// outbox_dead_place has the latest first. So the statement reads few rows, however many dead
+// letters there are, unless few of them match.
 //
 // The form of an error is computed outside of the limit. Inside the limit, PostgreSQL
 // would compute the form for every dead letter that matches, if it sorts them.

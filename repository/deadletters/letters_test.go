@@ -168,8 +168,8 @@ func TestDiscardedEventsAreInTheAccountAndPassTheTurnOn(t *testing.T) {
 }
 
 // If the dead letter kept the turn of its key, the replayed event has the turn at once. If the dead
-// letter passed the turn on, the replayed event waits again, before the events that were written
-// later.
+// letter passed the turn on, the replayed event a1 waits until a2, which has the turn, is confirmed.
+// Then a1 comes before a3.
 func TestReplayAndTheTurnOfTheKey(t *testing.T) {
 	t.Parallel()
 	for holds, want := range map[bool]string{true: "a1", false: ""} {

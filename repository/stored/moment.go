@@ -6,8 +6,8 @@ import (
 	"github.com/jackc/pgx/v5/pgtype"
 )
 
-// firstMoment and lastMoment are the first and the last time that the outbox accepts.
-// JSON and RFC 3339 can write no other times. See migrations/00001_outbox.sql.
+// firstMoment and lastMoment are the first and the last time that the outbox accepts; see
+// migrations/00001_outbox.sql. RFC 3339, and so outboxd's JSON, has no year after 9999.
 var (
 	firstMoment = time.Date(1, 1, 1, 0, 0, 0, 0, time.UTC)
 	lastMoment  = time.Date(9999, 12, 31, 23, 59, 59, 999_999_000, time.UTC)

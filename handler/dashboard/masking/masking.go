@@ -28,8 +28,8 @@ const Hidden = "•••"
 
 // Mask hides the values of keys whose name contains one of the mask's names. Upper and
 // lower case, hyphens and underscores make no difference: the name api_key hides apiKey and
-// API-Key. In a payload that is no text Mask finds no keys, so it hides such a payload as a
-// whole, unless it has no names.
+// API-Key. Mask finds no keys in a payload that is not text. So a Mask with names hides such a
+// payload as a whole.
 type Mask struct {
 	names []string
 	text  *regexp.Regexp // finds keys and values in text that is not JSON; nil: no names
