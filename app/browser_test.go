@@ -62,7 +62,8 @@ func startBrowser(t *testing.T) browser {
 	return browser{b.WithPanic(func(fault any) { t.Helper(); t.Fatal(fault) }), t}
 }
 
-// tab is a page whose every request and every complaint is written down.
+// tab is a page that records the URLs of its requests, and its faults: failed requests, error statuses, and errors
+// and warnings of scripts and of the console.
 type tab struct {
 	*rod.Page
 	t    *testing.T

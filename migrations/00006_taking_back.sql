@@ -218,14 +218,14 @@ CREATE CONSTRAINT TRIGGER outbox_took_back AFTER INSERT ON outbox_cancelled
 -- generation, for which a relay makes a new task. outbox_void_tasks stores the time before which no task of the event
 -- may take effect.
 --
--- A handler that has begun cannot be stopped. A handler that confirms in its transaction has inserted the event's row
--- into inbox and not yet committed it. This function inserts the same row: if the insert waits too long, a handler is
--- running; if the row exists already, the event took effect. Handlers that begin later wait for this row, and then
--- the trigger outbox_confirmed refuses them. The function deletes the row at once. With the setting outboxd.barring,
--- the inbox accepts this insert even if the event does not have the turn of its ordering key. Until this transaction
--- commits, other transactions do not see that the event has moved. They would let it take effect, but they too wait
--- for the row in inbox. asked has the same meaning as in outbox_cancel_one: a task that is not active in Redis waits
--- for the row too.
+-- A handler that has confirmed the event cannot be stopped: the function answers 'running'. Such a handler has
+-- inserted the event's row into inbox and not yet committed it. This function inserts the same row: if the insert
+-- waits too long, a handler is running; if the row exists already, the event took effect. Handlers that begin later
+-- wait for this row, and then the trigger outbox_confirmed refuses them. The function deletes the row at once. With
+-- the setting outboxd.barring, the inbox accepts this insert even if the event does not have the turn of its
+-- ordering key. Until this transaction commits, other transactions do not see that the event has moved. They would
+-- let it take effect, but they too wait for the row in inbox. asked has the same meaning as in outbox_cancel_one: a
+-- task that is not active in Redis waits for the row too.
 -- +goose StatementBegin
 DO $do$
 DECLARE

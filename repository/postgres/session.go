@@ -131,7 +131,9 @@ type session struct {
 
 // outboxd sets readOnlyDefault to off only if the role or the database makes sessions
 // read-only. If the server's configuration makes sessions read-only, outboxd obeys:
-// operators do that before another server takes over, and later writes would be lost.
+// operators do that before another server takes over, and later writes would be lost. Behind
+// a pooler each transaction is READ WRITE, because another client may have left the setting
+// on in a session of the pooler.
 const readOnlyDefault = "default_transaction_read_only"
 
 // prepare adds the settings to config.

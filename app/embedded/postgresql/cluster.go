@@ -105,7 +105,7 @@ func syncFile(path string) error {
 }
 
 // removeStale removes PostgreSQL's lock file postmaster.pid if no PostgreSQL runs any more and the file would prevent
-// the start. The caller holds the data directory's lock. If no process has the ID in the lock file, removeStale keeps
+// the start. The caller holds keeper's lock of this server, so no other outboxd starts PostgreSQL meanwhile. If no process has the ID in the lock file, removeStale keeps
 // the file: PostgreSQL itself removes it, after more checks than are possible here. But PostgreSQL refuses to start if
 // the ID now belongs to another program or to a zombie process, as happens in containers. Then removeStale removes the
 // file.

@@ -26,8 +26,9 @@ const (
 	mailPassword = "correct horse battery"
 )
 
-// mailSink is a real SMTP server that keeps the messages it gets. Its hooks
-// decide its answers; a nil hook accepts.
+// mailSink is a real SMTP server that keeps the messages it gets. If a hook returns an
+// error, the sink refuses that step. onReset only observes. With needsAuth the sink also
+// refuses mails of clients that did not sign in.
 type mailSink struct {
 	addr      string
 	tls       *tls.Config
