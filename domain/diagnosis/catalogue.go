@@ -54,7 +54,7 @@ func Catalogue() []Kind {
 		{"tasks-archived", note, LookAlways},
 		{"receiver-down", warning, LookAlways},
 		{"queue-unserved", broken, LookMinutely},
-		{"queue-paused", warning, LookMinutely},
+		{codePaused, warning, LookAlways},
 		{"queue-pause-lost", warning, LookMinutely},
 		{"type-unhandled", warning, LookMinutely},
 		{"subscription-twice", warning, LookMinutely},

@@ -39,11 +39,11 @@ func implied(code string) string {
 
 // Merge joins the findings of q with thorough, the last findings of the slower checks.
 // Merge returns at most one finding of each code, worst first. Only q decides whether a
-// server answers, because q is newer.
+// server answers, and which queues are paused, because q is newer.
 func (q Quick) Merge(thorough []domain.Finding) []domain.Finding {
 	found := q.Findings()
 	for _, f := range thorough {
-		stale := f.Code == "postgres-unreachable" && q.PostgresErr == nil || f.Code == "redis-unreachable" && q.RedisErr == nil
+		stale := f.Code == "postgres-unreachable" && q.PostgresErr == nil || (f.Code == "redis-unreachable" || f.Code == codePaused) && q.RedisErr == nil
 		if !stale {
 			found = append(found, f)
 		}

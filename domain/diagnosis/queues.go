@@ -57,7 +57,7 @@ func (q *QueueFacts) judge() []domain.Finding {
 	if q == nil {
 		return nil
 	}
-	return slices.Concat(ForbiddenQueues(q.Forbidden), q.unserved(), q.paused(), q.lostPauses(), q.unhandled(), q.hidden())
+	return slices.Concat(ForbiddenQueues(q.Forbidden), q.unserved(), pausedQueues(q.Paused), q.lostPauses(), q.unhandled(), q.hidden())
 }
 
 func (q *QueueFacts) unserved() []domain.Finding {
@@ -123,12 +123,15 @@ func ForbiddenQueues(queues []string) []domain.Finding {
 		"redis-cli ACL SETUSER NAME '~asynq:*' gives what outboxd and Asynq need; ACL LOG names what was refused")
 }
 
-func (q *QueueFacts) paused() []domain.Finding {
-	if len(q.Paused) == 0 {
+// codePaused is the code of a finding that both the quick facts and the slower checks have.
+const codePaused = "queue-paused"
+
+func pausedQueues(names []string) []domain.Finding {
+	if len(names) == 0 {
 		return nil
 	}
-	return of("queue-paused", words.Plural(len(q.Paused), "queue ", "queues ")+strings.Join(q.Paused, ", ")+words.Plural(len(q.Paused), " is", " are")+" paused",
-		words.Plural(len(q.Paused), "its tasks wait until it is resumed", "their tasks wait until they are resumed"),
+	return of(codePaused, words.Plural(len(names), "queue ", "queues ")+strings.Join(names, ", ")+words.Plural(len(names), " is", " are")+" paused",
+		words.Plural(len(names), "its tasks wait until it is resumed", "their tasks wait until they are resumed"),
 		"outboxd queues resume NAME, or the page Queues, lets a queue go on; outboxd queues show NAME says who paused it, and why")
 }
 

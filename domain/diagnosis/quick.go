@@ -130,12 +130,16 @@ func latest(a, b time.Time) time.Time {
 	return b
 }
 
-// judgeTasks reports a missing worker, failing and archived tasks, and a loss in Redis. If Redis has no queue, no task
+// judgeTasks reports a missing worker, paused queues, failing and archived tasks, and a loss in Redis. If Redis has no queue, no task
 // waits, and a missing worker is no problem.
 func (q Quick) judgeTasks() (found []domain.Finding) {
 	var unfinished, failing, archived, settled int64
+	var paused []string
 	rests := resting(q.Standing.Receivers)
 	for _, queue := range q.Ours() {
+		if !queue.PausedAt.IsZero() {
+			paused = append(paused, queue.Name)
+		}
 		if rests[queue.Name] {
 			continue
 		}
@@ -154,6 +158,7 @@ func (q Quick) judgeTasks() (found []domain.Finding) {
 		found = append(found, at(domain.FindingWarning, "no-worker", "no worker is running",
 			"the next task waits in Redis", "start one: outboxd --roles=worker, or your own")...)
 	}
+	found = append(found, pausedQueues(paused)...)
 	found = append(found, q.judgeFailing(failing, rests)...)
 	found = append(found, judgeLoss(q.Loss)...)
 	return append(found, judgeArchived(archived, settled)...)

@@ -92,7 +92,8 @@ func TestQuickFindings(t *testing.T) {
 			grows(q, 2500)
 			q.Queues = []overview.QueueStatus{{Name: "q", Pending: 100}, {Name: "lonely", Pending: 2400}}
 		}, "", ""},
-		"a backlog of a paused queue": {func(q *diagnosis.Quick) { grows(q, 2500); q.Queues[0].PausedAt = now }, "", ""},
+		"a backlog of a paused queue": {func(q *diagnosis.Quick) { grows(q, 2500); q.Queues[0].PausedAt = now }, "queue-paused/warning", "queue q is paused"},
+		"another's pause":             {func(q *diagnosis.Quick) { q.Queues[0].PausedAt, q.Foreign = now, []string{"q"} }, "", ""},
 		"a backlog while Redis is away": {func(q *diagnosis.Quick) {
 			grows(q, 2500)
 			q.RedisErr = domain.Errorf(domain.CodeUnavailable, "away")
@@ -148,6 +149,7 @@ func TestFindingsAreMerged(t *testing.T) {
 	q.Standing.Dead = 1
 	found := q.Merge([]domain.Finding{
 		{Code: "redis-unreachable", Level: domain.FindingBroken},
+		{Code: "queue-paused", Level: domain.FindingWarning, Found: "before it was resumed"},
 		{Code: "leader-silent", Level: domain.FindingWarning},
 		{Code: "dead-letters", Level: domain.FindingWarning, Found: "old"},
 		{Code: "queue-unserved", Level: domain.FindingBroken},

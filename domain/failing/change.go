@@ -48,6 +48,8 @@ type Change struct {
 // Result counts the tasks that a change has matched and changed so far.
 type Result struct {
 	Matched, Changed int64
+	// Meanwhile counts the matched tasks that a retry left out; see replay.Progress.
+	Meanwhile int64
 	// More says that a queue has more failing tasks than one change reads, so matching tasks may have been missed.
 	More bool
 	// Stopped says that a count ended early, so there may be more than Matched.

@@ -2,6 +2,7 @@ package failing
 
 import (
 	"context"
+	"maps"
 	"slices"
 	"time"
 
@@ -24,7 +25,7 @@ func (c *Change) Retry(ctx context.Context, action *domain.Action, filter Filter
 	if err == nil {
 		err = r.run(ctx, tasks)
 	}
-	result.Changed = r.progress.Changed
+	result.Changed, result.Meanwhile = r.progress.Changed, r.progress.Meanwhile
 	return result, c.record(ctx, domain.ActionRetry, action, result, err)
 }
 
@@ -39,11 +40,12 @@ type retry struct {
 }
 
 func (r *retry) run(ctx context.Context, tasks []queued.TaskRef) error {
-	if n := min(r.pace.Canary, len(tasks)); n > 0 {
-		if err := r.canary(ctx, tasks[:n]); err != nil {
+	if r.pace.Canary > 0 {
+		rest, err := r.canary(ctx, tasks)
+		if err != nil {
 			return err
 		}
-		tasks = tasks[n:]
+		tasks = rest
 	}
 	var began time.Time
 	batch := r.pace.Batch(atOnce)
@@ -52,12 +54,7 @@ func (r *retry) run(ctx context.Context, tasks []queued.TaskRef) error {
 			return err
 		}
 		began = time.Now()
-		// With a rate, tasks may have failed again since they were chosen, with another error.
-		chosen, err := r.c.chosen(ctx, &r.filter, some)
-		if err == nil {
-			_, err = r.send(ctx, chosen)
-		}
-		if err != nil {
+		if _, err := r.send(ctx, some); err != nil {
 			return err
 		}
 		r.tell(r.progress)
@@ -65,41 +62,76 @@ func (r *retry) run(ctx context.Context, tasks []queued.TaskRef) error {
 	return nil
 }
 
-// send makes tasks due now, enters that into the journal, and returns the tasks that were still failing.
-func (r *retry) send(ctx context.Context, tasks []queued.TaskRef) ([]domain.Replayed, error) {
-	done, err := r.c.Tasks.Retry(ctx, tasks)
+// send makes those of the tasks due now that the filter still chooses, enters that into the journal, and returns them.
+// The others were tried since they were listed, so they no longer wait, or failed with another error.
+func (r *retry) send(ctx context.Context, tasks []queued.TaskRef) ([]queued.TaskRef, error) {
+	chosen, err := r.c.chosen(ctx, &r.filter, tasks)
+	if err != nil {
+		return nil, err
+	}
+	done, err := r.c.Tasks.Retry(ctx, chosen)
 	r.progress.Changed += int64(len(done))
-	sent := make([]domain.Replayed, 0, len(done))
+	if err == nil {
+		r.progress.Meanwhile += int64(len(tasks) - len(done))
+	}
 	events := make([]domain.Event, 0, len(done))
-	for _, task := range done {
-		if id, generation, err := domain.ParseTaskID(task.TaskID); err == nil {
-			sent, events = append(sent, domain.Replayed{ID: id, Generation: generation}), append(events, domain.Event{ID: id, Generation: generation})
-		}
+	for _, e := range retried(done) {
+		events = append(events, domain.Event{ID: e.ID, Generation: e.Generation})
 	}
 	if len(events) > 0 {
 		if noted := r.c.Failures.Retried(ctx, events, r.action); err == nil {
 			err = noted
 		}
 	}
-	return sent, err
+	return done, err
 }
 
-// canary retries tasks and waits until the effects of all of them are confirmed. Any other outcome is an error.
-func (r *retry) canary(ctx context.Context, tasks []queued.TaskRef) error {
-	before, err := r.c.Tasks.Failing(ctx, tasks)
-	if err != nil {
-		return err
+// retried returns the events of tasks.
+func retried(tasks []queued.TaskRef) []domain.Replayed {
+	events := make([]domain.Replayed, 0, len(tasks))
+	for _, task := range tasks {
+		if id, generation, err := domain.ParseTaskID(task.TaskID); err == nil {
+			events = append(events, domain.Replayed{ID: id, Generation: generation})
+		}
 	}
-	sent, err := r.send(ctx, tasks)
-	if err != nil || len(sent) == 0 {
-		return err
+	return events
+}
+
+// canary retries tasks until it has retried as many as the pace says, or none is left. It waits until the effects of
+// all of them are confirmed, and returns the tasks that are left. Any other outcome is an error.
+func (r *retry) canary(ctx context.Context, tasks []queued.TaskRef) (rest []queued.TaskRef, err error) {
+	var sent []queued.TaskRef
+	before := map[string]queued.FailingTask{}
+	for len(tasks) > 0 && len(sent) < r.pace.Canary {
+		some := tasks[:min(r.pace.Canary-len(sent), len(tasks))]
+		tasks = tasks[len(some):]
+		now, err := r.c.Tasks.Failing(ctx, some)
+		if err != nil {
+			return nil, err
+		}
+		maps.Copy(before, now)
+		done, err := r.send(ctx, some)
+		if err != nil {
+			return nil, err
+		}
+		sent = append(sent, done...)
 	}
+	if len(sent) == 0 {
+		r.tell(r.progress)
+		return nil, nil
+	}
+	return tasks, r.watch(ctx, sent, before)
+}
+
+// watch waits until the effects of all events of the canary are confirmed. before has its tasks as they were.
+func (r *retry) watch(ctx context.Context, sent []queued.TaskRef, before map[string]queued.FailingTask) error {
+	events := retried(sent)
 	look := func(ctx context.Context) (canary replay.CanaryOutcome, err error) {
-		outcomes, err := r.c.Outcomes(ctx, sent, nil)
+		outcomes, err := r.c.Outcomes(ctx, events, nil)
 		if err != nil {
 			return canary, err
 		}
-		now, err := r.c.Tasks.Failing(ctx, tasks)
+		now, err := r.c.Tasks.Failing(ctx, sent)
 		canary = replay.CanaryOutcome{Sent: len(sent), Failed: outcomes.Dead}
 		for id, task := range now {
 			if task.Failed > before[id].Failed {

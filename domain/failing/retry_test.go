@@ -129,6 +129,31 @@ func TestRetryTriesAFewFirst(t *testing.T) {
 	}
 }
 
+// Workers may try the first tasks between the choice and the retry, for example because their queue was just resumed.
+func TestTheCanaryTakesOtherTasksForThoseThatWereTried(t *testing.T) {
+	t.Parallel()
+	for tried, want := range map[int]struct{ canary, changed int }{2: {3, 8}, 8: {2, 2}, 10: {0, 0}} {
+		synctest.Test(t, func(t *testing.T) {
+			m := newMails(10, "confirmed")
+			c := m.change()
+			c.Known = func(_ context.Context, ids []domain.ID) ([]domain.ID, error) {
+				for i := range tried { // after all were chosen
+					delete(m.failing, domain.ID{6: 0x70, 8: 0x80, 15: byte(i)}.String())
+				}
+				return ids, nil
+			}
+			var last replay.Progress
+			result, err := c.Retry(t.Context(), &domain.Action{}, failing.Filter{}, replay.Pace{Canary: 3, CanaryTimeout: time.Minute}, func(p replay.Progress) { last = p })
+			if err != nil || result.Matched != 10 || result.Changed != int64(want.changed) || result.Meanwhile != int64(tried) || last.Meanwhile != int64(tried) {
+				t.Errorf("%d tried: %+v, %v", tried, result, err)
+			}
+			if sent := last.Canary; (sent == nil) != (want.canary == 0) || sent != nil && sent.Sent != want.canary {
+				t.Errorf("%d tried: the canary is %+v", tried, sent)
+			}
+		})
+	}
+}
+
 func TestRetryKeepsToItsRate(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

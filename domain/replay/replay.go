@@ -35,9 +35,11 @@ type Replay struct {
 // Progress says how many events a change has changed so far, such as a replay, a discard or a retry.
 type Progress struct {
 	Changed int64
-	TooLate int64                   // of a cancellation: events that could not be cancelled
-	Canary  *CanaryOutcome          // nil: none was sent
-	Refused []*domain.ReplayRefused // stay as they are
+	TooLate int64 // of a cancellation: events that could not be cancelled
+	// Meanwhile counts what a retry left out: tasks that were tried, or ended otherwise, after they were listed.
+	Meanwhile int64
+	Canary    *CanaryOutcome          // nil: none was sent
+	Refused   []*domain.ReplayRefused // stay as they are
 }
 
 // Run replays dead letters until none that matches the filter is left, and calls tell after each step. Run skips

@@ -79,8 +79,10 @@ type FailingChangeDocument struct {
 	ActionID *domain.ID `json:"action_id,omitempty"` // in outbox_actions; none: nothing was done
 	Matched  int64      `json:"matched"`
 	Changed  int64      `json:"changed"`
-	DryRun   bool       `json:"dry_run"`
-	More     bool       `json:"more"` // there are more failing tasks than one command looks at
+	// TriedMeanwhile counts the events that a retry left out, because they no longer waited for their next attempt.
+	TriedMeanwhile int64 `json:"tried_meanwhile"`
+	DryRun         bool  `json:"dry_run"`
+	More           bool  `json:"more"` // there are more failing tasks than one command looks at
 	// Canary is what became of the events that were retried first.
 	Canary *retryCanaryDocument `json:"canary,omitempty"`
 }
@@ -161,7 +163,7 @@ func newFailingCommand(c cli.Commands, change failingChange) *cobra.Command {
 		} else if result, err = changes.Count(cmd.Context(), flags.filter, 0); err == nil && result.Matched > 0 {
 			err = acting.Consent(change.consent)
 		}
-		document := FailingChangeDocument{Action: change.verb, Matched: result.Matched, Changed: result.Changed, DryRun: !acting.Yes, More: result.More}
+		document := FailingChangeDocument{Action: change.verb, Matched: result.Matched, Changed: result.Changed, TriedMeanwhile: result.Meanwhile, DryRun: !acting.Yes, More: result.More}
 		if !action.ID.IsZero() {
 			document.ActionID = &action.ID
 		}
@@ -176,6 +178,14 @@ func newFailingCommand(c cli.Commands, change failingChange) *cobra.Command {
 	return cmd
 }
 
+// meanwhile says that n events were left out; "" for none.
+func meanwhile(n int64) string {
+	if n == 0 {
+		return ""
+	}
+	return "; " + words.Count(n) + words.Plural(n, " was", " were") + " tried meanwhile"
+}
+
 // table prints the result of a change of failing events. kind is the filter's type.
 func (f failingChange) table(w io.Writer, d *FailingChangeDocument, kind string) {
 	switch {
@@ -187,7 +197,7 @@ func (f failingChange) table(w io.Writer, d *FailingChangeDocument, kind string)
 		if c := d.Canary; c != nil {
 			fmt.Fprintf(w, "Canary: %s retried, %s confirmed, %s failed again, %s undecided.\n", words.Count(c.Retried), words.Count(c.Confirmed), words.Count(c.Failed), words.Count(c.Open))
 		}
-		fmt.Fprintf(w, "%s %s of %s.\n", f.past, words.Count(d.Changed), words.Many(d.Matched, "failing event"))
+		fmt.Fprintf(w, "%s %s of %s%s.\n", f.past, words.Count(d.Changed), words.Many(d.Matched, "failing event"), meanwhile(d.TriedMeanwhile))
 	}
 	if d.More {
 		fmt.Fprintln(w, "There may be more: run it again.")
