@@ -40,16 +40,20 @@ type bounds struct {
 }
 
 type boundedQueue struct {
-	length int64
-	closed bool
-	since  time.Time // of the last opening
+	length   int64
+	measured bool
+	full     bool
+	since    time.Time // when it last opened after it had been full
 }
+
+// closed reports whether the events of q stay in the database.
+func (q *boundedQueue) closed() bool { return q.full || !q.measured }
 
 // newBounds returns bounds. A bounded queue is closed until it has been measured.
 func newBounds(lengths domain.QueueLengths, limits map[string]int, gauge *prometheus.GaugeVec, log *slog.Logger, opened func()) *bounds {
 	b := &bounds{lengths: lengths, limits: limits, log: log, gauge: gauge, opened: opened, queues: map[string]*boundedQueue{}}
 	for queue := range limits {
-		b.queues[queue] = &boundedQueue{closed: true}
+		b.queues[queue] = &boundedQueue{}
 		gauge.WithLabelValues(queue).Set(1)
 	}
 	return b
@@ -82,16 +86,19 @@ func (b *bounds) update(lengths map[string]int64, now time.Time) (opened bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for name, q := range b.queues {
-		length, measured := lengths[name]
-		if !measured {
-			continue // not measured: the queue stays as it is
+		length, answered := lengths[name]
+		if !answered {
+			continue // the queue stays as it is
 		}
-		q.length = length
 		limit := int64(b.limits[name])
-		if q.closed && q.length <= limit-max(limit/reopenShare, 1) {
-			q.closed, q.since, opened = false, now, true
+		if !q.measured && length < limit || q.full && length <= limit-max(limit/reopenShare, 1) {
+			if q.full {
+				q.since = now
+			}
+			q.full, opened = false, true
 			b.gauge.WithLabelValues(name).Set(0)
 		}
+		q.length, q.measured = length, true
 		b.closeIfFull(name, q, now)
 	}
 	return opened
@@ -113,10 +120,10 @@ func (b *bounds) added(events []domain.Event, outcomes []domain.Outcome) {
 }
 
 func (b *bounds) closeIfFull(name string, q *boundedQueue, now time.Time) {
-	if q.closed || q.length < int64(b.limits[name]) {
+	if q.full || q.length < int64(b.limits[name]) {
 		return
 	}
-	q.closed = true
+	q.full = true
 	b.gauge.WithLabelValues(name).Set(1)
 	if now.Sub(q.since) > boundsQuiet {
 		b.log.Warn("a queue is full; its events wait in the database", "queue", name, "tasks", q.length, "bound", b.limits[name])
@@ -133,7 +140,7 @@ func (b *bounds) closed() []string {
 	defer b.mu.Unlock()
 	var names []string
 	for name, q := range b.queues {
-		if q.closed {
+		if q.closed() {
 			names = append(names, name)
 		}
 	}

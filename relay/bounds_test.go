@@ -1,6 +1,7 @@
 package relay_test
 
 import (
+	"log/slog"
 	"testing"
 	"time"
 
@@ -70,4 +71,23 @@ func TestAFullQueueKeepsItsEventsInTheDatabase(t *testing.T) {
 		t.Error("the queue was never known to be full")
 	}
 	t.Logf("the queue held up to %d tasks, bound %d", most, bound)
+}
+
+// A queue that is full when the process starts is logged as full.
+func TestAQueueThatIsFullAtTheStartIsLogged(t *testing.T) {
+	t.Parallel()
+	const bound = 10
+	redisURL, log := servertest.Redis(t), &journal{}
+	f := newFixture(t, schematest.Database(t), redisURL, func(o *relay.Options) {
+		o.MaxQueue = map[string]int{"default": bound}
+		o.Lengths = inspect.NewOverviews(openRedis(t, redisURL))
+		o.Logger = slog.New(slog.NewTextHandler(log, nil))
+	})
+	for range bound {
+		if err := f.redis.LPush(t.Context(), "asynq:{default}:pending", "task").Err(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	f.start()
+	servertest.Eventually(t, "the log says that the queue is full", func() bool { return log.count("a queue is full") == 1 })
 }
