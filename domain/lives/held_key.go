@@ -23,8 +23,11 @@ type HeldKey struct {
 	Next  domain.ID
 	Since time.Time
 	// Turn is the event for which the held events wait. Turn is nil while a transaction gives the turn to the next
-	// event. It may be nil while a replay to the subscription goes on, because the turns are given at its end.
+	// event, and while only a replay holds the key.
 	Turn *Turn
+	// Replaying names the subscription of the held deliveries while a replay to it is under way. Until the replay
+	// ends, none of them gets the turn. "" if there is no such replay.
+	Replaying string
 }
 
 // Turn is the event for which the held events of an ordering key wait.
@@ -45,16 +48,25 @@ type Turn struct {
 	Confirmed bool // it took effect, and its turn ends now
 }
 
-// Holds says in words why the held events wait for the event that has the turn. t may be nil: no event has the
-// turn.
-func (t *Turn) Holds(now time.Time) string {
+// Holds says in words why the held events wait: for the event that has the turn, or for the end of a replay.
+func (k *HeldKey) Holds(now time.Time) string {
+	switch {
+	case k.Turn != nil && !k.Turn.Confirmed:
+		return k.Turn.holds(now)
+	case k.Replaying != "":
+		return "a replay to subscription " + k.Replaying + " is under way; the next one gets the turn when it ends"
+	case k.Turn != nil:
+		return "confirmed; the next one's turn is about to be given"
+	default:
+		return "the next one's turn is about to be given"
+	}
+}
+
+// holds says why the held events wait for the event that has the turn and is not confirmed.
+func (t *Turn) holds(now time.Time) string {
 	const layout = time.DateTime + " UTC"
 	at := func(at time.Time) string { return at.UTC().Format(layout) }
 	switch {
-	case t == nil:
-		return "the next one's turn is about to be given"
-	case t.Confirmed:
-		return "confirmed; the next one's turn is about to be given"
 	case t.State == StateDead:
 		return "dead letter since " + at(t.At) + ": " + t.Error
 	case t.State == StateInFlight:

@@ -26,6 +26,9 @@ type Life struct {
 	// that is in the outbox. For a delivery it may also be an earlier event of its event's key whose deliveries are
 	// not made yet. It is zero if there is no such event.
 	TurnOf domain.ID
+	// Replaying says that a replay to the subscription of this delivery is under way. Until the replay ends, no held
+	// delivery of the subscription gets the turn.
+	Replaying bool
 	// HeldBehind is how many events of the ordering key are held, counted up to 1,000. If this event has the turn,
 	// they wait for it. If this event is held, HeldBehind includes it and the earlier ones.
 	HeldBehind int

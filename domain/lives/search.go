@@ -96,6 +96,7 @@ type Summary struct {
 	Error        string // the last error; dead: the error that it died of; suppressed: which task took its place; cancelled: who cancelled it, and why
 	PayloadBytes int
 	WaitsFor     domain.ID // held: the event for which it waits, as Life.TurnOf; zero: none
+	Replaying    bool      // held: as Life.Replaying
 	// Failing is the event's failing task in Redis. It is nil unless State is StateFailing.
 	Failing *queued.FailingTask
 }

@@ -69,6 +69,8 @@ func (l *Life) Describe(tasks []queued.TaskState, now time.Time) string {
 		return "cancelled " + l.Cancelled + "; it takes no effect"
 	case l.State == StateHeld && !l.TurnOf.IsZero():
 		return fmt.Sprintf("held: event %s of the same ordering key goes first", l.TurnOf)
+	case l.State == StateHeld && l.Replaying:
+		return "held: waits for the end of the replay to subscription " + l.Subscription
 	case l.State == StateHeld:
 		return "held: waits for its ordering key's turn, which is about to be given"
 	case l.State == StatePending && l.Available.After(now):

@@ -54,7 +54,7 @@ func (d *Dashboard) keys(c *fiber.Ctx) error {
 	}
 	p.More = !complete || len(list) == keysShown
 	for i := range list {
-		p.Keys = append(p.Keys, keyLine{list[i], list[i].Turn.Holds(p.At), show.Encoded(url.Values{"key": {list[i].Key}})})
+		p.Keys = append(p.Keys, keyLine{list[i], list[i].Holds(p.At), show.Encoded(url.Values{"key": {list[i].Key}})})
 	}
 	return d.Render(c, Page{Template: "keys", Title: "Keys", Section: SectionKeys, Data: p})
 }

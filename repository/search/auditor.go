@@ -181,7 +181,7 @@ UNION ALL
  FROM outbox_held h
  WHERE id >= $4 AND id <= $5 AND held_at < now() - interval '1 minute'
    AND ` + holderSQL("h") + ` IS NULL
-   AND NOT EXISTS (SELECT FROM outbox_replays r WHERE r.subscription = h.subscription AND r.ended_at IS NULL)
+   AND NOT ` + replayingSQL("h") + `
  ORDER BY id LIMIT $1)
 LIMIT $1`
 

@@ -42,16 +42,24 @@ func holderSQL(held string) string {
          ORDER BY o.ordering_position LIMIT 1))`, "{held}", held)
 }
 
+// replayingSQL says whether a replay to the subscription of a held delivery is under way. During
+// a replay no held delivery of the subscription gets the turn: see outbox_next_of_key. held is
+// the alias of a row with the column subscription.
+func replayingSQL(held string) string {
+	return "EXISTS (SELECT FROM outbox_replays r WHERE r.subscription = " + held + ".subscription AND r.ended_at IS NULL)"
+}
+
 // heldKeysSQL counts and looks up only the keys on the page. heldKeysSQL is one
 // statement, so it finds an event that is moving at the same time in one place only.
 var heldKeysSQL = heldHeadsSQL + `, page AS MATERIALIZED (
-    SELECT key, id, held_at, ` + holderSQL("longest") + ` AS holder
+    SELECT key, id, held_at, ` + holderSQL("longest") + ` AS holder,
+           CASE WHEN ` + replayingSQL("longest") + ` THEN subscription ELSE '' END AS replaying
     FROM (SELECT * FROM heads ORDER BY held_at, key LIMIT $3) AS longest
 )
 SELECT page.key, page.id, page.held_at,
        (SELECT count(*) FROM (SELECT FROM outbox_held h WHERE h.ordering_key = page.key LIMIT $4) AS waiting),
        page.holder, coalesce(t.taken_at, ` + stored.Within("e.created_at") + `), e.state, coalesce(e.event_type, ''), coalesce(e.queue, ''), ` + stored.Within("e.at") + `, coalesce(e.attempts, 0), coalesce(e.error, ''),
-       EXISTS (SELECT FROM inbox i WHERE i.event_id = page.holder), (SELECT count(*) FROM heads)
+       EXISTS (SELECT FROM inbox i WHERE i.event_id = page.holder), page.replaying, (SELECT count(*) FROM heads)
 FROM page LEFT JOIN outbox_turns t ON t.ordering_key = page.key LEFT JOIN LATERAL (
     SELECT * FROM (
     ` + stored.Places.Only(lives.StatePending, lives.StateInFlight, lives.StateDead).Union(
@@ -87,7 +95,7 @@ func (k *HeldKeys) List(ctx context.Context, named []string, limit int) (list []
 		var state *lives.State
 		var looked int
 		if err := rows.Scan(&key.Key, (*[16]byte)(&key.Next), &key.Since, &key.Held, &owner, &since, &state, &turn.Type, &turn.Queue,
-			&at, &turn.Attempts, &turn.Error, &turn.Confirmed, &looked); err != nil {
+			&at, &turn.Attempts, &turn.Error, &turn.Confirmed, &key.Replaying, &looked); err != nil {
 			return nil, false, postgres.Translate(err, doing)
 		}
 		if owner != nil {

@@ -32,7 +32,7 @@ func (l *Lives) Within(patience time.Duration) *Lives { return &Lives{l.db, pati
 // once.
 var lifeSQL = `
 SELECT ` + stored.Columns + `, state, since, stage, error, rival,
-       ` + holderSQL("e") + `,
+       ` + holderSQL("e") + `, ` + replayingSQL("e") + `,
        (SELECT count(*) FROM (SELECT FROM outbox_held h WHERE h.ordering_key = e.ordering_key LIMIT 1000) AS waiting)
 FROM (
     ` + stored.Places.Union(`SELECT `+stored.Columns+`, {state} AS state, `+stored.Within("{since}")+` AS since, {stage} AS stage, {error} AS error, {rival} AS rival FROM {table} WHERE id = $1`) + `
@@ -85,7 +85,7 @@ func (l *Lives) place(ctx context.Context, id domain.ID, life *lives.Life) (bool
 	var stage domain.Stage
 	var fault, rival string
 	var turn *[16]byte
-	scan := stored.NewScan(&life.State, &since, &stage, &fault, &rival, &turn, &life.HeldBehind)
+	scan := stored.NewScan(&life.State, &since, &stage, &fault, &rival, &turn, &life.Replaying, &life.HeldBehind)
 	err := l.db.Pool().QueryRow(ctx, lifeSQL, [16]byte(id)).Scan(scan.Targets...)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return false, nil

@@ -71,7 +71,8 @@ var searchSQL = matchingSQL + `, page AS (
 )
 SELECT floor.id, floor.examined, (SELECT history_seconds FROM outbox_queue_identity), page.id, CASE WHEN confirmed_at IS NULL THEN state ELSE 'confirmed' END, event_type, queue,
        ordering_key, created_at, coalesce(confirmed_at, since), attempts, generation, error, bytes,
-       CASE state WHEN 'held' THEN (SELECT ` + holderSQL("h") + ` FROM outbox_held h WHERE h.id = page.id) END
+       CASE state WHEN 'held' THEN (SELECT ` + holderSQL("h") + ` FROM outbox_held h WHERE h.id = page.id) END,
+       state = 'held' AND coalesce((SELECT ` + replayingSQL("h") + ` FROM outbox_held h WHERE h.id = page.id), false)
 FROM floor LEFT JOIN page ON true
 ORDER BY page.id DESC`
 
@@ -187,8 +188,9 @@ func searchOnce(ctx context.Context, tx pgx.Tx, page *lives.Page, f lives.Filter
 	var state, kind, queue, key, fault *string
 	var created, since *time.Time
 	var attempts, generation, bytes *int
+	var replaying *bool // NULL without a matching event
 	for rows.Next() {
-		if err := rows.Scan(&floor, &examined, &history, &id, &state, &kind, &queue, &key, &created, &since, &attempts, &generation, &fault, &bytes, &turn); err != nil {
+		if err := rows.Scan(&floor, &examined, &history, &id, &state, &kind, &queue, &key, &created, &since, &attempts, &generation, &fault, &bytes, &turn, &replaying); err != nil {
 			return domain.ID{}, err
 		}
 		if id == nil {
@@ -196,7 +198,7 @@ func searchOnce(ctx context.Context, tx pgx.Tx, page *lives.Page, f lives.Filter
 		}
 		e := lives.Summary{
 			ID: *id, State: lives.State(*state), Type: *kind, Queue: *queue, CreatedAt: *created, Since: *since,
-			Attempts: *attempts, Generation: *generation, Error: *fault, PayloadBytes: *bytes,
+			Attempts: *attempts, Generation: *generation, Error: *fault, PayloadBytes: *bytes, Replaying: *replaying,
 		}
 		if key != nil {
 			e.OrderingKey = *key

@@ -10,6 +10,7 @@ import (
 
 	"outboxd/app/schematest"
 	"outboxd/domain"
+	"outboxd/domain/lives"
 	"outboxd/domain/setup"
 	"outboxd/repository"
 	"outboxd/repository/deadletters"
@@ -186,6 +187,7 @@ func TestAReplayKeepsTheOrderOfEachKey(t *testing.T) {
 	if _, err := r.db.SQL().ExecContext(t.Context(), "SELECT outbox_advance(ARRAY['subscription:crm:k'])"); err != nil {
 		t.Fatal(err)
 	}
+	r.wantHeldByReplay("subscription:crm:k")
 	if got := r.deliver("crm"); got != "" {
 		t.Errorf("%s went before the replay had ended", got)
 	}
@@ -196,6 +198,27 @@ func TestAReplayKeepsTheOrderOfEachKey(t *testing.T) {
 		t.Errorf("went %s, want %s", got, want)
 	}
 	r.addsUp()
+}
+
+// wantHeldByReplay checks that every view says that a replay to the subscription crm holds the ordering key.
+func (r *replayed) wantHeldByReplay(key string) {
+	r.t.Helper()
+	list, _, err := search.NewHeldKeys(r.db).List(r.t.Context(), []string{key}, 10)
+	if err != nil || len(list) != 1 {
+		r.t.Fatalf("held keys: %+v, %v, want one", list, err)
+	}
+	if said := list[0].Holds(time.Now()); list[0].Turn != nil || !strings.Contains(said, "a replay to subscription crm") {
+		r.t.Errorf("the key is held by %+v: %s", list[0].Turn, said)
+	}
+	reader := search.NewLives(r.db)
+	life, err := reader.Find(r.t.Context(), list[0].Next)
+	if err != nil || !strings.HasSuffix(life.Describe(nil, time.Now()), "the end of the replay to subscription crm") {
+		r.t.Errorf("the life of the next delivery: %+v, %v", life, err)
+	}
+	page, err := reader.Search(r.t.Context(), lives.Filter{OrderingKey: key, State: lives.StateHeld}, domain.ID{}, 10)
+	if err != nil || len(page.Events) == 0 || slices.ContainsFunc(page.Events, func(e lives.Summary) bool { return !e.Replaying }) {
+		r.t.Errorf("a search for the held deliveries: %+v, %v", page, err)
+	}
 }
 
 // A claim that began before the subscription has an event.

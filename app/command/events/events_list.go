@@ -33,6 +33,8 @@ type listedEvent struct {
 	PayloadBytes int              `json:"payload_bytes"`
 	WaitsFor     *domain.ID       `json:"waits_for,omitempty"`
 	Failing      *failingDocument `json:"failing,omitempty"`
+
+	replaying bool
 }
 
 // failingDocument has the attempts of a failing event.
@@ -82,7 +84,7 @@ func newEventListDocument(page *lives.Page) EventListDocument {
 		listed := listedEvent{
 			ID: e.ID, Type: e.Type, Queue: e.Queue, OrderingKey: e.OrderingKey, State: e.State, CreatedAt: e.CreatedAt.UTC(), Since: e.Since.UTC(),
 			Attempts: e.Attempts, Generation: e.Generation, Error: e.Error, PayloadBytes: e.PayloadBytes,
-			Failing: newFailingDocument(e.Failing),
+			Failing: newFailingDocument(e.Failing), replaying: e.Replaying,
 		}
 		if !e.WaitsFor.IsZero() {
 			listed.WaitsFor = &e.WaitsFor
@@ -249,6 +251,8 @@ func (e *listedEvent) detail() string {
 		return e.Failing.says
 	case e.Error != "":
 		return e.Error
+	case e.replaying:
+		return "waits for the end of the replay to its subscription"
 	case e.State == lives.StateHeld:
 		return "its key's turn is about to be given"
 	case e.State == lives.StatePending && e.Since.After(time.Now()):

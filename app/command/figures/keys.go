@@ -90,7 +90,7 @@ type turnDocument struct {
 }
 
 func newKeyDocument(k *lives.HeldKey) KeyDocument {
-	d := KeyDocument{Key: k.Key, Held: k.Held, Since: k.Since.UTC(), Next: k.Next, Reason: k.Turn.Holds(time.Now())}
+	d := KeyDocument{Key: k.Key, Held: k.Held, Since: k.Since.UTC(), Next: k.Next, Reason: k.Holds(time.Now())}
 	if t := k.Turn; t != nil {
 		d.Turn = &turnDocument{
 			ID: t.ID, Since: t.Since.UTC(), State: t.State, Type: t.Type, Queue: t.Queue, Attempts: t.Attempts, Error: t.Error, Confirmed: t.Confirmed,
