@@ -80,7 +80,7 @@ func New(environ []string, build daemon.Build, more ...spec.Bench) *cobra.Comman
 func addTimeout(c cli.Commands, cmd *cobra.Command) {
 	for _, sub := range cmd.Commands() {
 		switch name := sub.Name(); {
-		case name == "config", name == "version", name == "bench", name == "token":
+		case name == "config", name == "env", name == "version", name == "bench", name == "token":
 		case sub.HasSubCommands():
 			addTimeout(c, sub)
 		default:
