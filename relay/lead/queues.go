@@ -102,7 +102,7 @@ func newQueueGauges() *queueGauges {
 	return &queueGauges{
 		tasks:   describe("outboxd_relay_queue_tasks", "Tasks in Redis by queue and state: pending, active, scheduled, retry or archived. Beyond the 50 largest queues the label is \"other\".", "queue", "state"),
 		oldest:  describe("outboxd_relay_queue_oldest_age_seconds", "How long the oldest pending or failing task of a queue has waited.", "queue"),
-		workers: describe("outboxd_relay_workers", "Worker processes that gave Redis a sign of life."),
+		workers: describe("outboxd_relay_workers", "Workers that gave Redis a sign of life; a process may have several."),
 		failing: describe("outboxd_relay_failing_tasks", "Tasks that failed and wait to be tried again, by type and queue. Beyond 50 series the labels are \"other\"; above 2,000 in a queue an estimate.", "type", "queue"),
 		down:    describe("outboxd_relay_receiver_down", "1 for each subscription whose receiver is down and which is not paused.", "subscription"),
 	}

@@ -38,7 +38,7 @@ type QueueDocument struct {
 	// LostPause is a pause on record that Redis does not have any more.
 	LostPause *setup.Pause `json:"lost_pause,omitempty"`
 	Foreign   bool         `json:"foreign"` // only other programs use it
-	Workers   *int         `json:"workers"` // how many processes serve the queue
+	Workers   *int         `json:"workers"` // how many workers serve the queue: Asynq servers, of which a process may have several
 	passedDocument
 	cutDocument
 	Pending   *int64          `json:"pending"`    // in PostgreSQL

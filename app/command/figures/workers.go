@@ -31,7 +31,7 @@ type WorkerDocument struct {
 	Busy        int            `json:"busy"`
 	Queues      map[string]int `json:"queues"` // with their weights
 	Strict      bool           `json:"strict"` // the weights are priorities
-	// Tasks has up to 100 tasks that the process is working on, in the order in which they
+	// Tasks has up to 100 tasks that the worker is working on, in the order in which they
 	// began.
 	Tasks []workingDocument `json:"tasks"`
 }
@@ -64,9 +64,10 @@ func newWorkersListCommand(c cli.Commands) *cobra.Command {
 	var out terminal.Output
 	cmd := &cobra.Command{
 		Use:   "list",
-		Short: "List the worker processes",
-		Long: `List the worker processes that gave Redis a sign of life in the last seconds: outboxd's, and those of your own
-services. BUSY counts the tasks that a worker carries out.`,
+		Short: "List the workers",
+		Long: `List the workers that gave Redis a sign of life in the last ten seconds: outboxd's, and those of your own
+services. A worker is one Asynq server. A process may have several, for different queues. BUSY counts the tasks that a
+worker carries out.`,
 		Example: "  outboxd workers list",
 		Args:    cli.NoArguments,
 	}
@@ -102,10 +103,10 @@ func newWorkersShowCommand(c cli.Commands) *cobra.Command {
 	var out terminal.Output
 	cmd := &cobra.Command{
 		Use:     "show HOST:PID",
-		Short:   "Show a worker process, and what it carries out",
-		Long:    "Show a worker process, and what it carries out. A process may have several workers, for different queues.",
+		Short:   "Show the workers of a process, and what they carry out",
+		Long:    "Show the workers of a process, and what they carry out. A process may have several workers, for different queues.",
 		Example: "  outboxd workers show web-1:4711",
-		Args:    cli.OneArgument("one worker, as workers list names it"),
+		Args:    cli.OneArgument("one process, as workers list names it"),
 	}
 	out.AddFlag(cmd)
 	cmd.RunE = withSight(c, &out, func(cmd *cobra.Command, args []string, s *sight) error {
@@ -120,7 +121,7 @@ func newWorkersShowCommand(c cli.Commands) *cobra.Command {
 			}
 		}
 		if len(documents) == 0 {
-			return fmt.Errorf("no worker %.100q has given a sign of life in the last seconds; outboxd workers list names those that have", args[0])
+			return fmt.Errorf("no worker %.100q has given a sign of life in the last ten seconds; outboxd workers list names those that have", args[0])
 		}
 		return out.Write(cmd.OutOrStdout(), documents, func(w io.Writer) {
 			workersTable(w, documents)
