@@ -339,7 +339,7 @@ func (c *Relay) options() []*option {
 		},
 		{
 			field: &c.ListenURL, key: "relay.listen_url", optional: true, check: address.CheckPostgres,
-			help: "PostgreSQL without a pooler in between, for LISTEN and for the lock of the leader. Empty means database.url. Needed behind PgBouncer in transaction mode, where neither works.",
+			help: "PostgreSQL without a pooler in between, for LISTEN and for the lock of the leader. Empty means database.url. Without it the relay polls behind PgBouncer in transaction mode, because LISTEN does not work there; the lock does.",
 		},
 	}
 }
