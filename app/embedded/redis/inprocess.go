@@ -13,7 +13,7 @@ import (
 	"outboxd/app/embedded/keeper"
 )
 
-// inProcess is a Redis inside this process, for machines where no server is installed. inProcess has no unix socket,
+// inProcess is a Redis inside this process, for machines where no server is installed, and for Engine.InProcess. inProcess has no unix socket,
 // only TCP, so a password keeps other users of the machine out.
 type inProcess struct {
 	server    *miniredis.Miniredis
@@ -36,7 +36,12 @@ func (r *Engine) launchInProcess() (keeper.Instance, error) {
 		Shell: fmt.Sprintf("redis-cli -u with the url from %s", keeper.ShellQuote(r.Folder.File("redis.json"))), // the log must not have the password
 	}}
 	go p.run(ctx)
-	r.Logger.Warn("no redis-server or valkey-server is installed: an in-process Redis takes its place, which is slow and FORGETS ITS QUEUE AT EXIT; " + redisHint)
+	const forgets = "an in-process Redis, which is slow and FORGETS ITS QUEUE AT EXIT"
+	if r.InProcess {
+		r.Logger.Warn("the queue is in " + forgets)
+	} else {
+		r.Logger.Warn("no redis-server or valkey-server is installed: its place takes " + forgets + "; " + redisHint)
+	}
 	return p, nil
 }
 
