@@ -22,8 +22,8 @@ func (f *PaceFlags) Add(cmd *cobra.Command, verb, events string) {
 
 // Check returns a config.Mistake if the flags say no pace.
 func (f *PaceFlags) Check() error {
-	if f.Rate < 0 || f.Canary < 0 {
-		return config.Mistake{Err: errors.New("--rate and --canary must not be negative")}
+	if f.Rate < 0 || f.Canary < 0 || f.CanaryTimeout < 0 {
+		return config.Mistake{Err: errors.New("--rate, --canary and --canary-timeout must not be negative")}
 	}
 	return nil
 }
