@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"outboxd/config"
+	"outboxd/domain"
 	"outboxd/domain/lives"
 	"outboxd/domain/queued"
 )
@@ -50,5 +51,14 @@ func TestLongBytesAreShownInHexadecimal(t *testing.T) {
 	}
 	if got := payloadText([]byte("a" + strings.Repeat("é", payloadShown))); got != "a"+strings.Repeat("é", payloadShown/2-1)+"…" {
 		t.Errorf("a text is shown as %.40q, in %d bytes", got, len(got))
+	}
+}
+
+func TestASearchThatStoppedSaysThatItFoundNothingSoFar(t *testing.T) {
+	t.Parallel()
+	var text strings.Builder
+	eventListTable(&text, &EventListDocument{GaveUp: true, Examined: 55_000, Next: &domain.ID{1}})
+	if said := text.String(); !strings.HasPrefix(said, "None found so far: 55,000 events were looked at. There may be more: --after ") {
+		t.Errorf("it says %q", said)
 	}
 }

@@ -230,6 +230,9 @@ func eventListTable(w io.Writer, d *EventListDocument) {
 	switch {
 	case d.Next == nil:
 	case d.GaveUp:
+		if len(d.Events) == 0 {
+			fmt.Fprint(w, "None found so far: ")
+		}
 		fmt.Fprintf(w, "%s looked at. There may be more: --after %s, or choose with --since and --until\n", words.Many(d.Examined, "event")+words.Plural(d.Examined, " was", " were"), d.Next)
 	default:
 		fmt.Fprintf(w, "There may be more: --after %s\n", d.Next)

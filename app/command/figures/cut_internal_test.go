@@ -24,3 +24,18 @@ func TestCutNumbersAreLowerBounds(t *testing.T) {
 		t.Errorf("in JSON %q are lower bounds", d.AtLeast)
 	}
 }
+
+// Workers of one's own try the events, so the number of failed attempts is not known.
+func TestTheTableSaysWhyFailedIsNotKnown(t *testing.T) {
+	t.Parallel()
+	const why = "attempts of workers of your own, which outboxd does not see"
+	for _, unseen := range []bool{true, false} {
+		view := figures.View[figures.Type]{}
+		d := newTypeDocument(&figures.Type{Name: "mail", Sum: figures.Sum{Unseen: unseen}}, &view)
+		var text strings.Builder
+		typesTable(&text, &TypesDocument{[]TypeDocument{d}, listDocument{Complete: true}}, time.Now())
+		if said := text.String(); strings.Contains(said, why) != unseen || !strings.Contains(said, "FAILED 1h\tDIED 1h\tP50 1h") {
+			t.Errorf("unseen %t:\n%s", unseen, said)
+		}
+	}
+}

@@ -240,7 +240,17 @@ func notNegative(value float64) *float64 {
 	return &value
 }
 
-// cells returns the cells of the columns RATE 5m, FAILED, DIED, P50 and P99.
+// unseen reports whether only the number of failed attempts is not known, because workers of one's own make them.
+func (d *passedDocument) unseen() bool { return d.Died != nil && d.Failed == nil }
+
+// writeUnseen explains the ? below FAILED, if there is one.
+func writeUnseen(w io.Writer, unseen bool) {
+	if unseen {
+		fmt.Fprintln(w, "FAILED ?: attempts of workers of your own, which outboxd does not see.")
+	}
+}
+
+// cells returns the cells of the columns RATE 5m, FAILED 1h, DIED 1h, P50 1h and P99 1h.
 func (d *passedDocument) cells() string {
 	rate, seconds := func(r *float64) string {
 		if r == nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -113,7 +114,7 @@ func queuesTable(w io.Writer, d *QueuesDocument, now time.Time) {
 	if len(d.Queues) == 0 {
 		fmt.Fprintln(w, "No queues.")
 	} else {
-		fmt.Fprintln(w, "QUEUE\tSTATE\tWORKERS\tRATE 5m\tFAILED\tDIED\tP50\tP99\tPENDING\tHELD\tWAITING\tRETRY\tACTIVE\tDEAD\tOLDEST")
+		fmt.Fprintln(w, "QUEUE\tSTATE\tWORKERS\tRATE 5m\tFAILED 1h\tDIED 1h\tP50 1h\tP99 1h\tPENDING\tHELD\tWAITING\tRETRY\tACTIVE\tDEAD\tOLDEST")
 	}
 	for i := range d.Queues {
 		q := &d.Queues[i]
@@ -127,6 +128,7 @@ func queuesTable(w io.Writer, d *QueuesDocument, now time.Time) {
 		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", terminal.OneLine(q.Queue, 40), q.state(), workers, q.cells(),
 			q.cell("pending", q.Pending), q.cell("held", q.Held), waiting, retry, active, q.cell("dead", q.Dead), ageCell(now, oldest, q.Pending != nil && q.Tasks != nil))
 	}
+	writeUnseen(w, slices.ContainsFunc(d.Queues, func(q QueueDocument) bool { return q.unseen() }))
 	d.writeEnd(w)
 }
 

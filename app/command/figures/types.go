@@ -3,6 +3,7 @@ package figures
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -79,13 +80,14 @@ func typesTable(w io.Writer, d *TypesDocument, now time.Time) {
 	if len(d.Types) == 0 {
 		fmt.Fprintln(w, "No types.")
 	} else {
-		fmt.Fprintln(w, "TYPE\tQUEUES\tRATE 5m\tFAILED\tDIED\tP50\tP99\tPENDING\tHELD\tFAILING\tDEAD\tOLDEST DUE")
+		fmt.Fprintln(w, "TYPE\tQUEUES\tRATE 5m\tFAILED 1h\tDIED 1h\tP50 1h\tP99 1h\tPENDING\tHELD\tFAILING\tDEAD\tOLDEST DUE")
 	}
 	for i := range d.Types {
 		t := &d.Types[i]
 		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", terminal.OneLine(t.Type, 40), terminal.OneLine(strings.Join(t.Queues, ", "), 30), t.cells(),
 			t.cell("pending", t.Pending), t.cell("held", t.Held), cli.Counted(t.Failing), t.cell("dead", t.Dead), ageCell(now, t.OldestDue, t.Pending != nil))
 	}
+	writeUnseen(w, slices.ContainsFunc(d.Types, func(t TypeDocument) bool { return t.unseen() }))
 	d.writeEnd(w)
 }
 
