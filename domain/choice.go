@@ -30,6 +30,6 @@ func Named(texts []string) (named []string) {
 func (f *DeadFilter) Narrows() bool {
 	return len(f.IDs)+len(f.Except)+len(f.Payload.Path) > 0 ||
 		Narrows(f.Type) || Narrows(f.Queue) || f.Stage != "" || f.OrderingKey != "" || f.HeaderName != "" || f.Error != "" || f.ErrorForm != "" ||
-		len(Named(f.NotErrors))+len(Named(f.NotForms))+len(Named(f.NotTypes)) > 0 ||
+		len(Named(f.NotErrors))+len(Named(f.NotForms))+len(Named(f.NotTypes))+len(f.NotFields) > 0 ||
 		f.OlderThan > 0 || f.NewerThan > 0 || !f.Since.IsZero() || !f.Until.IsZero()
 }

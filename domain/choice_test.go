@@ -25,6 +25,7 @@ func TestAFilterThatLetsEverythingPassChoosesNothing(t *testing.T) {
 		{HeaderName: "x"},
 		{NotTypes: []string{"", "a"}},
 		{Payload: domain.PayloadField{Path: []string{"a"}}},
+		{NotFields: []domain.PayloadField{{Path: []string{"a"}}}},
 		{NewerThan: time.Hour},
 		{Stage: domain.StageRelay},
 	} {

@@ -55,6 +55,7 @@ type DeadFilter struct {
 	// dead letters whose error has one of its forms (DeadGroup.ErrorForm). NotTypes leaves out events of its
 	// types, in which a * at the end stands for any ending.
 	NotErrors, NotForms, NotTypes []string
+	NotFields                     []PayloadField // leaves out dead letters whose payload has one of these
 
 	// Since leaves out events that died before this time, by the database's clock.
 	Since time.Time

@@ -8,7 +8,8 @@ import (
 // PayloadField chooses events by a value in their JSON payload. The zero PayloadField
 // chooses all.
 type PayloadField struct {
-	// Path has the names of nested fields, or the numbers of elements of a list, from 0.
+	// Path has the names of nested fields, or the numbers of elements of a list, from 0. No
+	// name contains a dot.
 	Path []string
 	// Value is the value at Path: the text of a string, or a number as it is written in
 	// the payload. A * at its end stands for any ending.
@@ -28,6 +29,18 @@ func ParsePayloadField(text string) (f PayloadField, err error) {
 		return PayloadField{}, Errorf(CodeInvalid, "%.60q is no field of a payload: write name=value, or order.customer=value for a field within another", text)
 	}
 	return f, nil
+}
+
+// ParsePayloadFields reads each text that is not empty as ParsePayloadField does.
+func ParsePayloadFields(texts []string) (fields []PayloadField, err error) {
+	for _, text := range Named(texts) {
+		f, err := ParsePayloadField(text)
+		if err != nil {
+			return nil, err
+		}
+		fields = append(fields, f)
+	}
+	return fields, nil
 }
 
 // plainInJSON are characters that encoders of JSON do not escape.

@@ -63,6 +63,7 @@ type Filter struct {
 	// NotErrors leaves out events whose error contains one of its texts, ignoring case. NotTypes leaves out events
 	// of its types, in which a * at the end stands for any ending.
 	NotErrors, NotTypes []string
+	NotFields           []domain.PayloadField // leaves out events whose payload has one of these
 }
 
 // ErrorMatches reports whether an event with this error and type passes the filter's conditions on error and type.
@@ -76,7 +77,7 @@ func (f *Filter) ErrorMatches(text, eventType string) bool {
 // does not count, because people do not choose it.
 func (f *Filter) Narrows() bool {
 	return domain.Narrows(f.Type) || domain.Narrows(f.Queue) || !f.ID.IsZero() || f.OrderingKey != "" || f.State != "" || f.HeaderName != "" || f.Error != "" ||
-		len(f.Payload.Path)+len(domain.Named(f.NotErrors))+len(domain.Named(f.NotTypes)) > 0 || !f.Since.IsZero() || !f.Until.IsZero()
+		len(f.Payload.Path)+len(domain.Named(f.NotErrors))+len(domain.Named(f.NotTypes))+len(f.NotFields) > 0 || !f.Since.IsZero() || !f.Until.IsZero()
 }
 
 // Summary is an event in a list.
@@ -164,7 +165,7 @@ type Reader interface {
 	Find(ctx context.Context, id domain.ID) (*Life, error)
 
 	// InFlight returns those of the named events that are in outbox_sent, are not confirmed, and match the filter's
-	// type, queue, ordering key, header and payload field. The order of the result is not specified.
+	// type, queue, ordering key, header and payload fields. The order of the result is not specified.
 	//
 	// Errors: as Search.
 	InFlight(ctx context.Context, filter Filter, ids []domain.ID) ([]Summary, error)

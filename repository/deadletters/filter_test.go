@@ -32,6 +32,14 @@ func TestDeadLettersAreChosen(t *testing.T) {
 			VALUES (outbox_new_id(), $1, $2, $3, 'default', now(), 1, 0, now(), 'worker', $4, now() - interval '1 hour', $5, nullif($6, ''), CASE WHEN $6 <> '' THEN 1 END)`,
 			l.kind, []byte(l.payload), l.headers, l.error, l.name, l.key)
 	}
+	not := func(texts ...string) domain.DeadFilter {
+		t.Helper()
+		fields, err := domain.ParsePayloadFields(texts)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return domain.DeadFilter{NotFields: fields}
+	}
 	field := func(text string) domain.PayloadField {
 		t.Helper()
 		f, err := domain.ParsePayloadField(text)
@@ -41,13 +49,16 @@ func TestDeadLettersAreChosen(t *testing.T) {
 		return f
 	}
 	for want, filters := range map[string][]domain.DeadFilter{
-		"ada bob eve raw": {{}, {NotErrors: []string{}}, {Since: time.Now().Add(-2 * time.Hour)}},
+		"ada bob eve raw": {{}, {NotErrors: []string{}}, {Since: time.Now().Add(-2 * time.Hour)}, not(""), not("order.customer=4", "to=_da*", "to='; --", "none")},
 		"ada":             {{OrderingKey: "k1"}, {HeaderName: "tenant", HeaderValue: "acme"}, {Payload: field("order.customer=42")}, {Payload: field("to=ada")}, {Payload: field("order.tags.1=y")}, {Payload: field("to=a*")}},
 		"ada bob":         {{Payload: field("order.customer")}, {Payload: field("to")}, {Payload: field("order.customer=42*")}, {Payload: field("to=*")}},
 		"ada raw":         {{NotErrors: []string{"SUCH user"}}, {NotForms: []string{"no such user #"}}, {NotErrors: []string{"nothing", "user"}}},
 		"ada bob raw":     {{HeaderName: "tenant"}},
 		"ada bob eve":     {{NotTypes: []string{"bytes"}}, {NotTypes: []string{"by*", "none*"}}},
 		"bob eve":         {{ErrorForm: "no such user #"}, {NotErrors: []string{"timeout"}}},
+		"bob eve raw":     {not("order.customer=42"), not("to=a*"), not("order.tags.1=y", "none"), not("order.tags")},
+		"eve raw":         {not("order.customer=42*"), not("to"), not("to=bob", "order.tags.0=x"), not("to=*")},
+		"bob":             {{Payload: field("to"), NotFields: not("to=ada").NotFields}},
 		"":                {{Since: time.Now().Add(-time.Minute)}, {Payload: field("order.customer=4")}, {Payload: field("to=_da*")}, {Payload: field("to=%*")}, {Payload: field("order=42")}},
 	} {
 		for _, filter := range filters {
@@ -78,6 +89,9 @@ func TestDeadLettersAreChosen(t *testing.T) {
 	replayed, err := letters.Replay(t.Context(), &domain.Action{Actor: "ada"}, domain.DeadFilter{NotErrors: []string{"no such user"}}, 10)
 	if err != nil || len(replayed) != 2 || count(t, db, "SELECT count(*) FROM outbox_dead") != 2 {
 		t.Errorf("%+v, %v", replayed, err)
+	}
+	if n, err := letters.Discard(t.Context(), &domain.Action{Actor: "ada"}, not("to", "order"), 10); err != nil || n != 1 {
+		t.Errorf("%d discarded, %v, want the one whose payload is not JSON", n, err)
 	}
 	if n, err := letters.Discard(t.Context(), &domain.Action{Actor: "ada"}, domain.DeadFilter{Payload: field("to=bob")}, 10); err != nil || n != 1 {
 		t.Errorf("%d discarded, %v", n, err)

@@ -27,9 +27,9 @@ FROM outbox_dead d LEFT JOIN LATERAL (
     SELECT j.detail, j.at FROM outbox_journal j
     WHERE j.event_id = d.id AND j.entry IN ('refused', 'failed', 'died') ORDER BY j.at LIMIT 1
 ) AS first ON true
-WHERE ` + deadFilterSQL + ` AND (d.died_at, d.id) > ($21, $22::uuid)
+WHERE ` + deadFilterSQL + ` AND (d.died_at, d.id) > ($24, $25::uuid)
 ORDER BY d.died_at, d.id
-LIMIT $23`
+LIMIT $26`
 
 // List implements domain.DeadLetters.
 func (l *Letters) List(ctx context.Context, filter domain.DeadFilter, after domain.Cursor, limit int) ([]domain.DeadLetter, error) {
@@ -55,10 +55,10 @@ func (l *Letters) List(ctx context.Context, filter domain.DeadFilter, after doma
 // maxTypesCounted bounds how many types a count names.
 const maxTypesCounted = 20
 
-// countDeadSQL stops counting at $21 dead letters, so that it stays cheap. 0 means no limit.
+// countDeadSQL stops counting at $24 dead letters, so that it stays cheap. 0 means no limit.
 var countDeadSQL = `
-SELECT coalesce(sum(n), 0)::bigint, count(*), (array_agg(event_type ORDER BY n DESC, event_type))[:$22], (array_agg(n ORDER BY n DESC, event_type))[:$22], clock_timestamp()
-FROM (SELECT event_type, count(*) AS n FROM (SELECT event_type FROM outbox_dead d WHERE ` + deadFilterSQL + ` LIMIT nullif($21::bigint, 0)) AS few GROUP BY 1) AS types`
+SELECT coalesce(sum(n), 0)::bigint, count(*), (array_agg(event_type ORDER BY n DESC, event_type))[:$25], (array_agg(n ORDER BY n DESC, event_type))[:$25], clock_timestamp()
+FROM (SELECT event_type, count(*) AS n FROM (SELECT event_type FROM outbox_dead d WHERE ` + deadFilterSQL + ` LIMIT nullif($24::bigint, 0)) AS few GROUP BY 1) AS types`
 
 // Count implements domain.DeadLetters.
 func (l *Letters) Count(ctx context.Context, filter domain.DeadFilter, limit int, patience time.Duration) (c domain.DeadCount, err error) {
@@ -110,11 +110,11 @@ func (l *Letters) Outcomes(ctx context.Context, events []domain.Replayed, unconf
 // SKIP LOCKED skips the dead letters that another command is replaying or discarding.
 var chosenDeadSQL = `
 WITH chosen AS MATERIALIZED (
-    SELECT d.id FROM outbox_dead d WHERE ` + deadFilterSQL + ` ORDER BY d.died_at, d.id LIMIT $21 FOR UPDATE SKIP LOCKED
+    SELECT d.id FROM outbox_dead d WHERE ` + deadFilterSQL + ` ORDER BY d.died_at, d.id LIMIT $24 FOR UPDATE SKIP LOCKED
 ), gone AS (
     DELETE FROM outbox_dead WHERE id = ANY (ARRAY(SELECT id FROM chosen)) RETURNING *
 ), noted AS (
-    INSERT INTO outbox_journal (event_id, stage, entry, generation, detail) SELECT id, 'person', $22, generation, $23 FROM gone
+    INSERT INTO outbox_journal (event_id, stage, entry, generation, detail) SELECT id, 'person', $25, generation, $26 FROM gone
 )`
 
 // discardSQL also marks the archived Asynq tasks of the discarded events as void. The

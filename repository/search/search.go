@@ -43,7 +43,7 @@ var matchingSQL = `
 WITH ` + stored.Places.Each(`{table}_read AS MATERIALIZED (
     SELECT id, {state} AS state, event_type, queue, ordering_key, headers, `+stored.Within("created_at")+` AS created_at, `+stored.Within("{since}")+` AS since,
            attempts, generation, CASE WHEN {rival} = '' THEN {error} ELSE 'task ' || {rival} || ' stands for it' END AS error, octet_length(payload) AS bytes,
-           CASE WHEN `+stored.NamedSQL("$5", "event_type")+` THEN `+stored.FieldSQL(12)+` ELSE false END AS has_field
+           CASE WHEN `+stored.NamedSQL("$5", "event_type")+` THEN `+stored.FieldSQL(12)+` AND `+stored.NotFieldsSQL(18)+` ELSE false END AS payload_matches
     FROM {table} WHERE {state} = ANY ($3::text[]) AND id BETWEEN $1 AND $2 ORDER BY id DESC LIMIT $4
 )`, ", ") + `, looked AS (
     ` + stored.Places.Union(`SELECT * FROM {table}_read`) + `
@@ -56,7 +56,7 @@ WITH ` + stored.Places.Each(`{table}_read AS MATERIALIZED (
         FROM looked
         WHERE ((SELECT id FROM floor) IS NULL OR id >= (SELECT id FROM floor))
           AND ` + stored.NamedSQL("$5", "event_type") + ` AND ` + stored.NamedSQL("$6", "queue") + ` AND ($7 = '' OR ordering_key = $7)
-          AND has_field AND ($15 = '' OR strpos(lower(error), lower($15)) > 0)
+          AND payload_matches AND ($15 = '' OR strpos(lower(error), lower($15)) > 0)
           AND ($16::text[] IS NULL OR NOT EXISTS (SELECT FROM unnest($16::text[]) AS part WHERE strpos(lower(error), lower(part)) > 0))
           AND ` + stored.NotNamedSQL("$17", "event_type") + `
           AND ($8 = '' OR CASE WHEN $9 = '' THEN headers ->> $8 IS NOT NULL ELSE headers ->> $8 = $9 END)
@@ -171,7 +171,7 @@ func stepArgs(f lives.Filter, first, last domain.ID, step, limit int) []any {
 		[16]byte(first), [16]byte(last), readFor(&f), step,
 		f.Type, f.Queue, f.OrderingKey, f.HeaderName, f.HeaderValue, only(&f), limit,
 	}, stored.FieldArgs(f.Payload)...)
-	return append(args, f.Error, f.NotErrors, f.NotTypes)
+	return append(append(args, f.Error, f.NotErrors, f.NotTypes), stored.NotFieldsArgs(f.NotFields)...)
 }
 
 // searchOnce runs one step of a search and appends up to limit events to the page.

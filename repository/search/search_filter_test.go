@@ -28,7 +28,9 @@ func TestEventsAreChosenByPayloadAndError(t *testing.T) {
 		"b:sent":                                 {{Payload: domain.PayloadField{Path: []string{"n"}, Value: "1e3"}}, {Payload: domain.PayloadField{Path: []string{"n"}, Any: true}}},
 		"c:refused":                              {{Error: "redis SAID"}},
 		"e:escaped f:zero d:bytes c:refused":     {{NotTypes: []string{"a:dead", "b:sent"}}, {NotTypes: []string{"a:*", "b:s*", ""}}},
-		"e:escaped f:zero d:bytes b:sent a:dead": {{NotErrors: []string{"said", "nothing"}}},
+		"e:escaped f:zero d:bytes b:sent a:dead": {{NotErrors: []string{"said", "nothing"}}, {NotFields: []domain.PayloadField{{Path: []string{"to"}, Value: "b*"}}}},
+		"f:zero d:bytes c:refused":               {{NotFields: []domain.PayloadField{{Path: []string{"n"}, Value: "1"}, {Path: []string{"to"}, Value: "ada"}}}},
+		"f:zero d:bytes":                         {{NotFields: []domain.PayloadField{{Path: []string{"to"}, Any: true}}}},
 	} {
 		for _, filter := range filters {
 			var kinds []string

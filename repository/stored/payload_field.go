@@ -2,25 +2,54 @@ package stored
 
 import (
 	"fmt"
+	"strings"
 
 	"outboxd/domain"
 )
 
+// fieldSQL is the condition that a payload has a value at a path. JSON is read only if the
+// payload may match: if it contains the bytes that every such payload has, or an escape
+// (\u), which may stand for any of them. A payload without the path may make it NULL.
+const fieldSQL = `CASE WHEN position(%[3]s IN payload) = 0 AND position('\x5c75'::bytea IN payload) = 0 THEN false
+        WHEN %[2]s IS NULL THEN outbox_payload_field(payload, %[1]s) IS NOT NULL WHEN right(%[2]s, 1) = '*' THEN starts_with(outbox_payload_field(payload, %[1]s), left(%[2]s, -1))
+        ELSE outbox_payload_field(payload, %[1]s) IS NOT DISTINCT FROM %[2]s END`
+
 // FieldSQL returns a condition for a domain.PayloadField. Its parameters are those of
-// FieldArgs, from first on. JSON is read only if the payload may match: if it contains the
-// bytes that every such payload has, or an escape (\u), which may stand for any of them.
+// FieldArgs, from first on.
 func FieldSQL(first int) string {
-	return fmt.Sprintf(`CASE WHEN $%[1]d::text[] IS NULL THEN true WHEN position($%[3]d::bytea IN payload) = 0 AND position('\x5c75'::bytea IN payload) = 0 THEN false
-        WHEN $%[2]d::text IS NULL THEN outbox_payload_field(payload, $%[1]d) IS NOT NULL WHEN right($%[2]d, 1) = '*' THEN starts_with(outbox_payload_field(payload, $%[1]d), left($%[2]d, -1))
-        ELSE outbox_payload_field(payload, $%[1]d) IS NOT DISTINCT FROM $%[2]d END`, first, first+1, first+2)
+	path := fmt.Sprintf("$%d::text[]", first)
+	return "CASE WHEN " + path + " IS NULL THEN true ELSE " + fmt.Sprintf(fieldSQL, path, fmt.Sprintf("$%d::text", first+1), fmt.Sprintf("$%d::bytea", first+2)) + " END"
 }
 
 // FieldArgs returns the parameters of FieldSQL: the path, the value, and bytes that every
 // such payload without escapes has.
 func FieldArgs(f domain.PayloadField) []any {
-	var value *string
-	if !f.Any {
-		value = &f.Value
+	return []any{f.Path, valueOf(f), f.Part()}
+}
+
+// NotFieldsSQL returns the condition that a payload has none of several fields. Its
+// parameters are those of NotFieldsArgs, from first on.
+func NotFieldsSQL(first int) string {
+	return fmt.Sprintf("($%[1]d::text[] IS NULL OR NOT EXISTS (SELECT FROM unnest($%[1]d::text[], $%[2]d::text[], $%[3]d::bytea[]) AS left_out (path, value, part) WHERE ", first, first+1, first+2) +
+		fmt.Sprintf(fieldSQL, "string_to_array(left_out.path, '.')", "left_out.value", "left_out.part") + "))"
+}
+
+// NotFieldsArgs returns the parameters of NotFieldsSQL: as those of FieldArgs, an array of
+// each. An array of PostgreSQL cannot have paths of several lengths, so each path is one text.
+func NotFieldsArgs(fields []domain.PayloadField) []any {
+	var paths []string
+	var values []*string
+	var parts [][]byte
+	for _, f := range fields {
+		paths, values, parts = append(paths, strings.Join(f.Path, ".")), append(values, valueOf(f)), append(parts, f.Part())
 	}
-	return []any{f.Path, value, f.Part()}
+	return []any{paths, values, parts}
+}
+
+// valueOf returns the value that a field must have; nil is any.
+func valueOf(f domain.PayloadField) *string {
+	if f.Any {
+		return nil
+	}
+	return &f.Value
 }

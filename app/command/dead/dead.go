@@ -32,6 +32,7 @@ func New(c cli.Commands) *cobra.Command {
 type deadFlags struct {
 	filter               domain.DeadFilter
 	stage, header, field string
+	notFields            []string
 	all                  bool
 }
 
@@ -43,6 +44,7 @@ func (f *deadFlags) add(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&f.filter.Error, "error", "", "only those whose error contains this text, in either case")
 	cmd.Flags().StringArrayVar(&f.filter.NotErrors, "not-error", nil, "leave out those whose error contains this text, in either case; may be repeated")
 	cmd.Flags().StringArrayVar(&f.filter.NotTypes, "not-type", nil, "leave out this event type, or email:* for all that begin with email:; may be repeated")
+	cmd.Flags().StringArrayVar(&f.notFields, "not-field", nil, "leave out those with this field in the JSON payload, written as --field; may be repeated")
 	cmd.Flags().StringVar(&f.filter.OrderingKey, "key", "", "only of this ordering key")
 	cmd.Flags().StringVar(&f.header, "header", "", "only with this header, name or name=value")
 	cmd.Flags().StringVar(&f.field, "field", "", "only with this field in the JSON payload: name, name=value or order.customer=value; test-* as a value chooses all that begin with test-")
@@ -70,7 +72,10 @@ func (f *deadFlags) read(cmd *cobra.Command, args []string) (domain.DeadFilter, 
 	if f.filter.Payload, err = domain.ParsePayloadField(f.field); err != nil {
 		return f.filter, nil, config.Mistake{Err: fmt.Errorf("--field: %w", err)}
 	}
-	said := cli.Said(cmd, "type", "not-type", "queue", "key", "header", "field", "stage", "error", "not-error", "older-than", "newer-than", "all")
+	if f.filter.NotFields, err = domain.ParsePayloadFields(f.notFields); err != nil {
+		return f.filter, nil, config.Mistake{Err: fmt.Errorf("--not-field: %w", err)}
+	}
+	said := cli.Said(cmd, "type", "not-type", "queue", "key", "header", "field", "not-field", "stage", "error", "not-error", "older-than", "newer-than", "all")
 	if len(args) > 0 {
 		said["ids"] = strings.Join(args, " ")
 	}

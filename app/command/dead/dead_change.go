@@ -173,9 +173,10 @@ database that was not confirmed, such as a mail, may happen again, with the same
 has passed is dropped, and so is unique_seconds. If the outbox refuses an event, it stays a dead letter. The command replays the
 others, names those that were refused, and then fails.
 
-With --canary N it first replays N and waits for their outcome. It goes on only if all of them are
-confirmed.`,
+With --canary N it first replays the N that died first, and waits for their outcome. It goes on only
+if all of them are confirmed.`,
 		Example: `  outboxd dead replay 01980000-0000-7000-8000-000000000000 --yes
+  outboxd dead replay --type invoice:send --not-field booking.channel=loadtest --canary 5 --yes
   outboxd dead replay --error "connection refused" --rate 50 --canary 5 --yes --reason "mail server is back"`,
 	}
 	flags.add(cmd)

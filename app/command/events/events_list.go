@@ -102,6 +102,7 @@ type eventFlags struct {
 	filter                            lives.Filter
 	state, since, until, header, next string
 	field                             string
+	notFields                         []string
 }
 
 func (f *eventFlags) add(cmd *cobra.Command) {
@@ -122,6 +123,7 @@ func (f *eventFlags) addFilter(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&f.filter.Error, "error", "", "only those whose error contains this text, in either case; of failing events together with --state failing")
 	cmd.Flags().StringArrayVar(&f.filter.NotErrors, "not-error", nil, "leave out those whose error contains this text, in either case; may be repeated")
 	cmd.Flags().StringArrayVar(&f.filter.NotTypes, "not-type", nil, "leave out this event type, or email:* for all that begin with email:; may be repeated")
+	cmd.Flags().StringArrayVar(&f.notFields, "not-field", nil, "leave out those with this field in the JSON payload, written as --field; may be repeated")
 	states := make([]string, 0, len(lives.States()))
 	for _, state := range lives.States() {
 		states = append(states, strings.ReplaceAll(string(state), " ", "-"))
@@ -131,7 +133,7 @@ func (f *eventFlags) addFilter(cmd *cobra.Command) {
 
 // said returns the flags that the person has set, for the log of actions.
 func (f *eventFlags) said(cmd *cobra.Command) map[string]string {
-	return cli.Said(cmd, "type", "not-type", "queue", "key", "state", "since", "until", "header", "field", "error", "not-error")
+	return cli.Said(cmd, "type", "not-type", "queue", "key", "state", "since", "until", "header", "field", "not-field", "error", "not-error")
 }
 
 // read returns the filter, and the event after which the list begins.
@@ -158,6 +160,9 @@ func (f *eventFlags) read() (lives.Filter, domain.ID, error) {
 	}
 	if f.filter.Payload, err = domain.ParsePayloadField(f.field); err != nil {
 		return f.filter, domain.ID{}, config.Mistake{Err: fmt.Errorf("--field: %w", err)}
+	}
+	if f.filter.NotFields, err = domain.ParsePayloadFields(f.notFields); err != nil {
+		return f.filter, domain.ID{}, config.Mistake{Err: fmt.Errorf("--not-field: %w", err)}
 	}
 	if f.next == "" {
 		return f.filter, domain.ID{}, nil

@@ -2,6 +2,7 @@ package forms
 
 import (
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -10,13 +11,13 @@ import (
 	"outboxd/handler/dashboard/show"
 )
 
-// maxLeftOut is how many types, errors and forms of errors each a form can leave out.
+// maxLeftOut is how many types, errors, forms of errors and payload fields each a form can leave out.
 const maxLeftOut = 50
 
 // Choice has the fields with which events and dead letters are chosen, as the visitor wrote them.
 type Choice struct {
 	Type, Queue, Key, Header, Field, Error, Since, Until string
-	NotTypes, NotErrors                                  []string // left out
+	NotTypes, NotErrors, NotFields                       []string // left out
 	Fault                                                string   // what is wrong with the form
 }
 
@@ -31,10 +32,14 @@ func readChoice(values url.Values) (Choice, error) {
 	}
 	c := Choice{
 		Type: name("type"), Queue: name("queue"), Key: name("key"), Header: text("header"), Field: text("field"), Error: text("error"), Since: text("since"), Until: text("until"),
-		NotTypes: list("not-type"), NotErrors: list("not-error"),
+		NotTypes: list("not-type"), NotErrors: list("not-error"), NotFields: list("not-field"),
 	}
-	if len(c.NotTypes) > maxLeftOut || len(c.NotErrors) > maxLeftOut {
-		return c, domain.Errorf(domain.CodeInvalid, "that is too much for one form: leave out up to %d types and errors", maxLeftOut)
+	for i, field := range c.NotFields {
+		c.NotFields[i] = strings.TrimSpace(field)
+	}
+	c.NotFields = domain.Named(c.NotFields)
+	if max(len(c.NotTypes), len(c.NotErrors), len(c.NotFields)) > maxLeftOut {
+		return c, domain.Errorf(domain.CodeInvalid, "that is too much for one form: leave out up to %d types, errors and payload fields", maxLeftOut)
 	}
 	return c, nil
 }
@@ -43,6 +48,7 @@ func readChoice(values url.Values) (Choice, error) {
 type meaning struct {
 	headerName, headerValue string
 	payload                 domain.PayloadField
+	notFields               []domain.PayloadField
 	since, until            time.Time // zero: not given
 }
 
@@ -51,6 +57,9 @@ func (c *Choice) meaning(now time.Time) (m meaning, err error) {
 		return m, err
 	}
 	if m.payload, err = domain.ParsePayloadField(c.Field); err != nil {
+		return m, err
+	}
+	if m.notFields, err = domain.ParsePayloadFields(c.NotFields); err != nil {
 		return m, err
 	}
 	if m.since, err = moment(c.Since, now); err != nil {
@@ -87,7 +96,7 @@ func (c *Choice) pairs() []Pair {
 		Pair{"since", c.Since},
 		Pair{"until", c.Until},
 	)
-	return append(append(pairs, named("not-type", c.NotTypes)...), named("not-error", c.NotErrors)...)
+	return slices.Concat(pairs, named("not-type", c.NotTypes), named("not-error", c.NotErrors), named("not-field", c.NotFields))
 }
 
 // says describes the choice in words, without its times.
@@ -99,7 +108,8 @@ func (c *Choice) says() []Clause {
 		Pair{"of key", c.Key},
 		Pair{"with the header", c.Header},
 		Pair{"with the payload field", c.Field},
-		Pair{"whose error contains", c.Error},
 	)...)
+	pairs = append(pairs, named("without the payload field", c.NotFields)...)
+	pairs = append(pairs, filled(Pair{"whose error contains", c.Error})...)
 	return texts(append(pairs, named("whose error does not contain", c.NotErrors)...))
 }
