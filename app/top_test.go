@@ -41,13 +41,16 @@ func TestTop(t *testing.T) {
 		v := look()
 		return v.Pending == 3 && len(v.Relays) == 1 && v.Relays[0].PID == p.cmd.Process.Pid && len(v.Workers) == 1
 	})
-	r := execute(t, nil, append([]string{"top", "--once"}, servers...)...)
-	for _, want := range []string{"PENDING", "oldest due", "RELAY", "WORKER", "QUEUE"} {
-		if r.code != 0 || !strings.Contains(r.stdout, want) || strings.Contains(r.stdout, "\x1b") {
-			t.Errorf("exit code %d, without %s or with colour:\n%s%s", r.code, want, r.stdout, r.stderr)
+	// Without a terminal one view is enough, too.
+	for _, args := range [][]string{{"top"}, {"top", "--once", "--interval=1s"}} {
+		r := execute(t, nil, append(args, servers...)...)
+		for _, want := range []string{"PENDING", "oldest due", "RELAY", "WORKER", "QUEUE"} {
+			if r.code != 0 || !strings.Contains(r.stdout, want) || strings.Contains(r.stdout, "\x1b") {
+				t.Errorf("%q: exit code %d, without %s or with colour:\n%s%s", args, r.code, want, r.stdout, r.stderr)
+			}
 		}
 	}
-	// Without a terminal the views follow one another until the command is ended.
+	// With an interval the views follow one another until the command is ended.
 	cmd := command(t, append([]string{"top", "--interval=200ms"}, servers...)...)
 	said := &transcript{}
 	cmd.Stdout = said

@@ -31,8 +31,8 @@ const aboutTop = `Show where the events are, how fast they move, which processes
 view is renewed until you press q or Ctrl-C. It shows the figures of the dashboard, and counts at most
 50,000 events of a state. Rates and confirmed events are counted every 10 s.
 
-If standard output is not a terminal, it prints one view after another. With --once, or as JSON or
-YAML, it prints one.`
+With --once, or as JSON or YAML, it prints one view and ends. It does the same if standard output is
+not a terminal, as in a script or pipe. With --interval it prints one view after another there.`
 
 // examineEvery is how often top examines the servers thoroughly. An examination
 // costs more than reading the figures.
@@ -51,12 +51,12 @@ func NewTop(c cli.Commands) *cobra.Command {
 		Use:     "top",
 		Short:   "Watch where the events are and how fast they move",
 		Long:    aboutTop,
-		Example: "  outboxd top\n  outboxd top --once\n  outboxd top -o json | jq .pending",
+		Example: "  outboxd top\n  outboxd top --once\n  outboxd top --interval=10s >>top.txt\n  outboxd top -o json | jq .pending",
 		Args:    cli.NoArguments,
 	}
 	out.AddFlag(top)
 	cli.DurationVar(top.Flags(), &interval, "interval", 2*time.Second, "time between two refreshes, at least 200ms")
-	top.Flags().BoolVar(&once, "once", false, "look once")
+	top.Flags().BoolVar(&once, "once", false, "print one view and end, also on a terminal")
 	top.RunE = func(cmd *cobra.Command, _ []string) (err error) {
 		if err := out.Check(); err != nil {
 			return err
@@ -90,7 +90,9 @@ func NewTop(c cli.Commands) *cobra.Command {
 		}
 		stdout := cmd.OutOrStdout()
 		color := terminal.NewPalette(stdout, c.Environ)
-		if once || out.Format != terminal.FormatTable {
+		// A script that does not ask for more views waits for the end of this command.
+		once = once || out.Format != terminal.FormatTable || !logging.IsTerminal(stdout) && !cmd.Flags().Changed("interval")
+		if once {
 			view, err := t.look(cmd.Context())
 			if err != nil {
 				return err
