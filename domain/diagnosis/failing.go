@@ -103,7 +103,8 @@ func judgeHeal(s overview.Standing) []domain.Finding {
 	}
 	return of("healed", "unconfirmed events were sent again "+words.Many(s.Heals, "time")+" in the last hour: "+strings.Join(named, "; "),
 		"events may take effect later than usual; none takes effect twice",
-		"find out why: the server's log has restarts and takeovers, but Redis does not log who emptied it; this warning ends 15 minutes after the last time")
+		"find out why: the server's log has restarts and takeovers, but nothing says afterwards who emptied a Redis; let Redis keep its data (appendonly yes) and forbid to empty it "+
+			"(ACL SETUSER default -flushall -flushdb), see docs/guides/redis.md; this warning ends 15 minutes after the last time")
 }
 
 // judgeGrowth reports a backlog in Redis that grows. Where hardly anything waits in queues from which workers take

@@ -74,7 +74,7 @@ func (s *RedisSettings) eviction() []domain.Finding {
 }
 
 func (s *RedisSettings) persistence() []domain.Finding {
-	const remedy = "redis-cli CONFIG SET appendonly yes" + rewrite
+	const remedy = "redis-cli CONFIG SET appendonly yes" + rewrite + "; do not restart Redis before redis-cli INFO persistence says aof_rewrite_in_progress:0"
 	switch {
 	case s == nil || s.AppendOnly == nil || *s.AppendOnly != "no" || s.Save == nil:
 		return nil
