@@ -177,7 +177,7 @@ func TestARunLeavesOutACancelledEvent(t *testing.T) {
 	}
 }
 
-// Events of several types in one batch have no followers: each takes its own way.
+// Events of several types may come into one batch. Each takes effect once.
 func TestABatchOfSeveralTypes(t *testing.T) {
 	t.Parallel()
 	b, ids := newKeyedBench(t, amounts(3)...)

@@ -35,18 +35,25 @@ func (e *togetherEffects) handle(ctx context.Context, tx *sql.Tx, p payment) err
 	return nil
 }
 
-// The four tasks in the worker's four places share a transaction, and the handler sees
-// their events in order.
-func TestEventsShareATransaction(t *testing.T) {
-	t.Parallel()
+// newTogetherBench emits as many events as the worker has places, and returns their IDs in
+// order.
+func newTogetherBench(t *testing.T) (*bench, *togetherEffects, []string) {
+	t.Helper()
 	b := newBench(t)
 	b.exec("CREATE TABLE effects (event_id uuid NOT NULL UNIQUE, amount integer)")
-	effects := &togetherEffects{}
 	ids := make([]string, 4)
 	for i := range ids {
 		ids[i] = b.emit(client.Event{Type: "test:effect"})
 	}
 	slices.Sort(ids)
+	return b, &togetherEffects{}, ids
+}
+
+// The four tasks in the worker's four places share a transaction, and the handler sees
+// their events in order.
+func TestEventsShareATransaction(t *testing.T) {
+	t.Parallel()
+	b, effects, ids := newTogetherBench(t)
 	for _, id := range slices.Backward(ids) {
 		b.pay(id, `{"Amount": 7}`)
 	}
@@ -71,14 +78,7 @@ func TestEventsShareATransaction(t *testing.T) {
 // has only one.
 func TestOneBadEventAmongEventsThatShareATransaction(t *testing.T) {
 	t.Parallel()
-	b := newBench(t)
-	b.exec("CREATE TABLE effects (event_id uuid NOT NULL UNIQUE, amount integer)")
-	effects := &togetherEffects{}
-	ids := make([]string, 4)
-	for i := range ids {
-		ids[i] = b.emit(client.Event{Type: "test:effect"})
-	}
-	slices.Sort(ids)
+	b, effects, ids := newTogetherBench(t)
 	for i := range ids {
 		b.pay(ids[i], map[bool]string{true: `{"Amount": 13}`, false: `{"Amount": 7}`}[i == 2])
 	}
