@@ -68,8 +68,11 @@ func TestADeadlockIsLost(t *testing.T) {
 	other.exec("BEGIN")
 	other.exec("LOCK TABLE outbox_sent IN ACCESS EXCLUSIVE MODE")
 	x.start()
-	x.eventually(1, `SELECT count(DISTINCT 1) FROM pg_locks AS has JOIN pg_locks AS wants USING (database, pid)
-		WHERE has.granted AND has.relation = 'outbox'::regclass AND NOT wants.granted AND wants.relation = 'outbox_sent'::regclass`)
+	// pg_locks reads the locks one after another. So both locks must be of one transaction, and of the
+	// claim: a session that has just read the outbox, and now wants the history, can let go of the outbox.
+	x.eventually(1, `SELECT count(DISTINCT 1) FROM pg_locks AS has JOIN pg_locks AS wants USING (database, pid, virtualtransaction, mode)
+		WHERE mode = 'RowExclusiveLock' AND has.granted AND has.relation = 'outbox'::regclass
+		AND NOT wants.granted AND wants.relation = 'outbox_sent'::regclass`)
 	other.exec("LOCK TABLE outbox IN ACCESS EXCLUSIVE MODE")
 	other.exec("COMMIT")
 	x.recovered(x.db, 150, 0)
