@@ -181,10 +181,10 @@ type Burial int
 
 // The burials.
 const (
-	Buried        Burial = iota // it is a dead letter now
-	BuriedBefore                // it was a dead letter before
+	Buried        Burial = iota // the event is a dead letter now
+	BuriedBefore                // the event was a dead letter before
 	Superseded                  // the task is of an older generation: the event was replayed or rescheduled in the meantime
-	ConfirmedOnce               // its effect is committed, although the handler failed; or it was cancelled
+	ConfirmedOnce               // the effect is committed although the handler failed, or the event was cancelled
 	NotOnRecord                 // the database does not know the event
 	BuriedEarly                 // the event may not take effect yet, and stays where it is; the relay makes a new task when the event may
 )

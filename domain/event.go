@@ -171,7 +171,8 @@ func (e *Event) Cursor() Cursor { return Cursor{Due: e.Available, ID: e.ID} }
 // Batch is a set of claimed events. A Batch with events holds a database connection until it is committed or released.
 // Its methods are not safe for concurrent use.
 type Batch interface {
-	// Events are the claimed events that are to be published, oldest due first. Held counts others.
+	// Events are the claimed events that are to be published, oldest due first. Held counts the
+	// other claimed events.
 	Events() []Event
 
 	// Full reports whether a limit ended the claim, so that more events may be

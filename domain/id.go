@@ -78,8 +78,8 @@ func (id *ID) Scan(src any) error {
 // an ID for any other event.
 func (id ID) IsOfDelivery() bool { return id[6]>>4 == 8 }
 
-// Time returns when a version 7 ID was made, to the millisecond. For the ID of a delivery,
-// Time returns the time in the event's ID. For any other ID it returns false.
+// Time returns when a version 7 ID was made, to the millisecond. For the ID of a delivery, Time returns the time
+// in its event's ID, if that ID is of version 7. Otherwise Time returns false.
 func (id ID) Time() (time.Time, bool) {
 	if id[6]>>4 != 7 && (!id.IsOfDelivery() || id[8]>>5 != 5) {
 		return time.Time{}, false

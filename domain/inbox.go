@@ -16,7 +16,7 @@ var (
 	ErrUnknownEvent = Errorf(CodeNotFound, "there is no such event any more")
 )
 
-// Inbox lets the effect of each event on the database happen exactly once. An effect outside the database, before which
+// Inbox keeps an event from taking effect in the database a second time. An effect outside the database, before which
 // Ask was called, may happen again after a crash.
 type Inbox interface {
 	// Process runs effect in a transaction, records the event as processed in the same transaction, and commits. If

@@ -37,7 +37,7 @@ type Token struct {
 	Digest Digest
 }
 
-// Entry returns the line of the configuration.
+// Entry returns the token's line in the configuration: NAME=ROLE:DIGEST.
 func (t Token) Entry() string {
 	return strings.Join([]string{t.Name + "=" + t.Role.String(), t.Digest.String()}, ":")
 }

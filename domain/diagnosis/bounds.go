@@ -19,11 +19,11 @@ const (
 	// QueueUnserved is how long a pending task may wait while no worker serves its queue. Restarting a worker takes
 	// less. If all tasks of such a queue are scheduled or wait for a retry, the queue is reported at once.
 	QueueUnserved = 30 * time.Second
-	// HealRecent is how long a heal (events sent again after a loss in Redis) is reported. The alert
-	// OutboxdRedisForgot looks back for the same time.
+	// HealRecent is how long a heal (unconfirmed events sent again after a possible loss) is
+	// reported. The alert OutboxdRedisForgot looks back for the same time.
 	HealRecent = 15 * time.Minute
-	// BacklogLarge is how many tasks must wait in Redis before a growing backlog is
-	// reported. Workers quickly process a burst of fewer tasks than that.
+	// BacklogLarge is how many tasks must wait in Redis before a growing backlog is reported. Workers usually process
+	// a smaller burst quickly.
 	BacklogLarge = 1000
 
 	// SnapshotOpen is how long a transaction, including a prepared transaction, may be open.
@@ -59,6 +59,6 @@ const (
 	// ConnectionsFree is the share of connections, in percent, that should be free.
 	ConnectionsFree = 10
 
-	// Counted is the number up to which a finding counts rows, so that the query stays cheap.
+	// Counted is the number up to which most of the slower checks count rows, so that their queries stay cheap.
 	Counted = 10_000
 )

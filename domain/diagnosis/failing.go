@@ -107,8 +107,9 @@ func judgeHeal(s overview.Standing) []domain.Finding {
 			"(ACL SETUSER default -flushall -flushdb), see docs/guides/redis.md; this warning ends 15 minutes after the last time")
 }
 
-// judgeGrowth reports a backlog in Redis that grows. Where hardly anything waits in queues from which workers take
-// tasks, it reports nothing: more workers do not help, and other findings name the queue without a worker, or its pause.
+// judgeGrowth reports a backlog in Redis that grows. If Redis answers, and fewer than BacklogLarge tasks wait in
+// queues from which workers take tasks, it reports nothing: more workers would not help. Other findings name queues
+// without a worker, and paused ones.
 func (q Quick) judgeGrowth() []domain.Finding {
 	const clearly = 1.1 // more than chance
 	s := q.Standing

@@ -25,8 +25,8 @@ type Quick struct {
 	Workers  []overview.WorkerStatus
 	Failing  queued.FailingSummary // without groups if this process does not group failing tasks
 	RedisErr error
-	// Settled counts, by queue, the archived tasks that need no attention: to none of them belongs a dead letter,
-	// because the event took effect or a person dealt with it.
+	// Settled counts, by queue, the archived tasks that need no attention: their events have no dead letter,
+	// because they took effect or a person dealt with them.
 	Settled map[string]int64
 	// Loss says why Redis may have lost data since the leader last looked; "" if there is no sign of a loss.
 	Loss string

@@ -55,8 +55,8 @@ func (r RedisFacts) Findings() []domain.Finding {
 
 const noEviction = "noeviction"
 
-// rewrite is what remains to do after CONFIG SET. Whoever writes appendonly yes into redis.conf by hand and restarts
-// Redis loses all tasks: Redis then starts with an empty append-only file.
+// rewrite is what remains to do after CONFIG SET. Whoever instead writes appendonly yes into redis.conf by hand and
+// restarts Redis may lose all tasks: Redis 7 then starts with an empty append-only file.
 const rewrite = ", then CONFIG REWRITE; outboxd env --redis-cli prints redis-cli with its address"
 
 func (s *RedisSettings) eviction() []domain.Finding {

@@ -26,7 +26,7 @@ type Flow struct {
 	Died      int64
 }
 
-// Rate returns n divided by the measured seconds.
+// Rate returns n divided by the measured seconds; 0 if nothing was measured.
 func (f Flow) Rate(n int64) float64 {
 	if f.Seconds <= 0 {
 		return 0

@@ -27,8 +27,8 @@ type CanaryOutcome struct {
 	Failed int
 }
 
-// Batch returns how many events to send at once: most of them, or with a rate some batches a second, so that the rate
-// is even.
+// Batch returns how many events to send at once, at most most. With a rate, a batch is about a tenth of a second's
+// events, so that the rate is even.
 func (p *Pace) Batch(most int) int {
 	if p.Rate <= 0 {
 		return most

@@ -14,8 +14,8 @@ const (
 	HeaderTick     = "outboxd-tick"
 )
 
-// MissedRule says what happens to missed ticks. Ticks are missed while the schedule is paused or its ticks fail, while
-// no relay is the leader, and while the database cannot be reached.
+// MissedRule says what happens to missed ticks. Ticks may be missed while the schedule is paused or its ticks fail,
+// while no relay is the leader, and while the database cannot be reached.
 type MissedRule string
 
 // The rules.
