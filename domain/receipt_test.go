@@ -7,7 +7,7 @@ import (
 	"outboxd/domain"
 )
 
-// An event whose receipt was not filled in is not delivered.
+// An event whose receipt was not filled in does not count as delivered.
 func TestReceiptsAreUnansweredUntilProvenOtherwise(t *testing.T) {
 	t.Parallel()
 	cause := errors.New("cause")

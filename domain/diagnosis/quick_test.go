@@ -22,7 +22,7 @@ func said(found []domain.Finding) string {
 	return strings.Join(list, " ")
 }
 
-// well is a system that works: a relay that leads, a worker, and nothing to do.
+// well is a system that works: a relay, a recent sample of the leader, a worker, and nothing to do.
 func well(now time.Time) diagnosis.Quick {
 	return diagnosis.Quick{
 		At: now,
@@ -33,7 +33,7 @@ func well(now time.Time) diagnosis.Quick {
 	}
 }
 
-// grows lets the backlog of the queue q grow, which the worker serves.
+// grows lets the backlog of the queue q, which the worker serves, grow from 900 to the given tasks.
 func grows(q *diagnosis.Quick, tasks int64) {
 	q.Standing.QueuedBefore, q.Standing.QueuedNow = 900, tasks
 	q.Queues[0].Pending = tasks

@@ -8,7 +8,8 @@ import (
 	"outboxd/domain/diagnosis"
 )
 
-// The remedy drops a slot, so it must not name one that is merely not in use beside one that is lost.
+// The remedy drops a slot. If one slot is lost and another is merely not in use, it must name the
+// lost one.
 func TestTheRemedyNamesTheSlotThatIsLost(t *testing.T) {
 	t.Parallel()
 	found := diagnosis.PostgresFacts{Slots: []diagnosis.ReplicationSlot{

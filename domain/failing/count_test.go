@@ -12,7 +12,7 @@ import (
 	"outboxd/domain/queued"
 )
 
-// events are events in flight, of which a database counts all.
+// events is a database whose events are all in flight.
 type events struct {
 	lives.Reader
 	ids []domain.ID
@@ -29,7 +29,7 @@ func (e events) InFlight(_ context.Context, _ lives.Filter, ids []domain.ID) (fo
 	return found, nil
 }
 
-// tasks are failing tasks, by their ID.
+// tasks is a Redis with failing tasks, whose errors it has by the IDs of the tasks.
 type tasks struct {
 	queued.FailingTasks
 	errors map[string]string
@@ -51,7 +51,7 @@ func (f tasks) Failing(_ context.Context, refs []queued.TaskRef) (map[string]que
 	return found, nil
 }
 
-// An event that fails is not in flight, and its error is only in Redis.
+// A failing event does not count as in flight, and its error is only in Redis.
 func TestFailingEventsAreCountedAsTheSearchListsThem(t *testing.T) {
 	t.Parallel()
 	in, failed := events{}, tasks{errors: map[string]string{}}

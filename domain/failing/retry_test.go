@@ -17,7 +17,7 @@ import (
 	"outboxd/domain/replay"
 )
 
-// mails are failing tasks whose next attempts end as their next field says.
+// mails are failing tasks whose next attempts end as the field next says.
 type mails struct {
 	queued.FailingTasks
 	domain.FailedTasks

@@ -38,8 +38,7 @@ func pages(t *testing.T, reader lives.Reader, filter lives.Filter, limit int) (a
 	}
 }
 
-// A queue may have more failing tasks than a search reads. Then no page, and least of all the last one, may look
-// as if it were all.
+// A queue may have more failing tasks than a search reads. Then every page must say that events are missing.
 func TestASearchSaysThatFailingEventsAreMissing(t *testing.T) {
 	t.Parallel()
 	in, failed := failingTasks(5)
@@ -57,7 +56,8 @@ func TestASearchSaysThatFailingEventsAreMissing(t *testing.T) {
 	}
 }
 
-// A search that looks at many failing tasks stops after its patience, and the next one goes on there.
+// A search that looks at many failing tasks stops after its patience, and the next search goes on
+// from where it stopped.
 func TestASearchForFailingEventsStopsInTime(t *testing.T) {
 	t.Parallel()
 	in, failed := failingTasks(450)

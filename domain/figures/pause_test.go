@@ -10,7 +10,7 @@ import (
 	"outboxd/domain/figures"
 )
 
-// redis knows the queue "known" only, and says which of its queues are paused.
+// redis knows only the queue "known". The map has the queues that are paused.
 type redis map[string]bool
 
 func (r redis) Pause(_ context.Context, queue string, known bool) error {
@@ -32,7 +32,7 @@ func (r redis) Resume(_ context.Context, queue string) error {
 	return nil
 }
 
-// actions are records that fail with an error.
+// actions records nothing, and returns err.
 type actions struct {
 	domain.ActionRecords
 	err error
@@ -80,7 +80,7 @@ func (forgetful) Resume(context.Context, string) error {
 	return domain.Errorf(domain.CodeNotFound, "no queue")
 }
 
-// A resume never pauses, whatever Redis answers.
+// A resume does not pause, even if Redis does not know the queue.
 func TestAResumeNeverPauses(t *testing.T) {
 	t.Parallel()
 	queues := redis{}

@@ -11,8 +11,8 @@ import (
 	"outboxd/domain/setup"
 )
 
-// servers answers as PostgreSQL and as Redis. As soon as Redis is asked for the
-// queues, the record has the pause of another queue.
+// servers answers as PostgreSQL and as Redis. When Redis is asked for the queues, the record gets
+// the pause of another queue.
 type servers struct {
 	figures.Store
 	recorded map[string]setup.Pause

@@ -9,8 +9,7 @@ import (
 	"outboxd/domain/queued"
 )
 
-// Asynq keeps times in whole seconds, so a task seems to be done before its
-// event was emitted.
+// Asynq keeps times in whole seconds, so a task may seem to be done before its event was emitted.
 func TestTimelineKeepsTheOrderWithinASecond(t *testing.T) {
 	t.Parallel()
 	second := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)

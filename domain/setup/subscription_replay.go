@@ -5,9 +5,9 @@ import (
 	"time"
 )
 
-// SubscriptionReplay is the progress of a replay to a subscription. A replay makes deliveries of older events: of those
-// that match, were emitted since a given time, are still kept, and have no delivery to the subscription yet. Most were
-// relayed before the subscription existed.
+// SubscriptionReplay is the progress of a replay to a subscription. A replay makes deliveries of older events: of
+// those that match, were emitted since a given time, are still kept, and have no delivery to the subscription yet.
+// Usually they were relayed before the subscription existed.
 type SubscriptionReplay struct {
 	Subscription string    `json:"subscription"`
 	Since        time.Time `json:"since"` // events that were emitted from then on
