@@ -59,7 +59,7 @@ func newBounds(lengths domain.QueueLengths, limits map[string]int, gauge *promet
 	return b
 }
 
-// run measures until ctx ends. While Redis does not answer, no queue opens, and the breaker reports the outage.
+// run measures until ctx ends. While Redis does not answer, no queue opens.
 func (b *bounds) run(ctx context.Context) error {
 	names := slices.Sorted(maps.Keys(b.limits))
 	ticker := time.NewTicker(boundsEvery)

@@ -11,8 +11,8 @@ import (
 	"outboxd/relay"
 )
 
-// A consumer that does not keep up: the events of its queue wait in the database, oldest first,
-// and those of other queues go on.
+// If a consumer does not keep up, the newer events of its queue wait in the database, and the
+// events of other queues go on.
 func TestAFullQueueKeepsItsEventsInTheDatabase(t *testing.T) {
 	t.Parallel()
 	const bound, batch, waiting = 100, 20, 400

@@ -36,7 +36,7 @@ const (
 	sweepEvery = time.Second
 	sweepShare = 20
 	longestNap = 10 * time.Millisecond
-	// room is for a machine that does ten other things.
+	// room allows for a busy machine.
 	room = time.Second
 )
 

@@ -16,10 +16,10 @@ import (
 // silence is a publisher that is never asked.
 type silence struct{ domain.Publisher }
 
-// absence is a presence that shows no sign of life.
+// absence is a presence that is never asked.
 type absence struct{ domain.Presence }
 
-// deafStore answers a claim when it is released, whatever its context says.
+// deafStore answers a claim when release is closed, even if the claim's context has ended before.
 type deafStore struct {
 	domain.EventStore
 	release chan struct{}

@@ -6,9 +6,8 @@ import (
 	"outboxd/domain"
 )
 
-// publishAll hands events to Redis. If Publish panics, one of the events has caused the
-// panic. publishAll then hands over each event alone: for most events this is a harmless
-// repeat. An event with which Publish panics again can never be enqueued.
+// publishAll hands events to Redis. If Publish panics, publishAll hands over each event alone: for most events
+// this is a harmless repeat. An event with which Publish panics alone gets the answer Impossible.
 func (p *poller) publishAll(ctx context.Context, events []domain.Event) []domain.Receipt {
 	receipts, panicked := p.publishOrPanic(ctx, events)
 	switch {

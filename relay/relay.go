@@ -34,7 +34,7 @@ type Options struct {
 	BackoffBase  time.Duration // ceiling of the delay after the first refusal
 	BackoffMax   time.Duration // ceiling of every delay
 	PollInterval time.Duration // longest sleep while producers notify and LISTEN works
-	PollMin      time.Duration // shortest sleep, right after work; the next ones double
+	PollMin      time.Duration // first sleep of an idle poller after work; the next ones double
 	// PollWithoutListen is the longest sleep while LISTEN does not work. A shorter
 	// PollInterval takes precedence.
 	PollWithoutListen time.Duration

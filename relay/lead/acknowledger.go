@@ -42,10 +42,9 @@ func (a *acknowledger) run(ctx context.Context, leads domain.StillLeads) {
 	}
 }
 
-// report logs once that confirming fails. An outage is reported elsewhere, so report logs
-// an unreachable server only if the cause is a missing right that only the acknowledger
-// needs. Two errors are no failure: another leader was faster, or the database may have
-// gone back to an earlier state.
+// report warns once that confirming fails. An outage is reported elsewhere, so report warns of an unreachable
+// server only if the cause is a missing right that only the acknowledger needs. Two errors are no failure: another
+// leader was faster, or the database may have gone back to an earlier state.
 func (a *acknowledger) report(ctx context.Context, err error) {
 	level := slog.LevelWarn
 	if domain.ErrorCode(err) == domain.CodeUnavailable && (!isRefused(err) || a.paused()) || domain.ErrorCode(err) == domain.CodeConflict {

@@ -12,8 +12,9 @@ import (
 	"outboxd/relay/pace"
 )
 
-// Archives has what the leader needs to find archived tasks whose events are not dead letters yet. Such tasks exist
-// if a worker was killed during the last attempt, could not reach the database, or is not outboxd's.
+// Archives has what the leader needs to find archived tasks whose events are not dead letters yet. Such tasks
+// exist, for example, if a worker was killed during the last attempt, could not reach the database, or is not
+// outboxd's.
 type Archives struct {
 	Queue    queued.ArchivedTasks
 	Failures domain.FailedTasks
@@ -127,7 +128,7 @@ func (a *archivist) bury(ctx context.Context, queue string, batch []queued.Archi
 func (a *archivist) buryTask(ctx context.Context, queue, taskID string) error {
 	failed, err := a.o.Queue.Failure(ctx, queue, taskID)
 	if domain.ErrorCode(err) == domain.CodeNotFound {
-		return nil // it was replayed or discarded in the meantime
+		return nil // the task is no longer archived
 	} else if err != nil {
 		return err
 	}

@@ -22,7 +22,7 @@ type removal struct{ after domain.ID }
 
 // removeTasks deletes the tasks of cancelled events, and the void tasks of events that were rescheduled, erased or
 // discarded. Such a task has no effect, or no effect yet, but it still contains the payload. A running task is not
-// deleted now, but in a later round; the inbox keeps it from taking effect.
+// deleted now, but in a later round; the database refuses to confirm it.
 func (l *Leader) removeTasks(ctx context.Context) {
 	if l.duties.Cancelled == nil || !l.chores.Remove {
 		return

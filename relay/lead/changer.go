@@ -28,9 +28,9 @@ type changer struct {
 	look     chan struct{} // raised when there may be requests
 }
 
-// run carries out all requests at once, and again at intervals and whenever it is
-// asked to, until ctx ends. While a request waits for the end of a running attempt,
-// run tries the request again soon.
+// run carries out all requests when it begins, then at intervals and whenever look is raised, until
+// ctx ends. While a request waits for the end of a running attempt, run tries the request again
+// soon.
 func (c *changer) run(ctx context.Context, leads domain.StillLeads) {
 	for failing := false; ctx.Err() == nil && leads(ctx) == nil; {
 		left, err := c.carryOut(ctx)

@@ -98,9 +98,9 @@ func (f *failing) note(ctx context.Context, part duty, err error) {
 	}
 }
 
-// isOutage reports whether err comes from an outage that the relay has noticed, or will notice: Redis answered that it
-// serves nobody at present. Such an outage is reported elsewhere. If PostgreSQL itself returned err, PostgreSQL can be
-// reached, and the duty fails.
+// isOutage reports whether err comes from an outage, which is reported elsewhere: the relay has stopped using
+// PostgreSQL or Redis, or Redis answered that it serves nobody at present. An error that PostgreSQL itself returned
+// is no outage here: PostgreSQL can be reached, and the duty fails.
 func (f *failing) isOutage(err error) bool {
 	if domain.ErrorCode(err) != domain.CodeUnavailable || outage.State(err) != "" {
 		return false

@@ -48,7 +48,8 @@ const (
 // the new canary in the database. If Redis loses data after the first step, it loses that canary too. If the
 // process crashes before the last step, the database still has the old canary. A mere renewal of the canary stores
 // the new canary in the database first, and writes it to Redis afterwards. So a crash between two steps can only
-// cause a needless heal, in which Asynq recognises every event by its task ID. A crash never hides a loss.
+// cause a needless heal, in which Asynq recognises the tasks that Redis still has by their IDs. A crash never hides
+// a loss.
 type healer struct {
 	o       Healing
 	history time.Duration
@@ -254,7 +255,7 @@ func (h *healer) advance(ctx context.Context, seen lost.QueueIdentity) error {
 	return h.renew(ctx)
 }
 
-// renew writes the canary that the database has stored to Redis. renew finishes even if the process stops, because
+// renew writes to Redis the canary that the database has stored. renew finishes even if the process stops, because
 // the next leader would take a difference between Redis and the database for a loss.
 func (h *healer) renew(ctx context.Context) error {
 	advancing, cancel := context.WithTimeout(context.WithoutCancel(ctx), checkPatience)
@@ -306,8 +307,9 @@ func (h *healer) remember(ctx context.Context, next lost.QueueIdentity, healed s
 	return nil
 }
 
-// heal puts unconfirmed events back into the outbox, because Redis may have lost their tasks, or the database their
-// confirmations. If only some slots of a Redis Cluster are lost, heal leaves out the events of the other queues.
+// heal puts the unconfirmed events of the history back into the outbox, because Redis may have lost their tasks, or
+// the database their confirmations. If only some slots of a Redis Cluster are lost, heal leaves out the events of
+// the other queues.
 func (h *healer) heal(ctx context.Context, seen lost.QueueIdentity, database lost.DatabaseIdentity, l loss) error {
 	begun := time.Now()
 	next := seen

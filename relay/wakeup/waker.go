@@ -12,8 +12,8 @@ import (
 )
 
 const (
-	// NapFirst is the shortest time before a poller looks again for a due event
-	// that another transaction has locked.
+	// NapFirst is the shortest time before an idle poller looks again for a due event that another transaction has
+	// locked.
 	NapFirst = 10 * time.Millisecond
 	// A relay process that claims more than busyRate events a second polls every busyNap, and is not marked asleep.
 	// Producers notify only while some relay is marked asleep. Under load, a NOTIFY in each commit costs producers
