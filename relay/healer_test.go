@@ -128,7 +128,7 @@ func (w *town) allDone(events int) {
 	}
 }
 
-// Ways in which a queue may lose its data.
+// The leader notices each of these losses of Redis's data, and heals it.
 func TestTheQueueForgets(t *testing.T) {
 	t.Parallel()
 	tests := map[string]struct {
@@ -183,8 +183,8 @@ func TestTheQueueForgets(t *testing.T) {
 	}
 }
 
-// olderState saves Redis's keys, and returns a function that puts them back without a restart. Of what identifies the
-// server, only the canary is then another one.
+// olderState saves Redis's keys, and returns a function that puts them back without a restart. Then the canary is
+// another one, but Redis's IDs are the same.
 func olderState(t *testing.T, s *redistest.Server) func() {
 	client := redisClient(t, s.URL())
 	saved := map[string]string{}
@@ -358,8 +358,8 @@ func (l *lingering) Remember(ctx context.Context, known, next lost.QueueIdentity
 	return err
 }
 
-// An answer that is lost while the canary is renewed leaves open whether it was. The
-// relay looks again and goes on from there: nothing was lost, so nothing is healed.
+// An answer that is lost while the canary is renewed leaves open whether the canary was renewed. The relay looks
+// again and goes on from there: nothing was lost, so nothing is healed.
 func TestALostAnswerWhileRenewingIsNoLoss(t *testing.T) {
 	t.Parallel()
 	for _, step := range []string{"remember", "not advanced", "advanced"} {
@@ -406,8 +406,8 @@ func (w *town) queueCanary() string {
 	return w.redis.Get(w.t.Context(), "asynq:{outboxd}:canary:"+name).Val()
 }
 
-// unheard is a queue and a memory. The next call of the step fails as if the connection had
-// broken, each time that lost is set to false.
+// unheard is a queue and a memory. After lost was set to false, the next call of the step
+// fails as if the connection had broken.
 type unheard struct {
 	lost.IdentifiedQueue
 	lost.QueueMemory
@@ -438,7 +438,7 @@ func (u *unheard) Advance(ctx context.Context, name, known, next string) (bool, 
 	return done, err
 }
 
-// Events of unconfirmed types are left alone: each of their tasks may have run.
+// Events of unconfirmed types are not sent again: each of their tasks may have run.
 func TestUnconfirmedTypesAreNotSentAgain(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
@@ -561,8 +561,7 @@ func redisClient(t *testing.T, url string) redis.UniversalClient {
 	return client
 }
 
-// replicate makes one Redis of a test's own follow another, over TCP, and
-// returns when it has caught up.
+// replicate makes the Redis at replica follow the Redis at main, over TCP, and returns when it has caught up.
 func replicate(t *testing.T, main, replica string) {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")

@@ -17,9 +17,8 @@ import (
 	"outboxd/relay"
 )
 
-// A mistake in Redis's configuration is an outage: every event stays and none is
-// charged; the log and the readiness name cause and cure; and once it is mended
-// the same relay goes on.
+// A mistake in Redis's configuration is an outage: every event stays and none is charged. The log
+// and QueueUsable name the finding. When the mistake is mended, the same relay goes on.
 func TestWhatTheOperatorHasToMendIsAnOutage(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct {

@@ -68,8 +68,8 @@ UNION ALL SELECT 'held', id, queue, coalesce(generation, 0) FROM outbox_held h
 		OR EXISTS (SELECT FROM outbox_sent s WHERE s.id = t.event_id AND NOT EXISTS (SELECT FROM inbox i WHERE i.event_id = s.id))))
 UNION ALL SELECT 'in flight', id, queue, coalesce(generation, 0) FROM outbox_sent s WHERE NOT EXISTS (SELECT FROM inbox i WHERE i.event_id = s.id)`
 
-// waits reports whether the task of an event waits for the time of an attempt. Asynq
-// looks once a second for those whose time has come.
+// waits reports whether the task of an event waits for the time of an attempt. Asynq looks once a
+// second for tasks whose time has come.
 func (o *oddRows) waits(e *domain.Event) bool {
 	for _, state := range []string{"retry", "scheduled"} {
 		at, err := o.redis.ZScore(o.t.Context(), "asynq:{"+e.Queue+"}:"+state, e.TaskID()).Result()

@@ -50,11 +50,10 @@ type oddDatabase struct {
 	uncounted bool
 }
 
-// Rows of random and extreme values in every column, written by plain SQL under
-// random settings of the session: each is refused at once or ends confirmed, dead,
-// held behind another or waiting for its time, also for that of its task's next
-// attempt. An ordinary event beside it arrives, no actor of the relay fails, and the
-// account adds up.
+// Rows of random and extreme values in every column are written by plain SQL under random settings
+// of the session. Each is refused at once, or ends, or waits: behind another event of its key, for
+// its time, or for its task's next attempt. Ordinary events beside the odd rows arrive, no actor of
+// the relay fails, and the account adds up.
 func TestNoRowStopsTheRelay(t *testing.T) {
 	t.Parallel()
 	seed := *oddRowsSeed

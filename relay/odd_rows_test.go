@@ -51,8 +51,8 @@ func (c *counting) NextDue(ctx context.Context, overdue bool) (time.Duration, bo
 	return c.EventStore.NextDue(ctx, overdue)
 }
 
-// After a long nap the relay looks whether anything is due, and claims only then. It
-// finds an event that nobody told it of, also one that has been due for long.
+// After a long nap the relay looks whether an event is due, and claims only if one is. It finds an
+// event that nobody told it of, also one that has been due for long.
 func TestAnIdleRelayLooksBeforeItClaims(t *testing.T) {
 	t.Parallel()
 	var store *counting

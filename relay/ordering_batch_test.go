@@ -19,10 +19,10 @@ import (
 	"outboxd/repository"
 )
 
-// Events of three keys, and others without one, go through a relay and a worker with a
-// batch handler. Many of a key are in one batch; one in the middle fails, panics and
-// breaks its connection before it succeeds, and takes every batch with it that it is
-// in. Each key's effects are in order, and each happens once.
+// Events of three keys, and others without one, go through a relay and a worker with a batch
+// handler. Many events of a key are in one batch. One event in the middle fails, panics and breaks
+// its connection before it succeeds, and so does every batch that has it. Each key's effects are in
+// order, and each happens once.
 func TestOrderHoldsInBatches(t *testing.T) {
 	t.Parallel()
 	const keys, each, bad = 3, 80, 31

@@ -61,7 +61,7 @@ func BenchmarkOrdering(b *testing.B) {
 	}
 }
 
-// newWorkingFixture is a fixture with a worker whose effects are rows.
+// newWorkingFixture returns a fixture, and a function that starts a worker whose effects are rows.
 func newWorkingFixture(b *testing.B) (f *fixture, startWorker func() (stop func())) {
 	b.Helper()
 	redisURL := servertest.Redis(b)
@@ -94,7 +94,7 @@ func newWorkingFixture(b *testing.B) (f *fixture, startWorker func() (stop func(
 	}
 }
 
-// await is eventually without a limit but the benchmark's.
+// await waits until the count is at least want, for as long as the benchmark runs.
 func (f *fixture) await(query string, want int) {
 	f.t.Helper()
 	look := time.NewTicker(20 * time.Millisecond)

@@ -48,7 +48,7 @@ func through(t *testing.T, pooled, direct, listenURL, mode string, said *journal
 
 const leaders = `SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND database = (SELECT oid FROM pg_database WHERE datname = current_database())`
 
-// The relay polls once an hour here: a wake-up gets to it, by the direct URL.
+// The relay polls only once an hour, so the last event arrives only if its notification comes by the direct URL.
 func TestThroughPgBouncerWithADirectURL(t *testing.T) {
 	t.Parallel()
 	for _, mode := range []string{"cache_describe", "exec"} {

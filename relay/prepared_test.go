@@ -9,8 +9,8 @@ import (
 	"outboxd/relay"
 )
 
-// Two-phase commit, while every relay sleeps. PostgreSQL prepares no transaction that has notified, so the participant
-// says outboxd.wake = off, and the relay finds the event by polling.
+// A transaction is prepared for two-phase commit while every relay sleeps. PostgreSQL prepares no transaction that
+// has notified, so the participant says outboxd.wake = off, and the relay finds the event by polling.
 func TestATransactionIsPrepared(t *testing.T) {
 	t.Parallel()
 	server := postgrestest.Start(t)

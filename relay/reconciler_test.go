@@ -36,8 +36,8 @@ const emitKeyed = `
 INSERT INTO outbox (event_type, payload, ordering_key, retention_seconds)
 SELECT 'test:effect', '', CASE WHEN n % 2 = 0 THEN 'key-' || n % 20 END, CASE WHEN n % 3 = 0 THEN 600 END FROM generate_series(1, $1::int) n`
 
-// Ways in which a client of Redis may remove single tasks and leave the canary
-// alone.
+// Single tasks are removed from Redis in several ways, and the canary stays. The leader sends their
+// events again, and does not heal.
 func TestSingleTasksAreLost(t *testing.T) {
 	t.Parallel()
 	tests := map[string]func(t *testing.T, w *town){
@@ -100,7 +100,7 @@ func TestSingleTasksAreLost(t *testing.T) {
 	}
 }
 
-// A consumer that never confirms looks as if its tasks were lost.
+// A consumer that never confirms looks as if its tasks were lost. Its events are only reported.
 func TestWhatNobodyConfirmsIsOnlyReported(t *testing.T) {
 	t.Parallel()
 	for name, resend := range map[string]bool{"of an unproven type": true, "asked to report only": false} {

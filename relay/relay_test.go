@@ -133,7 +133,8 @@ func TestStoppingLeavesAndIsRepeatable(t *testing.T) {
 	}
 }
 
-// One queue whose events Redis refuses, beside one whose events it takes.
+// Redis refuses the events of one queue. They become dead letters, and do not hold up the events of
+// another queue.
 func TestRefusedEventsHoldNobodyUpAndDie(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, schematest.Database(t), servertest.Redis(t), nil)
@@ -287,7 +288,7 @@ func TestNothingIsLostOrDoubledWhileBackendsDie(t *testing.T) {
 	}
 }
 
-// countingPublisher counts what goes through it.
+// countingPublisher counts the events whose tasks Redis has, and the others.
 type countingPublisher struct {
 	domain.Publisher
 	published, refused *atomic.Int64

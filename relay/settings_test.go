@@ -96,8 +96,8 @@ func TestSettingsOfRolesAndDatabases(t *testing.T) {
 	}
 }
 
-// Through PgBouncer in transaction mode a connection is no session, and takes no
-// parameters: each transaction asks for itself.
+// Through PgBouncer in transaction mode a connection is no session, and takes no parameters: each
+// transaction sends its own settings.
 func TestSettingsThroughPgBouncer(t *testing.T) {
 	t.Parallel()
 	for i, settings := range []string{
@@ -118,7 +118,7 @@ func TestSettingsThroughPgBouncer(t *testing.T) {
 	}
 }
 
-// With its defaults pgx prepares statements, which PgBouncer of old does not keep.
+// By default outboxd prepares statements, which this PgBouncer does not keep.
 func TestPgBouncerWithPreparedStatementsIsRefused(t *testing.T) {
 	t.Parallel()
 	_, err := postgres.Open(t.Context(), postgres.Options{
@@ -147,7 +147,7 @@ func TestEncodingsOfDatabases(t *testing.T) {
 	}
 }
 
-// refuses checks that a producer is told at once which value cannot be stored.
+// refuses checks that a producer is told at once that a value cannot be stored.
 func (s *subject) refuses() {
 	s.t.Helper()
 	event := &domain.Event{Type: "test:🚀", Payload: []byte("{}")}
@@ -191,7 +191,7 @@ func workUnder(t *testing.T, direct, url, mode string, letters ...rune) *subject
 	return s
 }
 
-// subject is a set of roles and servers whose database has unusual settings.
+// subject is a town whose database has unusual settings.
 type subject struct {
 	*town
 	own       *postgres.Database

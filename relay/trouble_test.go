@@ -115,8 +115,7 @@ func (s countingStore) Claim(ctx context.Context, from domain.Cursor, limit int,
 	return s.EventStore.Claim(ctx, from, limit, except...)
 }
 
-// holdingPublisher publishes its first batch and then hangs, until it may go on
-// or the test ends.
+// holdingPublisher publishes its first batch and then hangs, until on is closed or the test ends.
 type holdingPublisher struct {
 	domain.Publisher
 	test     context.Context

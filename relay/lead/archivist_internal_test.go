@@ -32,8 +32,8 @@ func (a *archive) Archived(_ context.Context, _ string, from time.Time, skip, li
 	return list[:min(limit, len(list))], nil
 }
 
-// A search reads only what was archived since the last one, however many tasks that one found. A full archive of Asynq
-// has a whole number of batches.
+// A search begins archiveOverlap before the newest task that the last search found, however many tasks that search
+// found. A full archive of Asynq has a whole number of batches.
 func TestASearchDoesNotRepeatTheWholeArchive(t *testing.T) {
 	t.Parallel()
 	for _, tasks := range []int{1, archiveBatch - 1, archiveBatch, archiveBatch + 1, 10 * archiveBatch} {
