@@ -12,9 +12,9 @@ import (
 // outbox.
 const mostBytes = 255
 
-// check returns a Refusal for an event that the outbox would refuse. check leaves
-// two checks to the outbox: the payload's limit, which can be configured there, and
-// the size of the headers, which only PostgreSQL can measure.
+// check returns a Refusal for values that the outbox would refuse. check leaves two
+// limits to the outbox: the payload's, which can be configured there, and that of
+// the headers, whose size only PostgreSQL can measure.
 func (r *record) check() error {
 	if r.ID[6]>>4 == 8 {
 		return refusal("ID", "is %s; a UUID of version 8 is the ID of a delivery", r.ID)
@@ -73,7 +73,7 @@ func checkYear(field string, at *time.Time, first int) error {
 }
 
 // isBlank reports whether a text has only invisible characters. The list of these
-// characters is the same as in the outbox's CHECK constraints.
+// characters is the same as in the outbox's SQL function outbox_is_blank.
 func isBlank(text string) bool {
 	for _, c := range text {
 		if c > ' ' && c < 0x7f || !unicode.Is(invisible, c) {

@@ -43,7 +43,7 @@ func ExampleRefusal() {
 	// the outbox refuses the event: MaxRetry is -1; it has to be from 0 to 2147483647 (nothing was sent, and the transaction can go on)
 }
 
-// EmitAll can write thousands of events in one round trip.
+// EmitAll can write thousands of events in one statement.
 func ExampleOutbox_EmitAll() {
 	var tx nothing // in real code, a *sql.Tx
 	events := []client.Event{orderPaid.Event(order{ID: 7}), orderPaid.Event(order{ID: 8})}

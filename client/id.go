@@ -12,8 +12,8 @@ import (
 type ID [16]byte
 
 // NewID returns a UUID of version 7 (RFC 9562, section 5.7). IDs are ordered by
-// time, so that the outbox's index grows near one end. The rest of an ID is
-// random, so that no two are equal.
+// time, to the millisecond, so that the outbox's index grows near one end. The rest
+// of an ID is random.
 func NewID() ID {
 	var id ID
 	_, _ = rand.Read(id[6:]) // never fails

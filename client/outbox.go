@@ -35,8 +35,8 @@ type Outbox struct {
 	Headers func(ctx context.Context) map[string]string
 }
 
-// Emit writes an event in the caller's transaction and returns the event's ID.
-// Emit takes one round trip, and one more if the event is InCommitOrder.
+// Emit writes an event in the caller's transaction and returns the event's ID. Emit
+// runs one statement, and one more if the event is InCommitOrder.
 //
 // If an event with the same ID was emitted before, this one is ignored, by Emit
 // or later by the relay. Emit does not report that. Emit could recognise a repeat
@@ -60,11 +60,11 @@ func (o Outbox) Emit(ctx context.Context, tx Tx, event Event) (ID, error) {
 const pieceBytes = 8 << 20
 
 // EmitAll writes events in the caller's transaction, in their order, and returns
-// their IDs. EmitAll takes one round trip for up to 8 MiB of payload, which may be
-// thousands of events, and one more if an event is InCommitOrder.
+// their IDs. EmitAll runs one statement for about each 8 MiB of payloads, which may
+// be thousands of events, and one more if an event is InCommitOrder.
 //
-// It returns the same errors as Emit. If one event is refused, the transaction can
-// commit none of the events.
+// It returns the same errors as Emit. If one of the events is refused, the
+// transaction can commit none of them.
 func (o Outbox) EmitAll(ctx context.Context, tx Tx, events []Event) ([]ID, error) {
 	if len(events) == 0 {
 		return nil, nil
@@ -133,7 +133,7 @@ func (o Outbox) LockKey(ctx context.Context, tx Tx, key string) error {
 	return o.lockKeys(ctx, tx, []string{key})
 }
 
-// The statement locks the keys in a fixed order, so that two transactions do not
+// The statement locks its keys in a fixed order, so that two such statements do not
 // deadlock.
 const lockKeysSQL = `SELECT $schema.lock_key(key) FROM pg_catalog.json_array_elements_text($1::pg_catalog.text::pg_catalog.json) AS key`
 

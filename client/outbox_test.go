@@ -207,8 +207,7 @@ func TestRefusals(t *testing.T) {
 	}
 }
 
-// The client refuses exactly those values as blank that the outbox's own CHECK
-// takes for blank.
+// The client takes the same characters for blank as the outbox's own CHECK.
 func TestBlankIsWhatTheOutboxTakesForIt(t *testing.T) {
 	t.Parallel()
 	db := outboxtest.Start(t).DB(t)

@@ -9,10 +9,9 @@ import (
 // Refusal is the error for an event that the outbox does not accept. The event
 // itself is wrong, so trying again does not help.
 type Refusal struct {
-	// Field is the name of the wrong field of Event; empty if PostgreSQL does not
-	// name it.
+	// Field is the name of the wrong field of Event; empty if it is not known.
 	Field string
-	// Reason says what is wrong with the field, and which limit applies.
+	// Reason says what is wrong with the field.
 	Reason string
 	// Aborted is true if PostgreSQL refused the event. If Aborted is true, the
 	// transaction can only be rolled back. If Aborted is false, the client refused
@@ -80,7 +79,7 @@ func (o Outbox) explain(err error, doing string) error {
 }
 
 // fields lists columns of the table outbox and the fields of Event that fill them.
-// The name of a constraint begins with outbox_ and the column.
+// The name of a constraint on a column begins with outbox_ and the column's name.
 var fields = []struct{ column, field string }{
 	{"id", "ID"},
 	{"event_type", "Type"},
@@ -97,8 +96,9 @@ var fields = []struct{ column, field string }{
 }
 
 // constraint returns the field and the limit that a violated constraint is about,
-// from the constraint's name. A driver's message has that name in every language, but
-// in the quotation marks of the language.
+// from the constraint's name; "" and the message if it finds no such name. A driver's
+// message has that name in every language, but in the quotation marks of the
+// language.
 func constraint(message string) (field, reason string) {
 	for _, f := range fields {
 		if _, rest, found := strings.Cut(message, "outbox_"+f.column+"_"); found {

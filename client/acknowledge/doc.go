@@ -5,7 +5,6 @@
 // position, and accepts only the acknowledgements of its own events. For this purpose the task of an event has a
 // header that names the event's outbox. The consumer copies the header into the acknowledgement. So consumers need
 // not know to which outbox an event belongs. Several outboxes can share a Redis, even if one was restored from a
-// dump of another. If an acknowledgement is lost, the event stays unconfirmed and is sent again later. The
-// consumer's inbox recognises the repeat, so the event takes no effect a second time, and the consumer
-// acknowledges it again.
+// dump of another. If an acknowledgement is lost, the event stays unconfirmed and is sent again later. As long as
+// the consumer's inbox has the event, the repeat takes no effect, and the consumer acknowledges it again.
 package acknowledge

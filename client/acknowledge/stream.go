@@ -67,10 +67,11 @@ const Start = "0-0"
 const End = "end"
 
 // Await returns up to limit acknowledgements after a position, and the next
-// position. If there are no acknowledgements, Await waits for the first one, for at
-// most the duration wait. If the stream ends before the position, because Redis
-// lost its data or was replaced, next is Start. With the position End, Await
-// returns at once: no acknowledgement, and the position of the newest one.
+// position. If there are none, Await waits for the first one, for at most the
+// duration wait (0: without a limit). If the stream ends before the position,
+// because Redis lost its data or was replaced, next is Start. With the position
+// End, Await returns at once: no acknowledgement, and the position of the newest
+// one.
 //
 // Ending the context does not end the waiting; closing the Redis client does.
 func Await(ctx context.Context, r redis.UniversalClient, after string, limit int64, wait time.Duration) (list []Acknowledgement, next string, err error) {
@@ -105,7 +106,8 @@ func Await(ctx context.Context, r redis.UniversalClient, after string, limit int
 }
 
 // Await calls rest after it has waited and no acknowledgement has come. rest trims the
-// stream, and checks whether the position after belongs to this stream.
+// stream. It returns Start if the newest acknowledgement comes before the given
+// position, and otherwise that position.
 func rest(ctx context.Context, r redis.UniversalClient, after string) (next string, err error) {
 	old := strconv.FormatInt(time.Now().Add(-keep).UnixMilli(), 10)
 	if err := r.XTrimMinIDApprox(ctx, Key, old, 0).Err(); err != nil {

@@ -56,7 +56,8 @@ func TestAStreamIsReadFromWhereItWasLeft(t *testing.T) {
 	if next := await(acknowledge.End); next != third {
 		t.Errorf("the position at the end is %q, want %q", next, third)
 	}
-	// Another stream has lower positions, so it is read from its start.
+	// A position after the end of the stream comes from another stream, so this one
+	// is read from its start.
 	if next := await("99999999999999-0"); next != acknowledge.Start {
 		t.Errorf("the position in another stream is %q", next)
 	}

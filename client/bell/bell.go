@@ -22,7 +22,8 @@ import (
 // database costs one needless poll.
 const Channel = "asynq:{outboxd}:bell"
 
-// Publish adds the command that rings the bells of all workers to the end of a pipeline.
+// Publish adds a command to the end of a pipeline. The command rings the bells of all
+// workers that listen.
 func Publish(ctx context.Context, pipe redis.Pipeliner) { pipe.Publish(ctx, Channel, "") }
 
 const (
@@ -45,10 +46,10 @@ func (b Bell) Ring() {
 	}
 }
 
-// Listen rings for every message on Channel. Listen also rings whenever a
-// subscription begins, because messages may have been missed before. The answer to a
-// ping rings too, which costs a needless poll. Listen calls failed when a subscription
-// ends, and then tries again. Listen returns when ctx ends.
+// Listen rings for every message on Channel. Listen also rings whenever a subscription
+// begins, because messages may have been missed before. The answer to a ping rings
+// too, which costs a needless poll. Listen calls failed when a subscription fails, and
+// tries again a second later. Listen returns when ctx ends.
 func (b Bell) Listen(ctx context.Context, client redis.UniversalClient, failed func(error)) {
 	for ctx.Err() == nil {
 		if err := b.subscribe(ctx, client); ctx.Err() == nil {

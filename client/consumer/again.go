@@ -22,10 +22,10 @@ const mostTries = 20
 const beginPause = 500 * time.Millisecond
 
 // ErrNotTried is the error of a task that ended before its handler ran, because its event could not
-// be confirmed. Either the database could not be reached until the task's time was over, or
-// something in the database was missing, which the error names. Asynq runs the task again. After
-// the last attempt, on a server that Run did not start, the relay sends the event again instead.
-// The task loses no attempt if asynq.Config.IsFailure is IsFailure, as in Run.
+// be confirmed. Either the database could not be reached until the task's time was over, or the
+// database refused the confirmation for a reason that the error names. Asynq runs the task again.
+// After the last attempt, on a server that Run did not start, the relay sends the event again
+// instead. The task loses no attempt if asynq.Config.IsFailure is IsFailure, as in Run.
 var ErrNotTried = errors.New("nothing of the task was tried")
 
 // errBegin marks an error of BEGIN. errConfirm marks an error of confirming the
@@ -37,8 +37,8 @@ var (
 
 func isUntried(err error) bool { return errors.Is(err, errBegin) || errors.Is(err, errConfirm) }
 
-// isAway reports whether an error that happened before the handler ran will pass by
-// itself. An error of BEGIN without a SQLSTATE means that the connection failed.
+// isAway reports whether an error that happened before the handler ran may pass by
+// itself. An error of BEGIN without a SQLSTATE counts as a failed connection.
 func isAway(err error) bool {
 	return outage.Is(err) || errors.Is(err, errBegin) && outage.State(err) == ""
 }

@@ -32,25 +32,25 @@ type Batch struct {
 	Logger *slog.Logger
 }
 
-// HandleBatch returns the handler of a task type for Asynq's mux, as Handle does, but handle gets several events
-// of the same type and queue at once. One statement confirms the events of a batch, and one transaction commits
-// them.
+// HandleBatch returns a handler for Asynq's mux, as Handle does, but handle gets several events of the same
+// queue at once. One statement confirms the events of a batch, and one transaction commits them.
 //
-// The payloads that handle gets are of different events, in the order of the events' IDs. None of these events
-// took effect before. In the handler EventsOf returns the events in the same order as the payloads.
+// The payloads that handle gets are of different events, none of which took effect before. They are in the order
+// of the events' IDs, apart from the next events of ordering keys (see below). In the handler EventsOf returns
+// the events in the order of the payloads.
 //
 // An event with an ordering key may be followed by the next events of its key, in order. They come from the
 // database, have no task, and are of the same type. For them Event.Attempts is that of the event before. If the
 // batch fails, they run later. A consumer of NewRemote gets no such events.
 //
 // Asynq runs each task in a goroutine of its own. A batch consists of tasks that run at the same time. So
-// asynq.Config.Concurrency limits the size of a batch too: set it to a few times Max.
+// asynq.Config.Concurrency also limits how many tasks a batch has: set it to a few times Max.
 //
 // A batch fails if handle returns an error or panics, if the transaction is not committed, or if the timeout of
 // one of its tasks ends meanwhile. When a batch of several events has failed, it is rolled back, and each of its
-// tasks runs alone: handle gets one payload. So one bad event costs no other event an attempt. A task also runs
-// alone if an earlier attempt failed, if it is not its event's turn, or if its batch has not begun when half of
-// the task's timeout is over.
+// tasks runs alone: handle gets one payload. So one bad event costs no other event an attempt, unless handle
+// used up the time of the batch. A task also runs alone if an earlier attempt failed, if it is not its event's
+// turn, or if its batch has not begun when half of the task's timeout is over.
 func HandleBatch[T, Tx any](c *Consumer[Tx], handle func(ctx context.Context, tx Tx, payloads []T) error, batch Batch) asynq.Handler {
 	if batch.Max <= 0 {
 		batch.Max = 100
@@ -201,8 +201,8 @@ func contextOf[T any](members []*member[T]) (context.Context, context.CancelFunc
 }
 
 // complain logs why a batch failed, because otherwise nobody would know: its tasks
-// may all succeed when they run one by one. complain does not log an outage,
-// because each task reports that.
+// may all succeed when they run one by one. complain leaves out errors that each
+// task reports itself, such as an outage.
 func (b *batching[T, Tx]) complain(members []*member[T], size int, err error) {
 	if isUntried(err) || errors.Is(err, ErrTooEarly) || errors.Is(err, context.Canceled) || outage.Is(err) {
 		return

@@ -7,7 +7,7 @@ import (
 	"outboxd/client"
 )
 
-// transaction is the transaction of a batch.
+// transaction is one try to run a batch in one transaction.
 type transaction[T, Tx any] struct {
 	*batching[T, Tx]
 	most int // followers, at most

@@ -41,8 +41,8 @@ type Consumer[Tx any] struct {
 // inbox records which events took effect.
 type inbox interface {
 	// confirm is called before the effect, in the effect's transaction. confirm
-	// returns false if the event must not take effect: it took effect before, was
-	// cancelled, or is unknown.
+	// returns false if the event must not take effect, for example because it took
+	// effect before.
 	confirm(ctx context.Context, row func(ctx context.Context, query string, arguments ...any) Row, event Event) (first bool, err error)
 	// check returns an error if confirm would fail, for example because a right is
 	// missing.
@@ -51,8 +51,8 @@ type inbox interface {
 	committed(ctx context.Context, event Event) error
 
 	// confirmAll confirms several different events. The answers are in the order of
-	// the events. If the events have the same type and queue, confirmAll also returns
-	// up to most followers.
+	// the events. If the events have the same type and queue, confirmAll may also
+	// return up to most followers.
 	confirmAll(ctx context.Context, row func(ctx context.Context, query string, arguments ...any) Row, events []Event, most int) ([]confirmation, []follower, error)
 	// endRun confirms followers that took effect. It is the last statement before the
 	// commit.
@@ -71,9 +71,10 @@ func New[Tx any](db Database[Tx], options Options) *Consumer[Tx] {
 // if handle returns nil.
 //
 //   - A transaction that failed because of a conflict or an outdated plan is
-//     repeated at once.
-//   - If the database cannot be reached, the task waits until its time is over, and
-//     then goes back to its queue. A task that waits keeps its worker slot.
+//     repeated at once (see mostTries).
+//   - If the database cannot be reached before handle runs, the task waits until
+//     its time is over, and then goes back to its queue. A task that waits keeps
+//     its worker slot.
 //   - If the event cannot be confirmed for another reason, the task goes back to
 //     its queue at once.
 //   - If it is not the event's turn, the task goes back to its queue. On the last
@@ -81,6 +82,7 @@ func New[Tx any](db Database[Tx], options Options) *Consumer[Tx] {
 //     not come, the task is removed, and the relay enqueues the event again later.
 //
 // The last three cost no attempt if asynq.Config.IsFailure is IsFailure, as in Run.
+// For the second and the third, notTried says what happens on the last attempt.
 func (c *Consumer[Tx]) process(ctx context.Context, task *asynq.Task, handle func(context.Context, Tx) error) error {
 	event, err := readEvent(ctx, task)
 	if err != nil && (!c.options.PassOthers || !errors.Is(err, ErrNotAnEvent)) {

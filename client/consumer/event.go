@@ -17,7 +17,7 @@ import (
 // are recognised as such. ErrNotAnEvent wraps asynq.SkipRetry.
 var ErrNotAnEvent = fmt.Errorf("the task was not relayed from the outbox: %w", asynq.SkipRetry)
 
-// Event has everything about an event except its payload.
+// Event is what a handler learns about an event, besides the payload.
 type Event struct {
 	// ID is the event's ID, read from the task's ID. Send the ID along with effects
 	// outside the database, so that their receivers can recognise a repeat.
@@ -34,12 +34,12 @@ type Event struct {
 	Replay int
 	Type   string
 	Queue  string
-	// Headers are the event's headers, with the headers of its trace.
+	// Headers are the event's headers, and those of its trace if it has one.
 	Headers map[string]string
 	// outbox identifies the outbox that the task came from. The acknowledgement returns it.
 	outbox string
 	// Attempt is the number of this attempt, from 1 to Attempts. If the last
-	// attempt fails, the event becomes a dead letter.
+	// attempt fails (see IsFailure), the event becomes a dead letter.
 	Attempt, Attempts int
 }
 

@@ -97,7 +97,7 @@ func TestAnEventThatLostItsHeaders(t *testing.T) {
 	eventually(t, "the event is confirmed", func() bool { return b.count("SELECT count(*) FROM outboxd.inbox") == 1 })
 }
 
-// Only the ID that the relay gives a task is the ID of an event.
+// A task with an ID that the relay would not give a task is not an event's.
 func TestIDsThatAreNoEvents(t *testing.T) {
 	t.Parallel()
 	b := newBench(t)

@@ -11,9 +11,9 @@ import (
 	"outboxd/client"
 )
 
-// A follower is a held event whose ordering key has the turn at an event of the batch. It
-// can take effect in the same transaction, after that event, and has no task. Its type and
-// its queue are those of the batch.
+// A follower is a held event. An event of the batch, its owner, has the turn of its
+// ordering key. The follower can take effect in the same transaction, after the owner, and
+// has no task. Its type and its queue are those of the batch.
 type follower struct {
 	Owner   client.ID         `json:"owner"`
 	ID      client.ID         `json:"id"`
@@ -48,7 +48,7 @@ func byOwner(list []follower) followers {
 }
 
 // behind returns the followers of an event, and their payloads. It stops before a payload
-// that cannot be decoded: that event gets a task of its own, which then becomes a dead
+// that cannot be decoded: that event later gets a task of its own, and becomes a dead
 // letter.
 func behind[T any](owner Event, list []follower) (events []Event, payloads []T) {
 	for _, f := range list {

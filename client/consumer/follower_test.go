@@ -125,8 +125,8 @@ func TestABatchTakesTheNextEventsOfItsKey(t *testing.T) {
 	}
 }
 
-// An event without a task fails twice. It lets its batch fail, and takes effect when it
-// has a task of its own. Nothing takes effect twice, and the order holds.
+// An event without a task fails twice, and each time lets its batch fail. Nothing takes
+// effect twice, and the order holds.
 func TestAnEventWithoutATaskFails(t *testing.T) {
 	t.Parallel()
 	b, ids := newKeyedBench(t, amounts(12)...)
@@ -148,8 +148,8 @@ func TestAnEventWithoutATaskFails(t *testing.T) {
 	}
 }
 
-// A payload that cannot be decoded ends the run before it. Its event gets a task, which
-// is archived, and the key waits.
+// A run ends before an event whose payload cannot be decoded. That event gets a task,
+// which is archived, and the key waits.
 func TestARunEndsBeforeAStrangePayload(t *testing.T) {
 	t.Parallel()
 	b, ids := newKeyedBench(t, payment{0}, payment{1}, payment{2}, "strange", payment{4})

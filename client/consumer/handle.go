@@ -22,15 +22,15 @@ import (
 // If an event took effect before, its task succeeds without a call of handle. If
 // another task of the same event is running, this task waits for its end.
 //
-// After an error Asynq tries again, unless the error wraps asynq.SkipRetry.
-// handle may also run again within the same attempt: if its transaction lost a
-// conflict with another one, or if a table was changed. If handle runs again,
-// what it does outside tx happens again.
+// After an error Asynq tries again while attempts are left, unless the error wraps
+// asynq.SkipRetry or asynq.RevokeTask. handle may also run again within the same
+// attempt: if its transaction lost a conflict with another one, or if a table was
+// changed. If handle runs again, what it does outside tx happens again.
 //
 // The transaction may last, and may be idle, until the task's deadline, because
-// Handle sets idle_in_transaction_session_timeout to that deadline and switches
-// transaction_timeout off. The role's statement_timeout and lock_timeout still
-// bound the statements of handle.
+// Handle sets idle_in_transaction_session_timeout to the time left until then and
+// switches transaction_timeout off. The role's statement_timeout and lock_timeout
+// still bound the statements of handle.
 func Handle[T, Tx any](c *Consumer[Tx], handle func(ctx context.Context, tx Tx, payload T) error) asynq.Handler {
 	return asynq.HandlerFunc(func(ctx context.Context, task *asynq.Task) error {
 		payload, err := decode[T](task)

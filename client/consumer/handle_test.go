@@ -133,7 +133,7 @@ func TestWhatAHandlerKnows(t *testing.T) {
 	}
 }
 
-// A payload that cannot be decoded is given up at once, with the reason.
+// A task whose payload cannot be decoded is archived at once, with the reason.
 func TestAPayloadThatCannotBeDecoded(t *testing.T) {
 	t.Parallel()
 	b := newBench(t)

@@ -11,7 +11,7 @@ import (
 	"outboxd/client/acknowledge"
 )
 
-// confirmation is the inbox's answer for each event of confirmAll.
+// confirmation is the answer of confirmAll about one event.
 type confirmation uint8
 
 const (
@@ -23,7 +23,8 @@ const (
 // All answers together are one text in one row, because every driver reads that in
 // the same way.
 //
-// outbox_follow is called in the same statement, so that it costs no round trip.
+// outbox_follow is called in the same statement, so that it costs no further round
+// trip.
 const confirmManySQL = `
 WITH answers AS MATERIALIZED (SELECT event_id, answer FROM %[1]s.confirm_many($2::pg_catalog.text::pg_catalog._uuid))
 SELECT pg_catalog.set_config('idle_in_transaction_session_timeout', $1::pg_catalog.text, true),
@@ -92,7 +93,7 @@ func (o *origin) committedAll(_ context.Context, events []Event) []error {
 }
 
 // The statement does the same as recordSQL, for several events. The statement
-// inserts the rows in the order of their IDs, so that two transactions cannot
+// inserts the rows in the order of their IDs, so that two such statements cannot
 // deadlock.
 const recordManySQL = `
 WITH first AS (

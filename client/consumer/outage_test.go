@@ -18,8 +18,8 @@ import (
 	"outboxd/client/consumer"
 )
 
-// faulty is a database that fails on demand, at the begin of a transaction or
-// when an event is confirmed in it.
+// faulty is a database that fails on demand: when a transaction begins, or when an
+// event is confirmed.
 type faulty struct {
 	consumer.Database[*sql.Tx]
 	mu             sync.Mutex

@@ -24,8 +24,8 @@ var ErrUnacknowledged = errors.New("the effect is committed, but Redis did not a
 
 // NewRemote returns a Consumer whose handlers write to another database than that of the outbox. A table in that
 // database records which events took effect; CreateInbox makes it. After the commit the Consumer sends an
-// acknowledgement to the outbox through Redis. If the acknowledgement is lost, the event is sent again and has no
-// effect.
+// acknowledgement to the outbox through Redis. If the acknowledgement is lost, the event is sent again, without a
+// second effect.
 //
 // Call Close when the worker has ended. Errors: an unknown kind of RedisConnOpt.
 func NewRemote[Tx any](db Database[Tx], connect asynq.RedisConnOpt, options Options) (*Consumer[Tx], error) {

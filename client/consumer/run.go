@@ -22,11 +22,11 @@ import (
 // reached at the start, Run logs that once to config.Logger (nil: slog.Default())
 // and waits.
 //
-// Three things are better than with plain Asynq. The worker takes and finishes tasks
-// in few round trips; see package pipeline. outboxd's relay tells idle workers about
-// new tasks, so that they begin at once; about every config.TaskCheckInterval (0: a
-// second; at most 10 seconds) the worker also polls for tasks that nobody announced. Errors for which
-// IsFailure is false never cost an attempt, not even the last one.
+// Three things are better than with plain Asynq. The worker takes and finishes tasks in few round
+// trips; see package pipeline. outboxd's relay tells idle workers about new tasks, so that they begin
+// at once; about every config.TaskCheckInterval (0: a second; at most 10 seconds) the worker also
+// polls for tasks that nobody announced. Errors for which this package's IsFailure is false never
+// cost an attempt, not even the last one.
 //
 // If Run cannot start, the error says what to change. For example, Redis may refuse
 // the password, the database number or a command, or a host name may not exist. For

@@ -16,8 +16,8 @@ import (
 	"outboxd/client/outboxtest"
 )
 
-// bench is a worker and a database whose outbox has no relay: tests put tasks
-// into the queue themselves.
+// bench is an outbox and its Redis. The bench of newBench has no relay: tests put
+// tasks into the queue themselves.
 type bench struct {
 	*outboxtest.Outboxd
 	t         *testing.T
@@ -75,7 +75,7 @@ func exec(t *testing.T, db *sql.DB, statements ...string) {
 	}
 }
 
-// emit writes an event that stays in the outbox.
+// emit commits an event and returns its ID.
 func (b *bench) emit(event client.Event) string {
 	b.t.Helper()
 	return emit(b.t, b.db, event)
@@ -106,7 +106,7 @@ func (b *bench) enqueue(id string, options ...asynq.Option) {
 	}
 }
 
-// await waits until a task is where it should end.
+// await waits until a task is in the wanted state.
 func (b *bench) await(id string, want asynq.TaskState) (task *asynq.TaskInfo) {
 	b.t.Helper()
 	eventually(b.t, "task "+id+" is "+want.String(), func() (done bool) {

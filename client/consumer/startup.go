@@ -18,8 +18,8 @@ import (
 	"outboxd/client/outage"
 )
 
-// checkConfig returns an error for settings that Asynq accepts but with which the
-// worker would never work.
+// checkConfig returns an error if there is no handler, if a queue has no name, or
+// if every queue has a priority that Asynq does not serve.
 func checkConfig(config asynq.Config, handler asynq.Handler) error {
 	if handler == nil {
 		return errors.New("the handler is nil: give Run an asynq.ServeMux with the handlers of your task types")
@@ -39,9 +39,9 @@ func checkConfig(config asynq.Config, handler asynq.Handler) error {
 	return nil
 }
 
-// hopeless lists errors of Redis that do not pass by themselves. Each entry has words that
-// such an error contains, and says what to change. Other errors of Redis, such as LOADING,
-// pass by themselves.
+// hopeless lists the errors of Redis with which Run gives up. Each entry has words that
+// such an error contains, and says what to change. After other errors of Redis, such as
+// LOADING, Run waits.
 var hopeless = []struct {
 	words []string
 	cure  string
@@ -127,13 +127,13 @@ func awaitRedis(ctx context.Context, client redis.UniversalClient, logger asynq.
 	}
 }
 
-// Check tests whether the database has everything that a task needs and, for a
+// Check tests whether an event could be confirmed in the database and, for a
 // Consumer of NewRemote, whether Redis answers. Check changes nothing. Call Check
 // before Run, because a task whose event cannot be confirmed would go back to its
 // queue again and again.
 //
-// An error of Check says what to change. If outage.Is is true for the error of
-// Check, the problem may pass by itself.
+// An error of Check names what to change, as far as Check knows it. If outage.Is is
+// true for the error of Check, the problem may pass by itself.
 func (c *Consumer[Tx]) Check(ctx context.Context) error {
 	tx, err := c.db.Begin(ctx)
 	if err != nil {

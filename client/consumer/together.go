@@ -17,9 +17,9 @@ import (
 // again.
 //
 // The events share the batch's time and its locks. So HandleTogether is for handlers that take
-// milliseconds, call no other server, and do not depend on the start of the transaction, as now()
-// and pg_advisory_xact_lock do. If two batches lock the same rows in another order, PostgreSQL ends
-// one of them with a deadlock, and its tasks run alone.
+// milliseconds, call no other server, and do not depend on the start or the end of the transaction,
+// as now() and pg_advisory_xact_lock do. If two batches lock the same rows in different orders,
+// PostgreSQL may end one of them because of a deadlock. Then its tasks run alone.
 //
 // In handle EventOf returns the event of the payload.
 func HandleTogether[T, Tx any](c *Consumer[Tx], handle func(ctx context.Context, tx Tx, payload T) error, batch Batch) asynq.Handler {

@@ -1,7 +1,7 @@
 // Package gather makes batches of items that come one by one. The items that come
-// while a batch runs form the next batch, as a database gathers commits while it
-// writes its log. So batches are small and nothing waits while there is little
-// load, and batches grow with the load.
+// while as many batches run as may form the next batch, as a database gathers
+// commits while it writes its log. So batches are small while there is little load,
+// and grow with the load.
 package gather
 
 import (
@@ -65,7 +65,7 @@ func (g *Gatherer[T]) Hurry() {
 	g.begin()
 }
 
-// begin starts batches while items wait and fewer than AtOnce batches run.
+// begin starts the batches that may begin now.
 func (g *Gatherer[T]) begin() {
 	for g.running < g.o.AtOnce && len(g.waiting) > 0 {
 		if left := g.patience(); left > 0 {

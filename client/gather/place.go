@@ -16,9 +16,9 @@ type Place struct{ decided atomic.Bool }
 func (p *Place) Take() bool { return p.decided.CompareAndSwap(false, true) }
 
 // Await waits for the answer to an item from its batch. If the batch has not begun
-// when half of the time until ctx's deadline is over, Await returns false and the
-// batch leaves the item out. The caller uses the other half of the time to process
-// the item alone.
+// when half of the time until ctx's deadline is over, or when ctx ends, Await returns
+// false and the batch leaves the item out. The caller uses the other half of the time
+// to process the item alone.
 //
 // Once the batch has begun, Await waits for its answer even after ctx has ended,
 // because the batch may commit at any moment, and then the caller must not report that

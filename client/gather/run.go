@@ -2,10 +2,10 @@ package gather
 
 import "sync/atomic"
 
-// RunLimit bounds how many events a batch takes that have no task: the next events of the
+// RunLimit bounds how many events without a task a batch takes: the next events of the
 // ordering keys of its tasks. If such an event fails, its whole batch fails, again and
-// again, until the event has its own task and runs alone. So after a failure fewer of
-// them are taken, and after each success more. RunLimit is safe for concurrent use.
+// again, until the event has its own task and runs alone. So a failure divides the limit
+// by eight, and a success doubles it. RunLimit is safe for concurrent use.
 type RunLimit struct{ of atomic.Int64 }
 
 // NewRunLimit returns a RunLimit that does not bound the first batch.

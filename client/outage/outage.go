@@ -30,7 +30,7 @@ func State(err error) string {
 	return ""
 }
 
-// classes lists the classes of SQLSTATEs of errors that pass by themselves, and
+// classes lists the classes of SQLSTATEs of errors that may pass by themselves, and
 // states lists single SQLSTATEs. See PostgreSQL's appendix A.
 var (
 	classes = []string{

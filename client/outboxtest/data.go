@@ -13,7 +13,7 @@ import (
 )
 
 // newData returns a data directory whose database has outboxd's tables. The data
-// directory is a copy of one that was made when this binary was first used.
+// directory is a copy of the binary's template.
 func newData(ctx context.Context, binary string) (string, error) {
 	template, err := template(ctx, binary)
 	if err != nil {
@@ -44,8 +44,8 @@ func newData(ctx context.Context, binary string) (string, error) {
 }
 
 // TempDir returns the folder in which Start makes the servers' data. The folder is the one that TMPDIR names, else one
-// in memory if that has some gigabytes free, else the system's folder for temporary files. A database has some hundred
-// files, and making them is several times faster in memory than on a disk.
+// in memory if there is enough memory, else the system's folder for temporary files. PostgreSQL's data are many files,
+// and making them is several times faster in memory than on a disk.
 func TempDir() string {
 	if os.Getenv("TMPDIR") == "" {
 		if memory := memoryDir(); memory != "" {

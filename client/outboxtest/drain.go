@@ -12,8 +12,8 @@ import (
 )
 
 // Drain waits until every committed event is confirmed, cancelled or suppressed. If an event is a dead
-// letter, or Patience is over, Drain ends the test. The message names up to 20
-// unconfirmed events and says why each is not confirmed.
+// letter, or Patience is over, Drain ends the test. The message names up to 20 unconfirmed events,
+// with the state of each.
 func (o *Outboxd) Drain(t testing.TB) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), o.Patience)

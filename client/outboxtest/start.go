@@ -16,8 +16,8 @@ import (
 
 // Outboxd is a running outboxd. Outboxd is stopped at the end of its test.
 type Outboxd struct {
-	// DatabaseURL and RedisURL are the addresses of outboxd's servers. The servers
-	// are empty except for the outbox, and no other test uses them.
+	// DatabaseURL and RedisURL are the addresses of outboxd's servers. Embedded
+	// servers are empty except for the outbox, and no other test uses them.
 	DatabaseURL, RedisURL string
 	// MonitorURL is the address of outboxd's pages, probes and metrics.
 	MonitorURL string

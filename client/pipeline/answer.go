@@ -40,12 +40,12 @@ func send(ctx context.Context, pipe redis.Pipeliner) {
 	}
 }
 
-// passing lists the beginnings of the errors that Redis returns only for a short
+// passing lists the beginnings of errors that Redis often returns only for a short
 // time, such as while it starts.
 var passing = []string{"LOADING", "READONLY", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "NOREPLICAS", "ERR max number of clients reached"}
 
 // mayPass reports whether go-redis would repeat a command after this error, because
-// no answer came or because the error will soon pass.
+// no answer came or because the error may soon pass.
 func mayPass(err error) bool {
 	if err == nil || errors.Is(err, redis.Nil) {
 		return false

@@ -124,8 +124,8 @@ func (b *buffer) isClosed() bool {
 	return b.closed
 }
 
-// give tries once to move tasks back to the heads of their queues, and returns the tasks for which Redis did not
-// answer. give gives the first task back last, so that this task is again the first of its queue.
+// give tries once to move tasks back to the heads of their queues, and returns the tasks for which another try
+// may help. give gives the first task back last, so that this task is again the first of its queue.
 func (b *buffer) give(tasks []ahead) (left []ahead) {
 	ctx, all := context.Background(), newPipes(b.redis)
 	commands := make([]*redis.Cmd, len(tasks))

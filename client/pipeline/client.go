@@ -101,8 +101,8 @@ func completed(o Options) Options {
 func (c *Client) Bell() bell.Bell { return c.bell }
 
 // Release makes the Client take no more tasks. Release returns when the tasks that
-// were not handed out are back in their queues. Call it before the server's
-// Shutdown.
+// were not handed out are back in their queues, or after a few tries without an
+// answer of Redis. Call it before the server's Shutdown.
 func (c *Client) Release() {
 	c.stop()
 	c.taker.buffer.close()
@@ -184,8 +184,8 @@ func (c *Client) take(ctx context.Context, queue string) *redis.Cmd {
 }
 
 // finish runs a script that ends a task's run. After any answer except NOSCRIPT the
-// task's worker slot is free. The first argument of all these scripts is the task's
-// ID.
+// task's worker slot counts as free. The first argument of all these scripts is the
+// task's ID.
 //
 // Asynq takes every answer without an error for success. But these scripts only
 // ever answer OK, so another answer becomes an error (see sendAll).

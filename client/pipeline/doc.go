@@ -2,11 +2,11 @@
 //
 // An Asynq server takes one task at a time, from one goroutine, and waits for Redis each time. Each
 // worker goroutine waits for Redis again when its task has ended. A Client is the Redis client for
-// such a server. In one round trip the Client takes as many tasks as the server has free worker
-// slots, and then hands them out one by one. The Client also sends the scripts that finish tasks:
-// several of them in one pipeline, if they come together. These scripts are Asynq's own. Queues,
-// leases, retries, archive and groups work as before, and plain Asynq workers may serve the same
-// queues.
+// such a server. In one round trip the Client takes up to as many tasks as the server has free
+// worker slots, and then hands them out one by one. The Client also sends the scripts that finish
+// tasks: several of them in one pipeline, if they come together. These scripts are Asynq's own.
+// Queues, leases, retries, archive and groups work as before, and plain Asynq workers may serve the
+// same queues.
 //
 //   - A Client takes only as many tasks as the server has free worker slots. A task that was not
 //     handed out within a second goes back to the head of its queue; so do all such tasks when the

@@ -139,7 +139,7 @@ const (
 )
 
 // sendAll sends the scripts and gives each one its answer. sendAll sends a script
-// again if the script got no answer, or an error that will soon pass (see mayPass).
+// again if the script got no answer, or an error that may soon pass (see mayPass).
 // Repeating is safe, because each script first checks that its task is still active.
 func sendAll(client redis.UniversalClient, batch []*ending) {
 	ctx := context.Background()
@@ -172,9 +172,10 @@ func sendAll(client redis.UniversalClient, batch []*ending) {
 	}
 }
 
-// endOf returns how long to wait for the script that finishes a task: until the
-// task's lease ends, which is the deadline of ctx. A cancellation of ctx does not
-// count, because Asynq repeats a failed script with a cancelled context.
+// endOf returns until when to wait for the script that finishes a task: the end of
+// the task's lease, which is the deadline of ctx (zero: there is none). A
+// cancellation of ctx does not count, because Asynq repeats a failed script with a
+// cancelled context.
 func endOf(ctx context.Context) time.Time {
 	until, bounded := ctx.Deadline()
 	if !bounded {

@@ -68,8 +68,8 @@ func (p *places) extend(t task, until time.Time) {
 	}
 }
 
-// leaseGrace is how long after the end of its lease a task has certainly stopped
-// running. Asynq checks leases at its heartbeats, every five seconds.
+// leaseGrace is how long after the end of its lease a task certainly has no worker
+// slot any more. Asynq checks leases at its heartbeats, every five seconds.
 const leaseGrace = 15 * time.Second
 
 // free returns how many slots are free. free returns at least 1, because Asynq asks

@@ -65,7 +65,7 @@ func (q *queue) standBack(r takeReply, kind string, watcher Watcher) {
 	}
 }
 
-// over is called when the task at the queue's head is no longer of an unknown type.
+// over is called when a request has found no task of an unknown type at the queue's head.
 func (q *queue) over(watcher Watcher) {
 	if q.head == "" {
 		return
@@ -97,7 +97,7 @@ const (
 )
 
 // lost has the receipts of unanswered requests to one queue, the oldest first. A lost answer may contain taken
-// tasks, which the next request finds by its receipt.
+// tasks. The next request finds them by the receipt of the unanswered one.
 type lost []lostQuestion
 
 type lostQuestion struct {

@@ -63,9 +63,9 @@ func TestAReceiptEndsBeforeItsTasksAreAnothers(t *testing.T) {
 	})
 }
 
-// If a request gets fewer tasks than it asked for, the queue is empty. There are
-// two exceptions: the script stopped at its limit of bytes, or it returned tasks of
-// a lost answer.
+// If a request gets fewer tasks than it asked for, the queue counts as empty. It
+// does not if the script stopped at its limit of bytes, or returned tasks of a lost
+// answer.
 func TestAQuestionThatEndedEarlySaysNotThatTheQueueIsEmpty(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {

@@ -6,7 +6,8 @@ import "time"
 // Options.Types. One goroutine calls it.
 type Watcher interface {
 	// Blocked is called when a request has found a task of an unknown type at the head of a queue
-	// and taken nothing (blocked is true), and when no such task is at the head any more (false).
+	// and taken nothing (blocked is true), and when a later request finds no such task at the
+	// head (false).
 	Blocked(queue string, blocked bool)
 	// Unknown is called once for each unknown type that such a request finds, for up to a hundred
 	// types of one queue.
