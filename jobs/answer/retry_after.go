@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// maxRetryAfter is the longest time for which a receiver can delay a message.
+// maxRetryAfter is the longest time for which one answer can delay the next attempt.
 const maxRetryAfter = 24 * time.Hour
 
 // RetryAfter returns how long to wait from now. value is a Retry-After header (RFC 9110,

@@ -8,17 +8,16 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// outageReplies has the beginnings of those error replies with which Redis says that at
-// present it serves nobody, or at least not this user.
+// outageReplies has the beginnings of the error replies that count as an outage.
 var outageReplies = []string{
 	"LOADING", "READONLY", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "MOVED", "ASK",
 	"OOM", "MISCONF", "NOREPLICAS", "BUSY", "UNBLOCKED",
 	"NOAUTH", "WRONGPASS", "NOPERM", "ERR max number of clients reached",
 }
 
-// IsOutage reports whether an error is an outage, which concerns every event, and not a
-// refusal of one event. An error that is no reply of Redis is an outage: a connection
-// failed or a reply never came, so it is not known whether Redis executed the command.
+// IsOutage reports whether an error counts as an outage, and not as a refusal of one
+// event. An error that is no reply of Redis counts as an outage: for example, a reply
+// never came, so it is not known whether Redis executed the command.
 func IsOutage(err error) bool {
 	var answer redis.Error
 	if !errors.As(err, &answer) || isTurnedAway(err) {

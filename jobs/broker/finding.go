@@ -142,8 +142,8 @@ func isStrange(err error) bool {
 	return containsAny(err.Error(), "redis: can't parse", "redis: unexpected type", "redis: invalid reply", "redis: the length of the array")
 }
 
-// Unavailable wraps an error of Redis with domain.CodeUnavailable and, if the error is
-// known, with a finding. tried says what failed. If err already has that code,
+// Unavailable wraps an error of Redis with domain.CodeUnavailable and, if FindingOf
+// returns one, with a finding. tried says what failed. If err already has that code,
 // Unavailable returns err unchanged.
 func Unavailable(tried string, err error) error {
 	if domain.ErrorCode(err) == domain.CodeUnavailable {

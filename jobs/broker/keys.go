@@ -18,7 +18,8 @@ const WorkersKey = "asynq:workers"
 // keys in one slot.
 func QueuePrefix(queue string) string { return "asynq:{" + queue + "}:" }
 
-// QueueOf returns the queue of a key such as asynq:{default}:pending.
+// QueueOf returns the text in the first braces of a key: default for asynq:{default}:pending. A
+// Redis Cluster chooses the key's slot by this text.
 func QueueOf(key string) string {
 	_, rest, _ := strings.Cut(key, "{")
 	queue, _, _ := strings.Cut(rest, "}")
@@ -31,8 +32,8 @@ func TaskPrefix(queue string) string { return QueuePrefix(queue) + "t:" }
 // TaskKey returns the key of a hash with a task's message and state.
 func TaskKey(queue, taskID string) string { return TaskPrefix(queue) + taskID }
 
-// PendingKey returns the key of a list of task IDs. Tasks are added at the list's left
-// end and taken from its right end.
+// PendingKey returns the key of a list of task IDs. New tasks are added at the list's
+// left end, and tasks are taken from its right end.
 func PendingKey(queue string) string { return QueuePrefix(queue) + "pending" }
 
 // ActiveKey returns the key of a list with the IDs of running tasks.

@@ -11,8 +11,8 @@ type Target struct {
 	Name string // of the subscription
 	URL  string // http or https
 	// Secrets has references to the signing keys. Each is env:NAME or file:PATH. They are
-	// read for each delivery. Every delivery is signed with all of the keys, so that a
-	// receiver can change its key without a pause. None: deliveries are not signed.
+	// read for each attempt. Every request is signed with all of the keys, so that a
+	// receiver can change its key without a pause. None: requests are not signed.
 	Secrets []string
 	Format  string        // of domain; raw if empty
 	Timeout time.Duration // of one attempt, including the reading of the answer; 10 s if zero

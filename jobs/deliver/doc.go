@@ -1,5 +1,6 @@
-// Package deliver sends events to receivers over HTTP, unchanged or as CloudEvents. The
-// requests are signed by the Standard Webhooks scheme (standardwebhooks.com).
+// Package deliver sends events to receivers over HTTP, unchanged or as CloudEvents. If
+// the subscription has secrets, the requests are signed by the Standard Webhooks scheme
+// (standardwebhooks.com).
 //
 // A Sender sends one delivery and returns its outcome. A Receiver adds a circuit breaker
 // and a rate limiter for all deliveries to one receiver. A Handler runs the tasks of a

@@ -27,7 +27,7 @@ const (
 
 // Pauser pauses a subscription because of an answer of its receiver. PauseReceiver
 // returns false and pauses nothing if the subscription has another URL by now. Errors:
-// domain.CodeUnavailable.
+// domain.CodeUnavailable for an outage.
 type Pauser interface {
 	PauseReceiver(ctx context.Context, action *domain.Action, of *setup.Subscription) (bool, error)
 }
@@ -78,11 +78,12 @@ func Handler(o HandlerOptions) work.Outward {
 	}
 }
 
-// gone pauses the subscription, and returns an error that does not count the attempt, so that the
-// delivery still has its attempts when the subscription is resumed. If the database cannot be
-// reached, the subscription is not paused, but the attempt does not count either. If the
-// subscription cannot be paused for another reason, gone returns nil, and the attempt counts as any
-// that failed: otherwise the delivery would ask the receiver again and again for ever.
+// gone pauses the subscription unless it has another URL by now. gone returns an error that does
+// not count the attempt, so that the delivery still has its attempts when the subscription is
+// resumed. If the database cannot be reached, the subscription is not paused, but the attempt does
+// not count either. If the subscription cannot be paused for another reason, gone returns nil, and
+// the attempt counts as any that failed: otherwise the delivery would ask the receiver again and
+// again for ever.
 func (o *HandlerOptions) gone(ctx context.Context, a *Attempt) error {
 	reason := "the receiver wants no deliveries any more: " + a.String()
 	paused, err := o.Pauser.PauseReceiver(ctx, &domain.Action{Actor: o.Actor, Reason: reason}, &o.Subscription)

@@ -113,7 +113,8 @@ func TestWhenAFailedDeliveryIsTriedAgain(t *testing.T) {
 	}
 }
 
-// After 410 the subscription is paused, and the delivery keeps its attempts, even the last.
+// After 410 the delivery keeps its attempts, even the last, if the subscription is paused,
+// has another URL, or the database is away.
 func TestGoneCostsNoAttempt(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
@@ -139,8 +140,8 @@ func TestGoneCostsNoAttempt(t *testing.T) {
 	}
 }
 
-// If the subscription cannot be paused, and not because of an outage, the attempt counts as
-// any that failed. Otherwise the delivery would be repeated for ever.
+// If another fault than an outage keeps the subscription from being paused, the attempt
+// counts as any that failed. So the delivery is not repeated for ever.
 func TestGoneThatCannotPauseCostsAnAttempt(t *testing.T) {
 	t.Parallel()
 	url := newReceiver(t, status(http.StatusGone, "moved away")).URL

@@ -17,8 +17,8 @@ import (
 // ProbeType is the event type of a probe.
 const ProbeType = "outboxd:probe"
 
-// Probe sends a signed test request to a receiver. The request belongs to no event and
-// has an ID of its own.
+// Probe sends a test request to a receiver, signed as a delivery is. The request
+// belongs to no event and has an ID of its own.
 func (s *Sender) Probe(ctx context.Context, target Target, id domain.ID) Attempt {
 	return s.Send(ctx, target, Delivery{
 		EventID: id, Type: ProbeType, Queue: setup.SubscriptionQueuePrefix + target.Name,

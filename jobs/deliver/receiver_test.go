@@ -87,7 +87,7 @@ func TestTheWaitsOfAReceiverThatIsDown(t *testing.T) {
 	})
 }
 
-// Only failures say that a receiver is down: one event that it refuses does not.
+// A receiver that refuses events does not count as down.
 func TestRefusalsDoNotStopAReceiver(t *testing.T) {
 	t.Parallel()
 	server := newReceiver(t, status(400, "no"))

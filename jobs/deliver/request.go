@@ -102,8 +102,8 @@ func setBody(r *http.Request, body []byte) {
 	}
 }
 
-// contentType returns the content type. The content type comes from the event's header,
-// or from the payload if there is no such header.
+// contentType returns the content type that the event's header names, or that of the
+// payload if there is no such header.
 func contentType(d *Delivery) string {
 	for name, value := range d.Headers {
 		if strings.EqualFold(name, headerContentType) && value != "" {

@@ -135,7 +135,7 @@ func TestAnothersUnhandledTaskIsTheirs(t *testing.T) {
 	tasks := asynq.NewClientFromRedisClient(client)
 	a, b := newTenant(t, handle), newTenant(t, handle)
 	// One task is at the head of a queue, where a worker of outboxd left it. For
-	// the other one Asynq's own mux had no handler.
+	// the other two Asynq's own mux had no handler.
 	head := a.emit("a:left", "left")
 	for id, queue := range map[string]string{head: "left", b.emit("b:tried", "tried"): "tried", "ordinary": "tried"} {
 		kind := map[string]string{"left": "a:left", "tried": "b:tried"}[queue]

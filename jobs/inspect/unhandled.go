@@ -10,9 +10,10 @@ import (
 )
 
 // retriesRead is the number of tasks of a queue's retry set that an examination reads. The
-// examination reads the tasks that are due first. Redis returns their payloads too, up to
-// a mebibyte each. A task for which a worker of outboxd had no handler is due again within
-// a minute. So other tasks do not hide such a task from the examination for long.
+// examination reads the tasks that are due first. Redis returns their payloads too, by
+// default up to a mebibyte each. A task for which a worker of outboxd had no handler is
+// due again within a minute. So other tasks do not hide such a task from the examination
+// for long.
 const retriesRead = 50
 
 // A worker of outboxd notes the task at the head of a queue if no worker takes it. left

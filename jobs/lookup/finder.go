@@ -206,9 +206,9 @@ func (c lookCall) read(command *redis.Cmd) error {
 	return nil
 }
 
-// isAbandoned reports whether no worker reports that it is running the task. isAbandoned
-// asks the workers, because a worker that has lost the lease of a task still runs it,
-// although Asynq's recovery looks only at leases.
+// isAbandoned reports whether no worker reports that it is running the task. A worker
+// that has lost the lease of a task may still run it, although Asynq's recovery looks
+// only at leases.
 func (f *Finder) isAbandoned(ctx context.Context, q *Inquiry) (bool, error) {
 	told, err := f.working(ctx)
 	return err == nil && !told[q.TaskID], err

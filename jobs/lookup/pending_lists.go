@@ -20,9 +20,9 @@ const (
 	// takes Redis a fraction of a second. After a great loss, a list must not be read again
 	// for each batch.
 	pendingLife = time.Minute
-	// pendingSkew is the largest difference between the clock of this process and the clock
-	// of a process that enqueued a task. If a task began to wait less than pendingSkew
-	// before the list was read, or later, it may have been added during the reading.
+	// pendingSkew is how much the clock of this process and the clock of a process that
+	// enqueued a task may differ. If a task began to wait less than pendingSkew before the
+	// list was read, or later, it may have been added during the reading.
 	pendingSkew = 10 * time.Second
 )
 

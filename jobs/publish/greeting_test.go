@@ -72,7 +72,7 @@ func TestNothingIsDeliveredOverAConnectionThatWasTurnedAway(t *testing.T) {
 	}
 }
 
-// questions returns the calls that ask Redis something and publish nothing, by name.
+// questions returns calls to Redis that publish nothing, by name.
 func questions(t *testing.T, publisher *publish.Publisher, address string) map[string]func(context.Context) error {
 	t.Helper()
 	redis := jobstest.OpenRedis(t, address)

@@ -10,8 +10,8 @@ import (
 	"outboxd/domain"
 )
 
-// The field numbers of Asynq's TaskMessage, from its file asynq.proto. The other fields are empty in a newly
-// enqueued task.
+// The field numbers of Asynq's TaskMessage, from its file asynq.proto. The other fields are empty in a new
+// task that is not unique.
 const (
 	fieldType      = 1
 	fieldPayload   = 2

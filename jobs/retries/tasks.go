@@ -155,7 +155,7 @@ func (t *Tasks) Retry(ctx context.Context, tasks []queued.TaskRef) (done []queue
 	})
 	if len(done) > 0 {
 		// The message wakes idle workers. Without the message, idle workers would find the
-		// tasks only at their next look.
+		// tasks only at their next poll.
 		_ = t.redis.Publish(ctx, bell.Channel, "").Err()
 	}
 	return done, unavailable("retry failing tasks", err)

@@ -42,7 +42,7 @@ func plainly(b *bed, handler asynq.Handler) (stop func()) {
 	return server.Shutdown
 }
 
-// pipelined runs it behind a pipeline.Client.
+// pipelined runs Asynq's server with a pipeline.Client.
 func pipelined(b *bed, handler asynq.Handler) (stop func()) {
 	ctx, cancel := context.WithCancel(context.Background())
 	direct := pipeline.Direct(b.redis)

@@ -56,7 +56,7 @@ func (b Batch) alone(ctx context.Context, tx domain.Effects, task Task) error {
 	return b.Handle(ctx, tx, []Task{task})
 }
 
-// batched runs a task in a batch. If the batch fails, batched runs the task alone.
+// batched runs a task in a batch. If the batch has no result for the task, batched runs it alone.
 func (g *groups) batched(ctx, running context.Context, batch Batch, queue string, task Task) (first bool, err error) {
 	if task.Attempt == 1 {
 		// The batch ends before the task's timeout. The rest of the time is for running the task alone, which shows

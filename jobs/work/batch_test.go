@@ -141,7 +141,7 @@ func TestOneBadEventAmongMany(t *testing.T) {
 }
 
 // An event that is in a batch twice, or took effect before, takes effect once, and its other tasks
-// end as done too.
+// succeed too.
 func TestRepeatsInABatch(t *testing.T) {
 	t.Parallel()
 	b := &batches{}

@@ -12,7 +12,7 @@ import (
 	"outboxd/jobs/work"
 )
 
-// The worker polls once an hour here, so only the bell can make it begin.
+// The worker polls as rarely as it can, about every 10 s. The bell makes it begin at once.
 func TestAnIdleWorkerHearsOfNewTasks(t *testing.T) {
 	t.Parallel()
 	address := redistest.Start(t).URL()
@@ -51,7 +51,7 @@ func TestAnIdleWorkerHearsOfNewTasks(t *testing.T) {
 	publish(6, "default")
 }
 
-// A worker that may not hear of new tasks finds them when it looks.
+// A worker that may not subscribe to the bell finds new tasks when it polls.
 func TestAWorkerWithoutTheBellLooks(t *testing.T) {
 	t.Parallel()
 	address := redistest.Start(t).URL()

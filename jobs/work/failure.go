@@ -17,7 +17,7 @@ import (
 // notePatience limits the time for recording a failure, which may come after the task's own timeout.
 const notePatience = 5 * time.Second
 
-// buriedError marks an error of a task whose event already is a dead letter.
+// buriedError marks an error for which note writes nothing, because Bury has already decided about the event.
 type buriedError struct{ error }
 
 func (e buriedError) Unwrap() error { return e.error }

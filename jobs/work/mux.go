@@ -30,8 +30,8 @@ type Task struct {
 // process. An error with domain.CodeInvalid makes the event a dead letter without a retry.
 type Handler func(ctx context.Context, tx domain.Effects, task Task) error
 
-// errStopping is the error of a task that cannot finish because the worker stops. Neither errStopping nor
-// broker.ErrNoHandler costs the task an attempt.
+// errStopping is the error of a task that cannot finish because the worker stops. errStopping costs the
+// task no attempt.
 var errStopping = errors.New("the worker stops")
 
 // errAway is the error of a task whose timeout was reached while the task waited for the database, or for another
@@ -181,11 +181,11 @@ func (w *Worker) awaitDatabase(ctx, running context.Context) error {
 	return errAway
 }
 
-// awaitTurn handles a task whose event may not take effect yet, because another event of its ordering key has the
-// turn. awaitTurn returns err, and the task goes back to its queue. But on the last attempt Asynq would archive the
-// task. So awaitTurn then waits, and returns nil when the caller should ask again. Only some tasks may wait here,
-// because the event with the turn needs a free place. The tasks that may not wait leave their queue. Their events
-// are then pending or held, and the relay makes new tasks when the events have the turn.
+// awaitTurn handles a task whose event may not take effect yet, for example because another event of its ordering
+// key has the turn. awaitTurn returns err, and the task goes back to its queue. But on the last attempt Asynq would
+// archive the task. So awaitTurn then waits, and returns nil when the caller should ask again. Only some tasks may
+// wait here, because the event with the turn needs a free place. The tasks that may not wait leave their queue.
+// Their events are then pending or held, and the relay makes new tasks when the events may take effect.
 func (w *Worker) awaitTurn(ctx, running context.Context, err error) error {
 	w.early.Do(func() {
 		w.log.Info("tasks go back to their queue until their events may take effect: they were moved to a later time, or PostgreSQL went back to a state before the earlier event of their key took effect", "error", err)

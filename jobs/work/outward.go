@@ -22,8 +22,8 @@ type Outward func(ctx context.Context, task Task) (Record, error)
 // event. nil: there is nothing to write.
 type Record func(ctx context.Context, tx domain.Effects) error
 
-// Postponed is the error of a task that could not run for a reason outside the task, such as a receiver that is
-// down. It costs no attempt, not even the last one.
+// Postponed is the error of a task that did not succeed for a reason outside the task, such as a receiver that
+// is down. It costs no attempt, not even the last one.
 type Postponed struct {
 	Err   error
 	Delay time.Duration // until the next attempt

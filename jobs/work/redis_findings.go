@@ -29,7 +29,7 @@ func newComplaints(log *slog.Logger) *complaints {
 	return &complaints{log: log, at: map[string]time.Time{}}
 }
 
-// hear is called with every error of a worker's Redis commands, and logs those that need action. hear ignores
+// hear is called with errors of a worker's Redis commands, and logs those that need action. hear ignores
 // errors that Asynq's scripts return about a task, and NOSCRIPT, after which the script is sent in full.
 func (c *complaints) hear(err error) {
 	if err == nil || errors.Is(err, redis.Nil) || redis.HasErrorPrefix(err, broker.NoScript) {

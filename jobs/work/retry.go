@@ -36,7 +36,7 @@ func isSpared(err error) bool {
 }
 
 // retryDelay returns the delay before a retry. The delay is a random one between half of the longest delay (see
-// retryBase) and the whole, unless the error has a delay of its own.
+// retryBase) and the whole, except after the errors of the first five cases.
 func retryDelay(retried int, err error, _ *asynq.Task) time.Duration {
 	var named *domain.Error
 	postponed, wait := isPostponed(err)

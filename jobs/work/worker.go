@@ -45,9 +45,9 @@ type Options struct {
 	Gate        Gate
 	Concurrency int            // tasks at once; at least 1
 	Queues      map[string]int // queue to weight; at least one
-	// PollInterval is how often an idle worker checks its queues. The relay's bell (a message through Redis)
-	// announces new tasks before the next poll, but not tasks of other programs, and not retries that another
-	// worker found due.
+	// PollInterval is how often an idle worker checks its queues. More than 10 s count as 10 s. The relay's
+	// bell (a message through Redis) announces new tasks before the next poll, but not tasks of other
+	// programs, and not retries that another worker found due.
 	PollInterval time.Duration
 	// Drain is how long running tasks may still take after the context of Run has ended. After that, unfinished
 	// tasks go back to their queue.
@@ -82,8 +82,8 @@ type Worker struct {
 	taking                 atomic.Pointer[pipeline.Client] // nil: Run does not take tasks at present
 }
 
-// Hangs returns an error if the worker has free places and does not even look for a task. A worker that waits for
-// Redis does not hang. Hangs is safe for concurrent use.
+// Hangs returns an error if the worker has had free places for two minutes and has not even looked for a task. A
+// worker that waits for Redis does not hang. Hangs is safe for concurrent use.
 func (w *Worker) Hangs() error {
 	if taking := w.taking.Load(); taking != nil {
 		return taking.Hangs()
@@ -136,7 +136,7 @@ func (w *Worker) Run(ctx context.Context) error {
 	return nil
 }
 
-// directConnections is the size of a separate connection pool: one connection waits for tasks, one writes the
+// directConnections is the size of a separate connection pool: one connection takes tasks, one writes the
 // results of finished tasks, and one returns tasks to their queues.
 const directConnections = 3
 
