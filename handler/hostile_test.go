@@ -127,8 +127,8 @@ func TestEveryAnswerHasSecurityHeaders(t *testing.T) {
 	}
 }
 
-// TestOneRequestIsNotTwo sends bytes that one server reads as one request and another server as two. Nothing after the first may
-// be answered.
+// TestOneRequestIsNotTwo sends bytes that one server reads as one request and another server as two. Nothing after
+// the first request may be answered.
 func TestOneRequestIsNotTwo(t *testing.T) {
 	t.Parallel()
 	hidden := "GET /nowhere?hidden HTTP/1.1\r\nHost: localhost\r\n\r\n"

@@ -47,8 +47,7 @@ type Options struct {
 	// TrustedProxies are the networks of proxies whose X-Forwarded-For header the
 	// server trusts.
 	TrustedProxies []netip.Prefix
-	// ReadLimit is the largest body that the server reads from a connection, in
-	// bytes.
+	// ReadLimit is the largest body that the server reads, in bytes, unless LargeBody allows more.
 	ReadLimit int
 	// LargeBody returns the largest body of the requests with a method and a path, in bytes. It
 	// counts if it is larger than ReadLimit, and for few requests at a time; nil: for none.

@@ -17,8 +17,8 @@ import (
 	"outboxd/handler/monitor"
 )
 
-// The first page lists several databases. Each has all pages below its name, from which every link leads on; while a
-// database is not open, its pages say why.
+// The first page lists several databases. Each has all pages below its name, and every link of these pages leads
+// somewhere. While a database is not open, its pages say why.
 func TestSeveralDatabasesHavePagesOfTheirOwn(t *testing.T) {
 	t.Parallel()
 	var open atomic.Bool

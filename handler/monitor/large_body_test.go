@@ -10,7 +10,8 @@ import (
 	"outboxd/handler/monitor"
 )
 
-// A form with a corrected payload may be as large as the largest payload makes it. No other form may.
+// A form with a corrected payload may be as large as the largest payload requires. Other forms may
+// not.
 func TestOnlyACorrectedPayloadMayBeLarge(t *testing.T) {
 	t.Parallel()
 	const correct = "/events/01980000-0000-7000-8000-000000000000/correct"

@@ -27,9 +27,9 @@ const (
 	otherFields  = 64 << 10 // of a form with a corrected payload
 )
 
-// largeBody returns the largest body of a form with a corrected payload. Some forms write
-// three bytes for each byte of the payload (%0A), and all have further fields. A payload
-// that is somewhat too large fits, so that its sender is told so.
+// largeBody returns the largest body of a form with a corrected payload. Some forms write three
+// bytes for each byte of the payload (%0A), and all have further fields. A payload that is somewhat
+// too large mostly fits, so that its sender is told so.
 func (o Options) largeBody(method, path string) int {
 	if method != http.MethodPost || !dashboard.IsCorrection(path) {
 		return 0

@@ -27,8 +27,7 @@ type Check struct {
 	// message. Clients do not see the text of other errors. Run may be called from any
 	// goroutine, but never twice at once. After two seconds the check counts as failed.
 	Run func(ctx context.Context) error
-	// OneOf names a group of checks. The process is ready if one check of the group
-	// passes. "": the check must pass by itself.
+	// OneOf names a group of checks, of which one must pass. "": this check must pass.
 	OneOf string
 }
 

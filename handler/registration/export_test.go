@@ -17,10 +17,10 @@ func (h *Hasher) Occupy() (release func()) {
 	}
 }
 
-// Waiting is how many are in the queue or at work.
+// Waiting is how many requests wait or work.
 func (h *Hasher) Waiting() int { return len(h.present) }
 
-// Room is how many the queue and the slots take together.
+// Room is how many requests may wait or work.
 func (h *Hasher) Room() int { return cap(h.present) }
 
 // DocumentedRoutes are all routes that answer, without middleware.

@@ -65,7 +65,8 @@ func New(w Ways, logger *slog.Logger) *SignIn {
 // the request otherwise. The action is access.See or a kind of action.
 func (s *SignIn) Check(c *fiber.Ctx, action string) error { return s.guard.check(c, action) }
 
-// Identity returns who made a request that passed Check. A user of this machine has no name.
+// Identity returns who made a request that passed Check. A user of this machine who has not
+// signed in has no name.
 func (s *SignIn) Identity(c *fiber.Ctx) access.Identity { return visitOf(c).Identity }
 
 // Visitor returns who made a request, for the pages. It is nobody if Check was not called or
@@ -155,9 +156,9 @@ func (s *signing) closeSession(c *fiber.Ctx) error {
 // in the folder of the page that set it. All pages are in that folder, also below the
 // prefix of a proxy.
 //
-// Links from other sites, as in alerts and in the answer of an OpenID provider, open
-// pages with the cookie. Every change is a POST. With a POST from another site the
-// browser does not send this cookie, and sameOrigin refuses such a POST too.
+// Links from other sites, as in alerts and in the answer of an OpenID provider, open pages with the
+// cookie. No GET changes anything. With any other request from another site the browser does not
+// send this cookie, and sameOrigin refuses such a request too.
 func setCookie(c *fiber.Ctx, name, value string, end time.Time) {
 	cookie := http.Cookie{ //nolint:gosec // over plain HTTP, as on a loopback address, a secure cookie would never come back
 		Name: name, Value: value, Expires: end, HttpOnly: true, SameSite: http.SameSiteLaxMode,
