@@ -22,7 +22,7 @@ const (
 	cancelPage = 500
 )
 
-// confirmCancel asks for a reason, and says how many events can be cancelled.
+// confirmCancel asks for a reason, and says how many events the cancellation covers.
 func (d *Dashboard) confirmCancel(c *fiber.Ctx) error {
 	values, err := forms.Asked(c)
 	if err != nil {

@@ -16,7 +16,7 @@ import (
 	"outboxd/handler/registration"
 )
 
-// bad is a request and the problem that it must meet with.
+// bad is a request, and the problem with which the API must answer it.
 type bad struct {
 	method, path, body string
 	headers            []string
@@ -195,8 +195,7 @@ func TestUnexpectedErrorIsLoggedOnceAndNotTold(t *testing.T) {
 	}
 }
 
-// panicking stands in for a mistake in the code, which no real store makes on
-// demand.
+// panicking is a store whose FindUser panics, which no real store does on demand.
 type panicking struct{ example.UserStore }
 
 func (panicking) FindUser(context.Context, domain.ID) (*example.User, []example.Notification, error) {

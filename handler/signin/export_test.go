@@ -33,7 +33,7 @@ func (a *attempts) Failed(client string, now time.Time)             { a.failed(c
 // Remembered is how many clients have failures.
 func (a *attempts) Remembered() int { return len(a.clients) }
 
-// PersonOf returns the person of some claims, in JSON.
+// PersonOf returns the person whom claims in JSON describe.
 func PersonOf(o OIDC, text string) (access.Identity, error) {
 	var c claims
 	if err := json.Unmarshal([]byte(text), &c); err != nil {

@@ -54,8 +54,8 @@ func ask(t *testing.T, s *handlertest.Site, version string) int {
 	return answer.StatusCode
 }
 
-// TestTheConfigurationShowsAProxy has monitors on loopback addresses to which people come
-// through a proxy.
+// TestTheConfigurationShowsAProxy has monitors on loopback addresses. If the configuration shows
+// that people come through a proxy, a local client without a sign-in may not read.
 func TestTheConfigurationShowsAProxy(t *testing.T) {
 	t.Parallel()
 	oidc := func(redirect string) func(*monitor.Options) {

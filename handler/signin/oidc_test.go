@@ -215,8 +215,8 @@ func (u late) Userinfo([]string) ([]byte, error) {
 	return json.Marshal(map[string]any{"sub": u.Subject, "email": u.address, "email_verified": u.verified, "padding": u.padding})
 }
 
-// TestOpenIDConnectAsksWhetherAnAddressIsVerified signs in people whose ID tokens do not
-// say it.
+// TestOpenIDConnectAsksWhetherAnAddressIsVerified has people whose ID tokens do not say whether
+// their address is verified. Only the user info can let them in.
 func TestOpenIDConnectAsksWhetherAnAddressIsVerified(t *testing.T) {
 	t.Parallel()
 	d := newDesk(t, nil)

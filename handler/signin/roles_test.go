@@ -13,7 +13,7 @@ import (
 	"outboxd/handler/monitor"
 )
 
-// people are tokens of each role.
+// people has a token of each role.
 type people map[access.Role]string
 
 func newPeople(o *monitor.Options) people {
@@ -25,7 +25,7 @@ func newPeople(o *monitor.Options) people {
 	return tokens
 }
 
-// public are the routes that nobody has to sign in for.
+// public reports whether nobody has to sign in for a route.
 func public(path string) bool {
 	switch path {
 	case "/healthz", "/readyz", "/metrics", "/signin", "/signout", "/openid", "/callback", "/monitoring/tasks", "/*":

@@ -42,7 +42,7 @@
     if (value < 86400) return two(value, [3600, 60], "h", "min");
     return two(value, [86400, 3600], "d", "h");
   });
-  // The ticks of an axis have one unit. So each of these chooses the form for all ticks, by the largest.
+  // The ticks of an axis have one form. durationTicks chooses it by the largest tick.
   const plain = new Intl.NumberFormat("en-US", { maximumSignificantDigits: 3 });
   const rateTicks = () => (value) => plain.format(value) + "/s";
   const durationTicks = (largest) => {
@@ -93,7 +93,7 @@
           { ...axis, size: 64, values: (_, at) => at.map((v) => (v === null ? "" : ticks(Math.max(...at))(v))) },
         ],
         series: [
-          // Without a pointer over the chart the legend reads now: the last measurement.
+          // Without a pointer over the chart the legend reads now, and shows the last measurement of the range.
           { label: "at", value: (chart, s) => (chart.cursor.idx === null || !s ? "now" : clock(s, moment)) },
           ...lines.map(([name, stroke, dash]) => ({ label: name, stroke, dash, width: 1.75, points: { show: data.at.length < 3 }, value: (_, v) => write(v) })),
         ],

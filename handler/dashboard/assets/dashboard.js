@@ -112,7 +112,8 @@
       tell();
     }
   }
-  // A payload that is too large is not sent: the server would close the connection without a word.
+  // A payload that is too large is not sent: the server reads only the headers of a very large
+  // body, and a browser may then show a lost connection instead of the server's answer.
   const encoder = new TextEncoder();
   for (const field of document.querySelectorAll("[data-most]")) {
     field.addEventListener("input", () => {

@@ -74,8 +74,8 @@ func (f *Change) Fix(filter domain.DeadFilter, now time.Time) {
 // UsualCanary returns the size of the canary that the form suggests; "0": no canary.
 func (f *Change) UsualCanary() string { return usualCanary(f.Canary, f.Matched, f.More) }
 
-// usualCanary returns the size of a canary that the visitor said, or a usual one for matched events or, with more, for
-// more than that.
+// usualCanary returns the size of the canary that the visitor gave, or else a usual one. more says that there may be
+// more than matched events.
 func usualCanary(said string, matched int64, more bool) string {
 	switch {
 	case said != "":

@@ -35,7 +35,8 @@ func TestPayloadsAreShownAndMasked(t *testing.T) {
 	}
 }
 
-// However the producer of a payload writes a name, the mask hides its value.
+// A mask finds a name with or without hyphens, underscores and capitals, and hides its value. With
+// a space it is another name.
 func TestAMaskFindsANameHoweverItIsWritten(t *testing.T) {
 	t.Parallel()
 	for _, mask := range []string{"api_key", "api-key", "apikey", "apiKey", "API_KEY"} {
@@ -54,7 +55,7 @@ func TestAMaskFindsANameHoweverItIsWritten(t *testing.T) {
 	}
 }
 
-// Nobody finds keys in bytes that are no text, so they are hidden as a whole.
+// Nobody finds keys in bytes that are no text, so a mask hides them as a whole.
 func TestBytesAreShownOnlyToThoseWhoMaySeeAll(t *testing.T) {
 	t.Parallel()
 	raw := []byte(strings.Repeat("\xff\x00token=hidden", 1000))

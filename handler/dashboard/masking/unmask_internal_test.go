@@ -24,8 +24,8 @@ func TestUnmaskGivesNoElementTheValueOfAnother(t *testing.T) {
 		hidden("2", "1"):      `{"cards":[{"id":2,"pin":"b"},{"id":1,"pin":"a"}]}`,
 		hidden("2"):           `{"cards":[{"id":2,"pin":"b"}]}`,
 		hidden("2", "1", "3"): "",
-		// An edited element has the hidden value of the old element at its place,
-		// if nothing else changed.
+		// An edited element has the hidden value of the old element at its place, if the list changed
+		// nowhere else.
 		hidden("1", "3"):  `{"cards":[{"id":1,"pin":"a"},{"id":3,"pin":"b"}]}`,
 		hidden("3", "1"):  "",
 		hidden("4", "3"):  "",

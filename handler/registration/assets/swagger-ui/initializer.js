@@ -1,6 +1,6 @@
 "use strict";
 
-// Dark where the system is, as outboxd's own pages are.
+// Dark where the system is, as outboxd's own pages are at first.
 const dark = matchMedia("(prefers-color-scheme: dark)");
 const follow = () => document.documentElement.classList.toggle("dark-mode", dark.matches);
 dark.addEventListener("change", follow);
