@@ -18,7 +18,8 @@ import (
 
 const minToken = 16 // bytes
 
-// check records a fault for each value that could be read and is wrong.
+// check records a fault for each wrong value among those that could be read, and for
+// each broken rule.
 func (l *loading) check() {
 	validate := validator.New(validator.WithRequiredStructEnabled())
 	for _, o := range l.options {
@@ -51,8 +52,8 @@ func (o *option) checkValue(validate *validator.Validate) error {
 	return nil
 }
 
-// intact reports whether the values of all given keys could be read. Only then can a
-// rule compare them.
+// intact reports whether the values of all given keys could be read and are right.
+// Only then can a rule compare them.
 func (l *loading) intact(keys []string) bool {
 	for _, key := range keys {
 		if l.broken[key] {

@@ -232,9 +232,9 @@ func Default() *Config {
 // HasRole reports whether this process runs the role.
 func (c *Config) HasRole(role Role) bool { return c.Roles.Has(role) }
 
-// RunsExample reports whether this process creates the example's tables and, if it has
-// RoleWorker, handles the example's events. The HTTP API belongs to the example, so a
-// process with RoleAPI always creates the tables.
+// RunsExample reports whether this process runs the example: its tables and, with
+// RoleWorker, the handlers of its events. The HTTP API belongs to the example, so a
+// process with RoleAPI always runs it.
 func (c *Config) RunsExample() bool { return c.Example == ExampleOn || c.HasRole(RoleAPI) }
 
 // HasMonitorListener reports whether this process listens on Monitor.Addr. A process does

@@ -3,7 +3,7 @@
 // variables and the configuration file, and checks them together.
 //
 // Everything is made from one table, in table.go: flags, variables, keys of the file,
-// defaults, checks, the reference in docs/reference/configuration.md and
+// defaults, limits, the reference in docs/reference/configuration.md and
 // outboxd.example.yaml. To add an option, add a field in config.go and an entry in the
 // table; then "go test ./config -update" rewrites the two files.
 //

@@ -49,7 +49,8 @@ func WriteExample(w io.Writer) error {
 	return err
 }
 
-// wrap breaks text into lines of at most width bytes, between words.
+// wrap breaks text between words, into lines of at most width bytes unless one word is
+// longer.
 func wrap(text string, width int) []string {
 	var lines []string
 	line := ""

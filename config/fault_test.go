@@ -153,7 +153,7 @@ func TestFaults(t *testing.T) {
 	}
 }
 
-// The values that TestFaults refuses are valid in settings without those rules.
+// Settings that resemble those of TestFaults load without a fault.
 func TestNoFault(t *testing.T) {
 	t.Parallel()
 	for name, set := range map[string]setting{

@@ -5,7 +5,7 @@ import (
 	"strconv"
 )
 
-// Handlers says which kinds of handlers the worker of this build has.
+// Handlers says which kinds of handlers the worker of a process has.
 type Handlers struct {
 	Transactions bool // handlers that hold a transaction, and so a database connection, for one event
 	Batches      bool // handlers that hold a transaction for many events
@@ -46,9 +46,9 @@ const (
 	// max_connections, which is 100 by default.
 	ownPerProcessor, leastOwn, mostOwn = 8, 8, 64
 	// The worker runs as many batches of a type at once as there are processors, and at least
-	// two. A place for a task costs only memory, so there are enough places to fill those
-	// batches, whose default maximum is 100 tasks, and to collect the tasks of the next batch
-	// meanwhile.
+	// two. A place for a task costs only memory. So each processor has more places than a
+	// batch has tasks by default (100), up to mostBatch in all. The free places collect the
+	// tasks of the next batch.
 	batchPerProcessor, leastBatch, mostBatch = 128, 128, 512
 	// Another server answers a mail or request, and limits how many it accepts at once from one
 	// client. The processors of this machine do not matter. Mail servers often accept 50.
@@ -65,7 +65,8 @@ type part struct {
 	use   string
 }
 
-// parts returns the parts of a pool in which the worker's tasks have tasks connections.
+// parts returns the parts of a pool in which the worker's tasks have the given number of
+// connections.
 func (c *Config) parts(tasks int) []part {
 	var list []part
 	if c.HasRole(RoleRelay) {

@@ -39,7 +39,7 @@ func CheckRedis(text string) error {
 
 // redisKind is what a scheme means.
 type redisKind struct {
-	several bool // hosts
+	several bool // whether the URL may have several hosts
 	check   func(u *url.URL) error
 }
 

@@ -12,7 +12,7 @@ import (
 )
 
 // Parse reads text into a field of config.Config. field is a pointer. The errors of Parse
-// quote the text, unless the field holds a secret.
+// may quote the text, unless the field holds a secret.
 func Parse(field any, text string) error {
 	switch field := field.(type) {
 	case *string:
