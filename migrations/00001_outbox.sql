@@ -1,10 +1,10 @@
--- The outbox: the table of events that wait for a relay, and the functions that producers call.
+-- The outbox: the table of pending events, the functions with which producers write events, and the table of relays.
 --
--- The migrations need PostgreSQL 13 or newer, and no extension. The migrations create all objects in one schema: the
--- first schema on the search_path of the session that migrates. Producers and consumers may have any search_path. So a
--- function that names an object of the schema sets its own search_path (FROM CURRENT), which has only this schema and
--- pg_temp. Functions that run very often write the schema before every name instead, because setting a search_path
--- costs time on every call.
+-- The migrations need PostgreSQL 13 or newer, and no extension but plpgsql, which is there by default. The migrations
+-- create all objects in one schema: the first schema on the search_path of the session that migrates. Producers and
+-- consumers may have any search_path. So a function that names an object of the schema sets its own search_path (FROM
+-- CURRENT), which has only this schema and pg_temp. Functions that run very often write the schema before every name
+-- instead, because setting a search_path costs time on every call.
 
 -- +goose Up
 SELECT set_config('search_path', quote_ident(current_schema()) || ', pg_temp', true);
@@ -12,8 +12,8 @@ SELECT set_config('search_path', quote_ident(current_schema()) || ', pg_temp', t
 -- +goose StatementBegin
 -- outbox_new_id returns a UUID of version 7 (RFC 9562, section 5.7): 48 bits of Unix milliseconds, the version, 12
 -- bits for the fraction of the millisecond (method 3 of section 6.2), the variant, and 62 random bits. The IDs are
--- ordered by time, so the index of the primary key grows at one end. Because of the random bits, a restored or
--- recreated database never makes the ID of an old task in Redis again.
+-- ordered by the time of the server's clock, so the index of the primary key grows at one end. Because of the
+-- random bits, a restored or recreated database does not make the ID of an old task in Redis again.
 CREATE FUNCTION outbox_new_id() RETURNS uuid
 LANGUAGE plpgsql VOLATILE PARALLEL SAFE AS $$
 DECLARE
@@ -30,9 +30,9 @@ END $$;
 -- always give the same ID. So the relay recognises a delivery that already exists, even if its event was written
 -- again or this database went back to an earlier state.
 --
--- The ID is a UUID of version 8 (RFC 9562); no event has an ID of that version. The first 48 bits and the 12
--- bits after the version are taken from the event's ID. Bit 66 says whether the bits that were taken from the event's
--- ID are a time. The other bits are a hash of event and subscription.
+-- The ID is a UUID of version 8 (RFC 9562); no event has an ID of that version. The first 48 bits and the 12 bits
+-- after the version are taken from the event's ID. Bit 66, counted from 0, says whether those 48 bits are a time. The
+-- other bits are a hash of event and subscription.
 -- +goose StatementBegin
 CREATE FUNCTION outbox_delivery_id(event uuid, subscription_id uuid) RETURNS uuid
 LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE AS $$
@@ -46,19 +46,18 @@ BEGIN
 END $$;
 -- +goose StatementEnd
 
--- outbox_delivery_key returns the ordering key of a subscription's deliveries:
--- subscription:NAME:KEY, with the subscription's name and the event's own ordering key.
+-- outbox_delivery_key returns the ordering key of a delivery to a subscription that keeps the
+-- order: subscription:NAME:KEY, with the subscription's name and the event's own ordering key.
 CREATE FUNCTION outbox_delivery_key(subscription text, key text) RETURNS text
 LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$ SELECT 'subscription:' || subscription || ':' || key $$;
 
--- From this sequence, outbox_take_position gives an event with an ordering key its position among the events of that
--- key.
+-- The trigger outbox_take_position takes the positions of events within their ordering keys from this sequence.
 CREATE SEQUENCE outbox_ordering_position;
 
--- outbox_is_blank says whether a text has no visible character: it consists of white space, no-break and zero-width
--- spaces, control characters and fillers only. The function compares the bytes of the text in UTF-8, which works in
--- a database of any encoding. A pattern in LATIN1 could not name most of these characters, and in SQL_ASCII a
--- character is a byte.
+-- outbox_is_blank says whether a text has no visible character. Such a text is empty, or has only white space,
+-- no-break and zero-width spaces, control characters and fillers. The function compares the bytes of the text in
+-- UTF-8, which works in a database of any encoding. A pattern in LATIN1 could not name most of these characters,
+-- and in SQL_ASCII a character is a byte.
 CREATE FUNCTION outbox_is_blank(name text) RETURNS boolean
 LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path FROM CURRENT AS $$
     SELECT encode(convert_to(name, 'UTF8'), 'hex') COLLATE "C" ~
@@ -67,21 +66,21 @@ $$;
 
 -- outbox_within_bounds refuses events that Asynq, JSON or outboxd could never accept. The producer's own transaction
 -- fails with the error of a CHECK constraint, and the constraint's name says which bound was exceeded. One CHECK of
--- the table calls outbox_within_bounds, instead of two dozen CHECKs. PostgreSQL reads and prepares all CHECKs of a
--- table for every statement, and two dozen CHECKs halved the rate of a producer that writes single events.
+-- the table calls outbox_within_bounds, instead of more than two dozen CHECKs. PostgreSQL reads and prepares all
+-- CHECKs of a table for every statement, and two dozen CHECKs halved the rate of a producer that writes single
+-- events.
 --
 -- The reasons of some bounds:
---   - A timestamp could be infinite, but nothing can wait for an infinite time. The other bounds of timestamps come
---     from JSON and RFC 3339.
---   - Asynq may treat a deadline of 1970 as no deadline.
+--   - Nothing can wait for an infinite time. The years come from RFC 3339, in which JSON has times.
+--   - Deadlines begin with the year 1971, because Asynq takes the Unix time 0 for no deadline.
 --   - In other places of outboxd the zero UUID means "no event".
 --   - A UUID of version 8 is the ID of a delivery (outbox_delivery_id). An event with such an ID would be taken for a
---     delivery, and its own deliveries could not be taken back.
+--     delivery, and its own deliveries could not be cancelled.
 --   - The code of the character } is 125. Asynq writes a queue's name in braces into its keys, and a Redis Cluster
---     chooses the slot by the text in braces. After "{}" that text is empty, so the keys of such a queue would be in
---     different slots, and no script could use them together.
---   - The sequence of positions continues above the highest position after a restore. Half of its numbers must be
---     left then, or every later event with an ordering key would be refused.
+--     chooses the slot by the text in braces. If a queue's name begins with }, that text is empty: the queue's keys
+--     are in different slots, and no script can use them together.
+--   - After a restore, the sequence of positions continues from the highest position (deploy/postgres/restored.sql).
+--     A position at the end of the sequence would leave no number for later events.
 --   - Some bounds are in bytes of UTF-8. The function converts only names of more than 85 bytes, because no
 --     character has more than three times as many bytes in UTF-8 as in another encoding.
 --
@@ -167,12 +166,12 @@ CREATE TABLE outbox (
     created_at        timestamptz NOT NULL DEFAULT now(),
     ordering_key      text,
     ordering_position bigint,
-    -- Only a delivery has these two columns: origin_id is the event that is delivered, subscription the name of the
+    -- NULL except for a delivery: origin_id is the ID of the event that is delivered, subscription the name of the
     -- subscription.
     origin_id         uuid,
     subscription      text,
-    -- Says whether the event's deliveries were made. NULL: not yet. 'done': made. 'instead': made, and the event
-    -- gets no task of its own.
+    -- In outbox: whether the event's deliveries were made. NULL: not yet. 'done': made. 'instead': made, and the event
+    -- gets no task of its own. Other tables may have NULL although the deliveries were made.
     split             text,
 
     CONSTRAINT outbox_pkey PRIMARY KEY (id),

@@ -1,18 +1,18 @@
--- The outcomes of events: a table for each outcome, and the inbox.
+-- The tables of events that have left outbox, and the inbox.
 
 -- +goose Up
 SELECT set_config('search_path', quote_ident(current_schema()) || ', pg_temp', true);
 
 -- outbox_sent, the history, holds the events that were handed to Redis, if a history is kept. It also holds events
 -- that need no task in Redis: events that have only deliveries, and events that outbox_end_run confirmed. outbox_sent
--- has all columns, so that an event can be sent again if Redis loses its task. outbox_sent has one partition for each
--- day, so that old days are dropped and not deleted row by row. The leader creates and drops the partitions. The
--- default partition takes rows of a day that has no partition, so that no insert fails.
+-- has all columns of outbox, so that an event can be sent again if Redis loses its task. The leader creates one
+-- partition for each UTC day, and drops old ones instead of deleting row by row. The default partition takes rows of
+-- a day that has no partition; the leader deletes these row by row.
 CREATE TABLE outbox_sent (
     LIKE outbox,
     sent_at timestamptz NOT NULL DEFAULT now(),
 
-    -- A replayed event has one row for each generation, so only id and sent_at together are unique. Publications of
+    -- An event that was sent again may have several rows, so only id and sent_at together are unique. Publications of
     -- logical replication need a key to publish deletions. Partitions inherit this primary key.
     CONSTRAINT outbox_sent_pkey PRIMARY KEY (id, sent_at)
 ) PARTITION BY RANGE (sent_at);
@@ -40,9 +40,8 @@ CREATE INDEX outbox_dead_group ON outbox_dead (event_type,
 
 -- outbox_payload_field returns the value at a path of a JSON payload, as text: a string without its quotation marks,
 -- any other value as it is written. The function returns NULL if there is no value at the path, if the value is the
--- null of JSON, or if the payload is not JSON. People use outbox_payload_field in searches. outbox_payload_field is
--- not PARALLEL SAFE, because a block with EXCEPTION is a subtransaction, and a subtransaction cannot begin in a
--- parallel query.
+-- null of JSON, or if PostgreSQL cannot read the payload as JSON. outbox_payload_field is not PARALLEL SAFE, because
+-- a block with EXCEPTION is a subtransaction, and a subtransaction cannot begin in a parallel query.
 -- +goose StatementBegin
 CREATE FUNCTION outbox_payload_field(payload bytea, path text[]) RETURNS text
 LANGUAGE plpgsql IMMUTABLE AS $$
@@ -81,10 +80,10 @@ CREATE TABLE outbox_cancelled (
 CREATE INDEX outbox_cancelled_at ON outbox_cancelled (cancelled_at);
 CREATE INDEX outbox_cancelled_tasks ON outbox_cancelled (id) WHERE removed_at IS NULL;
 
--- outbox_void_tasks has void tasks: they must have no effect, and may still be in Redis. The events of void tasks
--- were erased, discarded, or moved to another time after a relay may have handed them over. The tasks of the stored
--- generation and of earlier generations are void, and the leader deletes them. Tasks of later generations are valid.
--- There is one row for each event.
+-- outbox_void_tasks has void tasks: they must have no effect, and may still be in Redis while removed_at is NULL.
+-- The events of void tasks were erased, discarded, or moved to another time after a relay may have handed them over.
+-- The tasks of the stored generation and of earlier generations are void, and the leader deletes them. Tasks of
+-- later generations are valid. There is one row for each event.
 CREATE TABLE outbox_void_tasks (
     event_id   uuid        PRIMARY KEY,
     queue      text        NOT NULL,
@@ -126,13 +125,13 @@ CREATE TABLE inbox (
 
 CREATE INDEX inbox_processed_at ON inbox (processed_at);
 
--- confirm is for consumers in other services. Consumers call confirm in the transaction of the event's effect.
--- confirm returns true for the first call. confirm returns false if the event took effect before, was cancelled, or
--- no longer exists because this database went back to a state before it; the consumer must then skip the event's
--- effect. confirm does not find out in general whether an event exists: it returns true for any other new UUID. If the
--- event may not take effect yet, the trigger outbox_confirming of inbox makes confirm fail with OB001. If two
--- transactions call confirm for the same event, the second waits until the first has ended. SECURITY DEFINER: a
--- consumer needs EXECUTE and no right on inbox.
+-- confirm is for consumers in other services. Consumers call confirm in the transaction of the event's effect. confirm
+-- returns true if the event takes effect in this transaction. confirm returns false if the event took effect before,
+-- was cancelled, or no longer exists because this database went back to a state before it; the consumer must then skip
+-- the event's effect. confirm does not find out in general whether an event exists: it returns true for any other new
+-- UUID. If the event may not take effect yet, confirm fails with OB001 (see outbox_confirming), or the commit does
+-- (see outbox_confirmed). If two transactions call confirm for the same event, the second waits until the first has
+-- ended. SECURITY DEFINER: a consumer needs EXECUTE and no right on inbox.
 -- +goose StatementBegin
 CREATE FUNCTION confirm(event_id uuid) RETURNS boolean
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path FROM CURRENT AS $$
@@ -142,8 +141,8 @@ BEGIN
 END $$;
 -- +goose StatementEnd
 
--- confirm_many is confirm for several events, for consumers that handle them in one transaction. confirm_many
--- returns one row for each distinct event, in no particular order:
+-- confirm_many is confirm for several events, for consumers that handle them in one transaction. confirm_many returns
+-- one row for each distinct event that is not NULL, in no particular order:
 --
 --   first      it takes effect now: confirm would return true
 --   confirmed  it took effect before
@@ -153,9 +152,9 @@ END $$;
 --              later time. confirm would fail with OB001. Return its task to the queue; the other events are not
 --              affected
 --
--- confirm_many writes the rows in the order of ordering keys, then of IDs. When the transaction commits, the turns
--- are passed on in the same order, and outbox_advance also processes keys in that order. So these transactions do not
--- deadlock with one another.
+-- confirm_many writes the rows in the order of ordering keys, then of IDs. When the transaction commits, the turns are
+-- passed on in the same order, and outbox_advance also processes keys in that order. So transactions that call
+-- confirm_many once do not deadlock with one another.
 -- +goose StatementBegin
 CREATE FUNCTION confirm_many(event_ids uuid[]) RETURNS TABLE (event_id uuid, answer text)
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path FROM CURRENT AS $$

@@ -25,9 +25,9 @@ ALTER TABLE outbox_held ALTER COLUMN ordering_key SET NOT NULL, ALTER COLUMN ord
 CREATE INDEX outbox_held_key ON outbox_held (ordering_key, ordering_position);
 
 -- outbox_turns has the event with the turn, for each ordering key that has such an event. The event with the turn is
--- in outbox or in Redis, or it is a dead letter, if dead letters keep the turn. For a short time the event with the
--- turn may also be held (see outbox_let_go). A statement that locks rows of both outbox_turns and outbox_held locks
--- the turn first.
+-- in outbox or in Redis, or it is a dead letter, if dead letters keep the turn. For a short time it may also be held
+-- (see outbox_let_go) or already confirmed (see outbox_advance). A statement that locks rows of both outbox_turns
+-- and outbox_held locks the turn first.
 --
 -- The constraint that an event has at most one turn is DEFERRABLE, so PostgreSQL checks it at the end of a statement.
 -- Two transactions may give the same event the turn at the same time. Then the second of these transactions must wait
@@ -45,12 +45,12 @@ CREATE TABLE outbox_turns (
 );
 
 -- outbox_next_of_key returns the first held event of an ordering key. outbox_next_of_key returns NULL if an earlier
--- event of the key is still in outbox: the relay that claims that event will hold it and call this function again.
--- One statement reads both tables, so an event that is being moved is seen in exactly one of them.
+-- event of the key is still in outbox. The relay that claims that event calls outbox_advance, which calls this
+-- function again. One statement reads both tables, so an event that is being moved is seen in exactly one of them.
 --
 -- A held delivery also waits for an earlier event of the same key whose deliveries are not made yet, and for the end
--- of a replay to its subscription. The parameter but names the event that still has the turn. A row of that event in
--- outbox is ignored, because the event's effect may be committed before the claim that published the event.
+-- of a replay to its subscription. The parameter but is the event that still has the turn, or NULL. A row of that
+-- event in outbox is ignored, because the event's effect may be committed before the claim that published the event.
 -- +goose StatementBegin
 CREATE FUNCTION outbox_next_of_key(key text, but uuid) RETURNS uuid
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path FROM CURRENT AS $$
@@ -77,8 +77,8 @@ END $$;
 --
 -- If the producer meanwhile wrote the same ID again, that repeat is removed from outbox. If a relay is claiming the
 -- repeat, the function does not wait for the relay, because the function may run in the commit of a consumer. The
--- event then stays held and keeps its turn. The relay that claims the repeat calls the function again, and so does
--- the leader.
+-- event then stays held, with the turn. The relay that claims the repeat, or else the leader, calls outbox_advance,
+-- which calls this function again.
 -- +goose StatementBegin
 DO $do$
 DECLARE
@@ -129,8 +129,8 @@ END $$
 $ddl$, columns, replace(replace(columns, 'available_at', 'greatest(available_at, clock_timestamp())'), 'split', 'coalesce(split, ''done'')')); END $do$;
 -- +goose StatementEnd
 
--- outbox_absorb removes a held event that repeats another event: a producer wrote the same ID twice, and the first
--- row has the turn of another ordering key. The first row counts.
+-- outbox_absorb removes a held row that repeats an event: a producer wrote the same ID twice, and the first row has
+-- the turn of another ordering key. The first row counts.
 --
 -- The second row may be the only row that is left: if an event goes back to outbox and finds a repeat there, the
 -- repeat stays. Then outbox_absorb gives the repeat the ordering key for which outbox_turns names this event, and
@@ -155,8 +155,8 @@ BEGIN
 END $$;
 -- +goose StatementEnd
 
--- outbox_pass_turn ends an event's turn and gives the turn to the next held event of the key, if there is one. If
--- the event does not have a turn, the function does nothing.
+-- outbox_pass_turn ends an event's turn and gives the turn to the event that outbox_next_of_key returns, if there is
+-- one. If the event does not have a turn, the function does nothing.
 -- +goose StatementBegin
 CREATE FUNCTION outbox_pass_turn(event uuid) RETURNS void
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path FROM CURRENT AS $$
@@ -193,8 +193,8 @@ END $$;
 --
 -- ON CONFLICT DO UPDATE with the condition false updates no row, but waits for a transaction that is passing the turn
 -- on. ON CONFLICT DO NOTHING would not wait for that transaction: the function would take a turn that is about to end
--- for a lasting one, and the event would wait for ever. Keys are processed in order, so that two callers do not
--- deadlock.
+-- for a lasting one, and the event would wait until the leader checks the key. Keys are processed in order, so that
+-- two callers do not deadlock.
 --
 -- If the event with the turn is already confirmed, the function ends that turn and looks for the key's next event.
 -- The transaction that confirmed that event may have looked for a next event before the events of this batch were
@@ -242,8 +242,8 @@ BEGIN
             INSERT INTO outbox_turns AS t (ordering_key, event_id) VALUES (key, next)
             ON CONFLICT (ordering_key) DO UPDATE SET event_id = t.event_id WHERE false;
             EXIT WHEN NOT FOUND;
-            -- While this function came to the INSERT, or waited there, the event may have got the turn, taken effect
-            -- and passed the turn on. In this case, look for the key's next event again.
+            -- Before or during the INSERT, another session may have given the event the turn, and the event may have
+            -- taken effect. In this case, look for the key's next event again.
             IF NOT EXISTS (SELECT FROM outbox_held h WHERE h.id = next) THEN
                 DELETE FROM outbox_turns WHERE ordering_key = key;
                 tried := NULL;
@@ -283,14 +283,14 @@ END $$;
 -- +goose StatementEnd
 
 -- This deferred trigger passes the turn on at the commit of the consumer's transaction. The locks of the trigger
--- therefore last only as long as the commit, and not while the handler works. An event without an ordering key costs
--- one lookup in each of two small indexes. To keep these lookups cheap, the function sets no search_path, which
--- PostgreSQL would set and reset on every call. Instead it writes the schema before every name.
+-- therefore last only as long as the commit, and not while the handler works. In READ COMMITTED, an event without an
+-- ordering key costs one lookup in each of two small indexes. To keep these lookups cheap, the function sets no
+-- search_path, which PostgreSQL would set and reset on every call. Instead it writes the schema before every name.
 --
 -- The trigger also refuses an event that was moved to a later time while this transaction waited to confirm it; see
--- outbox_reschedule_one. A snapshot that is older than the move does not show the move, so outbox_in_time then
--- tries to write the same row. The row in inbox may already be deleted, because reschedule writes it only as a
--- lock.
+-- outbox_reschedule_one. A snapshot that is older than the move does not show the move. So outside READ COMMITTED,
+-- outbox_in_time tries to write the row that the move wrote into outbox_void_tasks. The event's row in inbox may
+-- already be deleted, because outbox_reschedule_one writes it only as a lock.
 -- +goose StatementBegin
 DO $do$ BEGIN EXECUTE format($ddl$
 CREATE FUNCTION outbox_confirmed() RETURNS trigger
@@ -319,17 +319,17 @@ CREATE CONSTRAINT TRIGGER outbox_confirmed AFTER INSERT ON inbox
 -- the parameter line. The parameter most bounds their total number. The caller handles them in this order, each after
 -- its owner, and calls outbox_end_run as the last step. These events need no task in Redis.
 --
---   - The returned rows are locked, and stay in outbox_held until the transaction ends. The turn is not locked. The
---     owner has it until the owner's row in inbox is committed, and before that no other event of the key can get
---     it. So neither a relay nor a producer waits for the caller. Only functions that cancel, move or erase an event
---     wait for these locks, and after 500 ms answer busy.
+--   - The returned rows are locked, and stay in outbox_held until outbox_end_run. The turn is not locked. The owner
+--     has the turn until the owner's row in inbox is committed, and before that no other event of the key can get
+--     it. So no relay waits for the caller, and no producer that emits. The functions that cancel, move or erase an
+--     event wait for these locks, and after 500 ms answer busy.
 --   - For each key the function stops at the first event that is locked, not yet due, or of another type or queue.
 --     outbox_follow also stops at a delivery, at an event that has only deliveries, at an event that was replayed or
 --     may have a task in Redis for an earlier time (its generation is above 0), at an event that was written again,
 --     and at an event with a timeout, a deadline, a retention or a unique lock. outbox_follow also stops if an earlier
---     event of the key is in outbox. The event at which outbox_follow stops is later published as usual.
---   - The function returns no events if no history is kept, if this database may have gone back to an earlier state,
---     or if the transaction is not READ COMMITTED.
+--     event of the key is in outbox. The event at which outbox_follow stops waits for the turn as before.
+--   - The function returns no events if no history is kept, if it was ever noticed that this database may have gone
+--     back to an earlier state, or if the transaction is not READ COMMITTED.
 -- +goose StatementBegin
 CREATE FUNCTION outbox_follow(owners uuid[], kind text, line text, most integer)
     RETURNS TABLE (owner uuid, id uuid, payload bytea, headers jsonb)

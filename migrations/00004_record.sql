@@ -1,5 +1,5 @@
--- The record: the account (counts of all events), the journal (unusual things that happened to single events), and
--- the marks with which outboxd notices that Redis or this database lost data.
+-- The record: the account (counts of all events), the journal (what happened to single events), the actions of
+-- people, the samples for the charts, and the marks with which outboxd notices that Redis or this database lost data.
 
 -- +goose Up
 SELECT set_config('search_path', quote_ident(current_schema()) || ', pg_temp', true);
@@ -27,7 +27,8 @@ CREATE TABLE outbox_entries (
 ALTER TABLE outbox_entries REPLICA IDENTITY FULL;
 
 -- outbox_account has the account: how many events were emitted and how many left in which way, by event type and by
--- the UTC day on which the events were created. Events that still are in another table are counted there.
+-- the UTC day on which the events were created. The outcome of an event whose row still exists is counted where that
+-- row is.
 CREATE TABLE outbox_account (
     day         date   NOT NULL,
     event_type  text   NOT NULL,
@@ -43,8 +44,8 @@ CREATE TABLE outbox_account (
     PRIMARY KEY (day, event_type)
 ) WITH (fillfactor = 50);
 
--- Fill the account with the events that exist already. DISTINCT, because a replayed event may be in outbox_sent
--- more than once.
+-- Fill the account with the events of these tables. DISTINCT, because a replayed event may be in outbox_sent more
+-- than once.
 INSERT INTO outbox_account (day, event_type, emitted)
 SELECT (created_at AT TIME ZONE 'UTC')::date, event_type, count(DISTINCT id)
 FROM (
@@ -61,11 +62,11 @@ GROUP BY 1, 2;
 -- example after a refusal: the trigger then appends no entries, and notifies a sleeping relay itself, unless
 -- outboxd.wake is off.
 --
--- The trigger runs for every statement of a producer. So the trigger sets no search_path, which PostgreSQL would
--- set and reset on every call, and writes the schema before every name. outbox_written does everything in one
--- statement, because starting a statement costs more than the work itself. Grouping the rows here would cost more
--- than it saves. Only one row of a statement is marked, so that a statement with a million rows does not fire
--- outbox_wake a million times. SECURITY DEFINER: producers need no right on these tables.
+-- The trigger runs for every statement that inserts into outbox. So the trigger sets no search_path, which
+-- PostgreSQL would set and reset on every call, and writes the schema before every name. outbox_written does
+-- everything in one statement, because starting a statement costs more than the work itself. Grouping the rows
+-- here would cost more than it saves. Only one row of a statement is marked, so that a statement with a million
+-- rows does not fire outbox_wake a million times. SECURITY DEFINER: producers need no right on these tables.
 -- +goose StatementBegin
 DO $do$ BEGIN EXECUTE format($ddl$
 CREATE FUNCTION outbox_written() RETURNS trigger
@@ -97,17 +98,17 @@ CREATE TRIGGER outbox_written AFTER INSERT ON outbox
 --
 -- The other transactions may become visible a little later than the transaction that notified. After a notification
 -- the relay claims again, first after relay.poll_min, and then with a pause that doubles each time. So the relay
--- finds the events of these other transactions about as late as they became visible. If the transaction with the lock
--- does not commit, because a deferred constraint fails or its connection ends, nobody notifies for the others. Then
--- the next commit notifies, or the relay finds the events after relay.poll_interval at the latest.
+-- finds the events of these other transactions soon after they become visible. If the transaction with the lock does
+-- not commit, because a deferred constraint fails or its connection ends, nobody notifies for the others. Then the
+-- next commit notifies, or the relay finds the events after relay.poll_interval at the latest.
 --
 -- Each hundredth of a second has its own lock. So a transaction that keeps its lock for long delays only the
 -- notification for transactions of the same hundredth. A transaction may keep its lock for long because it made
 -- deferred constraints immediate, waits for a replica, or has another slow trigger.
 --
 -- PostgreSQL refuses PREPARE TRANSACTION for a transaction that has notified, and this trigger cannot know that a
--- transaction will be prepared. A producer with prepared transactions must execute SET LOCAL outboxd.wake = off;
--- the relay then finds its events by polling.
+-- transaction will be prepared. A producer with prepared transactions must execute SET LOCAL outboxd.wake = off; the
+-- relay then finds the transaction's events by polling.
 -- +goose StatementBegin
 DO $do$ BEGIN EXECUTE format($ddl$
 CREATE FUNCTION outbox_wake() RETURNS trigger
@@ -138,8 +139,8 @@ CREATE CONSTRAINT TRIGGER outbox_wake AFTER INSERT ON outbox_entries
 --     late for that change (too late);
 --   - a producer or a person cancelled or rescheduled an event, or a person erased an event or emitted a corrected
 --     copy of it (corrected);
---   - a worker took a task whose event does not exist (unknown), because PostgreSQL went back to a state before the
---     event.
+--   - a worker took a task whose event does not exist (unknown; one row for each event), because PostgreSQL went back
+--     to a state before the event.
 --
 -- event_id has no foreign key, because an event moves from table to table.
 CREATE TABLE outbox_journal (
@@ -168,7 +169,8 @@ CREATE INDEX outbox_journal_unknown ON outbox_journal (at) WHERE entry = 'unknow
 
 -- outbox_actions has the actions of people, by command or on the pages, one row for each. The pause of a subscription
 -- whose receiver is gone has a row too. An action may work in batches. The transaction of each batch adds the number of
--- its events to the column events. An action that has ended sets outcome. If its process is killed, outcome stays NULL.
+-- its events to the column events. An action that has ended sets outcome. If the action's process is killed, outcome
+-- may stay NULL.
 CREATE TABLE outbox_actions (
     id     uuid        PRIMARY KEY DEFAULT outbox_new_id(),
     at     timestamptz NOT NULL DEFAULT clock_timestamp(),
@@ -190,12 +192,12 @@ CREATE INDEX outbox_actions_queue ON outbox_actions ((filter ->> 'queue'), at) W
 -- outbox_set_aside makes a dead letter of one row that cannot be relayed, and returns the event's ID.
 -- outbox_set_aside returns NULL if even that fails; the row then stays in its table.
 --
--- A row that cannot be relayed got into the table without the checks of outbox: by a restore, a trigger, a disabled
--- constraint or a newer version. Values within the bounds of outbox are kept. A time, a number of attempts or a
--- generation outside them becomes the nearest value within them, and the dead letter counts on the day of the new
--- created_at. An option outside its bounds is left out, and so are headers that are not strings. last_error is cut to
--- 2,000 characters. An event without an ID gets one. If PostgreSQL cannot read a value, the first attempt fails, and
--- the second one keeps the event without its payload, headers, options and last_error.
+-- A row that cannot be relayed got into the table without the checks of outbox: for example by a restore, a trigger,
+-- a disabled constraint or a newer version. Values within the bounds of outbox are kept, except for last_error, which
+-- is cut to 2,000 characters. A time, a number of attempts or a generation outside them becomes the nearest value
+-- within them, and the dead letter counts on the day of the new created_at. An option outside its bounds is left out,
+-- and so are headers that are not strings. An event without an ID gets one. If PostgreSQL cannot read a value, the
+-- first attempt fails, and the second one keeps the event without its payload, headers, options and last_error.
 --
 -- If the event already has a dead letter, only that letter's generation, stage, error and time of death change.
 --
@@ -260,9 +262,9 @@ EXCEPTION WHEN data_exception OR integrity_constraint_violation OR program_limit
 END $$;
 -- +goose StatementEnd
 
--- outbox_samples has the samples for the charts of the dashboard. The leader writes one row every ten seconds. When
--- rows are 25 hours old, the leader joins the rows of each five minutes into one row. The leader keeps the rows for a
--- week: 11,000 rows, about 1.2 MB.
+-- outbox_samples has the samples for the charts of the dashboard. The leader writes one row about every ten seconds.
+-- When rows are 25 hours old, the leader joins the rows of each five minutes into one row. The leader keeps the rows
+-- for a week: 11,000 rows, about 1.2 MB.
 CREATE TABLE outbox_samples (
     at             timestamptz PRIMARY KEY,
     relay          uuid        NOT NULL, -- the relay that measured, which is the leader
@@ -284,8 +286,9 @@ CREATE TABLE outbox_samples (
 
 -- outbox_type_samples has what happened to events within a minute (confirmed, failed, died), by type and queue, for
 -- the hundred pairs with the most events. The leader writes the rows of a minute in one statement and keeps these
--- rows for 25 hours. Each minute has one row without type and queue. That row says that the minute was measured, even
--- if nothing happened in it. A row with a queue and no type has the number of tasks that waited in Redis.
+-- rows for 25 hours. Each measured minute has one row without type and queue. That row says that the minute was
+-- measured, even if nothing happened in it. A row with a queue and no type has the number of tasks that waited in
+-- Redis.
 CREATE TABLE outbox_type_samples (
     at         timestamptz NOT NULL,
     event_type text        NOT NULL,
@@ -314,7 +317,7 @@ CREATE TABLE outbox_failing (
 -- without the last commits is promoted, or a backup is restored.
 --
 -- The table has one row. name is part of the name of the canary key in Redis, because databases that share a Redis
--- must not share that key. An empty field means that the value is not known.
+-- must not share that key. An empty text of a mark means that the value is not known.
 CREATE TABLE outbox_queue_identity (
     only_row       boolean     PRIMARY KEY DEFAULT true CONSTRAINT outbox_queue_identity_is_one_row CHECK (only_row),
     name           text        NOT NULL DEFAULT gen_random_uuid(),
@@ -324,8 +327,8 @@ CREATE TABLE outbox_queue_identity (
     shards         text        NOT NULL DEFAULT '', -- of a Redis Cluster: run ID/replication ID=slots of each master; then run_id and replication_id have the IDs of all masters
     system_id      text        NOT NULL DEFAULT '', -- of the PostgreSQL cluster
     timeline       text        NOT NULL DEFAULT '', -- as in the names of WAL files; a promotion or a point-in-time recovery begins a new one
-    -- The history (outbox_sent) certainly has every event that was handed to Redis since history_since and within
-    -- the last history_seconds. history_seconds 0 means that no history is kept.
+    -- Events that were handed to Redis since history_since and within the last history_seconds have not been dropped
+    -- from the history (outbox_sent) for their age. history_seconds 0 means that no history is kept.
     history_seconds float8     NOT NULL DEFAULT 0,
     history_since  timestamptz,
     seen_at        timestamptz,
@@ -348,7 +351,7 @@ INSERT INTO outbox_queue_identity DEFAULT VALUES;
 -- outbox_chart_marks has what explains a bend in the charts: each heal (heal; detail is what happened before it), and
 -- each start of a relay whose version differs from that of the relay that started before (version; detail is the
 -- version). A new mark deletes the marks of its kind that are older than eight days, because no chart is longer than a
--- week. The last mark of a version stays, however old it is: the next relay is compared with it.
+-- week. The newest mark of a version stays, however old it is, because the next relay is compared with it.
 CREATE TABLE outbox_chart_marks (
     id     uuid        PRIMARY KEY DEFAULT gen_random_uuid(), -- logical replication needs a key
     at     timestamptz NOT NULL DEFAULT clock_timestamp(),
@@ -397,7 +400,7 @@ $$;
 -- outbox_task_of says whether the task of an event may take effect, in a database that may have gone back to an
 -- earlier state. The answer 'rightful' means that the task may take effect. The answer 'early' means that the task
 -- may not take effect yet, because the event was moved to a later time, or another event of its ordering key has the
--- turn. The answer 'unknown' means that the event does not exist, because the transaction that wrote it is lost. The
+-- turn. The answer 'unknown' means that the event does not exist: the transaction that wrote the event is lost. The
 -- function uses one statement, because an event may move between tables meanwhile.
 --
 --   - An event with the turn may take effect. An event that took effect before may be held again, if the claim that
@@ -405,9 +408,9 @@ $$;
 --   - Any other held event is 'early'. So is an event with an ordering key that is in outbox without the turn. An
 --     event without an ordering key that is in flight may take effect, even if its ID was written again with an
 --     ordering key and that repeat is held.
---   - An event may be in no table because its history was dropped or never kept. So an event in no table is
---     'unknown' only if the time in its ID is later than the beginning of the history. Because clocks differ, the
---     history counts as up to an hour shorter than it is.
+--   - An event may be in no table because its history was dropped or never kept. So an event in no table is 'unknown'
+--     only if the time in its ID is later than the beginning of the history. Because clocks differ, the history
+--     counts as an hour shorter than it is, or as half as long if it is shorter than two hours.
 -- +goose StatementBegin
 CREATE FUNCTION outbox_task_of(event uuid) RETURNS text
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path FROM CURRENT AS $$
@@ -433,15 +436,16 @@ END $$;
 
 -- outbox_is_doubtful says whether a consumer must check that an event exists before it takes effect, because this
 -- database may have gone back to an earlier state. The result is true if the database is on another timeline than the
--- relays have recorded, or if the event was emitted before the relays noticed that the database went back. An ID
--- without a time counts as old. The doubt ends after history_seconds, or after an hour if that is longer: then the
--- history from before the change has been dropped, and nothing shows any more that an event is unknown.
+-- relays have recorded, or if the time in the event's ID is before the relays noticed that the database went back, or
+-- less than a minute after that. An ID without a time counts as old. The second kind of doubt ends after
+-- history_seconds, or after an hour if that is longer: then the history from before the change has been dropped, and
+-- nothing shows any more that an event is unknown.
 --
--- If there is no doubt, the session stores the current second in a setting, so that only the first confirmation of
--- each second runs this check. The setting also names the schema, because a session may confirm events in two
--- schemas. The function reads the clock before it reads the table. So after outboxd has recorded that the database
--- went back, it waits for more than a second, until every session has seen the record. A transaction with an older
--- snapshot (not READ COMMITTED) stores nothing.
+-- If there is no doubt about any event, the session stores the current second in a setting, so that only the first
+-- confirmation of each second runs this check. The setting also names the schema, because a session may confirm
+-- events in two schemas. The function reads the clock before it reads the table. So after outboxd has recorded
+-- that the database went back, it waits for more than a second, until every session has seen the record. A
+-- transaction with an older snapshot (not READ COMMITTED) stores nothing.
 --
 -- The function first checks whether it may call pg_walfile_name, because an error here would stop every consumer.
 -- +goose StatementBegin
@@ -478,7 +482,7 @@ $ddl$, current_schema()); END $do$;
 --
 --   - A held event without the turn may not take effect, because an earlier event of its ordering key has not taken
 --     effect, or this database has lost that confirmation. The error tells the worker to return the task to its queue.
---     The event is released when the earlier event is confirmed.
+--     The event is released when the earlier event is confirmed or ends in another way.
 --   - An event that was moved to a later time, although Redis had its task already, may not take effect before that
 --     time.
 --   - If this database may have gone back to an earlier state, an event that does not exist may not take effect.
@@ -531,8 +535,9 @@ CREATE TRIGGER outbox_confirming BEFORE INSERT ON inbox FOR EACH ROW EXECUTE FUN
 -- outbox_mark returns the mark that identifies this outbox. The tasks of this outbox carry the mark, and so do their
 -- acknowledgements. The mark depends on the outbox's name, the PostgreSQL cluster, the database and the table. So a
 -- copy of the outbox has another mark from the beginning, whether it was made by CREATE DATABASE … TEMPLATE, from a
--- dump, or by logical replication. A promoted standby keeps the mark, because its consumers have handled the events
--- of this outbox. The result is NULL if the outbox has no name.
+-- dump, or by logical replication. The cluster counts only if the function's owner may call pg_control_system. A
+-- promoted standby keeps the mark, because its consumers have handled the events of this outbox. The result is NULL
+-- if outbox_queue_identity has no row.
 --
 -- Claims call outbox_mark, so the function sets no search_path and writes the schema before every name.
 -- +goose StatementBegin
@@ -557,9 +562,10 @@ $ddl$, current_schema()); END $do$;
 --
 --   - Several outboxes may share a Redis, so an acknowledgement may belong to another outbox. Acknowledgements for
 --     this outbox have its mark. If a task was enqueued without a mark, its acknowledgement has none, and the event
---     is recognised by ID, type and queue alone.
---   - One statement looks the event up in the tables that may have it, because an event may move meanwhile. If no
---     history is kept, an event with an ordering key is found by its turn.
+--     is recognised without it.
+--   - One statement looks the event up by ID, type and queue in the tables that may have it, because an event may
+--     move meanwhile. An event with the turn of an ordering key is found by its ID alone, even if no history is
+--     kept.
 --   - If this database went back to an earlier state, the databases of consumers may have gone back with it. Then
 --     an older acknowledgement may be for an effect that is lost. So the function confirms nothing and returns NULL
 --     until the leader has recorded that the database went back. That record invalidates the old position: the

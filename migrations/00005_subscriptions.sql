@@ -1,5 +1,5 @@
--- Subscriptions say which events also go to which receivers by HTTP. The relay reads the subscriptions with each
--- claim and makes the deliveries. Producers do not see subscriptions.
+-- Subscriptions say which events go to which receivers by HTTP. The relay reads the subscriptions with each
+-- claim and makes the deliveries. Producers need not know the subscriptions.
 
 -- +goose Up
 SELECT set_config('search_path', quote_ident(current_schema()) || ', pg_temp', true);
@@ -36,7 +36,7 @@ CREATE TABLE outbox_subscriptions (
 );
 
 -- A change of a subscription notifies processes that run a relay, so that a worker in the same process knows the
--- change at once. The workers' repeated reports about a receiver do not notify.
+-- change at once. The workers' reports about a receiver do not notify.
 -- +goose StatementBegin
 CREATE FUNCTION outbox_subscriptions_changed() RETURNS trigger
 LANGUAGE plpgsql AS $$
@@ -71,7 +71,7 @@ CREATE TABLE outbox_awaited (
 CREATE INDEX outbox_awaited_event ON outbox_awaited (event_id);
 
 -- outbox_replays has the replays to subscriptions. A replay makes deliveries of events that were relayed without them,
--- mostly because the subscription did not exist yet. Each subscription has one row, for its last replay. During a
+-- mostly because the subscription did not exist yet. A subscription has at most one row, for its last replay. During a
 -- replay no delivery of the subscription gets the turn of its ordering key (see outbox_next_of_key). The reason is
 -- that the replay reads events in the order of their IDs, which is not their order within an ordering key.
 CREATE TABLE outbox_replays (
@@ -88,9 +88,9 @@ CREATE TABLE outbox_replays (
     ended_at        timestamptz
 ) WITH (fillfactor = 50);
 
--- outbox_delivery_ended is called when a delivery is confirmed or discarded. If the delivery's event waits for no
--- other delivery, the function confirms the event. The advisory lock serializes two deliveries that end at the same
--- time, so that the second sees the result of the first.
+-- outbox_delivery_ended is called when a delivery is confirmed or discarded. If the event has only deliveries and
+-- waits for no other one, the function confirms the event. The advisory lock serializes two deliveries of an event
+-- that end at the same time, so that the second sees the result of the first.
 -- +goose StatementBegin
 CREATE FUNCTION outbox_delivery_ended(delivery uuid) RETURNS void
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path FROM CURRENT AS $$

@@ -1,6 +1,6 @@
 -- The functions of this file cancel, reschedule and erase events. Producers call cancel and reschedule in any
--- transaction. The change happens when that transaction commits, or later if only the leader can make it; see
--- outbox_requests.
+-- transaction. A change that the function reports as made happens when that transaction commits. A change that only
+-- the leader can make happens later; see outbox_requests.
 --
 -- Cancelling an event writes a row into outbox_cancelled and a row into inbox, in one transaction. Confirming an
 -- event inserts the same row into inbox, so only one of the two succeeds, whatever happens to the task in Redis. If a
@@ -90,11 +90,12 @@ $$;
 --
 -- With asked, the caller looks into Redis before it commits; see outbox_standing.
 --
--- outbox_cancel_one waits for locks up to its own lock_timeout. After that it rolls its changes back and answers
+-- outbox_cancel_one waits for a lock up to its own lock_timeout. After that it rolls its changes back and answers
 -- 'running' or 'busy'. The function deletes the event's row before it writes to inbox, because the inbox refuses an
--- event that is in outbox_held. If an event was written more than once, the row with the highest generation moves to
--- outbox_cancelled, and the others are absorbed. given_up has the same meaning as in outbox_standing. The inbox also
--- refuses an event that was moved to a later time, so the function first removes that later time.
+-- event that is in outbox_held without the turn. If an event was written more than once, the row with the highest
+-- generation moves to outbox_cancelled, and the others are absorbed. given_up has the same meaning as in
+-- outbox_standing. The inbox also refuses an event that was moved to a later time, so the function first removes
+-- that later time.
 -- +goose StatementBegin
 DO $do$
 DECLARE
@@ -210,13 +211,13 @@ CREATE CONSTRAINT TRIGGER outbox_took_back AFTER INSERT ON outbox_cancelled
     EXECUTE FUNCTION outbox_took_back();
 
 -- outbox_reschedule_one moves an event that has not taken effect to another time, without its deliveries. The
--- function returns 'rescheduled', or an answer of outbox_cancel_one that says why it is too late. The event keeps
--- its number of attempts.
+-- function returns 'rescheduled', or an answer of outbox_cancel_one that says why it could not move the event. The
+-- event keeps its number of attempts.
 --
 -- A relay may already have handed the event to Redis, or may have died before it read Redis's answer. In these cases
 -- a task of the event may be in Redis, and this task must not take effect at the old time. So the event gets another
--- generation, for which a relay makes a new task. outbox_void_tasks stores the time before which no task of the event
--- may take effect.
+-- generation, for which a relay makes a new task, and loses its unique lock. outbox_void_tasks stores the time before
+-- which no task of the event may take effect.
 --
 -- A handler that has confirmed the event cannot be stopped: the function answers 'running'. Such a handler has
 -- inserted the event's row into inbox and not yet committed it. This function inserts the same row: if the insert
@@ -322,9 +323,9 @@ END $$
 $ddl$, columns); END $do$;
 -- +goose StatementEnd
 
--- outbox_reschedule moves an event and all its deliveries to another time, or none of them. outbox_reschedule
--- returns the same answers as outbox_reschedule_one. outbox_reschedule waits for replays to subscriptions in the
--- same way as outbox_cancel.
+-- outbox_reschedule moves an event and all its deliveries to another time, or none of them; cancelled and suppressed
+-- deliveries stay. outbox_reschedule returns the same answers as outbox_reschedule_one. outbox_reschedule waits for
+-- replays to subscriptions in the same way as outbox_cancel.
 -- +goose StatementBegin
 CREATE FUNCTION outbox_reschedule(event uuid, due timestamptz, actor text, reason text, asked boolean DEFAULT false) RETURNS text
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path FROM CURRENT SET lock_timeout = '500ms' AS $$
@@ -354,19 +355,19 @@ END $$;
 -- +goose StatementEnd
 
 -- outbox_erase_one removes the payload, the headers and the errors of an event, and leaves its deliveries alone. The
--- function returns 'erased', or an answer of outbox_cancel_one that says why it cannot. The account and the ID stay.
--- An erased event is never sent again:
+-- function returns 'erased', or an answer of outbox_cancel_one that says why it could not erase the event. The
+-- account and the ID stay. An erased event is never sent again:
 --
---   - An event that has not taken effect is cancelled, even if its ID is dead or suppressed and also waits in
---     another table.
+--   - A pending or held event, or one in flight that can be cancelled, is cancelled, even if its ID is also dead or
+--     suppressed.
 --   - A dead letter is discarded, so that it cannot be replayed.
 --   - A confirmed event that is in outbox again moves to outbox_sent, as the relay would move it anyway. A repeat
 --     of a cancelled event is absorbed.
 --   - An event that was handed to Redis and that no consumer confirms is deleted from outbox_sent, as if its
 --     history had ended.
 --
--- The event's tasks become void, and the leader deletes them. If the function returns another answer than 'erased',
--- it may have made some changes, and the caller must roll them back.
+-- The event's tasks become void, and the leader deletes them. If the function returns another answer than 'erased'
+-- or 'unknown', it may have made some changes, and the caller must roll them back.
 -- +goose StatementBegin
 DO $do$
 DECLARE
@@ -485,7 +486,7 @@ EXCEPTION
 END $$;
 -- +goose StatementEnd
 
--- outbox_tasks_of returns the tasks of these events and of their deliveries that are void or cancelled and may
+-- outbox_tasks_of returns the tasks of the given events and of their deliveries that are void or cancelled and may
 -- still be in Redis, for a caller that deletes them at once.
 -- +goose StatementBegin
 CREATE FUNCTION outbox_tasks_of(events uuid[]) RETURNS TABLE (event_id uuid, queue text, generation integer)
@@ -499,9 +500,10 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path FROM CURRENT AS $$
 $$;
 -- +goose StatementEnd
 
--- outbox_asked_tasks is for callers that set asked. It returns tasks of the changed
--- events and of their deliveries. The caller may commit only if none of these tasks is
--- active in Redis, and no earlier generation of one.
+-- outbox_asked_tasks is for callers that set asked. It returns the tasks about which such a caller
+-- must ask Redis: the former tasks of the changed events of the types in outward, and of the
+-- changed events' deliveries. The caller may commit only if none of these tasks, and no earlier
+-- generation of one, is active in Redis.
 -- +goose StatementBegin
 CREATE FUNCTION outbox_asked_tasks(events uuid[]) RETURNS TABLE (origin uuid, event_id uuid, queue text, generation integer)
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path FROM CURRENT AS $$
@@ -522,8 +524,8 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path FROM CURRENT AS $$
 $$;
 -- +goose StatementEnd
 
--- outbox_ask is for consumers that act outside the database. It gives the answers of confirm_many. Its caller then
--- rolls back, and acts after that.
+-- outbox_ask is for consumers that act outside the database. It gives the answers of confirm_many. The caller rolls
+-- back after outbox_ask, and then acts.
 --
 -- confirm_many may wait for a transaction that moves an event to a later time. When that transaction has ended,
 -- confirm_many still answers 'first', because the trigger outbox_confirmed checks for such a move when the caller
@@ -562,8 +564,7 @@ BEGIN
 END $$;
 -- +goose StatementEnd
 
--- outbox_moves_since returns how often a person or producer moved an event to another time, after the moment of the
--- parameter since.
+-- outbox_moves_since returns how often an event was moved to another time after the moment since.
 CREATE FUNCTION outbox_moves_since(event uuid, since timestamptz) RETURNS bigint
 LANGUAGE sql VOLATILE SET search_path FROM CURRENT AS $$
     SELECT count(*) FROM outbox_journal WHERE event_id = event AND at > since AND entry = 'rescheduled'
@@ -631,8 +632,9 @@ END $$;
 
 -- reschedule moves an event that has not taken effect to an earlier or later time, in the caller's transaction.
 -- reschedule returns 'rescheduled', or 'requested' if only the leader can move the event. In all other cases
--- reschedule returns why it did not move the event; see outbox_reschedule_one. After 'rescheduled', a handler that
--- begins with the event waits until the caller's transaction has ended.
+-- reschedule returns why it did not move the event; see outbox_reschedule_one. A time outside the years 1 to 9999
+-- is an error. After 'rescheduled', a handler that begins with the event waits until the caller's transaction has
+-- ended.
 -- +goose StatementBegin
 CREATE FUNCTION reschedule(event_id uuid, available_at timestamptz, reason text DEFAULT '') RETURNS text
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path FROM CURRENT AS $$

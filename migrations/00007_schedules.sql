@@ -1,5 +1,5 @@
--- A schedule emits an event again and again: unless the schedule is paused, the leader emits the event at each tick.
--- The same transaction sets the schedule's next tick. The column missed says what happens to ticks that no leader was
+-- A schedule emits events again and again: unless the schedule is paused, the leader emits an event at each tick. The
+-- same transaction sets the schedule's next tick. The column missed says what happens to ticks that no leader was
 -- there for.
 
 -- +goose Up
@@ -44,10 +44,9 @@ CREATE TABLE outbox_schedules (
         CASE WHEN ordering_key IS NOT NULL THEN 1::bigint END, NULL, NULL))
 );
 
--- outbox_tick_id returns the ID for the event of a schedule's tick. The result of outbox_tick_id depends only on the
--- function's arguments. If this database went back to an earlier state and a tick is emitted again, the event
--- therefore has the same ID. The ID is a UUID of version 7 (RFC 9562) with the time of the tick; a hash of schedule
--- and tick replaces the random bits.
+-- outbox_tick_id returns the ID for the event of a schedule's tick. If this database went back to an earlier state
+-- and a tick is emitted again, the event has the same ID. The ID is a UUID of version 7 (RFC 9562) with the time of
+-- the tick; a hash of schedule and tick replaces the random bits.
 -- +goose StatementBegin
 CREATE FUNCTION outbox_tick_id(schedule uuid, tick timestamptz) RETURNS uuid
 LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE AS $$

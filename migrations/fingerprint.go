@@ -20,7 +20,7 @@ import (
 // recognises a schema that another build made from other statements, which happens as long as nothing is released.
 type fingerprints map[int64]string
 
-// fingerprintLength is how many hexadecimal digits of a SHA-256 are kept: enough to tell two texts apart.
+// fingerprintLength is how many hexadecimal digits of a SHA-256 are kept.
 const fingerprintLength = 12
 
 func (s Set) fingerprints() (fingerprints, error) {

@@ -116,7 +116,7 @@ func (s Set) Down(ctx context.Context, db *sql.DB, logger *slog.Logger) (bool, e
 	return true, s.locked(ctx, db, func(conn *sql.Conn) error { return s.clearPlace(ctx, conn) })
 }
 
-// Status lists all migrations that the binary knows, oldest first. It changes
+// Status lists all migrations that the binary knows, oldest first. Status changes
 // nothing.
 func (s Set) Status(ctx context.Context, db *sql.DB) ([]Migration, error) {
 	_, migrations, err := s.status(ctx, db)
@@ -148,7 +148,7 @@ func (s Set) status(ctx context.Context, db *sql.DB) (place, []Migration, error)
 }
 
 // Unknown returns how many migrations were applied that this binary does not have. Such migrations exist while a
-// newer version is rolled out. It changes nothing.
+// newer version is rolled out, for example. Unknown changes nothing.
 func (s Set) Unknown(ctx context.Context, db *sql.DB) (int, error) {
 	known, err := s.Status(ctx, db)
 	if err != nil {
@@ -205,7 +205,7 @@ func (p place) appliedAt(ctx context.Context, db interface {
 }
 
 // Check returns ErrPending if a migration was not applied. Check returns another error if outboxd may not use the
-// schema. It changes nothing.
+// schema. Check changes nothing.
 func (s Set) Check(ctx context.Context, db *sql.DB) error {
 	pending, all, err := s.count(ctx, db)
 	if err != nil || pending == 0 {

@@ -56,8 +56,8 @@ func (p place) failedSQL(err error) string {
 }
 
 // upPatiently applies the pending migrations. If a migration does not get a lock in time, upPatiently stops
-// autovacuum of its tables and tries again from that migration on, up to lockAttempts times. upPatiently returns
-// how many migrations it applied.
+// autovacuum of its tables and tries again from that migration on, with at most lockAttempts attempts for all
+// migrations together. upPatiently returns how many migrations it applied.
 func (p place) upPatiently(ctx context.Context, db *sql.DB, provider *goose.Provider, logger *slog.Logger) (applied int, err error) {
 	for attempt := 1; ; attempt++ {
 		results, err := provider.Up(ctx)

@@ -101,8 +101,8 @@ func TestLimitPayloadGivesUpOnATableInUse(t *testing.T) {
 	limitPayload(t, db, 1<<10, true)
 }
 
-// An event that was in the outbox before a limit was lowered may come back into
-// it.
+// An event that was in the outbox before the limit was lowered may return to
+// the outbox.
 func TestALoweredLimitSparesWhatIsThere(t *testing.T) {
 	t.Parallel()
 	db := schematest.Open(t).SQL()

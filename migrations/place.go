@@ -17,7 +17,7 @@ type place struct {
 	exists  bool
 	creates bool   // this role may create schemas
 	ours    bool   // the schema has the set's table of migrations
-	foreign string // an object of another program in the schema; "": none
+	foreign string // an object in the schema, of another program unless ours; "": none
 	earlier string // a schema that an earlier build filled; "": none
 	comment string // the comment on the set's table of migrations; see fingerprints
 }
@@ -89,7 +89,8 @@ func (s Set) makePlace(ctx context.Context, conn *sql.Conn) error {
 	return nil
 }
 
-// clearPlace drops the schema after its last migration was reverted, if this role may create it again.
+// clearPlace drops the set's table of migrations if no migration is applied any more, and then the schema if
+// this role may create it again.
 func (s Set) clearPlace(ctx context.Context, conn *sql.Conn) error {
 	p, err := s.findPlace(ctx, conn)
 	if err != nil || !p.ours {

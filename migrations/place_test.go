@@ -106,7 +106,7 @@ func TestTwoOutboxesInOneDatabase(t *testing.T) {
 	}
 }
 
-// takeBack takes all migrations of a set back.
+// takeBack reverts all migrations of a set.
 func takeBack(t *testing.T, db *sql.DB, set migrations.Set) {
 	t.Helper()
 	for {
@@ -120,7 +120,8 @@ func takeBack(t *testing.T, db *sql.DB, set migrations.Set) {
 	}
 }
 
-// The schema of an example is no place for an outboxd, and the other way round.
+// Up of the core refuses a schema that the example fills, and Up of the example a
+// schema that the core fills.
 func TestTheExampleAndTheCoreDoNotShareASchema(t *testing.T) {
 	t.Parallel()
 	url := servertest.Database(t)

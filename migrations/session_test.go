@@ -17,7 +17,7 @@ import (
 	"outboxd/migrations"
 )
 
-// hostile are settings of a role or a database that change what SQL means, or how objects are stored.
+// hostile are settings of a role or a database that may change what SQL means, or how objects are stored.
 var hostile = []string{
 	"standard_conforming_strings = off", "backslash_quote = off", "escape_string_warning = off", "transform_null_equals = on", "array_nulls = off",
 	"quote_all_identifiers = on", "check_function_bodies = off", "client_min_messages = error", "default_toast_compression = pglz",

@@ -11,7 +11,7 @@ import (
 	"outboxd/migrations"
 )
 
-// later returns the migrations of a version to come, which has one more with this statement.
+// later returns the migrations of a newer binary, which has one more migration, with this statement.
 func later(t *testing.T, statement string) migrations.Set {
 	t.Helper()
 	return schematest.Later(t, map[string]string{"09999_later.sql": "-- +goose Up\n" + statement + ";\n-- +goose Down\n"})
@@ -19,7 +19,7 @@ func later(t *testing.T, statement string) migrations.Set {
 
 const addColumn = "ALTER TABLE outbox ADD COLUMN later text"
 
-// A binary works on a schema that a later one has made.
+// A binary works on a schema that a newer binary has made.
 func TestASchemaThatIsNewerThanTheBinary(t *testing.T) {
 	t.Parallel()
 	db := schematest.Connect(t, servertest.Database(t)).SQL()

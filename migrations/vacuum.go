@@ -42,8 +42,8 @@ WHERE l.locktype = 'relation' AND l.mode = 'ShareUpdateExclusiveLock' AND l.gran
 // PostgreSQL cancels autovacuum for a session that has waited for deadlock_timeout. The lock that a migration needs
 // may not wait that long, because producers queue up behind it. So stopAutovacuum waits for the weaker lock of
 // VACUUM, which keeps no producer, relay or worker waiting. PostgreSQL does not cancel an autovacuum that prevents
-// transaction IDs from running out: then stopAutovacuum changes nothing, nor if deadlock_timeout is longer than
-// longestDeadlockTimeout.
+// transaction IDs from running out: then stopAutovacuum changes nothing. stopAutovacuum also changes nothing if
+// deadlock_timeout is longer than longestDeadlockTimeout.
 //
 // The migration goes on without this aid, so stopAutovacuum only logs an error.
 func stopAutovacuum(ctx context.Context, db beginner, schema, statements string, logger *slog.Logger) {
@@ -59,7 +59,7 @@ func stopAutovacuum(ctx context.Context, db beginner, schema, statements string,
 	}
 }
 
-// awaitVacuumLock waits for the lock of VACUUM on a table for a little longer than deadlock_timeout.
+// awaitVacuumLock waits for the lock of VACUUM on a table, for at most 500 ms longer than deadlock_timeout.
 func awaitVacuumLock(ctx context.Context, db beginner, table string) error {
 	tx, err := db.BeginTx(ctx, nil)
 	if err != nil {
