@@ -8,8 +8,8 @@ import (
 )
 
 // Bound is a share of a pool: at most a fixed number of connections at the same time, for all who
-// go through it. A caller that finds no place waits here, in order. If it waited in the pool, the
-// relay, the leader and health checks would wait behind it. A Bound is safe for concurrent use.
+// go through it. A caller that finds no place waits here. If it waited in the pool, the relay,
+// the leader and health checks would wait behind it. A Bound is safe for concurrent use.
 type Bound struct{ places, own chan struct{} } // own: nil, except of a Bound that And returned
 
 // NewBound returns a Bound of conns connections, at least one.

@@ -19,8 +19,8 @@ import (
 // its own. Without subscriptions, the relay uses the claim statement that makes no
 // deliveries.
 
-// splitting inserts splitSQL into the claim statement, after the part "gone" and before
-// the parts that read "gone".
+// splitSQL makes the deliveries. splitting inserts it into the claim statement, after the
+// part "gone" and before the parts that read "gone".
 //
 //   - wanted compares each event type of the batch once with the subscriptions, whatever
 //     the number of events.
@@ -31,9 +31,9 @@ import (
 //     events, the inbox lets such a repeat take effect once.
 //   - A delivery has neither the timeout nor the deadline of its event: the worker of the
 //     subscription bounds each attempt itself.
-//   - If a subscription has instead_of_queue, its events get no task in their own queue:
-//     they move to the history at once, if there is one. The later parts of the claim
-//     statement do not see these events.
+//   - If a subscription has instead_of_queue, the events that match it get no task in
+//     their own queue: they move to the history at once, if there is one. The later parts
+//     of the claim statement do not see these events.
 var splitSQL = `, wanted AS MATERIALIZED (
     SELECT t.event_type, s.id AS subscription_id, s.name, s.headers AS wanted_headers, s.ordering, s.instead_of_queue, s.attempts AS most_attempts
     FROM (SELECT DISTINCT event_type FROM gone WHERE split IS NULL AND subscription IS NULL) AS t
@@ -100,8 +100,8 @@ func splitting(claim string, history bool) string {
 	return before + split + ", holding AS MATERIALIZED (" + after + "\nUNION ALL SELECT " + stored.NoEvent + splitRowSQL
 }
 
-// split has what a claim reports about the deliveries that it made: how many, and where they
-// are due.
+// split has what a claim reports about the deliveries that it made, and about the events
+// that have only deliveries.
 type split struct {
 	Made        int       `json:"made"`    // deliveries
 	First       sentTime  `json:"first"`   // due time of the first of them

@@ -2,8 +2,7 @@
 // events and settles them, keeps the order per key and the inbox, emits events, and
 // records which relays run.
 //
-// The subpackages of repository read data for the pages and commands, do the
-// housekeeping, heal losses, keep dead letters, and collect the facts for outboxd doctor.
-// Package stored describes the columns and tables of an event. Package postgres connects
-// to the server.
+// Most subpackages of repository each do one kind of work on the same tables, such as
+// housekeeping, healing losses, or reading for the pages and commands. Package stored
+// describes the columns and tables of an event. Package postgres connects to the server.
 package repository

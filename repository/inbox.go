@@ -23,10 +23,10 @@ var _ domain.Inbox = (*Inbox)(nil)
 // timeoutsSQL replaces the timeouts of the session while an effect runs; the deadline of
 // the task bounds the effect instead. An effect may call other servers for longer than the
 // operator's idle_in_transaction_session_timeout or transaction_timeout allows. If
-// PostgreSQL ended the transaction then, every attempt would send its mail, and no attempt
-// would be confirmed. A statement_timeout or a lock_timeout could end COMMIT, during which
-// triggers pass on the turn of the ordering key. The setting transaction_timeout exists
-// since PostgreSQL 17.
+// PostgreSQL ended the transaction then, every attempt would call these servers again, and
+// no attempt would be confirmed. A short statement_timeout or lock_timeout could end
+// COMMIT, during which triggers pass on the turn of the ordering key. The setting
+// transaction_timeout exists since PostgreSQL 17.
 //
 // Changing a setting costs more than reading it, and the last two settings almost always
 // have these values already.

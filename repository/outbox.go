@@ -77,8 +77,8 @@ const (
 )
 
 // outboxd sends boundsSQL together with the claim. boundsSQL sets the timeouts of the
-// transaction, says that events which it puts back into the outbox are not emitted again,
-// and reads whether there are subscriptions, and the mark of the outbox (markSQL).
+// transaction, says that events which the transaction puts back into the outbox are not emitted
+// again, and reads whether there are subscriptions, and the mark of the outbox (markSQL).
 const boundsSQL = `
 SELECT set_config('idle_in_transaction_session_timeout', $1, true), set_config('statement_timeout', $2, true),
        set_config('lock_timeout', $3, true), set_config('outboxd.moving', 'on', true),
@@ -90,7 +90,7 @@ const batchLife = time.Minute
 
 // claimSQL is one statement. The claim statement deletes the claimed rows from the outbox. A
 // deletion costs PostgreSQL about as much as a row lock, and after it nothing is left to do for
-// published events. Events that could not be published are put back.
+// published events. Events that could not be published are settled afterwards.
 //
 //   - due reads the index outbox_due in its order, from the cursor on, so PostgreSQL need
 //     not sort. LIMIT is applied after the row locks, so PostgreSQL locks no more rows
@@ -155,7 +155,7 @@ var claimedSQL = `
 SELECT ` + stored.Columns + `, now(), (SELECT count(*) FROM due), NULL::jsonb FROM going
 UNION ALL ` + heldSQL
 
-// If there is a history, the claim statement also moves the claimed rows to the history,
+// If there is a history, the claim statement also moves the rows of going to the history,
 // so the relay need not send the rows back. The column sent_at is now(), the start of the
 // transaction. By sent_at the transaction finds its rows again.
 var claimWithHistorySQL = claimSQL[:len(claimSQL)-len(claimedSQL)] + `, kept AS (
@@ -224,9 +224,9 @@ func (o *Outbox) begun(b *batch) (*batch, error) {
 // nextDueSQL reads one entry of the index outbox_due. PostgreSQL subtracts the times,
 // because the clock of this machine may differ. If $1 (overdue) is false, the statement
 // looks back only half a second, so that it also finds events that became due between the
-// claim and this query, and events of transactions that took as long. An event that is
-// due in more than a day is ignored: no relay sleeps so long, and a time.Duration cannot
-// hold thousands of years.
+// claim and this query, and events of transactions that took up to half a second. An
+// event that is due in more than a day is ignored: no relay sleeps so long, and a
+// time.Duration cannot hold thousands of years.
 const nextDueSQL = `
 SELECT (extract(epoch FROM greatest(available_at, now() - interval '1 day') - clock_timestamp()) * 1000000)::bigint
 FROM outbox
@@ -255,7 +255,7 @@ type batch struct {
 	events []domain.Event
 	held   held
 	full   bool
-	// advanced: the commit made deliveries, or released events that waited for a turn.
+	// advanced: the commit made deliveries, or may have released events that waited for a turn.
 	advanced bool
 	now      time.Time
 	aside    int      // how many rows were set aside

@@ -5,7 +5,7 @@ import "github.com/jackc/pgx/v5"
 // markSQL reads the mark of the outbox, and the mark's source: the server process, the
 // outbox's name and its table. If the source is $4, the connection has read the mark before,
 // and markSQL returns "" instead of the mark. outbox_mark() opens a file of the server. For
-// an event that is alone that takes about as long as the rest of its claim.
+// a claim of one event that takes about as long as the rest of the claim.
 //
 // A server process serves one database of one cluster until it ends. The source names the
 // server process by its PID and by the start of the server. So the mark is read again if a

@@ -12,17 +12,18 @@ import (
 	"outboxd/repository/stored"
 )
 
-// Some rows make a claim fail. The CHECKs of the outbox refuse such rows at INSERT, but a
-// restore, a newer version of outboxd or a disabled trigger may bring them in. If a claim
-// fails because of a row, the relay claims again without that row. The row
-// becomes a dead letter inside PostgreSQL, so the server need not send it to outboxd.
-// Setting rows aside costs nothing as long as no claim fails.
+// Some rows make a claim fail. The CHECKs of the outbox refuse such rows at INSERT, but
+// for example a restore, a trigger, a disabled constraint or a newer version of outboxd
+// may bring them in. If a claim fails because of a row, the relay claims again without
+// that row. The row becomes a dead letter inside PostgreSQL, if it can, so the server
+// need not send it to outboxd. Setting rows aside costs nothing as long as no claim
+// fails.
 
 // maxAside is the largest number of rows that one claim makes dead letters. The next
 // claim sets aside more.
 const maxAside = 32
 
-// aroundSQL locks the rows that the claim statement would take.
+// aroundSQL locks the rows that the claim statement would lock.
 const aroundSQL = `
 SELECT ctid::text FROM outbox
 WHERE available_at <= now() AND (available_at, id) >= ($1, $2::uuid)

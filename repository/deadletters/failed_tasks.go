@@ -34,7 +34,7 @@ func (f *FailedTasks) Failed(ctx context.Context, task domain.FailedTask) error 
 	return postgres.Translate(err, "enter a failed attempt into the journal")
 }
 
-// retriedSQL is JournalSQL for those events of which this database has anything. Other programs may use the same Redis.
+// retriedSQL is JournalSQL for those of the events that this database knows. Other programs may use the same Redis.
 var retriedSQL = stored.JournalSQL + `
 WHERE ` + stored.Places.Have("noted.id") + `
    OR EXISTS (SELECT FROM inbox i WHERE i.event_id = noted.id) OR EXISTS (SELECT FROM outbox_journal j WHERE j.event_id = noted.id)`
@@ -108,7 +108,7 @@ func (f *FailedTasks) Bury(ctx context.Context, task domain.FailedTask, onRecord
 	return burial, postgres.Translate(err, fmt.Sprintf("move event %s to the dead letters", task.ID))
 }
 
-// claimedSQL says that a person gave an event up whose dead letter the leader has just made of the archived task.
+// claimedSQL changes the stage of a dead letter that was made of a worker's task: a person gave the task up.
 const claimedSQL = `UPDATE outbox_dead SET stage = 'person' WHERE id = $1 AND generation = $2 AND stage = 'worker'`
 
 // claimBurial records that a person gave up the task of an event that is dead already: the leader may find the

@@ -13,14 +13,13 @@ import (
 // maxGroups bounds how many groups are returned.
 const maxGroups = 100
 
-// errorFormSQL is the form of an error. The index outbox_dead_group has the same
-// expression. With any other expression in errorFormSQL, PostgreSQL would read every dead
-// letter.
+// errorFormSQL is the form of an error. The index outbox_dead_group has the same expression.
+// With any other expression in errorFormSQL, PostgreSQL could not use that index.
 const errorFormSQL = `left(regexp_replace(error, '[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}|[0-9]+', '#', 'g'), 300)`
 
-// deadGroupsSQL groups the $24 latest dead letters that match the filter. The index
-// outbox_dead_place has the latest first. So the statement reads few rows, however many dead
-// letters there are, unless few of them match.
+// deadGroupsSQL groups the $24 latest dead letters that match the filter. PostgreSQL can
+// read the index outbox_dead_place from the latest one on. So the statement reads few rows,
+// however many dead letters there are, unless few of them match.
 //
 // The form of an error is computed outside of the limit. Inside the limit, PostgreSQL
 // would compute the form for every dead letter that matches, if it sorts them.

@@ -117,8 +117,8 @@ WITH chosen AS MATERIALIZED (
     INSERT INTO outbox_journal (event_id, stage, entry, generation, detail) SELECT id, 'person', $25, generation, $26 FROM gone
 )`
 
-// discardSQL also marks the archived Asynq tasks of the discarded events as void. The
-// leader deletes void tasks.
+// discardSQL also marks the Asynq tasks that the discarded events may have as void.
+// The leader deletes void tasks.
 var discardSQL = chosenDeadSQL + `, void AS (
     INSERT INTO outbox_void_tasks AS v (event_id, queue, generation) SELECT id, queue, generation FROM gone
     ON CONFLICT (event_id) DO UPDATE SET generation = greatest(v.generation, excluded.generation), removed_at = NULL

@@ -14,7 +14,7 @@ import (
 
 // A replay clears a deadline that has passed, because the new task would fail at once. A
 // replay also clears the event's uniqueness option: the old task may still hold the lock,
-// and Asynq would drop the new task. If a producer wrote the event again and it still
+// and Asynq would refuse the new task. If a producer wrote the event again and it still
 // waits in the outbox, the two become one row.
 var replaySQL = chosenDeadSQL + `, back AS (
     INSERT INTO outbox AS o (` + stored.Columns + `)

@@ -40,8 +40,9 @@ const (
 	timelineSQL = `CASE WHEN pg_is_in_recovery() THEN '' ELSE left(pg_walfile_name(pg_current_wal_lsn()), 8) END`
 )
 
-// Database implements lost.QueueMemory. The fields of the result are empty if the server
-// does not have the functions for them or refuses to answer.
+// Database implements lost.QueueMemory. A field of the result is empty if outboxd may not
+// call the functions for it, or if the server refuses to answer. The timeline is also
+// empty on a standby.
 func (m *QueueMemory) Database(ctx context.Context) (is lost.DatabaseIdentity, err error) {
 	const doing = "ask who the database is"
 	pool := m.db.Pool()

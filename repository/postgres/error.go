@@ -88,8 +88,8 @@ func IsUnavailable(err error) bool {
 	return outage.Is(err) || SQLState(err) == "" && IsConnectionLost(err)
 }
 
-// isLate reports whether a time limit of outboxd ended the statement. Then the server may only be busy, so the message
-// does not call it unavailable.
+// isLate reports whether the deadline of its context ended the statement. Then the server may only be busy, so the
+// message does not call it unavailable.
 func isLate(err error) bool {
 	_, connecting := errors.AsType[*pgconn.ConnectError](err)
 	return errors.Is(err, context.DeadlineExceeded) && !connecting && !errors.Is(err, errTooLong)
@@ -106,8 +106,8 @@ func IsConnectionLost(err error) bool {
 	return connecting || outage.IsLost(err)
 }
 
-// IsFleeting reports whether to repeat the transaction at once: it failed because of
-// another transaction, which has ended, or because of an outdated plan.
+// IsFleeting reports whether to repeat the transaction at once: it failed because of a
+// conflict with another transaction, or because of an outdated plan.
 func IsFleeting(err error) bool {
 	if outage.IsFleeting(err) {
 		return true

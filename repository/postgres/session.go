@@ -66,7 +66,7 @@ var sessionSettings = []setting{
 	{name: "row_security", value: "off"},
 
 	// A claim finds its rows by an index and deletes them by tuple identifier. If a setting
-	// forbids one of these plans, the claim reads the whole table.
+	// forbids one of these plans, the claim may read the whole table.
 	{name: "plan_cache_mode", value: "auto"},
 	{name: "jit", value: "off"},
 	{name: "enable_seqscan", value: "on"},

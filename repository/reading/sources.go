@@ -137,7 +137,7 @@ func (o Overviews) Marks(ctx context.Context, window time.Duration) ([]overview.
 	})
 }
 
-// Letters implements domain.DeadLetters. Reads lists and groups the dead letters.
+// Letters implements domain.DeadLetters. List and Groups may ask the standby.
 // Everything else, such as counting and replaying them, is done on the primary.
 type Letters struct {
 	*deadletters.Letters
@@ -165,8 +165,8 @@ func (l Letters) Groups(ctx context.Context, filter domain.DeadFilter, limit int
 	return found.a, found.b, err
 }
 
-// Subscriptions implements setup.SubscriptionOverviews. Reads counts the deliveries of the
-// subscriptions. Everything else is read from the primary.
+// Subscriptions implements setup.SubscriptionOverviews. Standings may ask the standby.
+// Everything else is done on the primary.
 type Subscriptions struct {
 	*subscriptions.Store
 	reads *Reads

@@ -20,8 +20,9 @@ const shortest = time.Minute
 //     has been put forward.
 //   - If a local time comes twice in autumn, only the first one has a tick.
 //
-// An expression with any hour (*) ticks in each hour that there is instead: in none that is
-// skipped, and in both that are alike. @every does not depend on the local time.
+// An expression with * for the hour is different: it does not tick in the skipped hour, and
+// ticks in both hours that have the same local time. @every does not depend on the local
+// time.
 type Cron struct {
 	spec cron.Schedule
 	wall *cron.SpecSchedule // the same in UTC, for local times; nil: the expression ticks in every hour, or is @every

@@ -154,8 +154,8 @@ func applyOne(ctx context.Context, tx pgx.Tx, s *setup.Schedule, c *Cron) (setup
 	if err != nil {
 		return "", err
 	}
-	// FOR UPDATE locks the row of the schedule, so that no relay emits a tick before the
-	// change.
+	// FOR UPDATE locks the row of the schedule, so that no leader emits a tick until the
+	// change is committed.
 	var now time.Time
 	var last *time.Time
 	err = tx.QueryRow(ctx, "SELECT last_at FROM outbox_schedules WHERE name = $1 FOR UPDATE", s.Name).Scan(&last)

@@ -26,10 +26,9 @@ var _ figures.Store = (*Figures)(nil)
 // events.
 const pairsShown = 1000
 
-// The statement counts the waiting events among $1 events of each table, and groups them
-// table by table. The statement also reads the 1,000 pending events that are due first,
-// so that the oldest one is among them. The samples of an hour are at most 60 times 100
-// rows.
+// The statement counts up to $1 pending, $1 held and $1 dead events by type and queue.
+// The statement also reads the 1,000 pending events that are due first, so that the
+// oldest one is among them. The samples of an hour are at most 60 times 100 rows.
 var pairsSQL = `
 WITH parts AS (
     SELECT event_type, queue, count(*) AS pending, 0 AS held, 0 AS dead, min(` + stored.Within("available_at") + `) FILTER (WHERE available_at <= now()) AS due
@@ -67,8 +66,8 @@ const measuredSQL = `
 SELECT now(), coalesce(sum(seconds) FILTER (WHERE at > now() - $1 * interval '1 second'), 0), coalesce(sum(seconds), 0)
 FROM outbox_type_samples WHERE at > now() - $2 * interval '1 second' AND event_type = '' AND queue = ''`
 
-// emittedSQL reads the account of the present day, and up to $1 entries that the leader has
-// not added up yet, usually those of the last minute. The last column says whether there are as many entries.
+// emittedSQL reads the account of the present day, and up to $1 entries that the leader has not added up yet,
+// usually those of the last minute. The last column says whether there are $1 entries or more.
 const emittedSQL = `
 WITH few AS MATERIALIZED (SELECT event_type, unrecorded, repeated, deliveries FROM outbox_entries LIMIT $1)
 SELECT event_type, sum(n)::bigint, (SELECT count(*) FROM few) >= $1 FROM (

@@ -22,10 +22,11 @@ type Lives struct {
 
 var _ lives.Reader = (*Lives)(nil)
 
-// NewLives returns the Lives of db. A search reads for lives.CommandPatience.
+// NewLives returns the Lives of db. A search reads for about lives.CommandPatience
+// at most.
 func NewLives(db *postgres.Database) *Lives { return &Lives{db, lives.CommandPatience} }
 
-// Within returns Lives whose searches read only for so long.
+// Within returns Lives whose searches read for about that patience at most.
 func (l *Lives) Within(patience time.Duration) *Lives { return &Lives{l.db, patience} }
 
 // lifeSQL is one statement, so it finds an event that moves at the same time exactly

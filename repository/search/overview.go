@@ -85,13 +85,14 @@ func (o *Overviews) Standing(ctx context.Context) (overview.Standing, error) {
 	return s, err
 }
 
-// receiversSQL selects the subscriptions that get no deliveries now: they are paused or
-// removed, or their receiver is down.
+// receiversSQL selects the subscriptions whose deliveries wait: they are paused or removed, or
+// their receiver is down.
 const receiversSQL = `
 SELECT name, paused_at IS NOT NULL, removed_at IS NOT NULL, CASE WHEN down_until > clock_timestamp() THEN down_since END, down_reason
 FROM outbox_subscriptions WHERE paused_at IS NOT NULL OR removed_at IS NOT NULL OR down_until > clock_timestamp() ORDER BY name LIMIT 1000`
 
-// Receivers returns the subscriptions that get no deliveries now.
+// Receivers returns the subscriptions whose deliveries wait, because they are paused or removed or
+// their receiver is down: at most 1,000.
 //
 // Errors: domain.CodeUnavailable.
 func (o *Overviews) Receivers(ctx context.Context) ([]overview.ReceiverStatus, error) {

@@ -12,8 +12,6 @@ import (
 	"outboxd/repository/stored"
 )
 
-// How many events one search looks at. The first step is small, because few events are
-// usually enough to fill a page.
 const (
 	searchLimit = 50_000 // events of each table that one search looks at, about
 	// searchTimeout is the statement_timeout of one step, for a very slow database.
@@ -156,8 +154,8 @@ func readFor(f *lives.Filter) (states []string) {
 	return states
 }
 
-// only returns the state that the rows of those tables must have: of the rows of events in
-// flight, open ones are not confirmed. Rows of other tables never are. "" means any.
+// only returns the value of $10 in matchingSQL, which tells events in flight from confirmed
+// events. An open filter leaves confirmed events out.
 func only(f *lives.Filter) string {
 	if f.Open {
 		return string(lives.StateInFlight)

@@ -12,8 +12,8 @@ type column struct {
 	array         func(*Rows) any // the array of it in Rows
 }
 
-// columns are the columns of an event. All statements, Scan and Rows use the columns in
-// this order. The migration migrations/00001_outbox.sql creates the tables.
+// columns are the columns of an event. All statements, Scan and Rows use the columns in this
+// order. The columns are defined in migrations/00001_outbox.sql.
 var columns = []column{
 	{"id", "uuid", func(s *Scan) any { return &s.id }, func(r *Rows) any { return r.IDs }},
 	{"event_type", "text", func(s *Scan) any { return &s.kind }, func(r *Rows) any { return r.types }},
@@ -37,8 +37,8 @@ var columns = []column{
 	{"split", "text", func(s *Scan) any { return &s.split }, func(r *Rows) any { return r.splits }},
 }
 
-// Met is the value of the column split for an event that returns to the outbox after a claim
-// has read it ("met" it). Its deliveries exist, and the next claim does not make them again.
+// Met is an SQL expression for the column split of an event that a claim has read ("met").
+// The event's deliveries were made, and no later claim makes them again.
 const Met = "coalesce(split, 'done')"
 
 var (

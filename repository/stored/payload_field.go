@@ -9,7 +9,8 @@ import (
 
 // fieldSQL is the condition that a payload has a value at a path. JSON is read only if the
 // payload may match: if it contains the bytes that every such payload has, or an escape
-// (\u), which may stand for any of them. A payload without the path may make it NULL.
+// (\u), which may stand for any of them. A payload without the path may make the condition
+// NULL.
 const fieldSQL = `CASE WHEN position(%[3]s IN payload) = 0 AND position('\x5c75'::bytea IN payload) = 0 THEN false
         WHEN %[2]s IS NULL THEN outbox_payload_field(payload, %[1]s) IS NOT NULL WHEN right(%[2]s, 1) = '*' THEN starts_with(outbox_payload_field(payload, %[1]s), left(%[2]s, -1))
         ELSE outbox_payload_field(payload, %[1]s) IS NOT DISTINCT FROM %[2]s END`

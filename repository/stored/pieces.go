@@ -11,8 +11,7 @@ import (
 	"outboxd/domain"
 )
 
-// Always is a duration of 100 years, for pieces without a bound in time: every event is
-// younger.
+// Always is a duration of 100 years, for pieces without a bound in time.
 const Always = 100 * 365 * 24 * time.Hour
 
 // LastID comes after all other IDs.

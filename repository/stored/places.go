@@ -7,10 +7,10 @@ import (
 	"outboxd/domain/lives"
 )
 
-// Place is a table that holds events. An event is normally in one table at a time; a
-// producer that wrote it more than once may have put it into several. The table determines
-// the event's state. The fields have SQL expressions that say since when and why an event is
-// in the table.
+// Place is a table that holds events. An event is normally in one table at a time. It may be
+// in several if it was replayed, or if a producer wrote it more than once. The table
+// determines the event's state. The fields have SQL expressions that say since when and why
+// an event is in the table.
 type Place struct {
 	state lives.State
 	table string
@@ -25,8 +25,8 @@ const (
 	lastError = "coalesce(last_error, '')"
 )
 
-// Places has all tables that have events, in the order in which an event passes through
-// them. An event in the history is in flight, or confirmed if the inbox has its ID.
+// Places has all tables that have events. An event in the history is in flight, or confirmed
+// if the inbox has its ID.
 var Places = PlaceList{
 	{lives.StatePending, "outbox", "available_at", noText, lastError, noText},
 	{lives.StateHeld, "outbox_held", "held_at", noText, lastError, noText},

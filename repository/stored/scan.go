@@ -72,8 +72,8 @@ func (s *Scan) Event() domain.Event {
 // adding to it cannot overflow.
 const maxCount = 1_000_000_000
 
-// Unfit returns an unfitError if Event must not be relayed although it could be read: the
-// outbox would refuse its row if the relay had to put it back after a failure. Unfit
+// Unfit returns an unfitError if the event that Event returned last must not be relayed:
+// the outbox would refuse its row if the relay had to put it back after a failure. Unfit
 // returns nil for almost every row.
 func (s *Scan) Unfit() error {
 	switch {

@@ -10,10 +10,10 @@ SELECT outbox_pass_turn(event_id)
 FROM (SELECT event_id FROM outbox_turns WHERE event_id = ANY ($1::uuid[]) ORDER BY ordering_key) AS ended`
 
 // PassEndedTurnsSQL passes the turns of events that ended without a confirmation. If a
-// producer wrote an event more than once, another row of it may still be in flight. In
-// that case the event keeps its turn until that row ends: otherwise the next event of the
-// key would overtake it. PassEndedTurnsSQL looks into the history only for events that
-// have a turn.
+// producer wrote an event more than once, another row of it may still be in flight. If
+// the history has that row, unconfirmed, the event keeps its turn until that row ends:
+// otherwise the next event of the key would overtake it. PassEndedTurnsSQL looks into the
+// history only for events that have a turn.
 //
 //nolint:gosec // no credential
 const PassEndedTurnsSQL = `

@@ -26,8 +26,8 @@ import (
 //   - A cancelled event gets no delivery.
 //   - The range of sent_at leaves out partitions of the history. The range begins an hour
 //     early, because clocks may differ.
-//   - An event that was replayed or written again has several rows; the newest generation
-//     counts.
+//   - An event that was replayed or written again may have several rows; the newest
+//     generation counts.
 //   - An erased event no longer has a payload and is never sent again. For as long as the
 //     event is kept, the journal says that it was erased.
 var metSQL = `
@@ -42,7 +42,7 @@ WITH sub AS (
     ORDER BY places.id, generation DESC
 )`
 
-// replayed returns a query for each table that may have events which the relay has
+// replayed returns one query of all tables that may have events which the relay has
 // claimed before.
 func replayed(query string) string {
 	return stored.Places.Only(lives.StateHeld, lives.StateSuppressed).Union(query) + `
@@ -131,8 +131,9 @@ const (
 )
 
 // replayPiece makes the deliveries of the next piece, and reports whether that was the
-// last piece. If the outbox refuses the delivery of an event, replayPiece tries smaller
-// and smaller pieces until it has found that event, and leaves it out.
+// last piece. If the outbox refuses a delivery, replayPiece tries smaller and smaller
+// pieces until one succeeds. If even a piece of one event is refused, replayPiece leaves
+// that event out.
 func (s *Store) replayPiece(ctx context.Context, name string, rows int) (ended bool, err error) {
 	for ; ; rows = max(rows/2, 1) {
 		ended, err = s.tryReplayPiece(ctx, name, rows, nil)

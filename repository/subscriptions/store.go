@@ -131,7 +131,7 @@ ON CONFLICT (id) DO UPDATE SET removed_at = excluded.removed_at`
 
 // Apply adds subscriptions that do not exist and changes those that differ: either all of
 // them or, after an error, none. It returns what it did to each. Apply leaves other
-// subscriptions and pauses as they are. Other types or headers apply to events that the
+// subscriptions and pauses as they are. Changed types or headers apply to events that the
 // relay claims from now on.
 //
 // Errors: domain.CodeInvalid for the first invalid subscription.

@@ -45,8 +45,8 @@ type leader struct {
 // otherwise the next user of the session would have the lock.
 //
 // If a process is suspended or separated by the network, the server keeps the process's
-// connection: two hours by the kernel's defaults. So the leader's session is always in a
-// transaction. If the leader is silent for too long,
+// connection: more than two hours by the kernel's defaults. So the leader's session is
+// always in a transaction. If the leader is silent for too long,
 // idle_in_transaction_session_timeout ends the transaction and the session. Every version
 // of PostgreSQL that outboxd supports has that setting. The transaction has no snapshot
 // and no transaction ID, so it does not hold back vacuum. Each message begins a new

@@ -24,21 +24,21 @@ const measurePatience = 2 * time.Second
 
 var lateSQL = fmt.Sprintf("interval '%g seconds'", overview.ConfirmedLate.Seconds())
 
-// measureSQL writes a sample. measureSQL is one statement and so one transaction, because
-// an idle process may use less than one transaction a second.
+// measureSQL writes a sample. measureSQL is one statement and so one transaction, so that
+// an idle process needs few transactions.
 //
 //   - Emitted events are counted in the account and in the entries that no round has
 //     added up yet: the entries of the last minute, or all entries that producers wrote
 //     while no relay ran. Up to $5 entries are counted. If there are more, PostgreSQL's
 //     own counter gives their number, and the statement assumes that the uncounted
 //     entries are like the counted ones.
-//   - The number of published events comes from the counters that PostgreSQL keeps of the
-//     partitions of the history. The history has no index by time, because such an index
-//     would cost something in every batch. PostgreSQL's counters are about a second late,
-//     and start at zero after a crash.
+//   - The number of published events comes from the account, the entries, and the
+//     counters that PostgreSQL keeps of the partitions of the history. The history has no
+//     index by time, because such an index would cost something in every batch.
+//     PostgreSQL's counters are about a second late, and start at zero after a crash.
 //   - The statement counts confirmations up to overview.ConfirmedLate ago.
 //   - A cancelled event also has a row in the inbox, but does not count as confirmed.
-//   - The delays are measured on at most 1,000 confirmations.
+//   - The delays are measured on at most 1,000 confirmations of the last 20 seconds.
 var measureSQL = `
 WITH standing AS (` + search.StandingSQL + `
 ), before AS (

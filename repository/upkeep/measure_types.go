@@ -12,14 +12,15 @@ import (
 // confirmed, failed and died, and their delays. The statement covers the time up to
 // overview.ConfirmedLate ago.
 //
-//   - Of the confirmations it reads the 200 latest of each sixth of the minute, and looks
-//     up the type and queue of each by its ID. If there were more, the counts are
-//     multiplied by what measureSQL counted.
-//   - A failed attempt, too, is looked up by its ID. The statement reads the 5,000 latest
-//     entries of the journal, of any kind, and the 5,000 latest dead letters. If there were
-//     more in the minute, failures and deaths are missing.
+//   - Of the confirmations it reads the 200 latest of each sixth of that time, and looks up
+//     the type and queue of each by its ID. If there may have been more, the counts are
+//     scaled to the number that measureSQL counted.
+//   - The event of a failed attempt is also looked up by its ID. The statement reads the
+//     5,000 latest entries of the journal, of any kind, and the 5,000 latest dead letters.
+//     If there were more in that time, failures and deaths are missing.
 //   - A death whose dead letter was replayed before the measurement is found in the journal.
-//     One whose dead letter was discarded is not seen, because only a dead letter has a type.
+//     A death whose dead letter was discarded is not seen, because no table has the event's
+//     type any more.
 //   - Each limit is applied before the lower bound of the span: otherwise PostgreSQL might
 //     read and sort all rows of the span.
 //   - Confirmed events that are not in the history are not seen: cancelled ones, or all of

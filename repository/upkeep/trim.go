@@ -45,9 +45,10 @@ func (h *Housekeeping) trimPast(ctx context.Context, doing, statement string, ag
 }
 
 // The journal of a dead letter stays as long as the dead letter. The entry that an event
-// was erased stays as long as the event, because it keeps the event out of replays: a
-// partition of outbox_sent may stay for longer than the journal's entries. Each subquery
-// returns one value, so that PostgreSQL cannot read a whole table into a hash.
+// was erased stays as long as the event is in outbox_sent or outbox_suppressed, because
+// the entry keeps the event out of replays: a partition of outbox_sent may stay for
+// longer than the journal's entries. Each subquery returns one value, so that PostgreSQL
+// cannot read a whole table into a hash.
 const trimJournalSQL = `
 WITH looked AS MATERIALIZED (
     SELECT ctid AS place, at, id, event_id, entry FROM outbox_journal
