@@ -14,8 +14,9 @@ type Refusal struct {
 	// Reason says what is wrong with the field.
 	Reason string
 	// Aborted is true if PostgreSQL refused the event. If Aborted is true, the
-	// transaction can only be rolled back. If Aborted is false, the client refused
-	// the event and sent nothing, so the transaction can continue.
+	// transaction can only be rolled back, whole or to a savepoint. If Aborted is
+	// false, the client refused the event and sent nothing, so the transaction can
+	// continue.
 	Aborted bool
 	// Index is the event's index in the slice given to EmitAll; -1 if it is not
 	// known.

@@ -7,8 +7,8 @@ import (
 )
 
 // Config is the configuration of one process. Nothing changes a Config after Load and
-// Serve, so any number of goroutines may share it. A Config that is printed, logged or
-// marshalled shows no secret.
+// Serve, so any number of goroutines may share it. If a Config is printed, logged or
+// marshalled, its values of the types Secret, SecretURL and Sources are masked.
 type Config struct {
 	Roles           Roles
 	DataDir         string        // empty: the platform's default

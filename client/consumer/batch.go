@@ -24,9 +24,9 @@ import (
 // Batch is the tuning of HandleBatch and HandleTogether. The zero value is fine.
 type Batch struct {
 	Max int // events at once; 0: 100
-	// Wait is how long an event waits for other events although a transaction could begin. No event waits longer
-	// than a third of its task's timeout. With Wait 0 an event waits only while as many batches run as may: as
-	// many as GOMAXPROCS, at least two. The events that arrive meanwhile form the next batch.
+	// Wait is how long an event waits for other events although a transaction could begin. This wait is at most
+	// a third of the task's timeout. With Wait 0 an event waits only while as many batches run as may: as many
+	// as GOMAXPROCS, at least two. The events that arrive meanwhile form the next batch.
 	Wait time.Duration
 	// Logger logs why a batch failed, at most once a minute. nil: slog.Default().
 	Logger *slog.Logger

@@ -28,8 +28,8 @@ import (
 // polls for tasks that nobody announced. Errors for which this package's IsFailure is false never
 // cost an attempt, not even the last one.
 //
-// If Run cannot start, the error says what to change. For example, Redis may refuse
-// the password, the database number or a command, or a host name may not exist. For
+// If Run cannot start for a reason that it knows, the error says what to change. For example, Redis
+// may refuse the password, the database number or a command, or a host name may not exist. For
 // PostgreSQL, call Consumer.Check.
 func Run(ctx context.Context, connect asynq.RedisConnOpt, config asynq.Config, handler asynq.Handler) error {
 	if err := checkConfig(config, handler); err != nil {

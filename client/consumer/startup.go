@@ -39,9 +39,9 @@ func checkConfig(config asynq.Config, handler asynq.Handler) error {
 	return nil
 }
 
-// hopeless lists the errors of Redis with which Run gives up. Each entry has words that
-// such an error contains, and says what to change. After other errors of Redis, such as
-// LOADING, Run waits.
+// hopeless lists the errors of Redis with which Run gives up. An entry is about the
+// errors that contain one of its words, and says what to change. After other errors of
+// Redis, such as LOADING, Run waits.
 var hopeless = []struct {
 	words []string
 	cure  string

@@ -16,8 +16,8 @@ type Options struct {
 	Max    int // items of a batch; at least 1
 	AtOnce int // batches under way at the same time; at least 1
 	// Wait is how long an item waits for other items although a batch could begin.
-	// No item waits longer than a third of the time until the item's deadline. 0:
-	// not at all.
+	// This wait is at most a third of the time until the item's deadline. 0: not at
+	// all.
 	Wait time.Duration
 	// Places is the largest possible number of items at the same time, waiting or
 	// in a running batch. If there are as many items as places, no item waits for

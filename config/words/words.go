@@ -37,8 +37,8 @@ func IsPlain(text string) bool {
 	return utf8.ValidString(text) && !strings.ContainsFunc(text, unicode.IsControl)
 }
 
-// IsVisible reports whether a text has only characters that can be seen, so that it
-// cannot pose as another one.
+// IsVisible reports whether a text has only printable characters (unicode.IsPrint).
+// A text with an invisible character could look like another text.
 func IsVisible(text string) bool {
 	return utf8.ValidString(text) && !strings.ContainsFunc(text, func(r rune) bool { return !unicode.IsPrint(r) })
 }

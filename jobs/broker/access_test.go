@@ -44,8 +44,8 @@ func tlsLines(ca, cert, key string) []string {
 	return []string{"port 0", "tls-port PORT", "tls-ca-cert-file " + ca, "tls-cert-file " + cert, "tls-key-file " + key, "tls-auth-clients yes", "tls-replication yes", "tls-cluster yes"}
 }
 
-// TestTLSAndRotatingPassword connects to a Redis that has a certificate of a private authority,
-// asks for the client's certificate, and changes its password.
+// TestTLSAndRotatingPassword connects to a Redis that has a certificate of a private authority
+// and asks for the client's certificate. Then the password changes.
 func TestTLSAndRotatingPassword(t *testing.T) {
 	t.Parallel()
 	authority := certtest.New(t)

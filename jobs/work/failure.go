@@ -40,7 +40,7 @@ func (w *Worker) ended(ctx, running context.Context, task *asynq.Task, err error
 		crashpoint.Reach(crashpoint.WorkerBuried)
 		switch {
 		case failure == nil && burial == domain.ConfirmedOnce:
-			// The event is confirmed already: the handler's commit succeeded, and only the answer was lost.
+			// Either the handler's commit succeeded and only its answer was lost, or the event was cancelled.
 			return nil
 		case failure == nil && burial == domain.BuriedEarly:
 			// The task leaves the queue. The relay makes another task when the event may take effect.

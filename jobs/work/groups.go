@@ -76,8 +76,8 @@ func newGroups(running context.Context, w *Worker) *groups {
 	return g
 }
 
-// atOnce is how many groups of one kind run at the same time: enough to keep all CPU cores busy. With more, each
-// group would be smaller.
+// atOnce is how many groups of one kind run at the same time: one for each CPU core but not more than
+// Concurrency, and at least two. With more, each group would be smaller.
 func (g *groups) atOnce() int { return max(min(runtime.GOMAXPROCS(0), g.w.o.Concurrency), 2) }
 
 // of returns the Gatherer that makes groups of the tasks of one type and queue.

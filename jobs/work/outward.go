@@ -142,7 +142,7 @@ func (w *Worker) record(ctx, running context.Context, together *groups, task Tas
 		attempt, done := context.WithTimeout(ctx, recordPatience)
 		first, err = together.Confirm(attempt, task, record)
 		done()
-		// This transaction only writes the confirmation and the Record. So it can be repeated after any failure.
+		// This transaction only writes the confirmation and the Record. So it can be repeated after an outage.
 		if domain.ErrorCode(err) != domain.CodeUnavailable {
 			return first, err
 		}
