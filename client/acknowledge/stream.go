@@ -30,9 +30,9 @@ const (
 // identity, unless it is a physical copy, such as a standby.
 const Header = "outboxd-outbox"
 
-// Acknowledgement says that an event took effect. An outbox accepts the
-// acknowledgement only if the outbox has an event with this ID, type and queue, and
-// if the field Outbox is empty or has the identity of that outbox.
+// Acknowledgement says that an event took effect. An outbox ignores the
+// acknowledgement if the outbox does not know the event, or if the field Outbox
+// identifies another outbox.
 type Acknowledgement struct {
 	Event       client.ID
 	Type, Queue string

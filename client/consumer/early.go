@@ -11,11 +11,11 @@ import (
 	"outboxd/client/outage"
 )
 
-// ErrTooEarly is the error for a task whose event may not take effect yet, for one of
-// two reasons. Either an earlier event of the same ordering key has the turn: that
-// happens after a failover that lost the last commits, or after a restore, because
-// PostgreSQL then no longer knows that the earlier event took effect. Or the event was
-// moved to a later time when its task was in Redis already. The task must run again later.
+// ErrTooEarly is the error for a task whose event may not take effect yet, for one of two
+// reasons. Either an earlier event of the same ordering key has the turn. That happens
+// after a failover that lost the last commits, or after a restore: PostgreSQL then no
+// longer knows that the earlier event took effect. Or the event was moved to a later time
+// when its task was in Redis already. The task must run again later.
 var ErrTooEarly = errors.New("it is another event's turn")
 
 // IsFailure is for asynq.Config.IsFailure, and Run sets it there. IsFailure reports whether an error costs a task an
@@ -24,9 +24,9 @@ func IsFailure(err error) bool {
 	return !errors.Is(err, ErrTooEarly) && !errors.Is(err, ErrUnacknowledged) && !errors.Is(err, ErrNotTried)
 }
 
-// tooEarly is the SQLSTATE with which outboxd refuses an event that may not take effect
-// yet: outboxd.confirm does, and so does the commit if the event was moved to a later
-// time while confirm waited for that move.
+// tooEarly is the SQLSTATE with which outboxd.confirm refuses an event that may not
+// take effect yet. If the event was moved to a later time while confirm waited for that
+// move, the commit fails with tooEarly.
 const tooEarly = "OB001"
 
 // named turns an error of outboxd.confirm or of a commit into ErrTooEarly if the error has the SQLSTATE tooEarly. named

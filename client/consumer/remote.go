@@ -90,7 +90,7 @@ func (c *Consumer[Tx]) CreateInbox(ctx context.Context) error {
 
 // TrimInbox deletes up to 10,000 rows that are older than age, and returns how many
 // it deleted. age must be longer than outboxd's --relay-history, which is a week by
-// default: as long as outboxd may send an event again, the inbox needs the event's
+// default. As long as outboxd may send an event again, the inbox needs the event's
 // row.
 func (c *Consumer[Tx]) TrimInbox(ctx context.Context, age time.Duration) (n int64, err error) {
 	r, ok := c.inbox.(*remote)

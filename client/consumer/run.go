@@ -24,7 +24,7 @@ import (
 //
 // Three things are better than with plain Asynq. The worker takes and finishes tasks in few round
 // trips; see package pipeline. outboxd's relay tells idle workers about new tasks, so that they begin
-// at once; about every config.TaskCheckInterval (0: a second; at most 10 seconds) the worker also
+// at once. About every config.TaskCheckInterval (0: a second; at most 10 seconds) the worker also
 // polls for tasks that nobody announced. Errors for which this package's IsFailure is false never
 // cost an attempt, not even the last one.
 //

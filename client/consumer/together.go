@@ -7,9 +7,9 @@ import (
 )
 
 // HandleTogether returns the handler of a task type for Asynq's mux. As with Handle, handle gets
-// one payload. But the events of a batch share a transaction: handle is called for one event after
-// another, in the order of the events' IDs, and then one commit confirms them all. So a handler
-// that only changes rows is often several times faster, without a line of its own for batches.
+// one payload. But the events of a batch share a transaction. handle is called for one event after
+// another, in the order of the events' IDs. Then one commit confirms them all. So a handler that
+// only changes rows is often several times faster, without a line of its own for batches.
 //
 // A batch consists of the same tasks as with HandleBatch. If handle fails for one event, the
 // transaction is rolled back, and each task of the batch runs alone, as with HandleBatch. Then
@@ -17,9 +17,9 @@ import (
 // again.
 //
 // The events share the batch's time and its locks. So HandleTogether is for handlers that take
-// milliseconds, call no other server, and do not depend on the start or the end of the transaction,
-// as now() and pg_advisory_xact_lock do. If two batches lock the same rows in different orders,
-// PostgreSQL may end one of them because of a deadlock. Then its tasks run alone.
+// milliseconds and call no other server. They must not depend on the start or the end of the
+// transaction, as now() and pg_advisory_xact_lock do. If two batches lock the same rows in
+// different orders, PostgreSQL may end one of them because of a deadlock. Then its tasks run alone.
 //
 // In handle EventOf returns the event of the payload.
 func HandleTogether[T, Tx any](c *Consumer[Tx], handle func(ctx context.Context, tx Tx, payload T) error, batch Batch) asynq.Handler {

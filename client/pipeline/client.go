@@ -157,10 +157,10 @@ func (c *Client) ZAddXX(ctx context.Context, key string, members ...redis.Z) *re
 // client's time limit. After an error Asynq asks again at once.
 const hangsAfter = 4 * leaseTime
 
-// Hangs returns an error if the server has had a free worker slot for two minutes and in
-// this time has not asked for a task, or has got no answer to its last question. An outage
-// of Redis is no such case, because the Client then answers with an error. Once the Client
-// stops (see New and Release), Hangs returns nil. Hangs is safe for concurrent use.
+// Hangs returns an error if the server has had a free worker slot for two minutes, and in
+// this time did not ask for a task or got no answer. An outage of Redis is no such case,
+// because the Client then answers with an error. Once the Client stops (see New and
+// Release), Hangs returns nil. Hangs is safe for concurrent use.
 func (c *Client) Hangs() error {
 	if idle := c.places.idle(); idle > hangsAfter && !c.taker.ended() {
 		return fmt.Errorf("the worker has free slots and has taken no task for %v, not even looked for one", idle.Round(time.Second))

@@ -89,7 +89,7 @@ func pauseAfter(looks int) time.Duration {
 }
 
 // How long, and how many, receipts of unanswered requests are kept. A receipt is kept only while the tasks with that
-// receipt certainly belong to this worker: Asynq recovers a task 30 s after the end of its lease, and a plain Asynq
+// receipt certainly belong to this worker. Asynq recovers a task 30 s after the end of its lease, and a plain Asynq
 // worker that then runs the task leaves the receipt on it.
 const (
 	lostFor  = leaseTime + 25*time.Second

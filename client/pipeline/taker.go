@@ -315,8 +315,8 @@ type question struct {
 }
 
 // round requests each queue's share of tasks, in one round trip. round returns the
-// queues that have to be asked again, because they have tasks and none was taken
-// from them, and whether any task was taken.
+// queues that have tasks although none was taken from them: they have to be asked
+// again. found says whether any task was taken.
 func (t *taker) round(open []*queue, shares map[*queue]int) (waiting []*queue, found bool, err error) {
 	until := time.Now()
 	questions := t.put(open, shares, false)

@@ -10,7 +10,7 @@ import (
 )
 
 // A task is handed out while its lease has time left, however rarely the worker
-// polls: Asynq counts the lease from its own request, and the wait is part of that
+// polls. Asynq counts the lease from its own request, and the wait is part of that
 // request.
 func TestAWaitIsShorterThanALease(t *testing.T) {
 	t.Parallel()

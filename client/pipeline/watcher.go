@@ -5,9 +5,9 @@ import "time"
 // A Watcher learns of tasks at the head of a queue whose type is not in
 // Options.Types. One goroutine calls it.
 type Watcher interface {
-	// Blocked is called when a request has found a task of an unknown type at the head of a queue
-	// and taken nothing (blocked is true), and when a later request finds no such task at the
-	// head (false).
+	// Blocked is called with true when a request has found a task of an unknown type at the head
+	// of a queue and taken nothing. It is called with false when a later request finds no such
+	// task at the head.
 	Blocked(queue string, blocked bool)
 	// Unknown is called once for each unknown type that such a request finds, for up to a hundred
 	// types of one queue.

@@ -94,8 +94,8 @@ func TestTLSAndRotatingPassword(t *testing.T) {
 	}
 }
 
-// TestClusterWithTLS connects to a cluster of one node, which tells its own address: the client dials that too with the
-// authority, the certificate and the server name of the options.
+// TestClusterWithTLS connects to a cluster of one node, which announces an address. The client dials that address too
+// with the authority, the certificate and the server name of the options.
 func TestClusterWithTLS(t *testing.T) {
 	t.Parallel()
 	authority := certtest.New(t)

@@ -32,7 +32,7 @@ func newCluster(u redis.UniversalOptions) *redis.ClusterClient {
 }
 
 // redirected is a hook that sends a command again if a node did not run it: the slot of
-// the command is on another node, or is just moving there.
+// the command is on another node, or is just being moved.
 type redirected struct{ cluster *redis.ClusterClient }
 
 // redirections is how often such a command is sent again at most. redirectPause is the
@@ -50,7 +50,7 @@ func IsRedirect(err error) bool {
 	return redis.HasErrorPrefix(err, "MOVED") || redis.HasErrorPrefix(err, "ASK") || redis.HasErrorPrefix(err, "TRYAGAIN")
 }
 
-// note is called with the error of a command: if the error says that the client's knowledge
+// note is called with the error of a command. If the error says that the client's knowledge
 // of the nodes may be wrong, note makes the client ask the cluster for its nodes.
 func (h redirected) note(ctx context.Context, err error) {
 	var answer redis.Error

@@ -9,8 +9,8 @@ import (
 // Asynq's, from its package internal/base.
 const QueuesKey = "asynq:queues"
 
-// WorkersKey names a sorted set of the keys of hashes: one hash for each server, with the
-// ID of each task that the server is working on as a field. The scores are the times at
+// WorkersKey names a sorted set of keys. Each is the key of a server's hash, whose fields
+// are the IDs of the tasks that the server is working on. The scores are the times at
 // which the hashes expire, by the servers' clocks. A server writes its hash every 5 s.
 const WorkersKey = "asynq:workers"
 

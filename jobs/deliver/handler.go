@@ -82,8 +82,8 @@ func Handler(o HandlerOptions) work.Outward {
 // not count the attempt, so that the delivery still has its attempts when the subscription is
 // resumed. If the database cannot be reached, the subscription is not paused, but the attempt does
 // not count either. If the subscription cannot be paused for another reason, gone returns nil, and
-// the attempt counts as any that failed: otherwise the delivery would ask the receiver again and
-// again for ever.
+// the attempt counts as any that failed. So the delivery does not ask the receiver again and again
+// for ever.
 func (o *HandlerOptions) gone(ctx context.Context, a *Attempt) error {
 	reason := "the receiver wants no deliveries any more: " + a.String()
 	paused, err := o.Pauser.PauseReceiver(ctx, &domain.Action{Actor: o.Actor, Reason: reason}, &o.Subscription)

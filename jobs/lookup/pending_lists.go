@@ -27,8 +27,8 @@ const (
 )
 
 // pendingLists keeps pending lists in memory, and uses each of them for pendingLife. A list is read
-// only if it is long and the script has not found a pending task among those that are taken next:
-// after a loss, or if clocks differ.
+// only if it is long and the script has not found a pending task among those that are taken next.
+// That happens after a loss, or if clocks differ.
 type pendingLists struct {
 	mu   sync.Mutex // held while reading, so that callers at the same time share one reading
 	seed maphash.Seed

@@ -22,7 +22,7 @@ type asking struct {
 }
 
 // Running implements domain.RunningTasks. A task runs if the task is active, or if a worker says
-// that it works on the task: Redis may have lost the task since that worker took it. A task whose
+// that it works on the task. Redis may have lost the task since that worker took it. A task whose
 // last failed attempt lost its lease counts too, as long as Redis has the task: the process of that
 // attempt may be suspended, and go on.
 func (f *Finder) Running(ctx context.Context, events []domain.Event) ([]bool, error) {

@@ -37,9 +37,9 @@ var workerCommands = []workerCommand{
 	{Command: faulttest.Command{Name: "ZADD"}, every: 5 * time.Second},
 }
 
-// For each command that a worker sends and each way in which it can be answered
-// wrongly, once or until it is mended: each task takes effect exactly once, in its
-// first attempt, and none stays behind without a lease; the worker lives.
+// The commands that a worker sends are answered wrongly in many ways, once or until
+// that is mended. Each task takes effect exactly once, in its first attempt. None
+// stays behind without a lease, and the worker lives.
 func TestTheWorkerOutlivesEveryAnswer(t *testing.T) {
 	t.Parallel()
 	for i, command := range workerCommands {

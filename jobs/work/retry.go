@@ -28,8 +28,8 @@ func isBlameless(err error) bool {
 }
 
 // isSpared reports whether a task goes back to its queue even on its last attempt. A task is spared if it was
-// postponed, or if it could not finish because the worker stopped, or because the database could not be reached in
-// the task's time.
+// postponed, if the worker stopped before the task could finish, or if the database could not be reached in the
+// task's time.
 func isSpared(err error) bool {
 	_, postponed := isPostponed(err)
 	return postponed || errors.Is(err, errStopping) || errors.Is(err, errAway)
