@@ -153,7 +153,7 @@ func TestAcknowledge(t *testing.T) {
 	exec(t, db, `INSERT INTO outbox (id, event_type, payload, queue, ordering_key) VALUES
 		('00000000-0000-7000-8000-000000000001', 'a', '', 'q', NULL), ('00000000-0000-7000-8000-000000000002', 'a', '', 'q', NULL),
 		('00000000-0000-7000-8000-000000000003', 'a', '', 'q', 'k')`)
-	// The second one is sent; the third one is held, in a database that went back.
+	// The second event is in the history. The third one is held and dead, as after a database went back.
 	exec(t, db, `WITH gone AS (DELETE FROM outbox WHERE id::text LIKE '%2' RETURNING *) INSERT INTO outbox_sent SELECT * FROM gone`)
 	exec(t, db, `WITH gone AS (DELETE FROM outbox WHERE id::text LIKE '%3' RETURNING *) INSERT INTO outbox_held SELECT * FROM gone`)
 	exec(t, db, `INSERT INTO outbox_dead (id, event_type, payload, headers, queue, available_at, attempts, generation, created_at, ordering_key, ordering_position, stage, error)

@@ -56,7 +56,8 @@ func TestAnEffectIsBegunAnewWhenATableWasChanged(t *testing.T) {
 	}
 }
 
-// A person changes outboxd's own tables while a relay works: nothing is charged, and nothing stops.
+// A person changes outboxd's own tables while a relay works. All events are
+// relayed all the same.
 func TestARelayGoesOnWhileItsTablesAreChanged(t *testing.T) {
 	t.Parallel()
 	url := schematest.Database(t)

@@ -246,7 +246,8 @@ func TestBackupByLogicalReplication(t *testing.T) {
 }
 
 // A row with the last number of the sequence, from a table without its CHECK, must
-// not use the sequence up: every later event with a key would be refused.
+// not use the sequence up: otherwise every later event with a key would be
+// refused.
 func TestTheHighestPositionLeavesNumbersForLaterEvents(t *testing.T) {
 	t.Parallel()
 	db := schematest.Open(t)

@@ -45,7 +45,7 @@ func TestABoundedInboxLeavesConnections(t *testing.T) {
 	if n := db.Pool().Stat().AcquiredConns(); n != bound {
 		t.Errorf("the tasks use %d connections, want %d", n, bound)
 	}
-	// A task that waits gives up when its time is over, and that is an outage.
+	// A task that waits gives up when its time is over. The error counts as an outage.
 	ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
 	defer cancel()
 	ids := []domain.ID{{200}}
@@ -102,7 +102,8 @@ func TestFailuresAreRecordedWhileHandlersHang(t *testing.T) {
 	all.Wait()
 }
 
-// held stops each Bury until finish is closed, and says in begun that one has come.
+// held stops each call of Bury until finish is closed, and says in begun that a call
+// has come.
 type held struct {
 	domain.FailedTasks
 	begun, finish chan struct{}

@@ -79,7 +79,8 @@ func TestASecondDeliveryWaitsForTheFirst(t *testing.T) {
 	inside, finish := make(chan struct{}), make(chan struct{})
 	go func() {
 		<-inside
-		// Let the first delivery end only after the second one has been seen waiting.
+		// Let the first task end only after the second one has been seen
+		// waiting.
 		for count(t, db, `SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '%INSERT INTO inbox%' AND pid <> pg_backend_pid()
 			AND $1::text = current_schema()`, schemaOf(t, db)) == 0 {
 			if t.Context().Err() != nil {

@@ -99,7 +99,7 @@ func TestOrderHoldsWhileEverythingOverlaps(t *testing.T) {
 	}
 }
 
-// pollOnce claims and settles one batch, or lets go of it.
+// pollOnce claims one batch and commits it, or releases it.
 func pollOnce(ctx context.Context, store *repository.Outbox, random *rand.Rand, queue chan<- domain.Event) error {
 	batch, err := store.Claim(ctx, domain.Cursor{}, 1+random.IntN(20))
 	if err != nil || len(batch.Events()) == 0 {

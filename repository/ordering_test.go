@@ -161,8 +161,8 @@ func TestAnEarlierEventThatIsStillInTheOutboxGoesFirst(t *testing.T) {
 	}
 }
 
-// One session ends a turn and does not see yet which event is being held. The session
-// that holds the event waits for that turn.
+// One session ends a turn and does not see yet which event is being held. The session that holds
+// the event waits for the end of that turn.
 func TestATurnThatEndsWhileOthersWaitForIt(t *testing.T) {
 	t.Parallel()
 	db, store := repositorytest.Outbox(t)

@@ -13,8 +13,8 @@ import (
 	"outboxd/repository/upkeep"
 )
 
-// The benchmarks work on a backlog that is renewed outside their time. An op is
-// a full batch.
+// The benchmarks work on a backlog that is renewed while no time is measured.
+// An op is a full batch.
 const (
 	benchBatch   = 1000
 	benchBacklog = 50 * benchBatch

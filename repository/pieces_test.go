@@ -33,10 +33,10 @@ const (
 )
 
 // Work that grows with the data succeeds under any timeout, because each statement
-// reads one piece of a table at most. That is healing, counting, folding, trimming,
-// dropping a partition, and verifying. In this test a piece is a large part of the
-// tables, so PostgreSQL would rather read some of them whole. The settings tell it
-// that rows are expensive.
+// reads one piece of a table at most. Such work is healing, counting, folding,
+// trimming, dropping a partition, and verifying. In this test a piece is a large
+// part of the tables, so PostgreSQL would rather read some of them whole. The
+// settings tell it that rows are expensive.
 func TestLongWorkIsDoneInPieces(t *testing.T) {
 	t.Parallel()
 	server := postgrestest.Start(t)
@@ -63,7 +63,7 @@ func TestLongWorkIsDoneInPieces(t *testing.T) {
 	}
 }
 
-// longWork is work on far more rows than one statement may meet.
+// longWork is work on far more rows than one statement may read.
 type longWork struct {
 	t     *testing.T
 	db    *postgres.Database
@@ -139,7 +139,8 @@ func (w *longWork) verify() {
 	}
 }
 
-// keep passes over the rows of days without a partition, which are not old enough.
+// keep keeps the partitions. It must leave the rows of days without a partition,
+// which are not old enough.
 func (w *longWork) keep() {
 	exec(w.t, w.quiet, sentSQL, longStray, 10)
 	exec(w.t, w.quiet, "INSERT INTO outbox_entries (event_type, created_at) SELECT event_type, created_at FROM outbox_sent_default")
@@ -161,7 +162,7 @@ func (w *longWork) drop() {
 	}
 }
 
-// trim passes over the entries of dead letters.
+// trim trims the inbox and the journal. It must leave the entries of dead letters.
 func (w *longWork) trim() {
 	exec(w.t, w.quiet, `UPDATE inbox SET processed_at = now() - interval '1 hour' WHERE event_id IN (SELECT event_id FROM inbox LIMIT 1000)`)
 	exec(w.t, w.quiet, `INSERT INTO outbox_journal (event_id, at, stage, entry, generation) SELECT outbox_new_id(), now() - interval '1 hour', 'relay', 'refused', 0 FROM generate_series(1, 1000)`)

@@ -135,7 +135,7 @@ func TestAnEventThatIsWrittenTwiceCountsOnce(t *testing.T) {
 	}
 }
 
-// hold writes an event behind another one of its key, which is on its way.
+// hold writes an event whose key already has an event in flight, so that a relay holds it.
 func (o *ordering) hold(id string) {
 	o.t.Helper()
 	o.write(firstID, "o-1")

@@ -230,7 +230,8 @@ func everyRoleWorks(t *testing.T, as func(role string) string) {
 	setAside(t, owner, relay, operator)
 }
 
-// setAside has the relay set aside an event that no outbox takes, and the operator one in the history.
+// setAside has the relay set aside an event that the CHECKs of outbox would refuse, and the operator one in the
+// history.
 func setAside(t *testing.T, owner, relay, operator *postgres.Database) {
 	t.Helper()
 	exec(t, owner, unchecked)
@@ -245,7 +246,7 @@ func setAside(t *testing.T, owner, relay, operator *postgres.Database) {
 	}
 }
 
-// doHousekeeping makes the calls of the relay that leads.
+// doHousekeeping makes the calls of the leader.
 func doHousekeeping(t *testing.T, relay *postgres.Database, store *repository.Outbox) {
 	t.Helper()
 	house := upkeep.NewHousekeeping(relay, "")

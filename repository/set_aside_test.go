@@ -26,7 +26,7 @@ DO $$ DECLARE c name; BEGIN
 END $$`
 
 // A row that came past the checks becomes a dead letter, alone: the claim that
-// meets it has everybody else's events.
+// finds it returns all other events.
 func TestARowThatCannotBeRelayedIsSetAsideAlone(t *testing.T) {
 	t.Parallel()
 	rows := map[string]string{ // by what the dead letter says

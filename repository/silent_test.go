@@ -13,8 +13,8 @@ import (
 	"outboxd/repository"
 )
 
-// A NAT device forgets the connection that listens: nothing arrives any more, and nothing ends. Listen returns, and the next
-// one hears.
+// A NAT device forgets the connection that listens: nothing arrives any more, and nothing ends. Listen returns, and the
+// next call of Listen hears notifications.
 func TestAListenThatHearsNothingIsNoticed(t *testing.T) {
 	t.Parallel()
 	address := schematest.Database(t)

@@ -6,7 +6,8 @@ import (
 	"outboxd/domain"
 )
 
-// PageStatements are what the pages ask of the dead letters, with their parameters.
+// PageStatements returns the statements with which the pages read dead letters, with
+// their parameters.
 func PageStatements() map[string][]any {
 	return map[string][]any{
 		"dead groups":   append([]any{deadGroupsSQL}, append(deadArgs(domain.DeadFilter{}), 10_000, maxGroups)...),

@@ -67,7 +67,7 @@ func TestDeadLettersAreListedByFilterAndPage(t *testing.T) {
 	balance(t, db)
 }
 
-// A count that ends early is no error. Whoever confirms needs the time of the database nevertheless.
+// A count that ends early is no error, and still has the time of the database.
 func TestACountOfDeadLettersEndsInTime(t *testing.T) {
 	t.Parallel()
 	db := schematest.Open(t)
@@ -121,8 +121,8 @@ func TestReplayOnce(t *testing.T) {
 		})
 	}
 	people.Wait()
-	// A run that skipped the dead letters that another one held may have
-	// ended early.
+	// A run that skipped dead letters which another run had locked may have ended
+	// early.
 	if _, err := letters.Replay(t.Context(), &actions[0], domain.DeadFilter{}, events); err != nil {
 		t.Fatal(err)
 	}
@@ -280,7 +280,8 @@ func TestActionsAreListedByPage(t *testing.T) {
 	}
 }
 
-// The archived task of a discarded event still has the payload, so the task is noted as void and deleted.
+// The archived task of a discarded event still has the payload, so the task is noted as void, for
+// the leader to delete.
 func TestADiscardedEventsTasksAreVoid(t *testing.T) {
 	t.Parallel()
 	db, store := repositorytest.Outbox(t)

@@ -15,7 +15,7 @@ import (
 	"outboxd/repository/repositorytest"
 )
 
-// Dead letters that came past the outbox's checks, among others that are in order.
+// A dead letter that the outbox refuses stays dead, and the others are replayed.
 func TestADeadLetterThatIsRefusedFailsAlone(t *testing.T) {
 	t.Parallel()
 	db, store := repositorytest.Outbox(t)

@@ -379,7 +379,8 @@ func TestExaminerOfAnEmptyDatabase(t *testing.T) {
 	}
 }
 
-// Even an idle process makes an examination each minute, so an examination must cost little.
+// Even an idle process examines the database again and again, so an examination must
+// cost little.
 func TestExaminationIsOneTransaction(t *testing.T) {
 	t.Parallel()
 	url := schematest.Database(t)

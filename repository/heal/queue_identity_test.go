@@ -85,8 +85,8 @@ func TestRedriveGoesThroughTheWholeHistory(t *testing.T) {
 	}
 }
 
-// A batch that was claimed before the queue lost its data, and is settled only
-// after the history was read, belongs to what was lost.
+// A batch that was claimed before the queue lost its data, and commits only
+// after the history was read, may be lost too.
 func TestRedriveWaitsForOpenBatches(t *testing.T) {
 	t.Parallel()
 	db, store := repositorytest.Outbox(t)

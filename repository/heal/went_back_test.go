@@ -108,7 +108,8 @@ func TestConfirmingInADatabaseThatWentBack(t *testing.T) {
 	}
 }
 
-// A leader that stops leads again later, and must still notice that the database went back.
+// A leader that stops may lead again later, and must still notice that the database went
+// back.
 func TestAQuestionThatWasGivenUpIsAskedAgain(t *testing.T) {
 	t.Parallel()
 	memory := heal.NewQueueMemory(schematest.Open(t))

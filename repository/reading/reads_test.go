@@ -18,7 +18,7 @@ import (
 	"outboxd/repository/reading"
 )
 
-// types are the types of all events that the reads find.
+// types returns the types of the events that the reads find.
 func types(t *testing.T, reads *reading.Reads) string {
 	t.Helper()
 	page, err := reading.NewLives(reads).Search(t.Context(), lives.Filter{}, domain.ID{}, 10)

@@ -59,7 +59,8 @@ func adds(t *testing.T, db *postgres.Database, cancelled int64) {
 	}
 }
 
-// An event can be taken back wherever it waits, and once it took effect it cannot.
+// An event can be cancelled wherever it waits, but not once it took effect or is
+// dead.
 func TestAnEventIsTakenBackWhereverItWaits(t *testing.T) {
 	t.Parallel()
 	db, store := rt.Outbox(t)
@@ -107,7 +108,7 @@ func TestAnEventIsTakenBackWhereverItWaits(t *testing.T) {
 	}
 }
 
-// A cancellation in a transaction counts from its commit.
+// A cancellation in a transaction counts from the transaction's commit.
 func TestACancellationIsAsGoodAsItsTransaction(t *testing.T) {
 	t.Parallel()
 	db, store := rt.Outbox(t)
@@ -143,8 +144,8 @@ func TestACancellationIsAsGoodAsItsTransaction(t *testing.T) {
 	adds(t, db, 1)
 }
 
-// A transaction that is at an event just now goes first, and others do not wait
-// for it for long.
+// A transaction that is working on an event goes first, and a cancellation
+// waits for it only briefly.
 func TestACancellationDoesNotWaitForAHandlerNorForAClaim(t *testing.T) {
 	t.Parallel()
 	db, store := rt.Outbox(t)
@@ -175,7 +176,7 @@ func TestACancellationDoesNotWaitForAHandlerNorForAClaim(t *testing.T) {
 	adds(t, db, 1)
 }
 
-// The events behind one that was taken back go on.
+// The events of the key behind a cancelled one go on.
 func TestTheTurnOfACancelledEventGoesOn(t *testing.T) {
 	t.Parallel()
 	for what, prepare := range map[string]func(t *testing.T, db *postgres.Database, store *repository.Outbox){
@@ -217,7 +218,7 @@ func TestTheTurnOfACancelledEventGoesOn(t *testing.T) {
 }
 
 // An event of an unconfirmed type is not checked before its effect. So it cannot
-// be taken back any more as soon as it may have been handed over.
+// be cancelled any more once it may have been handed over.
 func TestWhatNobodyConfirmsIsTakenBackBeforeItIsDueOnly(t *testing.T) {
 	t.Parallel()
 	db := schematest.Open(t)

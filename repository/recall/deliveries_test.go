@@ -11,7 +11,7 @@ import (
 	"outboxd/repository/subscriptions"
 )
 
-// subscribe makes a subscription to every event, in the order of its key.
+// subscribe adds a subscription to all events that keeps the order of each key.
 func subscribe(t *testing.T, db *postgres.Database, name string) {
 	t.Helper()
 	subscription := setup.Subscription{Name: name, Types: []string{"*"}, URL: "http://crm.example.com", Ordering: setup.OrderingKey}.WithDefaults()
@@ -31,8 +31,8 @@ func eventOf(t *testing.T, db *postgres.Database, name string) (id domain.ID) {
 	return id
 }
 
-// An event is taken back with all of its deliveries, or not at all: a receiver that
-// may have one cannot be asked.
+// An event is cancelled with all of its deliveries, or not at all. A delivery that
+// its receiver may have cannot be cancelled at once.
 func TestAnEventIsTakenBackWithItsDeliveries(t *testing.T) {
 	t.Parallel()
 	db, store := rt.Outbox(t)
@@ -105,8 +105,8 @@ func TestAnEventIsErasedWithItsDeliveriesOrNotAtAll(t *testing.T) {
 	adds(t, db, 1)
 }
 
-// A subscription that takes a former name is another subscription. The deliveries for
-// the former one are still taken back with their event.
+// A subscription with the name of a removed one is another subscription. The
+// deliveries for the removed one are still cancelled with their event.
 func TestDeliveriesOfAFormerSubscriptionAreTakenBack(t *testing.T) {
 	t.Parallel()
 	db, store := rt.Outbox(t)
@@ -126,7 +126,8 @@ func TestDeliveriesOfAFormerSubscriptionAreTakenBack(t *testing.T) {
 	adds(t, db, 2)
 }
 
-// A delivery is not attempted if its subscription was removed a while ago.
+// A delivery is not attempted if its subscription was removed a while ago, so it
+// can be cancelled or erased.
 func TestDeliveriesOfARemovedSubscriptionCanBeTakenBack(t *testing.T) {
 	t.Parallel()
 	db, store := rt.Outbox(t)

@@ -12,8 +12,8 @@ import (
 	"outboxd/repository/upkeep"
 )
 
-// Whatever became of an event, its content can be erased: the account and the ID
-// stay, and nothing sends it again without its content.
+// Events in all of these states can be erased: the account and the IDs stay, and
+// nothing sends the events again without their content.
 func TestErasingLeavesNothingOfTheContent(t *testing.T) {
 	t.Parallel()
 	db, store := rt.Outbox(t)
@@ -89,8 +89,9 @@ func TestErasingLeavesNothingOfTheContent(t *testing.T) {
 	adds(t, db, 4)
 }
 
-// An ID may have a dead letter and a waiting event, because a producer wrote it
-// again. An erased event is not sent.
+// An ID may be dead, suppressed or cancelled and also wait in the outbox,
+// because a producer wrote it again. After it is erased, the waiting row is not
+// sent.
 func TestWhatRepeatsAnErasedEventIsNotSent(t *testing.T) {
 	t.Parallel()
 	for what, aside := range map[string]string{

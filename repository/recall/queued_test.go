@@ -25,7 +25,8 @@ import (
 	"outboxd/repository/upkeep"
 )
 
-// queued is a database and a Redis with events that only Redis can judge.
+// queued is a database and a Redis, with events of which only Redis knows whether their
+// tasks are running.
 type queued struct {
 	t       *testing.T
 	db      *postgres.Database
@@ -91,7 +92,8 @@ func (q *queued) journal(id domain.ID) (entries string) {
 	return answer(q.t, q.db.SQL(), "SELECT coalesce(string_agg(entry || ' ' || detail, '; ' ORDER BY at), '') FROM outbox_journal WHERE event_id = $1", id)
 }
 
-// A mail that waits in Redis is taken back, unless a worker may be sending it.
+// A mail whose task waits in Redis can be moved, cancelled and erased, unless a worker
+// may be sending it.
 func TestWhatWaitsInRedisIsTakenBack(t *testing.T) {
 	t.Parallel()
 	for what, c := range map[string]struct {
@@ -159,7 +161,8 @@ func TestWhatWaitsInRedisIsTakenBack(t *testing.T) {
 	}
 }
 
-// Without Redis, an event that only Redis can judge stays as it is. Others change.
+// If Redis cannot be asked, an event of which only Redis knows whether its task is
+// running is not cancelled. Others are.
 func TestNothingIsTakenBackWhileRedisCannotBeAsked(t *testing.T) {
 	t.Parallel()
 	q := newQueued(t)
@@ -176,8 +179,8 @@ func TestNothingIsTakenBackWhileRedisCannotBeAsked(t *testing.T) {
 	}
 }
 
-// An event is taken back with its deliveries that wait in Redis. While a worker has one
-// of them, nothing changes.
+// An event is cancelled with its deliveries that wait in Redis. While a worker has one
+// of them, nothing is cancelled.
 func TestADeliveryThatWaitsInRedisIsTakenBackWithItsEvent(t *testing.T) {
 	t.Parallel()
 	q := newQueued(t)

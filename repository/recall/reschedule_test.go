@@ -25,8 +25,8 @@ func confirm(db interface {
 	return first, err
 }
 
-// An attempt of the relay, whose answer was lost, has left a task in Redis. After a
-// caller was told that its event was rescheduled, the event must not take effect
+// A relay has handed the event to Redis, or may have done so before it died. After
+// a caller was told that its event was rescheduled, the event must not take effect
 // before its new time.
 func TestARescheduledEventDoesNotTakeEffectBefore(t *testing.T) {
 	t.Parallel()
@@ -215,8 +215,8 @@ func TestTheKeyOfARescheduledEventWaits(t *testing.T) {
 	adds(t, db, 0)
 }
 
-// A delivery that its receiver may have cannot be moved. Then no row of its
-// event is moved.
+// A producer's transaction cannot move a delivery that its receiver may have.
+// Then it does not move the event either.
 func TestAnEventIsRescheduledWithItsDeliveries(t *testing.T) {
 	t.Parallel()
 	db, store := rt.Outbox(t)

@@ -14,11 +14,11 @@ var SearchStatement = searchSQL
 // CountStatement is the statement of one step of a count.
 var CountStatement = countSQL
 
-// HeldHeadsSQL finds the held events that are next in turn.
+// HeldHeadsSQL finds the first held event of each ordering key.
 const HeldHeadsSQL = heldHeadsSQL
 
-// PageStatements are what the pages ask, with their parameters; a search is in
-// SearchStatement.
+// PageStatements returns the statements of the pages, with their parameters.
+// The statement of a search is SearchStatement.
 func PageStatements() map[string][]any {
 	return map[string][]any{
 		"standing":          {nowSQL, nil, lives.HeldKeysCounted, CountLimit},

@@ -84,7 +84,7 @@ func TestOverviewCountsWhatWasMeasured(t *testing.T) {
 	}
 }
 
-// TestTheFirstEventCountsAtOnce emits and confirms an event after a sample that has none.
+// An event is emitted and confirmed after a sample that has none.
 func TestTheFirstEventCountsAtOnce(t *testing.T) {
 	t.Parallel()
 	db := schematest.Open(t)
@@ -116,7 +116,7 @@ func TestTheFirstEventCountsAtOnce(t *testing.T) {
 	}
 }
 
-// TestOldSamplesAreJoined thins samples of more than a day ago, and marks what happened.
+// Samples of more than 25 hours ago are joined, and marks explain the charts.
 func TestOldSamplesAreJoined(t *testing.T) {
 	t.Parallel()
 	db := schematest.Open(t)
@@ -172,7 +172,7 @@ func TestOldSamplesAreJoined(t *testing.T) {
 	}
 }
 
-// TestStandingHasTheHealsOfAnHour lets a Redis be lost again and again, the first time long ago.
+// Redis was healed again and again, the first time more than an hour ago.
 func TestStandingHasTheHealsOfAnHour(t *testing.T) {
 	t.Parallel()
 	db := schematest.Open(t)

@@ -16,7 +16,8 @@ import (
 	"outboxd/repository/search"
 )
 
-// found are the types and states of what is found, page by page.
+// found returns the types and states of the events that a search finds, page by
+// page.
 func found(t *testing.T, db *postgres.Database, filter lives.Filter, limit int) (list []string) {
 	t.Helper()
 	reader := search.NewLives(db)

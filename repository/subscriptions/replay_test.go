@@ -110,8 +110,8 @@ func (r *replayed) deliver(name string) string {
 	}
 }
 
-// Events are confirmed, in flight, dead, pending again, cancelled and held. The subscription
-// does not want some of them.
+// Events are confirmed, in flight, dead, pending again, cancelled and held. The
+// subscriptions do not want all of them.
 func TestAReplaySendsWhatTheHistoryHas(t *testing.T) {
 	t.Parallel()
 	r := newReplayed(t)
@@ -221,7 +221,8 @@ func (r *replayed) wantHeldByReplay(key string) {
 	}
 }
 
-// A claim that began before the subscription has an event.
+// A claim that began before the subscription was added has an event. The replay waits for that
+// claim.
 func TestAReplayLeavesAClaimThatIsOpenNoGap(t *testing.T) {
 	t.Parallel()
 	r := newReplayed(t)
@@ -322,8 +323,8 @@ func TestAReplaySendsNothingThatWasErased(t *testing.T) {
 	r.addsUp()
 }
 
-// An event is taken back while a piece is open that has made its delivery. Then a replay
-// goes on while another event is being taken back.
+// An event is cancelled or erased while a piece is open that has made its delivery. Then
+// a replay goes on while another event is being cancelled or erased.
 func TestTakingBackWaitsForAReplay(t *testing.T) {
 	t.Parallel()
 	for function, want := range map[string]string{"outbox_cancel": "cancelled", "outbox_erase": "erased"} {
@@ -428,7 +429,7 @@ func (r *replayed) erase(id domain.ID) {
 	}
 }
 
-// takeBack calls a function that takes an event back, and returns its answer.
+// takeBack calls outbox_cancel or outbox_erase for an event, and returns the answer.
 func (r *replayed) takeBack(function string, id domain.ID) (answer string) {
 	r.t.Helper()
 	if err := r.db.Pool().QueryRow(r.t.Context(), "SELECT "+function+"($1, 'ada@here', '')", [16]byte(id)).Scan(&answer); err != nil {

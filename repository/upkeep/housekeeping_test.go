@@ -63,8 +63,8 @@ func TestAQueryFindsRowsThatArePutIntoAPartition(t *testing.T) {
 	}
 }
 
-// countWhilePartitionIsMade counts the history by a query that comes while the
-// housekeeper makes today's partition and waits for a session that uses the
+// countWhilePartitionIsMade counts the history by a query that comes while
+// KeepPartitions makes today's partition and waits for a session that uses the
 // default one. The error is that of KeepPartitions.
 func countWhilePartitionIsMade(t *testing.T, db *postgres.Database) (found int, err error) {
 	t.Helper()

@@ -38,8 +38,8 @@ func lead(t *testing.T, db *postgres.Database, url string) *leadership {
 	return l
 }
 
-// A leader that is cut off by the network keeps its connection. PostgreSQL ends its session, another one leads, and the first one
-// knows when it is asked.
+// A leader that is cut off by the network keeps its connection. PostgreSQL ends its session, and another process leads.
+// The first process learns that when it asks whether it still leads.
 func TestAHangingLeaderIsReplaced(t *testing.T) {
 	t.Parallel()
 	url := schematest.Database(t)

@@ -8,7 +8,8 @@ import (
 	"outboxd/repository/upkeep"
 )
 
-// Of more entries than are counted, PostgreSQL's own counter says how many there are.
+// If there are more entries than a measurement counts, PostgreSQL's own counter says how
+// many there are.
 func TestAMeasurementEstimatesALargeAccount(t *testing.T) {
 	t.Parallel()
 	db := schematest.Open(t)
