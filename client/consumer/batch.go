@@ -39,9 +39,9 @@ type Batch struct {
 // of the events' IDs, apart from the next events of ordering keys (see below). In the handler EventsOf returns
 // the events in the order of the payloads.
 //
-// An event with an ordering key may be followed by the next events of its key, in order. They come from the
-// database, have no task, and are of the same type. For them Event.Attempts is that of the event before. If the
-// batch fails, they run later. A consumer of NewRemote gets no such events.
+// An event with an ordering key may be followed by the next events of its key, in order. These next events come
+// from the database, have no task, and are of the same type. For them Event.Attempts is that of the event
+// before. If the batch fails, they run later. A consumer of NewRemote gets no such events.
 //
 // Asynq runs each task in a goroutine of its own. A batch consists of tasks that run at the same time. So
 // asynq.Config.Concurrency also limits how many tasks a batch has: set it to a few times Max.

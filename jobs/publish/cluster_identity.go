@@ -49,9 +49,8 @@ func joined(ids []string) string {
 	return broker.Joined(ids)
 }
 
-// identifyMaster asks a master which process it is and which slots it has. narrow says whether
-// shard.Slots is known, so that a loss can be narrowed to them. It is false if this user may not run CLUSTER MYID or
-// CLUSTER SLOTS.
+// identifyMaster asks a master which process it is and which slots it has. narrow says whether shard.Slots is known,
+// so that a loss can be narrowed to them. narrow is false if this user may not run CLUSTER MYID or CLUSTER SLOTS.
 func identifyMaster(ctx context.Context, master redis.UniversalClient) (shard lost.Shard, narrow bool, err error) {
 	var server, replication *redis.StringCmd
 	var id *redis.Cmd

@@ -38,9 +38,9 @@ func New(r *broker.Redis) *Publisher {
 // Tasks returns the Finder that the Publisher uses. Callers that share it also share its cache of long queues.
 func (p *Publisher) Tasks() *lookup.Finder { return p.tasks }
 
-// WaitReplicas sets how many replicas must acknowledge each batch, and each Ping outside of a cluster. Otherwise
-// the batch or Ping fails. So a failover to a replica that acknowledged loses no task. With 0, the default, the
-// Publisher does not wait for replicas. Call WaitReplicas before the first use.
+// WaitReplicas sets how many replicas must acknowledge each batch, and each Ping outside of a cluster. If fewer
+// do, the batch or Ping fails. So a failover to a replica that acknowledged loses no task. With 0, the default,
+// the Publisher does not wait for replicas. Call WaitReplicas before the first use.
 func (p *Publisher) WaitReplicas(replicas int) { p.replicas = replicas }
 
 // Publish implements domain.Publisher. Publish sends the batch in one round trip, or in one for each mebibyte of

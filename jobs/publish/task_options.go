@@ -16,9 +16,9 @@ type taskOptions struct {
 	queueName string
 }
 
-// deliveryRetries is the number of retries that Asynq allows for a delivery: practically no limit. Its handler
-// counts the attempts itself. With a low limit Asynq would archive a delivery on its last attempt even if the
-// receiver is down, and that must not cost an attempt.
+// deliveryRetries is the number of retries that Asynq allows for a delivery: practically no limit. The handler
+// of deliveries counts the attempts itself. With a low limit Asynq would archive a delivery on its last
+// attempt even if the receiver is down, and that must not cost an attempt.
 const deliveryRetries = 1 << 20
 
 // deliveryTimeout is so long that hardly any run reaches it: the subscription limits each attempt. A shorter
