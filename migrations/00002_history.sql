@@ -83,7 +83,7 @@ CREATE INDEX outbox_cancelled_tasks ON outbox_cancelled (id) WHERE removed_at IS
 -- outbox_void_tasks has void tasks: they must have no effect, and may still be in Redis while removed_at is NULL.
 -- The events of void tasks were erased, discarded, or moved to another time after a relay may have handed them over.
 -- The tasks of the stored generation and of earlier generations are void, and the leader deletes them. Tasks of
--- later generations are valid. There is one row for each event.
+-- later generations are valid. There is at most one row for each event.
 CREATE TABLE outbox_void_tasks (
     event_id   uuid        PRIMARY KEY,
     queue      text        NOT NULL,
@@ -117,7 +117,8 @@ CREATE TABLE outbox_missing (
 
 -- The inbox has one row for each confirmed event. If the event's effect is in this database, the transaction of the
 -- effect writes the inbox row, so the effect is committed exactly once. The inbox also has one row for each cancelled
--- event. A row stays at least as long as the event's row in outbox_sent.
+-- event. The leader deletes the row of a confirmed event after relay.inbox_retention, and the row of a cancelled event
+-- with the event.
 CREATE TABLE inbox (
     event_id     uuid        PRIMARY KEY,
     processed_at timestamptz NOT NULL DEFAULT now()
@@ -201,8 +202,8 @@ END $$;
 -- outbox_is_confirmed says whether an event took effect or was cancelled. A SELECT from inbox would not see a
 -- transaction that is confirming the event at this moment. So the function inserts the same row, which waits for
 -- that transaction, and rolls the insert back. The rollback has its own SQLSTATE, because OB001 means that an event
--- may not take effect yet, and the callers must get that error. SECURITY DEFINER: the callers have no right to write
--- confirmations.
+-- may not take effect yet, and the callers must get that error. SECURITY DEFINER: the relay's role may have no
+-- right to insert into inbox.
 -- +goose StatementBegin
 CREATE FUNCTION outbox_is_confirmed(event uuid) RETURNS boolean
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path FROM CURRENT AS $$

@@ -27,7 +27,7 @@ CREATE INDEX outbox_held_key ON outbox_held (ordering_key, ordering_position);
 -- outbox_turns has the event with the turn, for each ordering key that has such an event. The event with the turn is
 -- in outbox or in Redis, or it is a dead letter, if dead letters keep the turn. For a short time it may also be held
 -- (see outbox_let_go) or already confirmed (see outbox_advance). A statement that locks rows of both outbox_turns
--- and outbox_held locks the turn first.
+-- and outbox_held locks the turn first, except in outbox_set_aside for an event without an ID.
 --
 -- The constraint that an event has at most one turn is DEFERRABLE, so PostgreSQL checks it at the end of a statement.
 -- Two transactions may give the same event the turn at the same time. Then the second of these transactions must wait
@@ -72,8 +72,7 @@ END $$;
 -- outbox_let_go moves a held event back to outbox. If the event's due time is in the past, the event becomes due now,
 -- because the relay's cursor may have passed the earlier time. The event's deliveries were made when it was first
 -- claimed. The function returns false if the event is not in outbox afterwards, because it was no longer held, or
--- because a CHECK of outbox refused it. In the second case it is a dead letter now, or still held if it cannot become
--- one.
+-- because outbox refused it. In the second case it is a dead letter now, or still held if it cannot become one.
 --
 -- If the producer meanwhile wrote the same ID again, that repeat is removed from outbox. If a relay is claiming the
 -- repeat, the function does not wait for the relay, because the function may run in the commit of a consumer. The

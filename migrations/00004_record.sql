@@ -194,10 +194,11 @@ CREATE INDEX outbox_actions_queue ON outbox_actions ((filter ->> 'queue'), at) W
 --
 -- A row that cannot be relayed got into the table without the checks of outbox: for example by a restore, a trigger,
 -- a disabled constraint or a newer version. Values within the bounds of outbox are kept, except for last_error, which
--- is cut to 2,000 characters. A time, a number of attempts or a generation outside them becomes the nearest value
--- within them, and the dead letter counts on the day of the new created_at. An option outside its bounds is left out,
--- and so are headers that are not strings. An event without an ID gets one. If PostgreSQL cannot read a value, the
--- first attempt fails, and the second one keeps the event without its payload, headers, options and last_error.
+-- is cut to 2,000 characters. A time, a number of attempts or a generation outside the bounds becomes the nearest
+-- value within them, and the dead letter counts on the day of the new created_at. An option outside its bounds is
+-- left out, and so are headers that are not strings. An event without an ID gets one. If PostgreSQL cannot read a
+-- value, the first attempt fails, and the second one keeps the event without its payload, headers, options and
+-- last_error.
 --
 -- If the event already has a dead letter, only that letter's generation, stage, error and time of death change.
 --

@@ -68,7 +68,7 @@ SELECT (SELECT id FROM first), least(
 
 // PieceBesideInbox does what PieceEnd does, for statements that read the inbox beside the
 // history. A piece has at most as many rows of the history as rows says, and at most as
-// many rows of the inbox, which is kept longer and may be far larger. The piece begins
+// many rows of the inbox, which may be kept longer and be far larger. The piece begins
 // after the ID from. A statement can also begin to read the inbox after from.
 func PieceBesideInbox(ctx context.Context, q Querier, after domain.ID, rows int, since time.Time, window time.Duration) (from, last domain.ID, err error) {
 	var first, end *domain.ID
