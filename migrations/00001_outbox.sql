@@ -84,9 +84,9 @@ $$;
 --   - Some bounds are in bytes of UTF-8. The function converts only names of more than 85 bytes, because no
 --     character has more than three times as many bytes in UTF-8 as in another encoding.
 --
--- A name with a visible ASCII character is not blank, and almost every name has one. The calls of outbox_is_blank
--- are in a separate statement: if one condition of the list calls a function in SQL or PL/pgSQL, PostgreSQL plans
--- the whole list again in every transaction.
+-- A name with a visible ASCII character is not blank, and almost every name has one. The calls of outbox_is_blank are
+-- in a separate statement. If a condition of the list called a function in SQL or PL/pgSQL, PostgreSQL would plan the
+-- whole list again in every transaction.
 -- +goose StatementBegin
 DO $do$ BEGIN EXECUTE format($ddl$
 CREATE FUNCTION outbox_within_bounds(

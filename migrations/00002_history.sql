@@ -128,7 +128,7 @@ CREATE INDEX inbox_processed_at ON inbox (processed_at);
 
 -- confirm is for consumers in other services. Consumers call confirm in the transaction of the event's effect. confirm
 -- returns true if the event takes effect in this transaction. confirm returns false if the event took effect before,
--- was cancelled, or no longer exists because this database went back to a state before it; the consumer must then skip
+-- was cancelled, or no longer exists because this database went back to a state before it. The consumer must then skip
 -- the event's effect. confirm does not find out in general whether an event exists: it returns true for any other new
 -- UUID. If the event may not take effect yet, confirm fails with OB001 (see outbox_confirming), or the commit does
 -- (see outbox_confirmed). If two transactions call confirm for the same event, the second waits until the first has

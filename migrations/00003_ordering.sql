@@ -1,9 +1,10 @@
 -- Order per key: events of one ordering key take effect one after another.
 --
--- At any time at most one event of an ordering key has the turn: only this event may be published and take effect, and
--- in its transaction the events that outbox_follow returns. If the relay claims another event of the key, the relay
--- moves that event from outbox to outbox_held. When an event is confirmed (it gets a row in inbox), the same
--- transaction gives the turn to the next event of the key. Events without an ordering key need no turn.
+-- At any time at most one event of an ordering key has the turn. Only this event may be published and take effect. In
+-- the transaction of its effect, the events that outbox_follow returns may take effect too. If the relay claims
+-- another event of the key, the relay moves that event from outbox to outbox_held. When an event is confirmed (it gets
+-- a row in inbox), the same transaction gives the turn to the next event of the key. Events without an ordering key
+-- need no turn.
 
 -- +goose Up
 SELECT set_config('search_path', quote_ident(current_schema()) || ', pg_temp', true);
@@ -192,7 +193,7 @@ END $$;
 --
 -- ON CONFLICT DO UPDATE with the condition false updates no row, but waits for a transaction that is passing the turn
 -- on. ON CONFLICT DO NOTHING would not wait for that transaction: the function would take a turn that is about to end
--- for a lasting one, and the event would wait until the leader checks the key. Keys are processed in order, so that
+-- for a lasting one. The event would then wait until the leader checks the key. Keys are processed in order, so that
 -- two callers do not deadlock.
 --
 -- If the event with the turn is already confirmed, the function ends that turn and looks for the key's next event.
@@ -314,19 +315,20 @@ CREATE CONSTRAINT TRIGGER outbox_confirmed AFTER INSERT ON inbox
 
 -- outbox_follow returns held events that may take effect in the calling transaction. The parameter owners names
 -- events that this transaction has just confirmed and that have the turns of their ordering keys. For each owner the
--- function returns the next events of the owner's key, in order, whose type is the parameter kind and whose queue is
--- the parameter line. The parameter most bounds their total number. The caller handles them in this order, each after
--- its owner, and calls outbox_end_run as the last step. These events need no task in Redis.
+-- function returns the next events of the owner's key, in order. Their type must be the parameter kind, and their
+-- queue the parameter line. The parameter most bounds their total number. The caller handles them in this order, each
+-- after its owner, and calls outbox_end_run as the last step. These events need no task in Redis.
 --
 --   - The returned rows are locked, and stay in outbox_held until outbox_end_run. The turn is not locked. The owner
 --     has the turn until the owner's row in inbox is committed, and before that no other event of the key can get
 --     it. So no relay waits for the caller, and no producer that emits. The functions that cancel, move or erase an
 --     event wait for these locks, and after 500 ms answer busy.
 --   - For each key the function stops at the first event that is locked, not yet due, or of another type or queue.
---     outbox_follow also stops at a delivery, at an event that has only deliveries, at an event that was replayed or
---     may have a task in Redis for an earlier time (its generation is above 0), at an event that was written again,
---     and at an event with a timeout, a deadline, a retention or a unique lock. outbox_follow also stops if an earlier
---     event of the key is in outbox. The event at which outbox_follow stops waits for the turn as before.
+--     outbox_follow also stops at a delivery, at an event that has only deliveries, at an event that was written
+--     again, and at an event with a timeout, a deadline, a retention or a unique lock. outbox_follow also stops at an
+--     event whose generation is above 0: the event was replayed, or may have a task in Redis for an earlier time.
+--     outbox_follow also stops if an earlier event of the key is in outbox. The event at which outbox_follow stops
+--     waits for the turn as before.
 --   - The function returns no events if no history is kept, if it was ever noticed that this database may have gone
 --     back to an earlier state, or if the transaction is not READ COMMITTED.
 -- +goose StatementBegin

@@ -59,7 +59,7 @@ GROUP BY 1, 2;
 
 -- outbox_written appends entries for the events of a statement to the account, and marks one entry if a relay sleeps,
 -- so that the commit wakes the relay. If the setting outboxd.moving is on, the events only return to outbox, for
--- example after a refusal: the trigger then appends no entries, and notifies a sleeping relay itself, unless
+-- example after a refusal. The trigger then appends no entries, and notifies a sleeping relay itself, unless
 -- outboxd.wake is off.
 --
 -- The trigger runs for every statement that inserts into outbox. So the trigger sets no search_path, which
@@ -93,8 +93,8 @@ CREATE TRIGGER outbox_written AFTER INSERT ON outbox
 
 -- outbox_wake notifies sleeping relays while the producer's transaction commits. A commit with a NOTIFY waits for
 -- every other commit with a NOTIFY in the whole database cluster, and cannot share its disk write (group commit) with
--- other commits. So if several transactions commit at the same time, only one of them notifies: the one that gets an
--- advisory lock, which it keeps until it ends.
+-- other commits. So if several transactions commit at the same time, only the one that gets an advisory lock
+-- notifies. That transaction keeps the lock until it ends.
 --
 -- The other transactions may become visible a little later than the transaction that notified. After a notification
 -- the relay claims again, first after relay.poll_min, and then with a pause that doubles each time. So the relay
@@ -349,10 +349,11 @@ CREATE TABLE outbox_queue_identity (
 
 INSERT INTO outbox_queue_identity DEFAULT VALUES;
 
--- outbox_chart_marks has what explains a bend in the charts: each heal (heal; detail is what happened before it), and
--- each start of a relay whose version differs from that of the relay that started before (version; detail is the
--- version). A new mark deletes the marks of its kind that are older than eight days, because no chart is longer than a
--- week. The newest mark of a version stays, however old it is, because the next relay is compared with it.
+-- outbox_chart_marks has what explains a bend in the charts. The kind heal is a heal; detail says what happened before
+-- it. The kind version is the start of a relay whose version differs from that of the relay that started before;
+-- detail is the version. A new mark deletes the marks of its kind that are older than eight days, because no chart is
+-- longer than a week. The newest mark of a version stays, however old it is, because the next relay is compared with
+-- it.
 CREATE TABLE outbox_chart_marks (
     id     uuid        PRIMARY KEY DEFAULT gen_random_uuid(), -- logical replication needs a key
     at     timestamptz NOT NULL DEFAULT clock_timestamp(),
@@ -437,9 +438,9 @@ END $$;
 
 -- outbox_is_doubtful says whether a consumer must check that an event exists before it takes effect, because this
 -- database may have gone back to an earlier state. The result is true if the database is on another timeline than the
--- relays have recorded, or if the time in the event's ID is before the relays noticed that the database went back, or
--- less than a minute after that. An ID without a time counts as old. The second kind of doubt ends after
--- history_seconds, or after an hour if that is longer: then the history from before the change has been dropped, and
+-- relays have recorded. The result is also true if the time in the event's ID is earlier than a minute after the
+-- relays noticed that the database went back. An ID without a time counts as old. The second kind of doubt ends after
+-- history_seconds, or after an hour if that is longer. Then the history from before the change has been dropped, and
 -- nothing shows any more that an event is unknown.
 --
 -- If there is no doubt about any event, the session stores the current second in a setting, so that only the first
@@ -490,7 +491,7 @@ $ddl$, current_schema()); END $do$;
 --     Then no row is written to inbox, so that the consumer behaves as if the event had taken effect before, and
 --     the journal records the reason.
 --
--- The trigger runs once for every event, so it does little: it compares the current second with the one that the
+-- The trigger runs once for every event, so it does little. It compares the current second with the one that the
 -- session has stored, and almost always makes only index lookups that find nothing. Neither outbox_confirming nor
 -- outbox_is_doubtful sets a search_path.
 -- +goose StatementBegin

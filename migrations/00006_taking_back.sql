@@ -500,10 +500,9 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path FROM CURRENT AS $$
 $$;
 -- +goose StatementEnd
 
--- outbox_asked_tasks is for callers that set asked. It returns the tasks about which such a caller
--- must ask Redis: the former tasks of the changed events of the types in outward, and of the
--- changed events' deliveries. The caller may commit only if none of these tasks, and no earlier
--- generation of one, is active in Redis.
+-- outbox_asked_tasks is for callers that set asked. It returns the former tasks of the changed
+-- events whose types are in outward, and of the changed events' deliveries. The caller may commit
+-- only if none of these tasks, and no earlier generation of one, is active in Redis.
 -- +goose StatementBegin
 CREATE FUNCTION outbox_asked_tasks(events uuid[]) RETURNS TABLE (origin uuid, event_id uuid, queue text, generation integer)
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path FROM CURRENT AS $$
@@ -576,7 +575,7 @@ $$;
 -- for the request, the journal says why.
 --
 -- If the event was moved to another time after the request, that later change counts, and the request ends with
--- 'superseded'. The transaction of the later change cannot delete the request: it has locked the event already, and
+-- 'superseded'. The transaction of the later change cannot delete the request. It has locked the event already, and
 -- the leader locks the request before the event, so the two could deadlock. So this function compares the times. This
 -- function compares the times again after its own change: then it holds the locks of the event, and sees every
 -- earlier change.

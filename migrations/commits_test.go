@@ -120,8 +120,8 @@ func TestOneOfACrowdNotifies(t *testing.T) {
 	}
 }
 
-// A transaction that keeps its lock for long prevents no notification after the hundredth of a
-// second that the lock is for, whether the transaction commits or not.
+// If a transaction keeps its lock for long, others notify again after the hundredth of a
+// second of that lock, whether the transaction commits or not.
 func TestALockThatIsKeptDelaysNobody(t *testing.T) {
 	t.Parallel()
 	for _, end := range []string{"COMMIT", "ROLLBACK"} {

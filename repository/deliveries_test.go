@@ -330,8 +330,8 @@ func TestDeliveriesOfAKeyKeepItsOrder(t *testing.T) {
 	balance(t, db)
 }
 
-// No consumer confirms the type, but deliveries of it are confirmed: the next delivery of the key waits for the one before, and a
-// delivery that Redis lost is sent again.
+// No consumer confirms the type, but deliveries of it are confirmed. So the next delivery of the key waits for the one
+// before, and a delivery that Redis lost is sent again.
 func TestDeliveriesOfAnUnconfirmedTypeAreConfirmed(t *testing.T) {
 	t.Parallel()
 	db := schematest.Open(t)

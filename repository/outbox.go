@@ -77,8 +77,9 @@ const (
 )
 
 // outboxd sends boundsSQL together with the claim. boundsSQL sets the timeouts of the
-// transaction, says that events which the transaction puts back into the outbox are not emitted
-// again, and reads whether there are subscriptions, and the mark of the outbox (markSQL).
+// transaction, and says that events which the transaction puts back into the outbox are not
+// emitted again. boundsSQL reads whether there are subscriptions, and the mark of the outbox
+// (markSQL).
 const boundsSQL = `
 SELECT set_config('idle_in_transaction_session_timeout', $1, true), set_config('statement_timeout', $2, true),
        set_config('lock_timeout', $3, true), set_config('outboxd.moving', 'on', true),
@@ -223,7 +224,7 @@ func (o *Outbox) begun(b *batch) (*batch, error) {
 
 // nextDueSQL reads one entry of the index outbox_due. PostgreSQL subtracts the times,
 // because the clock of this machine may differ. If $1 (overdue) is false, the statement
-// looks back only half a second, so that it also finds events that became due between the
+// looks back only half a second. So it also finds events that became due between the
 // claim and this query, and events of transactions that took up to half a second. An
 // event that is due in more than a day is ignored: no relay sleeps so long, and a
 // time.Duration cannot hold thousands of years.

@@ -154,8 +154,8 @@ func TestTheLastRowOfAnEventIsNotAbsorbed(t *testing.T) {
 	}
 }
 
-// While an event goes back to the outbox, no relay claims the repeat that it finds there: a relay that still saw the row in the history
-// would absorb the repeat, and nothing would be left.
+// While an event goes back to the outbox, no relay claims the repeat that is there. A relay that still saw the row in
+// the history would absorb the repeat, and nothing would be left.
 func TestARepeatIsNotClaimedWhileItsEventGoesBack(t *testing.T) {
 	t.Parallel()
 	o := newOrdering(t)

@@ -14,10 +14,10 @@ import (
 )
 
 // The claim has already moved all of its events out of the outbox, which is right for the
-// published ones. The statements in this file settle the other events: they put them back
-// into the outbox, or move them to the dead letters or to the suppressed events. settle
-// inserts the events as this process has them in memory, because without a history no
-// table has them.
+// published ones. The statements in this file settle the other events. They put these
+// events back into the outbox, or move them to the dead letters or to the suppressed
+// events. settle inserts the events as this process has them in memory, because without a
+// history no table has them.
 
 // unclaimSQL deletes rows that claimWithHistorySQL inserted. sent_at is the start of the
 // transaction, and PostgreSQL finds the partition by it.

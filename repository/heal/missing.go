@@ -115,7 +115,7 @@ func (m *MissingEvents) Page(ctx context.Context, after, until domain.ID, limit 
 }
 
 // noteMissingSQL notes an event only if its row in the history has not changed since the
-// queue was asked, and if it is not confirmed: the task of a confirmed event leaves the
+// queue was asked, and if it is not confirmed. The task of a confirmed event leaves the
 // queue only after the confirmation has committed.
 const noteMissingSQL = `
 INSERT INTO outbox_missing AS m (event_id, event_type, queue, generation, sent_at, task)

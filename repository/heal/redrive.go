@@ -162,7 +162,7 @@ func (o *Redriver) redriveSent(ctx context.Context, from, until time.Time, r red
 	return total, postgres.Translate(err, "put unconfirmed events back")
 }
 
-// redriveAround puts back a piece in which the outbox may refuse an event: it calls
+// redriveAround puts back a piece in which the outbox may refuse an event. It calls
 // redrivePiece with fewer and fewer events until a call succeeds or until it has found
 // the refused event.
 func (o *Redriver) redriveAround(ctx context.Context, after domain.ID, rows int, from, until time.Time, r redrive) (back int64, last domain.ID, err error) {
@@ -290,7 +290,7 @@ FROM pg_locks l LEFT JOIN pg_stat_activity a ON a.pid = l.pid
 WHERE l.locktype = 'relation' AND l.relation = 'outbox_sent'::regclass AND l.mode = 'RowExclusiveLock' AND l.granted
   AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())`
 
-// If the clock was set back, the history has rows with a sent_at in the future.
+// If the clock was set back, the history may have rows with a sent_at in the future.
 // latestSentSQL runs after openBatchesSQL has read the locks: a transaction that has
 // released its lock by then has its rows in the history. Almost always there are no such
 // rows, and only a few partitions can have any.

@@ -14,9 +14,9 @@ import (
 // transaction.
 const redriveAtOnce = 1000
 
-// RedriveEvents puts those of the events with the given IDs back into the outbox that were
-// published and are neither confirmed nor dead, and records that as an action. It leaves
-// out an event that has only deliveries. It returns how many it put back.
+// RedriveEvents puts events back into the outbox, and records that as an action. Of the
+// given IDs it takes those that were published and are neither confirmed nor dead. It
+// leaves out an event that has only deliveries. It returns how many events it put back.
 //
 // Errors: domain.CodeUnavailable if the database cannot be reached.
 func (m *MissingEvents) RedriveEvents(ctx context.Context, action *domain.Action, ids []domain.ID) (int64, error) {

@@ -45,10 +45,10 @@ func Translate(err error, doing string) error {
 	}
 }
 
-// TranslateWork does what Translate does, for work that a relay or a worker repeats. If
-// the server refuses such work because of a missing right, row-level security or a missing
-// REPLICA IDENTITY, that is an outage until an operator corrects it, and no fault of an
-// event.
+// TranslateWork does what Translate does, for work that a relay or a worker repeats. The
+// server may refuse such work because of a missing right, row-level security or a missing
+// REPLICA IDENTITY. That counts as an outage until an operator corrects it, and not as a
+// fault of an event.
 func TranslateWork(err error, doing string) error {
 	pg, ok := errors.AsType[*pgconn.PgError](err)
 	if !ok {

@@ -165,9 +165,9 @@ func (s accountSums) lines() []audit.AccountLine {
 //
 // If a producer wrote an event more than once under one ID, several tables may have it.
 // In that case the rows of the event have different times, or the account has counted
-// each of the rows. So several rows with the same ID and time are a violation only on a
-// day and for a type of which the account has counted fewer events than there are. $2 and
-// $3 are these days and types.
+// each of the rows. So several rows with the same ID and time are a violation only if the
+// account has counted fewer events of that day and type than there are. $2 and $3 are
+// these days and types.
 var violationsSQL = `
 (SELECT id, 'in more than one place', string_agg(state, ', ' ORDER BY state)
  FROM (

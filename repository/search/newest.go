@@ -8,8 +8,8 @@ import (
 	"outboxd/repository/stored"
 )
 
-// newestSQL counts the events that were emitted since the sample of the time $1, and those that were confirmed since the
-// time up to which the sample counts, each up to $2.
+// newestSQL counts, each up to $2, the events that were emitted since the sample of the time $1, and the confirmations
+// that were too late for that sample.
 var newestSQL = fmt.Sprintf(`
 SELECT least(greatest(coalesce((SELECT sum(emitted) FROM outbox_account), 0)
            + (SELECT count(*) FILTER (WHERE %s) FROM (SELECT unrecorded, repeated, deliveries FROM outbox_entries LIMIT $2) AS few) - newest.emitted_total, 0), $2)::bigint,

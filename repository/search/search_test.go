@@ -128,9 +128,9 @@ func TestASearchSaysHowLongConfirmedEventsAreKept(t *testing.T) {
 	}
 }
 
-// A million events, with and without statistics, planned for these parameters
-// and for any: every table is read by its IDs only, and the number of rows read
-// is bounded whether any matches or not.
+// There are a million events. With and without statistics, and for a custom and
+// a generic plan, every table is read by its IDs only. The number of rows read
+// is bounded, whether any event matches or not.
 func TestSearchIsBounded(t *testing.T) {
 	t.Parallel()
 	db := schematest.Open(t)

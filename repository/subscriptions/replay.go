@@ -29,9 +29,9 @@ const (
 	// delivery whose payload makes the sum reach replayBytes.
 	replayRows  = 5_000
 	replayBytes = 8 << 20
-	// A replay makes its next piece only if at most replayRoom events are due, because the
-	// new deliveries wait behind these events, and later events of producers wait behind the
-	// new deliveries.
+	// A replay makes its next piece only if at most replayRoom events are due. The new
+	// deliveries wait behind these events, and later events of producers wait behind the new
+	// deliveries.
 	replayRoom  = 2 * replayRows
 	replayCheck = 200 * time.Millisecond
 	// keysAtOnce is how many ordering keys get their turn in one statement, when a replay

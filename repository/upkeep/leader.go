@@ -163,8 +163,8 @@ func (l *leader) watch(ctx context.Context) error {
 }
 
 // still implements domain.StillLeads: it reports whether this process still leads. still
-// asks PostgreSQL only if the last answer is older than half of the allowed silence,
-// which is not so while this process runs normally.
+// asks PostgreSQL only if the last answer is older than half of the allowed silence.
+// While this process runs normally, the last answer is younger.
 func (l *leader) still(ctx context.Context) error {
 	l.mu.Lock()
 	last := l.last

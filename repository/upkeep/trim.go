@@ -45,9 +45,9 @@ func (h *Housekeeping) trimPast(ctx context.Context, doing, statement string, ag
 }
 
 // The journal of a dead letter stays as long as the dead letter. The entry that an event
-// was erased stays as long as the event is in outbox_sent or outbox_suppressed, because
-// the entry keeps the event out of replays: a partition of outbox_sent may stay for
-// longer than the journal's entries. Each subquery returns one value, so that PostgreSQL
+// was erased keeps the event out of replays. So this entry stays as long as the event is
+// in outbox_sent or outbox_suppressed: a partition of outbox_sent may stay for longer
+// than other entries of the journal. Each subquery returns one value, so that PostgreSQL
 // cannot read a whole table into a hash.
 const trimJournalSQL = `
 WITH looked AS MATERIALIZED (
