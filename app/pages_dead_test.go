@@ -12,9 +12,9 @@ import (
 // TestDeadLetterPages replays and discards what a real worker gave up, with a browser.
 func TestDeadLetterPages(t *testing.T) {
 	t.Parallel()
-	databaseURL := schematest.Database(t)
+	databaseURL, redisURL := schematest.Database(t), servertest.Redis(t)
 	ada, operator := personOf("ada@example.com", access.Admin), personOf("bob", access.Operator)
-	p := start(t, append(on(databaseURL, servertest.Redis(t), t.TempDir()), "--access-tokens="+ada.entry+","+operator.entry)...)
+	p := start(t, append(on(databaseURL, redisURL, t.TempDir()), "--access-tokens="+ada.entry+","+operator.entry)...)
 	db := openLedger(t, databaseURL)
 	ask := func(query string, args ...any) (answer string) {
 		t.Helper()
@@ -119,8 +119,12 @@ func TestDeadLetterPages(t *testing.T) {
 	}
 	change("discard", "")
 	tab.await("#progress", "Done: 1 of 1 dead letter discarded")
+	if err := openRedis(t, redisURL).Set(t.Context(), "asynq:{notifications}:paused", 1, 0).Err(); err != nil {
+		t.Fatal(err)
+	}
 	change("replay", "")
 	tab.await("#progress", "Done: 2 of 2 dead letters replayed")
+	tab.await("#progress .notice", "^Queue notifications is paused: the 2 tasks wait there until it is resumed on the page Queues.$")
 	tab.visit("/dead")
 	tab.await("td", "test of discard")
 	tab.see("dead-actions")

@@ -105,12 +105,20 @@ type DeadCount struct {
 	More    bool        // there may be more than Matched
 	Types   int         // that the counted dead letters have
 	Largest []TypeCount // the types with the most dead letters, at most 20, the largest first
-	At      time.Time   // when they were counted, by the database's clock
+	// Queues has the queues of the counted dead letters, at most 1,000, those with the most dead letters first.
+	Queues []QueueCount
+	At     time.Time // when they were counted, by the database's clock
 }
 
 // TypeCount is how many dead letters one event type has.
 type TypeCount struct {
 	Type  string
+	Count int64
+}
+
+// QueueCount is how many of the events in question one queue has.
+type QueueCount struct {
+	Queue string
 	Count int64
 }
 

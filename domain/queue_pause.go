@@ -15,4 +15,7 @@ type QueuePauses interface {
 
 	// Resume ends a pause, whoever began it.
 	Resume(ctx context.Context, queue string) error
+
+	// Paused returns those of the queues that are paused now, whoever paused them, in the given order.
+	Paused(ctx context.Context, queues []string) ([]string, error)
 }

@@ -48,12 +48,25 @@ type Change struct {
 // Result counts the tasks that a change has matched and changed so far.
 type Result struct {
 	Matched, Changed int64
+	// Queues has the queues of the matched tasks, by name.
+	Queues []domain.QueueCount
 	// Meanwhile counts the matched tasks that a retry left out; see replay.Progress.
 	Meanwhile int64
 	// More says that a queue has more failing tasks than one change reads, so matching tasks may have been missed.
 	More bool
 	// Stopped says that a count ended early, so there may be more than Matched.
 	Stopped bool
+}
+
+// match counts tasks that were chosen. The tasks of a queue come one after another.
+func (r *Result) match(tasks []queued.TaskRef) {
+	r.Matched += int64(len(tasks))
+	for _, task := range tasks {
+		if last := len(r.Queues) - 1; last < 0 || r.Queues[last].Queue != task.Queue {
+			r.Queues = append(r.Queues, domain.QueueCount{Queue: task.Queue})
+		}
+		r.Queues[len(r.Queues)-1].Count++
+	}
 }
 
 // Count returns how many failing tasks the filter chooses. It counts for about as long as patience; 0 is no limit.
@@ -133,7 +146,7 @@ func (c *Change) each(ctx context.Context, filter Filter, do func([]queued.TaskR
 		if err != nil {
 			return r, err
 		}
-		r.Matched += int64(len(chosen))
+		r.match(chosen)
 		n, err := do(chosen)
 		r.Changed += n
 		if err != nil {

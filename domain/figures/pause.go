@@ -3,6 +3,7 @@ package figures
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"outboxd/domain"
 	"outboxd/domain/setup"
@@ -40,6 +41,26 @@ func (p *Pauses) Change(ctx context.Context, kind string, action *domain.Action,
 		return fmt.Errorf("the queue is %[1]sd, but that could not be recorded; %[1]s it again when PostgreSQL can be reached: %[2]w", kind, err)
 	}
 	return nil
+}
+
+// Among returns those of the queues that are paused now. Tasks wait there. Errors: those of domain.QueuePauses.
+func (p *Pauses) Among(ctx context.Context, queues []domain.QueueCount) (paused []domain.QueueCount, err error) {
+	if len(queues) == 0 {
+		return nil, nil
+	}
+	names := make([]string, len(queues))
+	for i, q := range queues {
+		names[i] = q.Queue
+	}
+	if names, err = p.Queues.Paused(ctx, names); err != nil {
+		return nil, err
+	}
+	for _, q := range queues {
+		if slices.Contains(names, q.Queue) {
+			paused = append(paused, q)
+		}
+	}
+	return paused, nil
 }
 
 // change asks Redis first, because only Redis is needed to pause or resume a queue.

@@ -32,6 +32,8 @@ func (r redis) Resume(_ context.Context, queue string) error {
 	return nil
 }
 
+func (r redis) Paused(context.Context, []string) ([]string, error) { return nil, nil }
+
 // actions records nothing, and returns err.
 type actions struct {
 	domain.ActionRecords

@@ -44,6 +44,7 @@ func (d *Dashboard) changeForm(c *fiber.Ctx, f forms.Change, filter domain.DeadF
 		return err
 	}
 	f.Counting = d.asksAgain(c, f.Action, f.More)
+	f.Paused = d.paused(c.UserContext(), f.Action, f.Queues)
 	f.Fix(filter, f.At)
 	return d.confirmation(c, Page{Template: "change", Title: "Confirm", Section: SectionDead, Data: &f})
 }
@@ -106,6 +107,7 @@ func (d *Dashboard) change(c *fiber.Ctx) error {
 	if !known {
 		return domain.Errorf(domain.CodeNotFound, "this process knows nothing of that change; the record of actions may")
 	}
+	change.Form.Paused = d.paused(c.UserContext(), change.Form.Action, change.Form.Queues)
 	words := change.Words()
 	p := Page{Template: "changing", Title: words.Title, Section: Section(words.Path), Data: change}
 	if c.Get("HX-Request") != "" {

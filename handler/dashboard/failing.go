@@ -74,6 +74,7 @@ func (d *Dashboard) failingForm(c *fiber.Ctx, f forms.Failing, filter failing.Fi
 		return err
 	}
 	f.Counting = d.asksAgain(c, f.Action, early)
+	f.Paused = d.paused(c.UserContext(), f.Action, f.Queues)
 	return d.confirmation(c, Page{Template: "failing-change", Title: f.Verb(), Section: SectionFailing, Data: &f})
 }
 
@@ -85,6 +86,7 @@ func (d *Dashboard) countFailing(c *fiber.Ctx, f *forms.Failing, filter failing.
 	}
 	counted, err := d.o.Sources.Failing.Count(c.UserContext(), filter, d.patience(c, f.Action))
 	f.Limited = counted.More && (f.ID == "" || counted.Matched == 0)
+	f.Queues = counted.Queues
 	f.Matched, f.More = counted.Matched, f.Limited || counted.Stopped
 	return counted.Stopped, err
 }
@@ -116,7 +118,7 @@ func (d *Dashboard) changeFailing(c *fiber.Ctx) error {
 	if _, err = d.countFailing(c, &f, filter); err != nil {
 		return err
 	}
-	form := forms.Change{Action: f.Action, DeadCount: domain.DeadCount{Matched: f.Matched, More: f.More}, Limited: f.Limited}
+	form := forms.Change{Action: f.Action, DeadCount: domain.DeadCount{Matched: f.Matched, More: f.More, Queues: f.Queues}, Limited: f.Limited}
 	action := &domain.Action{Actor: who, Reason: f.Reason, Filter: f.Said()}
 	id, err := d.beginChange(form, func(ctx context.Context, tell func(replay.Progress)) error {
 		if f.Action == domain.ActionGiveUp {

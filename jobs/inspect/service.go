@@ -9,6 +9,7 @@ import (
 
 	"outboxd/domain/diagnosis"
 	"outboxd/jobs/broker"
+	"outboxd/jobs/pauses"
 )
 
 // service checks whether workers serve the queues, and whether they have handlers for the
@@ -56,7 +57,7 @@ func (i *Inspector) serviceOf(ctx context.Context, queues []string) (*diagnosis.
 	if err != nil {
 		return withheld("the queues and the workers", err)
 	}
-	paused, err := i.paused(ctx, queues)
+	paused, err := pauses.Among(ctx, i.redis, queues)
 	if err != nil {
 		return withheld("which queues are paused", err)
 	}
@@ -151,27 +152,6 @@ func (i *Inspector) unserved(queues []string) (waiting []diagnosis.UnservedQueue
 	return waiting, len(servers), nil
 }
 
-// paused returns the paused queues. A person can pause a queue with outboxd, or with Asynq's own tools, of which
-// outboxd has no record.
-func (i *Inspector) paused(ctx context.Context, queues []string) (names []string, err error) {
-	marks := make([]*redis.IntCmd, len(queues))
-	_, err = i.redis.Pipelined(ctx, func(pipe redis.Pipeliner) error {
-		for n, queue := range queues {
-			marks[n] = pipe.Exists(ctx, broker.PausedKey(queue))
-		}
-		return nil
-	})
-	if err != nil {
-		return nil, err
-	}
-	for n, queue := range queues {
-		if marks[n].Val() > 0 {
-			names = append(names, queue)
-		}
-	}
-	return names, nil
-}
-
 // lostPauses returns the pauses that are on record and that Redis does not have. A queue whose pause was lost with all
 // data of Redis may not be among Redis's queues yet. If the database does not answer, no pause is known.
 func (i *Inspector) lostPauses(ctx context.Context) (lost []diagnosis.LostPause, err error) {
@@ -185,7 +165,7 @@ func (i *Inspector) lostPauses(ctx context.Context) (lost []diagnosis.LostPause,
 		return nil, nil // the examination of the database reports an error
 	}
 	names := slices.Sorted(maps.Keys(recorded))
-	paused, err := i.paused(ctx, names)
+	paused, err := pauses.Among(ctx, i.redis, names)
 	if err != nil {
 		return nil, err
 	}

@@ -41,6 +41,36 @@ func (q *Queues) Pause(ctx context.Context, queue string, known bool) error {
 	return nil
 }
 
+// Paused implements domain.QueuePauses.
+func (q *Queues) Paused(ctx context.Context, queues []string) ([]string, error) {
+	paused, err := Among(ctx, q.redis, queues)
+	if err != nil {
+		return nil, broker.Unavailable("ask which queues are paused", err)
+	}
+	return paused, nil
+}
+
+// Among returns those of the queues that are paused, also with Asynq's own tools, in the given order. Errors: those of
+// the client.
+func Among(ctx context.Context, client redis.UniversalClient, queues []string) (paused []string, err error) {
+	marks := make([]*redis.IntCmd, len(queues))
+	_, err = client.Pipelined(ctx, func(pipe redis.Pipeliner) error {
+		for n, queue := range queues {
+			marks[n] = pipe.Exists(ctx, broker.PausedKey(queue))
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	for n, queue := range queues {
+		if marks[n].Val() > 0 {
+			paused = append(paused, queue)
+		}
+	}
+	return paused, nil
+}
+
 // Resume implements domain.QueuePauses.
 func (q *Queues) Resume(ctx context.Context, queue string) error {
 	n, err := q.redis.Del(ctx, broker.PausedKey(queue)).Result()

@@ -52,32 +52,45 @@ func (l *Letters) List(ctx context.Context, filter domain.DeadFilter, after doma
 	return list, postgres.Translate(rows.Err(), doing)
 }
 
-// maxTypesCounted bounds how many types a count names.
-const maxTypesCounted = 20
+// maxTypesCounted and maxQueuesCounted bound how many types and queues a count names.
+const (
+	maxTypesCounted  = 20
+	maxQueuesCounted = 1000
+)
 
 // countDeadSQL stops counting at $24 dead letters, so that it stays cheap. 0 means no limit.
 var countDeadSQL = `
-SELECT coalesce(sum(n), 0)::bigint, count(*), (array_agg(event_type ORDER BY n DESC, event_type))[:$25], (array_agg(n ORDER BY n DESC, event_type))[:$25], clock_timestamp()
-FROM (SELECT event_type, count(*) AS n FROM (SELECT event_type FROM outbox_dead d WHERE ` + deadFilterSQL + ` LIMIT nullif($24::bigint, 0)) AS few GROUP BY 1) AS types`
+SELECT coalesce(sum(n) FILTER (WHERE of_type), 0)::bigint, count(*) FILTER (WHERE of_type),
+       (array_agg(event_type ORDER BY n DESC, event_type) FILTER (WHERE of_type))[:$25], (array_agg(n ORDER BY n DESC, event_type) FILTER (WHERE of_type))[:$25],
+       (array_agg(queue ORDER BY n DESC, queue) FILTER (WHERE NOT of_type))[:$26], (array_agg(n ORDER BY n DESC, queue) FILTER (WHERE NOT of_type))[:$26],
+       clock_timestamp()
+FROM (
+    SELECT event_type, queue, grouping(event_type) = 0 AS of_type, count(*) AS n
+    FROM (SELECT event_type, queue FROM outbox_dead d WHERE ` + deadFilterSQL + ` LIMIT nullif($24::bigint, 0)) AS few
+    GROUP BY GROUPING SETS ((event_type), (queue))
+) AS counts`
 
 // Count implements domain.DeadLetters.
 func (l *Letters) Count(ctx context.Context, filter domain.DeadFilter, limit int, patience time.Duration) (c domain.DeadCount, err error) {
-	var types []string
-	var counts []int64
+	var types, queues []string
+	var ofType, inQueue []int64
 	err = pgx.BeginTxFunc(ctx, l.db.Pool(), pgx.TxOptions{AccessMode: pgx.ReadOnly}, func(tx pgx.Tx) error {
 		if patience > 0 {
 			if _, err := tx.Exec(ctx, "SELECT set_config('statement_timeout', $1, true)", postgres.Milliseconds(patience)); err != nil {
 				return err
 			}
 		}
-		return tx.QueryRow(ctx, countDeadSQL, append(deadArgs(filter), limit, maxTypesCounted)...).Scan(&c.Matched, &c.Types, &types, &counts, &c.At)
+		return tx.QueryRow(ctx, countDeadSQL, append(deadArgs(filter), limit, maxTypesCounted, maxQueuesCounted)...).Scan(&c.Matched, &c.Types, &types, &ofType, &queues, &inQueue, &c.At)
 	})
 	if c.More = limit > 0 && c.Matched == int64(limit); patience > 0 && postgres.SQLState(err) == postgres.Cancelled && ctx.Err() == nil {
 		c.More = true
 		err = l.db.Pool().QueryRow(ctx, "SELECT clock_timestamp()").Scan(&c.At)
 	}
 	for i, name := range types {
-		c.Largest = append(c.Largest, domain.TypeCount{Type: name, Count: counts[i]})
+		c.Largest = append(c.Largest, domain.TypeCount{Type: name, Count: ofType[i]})
+	}
+	for i, name := range queues {
+		c.Queues = append(c.Queues, domain.QueueCount{Queue: name, Count: inQueue[i]})
 	}
 	return c, postgres.Translate(err, "count dead letters")
 }

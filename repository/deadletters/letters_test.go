@@ -47,6 +47,10 @@ func TestDeadLettersAreListedByFilterAndPage(t *testing.T) {
 			t.Errorf("%s: counted %d, %v, want %d", name, n.Matched, err, c.want)
 		}
 	}
+	want := []domain.QueueCount{{Queue: "default", Count: 2}, {Queue: "low", Count: 1}}
+	if n, err := letters.Count(t.Context(), domain.DeadFilter{}, 0, 0); err != nil || n.Types != 3 || !slices.Equal(n.Queues, want) {
+		t.Errorf("the count is %+v, %v, want 3 types and the queues %+v", n, err, want)
+	}
 	var pages []string
 	for after := (domain.Cursor{}); ; {
 		page, err := letters.List(t.Context(), domain.DeadFilter{}, after, 1)

@@ -19,13 +19,16 @@ import (
 
 // ChangeDocument is the result of a command that changes events.
 type ChangeDocument struct {
-	Action   string          `json:"action"`
-	ActionID *domain.ID      `json:"action_id,omitempty"` // in outbox_actions; none: nothing was done
-	Matched  int64           `json:"matched"`
-	Changed  int64           `json:"changed"`
-	DryRun   bool            `json:"dry_run"`
-	Canary   *canaryDocument `json:"canary,omitempty"`
-	Refused  []refusedLetter `json:"refused,omitempty"` // by the outbox; they stay dead letters
+	Action   string     `json:"action"`
+	ActionID *domain.ID `json:"action_id,omitempty"` // in outbox_actions; none: nothing was done
+	Matched  int64      `json:"matched"`
+	Changed  int64      `json:"changed"`
+	DryRun   bool       `json:"dry_run"`
+	// PausedQueues has the paused queues in which tasks of a replay wait. It is missing if Redis was not asked, or did
+	// not answer.
+	PausedQueues []cli.PausedQueue `json:"paused_queues,omitzero"`
+	Canary       *canaryDocument   `json:"canary,omitempty"`
+	Refused      []refusedLetter   `json:"refused,omitempty"` // by the outbox; they stay dead letters
 }
 
 type refusedLetter struct {
@@ -174,7 +177,9 @@ has passed is dropped, and so is unique_seconds. If the outbox refuses an event,
 others, names those that were refused, and then fails.
 
 With --canary N it first replays the N that died first, and waits for their outcome. It goes on only
-if all of them are confirmed.`,
+if all of them are confirmed.
+
+If one of their queues is paused, the command says so first: tasks wait there.`,
 		Example: `  outboxd dead replay 01980000-0000-7000-8000-000000000000 --yes
   outboxd dead replay --type invoice:send --not-field booking.channel=loadtest --canary 5 --yes
   outboxd dead replay --error "connection refused" --rate 50 --canary 5 --yes --reason "mail server is back"`,
@@ -184,13 +189,16 @@ if all of them are confirmed.`,
 	out.AddFlag(cmd)
 	cmd.Flags().BoolVar(&flags.all, "all", false, "all dead letters; not together with IDs or a filter")
 	pace.Add(cmd, "replay", "dead letters")
-	cmd.RunE = c.WithServers(config.RoleAPI, &out, func(cmd *cobra.Command, args []string, o *cli.Opened) error {
+	cmd.RunE = c.WithServersIfNamed(&out, func(cmd *cobra.Command, args []string, o *cli.Opened) error {
 		if err := pace.Check(); err != nil {
 			return err
 		}
 		change, err := prepareChange(cmd, args, o, &flags, &acting, "replay")
 		if err != nil {
 			return err
+		}
+		if change.count.Matched > 0 {
+			change.result.PausedQueues = cli.PausedQueues(cmd, o, change.count.Queues)
 		}
 		letters := replay.Replay{
 			Letters: change.letters, Action: change.action, Filter: change.filter, Pace: pace.Pace, Unconfirmed: o.Config.Relay.Unconfirmed,

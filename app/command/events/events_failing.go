@@ -83,6 +83,9 @@ type FailingChangeDocument struct {
 	TriedMeanwhile int64 `json:"tried_meanwhile"`
 	DryRun         bool  `json:"dry_run"`
 	More           bool  `json:"more"` // there are more failing tasks than one command looks at
+	// PausedQueues has the paused queues in which tasks of a retry wait. It is missing if Redis did not say which
+	// queues are paused.
+	PausedQueues []cli.PausedQueue `json:"paused_queues,omitzero"`
 	// Canary is what became of the events that were retried first.
 	Canary *retryCanaryDocument `json:"canary,omitempty"`
 }
@@ -113,7 +116,9 @@ func newEventsRetryCommand(c cli.Commands) *cobra.Command {
 Mend the cause first: an attempt that fails counts as any other.
 
 With --canary N it first retries N and waits for their outcome. It goes on only if all of them are
-confirmed.`
+confirmed.
+
+If one of their queues is paused, the command says so first: tasks wait there.`
 	cmd.Example = `  outboxd events retry 01980000-0000-7000-8000-000000000000 --yes
   outboxd events retry --type email:send_notification --error "connection refused" --rate 50 --canary 5 --yes --reason "mail server is back"`
 	return cmd
@@ -156,14 +161,19 @@ func newFailingCommand(c cli.Commands, change failingChange) *cobra.Command {
 			Failures: deadletters.NewFailedTasks(o.DB, o.Config.Relay.Ordering == config.OrderingBlock), Actions: letters, Outcomes: letters.Outcomes,
 		}
 		action := acting.Action(said)
-		var result failing.Result
+		var paused []cli.PausedQueue
 		var progress replay.Progress
-		if acting.Yes {
-			result, err = change.do(cmd.Context(), changes, action, flags.filter, func(p replay.Progress) { progress = p })
-		} else if result, err = changes.Count(cmd.Context(), flags.filter, 0); err == nil && result.Matched > 0 {
+		result, err := changes.Count(cmd.Context(), flags.filter, 0)
+		if err == nil && result.Matched > 0 {
+			if change.again {
+				paused = cli.PausedQueues(cmd, o, result.Queues)
+			}
 			err = acting.Consent(change.consent)
 		}
-		document := FailingChangeDocument{Action: change.verb, Matched: result.Matched, Changed: result.Changed, TriedMeanwhile: result.Meanwhile, DryRun: !acting.Yes, More: result.More}
+		if err == nil && acting.Yes {
+			result, err = change.do(cmd.Context(), changes, action, flags.filter, func(p replay.Progress) { progress = p })
+		}
+		document := FailingChangeDocument{Action: change.verb, Matched: result.Matched, Changed: result.Changed, TriedMeanwhile: result.Meanwhile, DryRun: !acting.Yes, More: result.More, PausedQueues: paused}
 		if !action.ID.IsZero() {
 			document.ActionID = &action.ID
 		}

@@ -26,8 +26,9 @@ type Change struct {
 	Dead
 	Action string
 	domain.DeadCount
-	Counting       bool // the page counts on
-	Limited        bool // of failing events: a queue has more than the change reads
+	Counting       bool                // the page counts on
+	Limited        bool                // of failing events: a queue has more than the change reads
+	Paused         []domain.QueueCount // the paused queues in which tasks wait; nil: none, or not known
 	Reason, Canary string
 }
 

@@ -16,6 +16,7 @@ type Failing struct {
 	Counting                           bool // the page counts on
 	Limited                            bool // a queue has more failing tasks than the change reads
 	Fault, Reason, Canary              string
+	Queues, Paused                     []domain.QueueCount // of the counted tasks; Paused as in Change
 }
 
 // ReadFailing reads which failing tasks the form chooses. ReadFailing refuses a form that chooses all of them.

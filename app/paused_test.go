@@ -1,0 +1,101 @@
+package app_test
+
+import (
+	"encoding/json"
+	"io"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+
+	"outboxd/app/servertest"
+	"outboxd/app/servertest/redistest"
+)
+
+// TestSendingAgainIntoAPausedQueueIsTold pauses the queue of a failing event and of a dead letter. Before a person
+// retries or replays them, commands and pages say that their tasks will wait.
+func TestSendingAgainIntoAPausedQueueIsTold(t *testing.T) {
+	t.Parallel()
+	const usage = 2
+	databaseURL, redis := servertest.Database(t), redistest.Start(t)
+	servers := on(databaseURL, redis.URL(), t.TempDir())
+	p := start(t, append([]string{"--roles=relay,monitor"}, servers...)...)
+	stop := failAtMails(t, redis.URL())
+	db := openLedger(t, databaseURL)
+	if _, err := db.conn.Exec(t.Context(), `SELECT outboxd.emit('mail:send', '{}', queue => 'mail') FROM generate_series(1, 3)`); err != nil {
+		t.Fatal(err)
+	}
+	run := func(args ...string) result {
+		t.Helper()
+		return execute(t, nil, append(args, servers...)...)
+	}
+	paused := func(args ...string) []map[string]any {
+		t.Helper()
+		var d struct {
+			Paused []map[string]any `json:"paused_queues"`
+		}
+		r := run(append(args, "-o=json")...)
+		if err := json.Unmarshal([]byte(r.stdout), &d); err != nil {
+			t.Fatalf("%v: %v\n%s%s", args, err, r.stdout, r.stderr)
+		}
+		return d.Paused
+	}
+	page := func(path string) string {
+		t.Helper()
+		response, err := http.Get(p.monitor + path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer response.Body.Close()
+		body, err := io.ReadAll(response.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(body)
+	}
+	retry, replay := []string{"events", "retry", "--all"}, []string{"dead", "replay", "--all"}
+	forms := map[string]string{"/failing/change?action=retry&queue=mail": "the 2 tasks wait", "/dead/change?action=replay&queue=mail": "the task waits"}
+
+	eventually(t, "three events fail", func() bool { return strings.Contains(run(retry...).stdout, "3 failing events match") })
+	stop()
+	var list struct{ Events []struct{ ID string } }
+	if err := json.Unmarshal([]byte(run("events", "list", "-o=json").stdout), &list); err != nil {
+		t.Fatal(err)
+	}
+	run("events", "give-up", list.Events[0].ID, "--yes").wants(t, 0, "Gave up 1 of 1")
+	for _, args := range [][]string{retry, replay} {
+		if said := run(args...).message(); strings.Contains(said, "paused") {
+			t.Errorf("%v of queues that are open: %s", args, said)
+		}
+		if open := paused(args...); open == nil || len(open) > 0 {
+			t.Errorf("%v: the paused queues are %v, want none", args, open)
+		}
+	}
+	for path := range forms {
+		if said := page(path); strings.Contains(said, "is paused") {
+			t.Errorf("%s says\n%s", path, said)
+		}
+	}
+
+	run("queues", "pause", "mail", "--yes").wants(t, 0, "mail paused")
+	run(retry...).wants(t, usage, "Queue mail is paused: the 2 tasks wait there until it is resumed (outboxd queues resume mail).")
+	run(replay...).wants(t, usage, "Queue mail is paused: the task waits there until it is resumed (outboxd queues resume mail).")
+	run("events", "give-up", "--all").wants(t, usage, "2 failing events match")
+	for path, waits := range forms {
+		if said := page(path); !strings.Contains(said, "Queue mail is paused: "+waits+" there until it is resumed") {
+			t.Errorf("%s says\n%s", path, said)
+		}
+	}
+	canary := append(slices.Clip(retry), "--canary=1", "--canary-timeout=1ms", "--yes")
+	if d := paused(canary...); len(d) != 1 || d[0]["queue"] != "mail" || d[0]["events"] != 2.0 {
+		t.Errorf("the paused queues of the retry are %v", d)
+	}
+	p.stop()
+
+	// Nothing is said of pauses while Redis cannot be asked.
+	redis.Kill()
+	run(replay...).wants(t, usage, "1 dead letter matches", "Redis does not say which queues are paused")
+	if unknown := paused(replay...); unknown != nil {
+		t.Errorf("without Redis the paused queues are %v", unknown)
+	}
+}
