@@ -411,8 +411,8 @@ $$;
 --     event without an ordering key that is in flight may take effect, even if its ID was written again with an
 --     ordering key and that repeat is held.
 --   - An event may be in no table because its history was dropped or never kept. So an event in no table is 'unknown'
---     only if the time in its ID is later than the beginning of the history. Because clocks differ, the history
---     counts as an hour shorter than it is, or as half as long if it is shorter than two hours.
+--     only if the time in its ID is later than the beginning of the history. Because clocks differ, history_seconds
+--     counts here as an hour less, or as half if it is less than two hours.
 -- +goose StatementBegin
 CREATE FUNCTION outbox_task_of(event uuid) RETURNS text
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path FROM CURRENT AS $$

@@ -21,9 +21,10 @@ CREATE TABLE outbox_requests (
     requested_at timestamptz NOT NULL DEFAULT clock_timestamp()
 );
 
--- outbox_standing returns the state of an event. If the event can be cancelled, the result is 'open' and the state.
--- If no table has the event, the result is 'unknown'. The function uses one statement, because an event may move
--- between tables meanwhile. An event in outbox or outbox_sent that also has a row in inbox is confirmed.
+-- outbox_standing returns the state of an event. If the event can be cancelled, the result is 'open' and the state. If
+-- neither a table of events nor inbox has the event, the result is 'unknown'. The function uses one statement, because
+-- an event may move between tables meanwhile. An event in outbox or outbox_sent that also has a row in inbox is
+-- confirmed.
 --
 -- Some events cannot be judged here as soon as a relay may have handed them to Redis, even if that relay died and
 -- left them in outbox:
@@ -194,9 +195,9 @@ END $$;
 -- +goose StatementEnd
 
 -- A pending event holds back later events of its ordering key, even if it does not have the turn. When that event is
--- cancelled, the deferred trigger outbox_took_back releases the next event of the key. outbox_took_back runs at the
--- commit, because until then other transactions still see the cancelled event. If the event had the turn, its row in
--- inbox passes the turn on.
+-- cancelled, the deferred trigger outbox_took_back releases the next event of the key, if no event has the turn.
+-- outbox_took_back runs at the commit, because until then other transactions still see the cancelled event. If the
+-- event had the turn, its row in inbox passes the turn on.
 -- +goose StatementBegin
 CREATE FUNCTION outbox_took_back() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
@@ -356,7 +357,7 @@ END $$;
 
 -- outbox_erase_one removes the payload, the headers and the errors of an event, and leaves its deliveries alone. The
 -- function returns 'erased', or an answer of outbox_cancel_one that says why it could not erase the event. The
--- account and the ID stay. An erased event is never sent again:
+-- account and the ID stay. outboxd does not send an erased event again:
 --
 --   - A pending or held event, or one in flight that can be cancelled, is cancelled, even if its ID is also dead or
 --     suppressed.

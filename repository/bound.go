@@ -22,8 +22,8 @@ func (b *Bound) And(more int) *Bound {
 }
 
 // Within waits for a place and calls do, which may use one connection until it returns. do
-// must not call Within of the same Bound: it would wait for its own place. If ctx ends
-// before a place is free, Within returns the error that a full pool would cause: with
+// must not call Within of the same Bound: it might wait for its own place. If ctx ends before
+// a place is free, Within returns the error that a full pool would cause: with
 // domain.CodeUnavailable after a deadline, without a code after a cancellation. doing says in
 // this error what the caller was about to do. Otherwise Within returns the error of do.
 func (b *Bound) Within(ctx context.Context, doing string, do func() error) error {

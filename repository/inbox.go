@@ -52,9 +52,8 @@ const processedSQL = `
 INSERT INTO inbox (event_id) VALUES ($2) ON CONFLICT DO NOTHING
 RETURNING concat(` + timeoutsSQL + `)`
 
-// staleEverywhere is how often a transaction is tried if its connections have query plans
-// from before a change of a table. Each connection of the pool can have outdated plans
-// once.
+// staleEverywhere is how often at most a transaction is tried if its connections have query plans
+// from before a change of a table. Each connection of the pool can have outdated plans once.
 const staleEverywhere = 20
 
 // If the insert wrote no row, the event was confirmed or cancelled before, or does not

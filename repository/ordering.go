@@ -89,10 +89,10 @@ func (b *batch) passTurnsOf(ctx context.Context, statement string, ids [][16]byt
 
 // advance gives the turns of the batch's ordering keys to their next events. end calls
 // advance after the commit: before the commit, the transaction that confirms an event does
-// not see the events that this batch held, so it cannot give them the turn. Other sessions
-// that look for the next event of a key still see the batch's events in the outbox, so
-// they leave the key to this process. If advance fails, the leader's housekeeping gives the
-// turns.
+// not see the events that this batch held, so it cannot give them the turn. Until then,
+// other sessions that look for the next event of a key still see the batch's events in the
+// outbox, so they leave the key to this process. If advance fails, the leader's
+// housekeeping gives the turns.
 func (b *batch) advance(ctx context.Context) {
 	b.advanced = b.advanced || b.held.Made > 0
 	keys := slices.Concat(b.held.Keys, b.held.InsteadKeys, b.freed)

@@ -30,7 +30,7 @@ type OutboxOptions struct {
 	// one.
 	Unconfirmed []string
 	// DeadHoldsKey says that a dead letter keeps the turn of its ordering key: later events
-	// of the key wait until a person replays or discards it.
+	// of the key wait until a person replays, discards or erases it.
 	DeadHoldsKey bool
 }
 

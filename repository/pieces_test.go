@@ -32,7 +32,7 @@ const (
 	emittedSQL = `INSERT INTO outbox_entries (event_type, created_at) SELECT event_type, created_at FROM outbox_sent UNION ALL SELECT event_type, created_at FROM outbox_dead`
 )
 
-// Work that grows with the data succeeds under any timeout, because each statement
+// Work that grows with the data needs no long timeout, because each statement
 // reads one piece of a table at most. Such work is healing, counting, folding,
 // trimming, dropping a partition, and verifying. In this test a piece is a large
 // part of the tables, so PostgreSQL would rather read some of them whole. The

@@ -12,8 +12,9 @@ import (
 	"outboxd/repository/postgres"
 )
 
-// wakeChannel is the LISTEN channel on which producers announce new events. All schemas
-// of a database share this channel; the payload of a notification names the schema.
+// wakeChannel is the LISTEN channel on which new events and changes of subscriptions
+// are announced. All schemas of a database share this channel; the payload of a
+// notification names the schema.
 const wakeChannel = "outbox_wake"
 
 // Presence implements domain.Presence.

@@ -146,7 +146,7 @@ func (b *batch) try(ctx context.Context, do func() error, keep bool) error {
 	return err
 }
 
-// take claims the rows at these places.
+// take claims the rows at these places, until their payloads reach BatchBytes.
 func (b *batch) take(ctx context.Context, places []string) error {
 	b.events, b.held = nil, held{}
 	rows, err := b.conn.Query(ctx, theseSQL(b.claimSQL()), places, b.outbox.o.BatchBytes)

@@ -51,9 +51,9 @@ const lostSQL = `
     FETCH FIRST %d ROWS WITH TIES
 `
 
-// notDeadSQL leaves the dead letters out of the result of lostSQL. The subquery gives one
-// value that is compared, so that PostgreSQL does not read all dead letters into a hash
-// table.
+// notDeadSQL leaves the rows out of the result of lostSQL whose event is dead in the same
+// or a later generation. The subquery gives one value that is compared, so that PostgreSQL
+// does not read all dead letters into a hash table.
 const notDeadSQL = `coalesce((SELECT d.generation FROM outbox_dead d WHERE d.id = unconfirmed.id) < unconfirmed.generation, true)`
 
 // redriveSQL deletes the row from the history, because an event is in one place at a

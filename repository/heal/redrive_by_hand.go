@@ -50,8 +50,8 @@ WITH unconfirmed AS MATERIALIZED (
 )
 SELECT count(DISTINCT id) FROM unconfirmed WHERE ` + notDeadSQL
 
-// CountRedrive returns how many events RedriveByHand would put back now. CountRedrive
-// includes events whose task waits for a worker or is running.
+// CountRedrive returns how many events of the history RedriveByHand would take now.
+// CountRedrive includes events whose task waits for a worker or is running.
 func (o *Redriver) CountRedrive(ctx context.Context, filter RedriveFilter) (n int64, err error) {
 	var after domain.ID
 	err = postgres.InPieces(ctx, postgres.LargestPiece, func(rows int) (done bool, err error) {

@@ -28,9 +28,10 @@ type setting struct {
 
 // sessionSettings has the settings of every session of outboxd, whatever the settings of
 // its role and database are. The list has a setting if another value of it makes a
-// statement fail, return something else, or lock and wait differently. The list does not
-// have settings that only change costs and memory (work_mem, random_page_cost), or that
-// an operator chooses (synchronous_commit, default_tablespace).
+// statement fail, return something else, lock and wait differently, or read whole
+// tables. The list does not have settings that only change estimates of costs and memory
+// (work_mem, random_page_cost), or that an operator chooses (synchronous_commit,
+// default_tablespace).
 var sessionSettings = []setting{
 	// Some exec modes send values as text, and some SQL functions get text in every mode.
 	{name: "client_encoding", value: "UTF8"},

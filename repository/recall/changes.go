@@ -77,8 +77,8 @@ func (c *Changes) End(ctx context.Context, action *domain.Action, err error) err
 	return stored.End(ctx, c.db, action, err)
 }
 
-// change runs a statement. Its last parameter has the events that are not changed if only
-// Redis knows whether a task is running.
+// change runs a statement. The last parameter of the statement has the events that are
+// not changed if only Redis knows whether a task is running.
 func (c *Changes) change(ctx context.Context, kind string, action *domain.Action, ids []domain.ID, statement string, args ...any) (changes []domain.Change, err error) {
 	err = c.sure(ctx, ids, func(d *doubt) error {
 		return stored.Step(ctx, c.db, kind, action, func(tx pgx.Tx) (changed int64, err error) {

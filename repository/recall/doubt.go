@@ -19,7 +19,7 @@ import (
 // transaction is undone, and done again without that event.
 
 const (
-	// mostLooks is how often a transaction is undone. After that, no event is changed
+	// mostLooks is how often at most a transaction is undone. After that, no event is changed
 	// of which only Redis knows whether a task is running.
 	mostLooks = 3
 	// queuePatience bounds a question to the queue. Handlers of the changed events wait

@@ -16,11 +16,11 @@ const shortest = time.Minute
 // Cron is a cron expression in a time zone. The local time of the time zone decides when
 // a schedule ticks:
 //
-//   - If ticks fall into the hour that is skipped in spring, one tick comes when the clock
+//   - If ticks fall into the time that is skipped in spring, one tick comes when the clock
 //     has been put forward.
 //   - If a local time comes twice in autumn, only the first one has a tick.
 //
-// An expression with * for the hour is different: it does not tick in the skipped hour, and
+// An expression with * for the hour is different: it does not tick in the skipped time, and
 // ticks in both hours that have the same local time. @every does not depend on the local
 // time.
 type Cron struct {

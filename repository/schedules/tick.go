@@ -52,8 +52,8 @@ FROM outbox_schedules WHERE paused_at IS NULL AND next_at < now() + interval '1 
 
 // One statement, and so one transaction, inserts the events and moves the schedule to its
 // next tick. emitSQL does nothing if another leader has emitted the tick, or if a person
-// has changed or paused the schedule. The events are inserted in the order of the ticks, so
-// they have this order within their ordering key.
+// has changed, paused or removed the schedule. The events are inserted in the order of the
+// ticks, so they have this order within their ordering key.
 const emitSQL = `
 WITH moved AS (
     UPDATE outbox_schedules SET next_at = $4, last_at = $5, emitted = emitted + cardinality($6::timestamptz[]), left_out = left_out + $7, failed_at = NULL, error = ''
@@ -122,7 +122,7 @@ func (s *Store) Tick(ctx context.Context) (ticks setup.Ticks, err error) {
 }
 
 // emit emits the due ticks of a schedule and moves the schedule to its next tick. unnoted
-// says that the error could not be recorded in the schedule's row.
+// says that the error was not recorded in the schedule's row.
 func (s *Store) emit(ctx context.Context, d *due) (emitted, leftOut int64, unnoted bool, err error) {
 	cron, err := Parse(d.cron, d.timeZone)
 	if err == nil {

@@ -184,8 +184,8 @@ SELECT queue, at, actor, reason FROM latest WHERE action = 'pause' LIMIT 1000`
 const onRecordSQL = `
 SELECT action = 'pause' FROM outbox_actions WHERE action IN ('pause', 'resume') AND filter ->> 'queue' = $1 ORDER BY at DESC LIMIT 1`
 
-// PauseOnRecord reports whether the last action on the queue was a pause. Errors:
-// domain.CodeUnavailable.
+// PauseOnRecord reports whether the last recorded pause or resumption of the queue was a
+// pause. Errors: domain.CodeUnavailable.
 func (f *Figures) PauseOnRecord(ctx context.Context, queue string) (paused bool, err error) {
 	err = f.db.Pool().QueryRow(ctx, onRecordSQL, f.db.Storable(queue)).Scan(&paused)
 	if errors.Is(err, pgx.ErrNoRows) {

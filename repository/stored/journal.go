@@ -18,7 +18,8 @@ type Journal struct {
 	generations, attempts []int
 }
 
-// Add adds an entry for an event. The event's Attempts must include the present attempt.
+// Add adds an entry for an event. If the entry is about an attempt, the event's
+// Attempts must include that attempt.
 func (j *Journal) Add(e *domain.Event, entry, detail string) {
 	j.IDs = append(j.IDs, e.ID)
 	j.entries, j.details = append(j.entries, entry), append(j.details, detail)

@@ -40,10 +40,10 @@ const pieceEndSQL = `
 SELECT id FROM outbox_sent WHERE id > $1::uuid AND sent_at >= date_trunc('day', greatest($2::timestamptz, now() - $3::float8 * interval '1 second'), 'UTC')
 ORDER BY id OFFSET %d LIMIT 1`
 
-// PieceEnd returns the last ID of the piece of the history that begins after the ID
-// after. PieceEnd counts only rows that were sent after the beginning of a UTC day: of the
-// day of since, or of the day on which the window begins if that is later. After the last
-// piece it returns LastID.
+// PieceEnd returns the last ID of the piece of the history that begins after the ID after.
+// PieceEnd counts only rows that were sent after the beginning of a UTC day: of the day of
+// since, or of the day on which the window begins if that is later. For the last piece it
+// returns LastID.
 func PieceEnd(ctx context.Context, q Querier, after domain.ID, rows int, since time.Time, window time.Duration) (domain.ID, error) {
 	last := LastID
 	err := q.QueryRow(ctx, fmt.Sprintf(pieceEndSQL, rows-1), [16]byte(after), since, window.Seconds()).Scan((*[16]byte)(&last))

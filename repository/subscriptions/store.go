@@ -123,8 +123,8 @@ WHERE s.removed_at IS NOT NULL OR (s.types, s.headers, s.url, s.secrets, s.forma
                      excluded.rate, excluded.attempts, excluded.retry_max_ms, excluded.ordering, excluded.instead_of_queue)
 RETURNING xmax::text <> '0'`
 
-// keepFormerSQL keeps the former ID of a removed subscription, because its deliveries are
-// found by that ID.
+// keepFormerSQL keeps the former ID of a removed subscription, because
+// outbox_deliveries_of finds its deliveries by that ID.
 const keepFormerSQL = `
 INSERT INTO outbox_former_subscriptions (id, name, removed_at) SELECT id, name, removed_at FROM outbox_subscriptions WHERE name = $1 AND removed_at IS NOT NULL
 ON CONFLICT (id) DO UPDATE SET removed_at = excluded.removed_at`
@@ -235,7 +235,7 @@ func (s *Store) Resume(ctx context.Context, action *domain.Action, name string) 
 }
 
 // Remove ends a subscription: the relay makes no more deliveries to it. Deliveries that
-// already exist wait until a person cancels them or applies the subscription again.
+// already exist wait until somebody cancels them or applies the subscription again.
 // Errors: domain.CodeNotFound.
 func (s *Store) Remove(ctx context.Context, action *domain.Action, name string) error {
 	return table.Change(ctx, s.db, "remove", action, name, removeSQL)
