@@ -25,8 +25,8 @@ const (
 	ActionResume = "resume"
 )
 
-// ActionOutcome is how an action ended. The empty ActionOutcome says that the action is under way, or that its process
-// was killed.
+// ActionOutcome is how an action ended. The empty ActionOutcome says that the action is under way, that its process
+// was killed, or that its end could not be recorded.
 type ActionOutcome string
 
 // The outcomes.

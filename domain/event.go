@@ -75,7 +75,7 @@ type TaskOptions struct {
 }
 
 // TaskID is the ID of the event's task in Asynq. TaskID is the same for every attempt of one generation, so Asynq
-// recognises a repeated task and ignores it.
+// refuses a repeated task while it has the first one.
 func (e *Event) TaskID() string {
 	if e.Generation == 0 {
 		return e.ID.String()
@@ -218,7 +218,7 @@ const (
 	Delivered          // Redis has the task
 	Refused            // try again after Outcome.Delay; counts as an attempt
 	Dead               // can never succeed, or has used its attempts
-	Suppressed         // the event is unique, and the task of another event takes its place
+	Suppressed         // the event is unique, and another task takes its place
 )
 
 // Outcome is a verdict and its details.

@@ -11,7 +11,7 @@ const (
 	Unanswered   Answer = iota
 	Accepted            // the queue took the task
 	AlreadyThere        // the queue had the task already
-	Duplicate           // the event is unique, and the task of another event holds the lock
+	Duplicate           // the event is unique, and another task holds the lock
 	Rejected            // the queue or its client refused this event, this time
 	Impossible          // the event can never be accepted
 )

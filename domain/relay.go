@@ -36,7 +36,7 @@ type Notice int
 
 // The subjects of notifications.
 const (
-	NoticeEvents        Notice = iota // a producer has emitted events
+	NoticeEvents        Notice = iota // there are new events in the outbox
 	NoticeSubscriptions               // a person has changed a subscription
 )
 

@@ -19,8 +19,8 @@ import (
 const (
 	// queueProbe is how often the relay probes a queue that cannot be used, after a pause that follows its closing.
 	queueProbe = time.Second
-	// queueRetryLast bounds that pause. It grows each time that the queue is closed in this outage, because a failed
-	// trial costs a batch.
+	// queueRetryLast bounds that pause. The pause grows each time that the queue is closed in the same outage,
+	// because a failed trial costs a batch.
 	queueRetryLast = 30 * time.Second
 	// queueTrial is how long a queue without events must be open after a successful probe before it counts as
 	// working.

@@ -57,8 +57,8 @@ func TestThePrimaryDiesAndItsStandbyTakesOver(t *testing.T) {
 	x.eventually(1, "SELECT count(*) FROM outbox_sent WHERE event_type = 'test:woken'")
 }
 
-// In a switchover the old primary lives on and has become read-only, and the
-// relay's connections to it with it.
+// In a switchover the old primary lives on, but it becomes read-only, and so do the relay's
+// connections to it.
 func TestThePrimaryBecomesReadOnlyAndItsStandbyTakesOver(t *testing.T) {
 	t.Parallel()
 	primary := postgrestest.Start(t)

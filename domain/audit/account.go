@@ -24,7 +24,7 @@ type AccountLine struct {
 	InFlight  int64 // handed to the queue, and in the history without a confirmation
 	Confirmed int64 // in the history, or dropped from it, with a confirmation
 	Dead      int64 // dead letters
-	// Suppressed is how many unique events got no task, because the task of another event held the unique lock.
+	// Suppressed is how many unique events got no task, because another task held the unique lock.
 	Suppressed int64
 	Cancelled  int64 // cancelled before they took effect
 
@@ -60,7 +60,7 @@ func (l *AccountLine) Difference() int64 {
 // Violation is one event for which the tables contradict a guarantee of outboxd.
 type Violation struct {
 	ID     domain.ID
-	Broken string // a few words, such as "in two places"
+	Broken string // a few words, such as "in more than one place"
 	Detail string
 }
 

@@ -31,7 +31,7 @@ type Kind struct {
 	Look   Look
 }
 
-// Catalogue returns all kinds of findings, in the order of the documentation.
+// Catalogue returns all kinds of findings, by subject.
 func Catalogue() []Kind {
 	broken, warning, note := levels(domain.FindingBroken), levels(domain.FindingWarning), levels(domain.FindingNote)
 	return []Kind{

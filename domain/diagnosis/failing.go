@@ -19,7 +19,7 @@ const (
 )
 
 // judgeFailing reports the failing tasks by type, with one of their errors as an example. Queues of paused or removed
-// subscriptions do not count.
+// subscriptions and of other programs do not count.
 func (q Quick) judgeFailing(failing int64, rests map[string]bool) []domain.Finding {
 	if failing == 0 {
 		return nil
@@ -63,8 +63,8 @@ func howManyFail(failing, unhandled int64) string {
 	}
 }
 
-// judgeArchived reports archived tasks, unless all are settled: their dead letters were replayed or discarded. It counts
-// the settled ones too, as the column ARCHIVED of outboxd top does.
+// judgeArchived reports archived tasks, unless all are settled (see Quick.Settled). It counts the settled ones too,
+// as the column ARCHIVED of outboxd top does.
 func judgeArchived(archived, settled int64) []domain.Finding {
 	if archived == settled {
 		return nil

@@ -46,8 +46,8 @@ func SlowRedis() error {
 	return &domain.Error{Code: domain.CodeUnavailable, Message: found.Found, Finding: &found}
 }
 
-// NotServed returns the finding about one of several databases that this process has not
-// been able to open. why must contain no address and no secret.
+// NotServed returns the finding about one of several databases that this process does not serve at present. why
+// must contain no address and no secret.
 func NotServed(why string) domain.Finding {
 	return of("database-not-served", "this process does not serve the database: "+why,
 		"its events wait; the events of the other databases go on; none is lost",

@@ -130,8 +130,8 @@ func latest(a, b time.Time) time.Time {
 	return b
 }
 
-// judgeTasks reports a missing worker, paused queues, failing and archived tasks, and a loss in Redis. If Redis has no queue, no task
-// waits, and a missing worker is no problem.
+// judgeTasks reports a missing worker, paused queues, failing and archived tasks, and a loss of data in Redis. If
+// Redis has no queue, no task waits, and a missing worker is no problem.
 func (q Quick) judgeTasks() (found []domain.Finding) {
 	var unfinished, failing, archived, settled int64
 	var paused []string

@@ -15,7 +15,7 @@ const (
 	JSON = "json" // one list of objects
 )
 
-// Forms are all forms.
+// Forms returns the names of all forms.
 func Forms() []string { return []string{CSV, JSON} }
 
 // Check returns an error with domain.CodeInvalid for an unknown form.

@@ -22,8 +22,8 @@ type HeldKey struct {
 	// wait.
 	Next  domain.ID
 	Since time.Time
-	// Turn is the event for which the held events wait. Turn is nil while a transaction gives the turn to the next
-	// event, and while only a replay holds the key.
+	// Turn is the event for which the held events wait. Turn is nil if there is no such event: the turn is about
+	// to be given to the next event, or only a replay holds the key.
 	Turn *Turn
 	// Replaying names the subscription of the held deliveries while a replay to it is under way. Until the replay
 	// ends, none of them gets the turn. "" if there is no such replay.

@@ -25,7 +25,7 @@ const (
 	StateFailing   State = "failing"
 	StateConfirmed State = "confirmed" // took effect
 	StateDead      State = "dead"      // given up
-	// StateSuppressed is a unique event that got no task, because another event's task held the unique lock.
+	// StateSuppressed is a unique event that got no task, because another task held the unique lock.
 	StateSuppressed State = "suppressed"
 	StateCancelled  State = "cancelled" // cancelled before it took effect
 	// StateGone is an event of which only the journal is left. No search finds it.

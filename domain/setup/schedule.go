@@ -77,8 +77,8 @@ func (s Schedule) WithDefaults() Schedule {
 	return s
 }
 
-// Validate checks everything but the cron expression and the time zone. Call WithDefaults first. The error has
-// domain.CodeInvalid, and Fields with every fault.
+// Validate checks the schedule's name, its rule for missed ticks, and the type and the queue of its event.
+// Call WithDefaults first. The error has domain.CodeInvalid, and Fields with every fault.
 func (s *Schedule) Validate() error {
 	var f faults
 	f.checkName(s.Name)

@@ -31,8 +31,8 @@ const (
 	// checkPatience limits the time of one check.
 	checkPatience = lost.CheckPatience
 	// advanceEvery is how often an idle relay renews the canary, a random value in Redis. A check renews it earlier
-	// if this process has relayed events since. If Redis still has a canary, it also has all events that were
-	// relayed before that canary was written.
+	// if this process has relayed events since. A Redis that still has a canary was not set back to an earlier
+	// state than that in which the canary was written.
 	advanceEvery = 30 * time.Second
 	// After a heal, no further heal starts for healShare times the duration of the heal. The pause matters if Redis
 	// seems to change at every check, for example behind a faulty proxy, or if two databases use the same canary.

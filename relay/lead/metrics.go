@@ -88,8 +88,8 @@ func (m *metrics) healed(at time.Time, took time.Duration) {
 	m.lastTook.Set(took.Seconds())
 }
 
-// snapshotNamed is how old a snapshot must be before the metric names its process. Every transaction has a snapshot
-// for a moment, and each named process becomes a time series in Prometheus.
+// snapshotNamed is how old a snapshot must be before the metric names its process. Nearly every transaction has a
+// snapshot for a moment, and each named process becomes a time series in Prometheus.
 const snapshotNamed = time.Minute
 
 // measured has the gauges of the backlog and of the state of the tables. The gauges exist only while this process

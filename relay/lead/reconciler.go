@@ -234,8 +234,8 @@ func ReconcileRest(took time.Duration) time.Duration {
 	return (reconcileShare - 1) * took
 }
 
-// isOld reports whether an ID is so old that the history will hardly get earlier IDs any more. Later rounds skip a
-// page only if its last ID is old.
+// isOld reports whether an ID is so old that the history will hardly get earlier IDs any more. An ID without a
+// time counts as old. Later rounds skip a page only if its last ID is old.
 func isOld(id domain.ID) bool {
 	made, known := id.Time()
 	return !known || time.Since(made) > 2*time.Minute

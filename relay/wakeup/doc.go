@@ -3,6 +3,6 @@
 // asleep in the database, or not; producers notify only while some relay is marked asleep. If no notifications can
 // arrive, the pollers sleep only briefly.
 //
-// The package itself claims no events. A needless wake-up costs one claim. A lost wake-up costs a delay of one
-// sleep.
+// The package itself claims no events. A needless wake-up costs one or two claims. A lost wake-up costs a delay of
+// one sleep.
 package wakeup

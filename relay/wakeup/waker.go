@@ -62,10 +62,10 @@ type Waker struct {
 }
 
 // napBounds bounds the sleeps of an idle poller. The sleeps double from shortest to the bound. The first sleeps are
-// short because some producers do not notify. A producer does not notify if it wrote its event before the relay
-// was marked asleep and commits after the relay's last claim. A producer also does not notify if it commits at the
-// same time as another producer. With short first sleeps the poller finds such an event about as late as its
-// transaction or its commit was long.
+// short because some producers do not notify. A producer does not notify if it wrote its event before the relay was
+// marked asleep and commits after the relay's last claim. Of producers that commit at the same time, usually only
+// one notifies. With short first sleeps the poller finds such an event about as late as its transaction or its
+// commit was long.
 type napBounds struct {
 	shortest time.Duration
 	longest  time.Duration // while producers notify and LISTEN works
