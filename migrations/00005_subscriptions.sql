@@ -49,7 +49,7 @@ END $$;
 CREATE TRIGGER outbox_subscriptions_changed AFTER INSERT OR DELETE OR UPDATE OF id, changed_at, paused_at, removed_at ON outbox_subscriptions
     FOR EACH STATEMENT EXECUTE FUNCTION outbox_subscriptions_changed();
 
--- outbox_former_subscriptions has the IDs of removed subscriptions whose name is in use again. Deliveries of these
+-- outbox_former_subscriptions has the IDs of removed subscriptions whose name was used again. Deliveries of these
 -- subscriptions may still exist.
 CREATE TABLE outbox_former_subscriptions (
     id         uuid        PRIMARY KEY,

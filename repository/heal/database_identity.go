@@ -84,9 +84,9 @@ func either(may bool, expression string) string {
 	return "''"
 }
 
-// history_since is the time since which the history is complete. If the retention becomes
-// longer, history_since moves, because the shorter retention has dropped older events. If
-// the history is turned on, history_since becomes now().
+// history_since says since when the history has got every published event. If the
+// retention becomes longer, history_since moves, because the shorter retention has
+// dropped older events. If the history is turned on, history_since becomes now().
 const rememberDatabaseSQL = `
 UPDATE outbox_queue_identity
 SET system_id = $1, timeline = $2, history_seconds = $3::float8,

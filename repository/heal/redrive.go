@@ -219,8 +219,8 @@ WITH moving AS MATERIALIZED (
 )
 INSERT INTO outbox_journal (event_id, stage, entry, generation, detail) SELECT id, $1, 'redriven', 0, $2 FROM back`
 
-// backMadeUp puts a valid event back that it has made up, and rolls that back. If that
-// fails too, the fault is not in a row.
+// backMadeUp inserts a made-up valid event as if the event went back, and rolls that
+// back. If that fails too, the fault is not in a row.
 func (o *Redriver) backMadeUp(ctx context.Context, r redrive) error {
 	tx, err := o.db.Pool().Begin(ctx)
 	if err != nil {

@@ -60,8 +60,8 @@ func (p PlaceList) Each(text, sep string) string {
 // UNION ALL. The text is a SELECT that must return the same columns for every place.
 func (p PlaceList) Union(text string) string { return p.Each(text, "\n    UNION ALL ") }
 
-// Have returns an SQL condition that is true if the event with the ID is in a table of
-// one of the places. id is an SQL expression. The condition of Have looks into an index
+// Have returns an SQL condition that is true if the event with the ID is in a table of one
+// of the places. id is an SQL expression. The condition of Have looks into an index at most
 // once for each table and each partition of the history.
 func (p PlaceList) Have(id string) string {
 	return "(" + p.Each("EXISTS (SELECT FROM {table} e WHERE e.id = "+id+")", " OR ") + ")"

@@ -25,8 +25,8 @@ import (
 // already exists is not made again.
 
 const (
-	// replayRows is how many events of each table one piece reads. A piece ends with the
-	// delivery whose payload makes the sum reach replayBytes.
+	// replayRows is how many events of each table one piece reads at most. A piece ends with
+	// the delivery whose payload makes the sum reach replayBytes.
 	replayRows  = 5_000
 	replayBytes = 8 << 20
 	// A replay makes its next piece only if at most replayRoom events are due. The new

@@ -59,8 +59,8 @@ const sentSinceSQL = `sent_at >= date_trunc('day', $3::timestamptz - interval '1
 //     subquery that returns one value, because PostgreSQL cannot turn such a subquery
 //     into a hash of the whole table.
 //   - The piece ends with the delivery whose payload makes the sum reach %d bytes.
-//   - A delivery with an ordering key is held: no delivery has a turn before the replay
-//     has ended.
+//   - A delivery with an ordering key is held: no held delivery gets the turn before the
+//     replay has ended.
 var makeSQL = metSQL + `, new AS MATERIALIZED (
     SELECT *, sum(octet_length(payload)) OVER (ORDER BY id ROWS UNBOUNDED PRECEDING) - octet_length(payload) AS before
     FROM (SELECT met.*, outbox_delivery_id(met.id, subscription_id) AS delivery_id FROM met, sub) AS named

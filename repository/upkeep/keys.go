@@ -10,9 +10,10 @@ import (
 )
 
 // idleKeysSQL finds ordering keys that stand still: they have held events, but no event
-// has the turn, or the event with the turn is confirmed, held, or in no table. A key
-// stands still for the time of a commit, or for longer if a process was killed at the
-// wrong moment. idleKeysSQL jumps in the index from key to key.
+// has the turn, or the event with the turn is confirmed or held, or has had the turn
+// for a minute and is neither pending, in flight nor dead. A key stands still for the
+// time of a commit, or for longer if a process was killed at the wrong moment.
+// idleKeysSQL jumps in the index from key to key.
 var idleKeysSQL = `
 WITH RECURSIVE keys (key, n) AS (
     (SELECT ordering_key, 1 FROM outbox_held WHERE ordering_key > $1 ORDER BY ordering_key LIMIT 1)

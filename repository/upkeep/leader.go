@@ -27,8 +27,8 @@ type leaderTerms struct {
 // LeaderInterval is the time between two messages from the leader to PostgreSQL.
 const LeaderInterval = 10 * time.Second
 
-// If a leader sends no message any more, another process leads after at most silence plus
-// retry.
+// If a leader sends no message any more, another process that asks for the lock leads
+// after at most silence plus retry.
 var defaultLeaderTerms = leaderTerms{silence: 30 * time.Second, word: LeaderInterval, retry: 5 * time.Second}
 
 // leader is the database session that holds the lock of the leader, or asks for it.
