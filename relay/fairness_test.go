@@ -18,9 +18,9 @@ import (
 // had committed:
 //
 //   - An event behind the cursor waits for the next sweep. A process begins a
-//     sweep with the first claim after max(sweepEvery, sweepShare * the time of
-//     the last sweep). Claims are no further apart than a busy relay's longest
-//     nap or, while all pollers are in a pass, one pass.
+//     sweep with the first claim after max(sweepEvery, sweepShare * the shorter
+//     time of the last two sweeps). Claims are no further apart than a busy
+//     relay's longest nap or, while all pollers are in a pass, one pass.
 //   - The sweep takes the oldest due events first. If there are more than it can
 //     take, the cursor steps back to where the sweep ended: the remaining events
 //     are then ahead of the cursor.

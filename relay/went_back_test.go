@@ -69,8 +69,8 @@ func produce(t *testing.T, url string, shapes []int) (stop func()) {
 
 var everyFailover = flag.Bool("every-failover", false, "TestPostgresGoesBack loses two seconds of each shape of event, with a fast and a slow worker")
 
-// The standby that takes over does not have the last commits: of producers, of the relay and of consumers, whose tasks are done.
-// Every event that exists takes effect, once and in order, and none that does not exist.
+// The standby that takes over does not have the last commits of producers, of the relay and of consumers, whose tasks
+// are done. Every event that exists takes effect, once and in order, and none that does not exist.
 func TestPostgresGoesBack(t *testing.T) {
 	t.Parallel()
 	if !*everyFailover {

@@ -6,12 +6,12 @@
 //
 //   - In a template the dot is a view. .Data is the page's data, and .Visitor is
 //     the visitor.
-//   - Every link begins with .Root, such as {{.Root}}events, so that the pages work
-//     below any path of a proxy. A link to an asset is written {{.Asset
+//   - Every link to another page begins with .Root, such as {{.Root}}events, so that
+//     the pages work below any path of a proxy. A link to an asset is written {{.Asset
 //     "dashboard.css"}}. A link to what exists once for several databases, such as the
 //     sign-in page, begins with .Top.
-//   - A part of a page that htmx replaces is a template of its own in the same
-//     file. The method fragment sends it.
+//   - A part of a page that htmx replaces is a template of its own, in the same file
+//     or in parts.html. The method fragment sends it.
 //   - A page has no style attributes and no inline scripts, because the
 //     Content-Security-Policy forbids both. Styles are classes of
 //     assets/dashboard.css, and scripts are files in assets.

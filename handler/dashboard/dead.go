@@ -25,7 +25,7 @@ type deadPage struct {
 	Groups      []deadGroup
 	More        bool // there are older dead letters, which were not grouped
 	Matched     int64
-	Types       int  // that those have
+	Types       int  // how many types the matched dead letters have
 	MoreMatched bool // there may be more dead letters than Matched
 	Actions     []domain.RecordedAction
 	Letters     []domain.DeadLetter

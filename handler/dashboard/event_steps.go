@@ -45,9 +45,9 @@ func timeline(steps []lives.Step, shown string, now time.Time) []timelineStep {
 	return list
 }
 
-// after writes how much time passed between two steps of the timeline. Redis stores
-// whole seconds only, and the clocks of two servers may differ a little, so a later
-// step may have an earlier time.
+// after writes how much time passed between two steps of the timeline. Asynq stores whole seconds
+// only, and the clocks of two servers may differ a little, so a later step may have an earlier
+// time.
 func after(before, s lives.Step) string {
 	gap := s.At.Sub(before.At)
 	if before.ToTheSecond || s.ToTheSecond {

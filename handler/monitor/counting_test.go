@@ -72,7 +72,7 @@ func TestAFormCountsOnBehindItsPage(t *testing.T) {
 		if !strings.Contains(part, c.then) || strings.Contains(part, "hx-get") || strings.Contains(part, "Still counting") || strings.Contains(part, "<html") {
 			t.Errorf("%s: the second count says\n%s", path, part)
 		}
-		// For a person who may not do it, outboxd does not count for long.
+		// For a person who may not carry out the action, outboxd does not count for long.
 		for _, headers := range [][]string{nil, {"HX-Request", "true"}} {
 			page := get(path, operator, headers...)
 			if !strings.Contains(page, c.first) || strings.Contains(page, `hx-get="../`) || !strings.Contains(page, "The count ended early.") {

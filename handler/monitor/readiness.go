@@ -22,7 +22,7 @@ const checkPatience = 2 * time.Second
 
 // Check is a readiness check of one server that the process needs.
 type Check struct {
-	Name string // such as "database"
+	Name string // such as "postgres"
 	// Run returns nil if the server answers. If Run returns a domain.Error, clients see its
 	// message. Clients do not see the text of other errors. Run may be called from any
 	// goroutine, but never twice at once. After two seconds the check counts as failed.

@@ -51,7 +51,8 @@ func New(names []string) Mask {
 	return m
 }
 
-// textPattern returns a pattern that finds a plain key, however it is written.
+// textPattern returns a pattern that finds a plain key, also with hyphens and underscores between
+// its letters.
 func textPattern(plain string) string {
 	letters := make([]string, 0, len(plain))
 	for _, letter := range plain {
