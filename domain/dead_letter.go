@@ -103,7 +103,7 @@ type DeadGroup struct {
 type DeadCount struct {
 	Matched int64       // counted up to the limit; 0 if the time was not enough to count them
 	More    bool        // there may be more than Matched
-	Types   int         // that the counted dead letters have
+	Types   int         // how many types the counted dead letters have
 	Largest []TypeCount // the types with the most dead letters, at most 20, the largest first
 	// Queues has the queues of the counted dead letters, at most 1,000, those with the most dead letters first.
 	Queues []QueueCount

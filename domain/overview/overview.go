@@ -92,7 +92,7 @@ type ReceiverStatus struct {
 // RelayStatus is one relay process and its last sign of life.
 type RelayStatus struct {
 	domain.RelayProcess
-	Asleep            bool // waits for events
+	Asleep            bool // producers have to notify it
 	Leads             bool // is the leader
 	StartedAt, SeenAt time.Time
 }
