@@ -34,9 +34,9 @@ const (
 	OldTransactions = 1_000_000
 	// SlotBytes is how much WAL a replication slot may keep.
 	SlotBytes = 1 << 30
-	// DeadRows is how many dead rows a table may have. Some dead rows are normal, because
-	// every event is inserted and deleted. A finding is reported if dead rows exceed
-	// DeadRows and half of the live rows, and no vacuum ran for VacuumIdle.
+	// DeadRows is how many dead rows a table may have. Some dead rows are normal, because every event is inserted and
+	// deleted. A finding is reported if dead rows exceed DeadRows and also half of the live rows, and no vacuum ran
+	// for VacuumIdle.
 	DeadRows   = 100_000
 	VacuumIdle = 5 * time.Minute
 

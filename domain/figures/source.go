@@ -27,7 +27,8 @@ type Source struct {
 	// Workers of one's own handle all other types.
 	Handled map[string]string
 	// OneOfSeveral says that other databases have events in the same queues. A queue may be
-	// resumed through another database, so a pause on record without one in Redis is not lost.
+	// resumed through another database, so a pause on record without one in Redis need not be
+	// lost.
 	OneOfSeveral bool
 	// StoreErr and QueuesErr say why a server cannot be asked; nil: it can.
 	StoreErr, QueuesErr error

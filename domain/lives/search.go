@@ -112,8 +112,8 @@ type Page struct {
 	GaveUp bool
 	// Examined is a lower bound on the number of events that the search read.
 	Examined int
-	// Incomplete says that a queue has more failing tasks than FailingListed. No page of the search has the events of
-	// the others.
+	// Incomplete says that a queue has more failing tasks than FailingListed. No page of a search for failing events
+	// has the events of the other tasks.
 	Incomplete bool
 	// History is how long confirmed events are kept. It is zero if none are kept, if no relay has said it yet, or
 	// after a search for failing events.

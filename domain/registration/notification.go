@@ -66,7 +66,7 @@ func ParseSendNotification(payload []byte) (SendNotification, error) {
 
 // Message is what a Notifier sends: one notification to one recipient.
 type Message struct {
-	EventID domain.ID // lets the receiver tell a repeat: Message-ID, webhook-id
+	EventID domain.ID // the Message-ID or webhook-id, by which the receiver can tell a repeat
 	To      string    // e-mail address
 	Type    string    // the notification's type
 	Text    string
@@ -80,7 +80,7 @@ type Message struct {
 // is not part of a database transaction. So a message may go out again after a
 // crash, with the same EventID. Methods are safe for concurrent use.
 type Notifier interface {
-	// Send returns when the receiver has accepted the message, or ctx ends.
+	// Send returns nil when the receiver has accepted the message.
 	//
 	// Errors: domain.CodeInvalid if the receiver refused the message permanently; domain.CodeUnavailable if it may accept the
 	// message later, with RetryAfter if it named a time. After any other error a later attempt may succeed too.

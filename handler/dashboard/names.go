@@ -6,11 +6,11 @@ import (
 	"outboxd/domain"
 )
 
-// namesShown is how many names of types or queues a field suggests.
+// namesShown is how many names of types or queues a field suggests at most.
 const namesShown = 500
 
-// names sends the names of types or queues that a field suggests while a person types:
-// those that the pages Types and Queues list.
+// names sends the names of types or queues that a field suggests while a person types: the first
+// namesShown of those that the pages Types and Queues list.
 func (d *Dashboard) names(c *fiber.Ctx) error {
 	if d.o.Sources.Figures == nil {
 		return errNoDatabase()

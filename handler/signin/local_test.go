@@ -35,7 +35,8 @@ func TestAProxyIsNoUserOfThisMachine(t *testing.T) {
 	}
 }
 
-// ask sends what nginx sends without further configuration, and returns the status.
+// ask sends what nginx sends without further configuration, in this version of HTTP, and returns
+// the status.
 func ask(t *testing.T, s *handlertest.Site, version string) int {
 	t.Helper()
 	conn, err := net.Dial("tcp", strings.TrimPrefix(s.URL, "http://"))

@@ -74,7 +74,7 @@ func (a *archivist) look(ctx context.Context) error {
 	return failed
 }
 
-// lookInto reads the tasks of a queue that were archived since the last search.
+// lookInto reads the tasks of a queue that were archived since the last search, and some older ones.
 func (a *archivist) lookInto(ctx context.Context, queue string) error {
 	from, seen := time.Unix(0, 0), a.seen[queue]
 	if !seen.IsZero() {
