@@ -17,7 +17,7 @@ const (
 	CodeNotFound     Code = "not_found"
 	CodeConflict     Code = "conflict" // contradicts what exists already
 	CodeTooLarge     Code = "too_large"
-	CodeUnavailable  Code = "unavailable" // a server cannot be reached; the same call may succeed later
+	CodeUnavailable  Code = "unavailable" // a server cannot be reached or used; the same call may succeed later
 	CodeInternal     Code = "internal"
 )
 

@@ -43,9 +43,9 @@ func Roles() []Role { return []Role{Viewer, Operator, Admin} }
 
 // Identity is the name and the role of a person.
 type Identity struct {
-	// Name is the name with which the person's actions are recorded. The name comes
-	// from the configuration, from a proxy or from an OpenID provider, and never from
-	// a form. "" for somebody who has not signed in.
+	// Name is the name with which the person's actions are recorded. The name comes from the
+	// configuration, from a proxy or from an OpenID provider, or is that of the admin token. It never
+	// comes from a form. "" for somebody who has not signed in.
 	Name string
 	Role Role
 }

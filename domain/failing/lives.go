@@ -27,7 +27,7 @@ type Lives struct {
 	// NoHistory is true if the database keeps no events that are in flight. A failing event is then built from its
 	// task in Redis alone.
 	NoHistory bool
-	// Patience is how long a search for failing events begins to look at further tasks.
+	// When Patience is over, a search for failing events begins to look at no further tasks.
 	Patience time.Duration
 }
 
