@@ -23,8 +23,9 @@ const (
 	exitUsage   = 2 // the command line or the configuration is wrong
 )
 
-// Main runs the command line and returns the exit code. SIGINT, SIGTERM and SIGHUP make a running daemon drain and end;
-// a second SIGINT or SIGTERM ends the process at once. more are benchmarks in addition to outboxd's own.
+// Main runs the command line and returns the exit code. SIGINT, SIGTERM and, except under nohup, SIGHUP make a running
+// daemon drain and end; a second SIGINT or SIGTERM ends the process at once. more are benchmarks in addition to
+// outboxd's own.
 func Main(args, environ []string, stdout, stderr io.Writer, build Build, more ...spec.Bench) int {
 	ctx, stop := notifyContext(context.Background())
 	defer stop()
@@ -34,7 +35,7 @@ func Main(args, environ []string, stdout, stderr io.Writer, build Build, more ..
 	root.SetErr(stderr)
 	err := root.ExecuteContext(ctx)
 	// Perhaps nobody reads the process's output any more. The process must still end, so
-	// writing the output must not block.
+	// writing the output must not block for long.
 	last := logging.Steady(stderr)
 	var mistake config.Mistake
 	switch {
