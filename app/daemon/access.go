@@ -27,7 +27,7 @@ func waysIn(cfg *config.Config) signin.Ways {
 	return ways
 }
 
-// roleOf returns a role of the configuration, which has checked its name.
+// roleOf returns the role called name; access.None if there is no such role.
 func roleOf(name string) access.Role {
 	role, err := access.ParseRole(name)
 	if err != nil {

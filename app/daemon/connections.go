@@ -16,8 +16,8 @@ type connections struct {
 	failures domain.FailedTasks
 }
 
-// connectionsFor returns a part of conns connections of the pool, and forFailures more for
-// the record of failed tasks.
+// connectionsFor returns conns connections of the pool, and forFailures more that only the
+// record of failed tasks may use.
 func (d *Daemon) connectionsFor(conns, forFailures int) connections {
 	db, bound := d.one.database, repository.NewBound(conns)
 	failures := deadletters.NewFailedTasks(db, d.cfg.Relay.Ordering == config.OrderingBlock)

@@ -41,7 +41,7 @@ type Daemon struct {
 
 	servers    *servers.Servers
 	sources    []*source
-	one        *source            // the only source; nil if there are several
+	one        *source            // the only source; nil if --databases is set
 	redis      *broker.Redis      // nil: no role needs it
 	redisWatch *watch             // nil without Redis
 	inspector  *inspect.Inspector // nil without Redis
@@ -56,9 +56,10 @@ type Daemon struct {
 	undo []func() // clean-up of everything opened so far, called in reverse order
 }
 
-// New binds the listeners, starts the embedded servers, connects to the database and brings
-// its schema up to date. If there are several databases, Run connects to them. ctx bounds
-// only New. After an error nothing is left running.
+// New binds the listeners, starts the embedded servers if some are needed, connects to the
+// database, and brings its schema up to date or, with --migrate=off, checks it. If there
+// are several databases, Run connects to them instead. ctx bounds only New. After an error
+// nothing is left running.
 func New(ctx context.Context, cfg *config.Config, log *slog.Logger, build Build) (_ *Daemon, err error) {
 	d := &Daemon{cfg: cfg, sizes: cfg.Sizes(), log: log, build: build, begun: time.Now(), registry: newRegistry(build), process: NewProcess(build.Version)}
 	defer func() {
@@ -73,7 +74,7 @@ func New(ctx context.Context, cfg *config.Config, log *slog.Logger, build Build)
 		return nil, err
 	}
 	d.undo = append(d.undo, d.traces.Close)
-	// Listen before the database is started, so that a port in use is reported
+	// Listen before the servers are started, so that a port in use is reported
 	// early.
 	if err := d.listen(); err != nil {
 		return nil, err
@@ -88,7 +89,7 @@ func New(ctx context.Context, cfg *config.Config, log *slog.Logger, build Build)
 	if err := d.openRedis(); err != nil {
 		return nil, err
 	}
-	// The actors must not end with ctx: when ctx ends, the actors begin to drain.
+	// The actors must not end with ctx all at once: draining ends them stage by stage.
 	d.lineup = newLineup(context.WithoutCancel(ctx), cfg.ShutdownTimeout, log)
 	if err := d.addRoles(); err != nil {
 		return nil, err
@@ -148,8 +149,8 @@ func (d *Daemon) startServers(ctx context.Context) (err error) {
 }
 
 // spareConnections is the number of connections to Redis for everything except the
-// pollers: the leader, the probes, the examination and the pages. Each further database
-// adds leaderConnections, because it has a leader of its own.
+// pollers and the workers: the leader, the probes, the examination and the pages. Each
+// further database adds leaderConnections, because it has a leader of its own.
 const (
 	spareConnections  = 6
 	leaderConnections = 2
@@ -202,9 +203,8 @@ func (d *Daemon) close() {
 	d.undo = nil
 }
 
-// alive returns an error if a part of this process no longer works and cannot recover by
-// itself. While alive returns an error, the service manager gets no ping. The error names
-// that part.
+// alive returns an error if a part of this process hangs or has ended. Until the process
+// drains, the service manager gets a ping only while alive returns nil.
 func (d *Daemon) alive() error {
 	for _, hangs := range d.hangs {
 		if err := hangs(); err != nil {

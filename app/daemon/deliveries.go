@@ -45,7 +45,7 @@ type deliveries struct {
 type delivering struct {
 	is       setup.Subscription
 	receiver *deliver.Receiver
-	said     time.Time // when the database was last told that the receiver is down; zero if it works
+	said     time.Time // when the database was last told that the receiver is down; zero if the database has no such report
 	hangs    func() error
 	cancel   context.CancelFunc
 	done     chan struct{}
@@ -58,7 +58,8 @@ func (d *Daemon) addDeliveries() error {
 	if err != nil {
 		return err
 	}
-	// No delivery holds a connection while it waits for its receiver, so none can hang with it.
+	// No delivery holds a connection while it waits for its receiver, so the record of failed
+	// tasks needs no connections of its own.
 	conns := d.connectionsFor(d.sizes.DeliveryConns, 0)
 	f := &deliveries{
 		store: subscriptions.New(d.one.database), bound: conns.bound, log: d.log.With("component", "deliveries"), every: d.cfg.Deliver.CheckInterval,
@@ -99,7 +100,8 @@ func SenderOptions(cfg *config.Config) (deliver.SenderOptions, error) {
 	return options, nil
 }
 
-// pauser pauses a subscription and stops its worker at once.
+// pauser pauses a subscription, and then makes deliveries.run read the subscriptions at
+// once, so that run stops the worker.
 type pauser struct{ f *deliveries }
 
 // PauseReceiver implements deliver.Pauser.
@@ -119,9 +121,9 @@ func (f *deliveries) lookNow() {
 	}
 }
 
-// run starts and stops workers as subscriptions change, until ctx ends. When ctx
-// has ended, run lets the workers finish their tasks. While the database cannot be
-// reached, run starts and stops no workers.
+// run starts and stops workers as subscriptions change, until ctx ends. Then run stops
+// all workers and waits until they have ended. While the database cannot be reached, run
+// starts and stops no workers.
 func (f *deliveries) run(ctx context.Context) error {
 	defer f.stopAll()
 	for {
@@ -148,11 +150,12 @@ func (f *deliveries) run(ctx context.Context) error {
 	}
 }
 
-// heardEvery is how often run reads the subscriptions while no worker runs and
-// PostgreSQL notifies this process of changes.
+// heardEvery is the shortest pause between two readings of the subscriptions while no
+// worker runs and PostgreSQL notifies this process of changes. A notification ends the
+// pause.
 const heardEvery = time.Minute
 
-// pause returns how long run waits before it reads the subscriptions again.
+// pause returns how long run waits at most before it reads the subscriptions again.
 func (f *deliveries) pause() time.Duration {
 	f.mu.Lock()
 	idle := len(f.running) == 0
@@ -163,16 +166,17 @@ func (f *deliveries) pause() time.Duration {
 	return f.every
 }
 
-// subscriptionsChanged makes run read the subscriptions at once.
+// subscriptionsChanged makes deliveries.run read the subscriptions at once, if this process
+// has the role worker.
 func (d *Daemon) subscriptionsChanged() {
 	if d.deliveries != nil {
 		d.deliveries.lookNow()
 	}
 }
 
-// unread logs once that the subscriptions cannot be read. If the reason is that the
-// database cannot be reached, unread logs at a lower level, because other parts
-// report that outage.
+// unread logs that the subscriptions cannot be read: the first time at level warn, then at
+// level debug until they can be read. An outage of the database is logged only at level
+// debug, unless it is a known finding, because other parts report it.
 func (f *deliveries) unread(ctx context.Context, err error) {
 	level := slog.LevelWarn
 	if _, known := domain.FindingOf(err); f.unreadable || domain.ErrorCode(err) == domain.CodeUnavailable && !known {
@@ -185,8 +189,7 @@ func (f *deliveries) unread(ctx context.Context, err error) {
 
 // adjust stops the workers of subscriptions that are paused, removed or changed,
 // and starts a worker for every active subscription that has none. If a
-// subscription has changed, its new worker starts after its old worker has finished
-// its tasks.
+// subscription has changed, its new worker starts after its old worker has ended.
 func (f *deliveries) adjust(ctx context.Context, list []setup.Subscription) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -235,7 +238,7 @@ func (f *deliveries) start(ctx context.Context, s *setup.Subscription) {
 	}()
 }
 
-// hang returns the error of a worker that hangs.
+// hang returns the error of a worker that hangs; nil if none hangs.
 func (f *deliveries) hang() error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -304,7 +307,7 @@ func (f *deliveries) tell(ctx context.Context, r *delivering) (err error) {
 	return err
 }
 
-// findings returns one finding that names all receivers that are down; none if
+// findings returns one finding about all receivers that are down; none if
 // there are none.
 func (f *deliveries) findings() []domain.Finding {
 	f.mu.Lock()

@@ -14,8 +14,8 @@ func ownHandlers() map[string]work.Handler {
 	return map[string]work.Handler{}
 }
 
-// ownBatches returns the batch handlers, by event type. An event type has either a
-// handler or a batch handler.
+// ownBatches returns the batch handlers, by event type. An event type must not have both a
+// handler and a batch handler.
 func ownBatches() map[string]work.Batch {
 	return map[string]work.Batch{}
 }

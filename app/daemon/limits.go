@@ -21,8 +21,8 @@ const (
 )
 
 // keepWithinLimits sets Go's memory limit from the container's limit, for the whole
-// process, and logs the limits once, with the sizes that follow from the number of
-// processors. Go itself follows the container's limit of processors. GOMEMLIMIT and
+// process, and logs the limits once, with how many tasks and connections this process has
+// at most. Go itself follows the container's limit of processors. GOMEMLIMIT and
 // GOMAXPROCS in the environment take precedence.
 func keepWithinLimits(embedded bool, sizes config.Sizes, log *slog.Logger) {
 	part := memoryShare

@@ -96,7 +96,7 @@ func (s *source) openPages() dashboard.Sources {
 	s.reads = reads
 	closed := s.closed
 	s.mu.Unlock()
-	if closed { // close came before it could see reads
+	if closed { // close ran before s.reads was set
 		reads.Close()
 	}
 	return s.pages(reads)
@@ -140,7 +140,7 @@ func (s *source) failingChange() *failing.Change {
 }
 
 // checks returns the readiness checks, one for each server that the roles of this process
-// need. A process with several databases is ready while it serves at least one of them.
+// need. Of several databases, one that this process serves is enough.
 func (d *Daemon) checks() []monitor.Check {
 	var checks []monitor.Check
 	for _, s := range d.sources {
@@ -166,7 +166,7 @@ func (d *Daemon) checks() []monitor.Check {
 }
 
 // probedAge is how old the quick facts behind /readyz may be. Several clients probe
-// every few seconds, so requests share them.
+// every few seconds, so requests share these facts.
 const probedAge = 5 * time.Second
 
 // warnings returns the findings that need action. A process can have such findings

@@ -28,7 +28,7 @@ import (
 const archiveEvery = 20 * time.Second
 
 // RelayOptions returns the options of a relay for this configuration, database and
-// Redis. The caller adds the logger and the metrics registry.
+// Redis. The caller adds at least the logger and the metrics registry.
 func RelayOptions(cfg *config.Config, db *postgres.Database, redis *broker.Redis, process domain.RelayProcess) relay.Options {
 	store := repository.NewOutbox(db, repository.OutboxOptions{
 		History: cfg.Relay.History > 0, Unconfirmed: cfg.Relay.Unconfirmed, DeadHoldsKey: cfg.Relay.Ordering == config.OrderingBlock,

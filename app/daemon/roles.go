@@ -14,8 +14,8 @@ import (
 	"outboxd/jobs/work"
 )
 
-// addRoles adds the actors of all chosen roles, of the examinations, and of the HTTP
-// listeners for probes and pages.
+// addRoles adds the actors of all chosen roles, of the examinations, of the embedded
+// servers, and of the HTTP listeners for probes and pages.
 func (d *Daemon) addRoles() error {
 	d.newRedisWatch()
 	d.addSources()
@@ -40,7 +40,7 @@ func (d *Daemon) addRoles() error {
 	return d.addMonitor()
 }
 
-// addSupervised adds an actor and restarts it when it fails.
+// addSupervised adds an actor that supervise restarts when it fails.
 func (d *Daemon) addSupervised(at stage, name string, run func(context.Context) error) {
 	d.lineup.add(at, name, func(ctx context.Context) error { return supervise(ctx, name, d.log, run) })
 }
@@ -69,7 +69,7 @@ func (d *Daemon) addSources() {
 
 // The shares of the shutdown timeout for requests and for running tasks. The stages
 // drain one after another, so each must leave time for the next. The time that
-// remains is for giving unfinished tasks back to their queues.
+// remains is for the relay's batches, and for giving unfinished tasks back to their queues.
 const (
 	requestShare = 0.25
 	workerShare  = 0.5

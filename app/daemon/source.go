@@ -27,11 +27,11 @@ import (
 
 // source is a database that this process serves, and the parts of this process that belong
 // to that database. A process with several databases has several sources, and opens each
-// of them while it runs: see source.run. The methods of source are safe for concurrent
-// use.
+// of them while it runs: see source.run. The methods that only read a source are safe for
+// concurrent use.
 type source struct {
 	d        *Daemon
-	name     string // "": this process has no other source
+	name     string // "": the database is not one of --databases
 	cfg      *config.Config
 	url      string
 	log      *slog.Logger
@@ -85,7 +85,7 @@ func (d *Daemon) openSources(ctx context.Context) error {
 	return nil
 }
 
-// connect opens the database and brings its schema up to date.
+// connect connects to the database and prepares its schema; see prepareSchema.
 func (s *source) connect(ctx context.Context) (err error) {
 	open := servers.OpenDatabase
 	if s.name != "" {
@@ -108,8 +108,8 @@ func (s *source) connect(ctx context.Context) (err error) {
 
 const schemaRetry = 200 * time.Millisecond
 
-// awaitSchema brings the schema up to date. PostgreSQL may become unreachable during the
-// start. In that case awaitSchema tries again until the connect timeout has passed.
+// awaitSchema calls prepareSchema. PostgreSQL may become unreachable during the start. In
+// that case awaitSchema tries again until the connect timeout has passed.
 func (s *source) awaitSchema(ctx context.Context) error {
 	patience := time.NewTimer(s.cfg.Database.ConnectTimeout)
 	defer patience.Stop()
@@ -133,8 +133,9 @@ func (s *source) awaitSchema(ctx context.Context) error {
 	}
 }
 
-// prepareSchema applies pending migrations. If this process may not migrate
-// (--migrate=off), prepareSchema returns an error if migrations are pending.
+// prepareSchema applies pending migrations and the configured payload limit. If this
+// process may not migrate (--migrate=off), prepareSchema changes nothing, and returns an
+// error if migrations are pending.
 func (s *source) prepareSchema(ctx context.Context) error {
 	for _, set := range servers.Migrations(s.cfg.RunsExample()) {
 		if s.cfg.Migrate == config.MigrateOff {
@@ -159,8 +160,8 @@ func (s *source) prepareSchema(ctx context.Context) error {
 	return s.readPayloadLimit(ctx)
 }
 
-// readPayloadLimit stores the payload limit in the outbox's schema. If another limit is
-// configured, this process may not change the schema, and readPayloadLimit logs a warning.
+// readPayloadLimit reads the outbox's payload limit from the database, and keeps it in
+// s.payloadLimit. If another limit is configured, readPayloadLimit logs a warning.
 func (s *source) readPayloadLimit(ctx context.Context) error {
 	limit, err := migrations.PayloadLimit(ctx, s.database.SQL())
 	if err != nil {

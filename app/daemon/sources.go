@@ -161,8 +161,8 @@ const (
 	examination = "the examination"
 )
 
-// failed stores that a part of the source does not work. failed logs at level error if the
-// error differs from the last one of this part, and at level debug if it does not.
+// failed stores that a part of the source does not work. failed logs at level debug if the
+// part has a fault with the same text for outsiders already, and otherwise at level error.
 func (s *source) failed(part string, err error, message string, again time.Duration) {
 	s.mu.Lock()
 	level := slog.LevelError
@@ -259,7 +259,8 @@ func (d *Daemon) knownEvents(ctx context.Context, ids []domain.ID) ([]domain.ID,
 	return known, nil
 }
 
-// receivers returns, from all sources, the receivers to which nothing is delivered now.
+// receivers returns, from all sources that answer, the receivers to which nothing is
+// delivered now.
 func (d *Daemon) receivers(ctx context.Context) ([]overview.ReceiverStatus, error) {
 	if d.one != nil {
 		return d.one.receivers(ctx)

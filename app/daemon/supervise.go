@@ -59,8 +59,8 @@ func supervise(ctx context.Context, name string, log *slog.Logger, run func(cont
 	}
 }
 
-// isPermanent reports whether an error stays after a restart, such as a bad
-// configuration or a wrong schema.
+// isPermanent reports whether a restart does not help against an error, such as a bad
+// configuration or pending migrations.
 func isPermanent(err error) bool {
 	return domain.ErrorCode(err) == domain.CodeInvalid || errors.Is(err, migrations.ErrPending)
 }

@@ -44,8 +44,8 @@ func (w *watch) findings() []domain.Finding {
 }
 
 // run examines the server again and again until ctx ends (see watchEvery), and logs findings that
-// are new or gone. run does not log that the server cannot be reached: the parts that need the
-// server log it.
+// are new or gone. That the server cannot be reached is logged only at level debug, because the
+// parts that need the server log it.
 func (w *watch) run(ctx context.Context) error {
 	for pause := watchSettle; ; {
 		timer := time.NewTimer(pause)
