@@ -36,14 +36,15 @@ type Options struct {
 	// ends. Then each process that joined it receives an error from Failed.
 	InProcessRedis bool
 	// Ephemeral is for tests: the servers are faster, but may lose data at a power failure.
-	// Ephemeral servers allow 400 connections and 512 Redis databases. A crash of the
-	// servers or of their owner still loses nothing that was acknowledged.
+	// PostgreSQL then allows 400 connections, and redis-server has 512 databases. A crash of
+	// these servers or of their owner still loses nothing that was acknowledged.
 	Ephemeral bool
 	// Logger gets one line for each server, and warnings. Nil discards them.
 	Logger *slog.Logger
 }
 
-// HasPostgres reports whether a data directory contains the data of an embedded PostgreSQL. It changes nothing.
+// HasPostgres reports whether a data directory contains the data of an embedded PostgreSQL; true also if that cannot be
+// checked. It changes nothing.
 func HasPostgres(dataDir string) bool {
 	_, err := os.Stat(filepath.Join(dataDir, "postgres"))
 	return !errors.Is(err, fs.ErrNotExist)
@@ -69,7 +70,7 @@ type Servers struct {
 // Start starts or joins the chosen servers and returns when they answer. If Start fails, it stops what it started. If
 // the program of a server ran and the server did not become ready, the error has the last lines of that server's log.
 // Start never deletes data: if it cannot use a data directory, the error names the directory. The context bounds only
-// the start. A start takes at most two minutes, and if it fails, 15 s more to stop what it started.
+// the start. A start takes at most two minutes, and if it fails, about 15 s more to stop what it started.
 func Start(ctx context.Context, o Options) (*Servers, error) {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)

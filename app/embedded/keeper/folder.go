@@ -128,8 +128,8 @@ func (f *Folder) give(file *os.File) error {
 	return nil
 }
 
-// Private makes a folder that only the servers' account (and root) can enter. If the folder exists, Private gives it to
-// that account and does not change its mode.
+// Private makes a folder that only the servers' account (and root) can enter. If the folder exists, Private does not
+// change its mode. If this process is root, Private gives the folder to that account.
 func (f *Folder) Private(path string) error {
 	if err := os.Mkdir(path, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
 		return fmt.Errorf("make folder: %w", err)

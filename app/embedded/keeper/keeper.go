@@ -35,7 +35,7 @@ type Engine interface {
 	Launch(ctx context.Context, held *os.File) (Instance, error)
 	// StopSignal returns the signal for a clean shutdown of the server.
 	StopSignal() syscall.Signal
-	// Answers asks a server that another process owns. Answers returns nil if that server can be used now.
+	// Answers asks the server that a State describes. Answers returns nil if that server can be used now.
 	Answers(ctx context.Context, s State) error
 }
 
@@ -265,7 +265,7 @@ func (k *Keeper) Close(ctx context.Context) error {
 	return err
 }
 
-// Current returns the state of the server.
+// Current returns the last known state of the server.
 func (k *Keeper) Current() State {
 	k.mu.Lock()
 	defer k.mu.Unlock()

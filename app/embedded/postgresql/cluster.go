@@ -104,11 +104,11 @@ func syncFile(path string) error {
 	return errors.Join(file.Sync(), file.Close())
 }
 
-// removeStale removes PostgreSQL's lock file postmaster.pid if no PostgreSQL runs any more and the file would prevent
-// the start. The caller holds keeper's lock of this server, so no other outboxd starts PostgreSQL meanwhile. If no process has the ID in the lock file, removeStale keeps
-// the file: PostgreSQL itself removes it, after more checks than are possible here. But PostgreSQL refuses to start if
-// the ID now belongs to another program or to a zombie process, as happens in containers. Then removeStale removes the
-// file.
+// removeStale removes a lock file of PostgreSQL that would prevent the start although no PostgreSQL runs. The caller
+// holds keeper's lock of this server, so no other outboxd starts PostgreSQL meanwhile. If no process has the ID in the
+// lock file, removeStale keeps the file: PostgreSQL itself removes it, after more checks than are possible here. But
+// PostgreSQL refuses to start if the ID now belongs to another program or to a zombie process, as happens in
+// containers. Then removeStale removes the file. If the ID belongs to a PostgreSQL, removeStale returns an error.
 func removeStale(path string) error {
 	text, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {

@@ -145,8 +145,8 @@ func (p *Engine) untilReady(ctx context.Context, r *runningPostgres, sockets str
 		if err == nil {
 			return nil
 		}
-		// An error without a SQLSTATE means that the connection failed, because the socket does not exist yet: try
-		// again. An error from the server itself is final, unless the server says that it is starting up.
+		// An error without a SQLSTATE means that the connection failed, for example because the socket does not exist
+		// yet: try again. An error from the server itself is final, unless the server says that it is starting up.
 		if code := sqlState(err); code != "" && code != cannotConnectNow {
 			return err
 		}

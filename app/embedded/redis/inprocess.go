@@ -13,8 +13,8 @@ import (
 	"outboxd/app/embedded/keeper"
 )
 
-// inProcess is a Redis inside this process, for machines where no server is installed, and for Engine.InProcess. inProcess has no unix socket,
-// only TCP, so a password keeps other users of the machine out.
+// inProcess is a Redis inside this process, for machines where no server is installed, and for Engine.InProcess.
+// inProcess has no unix socket, only TCP, so a password keeps other users of the machine out.
 type inProcess struct {
 	server    *miniredis.Miniredis
 	published keeper.State

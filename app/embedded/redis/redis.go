@@ -132,8 +132,8 @@ func (r *Engine) untilReady(ctx context.Context, running *runningRedis) error {
 	}
 }
 
-// Answers implements keeper.Engine. It sends its commands without go-redis, because go-redis logs each refused connection, and a server that is
-// starting refuses most connections.
+// Answers implements keeper.Engine. It sends its commands without go-redis, because go-redis logs each refused
+// connection, and a server that is starting refuses most connections.
 func (r *Engine) Answers(ctx context.Context, s keeper.State) error {
 	u, err := url.Parse(s.URL)
 	if err != nil {
