@@ -24,8 +24,8 @@ type settled struct {
 	counts map[string]int64
 }
 
-// countSettled looks up the archived tasks of the queues in the database. Asynq keeps an archived task for 90 days,
-// also after its dead letter was replayed or discarded. If a server does not answer, the last counts hold; before the
+// countSettled looks up the archived tasks of the queues in the database. Asynq keeps an archived task for up to 90
+// days, also after its dead letter was replayed or discarded. If a server does not answer, the last counts hold; before the
 // first answer no task counts as settled.
 func (l *Lookout) countSettled(ctx context.Context, queues []overview.QueueStatus) map[string]int64 {
 	var archived []string

@@ -21,7 +21,7 @@ import (
 )
 
 // patience bounds one reading of the facts. A server that has not answered within
-// this time counts as not reachable.
+// this time counts as not reachable. A Redis that answered the probe counts as slow.
 const patience = 2 * time.Second
 
 // Sources has what a Lookout reads the facts from.
