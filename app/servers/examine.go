@@ -12,7 +12,7 @@ import (
 	"outboxd/repository/postgres"
 )
 
-// directConns is how many connections a relay has outside its pool: one for LISTEN
+// directConns is how many connections a relay has outside its pool at most: one for LISTEN
 // and one for the leader's lock.
 const directConns = 2
 
@@ -28,8 +28,8 @@ func ExamineOptions(cfg *config.Config) examine.Options {
 	return o
 }
 
-// ExamineSchema compares the schema with the migrations of this binary. A daemon
-// makes the same comparison at its start.
+// ExamineSchema compares the schema with the migrations of this binary, without those of
+// the example.
 func ExamineSchema(ctx context.Context, db *postgres.Database) ([]domain.Finding, error) {
 	list, err := migrations.Core().Status(ctx, db.SQL())
 	if err != nil {
