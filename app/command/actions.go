@@ -21,7 +21,7 @@ func newActionsCommand(c cli.Commands) *cobra.Command {
 		newActionsListCommand(c), newActionsShowCommand(c))
 }
 
-// actionDocument is an action of a person in JSON and YAML.
+// actionDocument is a recorded action in JSON and YAML.
 type actionDocument struct {
 	ID      domain.ID            `json:"id"`
 	At      time.Time            `json:"at"`

@@ -90,7 +90,8 @@ func (e *envDocument) incomplete(dir string) error {
 	return nil
 }
 
-// addresses returns the URLs of the configured servers, or else of the embedded servers that run on the data directory.
+// addresses returns the URLs of the configured servers, or else those that the owners of the embedded servers have
+// published on the data directory.
 func addresses(cfg *config.Config) (envDocument, error) {
 	document := envDocument{DatabaseURL: string(cfg.Database.URL), RedisURL: string(cfg.Redis.URL)}
 	if document.DatabaseURL != "" && document.RedisURL != "" {

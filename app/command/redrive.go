@@ -107,8 +107,8 @@ func redriveSaid(filter heal.RedriveFilter) map[string]string {
 	return said
 }
 
-// redriveNamed sends the named events again. Without names, redriveNamed sends again the
-// events whose tasks the relay found missing.
+// redriveNamed sends the events with the IDs in args again. Without args, redriveNamed
+// sends again the events whose tasks the leader found missing. A dry run only counts them.
 func redriveNamed(cmd *cobra.Command, o *cli.Opened, args []string, dryRun bool, acting *cli.ActionFlags, out *terminal.Output) error {
 	ids, err := cli.EventIDs(args)
 	if err != nil {
@@ -168,7 +168,7 @@ func sayLoss(cmd *cobra.Command, o *cli.Opened) {
 	}
 }
 
-// lossPatience is how long the command waits for Redis's answer.
+// lossPatience bounds the check whether Redis has lost data.
 const lossPatience = 2 * time.Second
 
 // listedMissing is how many events a dry run lists at most.

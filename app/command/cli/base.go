@@ -1,5 +1,5 @@
-// Package cli has what all commands share: how a command reads the configuration and opens the servers, flags that
-// several commands have, and cells of tables. It has no command of its own.
+// Package cli has what several commands share: how a command reads the configuration and opens the servers, flags, and
+// cells of tables. It has no command of its own.
 package cli
 
 import (
@@ -21,7 +21,7 @@ type Commands struct {
 	Timeout *time.Duration // how long a server may take to answer
 }
 
-// AnswerTimeout is how long a server may take to answer a command.
+// AnswerTimeout is the default of --timeout: how long a server may take to answer a command.
 const AnswerTimeout = 5 * time.Second
 
 // NoArguments refuses arguments, and suggests a command that an argument may stand for.

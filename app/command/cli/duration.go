@@ -14,7 +14,7 @@ type durationFlag time.Duration
 
 var _ pflag.Value = (*durationFlag)(nil)
 
-// DurationVar adds a flag with a duration.
+// DurationVar adds a flag with a duration, such as 90s, 2d or 3d4h.
 func DurationVar(flags *pflag.FlagSet, into *time.Duration, name string, usual time.Duration, usage string) {
 	*into = usual
 	flags.Var((*durationFlag)(into), name, usage)

@@ -52,9 +52,8 @@ func (c Commands) WithServers(role config.Role, out *terminal.Output, do func(*c
 	}
 }
 
-// WithServersIfNamed opens both servers as WithServers does. WithServersIfNamed is
-// for a command that can also work without Redis. If a database URL is configured
-// and no Redis URL, WithServersIfNamed does not open Redis.
+// WithServersIfNamed is WithServers for a command that can also work without Redis: if a
+// database URL is configured and no Redis URL, it starts no embedded Redis.
 func (c Commands) WithServersIfNamed(out *terminal.Output, do func(*cobra.Command, []string, *Opened) error) func(*cobra.Command, []string) error {
 	return func(cmd *cobra.Command, args []string) error {
 		role := config.RoleRelay

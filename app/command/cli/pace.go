@@ -20,7 +20,7 @@ func (f *PaceFlags) Add(cmd *cobra.Command, verb, events string) {
 	DurationVar(cmd.Flags(), &f.CanaryTimeout, "canary-timeout", 5*time.Minute, "how long to wait for the outcome of the canary")
 }
 
-// Check returns a config.Mistake if the flags say no pace.
+// Check returns a config.Mistake if a flag is negative.
 func (f *PaceFlags) Check() error {
 	if f.Rate < 0 || f.Canary < 0 || f.CanaryTimeout < 0 {
 		return config.Mistake{Err: errors.New("--rate, --canary and --canary-timeout must not be negative")}

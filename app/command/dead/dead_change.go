@@ -17,7 +17,7 @@ import (
 	"outboxd/repository/deadletters"
 )
 
-// ChangeDocument is the result of a command that changes events.
+// ChangeDocument is the result of dead replay, dead discard and redrive.
 type ChangeDocument struct {
 	Action   string     `json:"action"`
 	ActionID *domain.ID `json:"action_id,omitempty"` // in outbox_actions; none: nothing was done
@@ -119,7 +119,7 @@ func onlyType(count domain.DeadCount) string {
 	return count.Largest[0].Type
 }
 
-// byType says how many dead letters each type has; "" for a single type.
+// byType says how many dead letters the most frequent types have; "" for a single type.
 func byType(count domain.DeadCount) string {
 	if count.Types < 2 {
 		return ""

@@ -56,7 +56,7 @@ type tooLateDocument struct {
 type eventChange struct {
 	verb, past string
 	done       domain.ChangeAnswer
-	states     []lives.State // that an event must have
+	states     []lives.State // an event that a filter chooses must have one of them
 	inRedis    bool          // whether the command also deletes the events' tasks
 	change     func(ctx context.Context, changes domain.EventChanges, action *domain.Action, ids []domain.ID) ([]domain.Change, error)
 }

@@ -26,8 +26,8 @@ import (
 )
 
 // openLives returns the search for events, and a function that closes its
-// connections to Redis. The search finds failing events only if a Redis is
-// configured. reader reads events from PostgreSQL.
+// connections to Redis. The search finds failing events only if o has the address of a
+// Redis. reader reads events from PostgreSQL.
 func openLives(o *cli.Opened, reader lives.Reader) (lives.Reader, func(), error) {
 	lives := failing.Lives{Reader: reader, NoHistory: o.Config.Relay.History <= 0, Patience: lives.CommandPatience}
 	if o.Servers.RedisURL == "" {

@@ -61,14 +61,14 @@ func newFailingDocument(t *queued.FailingTask) *failingDocument {
 // EventListDocument is the result of events list.
 type EventListDocument struct {
 	Events []listedEvent `json:"events"`
-	// Next is the value of --after for the next page; there is none on the last page.
+	// Next is the value of --after for the next page. Without it there is no further page.
 	Next *domain.ID `json:"next,omitempty"`
 	// GaveUp is true if the search stopped early, because it took too long or had read as
 	// many events as one search may read. There may be more matching events.
 	GaveUp   bool `json:"gave_up"`
 	Examined int  `json:"examined"`
 	// Incomplete is true if a queue has more failing tasks than one search reads, 50,000.
-	// No page has the events of the others.
+	// The events of the tasks that were not read are on no page.
 	Incomplete bool `json:"incomplete,omitempty"`
 	// QueueError says why Redis could not be asked. Without Redis, failing events
 	// are shown as in flight.

@@ -217,7 +217,7 @@ func lineOf[L figures.Line](view *figures.View[L], what, name string) (*L, error
 type passedDocument struct {
 	Rate     *float64 `json:"confirmed_per_second"` // in the last five minutes
 	HourRate *float64 `json:"confirmed_per_second_of_hour"`
-	Failed   *int64   `json:"failed_attempts_of_hour"` // in outboxd's own worker; null also if workers of one's own try some of the events
+	Failed   *int64   `json:"failed_attempts_of_hour"` // in outboxd's own worker; null also if other programs' workers try some of the events
 	Died     *int64   `json:"died_of_hour"`
 	P50      *float64 `json:"delay_p50_seconds"` // from emitted to handler, of the last hour
 	P99      *float64 `json:"delay_p99_seconds"`
@@ -240,7 +240,7 @@ func notNegative(value float64) *float64 {
 	return &value
 }
 
-// unseen reports whether only the number of failed attempts is not known, because workers of one's own make them.
+// unseen reports whether only the number of failed attempts is not known, because other programs' workers make some.
 func (d *passedDocument) unseen() bool { return d.Died != nil && d.Failed == nil }
 
 // writeUnseen explains the ? below FAILED, if there is one.

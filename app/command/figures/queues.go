@@ -254,7 +254,7 @@ func (r *record) Record(ctx context.Context, kind string, action *domain.Action,
 	return deadletters.New(r.db).Record(ctx, kind, action, events, cause)
 }
 
-// pauses is figures.Pauses.OnRecord.
+// pauses reports whether a pause of the queue is on record; see figures.Pauses.OnRecord.
 func (r *record) pauses(ctx context.Context, queue string) (bool, error) {
 	if err := r.open(ctx); err != nil {
 		return false, err

@@ -100,7 +100,7 @@ func newTopView(quick diagnosis.Quick, found []domain.Finding) (v TopView) {
 	return v
 }
 
-// table prints the view. Its lines have at most 60 characters.
+// table prints the view. Its lines are meant for about 60 columns.
 func (v TopView) table(w io.Writer) {
 	const name, version = 12, 10
 	pending, confirmed, oldest := cli.Counted(v.Pending), cli.Counted(v.ConfirmedOfDay), cli.Unknown

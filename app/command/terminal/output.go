@@ -29,7 +29,7 @@ const (
 // Output is the flag -o and its value.
 type Output struct {
 	Format string
-	forms  []string // nil: those above
+	forms  []string // nil: table, json and yaml
 }
 
 // AddFlag gives a command the flag -o.
@@ -70,8 +70,7 @@ func (o *Output) Check() error {
 
 // Write prints a result in the chosen form. For JSON and YAML, Write encodes value, with
 // the names of its json tags in both. For a table, Write calls the function table, which
-// separates columns by tabs. Results go to standard output; everything else goes to
-// standard error.
+// separates columns by tabs.
 func (o *Output) Write(w io.Writer, value any, table func(w io.Writer)) error {
 	switch o.Format {
 	case FormatJSON:

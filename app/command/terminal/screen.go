@@ -11,11 +11,11 @@ import (
 	"outboxd/app/logging"
 )
 
-// Screen shows a view that is updated repeatedly. On a terminal each view replaces
-// the last one; in a file or pipe the views follow one another.
+// Screen shows a view that is updated repeatedly. If output and input are terminals, each
+// view replaces the last one; otherwise the views follow one another.
 type Screen struct {
 	w       io.Writer
-	restore func() // nil: w is no terminal
+	restore func() // nil: the views follow one another
 }
 
 // OpenScreen returns a Screen for w. If w and standard input are terminals, it switches to the alternate screen,
@@ -59,7 +59,7 @@ func (s *Screen) Close() {
 	}
 }
 
-// Show prints a view. Show cuts the view at the terminal's height.
+// Show prints a view. If it replaces the last one, Show cuts it at the terminal's height.
 func (s *Screen) Show(draw func(io.Writer) error) error {
 	var text bytes.Buffer
 	if err := draw(&text); err != nil {
