@@ -74,7 +74,7 @@ func (o *OwnServer) Start() {
 	}
 }
 
-// Program returns the path of the program that runs. Linux alone can tell it.
+// Program returns the path of the server's program. It works only on Linux, and only while the server runs.
 func (o *OwnServer) Program() string {
 	o.t.Helper()
 	program, err := os.Readlink(fmt.Sprintf("/proc/%d/exe", o.process.Pid))

@@ -18,9 +18,9 @@ type Disk struct {
 }
 
 // Mount mounts a file system of a size, such as "16g", on the folder path. The file system uses memory only for its
-// contents. options are further options of tmpfs, such as "mode=0700". Mount returns nil, and logs why, if this process
-// can mount nothing, neither as root nor through sudo. At the end of the test the file system is unmounted. If a server
-// still uses it then, the kernel frees it when that server ends.
+// contents. options are further options of tmpfs, such as "mode=0700". If the mount fails, for example because this
+// process is neither root nor may use sudo, Mount returns nil and logs why. At the end of the test the file system is
+// unmounted. If a server still uses it then, the kernel frees it when that server ends.
 func Mount(t testing.TB, path, size, options string) *Disk {
 	t.Helper()
 	d := &Disk{t: t, path: path, size: size}
@@ -36,8 +36,8 @@ func Mount(t testing.TB, path, size, options string) *Disk {
 	return d
 }
 
-// Fill makes the disk full, by shrinking it to the size of its contents. A file that fills the disk would take
-// as much memory.
+// Fill makes the disk full, by shrinking it to the size of its contents. Filling the disk with a file would need
+// memory of the disk's size.
 func (d *Disk) Fill() {
 	d.t.Helper()
 	for deadline := time.Now().Add(30 * time.Second); ; {

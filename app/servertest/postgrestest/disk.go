@@ -10,8 +10,8 @@ import (
 	"outboxd/app/servertest/disktest"
 )
 
-// Disk is a file system with nothing but the data of one PostgreSQL: its tables and its write-ahead log. Call
-// the methods only from the test's goroutine.
+// Disk is a file system for one PostgreSQL alone: its tables, its write-ahead log and its log file. Call the methods
+// only from the test's goroutine.
 type Disk struct {
 	disk   *disktest.Disk
 	server *Server

@@ -13,8 +13,8 @@ import (
 	"outboxd/app/servertest"
 )
 
-// Server is a Redis for one test, as package embedded starts it with the option Ephemeral. A method of Server that cannot do its work fails
-// the test. Call the methods only from the test's goroutines.
+// Server is a Redis for one test, as package embedded starts it with the option Ephemeral. A method of Server that
+// cannot do its work fails the test. Call the methods only from the test's goroutines.
 type Server struct {
 	t       testing.TB
 	own     *servertest.OwnServer
