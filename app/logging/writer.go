@@ -10,13 +10,13 @@ import (
 // patience is how long logging a line may block.
 const patience = time.Second
 
-// writer writes the log's lines. writer never returns an error, and blocks for patience at
-// most. A full disk, a closed pipe or a reader that hangs costs log lines and nothing
+// writer writes the log's lines. writer never returns an error, and waits for patience at
+// most for each line. A full disk or a reader that hangs costs log lines and nothing
 // else. writer is safe for concurrent use, and keeps the lines in order.
 type writer struct {
 	w io.Writer
-	// notice returns a line that says how many lines were lost before this one. If the function notice is nil, the
-	// writer does not report lost lines.
+	// notice returns a log line that says how many lines were lost. If notice is nil, the writer does not report lost
+	// lines.
 	notice func(lost int) []byte
 
 	mu    sync.Mutex

@@ -9,7 +9,7 @@ import (
 
 // Manager reports the state of this process to its service manager: systemd, or
 // another one with sd_notify's protocol. Without the variable NOTIFY_SOCKET,
-// Manager does nothing. Only one goroutine at a time may use it.
+// Manager reports nothing. Only one goroutine at a time may use it.
 type Manager struct {
 	log  *slog.Logger
 	mute bool // the log has said that a report failed

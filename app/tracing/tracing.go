@@ -69,8 +69,9 @@ func (t *Tracing) Close() {
 	}
 }
 
-// wanted reports whether OpenTelemetry's variables ask for traces: whether
-// they name an exporter other than none, or its endpoint.
+// wanted reports whether OpenTelemetry's variables ask for traces: they name an exporter
+// other than none or, without an exporter, an endpoint. OTEL_SDK_DISABLED=true turns traces
+// off.
 func wanted(getenv func(string) string) bool {
 	if strings.EqualFold(getenv("OTEL_SDK_DISABLED"), "true") {
 		return false
