@@ -15,7 +15,7 @@ type Step struct {
 	At     time.Time
 	What   string
 	Detail string
-	// ToTheSecond says that At is cut to whole seconds. Asynq stores all times of tasks that way.
+	// ToTheSecond says that At is cut to whole seconds. Asynq stores these times that way.
 	ToTheSecond bool
 	// entry is the kind of the step. For a step from the journal it is JournalEntry.Entry. For any other step
 	// it equals What.
