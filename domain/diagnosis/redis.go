@@ -108,7 +108,7 @@ func (s *RedisSettings) unknown() []domain.Finding {
 		"look at the settings where Redis is managed, or let its user run CONFIG GET or INFO")
 }
 
-// IsReplica reports whether Redis is a replica, which accepts no writes.
+// IsReplica reports whether Redis is a replica, which normally accepts no writes.
 func (c *RedisCondition) IsReplica() bool { return c != nil && c.Role != "" && c.Role != "master" }
 
 func (c *RedisCondition) judge() []domain.Finding {
