@@ -7,7 +7,7 @@ import (
 	"outboxd/app/bench/spec"
 )
 
-// All returns the benchmarks of this module in the order of the help.
+// All returns the benchmarks of this module.
 func All() []spec.Bench {
 	return []spec.Bench{
 		drains.Drain(), drains.Horizon(), drains.Backlog(), drains.Scale(), drains.Overhead(), effects.Effects(),

@@ -26,7 +26,7 @@ const (
 // Measure takes the parts in turn: producers on several connections with a transaction for
 // each event, then the relay, then a worker whose handler has no effect. What cannot be
 // measured here is taken from plan.Recorded, and a note says so. payload is the size of
-// the reader's payloads, in bytes.
+// the payloads that the user asks about, in bytes.
 func Measure(ctx context.Context, e *env.Env, n, payload int) (_ plan.Measured, notes []string, err error) {
 	if n < 1 {
 		return plan.Measured{}, nil, errors.New("--events has to be at least 1")
@@ -104,7 +104,7 @@ func countLife(ctx context.Context, e *env.Env, n, payload int, costs plan.Costs
 }
 
 // rowsOf returns how many rows the life of an event writes: the outbox's INSERT and
-// DELETE, the history's row and the inbox's.
+// DELETE, the row of the history, if the relay keeps one, and the inbox's.
 func rowsOf(e *env.Env) float64 {
 	const without = 3
 	if e.Config.Relay.History > 0 {

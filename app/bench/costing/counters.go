@@ -25,10 +25,11 @@ func (c counters) since(before counters) counters {
 	}
 }
 
-// walSQL reads how much PostgreSQL has written to its log.
+// walSQL reads how much PostgreSQL has written to its write-ahead log (WAL), and what tells which
+// PostgreSQL this is.
 const walSQL = "SELECT pg_backend_pid(), current_database()::text, pg_wal_lsn_diff(pg_current_wal_insert_lsn(), '0/0')::float8, current_setting('server_version_num')::int"
 
-// These statements read how often PostgreSQL has waited until its log was on the disk:
+// These statements read how often PostgreSQL has waited until its WAL was on the disk:
 // flushesSQL from version 18 on, oldFlushesSQL in versions 14 to 17. Earlier versions
 // do not count this.
 const (
@@ -72,8 +73,8 @@ func readCounters(ctx context.Context, e *env.Env) (c counters, err error) {
 }
 
 // Processors are the processor times that outboxd's own process, PostgreSQL and Redis have
-// used so far, in µs; 0 for a server that is on another machine, or if the machine has no
-// /proc.
+// used so far, in µs. PostgreSQL's is 0 if PostgreSQL is on another machine, or if the
+// machine has no /proc.
 type Processors struct{ Outboxd, PostgreSQL, Redis float64 }
 
 // ReadProcessors reads the processor times.

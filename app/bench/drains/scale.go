@@ -97,8 +97,8 @@ func (s *scale) drainBy(ctx context.Context, e *env.Env, n int) (_ result.Measur
 	return result.Measurement{Rate: result.PerSecond(measured, took), Figures: map[string]float64{"delivered_twice": float64(twice)}}, checkMoved(ctx, e, s.Events+int(twice))
 }
 
-// deliveredTwice counts repeated deliveries: second tasks of an event in Redis, and
-// second rows of an event in the history.
+// deliveredTwice returns the larger of two counts of repeated deliveries: of further tasks
+// of an event in Redis, and of further rows of an event in the history.
 func deliveredTwice(ctx context.Context, e *env.Env) (int64, error) {
 	const page = 10_000
 	seen, tasks := map[string]struct{}{}, int64(0)

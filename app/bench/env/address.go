@@ -14,8 +14,8 @@ import (
 
 var schemaPattern = regexp.MustCompile(`^[a-z_][a-z0-9_]{0,62}$`)
 
-// withSchema puts a schema first on the search path of a connection string, for the connections of the benchmark's own
-// clients. The string is a URL, which may have several hosts, or a list of key=value pairs.
+// withSchema makes a schema the search path of a connection string, for the connections of the benchmark's own clients.
+// The string is a URL, which may have several hosts, or a list of key=value pairs.
 func withSchema(address, schema string) (string, error) {
 	if !strings.Contains(address, "://") {
 		return address + " search_path=" + schema + " application_name=outboxd-bench", nil

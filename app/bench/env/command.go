@@ -12,10 +12,10 @@ import (
 )
 
 // Command returns outboxd as a separate process, on the benchmark's schema and Redis
-// database. The process gets the relay's settings of this configuration, and after them
-// args. When ctx ends, the process is asked to drain, and after 30 seconds it is
-// killed. The process gets the servers' addresses through environment variables, which
-// other users of the machine cannot read.
+// database. The process gets the relay's settings that matter for a benchmark, and after
+// them args. When ctx ends, the process is asked to drain. If it still runs 30 seconds
+// later, it is killed. The process gets the servers' addresses through environment
+// variables, which other users of the machine cannot read.
 func (e *Env) Command(ctx context.Context, args ...string) (*exec.Cmd, error) {
 	command := e.executable
 	if len(command) == 0 {

@@ -108,7 +108,7 @@ const (
 	loaders   = 2
 )
 
-// Load writes n due events, with little load on the server. The payload of each
+// Load writes n due events, and then calls Quiesce for the outbox. The payload of each
 // event is a JSON string of payloadBytes bytes, at least 2.
 func (e *Env) Load(ctx context.Context, n, payloadBytes int) error {
 	payload := Payload(payloadBytes)

@@ -75,7 +75,7 @@ func (e *Env) launch(ctx context.Context, p *Process, address, roles string) err
 	return nil
 }
 
-// Watch returns after d. If the process ends before that, Watch returns an error.
+// Watch returns after d. If the process or ctx ends before that, Watch returns an error.
 func (p *Process) Watch(ctx context.Context, d time.Duration, progress *Progress) error {
 	end := time.NewTimer(d)
 	defer end.Stop()

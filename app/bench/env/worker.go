@@ -24,8 +24,8 @@ func (e *Env) RunWorker(ctx context.Context, eventType string, handler work.Hand
 // transaction for each event.
 func (e *Env) Tasks() int { return e.Process(config.Handlers{Transactions: true}).Sizes().Tasks }
 
-// Process returns the configuration of a process with all roles, and with these handlers: a command has no
-// roles, and without the role worker there are no tasks. The caller may change what Process returns.
+// Process returns the configuration of a process with all roles, and with these handlers. A benchmark's own
+// configuration lacks the role worker, without which there are no tasks. The caller may change what Process returns.
 func (e *Env) Process(h config.Handlers) *config.Config {
 	c := *e.Config
 	c.Roles = config.AllRoles()

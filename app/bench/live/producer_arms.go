@@ -42,8 +42,8 @@ var alwaysSQL = []string{
 	`INSERT INTO outbox_relays (id, host, pid, version, asleep) VALUES (gen_random_uuid(), 'bench', 0, 'bench', false)`,
 }
 
-// Take puts the outbox into the arm's state, and empties it. The benchmark must have run before, because it makes the trigger
-// to compare with.
+// Take puts the outbox into the arm's state, and empties it. The statements of alwaysSQL must have run before, because
+// they make the trigger to compare with.
 func (a ProducerArm) Take(ctx context.Context, e *env.Env) error {
 	for _, sql := range append(a.prepare, "TRUNCATE outbox", "VACUUM outbox_relays") {
 		if _, err := e.Admin.Exec(ctx, sql); err != nil {

@@ -140,8 +140,9 @@ func (s *soak) around() (before, after time.Duration) {
 	return half, half
 }
 
-// awaitRelayed returns when all n events are in Redis. The tasks of these events
-// may still wait in Redis, because the worker's speed is not measured here.
+// awaitRelayed waits until the outbox is empty, and fails unless each of the n events is
+// in the history once. Their tasks may still wait in Redis, because the worker's speed is
+// not measured here.
 func awaitRelayed(ctx context.Context, e *env.Env, n int) error {
 	limited, cancel := context.WithTimeout(ctx, traffic.PassageLimit)
 	defer cancel()

@@ -21,7 +21,7 @@ const (
 	WorkerProcess   Cost = "worker_process_us"   // µs of the worker's processors
 	RelayRedis      Cost = "relay_redis_us"      // µs of Redis's main thread for the task's enqueueing
 	HandleRedis     Cost = "handle_redis_us"     // µs of Redis's main thread for taking and ending the task
-	WAL             Cost = "wal_bytes"           // bytes that PostgreSQL writes to its log
+	WAL             Cost = "wal_bytes"           // bytes that PostgreSQL writes to its write-ahead log
 	Flushes         Cost = "wal_flushes"         // times that PostgreSQL waits for its disk; commits at the same time share one
 	Rows            Cost = "rows_written"        // rows that are inserted or deleted
 	Kept            Cost = "kept_bytes"          // bytes in the history and the inbox, while they are kept
@@ -51,8 +51,8 @@ type Line struct {
 type Lines map[Cost]Line
 
 // Fit returns the lines through the costs at two payloads, in bytes. The smaller
-// payload comes first. A cost that was lower at the larger payload does not depend
-// on the payload: the difference is noise, and the mean is taken.
+// payload comes first. A cost that was not higher at the larger payload counts as
+// independent of the payload: the difference is noise, and the mean is taken.
 func Fit(small int, atSmall Costs, large int, atLarge Costs) Lines {
 	lines := Lines{}
 	for _, cost := range All() {

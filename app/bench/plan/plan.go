@@ -2,8 +2,8 @@ package plan
 
 import "slices"
 
-// Question is what the reader asks of a plan: the rate and the payload of the events,
-// and the machines that they go through.
+// Question is what the user asks: the rate and the payload of the events, and the machines
+// that they go through.
 type Question struct {
 	Rate    float64 `json:"events_per_second"`
 	Payload int     `json:"payload_bytes"`
@@ -15,12 +15,12 @@ type Plan struct {
 	Question Question `json:"question"`
 	Measured Measured `json:"measured"`
 	Event    Costs    `json:"event"`  // the costs of one event with that payload
-	Load     []Load   `json:"load"`   // at the reader's rate
+	Load     []Load   `json:"load"`   // at the rate of the question
 	Limits   []Limit  `json:"limits"` // the first one first
 	Steps    []Step   `json:"steps"`
 }
 
-// Load is how much of something the reader's rate uses.
+// Load is how much of something the rate of the question uses.
 type Load struct {
 	Name  string  `json:"name"`
 	Value float64 `json:"value"`

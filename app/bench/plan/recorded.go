@@ -1,7 +1,7 @@
 package plan
 
 // Recorded returns costs that were measured once, on the machine that Source names. The
-// recorded costs are for a first look: the costs of the reader's own machine differ.
+// recorded costs are for a first look: the costs on another machine differ.
 func Recorded() Measured {
 	return Measured{
 		Source: "recorded on 2 cores of a shared x86-64 virtual machine, PostgreSQL 15.18, Redis 7.0.15",

@@ -92,8 +92,9 @@ type Passages struct {
 	Effected Durations // until its effect was committed
 }
 
-// Results waits until the effect of every event is committed. Results returns how long
-// the events took, and resets the stopwatch. All producers must have returned.
+// Results waits, for up to PassageLimit, until every event has passed all stages. Results
+// returns how long the events took, and resets the stopwatch. All producers must have
+// returned.
 func (s *Stopwatch) Results(ctx context.Context) (took Passages, err error) {
 	limit := time.NewTimer(PassageLimit)
 	defer limit.Stop()
