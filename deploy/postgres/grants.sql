@@ -2,13 +2,11 @@
 -- superuser, after every outboxd migrate up, because migrations grant nothing to
 -- roles. You may run it again at any time. The file first revokes what these
 -- roles were granted on outboxd's tables and functions. It revokes no right on a table
--- from the relay, which owns some, and from the monitor, which has grants on partitions.
+-- from the relay, which owns some, nor from the monitor, which has grants on partitions.
 SET search_path = outboxd;
 
 BEGIN;
 
--- Rights are granted by column: a role cannot use columns that are not named, such as
--- attempts.
 REVOKE ALL ON ALL TABLES IN SCHEMA outboxd
     FROM PUBLIC, outboxd_worker, outboxd_operator, outboxd_producer, outboxd_consumer;
 REVOKE ALL ON ALL FUNCTIONS IN SCHEMA outboxd
@@ -17,15 +15,15 @@ REVOKE ALL ON ALL FUNCTIONS IN SCHEMA outboxd
 -- Every process reads the list of applied migrations and compares it with its own.
 GRANT SELECT ON outboxd_migrations TO outboxd_relay, outboxd_worker, outboxd_monitor;
 
--- Producers. A producer may not set attempts, generation and ordering_position, which
--- only outboxd sets. A producer may not set created_at either, because a lowered
+-- Producers. INSERT is granted by column. A producer may not set attempts, generation
+-- and ordering_position, which only outboxd sets. A producer may not set created_at either, because a lowered
 -- payload limit does not apply to older rows. INSERT … RETURNING id needs GRANT
 -- SELECT (id) as well; emit does not.
 GRANT INSERT (id, event_type, payload, headers, queue, max_retry, timeout_seconds, deadline, retention_seconds,
     unique_seconds, available_at, ordering_key) ON outbox TO outboxd_producer;
 GRANT EXECUTE ON FUNCTION emit, outbox_new_id, lock_key TO outboxd_producer;
 -- PostgreSQL checks an event's bounds by a function that runs with the rights of the
--- producer.
+-- role that writes the event.
 GRANT EXECUTE ON FUNCTION outbox_within_bounds, outbox_is_blank TO outboxd_producer, outboxd_relay, outboxd_operator;
 -- A producer that knows an event's ID may cancel or reschedule the event. An ID
 -- cannot be guessed. Leave these two grants out if producers must not change one

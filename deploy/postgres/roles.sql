@@ -6,8 +6,8 @@
 --   psql -v ON_ERROR_STOP=1 -d app -f deploy/postgres/grants.sql
 --
 -- Roles belong to the cluster, and everything else here to the database. Run this
--- file in each database that has an outbox; it may be run again. It does not change
--- roles that exist.
+-- file in each database that has an outbox; it may be run again. Roles that exist keep
+-- their attributes and passwords.
 --
 -- The example, which production does not need, has files of its own in the folder
 -- example.

@@ -1,7 +1,7 @@
 #!/bin/sh
 # After the files are there. Debian calls it with "configure" and the version before, if there
-# was one; RPM with 1 for the first and 2 for an upgrade. Nothing is enabled or started: it is
-# not configured yet.
+# was one; RPM with 1 for the first and 2 for an upgrade. The first installation enables and
+# starts nothing, because outboxd is not configured yet.
 set -e
 case "$1" in
   configure) before=$2 ;;
