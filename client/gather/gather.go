@@ -72,7 +72,7 @@ func (g *Gatherer[T]) begin() {
 			g.lookIn(left)
 			return
 		}
-		n := min(len(g.waiting), g.o.Max)
+		n := g.size()
 		batch := append([]T(nil), g.waiting[:n]...)
 		rest := copy(g.waiting, g.waiting[n:])
 		clear(g.waiting[rest:])
@@ -81,6 +81,18 @@ func (g *Gatherer[T]) begin() {
 		g.running++
 		go g.carryOut(batch)
 	}
+}
+
+// size returns how many of the waiting items the next batch takes. That is at most an equal
+// share of all items, so that AtOnce batches run side by side. Otherwise one batch would take
+// all items that wait, the other batches would only have the few that come next, and for most
+// of the time one batch would run alone. Items that were told to wait for others stay together.
+func (g *Gatherer[T]) size() int {
+	n := min(len(g.waiting), g.o.Max)
+	if g.o.Wait > 0 {
+		return n
+	}
+	return min(n, (g.inside+g.o.AtOnce-1)/g.o.AtOnce)
 }
 
 // patience returns how long the waiting items may still wait for others; 0 or less:

@@ -65,6 +65,25 @@ func TestWhatComesMeanwhileIsTheNextBatch(t *testing.T) {
 	})
 }
 
+// Of 22 items in two batches, one must not have 21: the other batch would be over at once, and
+// then one batch would run alone.
+func TestBatchesShareTheItems(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b := newBatches()
+		g := gather.New(gather.Options{Max: 100, AtOnce: 2}, b.run)
+		g.Add(t.Context(), 0)
+		b.want(t, 1)
+		for n := range 21 {
+			g.Add(t.Context(), 1+n)
+		}
+		b.want(t, 1, 1)
+		b.end <- struct{}{}
+		b.want(t, 1, 1, 11)
+		close(b.end)
+	})
+}
+
 func TestHowLongABatchWaits(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
