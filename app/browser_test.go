@@ -189,8 +189,8 @@ func (p *tab) wantQuiet(expected ...string) {
 	p.faults = nil
 }
 
-// see takes a picture of the page as a wide screen and as a telephone show it, if the flag -screenshots asks for it, and returns to the
-// wide one.
+// see takes a picture of the page on a wide screen and one on a telephone, if the flag
+// -screenshots asks for it, and returns to the wide screen.
 func (p *tab) see(name string) {
 	p.t.Helper()
 	if *screenshots == "" {
@@ -246,7 +246,8 @@ func (p *tab) await(selector, text string) *rod.Element {
 	return element.CancelTimeout().MustWaitVisible()
 }
 
-// press activates an element by the keyboard. A click can miss an element that moves while the pointer is on its way; the focus cannot.
+// press activates an element by the keyboard. A click can miss an element that moves while
+// the pointer is on its way; the focus cannot.
 func (p *tab) press(element *rod.Element) {
 	p.t.Helper()
 	element.MustType(input.Enter)

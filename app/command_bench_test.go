@@ -11,8 +11,8 @@ import (
 	"outboxd/app/servertest"
 )
 
-// benchEnviron returns the variables and the flag with which outboxd bench uses servers of
-// the test's own.
+// benchEnviron returns the variables and the flag with which outboxd bench uses databases
+// of the test's own.
 func benchEnviron(t *testing.T) (environ []string, redisDB string) {
 	t.Helper()
 	redis := servertest.Redis(t)

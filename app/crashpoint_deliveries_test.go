@@ -112,7 +112,7 @@ func (c *deliveryCrashes) ordersArrive() {
 	c.t.Helper()
 	expireLeases(c.t, c.redis)
 	daemon := c.launch("", c.daemon("relay,worker")...)
-	// Asynq gives back the tasks of killed workers after up to a minute and a half.
+	// Asynq gives back the tasks of killed workers only after a while.
 	within(c.t, 2*patience, "the leader has carried out what producers asked for", func() bool { return c.count("SELECT count(*) FROM outbox_requests") == 0 })
 	// The leader may have cancelled an order with the answer 'requested' after attempts at its deliveries.
 	c.exec("UPDATE orders o SET answer = 'cancelled by the leader' WHERE answer = 'requested' AND EXISTS (SELECT FROM outbox_cancelled x WHERE x.id = o.event_id)")

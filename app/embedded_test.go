@@ -61,7 +61,7 @@ func TestOwnServers(t *testing.T) {
 	}
 }
 
-// duration reads one that slog has written.
+// duration reads a duration that a log gives in nanoseconds.
 func duration(field any) time.Duration {
 	nanoseconds, _ := field.(float64)
 	return time.Duration(nanoseconds)

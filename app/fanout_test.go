@@ -190,8 +190,9 @@ func (f *fan) kill(name string) {
 	}
 }
 
-// TestFanOut sends each event of a foreign service to a consumer with a database of its own, to a receiver in Python and to one in
-// Go, while each process and server is killed in turn and Redis is emptied once.
+// TestFanOut sends each event of a foreign service to a consumer with a database of its
+// own, to a receiver in Python and to one in Go, while each process and server is killed
+// in turn and Redis is emptied once.
 func TestFanOut(t *testing.T) {
 	t.Parallel()
 	f := &fan{t: t, postgres: postgrestest.Start(t), redis: redistest.Start(t), dir: t.TempDir(), running: map[string]*child.Process{}}

@@ -30,7 +30,8 @@ func TestMain(m *testing.M) {
 	servertest.Main(m)
 }
 
-// options lead to servers of the test's own, with the schema "bench".
+// options lead to a database and a Redis database of the test's own, with the schema
+// "bench".
 func options(t *testing.T) env.Options {
 	t.Helper()
 	redisURL := servertest.Redis(t)

@@ -14,9 +14,10 @@ import (
 	"outboxd/migrations"
 )
 
-// The processes connect to PostgreSQL and Redis as users of their own. Faults change
-// the credentials, rights and settings of these users, and undo the change at their
-// end. The user of PostgreSQL owns outboxd's tables.
+// The processes connect to PostgreSQL and Redis as users of their own, but to a cluster
+// of Redis as the default user. Faults change the credentials, rights and settings of
+// these users, and undo the change at their end. The user of PostgreSQL owns outboxd's
+// tables.
 const (
 	fleetUser     = "fleet"
 	fleetPassword = "given"
@@ -52,7 +53,7 @@ CREATE ROLE ` + fleetUser + ` LOGIN IN ROLE pg_monitor;
 CREATE SCHEMA ` + schema + ` AUTHORIZATION ` + fleetUser
 
 // admit creates the processes' user on both servers, and outboxd's tables as that
-// user. On a cluster it creates none.
+// user. On a cluster of Redis it creates no user.
 func (r *run) admit(ctx context.Context) error {
 	for _, s := range settings {
 		if _, err := r.admin.Exec(ctx, fmt.Sprintf(keepSettingSQL, s.name)); err != nil {

@@ -17,8 +17,8 @@ import (
 	"outboxd/app/servertest/disktest"
 )
 
-// TestAKilledRunLeavesNothing kills a run with kill -9 while one of its processes is stopped, and looks for all that it started: outboxd,
-// workers, producers and servers.
+// TestAKilledRunLeavesNothing kills a run with kill -9 while one of its processes is
+// stopped, and looks for all that it started: outboxd, workers, producers and servers.
 func TestAKilledRunLeavesNothing(t *testing.T) {
 	t.Parallel()
 	const length = time.Minute

@@ -37,7 +37,7 @@ func leaves(cmd *cobra.Command, visit func(*cobra.Command)) {
 func TestCommandsFollowOneGrammar(t *testing.T) {
 	t.Parallel()
 	root := New(nil, daemon.Build{})
-	// The daemon and the steps of the schema print nothing, and completion scripts
+	// The daemon and the steps of the schema print no document, and completion scripts
 	// have no JSON form.
 	silent := []string{"outboxd", "outboxd migrate up", "outboxd migrate down"}
 	var names []string

@@ -25,7 +25,8 @@ func locked(dir string) bool {
 	return err == nil && len(text) > 0
 }
 
-// TestBrokenData breaks data directories in several ways. For each, Start must return one error that names the directory, and must not change the data.
+// TestBrokenData breaks data directories in several ways. For each, Start must return one
+// error that names the directory, and must not change the data.
 func TestBrokenData(t *testing.T) {
 	t.Parallel()
 	cases := map[string]struct {

@@ -16,9 +16,9 @@ REVOKE ALL ON ALL FUNCTIONS IN SCHEMA outboxd
 GRANT SELECT ON outboxd_migrations TO outboxd_relay, outboxd_worker, outboxd_monitor;
 
 -- Producers. INSERT is granted by column. A producer may not set attempts, generation
--- and ordering_position, which only outboxd sets. A producer may not set created_at either, because a lowered
--- payload limit does not apply to older rows. INSERT … RETURNING id needs GRANT
--- SELECT (id) as well; emit does not.
+-- and ordering_position, which only outboxd sets. A producer may not set created_at
+-- either, because a lowered payload limit does not apply to older rows. INSERT …
+-- RETURNING id needs GRANT SELECT (id) as well; emit does not.
 GRANT INSERT (id, event_type, payload, headers, queue, max_retry, timeout_seconds, deadline, retention_seconds,
     unique_seconds, available_at, ordering_key) ON outbox TO outboxd_producer;
 GRANT EXECUTE ON FUNCTION emit, outbox_new_id, lock_key TO outboxd_producer;

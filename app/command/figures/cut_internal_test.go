@@ -25,7 +25,8 @@ func TestCutNumbersAreLowerBounds(t *testing.T) {
 	}
 }
 
-// Workers of one's own try the events, so the number of failed attempts is not known.
+// Workers of another program try the events, so the number of failed attempts is not
+// known.
 func TestTheTableSaysWhyFailedIsNotKnown(t *testing.T) {
 	t.Parallel()
 	const why = "attempts of workers of your own, which outboxd does not see"
