@@ -152,7 +152,8 @@ CREATE TABLE outbox_journal (
                CHECK (entry IN ('refused', 'failed', 'died', 'replayed', 'discarded', 'redriven', 'unknown', 'cancelled', 'rescheduled', 'erased', 'delivered', 'corrected', 'requested', 'too late', 'retried', 'given up')),
     generation integer     NOT NULL,
     attempt    integer     NOT NULL DEFAULT 0, -- counts from 1 in each generation and stage; 0: not an attempt
-    detail     text        NOT NULL DEFAULT ''
+    detail     text        NOT NULL DEFAULT '',
+    sent_at    timestamptz -- when the event had been handed over to Redis, if this entry is about its leaving the history
 ) WITH (
     autovacuum_vacuum_scale_factor = 0,
     autovacuum_vacuum_threshold = 10000

@@ -118,11 +118,11 @@ BEGIN
         confirming := false;
         BEGIN
             WITH waiting AS (
-                DELETE FROM outbox WHERE id = event RETURNING %1$s
+                DELETE FROM outbox WHERE id = event RETURNING NULL::timestamptz AS sent_at, %1$s
             ), held AS (
-                DELETE FROM outbox_held WHERE id = event RETURNING %1$s
+                DELETE FROM outbox_held WHERE id = event RETURNING NULL::timestamptz AS sent_at, %1$s
             ), sent AS (
-                DELETE FROM outbox_sent WHERE id = event RETURNING %1$s
+                DELETE FROM outbox_sent WHERE id = event RETURNING sent_at, %1$s
             ), gone AS (
                 SELECT *, row_number() OVER (ORDER BY generation DESC) AS n FROM (
                     SELECT 'pending' AS was, * FROM waiting
@@ -136,7 +136,8 @@ BEGIN
             ), absorbed AS (
                 INSERT INTO outbox_entries (event_type, created_at, repeated) SELECT event_type, created_at, 1 FROM gone WHERE n > 1
             ), noted AS (
-                INSERT INTO outbox_journal (event_id, stage, entry, generation, detail) SELECT id, 'person', 'cancelled', generation, detail FROM kept
+                INSERT INTO outbox_journal (event_id, stage, entry, generation, detail, sent_at)
+                SELECT id, 'person', 'cancelled', generation, detail, (SELECT max(sent_at) FROM gone) FROM kept
             )
             SELECT count(*) INTO moved FROM gone;
             IF moved > 0 THEN
@@ -243,6 +244,7 @@ DECLARE
     found_one record;
     event_row outbox;
     was_due timestamptz;
+    was_sent timestamptz;
     handed_over boolean;
     confirming boolean;
 BEGIN
@@ -264,17 +266,18 @@ BEGIN
                 UPDATE outbox_held SET available_at = due, generation = event_row.generation, unique_seconds = event_row.unique_seconds WHERE id = event;
             ELSE
                 WITH waiting AS (
-                    DELETE FROM outbox WHERE id = event RETURNING 'pending' AS was, %1$s
+                    DELETE FROM outbox WHERE id = event RETURNING 'pending' AS was, NULL::timestamptz AS sent_at, %1$s
                 ), sent AS (
-                    DELETE FROM outbox_sent WHERE id = event RETURNING 'in flight' AS was, %1$s
+                    DELETE FROM outbox_sent WHERE id = event RETURNING 'in flight' AS was, sent_at, %1$s
                 ), gone AS (
                     SELECT *, row_number() OVER (ORDER BY generation DESC) AS n FROM (SELECT * FROM waiting UNION ALL SELECT * FROM sent) AS every
                 ), absorbed AS (
                     INSERT INTO outbox_entries (event_type, created_at, repeated) SELECT event_type, created_at, 1 FROM gone WHERE n > 1
                 )
-                SELECT ROW(%1$s)::outbox AS moved, was, (SELECT count(*) FROM gone) AS places INTO found_one FROM gone WHERE n = 1;
+                SELECT ROW(%1$s)::outbox AS moved, was, (SELECT count(*) FROM gone) AS places, (SELECT max(sent_at) FROM gone) AS sent_at INTO found_one FROM gone WHERE n = 1;
                 CONTINUE WHEN NOT FOUND; -- it was moved between the look and the deletion
                 event_row := found_one.moved;
+                was_sent := found_one.sent_at;
                 was_due := event_row.available_at;
                 handed_over := found_one.was = 'in flight' OR found_one.places > 1 OR was_due <= clock_timestamp() OR event_row.attempts > 0 OR event_row.generation > 0;
                 event_row.available_at := due;
@@ -308,9 +311,9 @@ BEGIN
                 INSERT INTO outbox_void_tasks AS v (event_id, queue, generation, until) VALUES (event, event_row.queue, greatest(event_row.generation - 1, 0), due)
                 ON CONFLICT (event_id) DO UPDATE SET generation = greatest(v.generation, excluded.generation), until = excluded.until, removed_at = NULL;
             END IF;
-            INSERT INTO outbox_journal (event_id, stage, entry, generation, detail)
+            INSERT INTO outbox_journal (event_id, stage, entry, generation, detail, sent_at)
             VALUES (event, 'person', 'rescheduled', event_row.generation, format('to %%s UTC (was %%s), %%s',
-                to_char(due AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS'), to_char(was_due AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS'), detail));
+                to_char(due AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS'), to_char(was_due AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS'), detail), was_sent);
             RETURN 'rescheduled';
         EXCEPTION
             WHEN lock_not_available THEN RETURN CASE WHEN confirming THEN 'running' ELSE 'busy' END;
@@ -400,7 +403,7 @@ BEGIN
         ), sent AS (
             UPDATE outbox_sent SET payload = '', headers = '{}', last_error = NULL WHERE id = event AND waits <> 'in flight' RETURNING generation, queue
         ), ended AS (
-            DELETE FROM outbox_sent WHERE id = event AND waits = 'in flight' RETURNING event_type, created_at, generation, queue
+            DELETE FROM outbox_sent WHERE id = event AND waits = 'in flight' RETURNING event_type, created_at, generation, queue, sent_at
         ), back AS (
             DELETE FROM outbox WHERE id = event AND waits IN ('confirmed', 'cancelled') RETURNING %1$s
         ), held AS (
@@ -429,8 +432,8 @@ BEGIN
         ), every AS (
             SELECT generation FROM suppressed UNION ALL SELECT generation FROM cancelled UNION ALL SELECT generation FROM tasks
         ), noted AS (
-            INSERT INTO outbox_journal (event_id, stage, entry, generation, detail)
-            SELECT event, 'person', 'erased', max(generation), 'by ' || actor || CASE WHEN reason <> '' THEN ': ' || reason ELSE '' END FROM every HAVING count(*) > 0
+            INSERT INTO outbox_journal (event_id, stage, entry, generation, detail, sent_at)
+            SELECT event, 'person', 'erased', max(generation), 'by ' || actor || CASE WHEN reason <> '' THEN ': ' || reason ELSE '' END, (SELECT max(sent_at) FROM ended) FROM every HAVING count(*) > 0
         )
         SELECT count(*), (SELECT count(*) FROM dead), (SELECT array_agg(DISTINCT ordering_key) FILTER (WHERE ordering_key IS NOT NULL) FROM waiting)
         INTO found_one, found_dead, keys FROM every;

@@ -49,4 +49,15 @@ type JournalEntry struct {
 	Generation int          `json:"generation"`
 	Attempt    int          `json:"attempt,omitempty"`
 	Detail     string       `json:"detail,omitempty"`
+	// SentAt is when the event had been handed over to Redis, if it left the history with this entry; else nil.
+	SentAt *time.Time `json:"sent_at,omitempty"`
+}
+
+// sentGeneration returns the generation of the task that was handed over at SentAt. A move to another time gives the
+// event a new generation.
+func (e *JournalEntry) sentGeneration() int {
+	if e.Entry == "rescheduled" {
+		return e.Generation - 1
+	}
+	return e.Generation
 }

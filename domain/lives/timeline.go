@@ -151,12 +151,23 @@ func (l *Life) Timeline(tasks []queued.TaskState) []Step {
 		step(l.Available, "available", "", "")
 	}
 	step(l.HeldAt, "held", "", "for the turn of its ordering key")
-	step(l.SentAt, "enqueued", "", fmt.Sprintf("task %s in queue %s", l.TaskID(), l.Queue))
+	enqueued := func(at time.Time, generation int) {
+		task := domain.Event{ID: l.ID, Generation: generation}
+		detail := "task " + task.TaskID()
+		if l.Queue != "" {
+			detail += " in queue " + l.Queue
+		}
+		step(at, "enqueued", "", detail)
+	}
+	enqueued(l.SentAt, l.Generation)
 	step(l.SuppressedAt, "suppressed", "", "by "+holderName(l.Holder))
 	for _, entry := range l.Journal {
 		detail := entry.Detail
 		if entry.Attempt > 0 {
 			detail = fmt.Sprintf("attempt %d: %s", entry.Attempt, detail)
+		}
+		if entry.SentAt != nil {
+			enqueued(*entry.SentAt, entry.sentGeneration())
 		}
 		step(entry.At, entry.Entry, " ("+string(entry.Stage)+")", detail)
 	}

@@ -30,7 +30,7 @@ var _ domain.FailedTasks = (*FailedTasks)(nil)
 
 // Failed implements domain.FailedTasks.
 func (f *FailedTasks) Failed(ctx context.Context, task domain.FailedTask) error {
-	_, err := f.db.Pool().Exec(ctx, stored.JournalSQL, f.note(&task, "failed")...)
+	_, err := f.db.Pool().Exec(ctx, stored.JournalSQL, f.note(&task, "failed", nil)...)
 	return postgres.Translate(err, "enter a failed attempt into the journal")
 }
 
@@ -50,13 +50,13 @@ func (f *FailedTasks) Retried(ctx context.Context, events []domain.Event, by *do
 }
 
 // note returns the arguments of JournalSQL for an entry about a task. If a person gave the task up, an entry with the
-// person's name comes first.
-func (f *FailedTasks) note(task *domain.FailedTask, entry string) []any {
+// person's name comes first. sent is as in stored.Journal.AddSent.
+func (f *FailedTasks) note(task *domain.FailedTask, entry string, sent *time.Time) []any {
 	var j stored.Journal
 	f.addPerson(&j, task)
 	e := task.Event
 	e.Attempts = task.Attempt
-	j.Add(&e, entry, f.db.ErrorText(task.Err))
+	j.AddSent(&e, entry, f.db.ErrorText(task.Err), sent)
 	return j.Args(stageOf(task))
 }
 
@@ -85,7 +85,8 @@ func (f *FailedTasks) Bury(ctx context.Context, task domain.FailedTask, onRecord
 			burial = domain.ConfirmedOnce
 			return err
 		}
-		if burial, err = f.move(ctx, tx, &task, onRecord); err != nil {
+		var sent *time.Time
+		if burial, sent, err = f.move(ctx, tx, &task, onRecord); err != nil {
 			return err
 		}
 		if burial == domain.BuriedBefore && task.By != nil {
@@ -94,7 +95,7 @@ func (f *FailedTasks) Bury(ctx context.Context, task domain.FailedTask, onRecord
 		if burial != domain.Buried {
 			return err
 		}
-		if _, err := tx.Exec(ctx, stored.JournalSQL, f.note(&task, "died")...); err != nil {
+		if _, err := tx.Exec(ctx, stored.JournalSQL, f.note(&task, "died", sent)...); err != nil {
 			return fmt.Errorf("write the journal: %w", err)
 		}
 		if !f.holdsKeys {
@@ -147,14 +148,15 @@ SELECT state, generation FROM (
 // task, and the task of a cancelled event has no effect.
 var buriable = stored.Places.Only(lives.StatePending, lives.StateHeld, lives.StateInFlight, lives.StateDead)
 
-// burySQL moves an event from a table (%s) to the dead letters. An event that a producer
+// burySQL moves an event from a table (the first %s) to the dead letters, and returns when it had been handed over
+// (the second %s). An event that a producer
 // wrote more than once may have several rows, or may already be dead. If there are
 // several rows, one dead letter of the event stays, and the account counts the other rows
 // as repeats. $5 is true for an event of the outbox: it may never have been claimed, so
 // it keeps its value of split. $6 is the stage that gave the event up.
 var burySQL = `
 WITH gone AS (
-    DELETE FROM %s WHERE id = $1 AND generation <= $2 RETURNING ` + stored.Columns + `
+    DELETE FROM %s WHERE id = $1 AND generation <= $2 RETURNING ` + stored.Columns + `, %s AS sent_at
 ), ranked AS MATERIALIZED (
     SELECT *, row_number() OVER (ORDER BY generation DESC) AS n FROM gone
 ), dead AS (
@@ -168,7 +170,7 @@ WITH gone AS (
     INSERT INTO outbox_entries (event_type, created_at, repeated)
     SELECT event_type, created_at, 1 FROM ranked, dead WHERE n > 1 OR repeats
 )
-SELECT count(*) FROM gone`
+SELECT count(*), max(sent_at) FROM gone`
 
 // buryAttempts is how often move looks for an event that moves to another table in
 // between. An event moves a few times in its life.
@@ -183,33 +185,40 @@ const buryAttempts = 10
 // back its claim instead, the deletion removes the event from the outbox. If the event
 // stayed in the outbox, the relay would publish it again, and Asynq would answer that its
 // archived task already exists.
-func (f *FailedTasks) move(ctx context.Context, tx pgx.Tx, task *domain.FailedTask, onRecord bool) (domain.Burial, error) {
+//
+// move also returns when the event had been handed over to Redis; nil if the history did not have it.
+func (f *FailedTasks) move(ctx context.Context, tx pgx.Tx, task *domain.FailedTask, onRecord bool) (burial domain.Burial, sent *time.Time, err error) {
 	for range buryAttempts {
 		var state lives.State
 		var generation int
-		err := tx.QueryRow(ctx, whereIsSQL, [16]byte(task.ID)).Scan(&state, &generation)
+		err = tx.QueryRow(ctx, whereIsSQL, [16]byte(task.ID)).Scan(&state, &generation)
 		switch {
 		case errors.Is(err, pgx.ErrNoRows) && onRecord:
-			return domain.NotOnRecord, nil
+			return domain.NotOnRecord, nil, nil
 		case errors.Is(err, pgx.ErrNoRows):
-			return f.writeDown(ctx, tx, task)
+			burial, err = f.writeDown(ctx, tx, task)
+			return burial, nil, err
 		case err != nil:
-			return 0, fmt.Errorf("look for the event: %w", err)
+			return 0, nil, fmt.Errorf("look for the event: %w", err)
 		case state == lives.StateDead && generation >= task.Generation:
-			return domain.BuriedBefore, nil
+			return domain.BuriedBefore, nil, nil
 		case generation > task.Generation:
-			return domain.Superseded, nil
+			return domain.Superseded, nil, nil
+		}
+		sentAt := "NULL::timestamptz"
+		if state == lives.StateInFlight {
+			sentAt = "sent_at"
 		}
 		var moved int
-		err = tx.QueryRow(ctx, fmt.Sprintf(burySQL, buriable.Table(state)), [16]byte(task.ID), task.Generation, task.Attempt, f.db.ErrorText(task.Err), state == lives.StatePending, string(stageOf(task))).Scan(&moved)
+		err = tx.QueryRow(ctx, fmt.Sprintf(burySQL, buriable.Table(state), sentAt), [16]byte(task.ID), task.Generation, task.Attempt, f.db.ErrorText(task.Err), state == lives.StatePending, string(stageOf(task))).Scan(&moved, &sent)
 		if err != nil {
-			return 0, fmt.Errorf("take the event, which was %s, to the dead letters: %w", state, err)
+			return 0, nil, fmt.Errorf("take the event, which was %s, to the dead letters: %w", state, err)
 		}
 		if moved > 0 {
-			return domain.Buried, nil
+			return domain.Buried, sent, nil
 		}
 	}
-	return 0, domain.Errorf(domain.CodeUnavailable, "event %s keeps moving from table to table", task.ID)
+	return 0, nil, domain.Errorf(domain.CodeUnavailable, "event %s keeps moving from table to table", task.ID)
 }
 
 var writeDownSQL = `

@@ -39,7 +39,7 @@ FROM (
     ` + stored.Places.Union(`SELECT `+stored.Columns+`, {state} AS state, `+stored.Within("{since}")+` AS since, {stage} AS stage, {error} AS error, {rival} AS rival FROM {table} WHERE id = $1`) + `
 ) AS e ORDER BY generation DESC LIMIT 1`
 
-const lifeJournalSQL = `SELECT at, stage, entry, generation, attempt, detail FROM outbox_journal WHERE event_id = $1 ORDER BY at`
+const lifeJournalSQL = `SELECT at, stage, entry, generation, attempt, detail, sent_at FROM outbox_journal WHERE event_id = $1 ORDER BY at`
 
 // Find implements lives.Reader.
 func (l *Lives) Find(ctx context.Context, id domain.ID) (*lives.Life, error) {
