@@ -4,6 +4,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/go-rod/rod"
@@ -56,6 +57,53 @@ func TestCharts(t *testing.T) {
 	page.MustSetViewport(390, 844, 1, false)
 	page.untilTrue(`() => document.querySelector("#chart-backlog .u-legend").innerText.includes("1,234,567")`)
 	page.untilTrue(`() => [...document.querySelectorAll("#charts .u-legend tr")].every(entry => entry.scrollWidth <= entry.clientWidth)`) // none is cut
+	page.wantQuiet()
+	p.stop()
+}
+
+// TestEmptyChartsSayWhy looks at the charts while their data is on its way, and before there is any. The page is hidden from the beginning, as in a tab that is opened behind others.
+func TestEmptyChartsSayWhy(t *testing.T) {
+	t.Parallel()
+	databaseURL := schematest.Database(t)
+	p := start(t, append(on(databaseURL, servertest.Redis(t), t.TempDir()), "--roles=monitor")...)
+	page := startBrowser(t).open(strings.TrimPrefix(p.monitor, "http://"))
+	if _, err := page.EvalOnNewDocument(`Object.defineProperty(document, "hidden", { get: () => !window.seen })`); err != nil {
+		t.Fatal(err)
+	}
+	var held sync.RWMutex // locked while the charts get no answer
+	requests := page.HijackRequests()
+	requests.MustAdd("*/history?*", func(h *rod.Hijack) {
+		held.RLock()
+		defer held.RUnlock()
+		h.ContinueRequest(&proto.FetchContinueRequest{})
+	})
+	go requests.Run()
+	t.Cleanup(requests.MustStop)
+
+	held.Lock()
+	page.visit("/")
+	page.await("#charts-none", "^Loading …$")
+	held.Unlock()
+	page.await("#charts-none", "^No data yet for this time")
+	if _, err := schematest.Connect(t, databaseURL).SQL().ExecContext(t.Context(), `
+		INSERT INTO outbox_samples (at, relay, seconds, emitted, enqueued, confirmed, died, pending, held, dead, oldest_due, delay_p50, delay_p99, emitted_total, enqueued_total)
+		SELECT now() - n * interval '10 seconds', outbox_new_id(), 10, 1, 1, 1, 0, 7, 0, 0, 0, 0.0002, 0.0009, 0, 0 FROM generate_series(60, 120) n`); err != nil {
+		t.Fatal(err)
+	}
+	held.Lock()
+	page.visit("/")
+	page.await("#charts-none", "^Loading …$")
+	held.Unlock()
+	page.MustEval("() => { window.seen = true; }") // the server may remember for some seconds that there was no data
+	page.await("#chart-backlog .u-legend", `pending\s*7`)
+	page.MustElement("#charts-none[hidden]")
+	held.Lock()
+	page.press(page.await(`button[data-window="day"]`, "1 day"))
+	page.await("#charts-none", "^Loading …$")
+	held.Unlock()
+	page.MustElement("#charts-none[hidden]")
+	// The last sample is ten minutes old.
+	page.await("#chart-backlog .u-legend tr:first-child", `at\s*[0-9]{2}:[0-9]{2}`)
 	page.wantQuiet()
 	p.stop()
 }

@@ -77,7 +77,7 @@ func TestDashboard(t *testing.T) {
 // zoomsCharts drags over a chart, looks at a value under the pointer, and chooses the logarithmic axis.
 func (p *tab) zoomsCharts() {
 	p.t.Helper()
-	p.await("#chart-rates .u-legend tr:first-child", "at.*now")
+	p.await("#chart-rates .u-legend tr:first-child", `at\s*[0-9]{2}:[0-9]{2}`)
 	move := p.zoomsTo(0.5, 0.98)
 	p.press(p.await("#charts-whole:not([hidden])", "Whole range"))
 	p.MustElement("#charts-whole[hidden]")

@@ -10,6 +10,8 @@
   const table = document.getElementById("charts-table");
   const buttons = section.querySelectorAll("button[data-window]");
   const marks = document.getElementById("charts-marks");
+  const lateAfter = 300; // ms; a shorter wait is not told, because the text shifts the charts
+  const patience = 30000; // ms
   const lengths = { quarter: 900, hour: 3600, six: 21600, day: 86400, week: 604800 };
   const whole = document.getElementById("charts-whole");
   const log = document.getElementById("charts-log");
@@ -18,6 +20,8 @@
   let data = null; // what was read last; it stays when a server is away
   let unzoomed = null; // what was read last of the whole range
   let readAt = null;
+  let shown = ""; // the query of data
+  let fault = ""; // that the last reading failed
   let drawn = [];
 
   // The same forms as on the rest of the page: 12,500; 45/s; 21 min 15 s.
@@ -74,10 +78,10 @@
       ["chart-backlog", tally, countTicks, [["pending", c.blue], ["held", c.amber], ["in Redis", c.green, [4, 4], "queued"]]],
     ];
     const end = Date.now() / 1000;
-    const shown = zoom || [end - lengths[span], end];
-    const moment = shown[1] - shown[0] > 86400 ? { ...days, ...hours } : { ...hours, second: "2-digit" };
+    const range = zoom || [end - lengths[span], end];
+    const moment = range[1] - range[0] > 86400 ? { ...days, ...hours } : { ...hours, second: "2-digit" };
     const logs = log.getAttribute("aria-pressed") === "true";
-    const last = data.at.findLastIndex((at) => at <= shown[1]);
+    const last = data.at.findLastIndex((at) => at <= range[1]);
     // On request the axis is logarithmic above 0.1, so that 45/s can be seen beside 4,000/s; zero stays zero.
     const y = { range: (_, low, high) => [0, high > 0 ? high * 1.1 : 1], ...(logs ? { distr: 4, asinh: 0.1 } : {}) };
     for (const [id, write, ticks, lines] of charts) {
@@ -87,14 +91,14 @@
         width: place.clientWidth,
         height: 128,
         cursor: { drag: { x: true, y: false, setScale: false }, sync: { key: "charts", setSeries: false } },
-        scales: { x: { range: shown }, y },
+        scales: { x: { range }, y },
         axes: [
-          { ...axis, size: 24, space: 60, values: (_, at) => at.map((s) => clock(s, shown[1] - shown[0] > 172800 ? days : hours)) },
+          { ...axis, size: 24, space: 60, values: (_, at) => at.map((s) => clock(s, range[1] - range[0] > 172800 ? days : hours)) },
           { ...axis, size: 64, values: (_, at) => at.map((v) => (v === null ? "" : ticks(Math.max(...at))(v))) },
         ],
         series: [
-          // Without a pointer over the chart the legend reads now, and shows the last measurement of the range.
-          { label: "at", value: (chart, s) => (chart.cursor.idx === null || !s ? "now" : clock(s, moment)) },
+          // Without a pointer over the chart the legend reads the last measurement, which may be old.
+          { label: "at", value: (_, s) => (s ? clock(s, moment) : "–") },
           ...lines.map(([name, stroke, dash]) => ({ label: name, stroke, dash, width: 1.75, points: { show: data.at.length < 3 }, value: (_, v) => write(v) })),
         ],
         hooks: {
@@ -128,6 +132,7 @@
     zoom = null;
     data = unzoomed;
     whole.hidden = true;
+    tell(false);
   }
 
   // query returns which samples to read.
@@ -163,36 +168,48 @@
     }
   }
 
+  // tell says why a chart is empty, or shows something else than what the reader chose.
+  function tell(loading) {
+    const empty = !data || data.at.length === 0;
+    if (loading) {
+      none.textContent = "Loading …";
+    } else if (fault) {
+      none.textContent = fault + (data ? " The charts show what was read at " + clock(readAt, hours) + "." : "");
+    } else if (empty) {
+      none.textContent = zoom ? "No data for this time." : "No data yet for this time. A relay takes a sample every ten seconds.";
+    }
+    none.hidden = !loading && !fault && !empty;
+  }
+
   async function load() {
-    if (document.hidden) {
+    if (document.hidden && data) {
       return;
     }
     const asked = query();
-    let fault = "";
+    const late = setTimeout(() => asked === query() && asked !== shown && !fault && tell(true), lateAfter);
+    let read = null;
     try {
-      const response = await fetch(section.dataset.history + asked, { headers: { Accept: "application/json" } });
-      if (!response.ok) {
-        throw new Error(String(response.status));
+      const response = await fetch(section.dataset.history + asked, { headers: { Accept: "application/json" }, signal: AbortSignal.timeout(patience) });
+      if (response.ok) {
+        read = await response.json();
       }
-      const read = await response.json();
-      if (asked !== query()) {
-        return; // another range was chosen meanwhile
-      }
+    } catch { /* told below */ }
+    clearTimeout(late);
+    if (asked !== query()) {
+      return; // another range was chosen meanwhile
+    }
+    fault = read ? "" : "The history cannot be read at the moment.";
+    if (read) {
       data = read;
+      shown = asked;
+      readAt = Date.now() / 1000;
       if (!zoom) {
         unzoomed = read;
       }
-      readAt = Date.now() / 1000;
-    } catch {
-      fault = "The history cannot be read at the moment." + (data ? " The charts show what was read at " + clock(readAt, hours) + "." : "");
-    }
-    const empty = !data || data.at.length === 0;
-    none.textContent = fault || "No samples yet. A relay takes one every ten seconds.";
-    none.hidden = !fault && !empty;
-    if (!fault) {
       draw();
       tellMarks();
     }
+    tell(false);
     section.dataset.drawn = data ? String(data.at.length) : "none";
   }
 
