@@ -1,6 +1,9 @@
 package app_test
 
 import (
+	"bytes"
+	"errors"
+	"io"
 	"net/http"
 	"net/url"
 	"os"
@@ -17,6 +20,7 @@ import (
 	"outboxd/app/servertest"
 	"outboxd/app/servertest/postgrestest"
 	"outboxd/app/servertest/redistest"
+	"outboxd/jobs/broker"
 )
 
 // TestSeveralDatabases relays from several databases to one Redis. One of them cannot be
@@ -134,6 +138,44 @@ func TestSeveralDatabases(t *testing.T) {
 	if r.code != 0 || !strings.Contains(r.stdout, "test:several") {
 		t.Errorf("events list --source ends with %d and says %s%s", r.code, r.stdout, r.stderr)
 	}
+	p.stop()
+}
+
+// TestPausesOfSeveralDatabases pauses and resumes a queue between two examinations of Redis, which are a minute apart.
+// Nevertheless /readyz says what is so now.
+func TestPausesOfSeveralDatabases(t *testing.T) {
+	t.Parallel()
+	redis := servertest.Redis(t)
+	client := openRedis(t, redis)
+	pause := func() {
+		t.Helper()
+		if err := errors.Join(client.SAdd(t.Context(), broker.QueuesKey, "lonely").Err(), client.Set(t.Context(), broker.PausedKey("lonely"), time.Now().Unix(), 0).Err()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	pause()
+	p := start(t, "--roles=monitor", "--redis-url="+redis, "--databases=orders="+schematest.Database(t)+" billing="+schematest.Database(t))
+	prober := browse(t) // which opens no connection for each probe
+	says := func(want int) {
+		t.Helper()
+		within(t, patience/2, "/readyz says it", func() bool {
+			response, err := prober.Get(p.monitor + "/readyz")
+			if err != nil {
+				return false
+			}
+			defer func() { _ = response.Body.Close() }()
+			body, err := io.ReadAll(response.Body)
+			return err == nil && bytes.Count(body, []byte(`"queue-paused: queue lonely is paused`)) == want && bytes.Count(body, []byte("lonely")) == want
+		})
+	}
+	p.awaitLog("queue lonely is paused") // an examination has ended
+	says(1)
+	if err := client.Del(t.Context(), broker.PausedKey("lonely")).Err(); err != nil {
+		t.Fatal(err)
+	}
+	says(0)
+	pause()
+	says(1)
 	p.stop()
 }
 

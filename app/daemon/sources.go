@@ -11,11 +11,9 @@ import (
 
 	"github.com/cenkalti/backoff/v5"
 
-	"outboxd/app/servers"
 	"outboxd/domain"
 	"outboxd/domain/diagnosis"
 	"outboxd/domain/overview"
-	"outboxd/domain/setup"
 	"outboxd/migrations"
 	"outboxd/relay"
 	"outboxd/repository/heal"
@@ -284,19 +282,6 @@ func (d *Daemon) receivers(ctx context.Context) ([]overview.ReceiverStatus, erro
 	return diagnosis.Resting(subscribed), nil
 }
 
-// recordedPauses returns the pauses of queues that are on record. It returns none if there are
-// several databases, because each has only a part of the record.
-func (d *Daemon) recordedPauses(ctx context.Context) (map[string]setup.Pause, error) {
-	if d.one == nil {
-		return nil, nil
-	}
-	read := servers.RecordedPauses(d.cfg, d.one.database)
-	if read == nil {
-		return nil, nil
-	}
-	return read(ctx)
-}
-
 // distinct returns the sources without those that are refused as a second name of another
 // source.
 func (d *Daemon) distinct() []*source {
@@ -360,27 +345,31 @@ func (s *source) works() bool {
 // findingsOfAll returns the findings of several sources, the worst first. A finding about a
 // database begins with the name of its source.
 func (d *Daemon) findingsOfAll(maxAge time.Duration) []domain.Finding {
-	each := make([][]domain.Finding, len(d.sources))
-	atOnce(d.sources, func(i int, s *source) { each[i] = s.look(maxAge) })
-	about := make([]diagnosis.About, len(each))
-	for i, s := range d.sources {
-		about[i] = diagnosis.About{Source: s.name, Findings: each[i]}
-	}
+	about, quick := make([]diagnosis.About, len(d.sources)), make([]*diagnosis.Quick, len(d.sources))
+	atOnce(d.sources, func(i int, s *source) {
+		about[i].Source = s.name
+		about[i].Findings, quick[i] = s.look(maxAge)
+	})
 	shared := d.shared()
+	for _, q := range quick {
+		if q != nil {
+			shared = q.Renew(shared)
+		}
+	}
 	if twice := d.twice.Load(); twice != nil {
 		shared = append(shared, *twice...)
 	}
 	return diagnosis.Join(about, shared)
 }
 
-// look returns the findings about one of several sources.
-func (s *source) look(maxAge time.Duration) []domain.Finding {
-	var found []domain.Finding
+// look returns the findings about one of several sources, and the facts of this moment; nil if they are not known.
+func (s *source) look(maxAge time.Duration) (found []domain.Finding, quick *diagnosis.Quick) {
 	if err := s.whyNot(); err != nil {
 		found = append(found, diagnosis.NotServed(outsidersText(err)))
 	}
 	if s.isOpen() && s.lookout != nil {
-		found = append(found, s.lookout.Look(maxAge).Findings...)
+		sight := s.lookout.Look(maxAge)
+		found, quick = append(found, sight.Findings...), &sight.Quick
 	}
-	return found
+	return found, quick
 }

@@ -98,7 +98,7 @@ func TestARestingPartOfASourceIsSeen(t *testing.T) {
 		}})
 		served := func() bool {
 			synctest.Wait()
-			found := s.look(0)
+			found, _ := s.look(0)
 			if len(found) == 1 && (found[0].Code != "database-not-served" || !strings.Contains(found[0].Found, "poller 1 rests after failures") || strings.Contains(found[0].Found, "secret")) {
 				t.Errorf("it says %v", found)
 			}

@@ -105,7 +105,6 @@ func (d *Daemon) newRedisWatch() {
 	d.inspector.Handles(HandledTypes())
 	d.inspector.OnlyOurs(d.knownEvents)
 	d.inspector.Receivers(d.receivers)
-	d.inspector.Pauses(d.recordedPauses)
 	d.redisWatch = newWatch(diagnosis.Redis, d.inspector, d.log)
 }
 

@@ -18,6 +18,7 @@ import (
 	"outboxd/domain/diagnosis"
 	"outboxd/domain/overview"
 	"outboxd/domain/queued"
+	"outboxd/domain/setup"
 )
 
 // patience bounds one reading of the facts. A server that has not answered within
@@ -42,6 +43,10 @@ type Sources struct {
 	// Identity and Memory tell whether Redis has lost data; nil: nobody looks.
 	Identity Identity
 	Memory   Memory
+	// Recorded returns the pauses of queues that are on record: those of the queues that a person paused and nobody
+	// resumed. Paused returns which queues are paused in Redis. nil: no pause counts as lost.
+	Recorded func(ctx context.Context) (map[string]setup.Pause, error)
+	Paused   func(ctx context.Context, queues []string) ([]string, error)
 	// PostgresErr and RedisErr say why a server cannot be queried; nil: it can.
 	PostgresErr, RedisErr error
 	// Foreign is the function that returns the queues that only other programs
@@ -59,9 +64,9 @@ type Sources struct {
 type Lookout struct {
 	s     Sources
 	group singleflight.Group
-	// True while redis, probe, countSettled or loss still waits for an answer, which may be after its context ended.
+	// True while redis, probe, countSettled, loss or lostPauses still waits for an answer, which may be after its context ended.
 	// Nobody asks the same again meanwhile.
-	asking, probing, counting, comparing atomic.Bool
+	asking, probing, counting, comparing, recalling atomic.Bool
 
 	mu      sync.Mutex
 	last    *diagnosis.Quick
@@ -170,7 +175,7 @@ func (l *Lookout) probe(ctx context.Context) bool {
 }
 
 // compare reads the facts for which both servers must answer. If a server does not answer before ctx ends, the last
-// counts of settled tasks hold, and no loss is known. compare blames no server, because it does not know which one was silent.
+// counts of settled tasks hold, and no loss is known, not even of a pause. compare blames no server, because it does not know which one was silent.
 func (l *Lookout) compare(ctx context.Context, q *diagnosis.Quick) {
 	var asked sync.WaitGroup
 	asked.Go(func() {
@@ -178,6 +183,9 @@ func (l *Lookout) compare(ctx context.Context, q *diagnosis.Quick) {
 		if q.Settled, err = ask(ctx, &l.counting, func() map[string]int64 { return l.countSettled(ctx, q.Queues) }); err != nil {
 			q.Settled = l.lastSettled().counts
 		}
+	})
+	asked.Go(func() {
+		q.LostPauses, _ = ask(ctx, &l.recalling, func() []diagnosis.LostPause { return l.lostPauses(ctx) })
 	})
 	asked.Go(func() { q.Loss, _ = ask(ctx, &l.comparing, func() string { return l.loss(ctx) }) })
 	asked.Wait()

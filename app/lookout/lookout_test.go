@@ -17,6 +17,7 @@ import (
 	"outboxd/domain/lost"
 	"outboxd/domain/overview"
 	"outboxd/domain/queued"
+	"outboxd/domain/setup"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -150,6 +151,49 @@ func TestARenewedCanaryIsNoLoss(t *testing.T) {
 	}
 }
 
+// A person who resumes a queue changes Redis first, and then the record.
+func TestAPauseThatEndsIsNotLost(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		recorded int // how many looks find the pause on record
+		paused   bool
+		lost     bool
+	}{
+		"on record for long": {1000, false, true},
+		"paused":             {1000, true, false},
+		"being resumed":      {1, false, false},
+		"not on record":      {0, false, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := &redis{}
+			looks := 0
+			q := lookout.New(lookout.Sources{
+				Events: &postgres{}, Queues: r, Probe: r,
+				Recorded: func(context.Context) (map[string]setup.Pause, error) {
+					if looks++; looks > test.recorded {
+						return nil, nil
+					}
+					return map[string]setup.Pause{"mail": {By: "ada"}}, nil
+				},
+				Paused: func(_ context.Context, queues []string) ([]string, error) {
+					if test.paused {
+						return queues, nil
+					}
+					return nil, nil
+				},
+			}).Quick(t.Context())
+			if lost := len(q.LostPauses) == 1 && q.LostPauses[0].Queue == "mail" && q.LostPauses[0].By == "ada"; lost != test.lost {
+				t.Errorf("lost are %v", q.LostPauses)
+			}
+			said := slices.ContainsFunc(q.Findings(), func(f domain.Finding) bool { return f.Code == "queue-pause-lost" })
+			if said != test.lost {
+				t.Errorf("the finding is there: %t", said)
+			}
+		})
+	}
+}
+
 // While PostgreSQL is down, the tasks are not read at each look, and what was settled stays settled.
 func TestArchivedTasksAreReadRarelyInAnOutage(t *testing.T) {
 	t.Parallel()
@@ -172,13 +216,13 @@ func TestArchivedTasksAreReadRarelyInAnOutage(t *testing.T) {
 	})
 }
 
-func TestOneOfSeveralDatabasesDoesNotTellWhatIsSettled(t *testing.T) {
+func TestOneOfSeveralDatabasesDoesNotTellWhatIsSettledOrPaused(t *testing.T) {
 	t.Parallel()
 	cfg := config.Config{Databases: value.Sources{{Name: "a"}, {Name: "b"}}}
 	for name, c := range map[string]*config.Config{"several": cfg.For(cfg.Databases[0]), "one": {}} {
 		var s lookout.Sources
-		if s.ReadDatabase(nil, c); (s.Settled == nil) != c.OneOfSeveral() {
-			t.Errorf("%s: it asks what is settled: %t", name, s.Settled != nil)
+		if s.ReadDatabase(nil, c); (s.Settled == nil) != c.OneOfSeveral() || (s.Recorded == nil) != c.OneOfSeveral() {
+			t.Errorf("%s: it asks what is settled: %t, which pauses are on record: %t", name, s.Settled != nil, s.Recorded != nil)
 		}
 	}
 }

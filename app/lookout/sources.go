@@ -16,14 +16,15 @@ import (
 	"outboxd/repository/search"
 )
 
-// ReadDatabase fills in what a Lookout reads from a database. With several databases, s.Settled stays nil. Each
-// database knows only what became of its own events. So it would take the archived tasks of the others for tasks of
-// dead letters or, if they are old, for settled.
+// ReadDatabase fills in what a Lookout reads from a database. With several databases, s.Settled and s.Recorded
+// stay nil. Each database knows only what became of its own events. So it would take the archived tasks of the others
+// for tasks of dead letters or, if they are old, for settled. And a queue that was paused through one database may have
+// been resumed through another.
 func (s *Sources) ReadDatabase(db *postgres.Database, cfg *config.Config) {
 	overviews := search.NewOverviews(db)
 	s.Events, s.Memory = overviews, heal.NewQueueMemory(db)
 	if !cfg.OneOfSeveral() {
-		s.Settled, s.Retention = overviews.Settled, cfg.Relay.InboxRetention
+		s.Settled, s.Retention, s.Recorded = overviews.Settled, cfg.Relay.InboxRetention, search.NewFigures(db).Pauses
 	}
 }
 
@@ -31,6 +32,7 @@ func (s *Sources) ReadDatabase(db *postgres.Database, cfg *config.Config) {
 func (s *Sources) ReadRedis(redis *broker.Redis) {
 	overviews := inspect.NewOverviews(redis)
 	publisher := publish.New(redis)
+	s.Paused = overviews.Paused
 	s.Queues, s.Archived, s.Failing, s.Identity, s.Probe = overviews, overviews, retries.New(redis), publisher, publisher
 }
 

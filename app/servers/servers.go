@@ -13,10 +13,8 @@ import (
 	"outboxd/app/embedded/keeper"
 	"outboxd/config"
 	"outboxd/domain"
-	"outboxd/domain/setup"
 	"outboxd/jobs/broker"
 	"outboxd/repository/postgres"
-	"outboxd/repository/search"
 )
 
 // patience is how long stopping the embedded servers may take.
@@ -115,16 +113,6 @@ func RequireData(cfg *config.Config) error {
 		return err
 	}
 	return config.Mistake{Err: fmt.Errorf("no outboxd has run on the data directory %s: --data-dir names the one that it runs on, --database-url and --redis-url name servers of yours", dir)}
-}
-
-// RecordedPauses returns a function that reads the pauses of queues that are on record
-// in db. It returns nil if the configuration has several databases, because then no
-// record is complete; see config.Config.OneOfSeveral.
-func RecordedPauses(cfg *config.Config, db *postgres.Database) func(ctx context.Context) (map[string]setup.Pause, error) {
-	if cfg.OneOfSeveral() {
-		return nil
-	}
-	return search.NewFigures(db).Pauses
 }
 
 // DataDir returns the data directory: the configured one, or the user's

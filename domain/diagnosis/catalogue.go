@@ -55,7 +55,7 @@ func Catalogue() []Kind {
 		{"receiver-down", warning, LookAlways},
 		{"queue-unserved", broken, LookMinutely},
 		{codePaused, warning, LookAlways},
-		{"queue-pause-lost", warning, LookMinutely},
+		{"queue-pause-lost", warning, LookAlways},
 		{"type-unhandled", warning, LookMinutely},
 		{"subscription-twice", warning, LookMinutely},
 		{"keys-held", warning, LookMinutely},

@@ -41,14 +41,28 @@ func implied(code string) string {
 // Merge returns at most one finding of each code, worst first. Only q decides whether a
 // server answers, and which queues are paused, because q is newer.
 func (q Quick) Merge(thorough []domain.Finding) []domain.Finding {
-	found := q.Findings()
-	for _, f := range thorough {
-		stale := f.Code == "postgres-unreachable" && q.PostgresErr == nil || (f.Code == "redis-unreachable" || f.Code == codePaused) && q.RedisErr == nil
-		if !stale {
-			found = append(found, f)
-		}
+	return Once(append(q.Findings(), slices.DeleteFunc(slices.Clone(thorough), q.outdates)...))
+}
+
+// Renew returns the findings of the last slower check of a Redis that several databases share. What q knows better,
+// Renew takes from q: whether Redis answers, and which queues are paused.
+func (q Quick) Renew(shared []domain.Finding) []domain.Finding {
+	renewed := slices.DeleteFunc(slices.Clone(shared), q.outdates)
+	if q.RedisErr == nil {
+		renewed = append(renewed, pausedQueues(q.paused())...)
 	}
-	return Once(found)
+	return renewed
+}
+
+// outdates reports whether only q decides about a finding of the slower checks.
+func (q Quick) outdates(f domain.Finding) bool {
+	switch f.Code {
+	case "postgres-unreachable":
+		return q.PostgresErr == nil
+	case "redis-unreachable", codePaused:
+		return q.RedisErr == nil
+	}
+	return false
 }
 
 // Once keeps the worst finding of each code, and removes findings that a more specific finding makes unnecessary.

@@ -16,8 +16,6 @@ type QueueFacts struct {
 	Workers  int
 	Unserved []UnservedQueue // tasks wait in them, and no worker serves them
 	Paused   []string
-	// LostPauses are pauses on record that Redis does not have.
-	LostPauses []LostPause
 	// Unhandled are tasks for whose type a worker had no handler.
 	Unhandled []UnhandledTask
 	// Handled are the task types for which outboxd's own worker has a handler. The value is the command-line flag
@@ -41,12 +39,6 @@ type UnservedQueue struct {
 	Removed bool
 }
 
-// LostPause is a queue whose pause is on record and that is not paused.
-type LostPause struct {
-	Queue string
-	setup.Pause
-}
-
 // UnhandledTask is a task for whose type a worker had no handler.
 type UnhandledTask struct{ Queue, ID, Type string }
 
@@ -57,7 +49,7 @@ func (q *QueueFacts) judge() []domain.Finding {
 	if q == nil {
 		return nil
 	}
-	return slices.Concat(ForbiddenQueues(q.Forbidden), q.unserved(), pausedQueues(q.Paused), q.lostPauses(), q.unhandled(), q.hidden())
+	return slices.Concat(ForbiddenQueues(q.Forbidden), q.unserved(), pausedQueues(q.Paused), q.unhandled(), q.hidden())
 }
 
 func (q *QueueFacts) unserved() []domain.Finding {
@@ -135,13 +127,19 @@ func pausedQueues(names []string) []domain.Finding {
 		"outboxd queues resume NAME, or the page Queues, lets a queue go on; outboxd queues show NAME says who paused it, and why")
 }
 
-// lostPauses names who paused the queues, because that person has to decide what comes next.
-func (q *QueueFacts) lostPauses() []domain.Finding {
-	if len(q.LostPauses) == 0 {
+// LostPause is a queue whose pause is on record and that is not paused.
+type LostPause struct {
+	Queue string
+	setup.Pause
+}
+
+// judgeLostPauses names who paused the queues, because that person has to decide what comes next.
+func judgeLostPauses(lost []LostPause) []domain.Finding {
+	if len(lost) == 0 {
 		return nil
 	}
-	said := make([]string, len(q.LostPauses))
-	for n, l := range q.LostPauses {
+	said := make([]string, len(lost))
+	for n, l := range lost {
 		said[n] = fmt.Sprintf("%s, which %s paused at %s", l.Queue, l.By, l.Since.UTC().Format(time.DateTime+" UTC"))
 		if l.Reason != "" {
 			said[n] += " (" + l.Reason + ")"

@@ -30,6 +30,8 @@ type Quick struct {
 	Settled map[string]int64
 	// Loss says why Redis may have lost data since the leader last looked; "" if there is no sign of a loss.
 	Loss string
+	// LostPauses are pauses on record that Redis does not have.
+	LostPauses []LostPause
 
 	// Foreign are queues with tasks of other programs only, according to the last of the slower checks.
 	Foreign []string
@@ -134,12 +136,8 @@ func latest(a, b time.Time) time.Time {
 // Redis has no queue, no task waits, and a missing worker is no problem.
 func (q Quick) judgeTasks() (found []domain.Finding) {
 	var unfinished, failing, archived, settled int64
-	var paused []string
 	rests := resting(q.Standing.Receivers)
 	for _, queue := range q.Ours() {
-		if !queue.PausedAt.IsZero() {
-			paused = append(paused, queue.Name)
-		}
 		if rests[queue.Name] {
 			continue
 		}
@@ -158,10 +156,20 @@ func (q Quick) judgeTasks() (found []domain.Finding) {
 		found = append(found, at(domain.FindingWarning, "no-worker", "no worker is running",
 			"the next task waits in Redis", "start one: outboxd --roles=worker, or your own")...)
 	}
-	found = append(found, pausedQueues(paused)...)
+	found = append(found, pausedQueues(q.paused())...)
+	found = append(found, judgeLostPauses(q.LostPauses)...)
 	found = append(found, q.judgeFailing(failing, rests)...)
 	found = append(found, judgeLoss(q.Loss)...)
 	return append(found, judgeArchived(archived, settled)...)
+}
+
+func (q Quick) paused() (names []string) {
+	for _, queue := range q.Ours() {
+		if !queue.PausedAt.IsZero() {
+			names = append(names, queue.Name)
+		}
+	}
+	return names
 }
 
 // Ours returns the queues without those that only other programs use.

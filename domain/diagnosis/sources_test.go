@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"outboxd/domain"
 	"outboxd/domain/diagnosis"
@@ -30,6 +31,26 @@ func TestJoinNamesTheDatabases(t *testing.T) {
 	}
 	if want := []string{"billing: late", "orders, billing: 1 dead letter", "evicts"}; !slices.Equal(got, want) {
 		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+// The last slower check of a shared Redis may be a minute old.
+func TestRenewedFindingsOfASharedRedis(t *testing.T) {
+	t.Parallel()
+	of := func(code string) domain.Finding { return domain.Finding{Code: code, Level: domain.FindingWarning} }
+	shared := []domain.Finding{of("redis-unreachable"), of("queue-paused"), of("redis-evicts")}
+	codes := func(found []domain.Finding) (codes []string) {
+		for _, f := range found {
+			codes = append(codes, f.Code+f.Found)
+		}
+		return codes
+	}
+	if got := codes(diagnosis.Quick{RedisErr: domain.Errorf(domain.CodeUnavailable, "away")}.Renew(shared)); !slices.Equal(got, codes(shared)) {
+		t.Errorf("without Redis: %q", got)
+	}
+	q := diagnosis.Quick{Queues: []overview.QueueStatus{{Name: "mail", PausedAt: time.Now()}, {Name: "theirs", PausedAt: time.Now()}, {Name: "works"}}, Foreign: []string{"theirs"}}
+	if got := codes(q.Renew(q.Renew(shared))); !slices.Equal(got, []string{"redis-evicts", "queue-pausedqueue mail is paused"}) {
+		t.Errorf("with Redis: %q", got)
 	}
 }
 

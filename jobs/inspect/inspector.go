@@ -26,7 +26,6 @@ type Inspector struct {
 	inProcess bool
 	known     Known             // nil: all tasks belong to this database
 	receivers Receivers         // nil: no subscription is paused or was removed
-	recorded  Recorded          // nil: no pause is on record
 	handled   map[string]string // as in diagnosis.QueueFacts
 	now       func() time.Time
 	foreign   atomic.Pointer[[]string]
@@ -54,13 +53,6 @@ type Receivers func(ctx context.Context) ([]overview.ReceiverStatus, error)
 // Receivers tells the Inspector which subscriptions are paused or removed: the queue of
 // such a subscription needs no worker. Call Receivers before the first use.
 func (i *Inspector) Receivers(of Receivers) { i.receivers = of }
-
-// Recorded is a function that returns the pauses of queues that are on record: those of the queues that a person
-// paused and nobody resumed.
-type Recorded func(ctx context.Context) (map[string]setup.Pause, error)
-
-// Pauses tells the Inspector which queues should be paused. Call Pauses before the first use.
-func (i *Inspector) Pauses(of Recorded) { i.recorded = of }
 
 // resting returns the queues that need no worker: those of paused and of removed
 // subscriptions. resting returns no queue if the database does not answer.

@@ -15,6 +15,7 @@ import (
 	"outboxd/domain/overview"
 	"outboxd/domain/queued"
 	"outboxd/jobs/broker"
+	"outboxd/jobs/pauses"
 )
 
 // Overviews implements overview.QueueOverviews. It is safe for concurrent use.
@@ -147,6 +148,15 @@ func (r queueReads) pausedAt() time.Time {
 		return time.Time{}
 	}
 	return time.Unix(max(number(r.paused), 1), 0)
+}
+
+// Paused returns those of the queues that are paused. Redis need not know them. Errors: domain.CodeUnavailable.
+func (o *Overviews) Paused(ctx context.Context, queues []string) ([]string, error) {
+	names, err := pauses.Among(ctx, o.redis, queues)
+	if err != nil {
+		return nil, broker.Unavailable("look which queues are paused", err)
+	}
+	return names, nil
 }
 
 // number converts a reply of Redis to a number; 0 if there is no value.

@@ -2,7 +2,6 @@ package inspect
 
 import (
 	"context"
-	"maps"
 	"slices"
 
 	"github.com/redis/go-redis/v9"
@@ -61,15 +60,11 @@ func (i *Inspector) serviceOf(ctx context.Context, queues []string) (*diagnosis.
 	if err != nil {
 		return withheld("which queues are paused", err)
 	}
-	lost, err := i.lostPauses(ctx)
-	if err != nil {
-		return withheld("which queues are paused", err)
-	}
 	samples, err := i.samples(ctx, queues)
 	if err != nil {
 		return withheld("the tasks that wait", err)
 	}
-	facts := &diagnosis.QueueFacts{Workers: workers, Handled: i.handled, LostPauses: lost}
+	facts := &diagnosis.QueueFacts{Workers: workers, Handled: i.handled}
 	unhandled, err := i.unhandled(ctx, queues)
 	if err != nil {
 		hidden, err := withheld("the tasks that nobody takes", err)
@@ -150,31 +145,6 @@ func (i *Inspector) unserved(queues []string) (waiting []diagnosis.UnservedQueue
 		}
 	}
 	return waiting, len(servers), nil
-}
-
-// lostPauses returns the pauses that are on record and that Redis does not have. A queue whose pause was lost with all
-// data of Redis may not be among Redis's queues yet. If the database does not answer, no pause is known.
-func (i *Inspector) lostPauses(ctx context.Context) (lost []diagnosis.LostPause, err error) {
-	if i.recorded == nil {
-		return nil, nil
-	}
-	asking, cancel := context.WithTimeout(ctx, receiversPatience)
-	defer cancel()
-	recorded, err := i.recorded(asking)
-	if err != nil || len(recorded) == 0 {
-		return nil, nil // the examination of the database reports an error
-	}
-	names := slices.Sorted(maps.Keys(recorded))
-	paused, err := pauses.Among(ctx, i.redis, names)
-	if err != nil {
-		return nil, err
-	}
-	for _, name := range names {
-		if !slices.Contains(paused, name) {
-			lost = append(lost, diagnosis.LostPause{Queue: name, Pause: recorded[name]})
-		}
-	}
-	return lost, nil
 }
 
 // If Redis refused the question, withheld returns that as a fact. It returns an outage as

@@ -216,7 +216,6 @@ func examineBoth(ctx context.Context, cfg *config.Config, s *servers.Servers, op
 	var thorough []domain.Finding
 	var known inspect.Known
 	var receivers inspect.Receivers
-	var recorded inspect.Recorded
 	redis, redisErr := s.OpenRedis(cli.RedisConnections)
 	if domain.ErrorCode(redisErr) == domain.CodeInvalid {
 		return nil, config.Mistake{Err: redisErr}
@@ -238,19 +237,17 @@ func examineBoth(ctx context.Context, cfg *config.Config, s *servers.Servers, op
 		defer db.Close()
 		sources.ReadDatabase(db, cfg)
 		known, receivers = search.NewKnownEvents(db, cfg.Relay.History).Among, search.NewOverviews(db).Receivers
-		recorded = servers.RecordedPauses(cfg, db)
 		thorough, err = examineDatabase(ctx, db, options)
 	}
 	if err != nil {
 		log.Warn("PostgreSQL cannot be reached", "error", err)
-		sources.PostgresErr, known, receivers, recorded = domain.Wrap(domain.CodeUnavailable, err, "PostgreSQL cannot be reached"), nil, nil, nil
+		sources.PostgresErr, known, receivers = domain.Wrap(domain.CodeUnavailable, err, "PostgreSQL cannot be reached"), nil, nil
 	}
 	if err = redisErr; err == nil {
 		inspector := inspect.NewInspector(redis, s.Forgetful(), time.Now)
 		inspector.Handles(daemon.HandledTypes())
 		inspector.OnlyOurs(known)
 		inspector.Receivers(receivers)
-		inspector.Pauses(recorded)
 		sources.ReadRedis(redis)
 		sources.Foreign = inspector.Foreign
 		var found []domain.Finding

@@ -157,7 +157,6 @@ func (t *top) connect(ctx context.Context) error {
 	case err == nil:
 		t.db = db
 		sources.ReadDatabase(db, t.cfg)
-		inspector.Pauses(servers.RecordedPauses(t.cfg, db))
 		inspector.OnlyOurs(search.NewKnownEvents(db, t.cfg.Relay.History).Among)
 		t.examiners = append([]server{{diagnosis.PostgreSQL, examine.New(db, servers.ExamineOptions(t.cfg))}}, t.examiners...)
 	case domain.ErrorCode(err) == domain.CodeUnavailable || ctx.Err() != nil:

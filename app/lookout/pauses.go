@@ -1,0 +1,41 @@
+package lookout
+
+import (
+	"context"
+	"maps"
+	"slices"
+
+	"outboxd/domain/diagnosis"
+)
+
+// lostPauses returns the pauses that are on record and that Redis does not have, in the order of the queues' names. A
+// queue whose pause was lost with all data of Redis may not be among Redis's queues yet. While a server does not answer,
+// no pause counts as lost.
+func (l *Lookout) lostPauses(ctx context.Context) (lost []diagnosis.LostPause) {
+	if l.s.Recorded == nil || l.s.Paused == nil || l.s.PostgresErr != nil {
+		return nil
+	}
+	lasting := lasts(ctx, func() bool {
+		lost = nil
+		// First the record: a queue that is paused between both answers is then not taken for one whose pause was lost.
+		recorded, err := l.s.Recorded(ctx)
+		if err != nil || len(recorded) == 0 {
+			return false
+		}
+		names := slices.Sorted(maps.Keys(recorded))
+		paused, err := l.s.Paused(ctx, names)
+		if err != nil {
+			return false
+		}
+		for _, name := range names {
+			if !slices.Contains(paused, name) {
+				lost = append(lost, diagnosis.LostPause{Queue: name, Pause: recorded[name]})
+			}
+		}
+		return len(lost) > 0
+	})
+	if !lasting {
+		return nil
+	}
+	return lost
+}
