@@ -153,6 +153,59 @@ func TestDeadLettersByCommand(t *testing.T) {
 	p.stop()
 }
 
+// A person finds out which values a payload field has, and gets the flag that chooses each of them.
+func TestDeadLettersAreGroupedByCommand(t *testing.T) {
+	t.Parallel()
+	servers := on(schematest.Database(t), servertest.Redis(t), t.TempDir())
+	db := schematest.Connect(t, strings.TrimPrefix(servers[0], "--database-url=")).SQL()
+	for _, statement := range []string{
+		`SELECT outboxd.emit('parcel:announce', payload) FROM unnest(ARRAY['{"carrier": "dhl", "to": {"city": "Bonn"}}', '{"carrier": "dhl"}', '{"carrier": "u p s"}', '{"carrier": {}}', '{}', '{"carrier": "dhl\n"}']::jsonb[]) AS payload`,
+		schematest.DeadOf("error 1") + "FROM outbox o",
+		"DELETE FROM outbox",
+	} {
+		if _, err := db.ExecContext(t.Context(), statement); err != nil {
+			t.Fatalf("%s: %v", statement, err)
+		}
+	}
+	group := func(args ...string) result {
+		return execute(t, nil, append(append([]string{"dead", "group"}, args...), servers...)...)
+	}
+	for _, c := range []struct {
+		args []string
+		says []string
+	}{
+		{nil, []string{"COUNT  TYPE ", "6      parcel:announce  relay  ", "  error #\n"}},
+		{[]string{"--by-field=carrier"}, []string{"COUNT  VALUE ", "2      dhl  ", "--field 'carrier=dhl'\n", "1      u p s  ", `1      "dhl\n"  `, "--field 'carrier=u p s'\n", "an object or a list  ", "no value  ", "  --not-field carrier\n"}},
+		{[]string{"--by-field=to.city", "--field=carrier=dhl"}, []string{"1      Bonn  ", "1      no value  "}},
+		{[]string{"--by-field=carier"}, []string{"6      no value  ", "No payload has the field carier. These have: carrier, to.city\n"}},
+		{[]string{"--by-field=carrier", "--type=none"}, []string{"No dead letters.\n"}},
+		{[]string{"--by-field="}, []string{"--by-field: "}},
+		{[]string{"--by-field=carrier=dhl"}, []string{"--by-field: ", "is not the name of a payload field alone"}},
+	} {
+		r := group(c.args...)
+		for _, want := range c.says {
+			if !strings.Contains(r.stdout+r.stderr, want) {
+				t.Errorf("%v does not say %q:\n%s%s", c.args, want, r.stdout, r.stderr)
+			}
+		}
+	}
+	var document struct {
+		Groups []struct {
+			Value *string
+			Kind  string
+			Count int
+		}
+		Grouped int
+		More    bool
+	}
+	if err := json.Unmarshal([]byte(group("--by-field=carrier", "-o=json").stdout), &document); err != nil || len(document.Groups) != 5 || document.Grouped != 6 || document.More {
+		t.Fatalf("%+v, %v", document, err)
+	}
+	if first := document.Groups[0]; first.Value == nil || *first.Value != "dhl" || first.Count != 2 || first.Kind != "" {
+		t.Errorf("%+v", first)
+	}
+}
+
 // One dead letter that the outbox refuses is named; the rest is replayed.
 func TestARefusedReplayIsNamed(t *testing.T) {
 	t.Parallel()

@@ -153,3 +153,68 @@ func TestDeadLetterPages(t *testing.T) {
 	}
 	p.stop()
 }
+
+// A person groups dead letters by a payload field, and takes those of one value.
+func TestDeadLettersByAPayloadField(t *testing.T) {
+	t.Parallel()
+	databaseURL := schematest.Database(t)
+	p := start(t, on(databaseURL, servertest.Redis(t), t.TempDir())...)
+	db := openLedger(t, databaseURL)
+	// The browser gets the hostile text as the value of a field.
+	if _, err := db.conn.Exec(t.Context(), `INSERT INTO outbox_dead (id, event_type, payload, headers, queue, available_at, attempts, generation, created_at, stage, error)
+		SELECT outbox_new_id(), 'parcel:announce', convert_to(payload, 'UTF8'), '{}', 'default', now(), 1, 0, now(), 'worker', 'timeout'
+		FROM unnest(ARRAY['{"carrier": "dhl", "user": {"api_token": "hidden"}}', '{"carrier": "dhl", "n": 1}', '{"carrier": "dhl "}', '{"carrier": {"token": "hidden"}}', '{"carrier": "", "n": 2}', 'no JSON', '{"carrier": "ups"}', json_build_object('carrier', $1::text)::text]) AS payload`,
+		hostile); err != nil {
+		t.Fatal(err)
+	}
+	tab := startBrowser(t).open(strings.TrimPrefix(p.monitor, "http://"))
+	tab.visit("/dead")
+	tab.MustElement("#by").MustFocus()
+	tab.MustElement("#fields option[value=carrier]")
+	if tab.MustHas("#fields option[value*=token]") {
+		t.Error("a field is suggested whose values the pages hide")
+	}
+	tab.MustElement("#by").MustInput("carrier")
+	tab.await("button", "^Search$").MustClick()
+	tab.await("tbody tr:nth-child(1) th", "^dhl$")
+	tab.await("tbody tr:nth-child(1) td", "^2$")
+	tab.await("main", "an object or a list")
+	tab.await("main", "an empty text")
+	tab.await("tbody th", `^"dhl "$`)
+	tab.await("tbody th", "onerror")
+	if tab.MustHas("main img") || tab.MustHas("main script") || strings.Contains(tab.MustHTML(), "hidden\"}") {
+		t.Error("the text of a payload became part of the page, or the page shows a hidden value")
+	}
+	tab.wantAccessible()
+	tab.wantNarrow("/dead?by=carrier")
+	tab.see("dead-by-field")
+	// Each link to one value chooses as many dead letters as the page counted.
+	only := map[string]string{}
+	for _, row := range tab.MustElements("tbody tr") {
+		for _, link := range row.MustElements("a") {
+			if link.MustText() == "only these" {
+				only[*link.MustAttribute("href")] = row.MustElement("td.number").MustText()
+			}
+		}
+	}
+	if len(only) != 6 {
+		t.Errorf("%d values have a link, want all 7 but the object", len(only))
+	}
+	for path, count := range only {
+		tab.visit("/" + path)
+		tab.await("[role=status]", "^"+count+" dead letters? match")
+	}
+	tab.visit("/dead?by=carrier")
+	tab.await("tbody tr:nth-child(1) a", "^not these$").MustClick()
+	tab.await("[role=status]", "6 dead letters match: without the payload field carrier=dhl")
+	tab.visit("/dead?field=n&by=carrier")
+	tab.await("tbody tr:nth-child(1) td:last-child", "^not these$")
+	tab.visit("/dead?by=user.api_token")
+	tab.await("[role=alert]", "^The pages hide the values of user.api_token.$")
+	tab.visit("/dead?by=carrier=dhl")
+	tab.await("[role=alert]", "is not the name of a payload field alone")
+	tab.visit("/dead?by=nothing")
+	tab.await(".notice", "No payload has the field nothing")
+	tab.wantQuiet("422")
+	p.stop()
+}

@@ -146,6 +146,14 @@ type DeadLetters interface {
 	// that groups or dead letters may have been left out.
 	Groups(ctx context.Context, filter DeadFilter, limit int) (groups []DeadGroup, more bool, err error)
 
+	// Values reads the newest dead letters that match, at most limit and at most 16 MiB of payloads. Values returns how
+	// many of them have which value in the payload field with this path, which must not be empty.
+	Values(ctx context.Context, filter DeadFilter, path []string, limit int) (FieldValues, error)
+
+	// Fields returns the names of payload fields as FieldsOf, from a sample of up to 100 payloads of the newest dead
+	// letters that match. The sample has no large payloads.
+	Fields(ctx context.Context, filter DeadFilter) ([]string, error)
+
 	// Actions returns up to limit recorded actions of people that are older than the action with
 	// the ID after, newest first. If after is zero, Actions begins with the newest action. If no
 	// action has the ID after, Actions returns none.

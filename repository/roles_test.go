@@ -198,6 +198,8 @@ func everyRoleWorks(t *testing.T, as func(role string) string) {
 		must("search by a payload field", err)
 		_, _, err = deadletters.New(reader).Groups(t.Context(), domain.DeadFilter{Payload: field}, 10)
 		must("group by a payload field", err)
+		_, err = deadletters.New(reader).Values(t.Context(), domain.DeadFilter{}, field.Path, 10)
+		must("look for the values of a payload field", err)
 	}
 	_, err = heal.NewRedriver(operator).RedriveByHand(t.Context(), action(), heal.RedriveFilter{Since: time.Hour})
 	must("redrive", err)

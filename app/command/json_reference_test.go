@@ -39,6 +39,7 @@ var documentsOf = []document{
 	{"actions show", actionDocument{}},
 	{"config", configDocument{}},
 	{"dead list", dead.ListDocument{}},
+	{"dead group", dead.GroupDocument{}},
 	{"dead show, events show", events.EventDocument{}},
 	{"dead replay, dead discard, redrive", dead.ChangeDocument{}},
 	{"doctor", health.Examination{}},

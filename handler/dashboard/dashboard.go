@@ -231,6 +231,7 @@ func (d *Dashboard) Routes(app fiber.Router) {
 	r.get("/actions", d.actions)
 	r.get("/dead", d.dead)
 	r.get("/dead/group", d.deadGroup)
+	r.get("/dead/fields", d.deadFields)
 	r.get("/dead/export", d.exportDead)
 	r.get("/dead/change", d.confirmChange)
 	r.post("/dead/change", d.startChange, access.Replay, access.Discard)

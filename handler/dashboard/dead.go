@@ -21,9 +21,11 @@ const (
 // letters, or the dead letters one by one.
 type deadPage struct {
 	forms.Dead
-	Chooses     bool // the query leaves out some dead letters; see forms.ChoosesDead
+	Chooses     bool   // the query leaves out some dead letters; see forms.ChoosesDead
+	By          string // the payload field by whose values they are grouped; "": grouped by type and error
 	Groups      []deadGroup
-	More        bool // there are older dead letters, which were not grouped
+	Values      *deadValues // set if By is
+	More        bool        // there are older dead letters, which were not grouped
 	Matched     int64
 	Types       int  // how many types the matched dead letters have
 	MoreMatched bool // there may be more dead letters than Matched
@@ -54,24 +56,34 @@ func (d *Dashboard) readDead(c *fiber.Ctx) (p deadPage, filter domain.DeadFilter
 	}
 	p.Dead, filter, err = forms.ReadDead(values)
 	if err != nil {
-		p.Fault = err.Error()
-		c.Status(fiber.StatusUnprocessableEntity)
+		p.refuse(c, err.Error())
 	}
-	p.Chooses = forms.ChoosesDead(filter)
+	p.Chooses, p.By = forms.ChoosesDead(filter), forms.GroupedBy(values)
 	return p, filter, nil
 }
 
-// dead serves the page of dead letters: grouped by type and error, with the latest
-// actions of people.
+// refuse lets the page say what is wrong with the query.
+func (p *deadPage) refuse(c *fiber.Ctx, fault string) {
+	p.Fault = fault
+	c.Status(fiber.StatusUnprocessableEntity)
+}
+
+// dead serves the page of dead letters: grouped by type and error or by a payload field, with
+// the latest actions of people.
 func (d *Dashboard) dead(c *fiber.Ctx) error {
 	p, filter, err := d.readDead(c)
 	if err != nil {
 		return err
 	}
-	if p.Fault == "" {
-		if err := d.groups(c.UserContext(), &p, filter); err != nil {
-			return err
-		}
+	switch {
+	case p.Fault != "":
+	case p.By != "":
+		err = d.values(c, &p, filter)
+	default:
+		err = d.groups(c.UserContext(), &p, filter)
+	}
+	if err != nil {
+		return err
 	}
 	if p.Actions, err = d.o.Sources.Dead.Actions(c.UserContext(), domain.ID{}, actionsShown); err != nil {
 		return err

@@ -165,6 +165,20 @@ func (l Letters) Groups(ctx context.Context, filter domain.DeadFilter, limit int
 	return found.a, found.b, err
 }
 
+// Values implements domain.DeadLetters.
+func (l Letters) Values(ctx context.Context, filter domain.DeadFilter, path []string, limit int) (domain.FieldValues, error) {
+	return ask(ctx, l.reads, func(db *postgres.Database) (domain.FieldValues, error) {
+		return deadletters.New(db).Values(ctx, filter, path, limit)
+	})
+}
+
+// Fields implements domain.DeadLetters.
+func (l Letters) Fields(ctx context.Context, filter domain.DeadFilter) ([]string, error) {
+	return ask(ctx, l.reads, func(db *postgres.Database) ([]string, error) {
+		return deadletters.New(db).Fields(ctx, filter)
+	})
+}
+
 // Subscriptions implements setup.SubscriptionOverviews. Standings may ask the standby.
 // Everything else is done on the primary.
 type Subscriptions struct {

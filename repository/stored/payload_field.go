@@ -47,6 +47,19 @@ func NotFieldsArgs(fields []domain.PayloadField) []any {
 	return []any{paths, values, parts}
 }
 
+// ValueSQL returns an expression for the text at a path of a payload, or NULL, as the function outbox_payload_field.
+// path is a parameter, and so is part, which has the bytes that every payload with the path contains
+// (domain.PayloadField.Part).
+func ValueSQL(path, part string) string {
+	return "CASE WHEN position(" + part + "::bytea IN payload) > 0 OR " + part + ` IS NULL OR position('\x5c75'::bytea IN payload) > 0 THEN outbox_payload_field(payload, ` + path + "::text[]) END"
+}
+
+// NestedSQL returns the condition that a payload has an object or a list at a path. It is an error if the payload is
+// not JSON, so ask only if ValueSQL is not NULL.
+func NestedSQL(path string) string {
+	return "json_typeof(convert_from(payload, 'UTF8')::json #> " + path + "::text[]) IN ('object', 'array')"
+}
+
 // valueOf returns the value that a field must have; nil is any.
 func valueOf(f domain.PayloadField) *string {
 	if f.Any {

@@ -1,4 +1,4 @@
-// Package dead has the commands on dead letters: list, show, replay, discard, export.
+// Package dead has the commands on dead letters: list, group, show, replay, discard, export.
 package dead
 
 import (
@@ -24,8 +24,8 @@ says that no retry helps. Dead letters stay until you replay or discard them.`
 
 // New returns the command dead.
 func New(c cli.Commands) *cobra.Command {
-	return cli.Group("dead", "List, show, export, replay or discard dead letters", aboutDead,
-		newDeadListCommand(c), newDeadShowCommand(c), newDeadReplayCommand(c), newDeadDiscardCommand(c), newDeadExportCommand(c))
+	return cli.Group("dead", "List, group, show, export, replay or discard dead letters", aboutDead,
+		newDeadListCommand(c), newDeadGroupCommand(c), newDeadShowCommand(c), newDeadReplayCommand(c), newDeadDiscardCommand(c), newDeadExportCommand(c))
 }
 
 // deadFlags choose dead letters.

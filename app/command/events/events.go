@@ -70,7 +70,7 @@ may be that of the event or of its task.`,
 	return cmd
 }
 
-// findTasks returns the tasks of an event, and those of its deliveries.
+// findTasks returns the tasks of an event, not nil if Redis was asked, and those of its deliveries.
 func findTasks(ctx context.Context, o *cli.Opened, life *lives.Life) ([]queued.TaskState, map[domain.ID][]queued.TaskState, error) {
 	broker.BridgeLog(o.Log)
 	redis, err := o.Servers.OpenRedis(cli.RedisConnections)
@@ -86,7 +86,7 @@ func findTasks(ctx context.Context, o *cli.Opened, life *lives.Life) ([]queued.T
 		return nil, nil, err
 	}
 	deliveries, err := lives.DeliveryTasks(ctx, queue, life.Deliveries)
-	return tasks, deliveries, err
+	return append([]queued.TaskState{}, tasks...), deliveries, err
 }
 
 // EventDocument is what is known about one event, in JSON and YAML. It has only the
@@ -104,8 +104,8 @@ type EventDocument struct {
 	Payload      string             `json:"payload,omitempty"`
 	PayloadBytes int                `json:"payload_bytes"`
 	Dead         *DeadDocument      `json:"dead,omitempty"`
-	Tasks        []taskDocument     `json:"tasks"`
-	QueueError   string             `json:"queue_error,omitempty"` // why there are no tasks
+	Tasks        []taskDocument     `json:"tasks,omitzero"`        // in Redis; missing: not known
+	QueueError   string             `json:"queue_error,omitempty"` // why the tasks are not known
 	Timeline     []timelineDocument `json:"timeline"`
 	OriginID     *domain.ID         `json:"origin_id,omitempty"` // of a delivery: the event that it delivers
 	Subscription string             `json:"subscription,omitempty"`
@@ -149,12 +149,15 @@ func newTimelineDocument(life *lives.Life, tasks []queued.TaskState) []timelineD
 	return steps
 }
 
-// NewEventDocument converts an event and its tasks.
+// NewEventDocument converts an event and its tasks. nil: nobody looked for tasks.
 func NewEventDocument(life *lives.Life, tasks []queued.TaskState) EventDocument {
 	d := EventDocument{
 		ID: life.ID, State: life.StateWith(tasks), Description: life.Describe(tasks, time.Now()), Type: life.Type, Queue: life.Queue, OrderingKey: life.OrderingKey,
 		Generation: life.Generation, Attempts: life.Attempts, Headers: life.Headers, Payload: payloadText(life.Payload), PayloadBytes: len(life.Payload),
-		Tasks: []taskDocument{}, Timeline: newTimelineDocument(life, tasks),
+		Timeline: newTimelineDocument(life, tasks),
+	}
+	if tasks != nil {
+		d.Tasks = []taskDocument{}
 	}
 	if life.Subscription != "" {
 		d.Subscription, d.OriginID = life.Subscription, &life.Origin

@@ -2,6 +2,7 @@ package events
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"strings"
 	"testing"
@@ -25,6 +26,20 @@ func TestTimesAreAsPreciseAsTheyAreKnown(t *testing.T) {
 	for _, want := range []string{"\n2026-11-25 16:50:51.000\temitted", "\n2026-11-25 17:50:51\tnext attempt"} {
 		if !strings.Contains(table.String(), want) {
 			t.Errorf("no line begins with %q:\n%s", want[1:], table.String())
+		}
+	}
+}
+
+// Tasks that nobody looked for are not known, which is something else than none.
+func TestTasksThatAreNotKnownAreLeftOut(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		tasks []queued.TaskState
+		there bool
+	}{{nil, false}, {[]queued.TaskState{}, true}} {
+		text, err := json.Marshal(NewEventDocument(&lives.Life{}, c.tasks))
+		if err != nil || strings.Contains(string(text), `"tasks":[]`) != c.there || strings.Contains(string(text), `"tasks"`) != c.there {
+			t.Errorf("%#v: %s, %v", c.tasks, text, err)
 		}
 	}
 }

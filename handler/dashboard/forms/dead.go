@@ -4,9 +4,11 @@ import (
 	"html/template"
 	"net/url"
 	"slices"
+	"strings"
 	"time"
 
 	"outboxd/domain"
+	"outboxd/handler/dashboard/show"
 )
 
 // maxChosen is how many dead letters a form can name.
@@ -45,6 +47,34 @@ func ReadDead(values url.Values) (q Dead, f domain.DeadFilter, err error) {
 		f.IDs = append(f.IDs, id)
 	}
 	return q, f, nil
+}
+
+// GroupedBy returns the payload field by whose values the page groups dead letters, as the visitor wrote it; "": none.
+func GroupedBy(values url.Values) string { return strings.TrimSpace(show.Typed(values.Get("by"))) }
+
+// Among returns the query of those chosen dead letters that have a value in a payload field, and of those that do not
+// have it. "": no query has just these, for example because the form chooses by one payload field only, and the visitor
+// has chosen another one.
+func (q *Dead) Among(field string, v *domain.FieldValue) (only, without template.URL) {
+	condition, out := v.Condition(field)
+	if condition == "" {
+		return "", ""
+	}
+	if strings.TrimSpace(condition) != condition {
+		condition += "*" // a form takes spaces at the end away
+	}
+	rest := *q
+	rest.NotFields = append(slices.Clip(q.NotFields), condition)
+	without = rest.Query()
+	if name, _, _ := strings.Cut(q.Field, "="); q.Field == "" || name == field {
+		with := *q
+		with.Field = condition
+		only = with.Query()
+	}
+	if out {
+		only, without = without, only
+	}
+	return only, without
 }
 
 // Pairs returns the choice as names and values.
