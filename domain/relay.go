@@ -180,9 +180,9 @@ type Housekeeping interface {
 	// how many tasks wait in Redis; nil means that it is not known.
 	Measure(ctx context.Context, process RelayProcess, queued *int64) (Backlog, Chores, error)
 
-	// MeasureTypes counts by type and queue what happened to events from the last call until now, both moved back by
-	// overview.ConfirmedLate. It keeps the counts for 25 hours. Large counts are estimates from a sample. queued has,
-	// by queue, how many tasks wait in Redis. It is empty if that is not known.
+	// MeasureTypes counts by type, queue and minute what happened to events from the last call, up to an hour ago, until
+	// now, both moved back by overview.ConfirmedLate. It keeps the counts for 25 hours. Large counts are estimates from a
+	// sample. queued has, by queue, how many tasks wait in Redis. It is empty if that is not known.
 	MeasureTypes(ctx context.Context, queued map[string]int64) error
 
 	// Upkeep checks the state of the tables. history has the same meaning as in KeepPartitions. Upkeep sees only

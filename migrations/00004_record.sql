@@ -287,17 +287,17 @@ CREATE TABLE outbox_samples (
 ) WITH (autovacuum_vacuum_threshold = 1000, autovacuum_vacuum_scale_factor = 0);
 
 -- outbox_type_samples has what happened to events within a minute (confirmed, failed, died), by type and queue, for
--- the hundred pairs with the most events. The leader writes the rows of a minute in one statement and keeps these
--- rows for 25 hours. Each measured minute has one row without type and queue. That row says that the minute was
--- measured, even if nothing happened in it. A row with a queue and no type has the number of tasks that waited in
--- Redis.
+-- the hundred pairs with the most events. The leader writes these rows once a minute and keeps them for 25 hours. A row
+-- is about a whole minute of the clock, or a part of one. Each measured minute, or part, has one row without type and
+-- queue. That row says that it was measured, even if nothing happened in it. A row with a queue and no type has the
+-- number of tasks that waited in Redis.
 CREATE TABLE outbox_type_samples (
-    at         timestamptz NOT NULL,
+    at         timestamptz NOT NULL, -- the end of what the row covers
     event_type text        NOT NULL,
     queue      text        NOT NULL,
     seconds    real        NOT NULL, -- how many seconds the row covers
-    confirmed  bigint      NOT NULL, -- an estimate if there were more than 200 in ten seconds
-    failed     bigint      NOT NULL, -- attempts of handlers that failed, and refusals; at most 5,000 are counted
+    confirmed  bigint      NOT NULL, -- an estimate if there were more than 20,000
+    failed     bigint      NOT NULL, -- attempts of handlers that failed, and refusals; at most 20,000 are counted
     died       bigint      NOT NULL,
     delay_p50  real,                 -- seconds from the time in an event's ID to its handler; null: none was confirmed
     delay_p99  real,

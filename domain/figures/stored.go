@@ -71,9 +71,9 @@ type Store interface {
 	// Snapshot looks at all types and queues.
 	Snapshot(ctx context.Context) (Snapshot, error)
 
-	// History returns the measurements of a type, or of a queue, or of a type in a
-	// queue, over the last window, at most a day, in steps, oldest first. For a queue
-	// without a type, each Point also has the tasks that waited.
+	// History returns the measurements of a type, or of a queue, or of a type in a queue, over the last window, at most
+	// a day, in steps, oldest first. The first step is whole, so it may begin before the window. For a queue without a
+	// type, each Point also has the tasks that waited.
 	History(ctx context.Context, eventType, queue string, window, step time.Duration) ([]Point, error)
 
 	// Pauses returns up to 1,000 pauses of queues that are on record: who paused which queue,

@@ -129,21 +129,25 @@ func (r *passedRow) read() figures.Passed {
 	return r.Passed
 }
 
-// The row without type and queue says how much of a step was measured. The rows with a
-// queue and no type have the number of tasks that waited in the queue.
+// The first step is read whole, even if it begins before the window. The row without type and queue says how much of a
+// step was measured. The rows with a queue and no type have the number of tasks that waited in the queue.
 var figuresHistorySQL = `
 WITH measured AS (
     SELECT ` + stepSQL + ` AS step, sum(seconds)::float8 AS seconds FROM outbox_type_samples
-    WHERE at > now() - $1 * interval '1 second' AND event_type = '' AND queue = '' GROUP BY 1
+    WHERE at > ` + firstStepSQL + ` AND event_type = '' AND queue = '' GROUP BY 1
 ), passed (step, c, f, d, m, t, queued) AS (
     SELECT ` + stepSQL + `, ` + passedSQL("") + `, max(queued) FROM outbox_type_samples
-    WHERE at > now() - $1 * interval '1 second' AND ($3 = '' OR event_type = $3) AND ($4 = '' OR queue = $4) AND (event_type <> '' OR $4 <> '') GROUP BY 1
+    WHERE at > ` + firstStepSQL + ` AND ($3 = '' OR event_type = $3) AND ($4 = '' OR queue = $4) AND (event_type <> '' OR $4 <> '') GROUP BY 1
 )
 SELECT step, seconds, coalesce(c, 0), coalesce(f, 0), coalesce(d, 0), coalesce(m, -1), coalesce(t, -1), coalesce(queued, -1)
 FROM measured LEFT JOIN passed USING (step) ORDER BY 1`
 
-// stepSQL is the beginning of a sample's step, of $2 seconds.
-const stepSQL = `to_timestamp(floor(extract(epoch FROM at) / $2) * $2)`
+// stepSQL is the beginning of a sample's step, of $2 seconds. A sample is about the time before its own time. firstStepSQL
+// is the beginning of the step that has the moment $1 seconds ago.
+const (
+	stepSQL      = `to_timestamp((ceil(extract(epoch FROM at) / $2) - 1) * $2)`
+	firstStepSQL = `to_timestamp(floor(extract(epoch FROM now() - $1 * interval '1 second') / $2) * $2)`
+)
 
 // History implements figures.Store.
 func (f *Figures) History(ctx context.Context, eventType, queue string, window, step time.Duration) ([]figures.Point, error) {

@@ -121,25 +121,6 @@ func TestFiguresSayWhichOfThemAreCut(t *testing.T) {
 	}
 }
 
-// Of a busy minute only a part of the confirmations is read, and the counts are multiplied.
-func TestFiguresOfABusyMinuteAreEstimates(t *testing.T) {
-	t.Parallel()
-	db := schematest.Open(t)
-	exec(t, db, "ALTER TABLE inbox DISABLE TRIGGER USER")
-	exec(t, db, `INSERT INTO outbox_sent (id, event_type, payload, headers, queue, available_at, attempts, generation, created_at)
-		SELECT outbox_new_id(), CASE WHEN n % 4 = 0 THEN 'rare' ELSE 'often' END, 'x', '{}', 'a', now(), 0, 0, now() FROM generate_series(1, 6000) n`)
-	exec(t, db, `INSERT INTO inbox SELECT id, now() - interval '10 seconds' - (row_number() OVER ()) * interval '9 ms' FROM outbox_sent`)
-	exec(t, db, `INSERT INTO outbox_samples SELECT now() - n * interval '10 seconds', outbox_new_id(), 10, 0, 0, 1000, 0, 0, 0, 0, 0, NULL, NULL, 0, 0 FROM generate_series(0, 5) n`)
-	if err := upkeep.NewHousekeeping(db, "").MeasureTypes(t.Context(), nil); err != nil {
-		t.Fatal(err)
-	}
-	s := snapshot(t, db)
-	rare, often := pair(t, s, "rare", "a").Hour.Confirmed, pair(t, s, "often", "a").Hour.Confirmed
-	if rare < 1200 || rare > 1800 || often < 4200 || often > 4800 {
-		t.Errorf("%d and %d, want about 1,500 and 4,500", rare, often)
-	}
-}
-
 // Whoever paused a queue last is named, as long as nobody resumed it.
 func TestWhoPausedQueues(t *testing.T) {
 	t.Parallel()

@@ -1,6 +1,7 @@
 package upkeep
 
 import (
+	"context"
 	"time"
 
 	"outboxd/domain"
@@ -20,7 +21,12 @@ func MeasureStatement() map[string][]any {
 
 // MeasureTypesStatement returns the statement of MeasureTypes, with its parameters.
 func MeasureTypesStatement() map[string][]any {
-	return map[string][]any{"types": {measureTypesSQL, []string{"default"}, []int64{1}}}
+	return map[string][]any{"types": {measureTypesSQL, []string{"default"}, []int64{1}, 10_000, 4_000}}
+}
+
+// MeasureSpan is one statement of MeasureTypes, with its limits.
+func (h *Housekeeping) MeasureSpan(ctx context.Context, read, lookedUp int) (more bool, err error) {
+	return h.measureSpan(ctx, []string{"default"}, []int64{1}, read, lookedUp)
 }
 
 // WithLeaderTerms sets the times of the leadership, so that a silent leader is replaced
