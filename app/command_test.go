@@ -119,6 +119,12 @@ func TestConfigMasksSecrets(t *testing.T) {
 			t.Errorf("it does not say what came from %s", origin)
 		}
 	}
+	table := execute(t, nil, "config", "-o=table", "--config=").stdout
+	for _, said := range []string{r.stdout, table} {
+		if !strings.Contains(said, "A running outboxd may have another one.") {
+			t.Errorf("it does not say whose configuration this is:\n%s", said)
+		}
+	}
 	if t.Failed() {
 		t.Log(r.stdout)
 	}

@@ -33,8 +33,8 @@ also be a YAML list, and the queues may be a YAML map. The flag of a list may be
 unit: ` + "`500ms`, `30s`, `10m`, `24h`" + `. A size is a number of bytes, or a number with ` + "`KiB` or `MiB`" + `.
 
 outboxd does not start if the file, the variables or the flags have an unknown name or a wrong value. One message
-names all faults. ` + "`outboxd config`" + ` prints the effective configuration, with secrets masked and the origin of
-each value. Other users of the machine can see flags, so give secrets in variables or in the file.
+names all faults. ` + "`outboxd config`" + ` prints the configuration that its command line, environment
+and file give, with secrets masked and the origin of each value. It does not ask a running outboxd. Other users of the machine can see flags, so give secrets in variables or in the file.
 `
 
 const referenceRules = `

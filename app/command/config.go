@@ -8,6 +8,7 @@ import (
 
 	"outboxd/app/command/cli"
 	"outboxd/app/command/terminal"
+	"outboxd/config"
 )
 
 // configDocument is the effective configuration in JSON.
@@ -29,6 +30,11 @@ func newConfigCommand(c cli.Commands) *cobra.Command {
 		Use:   "config",
 		Short: "Print the effective configuration, secrets masked, and where each value came from",
 		Long: `Print the effective configuration, secrets masked, and where each value came from.
+
+It is the configuration that this command line, this environment and this file give. A running outboxd
+may have another one. To see that, run this command with the flags and variables of the process, in
+its folder. The process logs its roles and its configuration file ("outboxd starts") and its limits
+("limits of this process") at its start.
 
 YAML is the default here. It is a configuration file that outboxd can read again, except for masked values.`,
 		Example: `  outboxd config
@@ -53,6 +59,7 @@ YAML is the default here. It is a configuration file that outboxd can read again
 			document.Settings = append(document.Settings, settingDocument(s))
 		}
 		return out.Write(cmd.OutOrStdout(), document, func(w io.Writer) {
+			fmt.Fprintln(w, config.HereOnly)
 			fmt.Fprintln(w, "KEY\tVALUE\tFROM")
 			for _, s := range document.Settings {
 				shown := cli.OrDash(terminal.OneLine(s.Value, 0))
