@@ -97,20 +97,24 @@ func TestTypesQueuesAndWorkersByCommand(t *testing.T) {
 	}
 	wants(run(0, "queues", "resume", "lonely", "--yes", "--reason=it is out"), "lonely resumed")
 	wants(run(0, "actions", "list"), "the printer burns", "it is out", `{"queue": "lonely"}`)
-	var actions []struct{ ID, Action, Outcome string }
-	if err := json.Unmarshal([]byte(run(0, "actions", "list", "-o=json").stdout), &actions); err != nil || len(actions) != 2 || actions[0].Action != "resume" || actions[0].Outcome != "done" {
-		t.Fatalf("%+v, %v", actions, err)
+	var record struct {
+		Actions []struct{ ID, Action, Outcome string }
 	}
-	wants(run(0, "actions", "show", actions[1].ID), "ada", "the printer burns")
+	if err := json.Unmarshal([]byte(run(0, "actions", "list", "-o=json").stdout), &record); err != nil || len(record.Actions) != 2 || record.Actions[0].Action != "resume" || record.Actions[0].Outcome != "done" {
+		t.Fatalf("%+v, %v", record, err)
+	}
+	wants(run(0, "actions", "show", record.Actions[1].ID), "ada", "the printer burns")
 
-	var workers []struct {
-		Worker string
-		Queues map[string]int
+	var workers struct {
+		Workers []struct {
+			Worker string
+			Queues map[string]int
+		}
 	}
-	if err := json.Unmarshal([]byte(run(0, "workers", "list", "-o=json").stdout), &workers); err != nil || len(workers) == 0 || workers[0].Queues["notifications"] != 3 {
+	if err := json.Unmarshal([]byte(run(0, "workers", "list", "-o=json").stdout), &workers); err != nil || len(workers.Workers) == 0 || workers.Workers[0].Queues["notifications"] != 3 {
 		t.Fatalf("%+v, %v", workers, err)
 	}
-	wants(run(0, "workers", "show", workers[0].Worker), "notifications 3, default 1")
+	wants(run(0, "workers", "show", workers.Workers[0].Worker), "notifications 3, default 1")
 	wants(run(1, "workers", "show", "nobody:1"), "no worker")
 
 	redis.Kill()

@@ -35,6 +35,7 @@ func TestSchedulesByCommand(t *testing.T) {
 	wants(run("schedules", "apply", "-f", good, "--yes"), 0, "unchanged")
 	wants(run("schedules", "apply", "-f", file(strings.ReplaceAll(nightly, "once", "all")), "--yes"), 0, "changed")
 	wants(run("schedules", "list"), 0, "nightly-report", "active", "Europe/Berlin", "report:build")
+	wants(run("schedules", "list", "-o", "json"), 0, "{\n  \"schedules\": [\n", `"name": "nightly-report"`)
 	wants(run("schedules", "show", "nightly-report", "-o", "json"), 0, `"missed": "all"`, `"copies": 2`, `"tenant": "acme"`, `"key": "reports"`, `"timeout": "10m0s"`)
 	wants(run("schedules", "pause", "nightly-report", "--yes", "--reason", "moves", "--as", "ada"), 0, "paused")
 	wants(run("schedules", "show", "nightly-report"), 0, "paused", " for ada: moves")

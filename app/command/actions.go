@@ -40,6 +40,14 @@ func newActionDocument(a *domain.RecordedAction) actionDocument {
 	return actionDocument{a.ID, a.At.UTC(), a.Actor, a.Kind, a.Events, a.Reason, json.RawMessage(a.Filter), a.Outcome, a.Cause, a.Ending()}
 }
 
+// actionsDocument is the result of actions list.
+type actionsDocument struct {
+	Actions []actionDocument `json:"actions"`
+	// Next is the value of --after for the next page. It is empty if this page has
+	// fewer than --limit.
+	Next string `json:"next,omitempty"`
+}
+
 func newActionsListCommand(c cli.Commands) *cobra.Command {
 	var out terminal.Output
 	var limit int
@@ -70,25 +78,26 @@ func newActionsListCommand(c cli.Commands) *cobra.Command {
 		if err != nil {
 			return err
 		}
-		documents := cli.Documents(list, newActionDocument)
-		return out.Write(cmd.OutOrStdout(), documents, func(w io.Writer) {
-			actionsTable(w, documents)
-			if len(documents) == limit {
-				fmt.Fprintf(w, "There may be more: --after %s\n", documents[limit-1].ID)
-			}
-		})
+		d := actionsDocument{Actions: cli.Documents(list, newActionDocument)}
+		if len(list) == limit {
+			d.Next = list[limit-1].ID.String()
+		}
+		return out.Write(cmd.OutOrStdout(), d, func(w io.Writer) { actionsTable(w, &d) })
 	})
 	return cmd
 }
 
-func actionsTable(w io.Writer, documents []actionDocument) {
-	if len(documents) == 0 {
+func actionsTable(w io.Writer, list *actionsDocument) {
+	if len(list.Actions) == 0 {
 		fmt.Fprintln(w, "No actions.")
 		return
 	}
 	fmt.Fprintln(w, "TIME (UTC)\tACTOR\tACTION\tEVENTS\tOUTCOME\tREASON\tASKED FOR")
-	for _, d := range documents {
+	for _, d := range list.Actions {
 		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", terminal.Instant(d.At), terminal.OneLine(d.Actor, 40), d.Action, words.Count(d.Events), terminal.OneLine(d.ending, 60), terminal.OneLine(d.Reason, 60), terminal.OneLine(string(d.Filter), 80))
+	}
+	if list.Next != "" {
+		fmt.Fprintf(w, "There may be more: --after %s\n", list.Next)
 	}
 }
 

@@ -35,7 +35,7 @@ type document struct {
 
 // documentsOf are the results that commands print with -o json.
 var documentsOf = []document{
-	{"actions list", []actionDocument{}},
+	{"actions list", actionsDocument{}},
 	{"actions show", actionDocument{}},
 	{"config", configDocument{}},
 	{"dead list", dead.ListDocument{}},
@@ -55,22 +55,22 @@ var documentsOf = []document{
 	{"queues list", figures.QueuesDocument{}},
 	{"queues show", figures.QueueDocument{}},
 	{"queues pause, queues resume", figures.QueueChangeDocument{}},
-	{"schedules list", []setups.ScheduleDocument{}},
+	{"schedules list", setups.SchedulesDocument{}},
 	{"schedules show", setups.ScheduleDocument{}},
-	{"subscriptions list", []setups.SubscriptionDocument{}},
+	{"subscriptions list", setups.SubscriptionsDocument{}},
 	{"subscriptions show", setups.SubscriptionDocument{}},
-	{"schedules apply, subscriptions apply", []setups.AppliedDocument{}},
+	{"schedules apply, subscriptions apply", setups.AppliedListDocument{}},
 	{"schedules pause, schedules resume, schedules remove", setups.ChangedDocument{}},
 	{"subscriptions pause, subscriptions resume, subscriptions remove", setups.ChangedDocument{}},
 	{"subscriptions test", setups.ProbeDocument{}},
-	{"subscriptions replay", []setups.ReplayCount{}},
+	{"subscriptions replay", setups.ReplayCounts{}},
 	{"token new", tokenDocument{}},
 	{"top", health.TopView{}},
 	{"types list", figures.TypesDocument{}},
 	{"types show", figures.TypeDocument{}},
 	{"verify", health.Verification{}},
 	{"version", versionDocument{}},
-	{"workers list, workers show", []figures.WorkerDocument{}},
+	{"workers list, workers show", figures.WorkersDocument{}},
 }
 
 // TestJSONReference keeps the reference of JSON current.
@@ -109,11 +109,7 @@ list ` + "`x`" + `. Times are in RFC 3339, UTC.
 // visitFields calls visit for each field of a document in JSON: with its path, the kind of its value, the field in Go,
 // and the name of the type in Go that has the field.
 func visitFields(document any, visit func(path, kind string, field reflect.StructField, of string)) {
-	kind, prefix := reflect.TypeOf(document), ""
-	if kind.Kind() == reflect.Slice {
-		kind, prefix = kind.Elem(), "[]."
-	}
-	visitFieldsOf(kind, prefix, visit)
+	visitFieldsOf(reflect.TypeOf(document), "", visit)
 }
 
 func visitFieldsOf(of reflect.Type, prefix string, visit func(path, kind string, field reflect.StructField, of string)) {
@@ -143,6 +139,16 @@ func visitFieldsOf(of reflect.Type, prefix string, visit func(path, kind string,
 				inner = prefix + name + "[]."
 			}
 			visitFieldsOf(kind, inner, visit)
+		}
+	}
+}
+
+// A list is a field of an object, so that fields can be added beside it.
+func TestEachJSONDocumentIsAnObject(t *testing.T) {
+	t.Parallel()
+	for _, d := range documentsOf {
+		if kind := reflect.TypeOf(d.value).Kind(); kind != reflect.Struct {
+			t.Errorf("the document of %s is a %s", d.commands, kind)
 		}
 	}
 }

@@ -60,6 +60,11 @@ func newWorkerDocument(w *overview.WorkerStatus) WorkerDocument {
 
 func (d *WorkerDocument) queues() string { return overview.QueueWeights(d.Queues) }
 
+// WorkersDocument is the result of workers list and of workers show.
+type WorkersDocument struct {
+	Workers []WorkerDocument `json:"workers"`
+}
+
 func newWorkersListCommand(c cli.Commands) *cobra.Command {
 	var out terminal.Output
 	cmd := &cobra.Command{
@@ -78,7 +83,7 @@ worker carries out.`,
 			return err
 		}
 		documents := cli.Documents(workers, newWorkerDocument)
-		return out.Write(cmd.OutOrStdout(), documents, func(w io.Writer) { workersTable(w, documents) })
+		return out.Write(cmd.OutOrStdout(), WorkersDocument{documents}, func(w io.Writer) { workersTable(w, documents) })
 	})
 	return cmd
 }
@@ -123,7 +128,7 @@ func newWorkersShowCommand(c cli.Commands) *cobra.Command {
 		if len(documents) == 0 {
 			return fmt.Errorf("no worker %.100q has given a sign of life in the last ten seconds; outboxd workers list names those that have", args[0])
 		}
-		return out.Write(cmd.OutOrStdout(), documents, func(w io.Writer) {
+		return out.Write(cmd.OutOrStdout(), WorkersDocument{documents}, func(w io.Writer) {
 			workersTable(w, documents)
 			for i := range documents {
 				workingTable(w, documents[i].Tasks)

@@ -20,6 +20,11 @@ type AppliedDocument struct {
 	Replay *setup.SubscriptionReplay `json:"replay,omitempty"`
 }
 
+// AppliedListDocument is the result of applying a file.
+type AppliedListDocument struct {
+	Applied []AppliedDocument `json:"applied"` // one for each subscription or schedule of the file
+}
+
 // applyFlags are the flags of a command apply.
 type applyFlags struct {
 	cli.ActionFlags
@@ -54,7 +59,7 @@ func (f *applyFlags) consent(n int, nouns string) error {
 func (f *applyFlags) action() *domain.Action { return f.Action(map[string]string{"file": f.file}) }
 
 func (f *applyFlags) write(cmd *cobra.Command, applied []AppliedDocument) error {
-	return f.out.Write(cmd.OutOrStdout(), applied, func(w io.Writer) {
+	return f.out.Write(cmd.OutOrStdout(), AppliedListDocument{applied}, func(w io.Writer) {
 		for _, a := range applied {
 			fmt.Fprintf(w, "%s\t%s", a.Name, a.Change)
 			if a.Replay != nil {

@@ -44,9 +44,9 @@ func (k kind) group(c cli.Commands, short string, others []*cobra.Command, chang
 	return group
 }
 
-// listCommand returns the command list of a kind. table prints the documents; it is not called if
-// there are none.
-func listCommand[T, D any](c cli.Commands, nouns string, list func(context.Context, *cli.Opened) ([]T, error), document func(*T) D, table func(io.Writer, []D)) *cobra.Command {
+// listCommand returns the command list of a kind. document is of one entry, and whole is the result. table prints the
+// documents; it is not called if there are none.
+func listCommand[T, D any](c cli.Commands, nouns string, list func(context.Context, *cli.Opened) ([]T, error), document func(*T) D, whole func([]D) any, table func(io.Writer, []D)) *cobra.Command {
 	var out terminal.Output
 	cmd := &cobra.Command{
 		Use:     "list",
@@ -61,7 +61,7 @@ func listCommand[T, D any](c cli.Commands, nouns string, list func(context.Conte
 			return err
 		}
 		documents := cli.Documents(all, document)
-		return out.Write(cmd.OutOrStdout(), documents, func(w io.Writer) {
+		return out.Write(cmd.OutOrStdout(), whole(documents), func(w io.Writer) {
 			if len(documents) == 0 {
 				fmt.Fprintln(w, "No "+nouns+".")
 				return

@@ -124,11 +124,17 @@ func schedulesIn(cmd *cobra.Command, file string) ([]setup.Schedule, error) {
 	return readNamed(cmd, file, "schedules.yaml", readSchedules)
 }
 
+// SchedulesDocument is the result of schedules list.
+type SchedulesDocument struct {
+	Schedules []ScheduleDocument `json:"schedules"`
+}
+
 func newSchedulesListCommand(c cli.Commands) *cobra.Command {
 	list := func(ctx context.Context, o *cli.Opened) ([]setup.Schedule, error) {
 		return schedules.New(o.DB).List(ctx)
 	}
-	return listCommand(c, "schedules", list, newScheduleDocument, func(w io.Writer, documents []ScheduleDocument) {
+	whole := func(documents []ScheduleDocument) any { return SchedulesDocument{documents} }
+	return listCommand(c, "schedules", list, newScheduleDocument, whole, func(w io.Writer, documents []ScheduleDocument) {
 		fmt.Fprintln(w, "NAME\tSTATE\tCRON\tTIME ZONE\tTYPE\tNEXT\tEMITTED\tLEFT OUT")
 		for _, d := range documents {
 			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", d.Name, d.State, terminal.OneLine(d.Cron, 40), d.TimeZone, terminal.OneLine(d.Type, 40), d.Next.Format(time.RFC3339), words.Count(d.Emitted), words.Count(d.LeftOut))

@@ -152,11 +152,17 @@ func subscriptionsIn(cmd *cobra.Command, file string) ([]setup.Subscription, err
 	return readNamed(cmd, file, "subscriptions.yaml", readSubscriptions)
 }
 
+// SubscriptionsDocument is the result of subscriptions list.
+type SubscriptionsDocument struct {
+	Subscriptions []SubscriptionDocument `json:"subscriptions"`
+}
+
 func newSubscriptionsListCommand(c cli.Commands) *cobra.Command {
 	list := func(ctx context.Context, o *cli.Opened) ([]setup.Subscription, error) {
 		return subscriptions.New(o.DB).List(ctx)
 	}
-	return listCommand(c, "subscriptions", list, newSubscriptionDocument, subscriptionsTable)
+	whole := func(documents []SubscriptionDocument) any { return SubscriptionsDocument{documents} }
+	return listCommand(c, "subscriptions", list, newSubscriptionDocument, whole, subscriptionsTable)
 }
 
 func subscriptionsTable(w io.Writer, list []SubscriptionDocument) {

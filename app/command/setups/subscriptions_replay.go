@@ -100,6 +100,11 @@ type ReplayCount struct {
 	DryRun       bool      `json:"dry_run"`
 }
 
+// ReplayCounts is the result of a command that only counts what replays cover.
+type ReplayCounts struct {
+	Replays []ReplayCount `json:"replays"`
+}
+
 // countReplays prints how many events the replays to the subscriptions of list cover, and returns their sum. nothing is
 // what it says of a replay that covers none.
 func countReplays(cmd *cobra.Command, store *subscriptions.Store, out *terminal.Output, list []setup.Subscription, since time.Time, nothing string) (sum int64, err error) {
@@ -112,7 +117,7 @@ func countReplays(cmd *cobra.Command, store *subscriptions.Store, out *terminal.
 		counts[i] = ReplayCount{list[i].Name, since.UTC(), matched, true}
 		sum += matched
 	}
-	return sum, out.Write(cmd.OutOrStdout(), counts, func(w io.Writer) {
+	return sum, out.Write(cmd.OutOrStdout(), ReplayCounts{counts}, func(w io.Writer) {
 		for _, c := range counts {
 			if c.Matched == 0 {
 				fmt.Fprintf(w, "%s\tNo event that was emitted since %s matches; %s.\n", c.Subscription, terminal.Instant(c.Since), nothing)
