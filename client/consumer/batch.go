@@ -137,7 +137,7 @@ func (b *batching[T, Tx]) gatherer(ctx context.Context, queue string) *gather.Ga
 		if of.server != nil {
 			o.Places = of.server.places
 		}
-		run := gather.NewRunLimit()
+		run := gather.NewRunLimit(b.batch.Max)
 		g = gather.New(o, func(members []*member[T]) { b.carryOut(run, members) })
 		if of.server != nil {
 			context.AfterFunc(of.server.running, g.Hurry)

@@ -6,12 +6,16 @@ import "sync/atomic"
 // ordering keys of its tasks. If such an event fails, its whole batch fails, again and
 // again, until the event has its own task and runs alone. So a failure divides the limit
 // by eight, and a success doubles it. RunLimit is safe for concurrent use.
-type RunLimit struct{ of atomic.Int64 }
+type RunLimit struct {
+	longest int64
+	of      atomic.Int64
+}
 
-// NewRunLimit returns a RunLimit that does not bound the first batch.
-func NewRunLimit() *RunLimit {
-	l := &RunLimit{}
-	l.of.Store(longestRun)
+// NewRunLimit returns a RunLimit for batches of at most that many events. It does not
+// bound the first batch.
+func NewRunLimit(most int) *RunLimit {
+	l := &RunLimit{longest: int64(most)}
+	l.of.Store(l.longest)
 	return l
 }
 
@@ -20,14 +24,14 @@ func (l *RunLimit) Most() int { return int(l.of.Load()) }
 
 // Learn records the outcome of a batch with that many such events.
 func (l *RunLimit) Learn(succeeded bool, events int) {
-	switch now := l.of.Load(); {
-	case events == 0:
-	case succeeded:
-		l.of.Store(min(2*now, longestRun))
-	default:
-		l.of.Store(max(now/8, 1))
+	for events > 0 {
+		now := l.of.Load()
+		next := max(now/8, 1)
+		if succeeded {
+			next = min(2*now, l.longest)
+		}
+		if l.of.CompareAndSwap(now, next) {
+			return
+		}
 	}
 }
-
-// longestRun is the upper bound of a RunLimit. The size of a batch is another.
-const longestRun = 1 << 20

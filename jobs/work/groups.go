@@ -90,7 +90,7 @@ func (g *groups) of(queue, taskType string, batch Batch) *gather.Gatherer[*membe
 		if batch.Max <= 0 {
 			batch.Max = defaultMax
 		}
-		run := gather.NewRunLimit()
+		run := gather.NewRunLimit(batch.Max)
 		o := gather.Options{Max: batch.Max, AtOnce: g.atOnce(), Wait: batch.Wait, Places: g.w.o.Concurrency}
 		gatherer = gather.New(o, func(members []*member) { g.carryOut(name, batch, run, members) })
 		if g.hurried {
