@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"outboxd/client"
+	"outboxd/client/outage"
 )
 
 // origin is the inbox in the database of the outbox.
@@ -46,10 +47,16 @@ func (o *origin) check(ctx context.Context, row func(context.Context, string, ..
 	var first bool
 	if err := row(ctx, "SELECT "+schema+".confirm($1::pg_catalog.uuid)", client.NewID().String()).Scan(&first); err != nil {
 		o.schema.forget()
+		if outage.State(err) != insufficientPrivilege {
+			return fmt.Errorf("confirm a new event in the schema %s: %w", schema, err)
+		}
 		return fmt.Errorf("this role may not confirm events in the schema %s: GRANT outboxd_consumer TO it, or see deploy/postgres/grants.sql: %w", schema, err)
 	}
 	return nil
 }
+
+// insufficientPrivilege is the SQLSTATE of a statement for which the role lacks a right.
+const insufficientPrivilege = "42501"
 
 func (o *origin) committed(context.Context, Event) error { return nil }
 

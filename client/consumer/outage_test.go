@@ -173,3 +173,17 @@ func TestCheckSaysWhatIsMissing(t *testing.T) {
 		t.Error("Check left something behind")
 	}
 }
+
+// Check asks for rights only if the role lacks them.
+func TestCheckNamesTheCause(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	for code, missing := range map[string]bool{"42501": true, "55P03": false, "57P01": false} {
+		db := &faulty{Database: consumer.SQL(b.db)}
+		db.fail(nil, server(code))
+		err := consumer.New[*sql.Tx](db, consumer.Options{Schema: "outboxd"}).Check(t.Context())
+		if err == nil || contains(err.Error(), "GRANT") != missing {
+			t.Errorf("%s: %v", code, err)
+		}
+	}
+}

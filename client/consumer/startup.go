@@ -41,7 +41,7 @@ func checkConfig(config asynq.Config, handler asynq.Handler) error {
 
 // hopeless lists the errors of Redis with which Run gives up. An entry is about the
 // errors that contain one of its words, and says what to change. After other errors of
-// Redis, such as LOADING, Run waits.
+// Redis, such as LOADING or CLUSTERDOWN, Run waits.
 var hopeless = []struct {
 	words []string
 	cure  string
@@ -61,10 +61,6 @@ var hopeless = []struct {
 	{
 		[]string{"unknown command", "unknown subcommand"},
 		"this is no Redis or Valkey of version 6.2 or later, or a command was renamed in its redis.conf",
-	},
-	{
-		[]string{"CLUSTERDOWN", "MOVED", "CROSSSLOT"},
-		"this is a node of a Redis Cluster: use asynq.RedisClusterClientOpt, with the nodes of outboxd's --redis-url",
 	},
 }
 
