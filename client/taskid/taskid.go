@@ -27,7 +27,8 @@ func Read(task string, headers map[string]string, attempt int) (event client.ID,
 // isAsynqs reports whether the task's ID is such as Asynq chooses, a UUID of version 4, and no
 // attempt of the task was charged yet. Only then Read requires the relay's header, although the
 // tasks of events have it at first. A worker with an Asynq before 0.26 drops all headers when a
-// task fails there, and the event must not die of that.
+// task fails there, and the event must not die of that. If its IsFailure charges no attempt, such a
+// task cannot be told from another program's: Asynq shows a handler nothing else of a task.
 func isAsynqs(event client.ID, generation, attempt int) bool {
 	return event[6]>>4 == 4 && generation == 0 && attempt == 1
 }
