@@ -47,7 +47,7 @@ func (i *Inspector) Handles(types map[string]string) { i.handled = types }
 // outboxd. Call OnlyOurs before the first use.
 func (i *Inspector) OnlyOurs(known Known) { i.known = known }
 
-// Receivers is a function that returns the subscriptions that get no deliveries now.
+// Receivers is a function that returns the subscriptions whose deliveries wait.
 type Receivers func(ctx context.Context) ([]overview.ReceiverStatus, error)
 
 // Receivers tells the Inspector which subscriptions are paused or removed: the queue of
