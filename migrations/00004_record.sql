@@ -44,16 +44,18 @@ CREATE TABLE outbox_account (
     PRIMARY KEY (day, event_type)
 ) WITH (fillfactor = 50);
 
--- Fill the account with the events of these tables. DISTINCT, because a replayed event may be in outbox_sent more
--- than once.
-INSERT INTO outbox_account (day, event_type, emitted)
-SELECT (created_at AT TIME ZONE 'UTC')::date, event_type, count(DISTINCT id)
+-- Fill the account with the events and deliveries of these tables. DISTINCT, because a replayed event may be in
+-- outbox_sent more than once.
+INSERT INTO outbox_account (day, event_type, emitted, deliveries)
+SELECT (created_at AT TIME ZONE 'UTC')::date, event_type,
+       count(DISTINCT id) FILTER (WHERE subscription IS NULL), count(DISTINCT id) FILTER (WHERE subscription IS NOT NULL)
 FROM (
-    SELECT id, event_type, created_at FROM outbox
-    UNION ALL SELECT id, event_type, created_at FROM outbox_held
-    UNION ALL SELECT id, event_type, created_at FROM outbox_sent
-    UNION ALL SELECT id, event_type, created_at FROM outbox_dead
-    UNION ALL SELECT id, event_type, created_at FROM outbox_suppressed
+    SELECT id, event_type, created_at, subscription FROM outbox
+    UNION ALL SELECT id, event_type, created_at, subscription FROM outbox_held
+    UNION ALL SELECT id, event_type, created_at, subscription FROM outbox_sent
+    UNION ALL SELECT id, event_type, created_at, subscription FROM outbox_dead
+    UNION ALL SELECT id, event_type, created_at, subscription FROM outbox_suppressed
+    UNION ALL SELECT id, event_type, created_at, subscription FROM outbox_cancelled
 ) AS present
 GROUP BY 1, 2;
 

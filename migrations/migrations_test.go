@@ -72,6 +72,32 @@ func TestCheckSaysWhatIsPendingAndChangesNothing(t *testing.T) {
 	}
 }
 
+// The account that is made anew counts what is in the tables: events that were cancelled too,
+// and deliveries apart from events.
+func TestTheAccountIsFilled(t *testing.T) {
+	t.Parallel()
+	db := schematest.Open(t).SQL()
+	exec(t, db, `SELECT outboxd.emit('test:a', '{}'), outboxd.emit('test:b', '{}')`)
+	exec(t, db, `INSERT INTO outbox (id, event_type, payload, origin_id, subscription)
+		SELECT outbox_delivery_id(id, gen_random_uuid()), event_type, payload, id, 'crm' FROM outbox WHERE event_type = 'test:a'`)
+	exec(t, db, `SELECT outboxd.cancel(id) FROM outbox WHERE event_type = 'test:b'`)
+	for range 4 {
+		if _, err := migrations.Core().Down(t.Context(), db, servertest.Logger(t)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := migrations.Core().Up(t.Context(), db, servertest.Logger(t)); err != nil {
+		t.Fatal(err)
+	}
+	var account string
+	if err := db.QueryRowContext(t.Context(), `SELECT string_agg(concat_ws(' ', event_type, emitted, deliveries), ', ' ORDER BY event_type) FROM outbox_account`).Scan(&account); err != nil {
+		t.Fatal(err)
+	}
+	if account != "test:a 1 1, test:b 1 0" {
+		t.Errorf("the account has %q", account)
+	}
+}
+
 // Each migration is reverted while the tables of earlier migrations hold data, and leaves
 // that data alone. When all are reverted, Up makes the whole schema again.
 func TestDownAndUpWithData(t *testing.T) {
