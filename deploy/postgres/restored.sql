@@ -15,9 +15,10 @@ ALTER TABLE outbox_cancelled ENABLE TRIGGER USER;
 ALTER TABLE outbox_entries ENABLE TRIGGER USER;
 
 -- The sequence of positions continues from the highest position in use, because
--- replication does not copy sequences. A position of 2^62 or more can only come from a
--- table without its CHECK. It must not use up the sequence.
-SELECT setval('outbox_ordering_position', least(max(position), 4611686018427387903)) FROM (
+-- replication does not copy sequences. A position of 2^61 or more was brought by a
+-- producer, because the sequence never gets that far. It must not use up the sequence:
+-- outbox takes no positions from 2^62 on.
+SELECT setval('outbox_ordering_position', least(max(position), 2305843009213693951)) FROM (
     SELECT last_value AS position FROM outbox_ordering_position
     UNION ALL SELECT max(ordering_position) FROM outbox
     UNION ALL SELECT max(ordering_position) FROM outbox_held

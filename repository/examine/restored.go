@@ -52,12 +52,12 @@ func (e *Examiner) replicaRoles(ctx context.Context, tx pgx.Tx, facts *diagnosis
 
 // positionSample is how many of the newest events of each table the check reads. The
 // newest IDs have the highest positions, because both grow with time, with few
-// exceptions. A position of 2^62 or more counts as the highest that outbox accepts:
-// restored.sql moves the sequence no further.
+// exceptions. A position of 2^61 or more counts as 2^61-1, because restored.sql moves the
+// sequence no further.
 const positionSample = 2000
 
 var positionsSQL = `
-SELECT (SELECT last_value FROM outbox_ordering_position), least(coalesce(max(ordering_position), 0), 4611686018427387903) FROM (` +
+SELECT (SELECT last_value FROM outbox_ordering_position), least(coalesce(max(ordering_position), 0), 2305843009213693951) FROM (` +
 	stored.Places.Only(lives.StatePending, lives.StateHeld, lives.StateInFlight, lives.StateDead).Union(
 		fmt.Sprintf("(SELECT ordering_position FROM {table} ORDER BY id DESC LIMIT %d)", positionSample)) + `) AS newest`
 
