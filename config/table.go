@@ -327,7 +327,7 @@ func (c *Relay) options() []*option {
 		},
 		{
 			field: &c.InboxRetention, key: "relay.inbox_retention", value: "336h", min: "1m",
-			help: "How long the inbox remembers which events took effect. It must be at least relay.history, or an event that is sent again could take effect twice.",
+			help: "How long the inbox remembers which events took effect, and longer while outboxd still has the event. It must be at least relay.history, or an event that is sent again could take effect twice.",
 		},
 		{
 			field: &c.MaxPayload, key: "relay.max_payload", optional: true, min: "1024", max: "67108864",

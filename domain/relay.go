@@ -115,8 +115,8 @@ type Housekeeping interface {
 	// which every row is older than history.
 	KeepPartitions(ctx context.Context, history time.Duration) error
 
-	// TrimInbox deletes up to limit inbox rows that are older than age, except those of cancelled events. TrimInbox
-	// also deletes up to limit journal entries that are older than age. It keeps the entries of dead letters, and
+	// TrimInbox deletes up to limit inbox rows that are older than age. It keeps the rows of events that are still in
+	// a table, and those of the days that the history still has. TrimInbox also deletes up to limit journal entries that are older than age. It keeps the entries of dead letters, and
 	// the entry that a kept event was erased. It returns the larger of the two counts.
 	TrimInbox(ctx context.Context, age time.Duration, limit int) (int64, error)
 

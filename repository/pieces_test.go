@@ -164,7 +164,7 @@ func (w *longWork) drop() {
 
 // trim trims the inbox and the journal. It must leave the entries of dead letters.
 func (w *longWork) trim() {
-	exec(w.t, w.quiet, `UPDATE inbox SET processed_at = now() - interval '1 hour' WHERE event_id IN (SELECT event_id FROM inbox LIMIT 1000)`)
+	exec(w.t, w.quiet, `UPDATE inbox SET processed_at = now() - interval '30 days' WHERE event_id IN (SELECT event_id FROM inbox LEFT JOIN outbox_sent s ON s.id = event_id WHERE s.id IS NULL LIMIT 1000)`)
 	exec(w.t, w.quiet, `INSERT INTO outbox_journal (event_id, at, stage, entry, generation) SELECT outbox_new_id(), now() - interval '1 hour', 'relay', 'refused', 0 FROM generate_series(1, 1000)`)
 	for _, want := range []int64{600, 400} {
 		if n, err := w.house.TrimInbox(w.t.Context(), 30*time.Minute, 600); err != nil || n != want {

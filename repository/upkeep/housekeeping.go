@@ -24,18 +24,35 @@ func NewHousekeeping(db *postgres.Database, directURL string) *Housekeeping {
 
 var _ domain.Housekeeping = (*Housekeeping)(nil)
 
-// trimInboxSQL leaves the inbox rows of cancelled events to trimCancelledSQL.
-// trimCancelledSQL runs first, so trimInboxSQL skips only few rows. The subquery returns
-// one value, so that the planner cannot read all cancelled events into a hash.
-const trimInboxSQL = `
-DELETE FROM inbox WHERE event_id = ANY(ARRAY(
-    SELECT event_id FROM inbox i
-    WHERE processed_at < now() - $1 * interval '1 second' AND (SELECT c.id FROM outbox_cancelled c WHERE c.id = i.event_id) IS NULL
-    ORDER BY processed_at LIMIT $2))`
+// trimInboxSQL keeps the inbox row of an event that is still in a table. Without its inbox
+// row a confirmed event of the history would look unconfirmed: it would be sent again and
+// take effect twice. Each subquery returns one value, so that the planner cannot read a
+// whole table into a hash.
+var trimInboxSQL = `
+WITH looked AS MATERIALIZED (
+    SELECT ctid AS place, processed_at AS at, event_id AS id FROM inbox
+    WHERE processed_at < now() - $1::float8 * interval '1 second' AND processed_at >= $3::timestamptz AND (processed_at > $3::timestamptz OR event_id > $4::uuid)
+    ORDER BY processed_at, event_id LIMIT $2
+), gone AS (
+    DELETE FROM inbox WHERE ctid = ANY (ARRAY(
+        SELECT place FROM looked WHERE ` + stored.Places.Each("(SELECT e.id FROM {table} e WHERE e.id = looked.id LIMIT 1) IS NULL", " AND ") + `))
+    RETURNING 1
+)
+SELECT (SELECT count(*) FROM gone), (SELECT count(*) FROM looked), coalesce(last.at, $3), coalesce(last.id, $4)
+FROM (SELECT) AS one LEFT JOIN (SELECT at, id FROM looked ORDER BY at DESC, id DESC LIMIT 1) AS last ON true`
 
 // TrimInbox implements domain.Housekeeping.
 func (h *Housekeeping) TrimInbox(ctx context.Context, age time.Duration, limit int) (int64, error) {
-	inbox, err := h.db.Trim(ctx, "trim the inbox", trimInboxSQL, age, limit)
+	days, err := h.partitions(ctx)
+	if err != nil {
+		return 0, postgres.Translate(err, "list the partitions of outbox_sent")
+	}
+	// Of the days that the history still has, nearly all rows must stay. Do not read them.
+	unread := age
+	for day := range days {
+		unread = max(unread, time.Since(day))
+	}
+	inbox, err := h.trimPast(ctx, "trim the inbox", trimInboxSQL, unread, limit, limit)
 	if err != nil {
 		return 0, err
 	}

@@ -10,6 +10,7 @@ import (
 	"outboxd/domain"
 	"outboxd/repository"
 	"outboxd/repository/postgres"
+	"outboxd/repository/repositorytest"
 	"outboxd/repository/upkeep"
 )
 
@@ -124,6 +125,50 @@ func TestTrimming(t *testing.T) {
 	}
 	if n := count(t, db, "SELECT count(*) FROM outbox_relays"); n != 1 {
 		t.Errorf("%d relays are left, want 1", n)
+	}
+}
+
+// While an event is in the history, it stays confirmed, however old its confirmation is: the
+// history drops whole days, and a day may stay for longer.
+func TestAnEventOfTheHistoryStaysConfirmed(t *testing.T) {
+	t.Parallel()
+	db, store := repositorytest.Outbox(t)
+	keeping := upkeep.NewHousekeeping(db, "")
+	const history, ago = 24 * time.Hour, "now() - interval '3 days'"
+	emit(t, db, 2)
+	repositorytest.RelayAll(t, store)
+	repositorytest.Confirm(t, db, "test:1")
+	repositorytest.Confirm(t, db, "test:2")
+	// The partition of the first event was not dropped yet. The second event was sent again after
+	// its confirmation, so it is in the partition of today.
+	day := time.Now().UTC().AddDate(0, 0, -3)
+	exec(t, db, `CREATE TABLE outbox_sent_`+day.Format("20060102")+` PARTITION OF outbox_sent FOR VALUES FROM ('`+day.Format(time.DateOnly)+`Z') TO ('`+day.AddDate(0, 0, 1).Format(time.DateOnly)+`Z')`)
+	exec(t, db, `UPDATE outbox_sent SET sent_at = `+ago+` WHERE event_type = 'test:1'`)
+	exec(t, db, `UPDATE inbox SET processed_at = `+ago)
+	exec(t, db, `INSERT INTO inbox SELECT gen_random_uuid(), now() - interval '5 days' FROM generate_series(1, 5)`)
+	trim := func(want, left int) {
+		t.Helper()
+		for n := int64(2); n == 2; {
+			var err error
+			if n, err = keeping.TrimInbox(t.Context(), history, 2); err != nil {
+				t.Fatal(err)
+			}
+			want -= int(n)
+		}
+		if n := count(t, db, "SELECT count(*) FROM inbox"); n != left || want != 0 {
+			t.Errorf("the inbox has %d rows, want %d; %d too few were trimmed", n, left, want)
+		}
+	}
+	trim(5, 2)
+	if err := keeping.KeepPartitions(t.Context(), history); err != nil {
+		t.Fatal(err)
+	}
+	if n := count(t, db, "SELECT sum(confirmed - unconfirmed) FROM outbox_account"); n != 1 {
+		t.Errorf("%d events left the history confirmed, want 1", n)
+	}
+	trim(1, 1)
+	if n := count(t, db, "SELECT count(*) FROM outbox_sent s JOIN inbox i ON i.event_id = s.id"); n != 1 {
+		t.Error("the event that was sent again is no longer confirmed")
 	}
 }
 
