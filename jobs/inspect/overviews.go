@@ -34,18 +34,32 @@ var _ overview.QueueOverviews = (*Overviews)(nil)
 // attempts have the longest wait.
 const oldestLooked = 20
 
+// headsRead is how many tasks at the head of a queue are read to find the oldest one.
+const headsRead = 16
+
+// headScript returns when the oldest of the tasks at the head of a queue began to wait, in nanoseconds of Unix time.
+// Without a script a worker might take the head before its hash is read, and a queue that is drained fast would have
+// no oldest task. Returns nothing if no task waits.
+//
+// KEYS: the queue's pending list. ARGV: the prefix of the keys of its tasks.
+var headScript = redis.NewScript(`
+local oldest
+for _, id in ipairs(redis.call("LRANGE", KEYS[1], -` + strconv.Itoa(headsRead) + `, -1)) do
+	local since = redis.call("HGET", ARGV[1] .. id, "pending_since")
+	if since and (not oldest or tonumber(since) < tonumber(oldest)) then oldest = since end
+end
+return oldest`)
+
 // queueReads has the commands that read one queue. The commands get their replies later,
 // in a pipeline.
 type queueReads struct {
 	pending, active, scheduled, retry, archived *redis.IntCmd
-	head                                        *redis.StringCmd // the oldest pending task
+	since                                       *redis.Cmd // when the oldest pending task became pending
 	soonest, latest                             *redis.StringSliceCmd
-	since                                       *redis.StringCmd // when the head became pending; nil without a head
 	paused, processed, failed                   *redis.StringCmd
 }
 
-// Queues implements overview.QueueOverviews. Queues takes two round trips, or three if
-// tasks are pending. Asynq's own inspector is not used, because it would also estimate
+// Queues implements overview.QueueOverviews. Queues takes two round trips. Asynq's own inspector is not used, because it would also estimate
 // memory and read tasks for that.
 func (o *Overviews) Queues(ctx context.Context) ([]overview.QueueStatus, error) {
 	names, err := o.redis.SMembers(ctx, broker.QueuesKey).Result()
@@ -60,7 +74,7 @@ func (o *Overviews) Queues(ctx context.Context) ([]overview.QueueStatus, error) 
 				pending: pipe.LLen(ctx, broker.PendingKey(name)), active: pipe.LLen(ctx, broker.ActiveKey(name)),
 				scheduled: pipe.ZCard(ctx, broker.ScheduledKey(name)), retry: pipe.ZCard(ctx, broker.RetryKey(name)),
 				archived: pipe.ZCard(ctx, broker.ArchivedKey(name)),
-				head:     pipe.LIndex(ctx, broker.PendingKey(name), -1),
+				since:    headScript.Eval(ctx, pipe, []string{broker.PendingKey(name)}, broker.TaskPrefix(name)),
 				soonest:  pipe.ZRange(ctx, broker.RetryKey(name), 0, oldestLooked-1),
 				latest:   pipe.ZRange(ctx, broker.RetryKey(name), -oldestLooked, -1),
 				paused:   pipe.Get(ctx, broker.PausedKey(name)), processed: pipe.Get(ctx, broker.ProcessedKey(name, today)), failed: pipe.Get(ctx, broker.FailedKey(name, today)),
@@ -70,9 +84,6 @@ func (o *Overviews) Queues(ctx context.Context) ([]overview.QueueStatus, error) 
 	})
 	if err := fault(answers, err); err != nil {
 		return nil, broker.Unavailable("count the tasks of the queues", err)
-	}
-	if err := o.heads(ctx, names, reads); err != nil {
-		return nil, broker.Unavailable("look at the oldest tasks of the queues", err)
 	}
 	queues := make([]overview.QueueStatus, 0, len(names))
 	for i, r := range reads {
@@ -85,21 +96,6 @@ func (o *Overviews) Queues(ctx context.Context) ([]overview.QueueStatus, error) 
 		})
 	}
 	return queues, nil
-}
-
-// heads asks Redis since when the task at the head of each queue has been pending, and
-// puts the answer into the field since of reads.
-func (o *Overviews) heads(ctx context.Context, names []string, reads []queueReads) error {
-	pipe := o.redis.Pipeline()
-	for i, name := range names {
-		if head := reads[i].head.Val(); head != "" {
-			reads[i].since = pipe.HGet(ctx, broker.TaskKey(name, head), "pending_since")
-		}
-	}
-	if pipe.Len() == 0 {
-		return nil
-	}
-	return fault(pipe.Exec(ctx))
 }
 
 // fault returns the first error of a pipeline, except for two kinds. fault ignores an
@@ -126,8 +122,8 @@ func (r queueReads) oldest() (oldest time.Time) {
 			oldest = at
 		}
 	}
-	if r.since != nil {
-		if nanoseconds, err := strconv.ParseInt(r.since.Val(), 10, 64); err == nil {
+	if since, err := r.since.Text(); err == nil {
+		if nanoseconds, err := strconv.ParseInt(since, 10, 64); err == nil {
 			older(time.Unix(0, nanoseconds))
 		}
 	}
