@@ -71,7 +71,7 @@ func judgeArchived(archived, settled int64) []domain.Finding {
 	}
 	text := words.Many(archived, "task") + words.Plural(archived, " is", " are") + " archived in Redis"
 	if settled > 0 {
-		text += "; the dead letters of " + words.Count(settled) + " of them were replayed or discarded"
+		text += "; " + words.Count(settled) + " of them have no dead letter any more"
 	}
 	return of("tasks-archived", text,
 		"no worker takes them; the leader makes dead letters of their events within a minute, and Asynq deletes the tasks after 90 days",
