@@ -143,6 +143,9 @@ func TestDeadLettersByCommand(t *testing.T) {
 	if r := run(0, "dead", "replay", "--all", "--canary=1", "--rate=50", "--yes"); !strings.Contains(r.stdout, "1 confirmed") || !strings.Contains(r.stdout, "Replayed 2 of 2") {
 		t.Errorf("replay says %s", r.stdout)
 	}
+	if n := count(`SELECT count(*) FROM outbox_actions WHERE filter = '{"all": "true", "canary": "1", "rate": "50"}'`); n != 1 {
+		t.Errorf("%d replays are recorded with their canary and rate, want one", n)
+	}
 	eventually(t, "the replayed events took effect", func() bool { return count("SELECT count(*) FROM inbox") == 3 })
 	if n := count("SELECT count(*) FROM outbox_actions WHERE actor LIKE '%@% for ada@example.com' AND action = 'discard' AND reason = 'hopeless' AND events = 1"); n != 1 {
 		t.Errorf("%d discards are recorded, want one", n)

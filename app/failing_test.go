@@ -137,7 +137,7 @@ func TestFailingEvents(t *testing.T) {
 		{2, []string{"retry", "--all", "--canary=1", "--canary-timeout=-1s", "--yes"}, "must not be negative"},
 		{2, []string{"retry", "--type=mail:send"}, "3 failing events match."},
 		{2, []string{"give-up", "--type=mail:send"}, "say --yes to give them up"},
-		{0, []string{"retry", ids[0], "--yes", "--reason=the server is back"}, "Retried 1 of 1 failing event.\noutboxd types show TYPE says whether they take effect."},
+		{0, []string{"retry", ids[0], "--rate=50", "--yes", "--reason=the server is back"}, "Retried 1 of 1 failing event.\noutboxd types show TYPE says whether they take effect."},
 		{1, []string{"retry", ids[0], "--yes"}, "not failing: 1 of the 1 events named"},
 		{0, []string{"give-up", "--type=mail:send", "--error=CONNECTION", "--yes", "--as=ada"}, "Gave up 2 of 2 failing events."},
 		{0, []string{"show", ids[1]}, " for ada; outboxd dead replay sends it again"},
@@ -150,6 +150,9 @@ func TestFailingEvents(t *testing.T) {
 		if r := run(append([]string{"events"}, c.args...)...); r.code != c.code || !strings.Contains(r.stdout+r.stderr, c.says) {
 			t.Errorf("%v: exit code %d\n%s%s", c.args, r.code, r.stdout, r.stderr)
 		}
+	}
+	if rate := ask("SELECT filter ->> 'rate' FROM outbox_actions WHERE action = 'retry'"); rate != "50" {
+		t.Errorf("the record of the retry has the rate %q", rate)
 	}
 	if n := ask("SELECT count(*)::text FROM outbox_actions WHERE (action, events) IN (('retry', 1), ('give up', 2))"); n != "2" {
 		t.Errorf("%s actions are on record, want 2", n)

@@ -75,7 +75,7 @@ func (f *deadFlags) read(cmd *cobra.Command, args []string) (domain.DeadFilter, 
 	if f.filter.NotFields, err = domain.ParsePayloadFields(f.notFields); err != nil {
 		return f.filter, nil, config.Mistake{Err: fmt.Errorf("--not-field: %w", err)}
 	}
-	said := cli.Said(cmd, "type", "not-type", "queue", "key", "header", "field", "not-field", "stage", "error", "not-error", "older-than", "newer-than", "all")
+	said := cli.Said(cmd, "type", "not-type", "queue", "key", "header", "field", "not-field", "stage", "error", "not-error", "older-than", "newer-than", "all", "rate", "canary", "canary-timeout")
 	if len(args) > 0 {
 		said["ids"] = strings.Join(args, " ")
 	}

@@ -60,7 +60,7 @@ func (f *failingFlags) read(cmd *cobra.Command, args []string) (said map[string]
 	if f.filter.IDs, err = cli.EventIDs(args); err != nil {
 		return nil, err
 	}
-	said = cli.Said(cmd, "type", "queue", "error", "all")
+	said = cli.Said(cmd, "type", "queue", "error", "all", "rate", "canary", "canary-timeout")
 	if len(args) > 0 {
 		said["ids"] = strings.Join(args, " ")
 	}

@@ -99,5 +99,14 @@ func ReadCanary(text string) (canary int, fault string) {
 
 // Said returns the form for the record of actions.
 func (f *Change) Said() map[string]string {
-	return said(append(f.Pairs(), filled(Pair{"canary", f.Canary})...))
+	return said(append(f.Pairs(), canaryPair(f.Canary)...))
+}
+
+// canaryPair returns the canary for the record of actions, as commands record their flag; none if there is no canary.
+func canaryPair(text string) []Pair {
+	canary, _ := ReadCanary(text)
+	if canary == 0 {
+		return nil
+	}
+	return []Pair{{"canary", strconv.Itoa(canary)}}
 }

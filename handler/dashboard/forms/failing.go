@@ -61,5 +61,5 @@ func (f *Failing) Query() template.URL { return query(append(f.Pairs(), Pair{"ac
 
 // Said returns the form for the record of actions.
 func (f *Failing) Said() map[string]string {
-	return said(append(f.Pairs(), filled(Pair{"canary", f.Canary})...))
+	return said(append(f.Pairs(), canaryPair(f.Canary)...))
 }

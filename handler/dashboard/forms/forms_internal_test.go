@@ -83,3 +83,14 @@ func TestAConfirmedCancellationKeepsItsID(t *testing.T) {
 		t.Errorf("the confirmed form chooses %+v, %v", filter, err)
 	}
 }
+
+// The record of actions has the canary as commands record theirs: none if there is none.
+func TestTheRecordHasTheCanary(t *testing.T) {
+	t.Parallel()
+	for typed, want := range map[string]string{"": "", "0": "", "5": "5", "007": "7"} {
+		replay, retry := Change{Canary: typed}, Failing{Canary: typed}
+		if of, is := replay.Said()["canary"], retry.Said()["canary"]; of != want || is != want {
+			t.Errorf("%q is recorded as %q of a replay and %q of a retry, want %q", typed, of, is, want)
+		}
+	}
+}
