@@ -91,7 +91,7 @@ func TestTypesQueuesAndWorkersByCommand(t *testing.T) {
 			Dead   *int64
 		}
 	}
-	if err := json.Unmarshal([]byte(run(0, "queues", "list", "-o=json").stdout), &queues); err != nil || len(queues.Queues) == 0 ||
+	if err := json.Unmarshal([]byte(run(0, "queues", "-o=json").stdout), &queues); err != nil || len(queues.Queues) == 0 ||
 		queues.Queues[0].Queue != "lonely" || queues.Queues[0].Paused == nil || queues.Queues[0].Tasks.Pending != 3 {
 		t.Errorf("%+v, %v", queues, err)
 	}

@@ -107,6 +107,8 @@ func TestDeadLetterPages(t *testing.T) {
 	tab.await("main", "without the payload field none, without the payload field user_id=\\*")
 	tab.visit("/dead?field=nothing")
 	tab.await(".empty", "No dead letter matches")
+	tab.visit("/dead?not_field=none")
+	tab.await("main", `here is no field "not_field"`)
 	tab.visit("/dead?since=yesterday")
 	tab.await("[role=alert]", "is not a time")
 	tab.wantQuiet("422")

@@ -3,6 +3,7 @@
 package cli
 
 import (
+	"cmp"
 	"fmt"
 	"os"
 	"strings"
@@ -59,14 +60,22 @@ func (c Commands) Load(cmd *cobra.Command) (*config.Config, error) {
 	return cfg, nil
 }
 
-// Group returns a command whose work is in its subcommands. Without one of them it prints its help. The help begins with
-// long, or with short if long is "".
+// Group returns a command whose work is in its subcommands. Without one of them it does what its subcommand list does,
+// with the flags of list, or prints its help if there is no list. The help begins with long, or with short if long is
+// "".
 func Group(use, short, long string, commands ...*cobra.Command) *cobra.Command {
 	group := &cobra.Command{
 		Use: use, Short: short, Long: long, Args: NoArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	group.AddCommand(commands...)
+	for _, sub := range commands {
+		if sub.Name() == "list" {
+			group.Long = cmp.Or(long, short+".") + "\n\nWithout a command it lists, as list does."
+			group.Flags().AddFlagSet(sub.Flags())
+			group.RunE = sub.RunE
+		}
+	}
 	return group
 }
 

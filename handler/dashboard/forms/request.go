@@ -2,6 +2,8 @@ package forms
 
 import (
 	"net/url"
+	"slices"
+	"strings"
 
 	"github.com/gofiber/fiber/v2"
 
@@ -14,7 +16,7 @@ func Asked(c *fiber.Ctx) (url.Values, error) {
 	if err != nil {
 		return nil, domain.Errorf(domain.CodeInvalid, "the address cannot be read")
 	}
-	return values, nil
+	return values, refuseUnknown(values)
 }
 
 // Sent returns the form that a request sends.
@@ -23,5 +25,22 @@ func Sent(c *fiber.Ctx) (url.Values, error) {
 	if err != nil {
 		return nil, domain.Errorf(domain.CodeInvalid, "the form cannot be read")
 	}
-	return values, nil
+	return values, refuseUnknown(values)
+}
+
+// fields are the names that an address or a form may have.
+var fields = []string{
+	"action", "after", "as", "canary", "discard", "error", "error-form", "field", "from", "header", "id", "key", "next", "not-error", "not-error-form", "not-field",
+	"not-type", "of", "payload", "queue", "reason", "schedule", "scope", "since", "state", "type", "until", "window",
+}
+
+// refuseUnknown refuses a name that no page knows. If a misspelt not-field were ignored, a replay would take more than
+// the visitor meant.
+func refuseUnknown(values url.Values) error {
+	for name := range values {
+		if !slices.Contains(fields, name) {
+			return domain.Errorf(domain.CodeInvalid, "there is no field %q; the fields are %s", name, strings.Join(fields, ", "))
+		}
+	}
+	return nil
 }
