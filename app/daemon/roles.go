@@ -95,6 +95,7 @@ func (d *Daemon) addWorker() error {
 		Batches:      batches,
 		Outward:      outward,
 		Concurrency:  d.sizes.Tasks,
+		Connections:  d.sizes.TaskConns,
 		Queues:       d.cfg.Worker.Queues,
 		PollInterval: d.cfg.Worker.PollInterval,
 		Drain:        share(d.cfg.ShutdownTimeout, workerShare),

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"runtime"
 	"runtime/debug"
 	"slices"
@@ -19,6 +20,7 @@ import (
 	"outboxd/client/gather"
 	"outboxd/client/outage"
 	"outboxd/client/spare"
+	"outboxd/client/transact"
 )
 
 // Batch is the tuning of HandleBatch and HandleTogether. The zero value is fine.
@@ -52,6 +54,10 @@ type Batch struct {
 // used up the time of the batch. A task also runs alone if an earlier attempt failed, if it is not its event's
 // turn, or if its batch has not begun when half of the task's timeout is over.
 func HandleBatch[T, Tx any](c *Consumer[Tx], handle func(ctx context.Context, tx Tx, payloads []T) error, batch Batch) asynq.Handler {
+	return newBatching(c, handle, batch)
+}
+
+func newBatching[T, Tx any](c *Consumer[Tx], handle func(ctx context.Context, tx Tx, payloads []T) error, batch Batch) *batching[T, Tx] {
 	if batch.Max <= 0 {
 		batch.Max = 100
 	}
@@ -69,6 +75,7 @@ type batching[T, Tx any] struct {
 	c      *Consumer[Tx]
 	handle func(ctx context.Context, tx Tx, payloads []T) error
 	batch  Batch
+	each   bool // handle makes a round trip for each event, so more batches run if the database is far away
 
 	mu        sync.Mutex
 	gatherers map[gathererOf]*gather.Gatherer[*member[T]]
@@ -134,6 +141,9 @@ func (b *batching[T, Tx]) gatherer(ctx context.Context, queue string) *gather.Ga
 	g := b.gatherers[of]
 	if g == nil {
 		o := gather.Options{Max: b.batch.Max, AtOnce: max(runtime.GOMAXPROCS(0), 2), Wait: b.batch.Wait}
+		if b.each {
+			o.Distance, o.Most = &b.c.distance, mostConns(b.c.db)
+		}
 		if of.server != nil {
 			o.Places = of.server.places
 		}
@@ -145,6 +155,15 @@ func (b *batching[T, Tx]) gatherer(ctx context.Context, queue string) *gather.Ga
 		b.gatherers[of] = g
 	}
 	return g
+}
+
+// mostConns returns how many connections batches may use: half of the pool, because the
+// service has other work too.
+func mostConns[Tx any](db Database[Tx]) int {
+	if pool, known := db.(transact.Pool); known && pool.MaxConns() > 0 {
+		return pool.MaxConns() / 2
+	}
+	return math.MaxInt
 }
 
 // carryOut runs one batch and gives each of its tasks an answer.

@@ -28,6 +28,12 @@ func (t *transaction[T, Tx]) run(ctx context.Context, members []*member[T]) erro
 		return fmt.Errorf("%w: %w", errBegin, err)
 	}
 	defer func() { _ = tx.Rollback(context.WithoutCancel(ctx)) }()
+	if t.each {
+		var one int
+		if err := t.c.distance.Measure(func() error { return tx.QueryRow(ctx, "SELECT 1").Scan(&one) }); err != nil {
+			return fmt.Errorf("measure the round trip: %w", err)
+		}
+	}
 	events := make([]Event, len(members))
 	for i, m := range members {
 		events[i] = m.event

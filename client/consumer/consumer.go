@@ -8,6 +8,7 @@ import (
 
 	"github.com/hibiken/asynq"
 
+	"outboxd/client/gather"
 	"outboxd/client/outage"
 	"outboxd/client/spare"
 )
@@ -36,6 +37,8 @@ type Consumer[Tx any] struct {
 	db      Database[Tx]
 	options Options
 	inbox   inbox
+	// distance is that of the database. HandleTogether measures it.
+	distance gather.Distance
 }
 
 // inbox records which events took effect.

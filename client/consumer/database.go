@@ -30,6 +30,9 @@ func (d sqlDatabase) Begin(ctx context.Context) (Transaction[*sql.Tx], error) {
 	return sqlTransaction{tx}, nil
 }
 
+// MaxConns implements transact.Pool.
+func (d sqlDatabase) MaxConns() int { return d.db.Stats().MaxOpenConnections }
+
 type sqlTransaction struct{ tx *sql.Tx }
 
 func (t sqlTransaction) Tx() *sql.Tx { return t.tx }

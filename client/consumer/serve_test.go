@@ -47,11 +47,17 @@ func newBenchWith(t *testing.T, roles string) *bench {
 // serve runs a worker that gives every task to the handler.
 func (b *bench) serve(handler asynq.Handler) {
 	b.t.Helper()
+	b.serveAtOnce(4, handler)
+}
+
+// serveAtOnce is serve with this many tasks at the same time.
+func (b *bench) serveAtOnce(tasks int, handler asynq.Handler) {
+	b.t.Helper()
 	ctx, stop := context.WithCancel(b.t.Context())
 	var running sync.WaitGroup
 	running.Go(func() {
 		err := consumer.Run(ctx, b.Redis(b.t), asynq.Config{
-			Concurrency: 4, TaskCheckInterval: 5 * time.Millisecond, DelayedTaskCheckInterval: 50 * time.Millisecond, LogLevel: asynq.FatalLevel,
+			Concurrency: tasks, TaskCheckInterval: 5 * time.Millisecond, DelayedTaskCheckInterval: 50 * time.Millisecond, LogLevel: asynq.FatalLevel,
 			RetryDelayFunc: func(int, error, *asynq.Task) time.Duration { return 0 },
 		}, handler)
 		if err != nil {

@@ -21,9 +21,13 @@ import (
 // transaction, as now() and pg_advisory_xact_lock do. If two batches lock the same rows in
 // different orders, PostgreSQL may end one of them because of a deadlock. Then its tasks run alone.
 //
+// A batch makes a round trip to the database for each statement of each event. So if the database
+// is far away, more batches than GOMAXPROCS run at the same time, up to 32, on up to half of the
+// connections that the pool may have.
+//
 // In handle EventOf returns the event of the payload.
 func HandleTogether[T, Tx any](c *Consumer[Tx], handle func(ctx context.Context, tx Tx, payload T) error, batch Batch) asynq.Handler {
-	return HandleBatch(c, func(ctx context.Context, tx Tx, payloads []T) error {
+	b := newBatching(c, func(ctx context.Context, tx Tx, payloads []T) error {
 		events := EventsOf(ctx)
 		for i, payload := range payloads {
 			if err := handle(withEvents(ctx, events[i]), tx, payload); err != nil {
@@ -32,4 +36,6 @@ func HandleTogether[T, Tx any](c *Consumer[Tx], handle func(ctx context.Context,
 		}
 		return nil
 	}, batch)
+	b.each = true
+	return b
 }

@@ -4,8 +4,10 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"runtime"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -98,4 +100,58 @@ func TestOneBadEventAmongEventsThatShareATransaction(t *testing.T) {
 	if len(effects.calls) != 7 || !slices.Equal(effects.calls[:3], ids[:3]) {
 		t.Errorf("handled %v of %v", effects.calls, ids)
 	}
+}
+
+// farDatabase is a database whose statements take a network's time.
+type farDatabase struct{ consumer.Database[*sql.Tx] }
+
+func (d farDatabase) Begin(ctx context.Context) (consumer.Transaction[*sql.Tx], error) {
+	tx, err := d.Database.Begin(ctx)
+	return farTransaction{tx}, err
+}
+
+type farTransaction struct {
+	consumer.Transaction[*sql.Tx]
+}
+
+func (t farTransaction) QueryRow(ctx context.Context, query string, arguments ...any) consumer.Row {
+	<-time.After(2 * time.Millisecond)
+	return t.Transaction.QueryRow(ctx, query, arguments...)
+}
+
+// A database that is far away has more batches at the same time than there are processors: as
+// many as have to meet here before any of them ends.
+func TestMoreBatchesRunForADatabaseThatIsFarAway(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	together := max(runtime.GOMAXPROCS(0), 2) + 1
+	var met atomic.Int64
+	all := make(chan struct{})
+	c := consumer.New(consumer.Database[*sql.Tx](farDatabase{consumer.SQL(b.db)}), consumer.Options{})
+	b.serveAtOnce(together, consumer.HandleTogether(c, func(ctx context.Context, _ *sql.Tx, p payment) error {
+		if p.Amount == 0 {
+			return nil
+		}
+		if met.Add(1) == int64(together) {
+			close(all)
+		}
+		select {
+		case <-all:
+			return nil
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}, consumer.Batch{Max: 1}))
+	pay := func(events int, payload string) {
+		ids := make([]string, events)
+		for i := range ids {
+			ids[i] = b.emit(client.Event{Type: "test:effect"})
+			b.pay(ids[i], payload)
+		}
+		for _, id := range ids {
+			b.await(id, asynq.TaskStateCompleted)
+		}
+	}
+	pay(8, `{"Amount": 0}`) // their batches measure the round trip
+	pay(together, `{"Amount": 7}`)
 }

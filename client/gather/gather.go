@@ -15,6 +15,10 @@ import (
 type Options struct {
 	Max    int // items of a batch; at least 1
 	AtOnce int // batches under way at the same time; at least 1
+	// Distance, if not nil, lets more batches than AtOnce be under way if the database is
+	// far away, but no more than Most.
+	Distance *Distance
+	Most     int
 	// Wait is how long an item waits for other items although a batch could begin.
 	// This wait is at most a third of the time until the item's deadline. 0: not at
 	// all.
@@ -65,14 +69,22 @@ func (g *Gatherer[T]) Hurry() {
 	g.begin()
 }
 
+// atOnce returns how many batches may be under way now.
+func (g *Gatherer[T]) atOnce() int {
+	if g.o.Distance == nil {
+		return g.o.AtOnce
+	}
+	return atOnce(g.o.AtOnce, g.o.Most, g.o.Distance.roundTrip())
+}
+
 // begin starts the batches that may begin now.
 func (g *Gatherer[T]) begin() {
-	for g.running < g.o.AtOnce && len(g.waiting) > 0 {
+	for atOnce := g.atOnce(); g.running < atOnce && len(g.waiting) > 0; {
 		if left := g.patience(); left > 0 {
 			g.lookIn(left)
 			return
 		}
-		n := g.size()
+		n := g.size(atOnce)
 		batch := append([]T(nil), g.waiting[:n]...)
 		rest := copy(g.waiting, g.waiting[n:])
 		clear(g.waiting[rest:])
@@ -84,15 +96,15 @@ func (g *Gatherer[T]) begin() {
 }
 
 // size returns how many of the waiting items the next batch takes. That is at most an equal
-// share of all items, so that AtOnce batches run side by side. Otherwise one batch would take
+// share of all items, so that atOnce batches run side by side. Otherwise one batch would take
 // all items that wait, the other batches would only have the few that come next, and for most
 // of the time one batch would run alone. Items that were told to wait for others stay together.
-func (g *Gatherer[T]) size() int {
+func (g *Gatherer[T]) size(atOnce int) int {
 	n := min(len(g.waiting), g.o.Max)
 	if g.o.Wait > 0 {
 		return n
 	}
-	return min(n, (g.inside+g.o.AtOnce-1)/g.o.AtOnce)
+	return min(n, (g.inside+atOnce-1)/atOnce)
 }
 
 // patience returns how long the waiting items may still wait for others; 0 or less:

@@ -42,6 +42,13 @@ func (b *batches) want(t *testing.T, sizes ...int) {
 	}
 }
 
+// begun returns how many batches began.
+func (b *batches) begun() int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return len(b.sizes)
+}
+
 func TestWhatComesMeanwhileIsTheNextBatch(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -23,6 +23,15 @@ func (d database) Begin(ctx context.Context) (transact.Transaction[*gorm.DB], er
 	return begun{tx}, nil
 }
 
+// MaxConns implements transact.Pool.
+func (d database) MaxConns() int {
+	pool, err := d.db.DB()
+	if err != nil {
+		return 0
+	}
+	return pool.Stats().MaxOpenConnections
+}
+
 type begun struct{ tx *gorm.DB }
 
 func (b begun) Tx() *gorm.DB { return b.tx }

@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
 
 	"outboxd/client/transact"
 )
@@ -25,6 +26,14 @@ func (d database) Begin(ctx context.Context) (transact.Transaction[pgx.Tx], erro
 		return nil, err
 	}
 	return begun{tx}, nil
+}
+
+// MaxConns implements transact.Pool.
+func (d database) MaxConns() int {
+	if pool, ok := d.pool.(*pgxpool.Pool); ok {
+		return int(pool.Stat().MaxConns())
+	}
+	return 0
 }
 
 type begun struct{ tx pgx.Tx }

@@ -13,6 +13,12 @@ type Database[Tx any] interface {
 	Begin(ctx context.Context) (Transaction[Tx], error)
 }
 
+// Pool is an additional interface of a Database that knows how large its pool is.
+type Pool interface {
+	// MaxConns returns how many connections the pool may have. 0: not bounded, or not known.
+	MaxConns() int
+}
+
 // Transaction is a transaction that has begun.
 type Transaction[Tx any] interface {
 	// Tx returns the transaction for the handler.

@@ -32,20 +32,25 @@ type Batch struct {
 	// third of its own timeout. With 0 a task waits only while as many batches run as may: two, or more on a
 	// machine with more CPU cores. The tasks that arrive meanwhile form the next batch.
 	Wait time.Duration
+
+	each bool // Handle makes a round trip for each task, so more batches run if PostgreSQL is far away
 }
 
-// Together returns a Batch.Handle that calls handle for one task after another. The tasks then share a transaction
+// Together returns a Batch whose Handle calls handle for one task after another. The tasks then share a transaction
 // although their handler knows nothing of batches. If handle fails for one task, it runs again for the tasks before
 // that one, so handle must do nothing outside tx that must not be repeated.
-func Together(handle Handler) func(ctx context.Context, tx domain.Effects, tasks []Task) error {
-	return func(ctx context.Context, tx domain.Effects, tasks []Task) error {
+//
+// A batch of Together makes a round trip to PostgreSQL for each task. So if PostgreSQL is far away, more batches than
+// otherwise run at the same time, up to Options.Connections.
+func Together(handle Handler) Batch {
+	return Batch{each: true, Handle: func(ctx context.Context, tx domain.Effects, tasks []Task) error {
 		for _, task := range tasks {
 			if err := handle(ctx, tx, task); err != nil {
 				return err
 			}
 		}
 		return nil
-	}
+	}}
 }
 
 // defaultMax is the default of Batch.Max.
@@ -77,6 +82,11 @@ func (g *groups) carryOut(of batchOf, batch Batch, run *gather.RunLimit, members
 	var followers []domain.Follower
 	begun, begin := false, time.Now()
 	err := g.commit(members, func(ctx context.Context, tx domain.Effects, first []*member) (err error) {
+		if batch.each {
+			if err := g.measure(ctx, tx); err != nil {
+				return err
+			}
+		}
 		begun = true
 		// The worker took the tasks in order, but their goroutines may overtake each other.
 		slices.SortFunc(first, func(a, b *member) int { return bytes.Compare(a.task.EventID[:], b.task.EventID[:]) })
@@ -96,6 +106,14 @@ func (g *groups) carryOut(of batchOf, batch Batch, run *gather.RunLimit, members
 			g.w.metrics.done(f.ID, "")
 		}
 	}
+}
+
+// measure finds out now and then how long a round trip to PostgreSQL takes.
+func (g *groups) measure(ctx context.Context, tx domain.Effects) error {
+	return g.distance.Measure(func() error {
+		_, err := tx.Tx().ExecContext(ctx, "SELECT")
+		return err
+	})
 }
 
 // inOrder puts each follower after its owner.

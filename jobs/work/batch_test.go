@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/hibiken/asynq"
 
+	"outboxd/app/bench/distance"
 	"outboxd/app/schematest"
 	"outboxd/app/servertest"
 	"outboxd/app/servertest/postgrestest"
@@ -19,6 +21,7 @@ import (
 	"outboxd/jobs/work"
 	"outboxd/migrations"
 	"outboxd/repository"
+	"outboxd/repository/postgres"
 )
 
 // batches is a batch handler whose effects are rows, one for each task. It notes how
@@ -268,4 +271,55 @@ func TestWhatIsInABatch(t *testing.T) {
 	if alone.Load() != 1 {
 		t.Errorf("the one that failed was tried alone %d times in vain, want 1", alone.Load())
 	}
+}
+
+// A database that is far away has more batches at the same time than there are processors: as
+// many as have to meet here before any of them ends.
+func TestMoreBatchesRunForADatabaseThatIsFarAway(t *testing.T) {
+	t.Parallel()
+	together := max(runtime.GOMAXPROCS(0), 2) + 1
+	b := &batches{}
+	s := newBatchShop(t, b, together)
+	shared := work.Together(func(ctx context.Context, tx domain.Effects, task work.Task) error {
+		return b.handle(ctx, tx, []work.Task{task})
+	})
+	shared.Max = 1
+	s.options.Batches["batch"] = shared
+	proxy, url, err := distance.Postgres(t.Context(), s.db.Pool().Pool, time.Millisecond, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = proxy.Close() })
+	far, err := postgres.Open(t.Context(), postgres.Options{URL: url, Schema: s.db.Schema(), MaxConns: together, ConnectTimeout: time.Minute, Logger: servertest.Logger(t)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(far.Close)
+	s.options.Inbox = repository.NewInbox(far)
+	const first = 8 // tasks whose batches measure the round trip
+	var met atomic.Int64
+	all := make(chan struct{})
+	b.disturb = func(ctx context.Context, _ domain.Effects, tasks []work.Task) error {
+		if len(tasks[0].Payload) == 0 {
+			return nil
+		}
+		if met.Add(1) == int64(together) {
+			close(all)
+		}
+		select {
+		case <-all:
+			return nil
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	s.start()
+	for n := range first {
+		s.enqueue("batch", newID(byte(n)).String(), nil)
+	}
+	s.settled(first)
+	for n := range together {
+		s.enqueue("batch", newID(byte(first+n)).String(), []byte("meet"))
+	}
+	s.settled(first + together)
 }

@@ -1,6 +1,7 @@
 package work
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"runtime"
@@ -21,6 +22,7 @@ import (
 type groups struct {
 	w                        *Worker
 	questions, confirmations *gather.Gatherer[*member]
+	distance                 gather.Distance // of PostgreSQL
 
 	mu      sync.Mutex
 	hurried bool
@@ -92,6 +94,9 @@ func (g *groups) of(queue, taskType string, batch Batch) *gather.Gatherer[*membe
 		}
 		run := gather.NewRunLimit(batch.Max)
 		o := gather.Options{Max: batch.Max, AtOnce: g.atOnce(), Wait: batch.Wait, Places: g.w.o.Concurrency}
+		if batch.each {
+			o.Distance, o.Most = &g.distance, cmp.Or(g.w.o.Connections, g.w.o.Concurrency)
+		}
 		gatherer = gather.New(o, func(members []*member) { g.carryOut(name, batch, run, members) })
 		if g.hurried {
 			gatherer.Hurry()

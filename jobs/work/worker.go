@@ -44,6 +44,7 @@ type Options struct {
 	// Gate, if not nil, can stop the worker from taking tasks.
 	Gate        Gate
 	Concurrency int            // tasks at once; at least 1
+	Connections int            // to PostgreSQL, at most, for batches of Together; 0: as many as Concurrency
 	Queues      map[string]int // queue to weight; at least one
 	// PollInterval is how often an idle worker checks its queues. More than 10 s count as 10 s. The relay's
 	// bell (a message through Redis) announces new tasks before the next poll, but not tasks of other

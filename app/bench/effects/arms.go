@@ -99,14 +99,17 @@ func oneByOne(e *env.Env, atOnce int) running {
 }
 
 // inBatches returns a worker that writes the effects of a transaction by one statement.
-func inBatches(e *env.Env, atOnce int) running { return inShared(e, atOnce, manyEffects) }
+func inBatches(e *env.Env, atOnce int) running {
+	return inShared(e, atOnce, work.Batch{Handle: manyEffects})
+}
 
 // inShared returns a worker that takes atOnce tasks at a time, and carries out up to
-// atOnce events in one transaction with handle.
-func inShared(e *env.Env, atOnce int, handle func(context.Context, domain.Effects, []work.Task) error) running {
+// atOnce events in one transaction of the batch.
+func inShared(e *env.Env, atOnce int, batch work.Batch) running {
+	batch.Max = atOnce
 	return func(ctx context.Context, t *tally.Tally) func() error {
 		return e.RunWorkerWith(ctx, func(o *work.Options) {
-			o.Batches = map[string]work.Batch{env.EventType: {Max: atOnce, Handle: handle}}
+			o.Batches = map[string]work.Batch{env.EventType: batch}
 			o.Concurrency, o.Inbox = atOnce, t.Inbox(o.Inbox)
 		})
 	}

@@ -37,7 +37,7 @@ func timedWorkers() []timedWorker {
 		}},
 		{", effects together", func(o *work.Options, e *env.Env, s *traffic.Stopwatch) {
 			o.Concurrency = batchTasks(e)
-			o.Batches = map[string]work.Batch{traffic.EventType: {Handle: work.Together(oneEffect(s))}}
+			o.Batches = map[string]work.Batch{traffic.EventType: work.Together(oneEffect(s))}
 		}},
 		{", effects in batches", func(o *work.Options, e *env.Env, s *traffic.Stopwatch) {
 			o.Concurrency = batchTasks(e)
