@@ -329,8 +329,10 @@ CREATE CONSTRAINT TRIGGER outbox_confirmed AFTER INSERT ON inbox
 --     event whose generation is above 0: the event was replayed, or may have a task in Redis for an earlier time.
 --     outbox_follow also stops if an earlier event of the key is in outbox. The event at which outbox_follow stops
 --     waits for the turn as before.
---   - The function returns no events if no history is kept, if it was ever noticed that this database may have gone
---     back to an earlier state, or if the transaction is not READ COMMITTED.
+--   - outbox_follow also stops at an event that, by created_at or by the time in its ID, is from before a minute after the relays noticed that this database may have
+--     gone back to an earlier state: in the state that was lost, the event may have been handed over, and its task may
+--     still be in Redis. The minute is for clocks of servers that differ.
+--   - The function returns no events if no history is kept, or if the transaction is not READ COMMITTED.
 -- +goose StatementBegin
 CREATE FUNCTION outbox_follow(owners uuid[], kind text, line text, most integer)
     RETURNS TABLE (owner uuid, id uuid, payload bytea, headers jsonb)
@@ -340,10 +342,11 @@ DECLARE
     turn record;
     candidate uuid;
     event outbox_held;
+    doubted timestamptz;
     room integer := most;
 BEGIN
-    IF current_setting('transaction_isolation') <> 'read committed'
-       OR NOT EXISTS (SELECT FROM outbox_queue_identity WHERE history_seconds > 0 AND went_back_at IS NULL) THEN
+    SELECT went_back_at + interval '1 minute' INTO doubted FROM outbox_queue_identity WHERE history_seconds > 0;
+    IF NOT FOUND OR current_setting('transaction_isolation') <> 'read committed' THEN
         RETURN;
     END IF;
     FOR turn IN SELECT t.event_id, t.ordering_key FROM outbox_turns t WHERE t.event_id = ANY (owners) ORDER BY t.ordering_key LOOP
@@ -358,7 +361,7 @@ BEGIN
             SELECT * INTO event FROM outbox_held h WHERE h.id = candidate FOR UPDATE SKIP LOCKED;
             EXIT WHEN NOT FOUND;
             EXIT WHEN event.event_type <> kind OR event.queue <> line OR event.subscription IS NOT NULL OR event.split = 'instead'
-                OR event.available_at > clock_timestamp() OR event.generation > 0
+                OR event.available_at > clock_timestamp() OR event.generation > 0 OR least(event.created_at, outbox_id_time(event.id)) < doubted
                 OR coalesce(event.timeout_seconds, event.retention_seconds, event.unique_seconds) IS NOT NULL OR event.deadline IS NOT NULL
                 OR EXISTS (SELECT FROM outbox o WHERE o.id = event.id)
                 OR EXISTS (SELECT FROM inbox i WHERE i.event_id = event.id)

@@ -258,7 +258,7 @@ BEGIN
             SELECT %1$s INTO event_row FROM outbox_held WHERE id = event FOR UPDATE;
             IF FOUND THEN
                 was_due := event_row.available_at;
-                handed_over := event_row.attempts > 0 OR event_row.generation > 0 OR EXISTS (SELECT FROM outbox_queue_identity WHERE went_back_at IS NOT NULL);
+                handed_over := event_row.attempts > 0 OR event_row.generation > 0 OR EXISTS (SELECT FROM outbox_queue_identity WHERE least(event_row.created_at, outbox_id_time(event)) < went_back_at + interval '1 minute');
                 IF handed_over THEN
                     event_row.generation := event_row.generation + 1;
                     event_row.unique_seconds := NULL;

@@ -132,18 +132,31 @@ func TestWhereARunEnds(t *testing.T) {
 		})
 	}
 	for name, statement := range map[string]string{
-		"no history":           "UPDATE outbox_queue_identity SET history_seconds = 0",
-		"PostgreSQL went back": "UPDATE outbox_queue_identity SET went_back_at = now() - interval '2 hours'",
+		"no history":                 "UPDATE outbox_queue_identity SET history_seconds = 0",
+		"PostgreSQL went back":       "UPDATE outbox_queue_identity SET went_back_at = now()",
+		"PostgreSQL went back later": "UPDATE outbox_queue_identity SET went_back_at = now() - interval '2 hours'; UPDATE outbox_held SET created_at = now() - interval '3 hours'",
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			r := newRun(t, 3)
-			exec(t, r.db, statement)
+			for statement := range strings.SplitSeq(statement, "; ") {
+				exec(t, r.db, statement)
+			}
 			if went, err := r.process(10, nil); went != "" || err != nil {
 				t.Errorf("%q followed, %v", went, err)
 			}
 		})
 	}
+	// Events that were emitted after PostgreSQL went back have no task from the state that was lost.
+	t.Run("PostgreSQL went back long ago", func(t *testing.T) {
+		t.Parallel()
+		r := newRun(t, 3)
+		exec(t, r.db, "UPDATE outbox_queue_identity SET went_back_at = now() - interval '2 hours'")
+		exec(t, r.db, "UPDATE outbox_held SET created_at = now() - interval '3 hours' WHERE id = "+third)
+		if went, err := r.process(10, nil); went != "2" || err != nil {
+			t.Errorf("%q followed, %v", went, err)
+		}
+	})
 	t.Run("taken back", func(t *testing.T) {
 		t.Parallel()
 		r := newRun(t, 4)
