@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -109,6 +110,46 @@ func TestLookTellsTasksFromTheirRemains(t *testing.T) {
 				t.Errorf("the task %v (%v), want: it %v", found[0], err, test.want)
 			}
 		})
+	}
+}
+
+// deletes deletes tasks from a list after its first chunk was read.
+type deletes struct {
+	stuck
+	once sync.Once
+	do   func()
+}
+
+func (d *deletes) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
+	return func(ctx context.Context, c redis.Cmder) error {
+		err := next(ctx, c)
+		if c.Name() == "lrange" {
+			d.once.Do(d.do)
+		}
+		return err
+	}
+}
+
+func (d *deletes) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return next
+}
+
+// While a long list is read in chunks, other tasks are deleted from it, a few or many. The task counts as there.
+func TestLookFindsATaskInAListThatGetsShorter(t *testing.T) {
+	t.Parallel()
+	for _, deleted := range []int{500, 5000} {
+		url := servertest.Redis(t)
+		_, client := jobstest.Publisher(t, url)
+		jobstest.EnqueueOthers(t, client, 1500)
+		jobstest.PendingTask(t, client)
+		for range 20 { // a second chunk
+			jobstest.EnqueueOthers(t, client, 501)
+		}
+		handle := jobstest.OpenRedis(t, url)
+		handle.Client().AddHook(&deletes{do: func() { client.LPopCount(t.Context(), "asynq:{default}:pending", deleted) }})
+		if found, err := lookup.New(handle).Look(t.Context(), jobstest.Events(1)); err != nil || found[0] != queued.TaskUnfinished {
+			t.Errorf("after %d others were deleted the task %v (%v)", deleted, found[0], err)
+		}
 	}
 }
 

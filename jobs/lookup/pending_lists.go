@@ -2,6 +2,7 @@ package lookup
 
 import (
 	"context"
+	"errors"
 	"hash/maphash"
 	"slices"
 	"strconv"
@@ -16,6 +17,10 @@ import (
 const (
 	// pendingChunk is the number of IDs of a list that are read in one round trip.
 	pendingChunk = 10_000
+	// pendingOverlap is how many IDs at the end of a chunk the next chunk reads again.
+	pendingOverlap = 1000
+	// pendingTries is how often a list is read anew from which many tasks are deleted meanwhile.
+	pendingTries = 3
 	// pendingLife is how long a list is used again after it was read. To read a million IDs
 	// takes Redis a fraction of a second. After a great loss, a list must not be read again
 	// for each batch.
@@ -70,15 +75,32 @@ func (q *Inquiry) waitsSinceBefore(t time.Time) bool {
 	return err == nil && since < t.UnixNano()
 }
 
-// load reads a list from the end at which tasks are added to the end at which workers take them. A
-// task moves in this direction while others are added, so load misses no task that stays in the
-// list, unless other tasks are deleted from it meanwhile.
-func (p *pendingLists) load(ctx context.Context, client redis.UniversalClient, queue string) (pendingList, error) {
+// errShifted says that a chunk of a list does not begin where the chunk before has an ID.
+var errShifted = errors.New("the list of tasks that wait changes too fast to be read")
+
+// load reads a list. Errors: those of the client, and errShifted.
+func (p *pendingLists) load(ctx context.Context, client redis.UniversalClient, queue string) (list pendingList, err error) {
+	for range pendingTries {
+		if list, err = p.read(ctx, client, queue); !errors.Is(err, errShifted) {
+			break
+		}
+	}
+	return list, err
+}
+
+// read reads a list from the end at which tasks are added to the end at which workers take them. A
+// task moves in this direction while others are added, and back when others are deleted. So each
+// chunk must begin with an ID of the chunk before: then read misses no task that stays in the list.
+func (p *pendingLists) read(ctx context.Context, client redis.UniversalClient, queue string) (pendingList, error) {
 	list := pendingList{read: time.Now()}
-	for begin := int64(0); ; begin += pendingChunk {
+	var before []string
+	for begin := int64(0); ; begin += pendingChunk - pendingOverlap {
 		ids, err := client.LRange(ctx, broker.PendingKey(queue), begin, begin+pendingChunk-1).Result()
 		if err != nil {
 			return list, err
+		}
+		if begin > 0 && (len(ids) == 0 || !slices.Contains(before, ids[0])) {
+			return list, errShifted
 		}
 		for _, id := range ids {
 			list.hashes = append(list.hashes, maphash.String(p.seed, id))
@@ -87,6 +109,7 @@ func (p *pendingLists) load(ctx context.Context, client redis.UniversalClient, q
 			slices.Sort(list.hashes)
 			return list, nil
 		}
+		before = ids
 	}
 }
 

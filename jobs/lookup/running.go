@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/hibiken/asynq"
 	"github.com/redis/go-redis/v9"
@@ -21,10 +22,14 @@ type asking struct {
 	answer        *redis.SliceCmd
 }
 
+// suspendedFor is how long a process counts as suspended that lost the lease of a task's last attempt.
+const suspendedFor = time.Hour
+
 // Running implements domain.RunningTasks. A task runs if the task is active, or if a worker says
 // that it works on the task. Redis may have lost the task since that worker took it. A task whose
 // last failed attempt lost its lease counts too, as long as Redis has the task: the process of that
-// attempt may be suspended, and go on.
+// attempt may be suspended, and go on. If the task was archived, it counts for suspendedFor,
+// because Asynq keeps it for 90 days.
 func (f *Finder) Running(ctx context.Context, events []domain.Event) ([]bool, error) {
 	const doing = "look whether tasks run"
 	var asked []asking
@@ -73,7 +78,11 @@ func (a asking) runs() (bool, error) {
 	}
 	state, _ := values[0].(string)
 	message, _ := values[1].(string)
-	return state == "active" || state != "" && broker.LastError([]byte(message)) == asynq.ErrLeaseExpired.Error(), nil
+	if state == "active" || state == "" {
+		return state == "active", nil
+	}
+	last := broker.LastFailure([]byte(message))
+	return last.Error == asynq.ErrLeaseExpired.Error() && (state != "archived" || time.Since(last.At) < suspendedFor), nil
 }
 
 // addWorkers adds the tasks that workers say they work on.

@@ -8,7 +8,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/hibiken/asynq"
 	"github.com/redis/go-redis/v9"
+	"google.golang.org/protobuf/encoding/protowire"
 
 	"outboxd/app/servertest"
 	"outboxd/domain"
@@ -81,5 +83,42 @@ func TestRunningEndsWithItsContext(t *testing.T) {
 		}
 	case <-time.After(10 * time.Second):
 		t.Error("Running goes on after its context ended")
+	}
+}
+
+// The process of an attempt that lost its lease may be suspended, and go on. An archived task has no further attempt, and
+// Asynq keeps it for 90 days.
+func TestATaskWithoutALeaseRunsForAWhile(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		retries int
+		failure error
+		age     time.Duration
+		want    bool
+	}{
+		"to be tried again":               {1, asynq.ErrLeaseExpired, 0, true},
+		"to be tried again, long ago":     {1, asynq.ErrLeaseExpired, 2 * time.Hour, true},
+		"archived":                        {0, asynq.ErrLeaseExpired, 0, true},
+		"archived long ago":               {0, asynq.ErrLeaseExpired, 2 * time.Hour, false},
+		"archived after another failure":  {0, errors.New("the receiver is down"), 0, false},
+		"to be tried after another error": {1, errors.New("the receiver is down"), 0, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			handle := jobstest.OpenRedis(t, servertest.Redis(t))
+			client := handle.MakeRedisClient().(*redis.Client)
+			t.Cleanup(func() { _ = client.Close() })
+			jobstest.PendingTask(t, client, asynq.MaxRetry(c.retries))
+			jobstest.Run(t, client, c.failure)
+			key := jobstest.TaskKeyPrefix + jobstest.Events(1)[0].TaskID()
+			message := protowire.AppendTag([]byte(client.HGet(t.Context(), key, "msg").Val()), 11, protowire.VarintType) // the last value of a field counts
+			message = protowire.AppendVarint(message, uint64(time.Now().Add(-c.age).Unix()))
+			if err := client.HSet(t.Context(), key, "msg", message).Err(); err != nil {
+				t.Fatal(err)
+			}
+			if running, err := lookup.New(handle).Running(t.Context(), jobstest.Events(1)); err != nil || running[0] != c.want {
+				t.Errorf("it runs: %v, %v", running, err)
+			}
+		})
 	}
 }
