@@ -24,6 +24,10 @@ const (
 	TooLateSuppressed ChangeAnswer = "suppressed" // the task of another event takes its place
 	TooLateUnknown    ChangeAnswer = "unknown"    // there is no such event, or it is no longer kept
 
+	// ChangeRefused is the answer if the outbox does not accept the event any more, for example because its payload
+	// is larger than the limit that was set since. The event stays as it is.
+	ChangeRefused ChangeAnswer = "refused"
+
 	// TooLateSuperseded is the answer to a producer's request that had to wait for the leader, if the event was
 	// moved to another time after the request.
 	TooLateSuperseded ChangeAnswer = "superseded"
@@ -52,6 +56,8 @@ func (a ChangeAnswer) Explain() string {
 		return "is suppressed: the task of another event stands for it"
 	case TooLateUnknown:
 		return "is not known"
+	case ChangeRefused:
+		return "cannot be moved: the outbox does not accept it any more, for example because a smaller limit of payloads was set"
 	case TooLateSuperseded:
 		return "was moved after this request"
 	default:

@@ -213,8 +213,8 @@ CREATE CONSTRAINT TRIGGER outbox_took_back AFTER INSERT ON outbox_cancelled
     EXECUTE FUNCTION outbox_took_back();
 
 -- outbox_reschedule_one moves an event that has not taken effect to another time, without its deliveries. The
--- function returns 'rescheduled', or an answer of outbox_cancel_one that says why it could not move the event. The
--- event keeps its number of attempts.
+-- function returns 'rescheduled', 'refused' if outbox does not accept the event any more, or an answer of
+-- outbox_cancel_one that says why it could not move the event. The event keeps its number of attempts.
 --
 -- A relay may already have handed the event to Redis, or may have died before it read Redis's answer. In these cases
 -- a task of the event may be in Redis, and this task must not take effect at the old time. So the event gets another
@@ -319,7 +319,7 @@ BEGIN
             WHEN lock_not_available THEN RETURN CASE WHEN confirming THEN 'running' ELSE 'busy' END;
             WHEN SQLSTATE 'OB002' THEN RETURN 'confirmed';
             WHEN SQLSTATE 'OB003' THEN RETURN 'queued'; -- it has become due since outbox_standing
-            WHEN data_exception OR integrity_constraint_violation THEN RETURN 'in flight'; -- outbox would not accept the event
+            WHEN data_exception OR integrity_constraint_violation THEN RETURN 'refused'; -- by the outbox
         END;
     END LOOP;
     RETURN 'busy';

@@ -273,6 +273,11 @@ func TestAnEventIsRescheduled(t *testing.T) {
 	if got := answer(t, db.SQL(), "SELECT outboxd.reschedule($1, now())", id); got != "confirmed" {
 		t.Errorf("reschedule of what took effect: %s", got)
 	}
+	rt.Exec(t, db, "SELECT outboxd.emit('outgrown', '{}')")
+	rt.Exec(t, db, "ALTER TABLE outbox ADD CONSTRAINT smaller CHECK (event_type <> 'outgrown') NOT VALID")
+	if got := answer(t, db.SQL(), "SELECT outboxd.reschedule(id, now()) FROM outbox WHERE event_type = 'outgrown'"); got != "refused" {
+		t.Errorf("reschedule of what the outbox does not accept any more: %s", got)
+	}
 	if _, err := db.SQL().Exec("SELECT outboxd.reschedule($1, 'infinity')", id); err == nil {
 		t.Error("an event was rescheduled to the end of time")
 	}

@@ -97,7 +97,7 @@ func newEventsRescheduleCommand(c cli.Commands) *cobra.Command {
 	cmd.Long = `Move events to another time, sooner or later: those that are pending, held for their ordering key's turn, or in
 flight and not begun. A task that Redis has of one takes no effect before that time, and the relay deletes it. The
 event gets a new task when it is time. Its attempts at the relay stay as they were, those of the task begin anew.
-What was too late is named, with the reason: confirmed, running, busy, in flight, dead, suppressed or unknown.`
+What was not moved is named, with the reason: confirmed, running, busy, in flight, dead, suppressed, unknown or refused.`
 	cmd.Example = `  outboxd events reschedule 01980000-0000-7000-8000-000000000000 --in 2h --yes
   outboxd events reschedule --type report:build --state pending --at 2026-12-24T06:00:00Z --yes`
 	cmd.Flags().StringVar(&at, "at", "", "the time, such as 2006-01-02T15:04:05Z; without a zone it is UTC")
