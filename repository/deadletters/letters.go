@@ -58,15 +58,19 @@ const (
 	maxQueuesCounted = 1000
 )
 
-// countDeadSQL stops counting at $24 dead letters, so that it stays cheap. 0 means no limit.
+// countDeadSQL stops counting at $24 dead letters, so that it stays cheap, and says whether there is one more. 0 means no
+// limit.
 var countDeadSQL = `
+WITH few AS MATERIALIZED (
+    SELECT event_type, queue FROM outbox_dead d WHERE ` + deadFilterSQL + ` LIMIT nullif($24::bigint, 0) + 1
+)
 SELECT coalesce(sum(n) FILTER (WHERE of_type), 0)::bigint, count(*) FILTER (WHERE of_type),
        (array_agg(event_type ORDER BY n DESC, event_type) FILTER (WHERE of_type))[:$25], (array_agg(n ORDER BY n DESC, event_type) FILTER (WHERE of_type))[:$25],
        (array_agg(queue ORDER BY n DESC, queue) FILTER (WHERE NOT of_type))[:$26], (array_agg(n ORDER BY n DESC, queue) FILTER (WHERE NOT of_type))[:$26],
-       clock_timestamp()
+       clock_timestamp(), $24 > 0 AND (SELECT count(*) FROM few) > $24
 FROM (
     SELECT event_type, queue, grouping(event_type) = 0 AS of_type, count(*) AS n
-    FROM (SELECT event_type, queue FROM outbox_dead d WHERE ` + deadFilterSQL + ` LIMIT nullif($24::bigint, 0)) AS few
+    FROM (SELECT * FROM few LIMIT nullif($24, 0)) AS counted
     GROUP BY GROUPING SETS ((event_type), (queue))
 ) AS counts`
 
@@ -80,9 +84,9 @@ func (l *Letters) Count(ctx context.Context, filter domain.DeadFilter, limit int
 				return err
 			}
 		}
-		return tx.QueryRow(ctx, countDeadSQL, append(deadArgs(filter), limit, maxTypesCounted, maxQueuesCounted)...).Scan(&c.Matched, &c.Types, &types, &ofType, &queues, &inQueue, &c.At)
+		return tx.QueryRow(ctx, countDeadSQL, append(deadArgs(filter), limit, maxTypesCounted, maxQueuesCounted)...).Scan(&c.Matched, &c.Types, &types, &ofType, &queues, &inQueue, &c.At, &c.More)
 	})
-	if c.More = limit > 0 && c.Matched == int64(limit); patience > 0 && postgres.SQLState(err) == postgres.Cancelled && ctx.Err() == nil {
+	if patience > 0 && postgres.SQLState(err) == postgres.Cancelled && ctx.Err() == nil {
 		c.More = true
 		err = l.db.Pool().QueryRow(ctx, "SELECT clock_timestamp()").Scan(&c.At)
 	}

@@ -21,6 +21,7 @@ func (e *Examiner) missing(ctx context.Context, tx pgx.Tx, facts *diagnosis.Post
 	if err := tx.QueryRow(ctx, countMissingSQL, diagnosis.Counted+1).Scan(&m.Events, &m.Types, &m.Example, &m.Resends); err != nil {
 		return err
 	}
+	m.Types = legible(m.Types)
 	facts.Missing = &m
 	return nil
 }
