@@ -199,3 +199,39 @@ func (p *tab) measure(path, drawn string) {
 		p.t.Errorf("%s weighs %d bytes, want at most 100,000", path, weight)
 	}
 }
+
+// TestTheLabelsOfAxesAreWhole draws a delay of more than a quarter of an hour, on screens of several widths.
+func TestTheLabelsOfAxesAreWhole(t *testing.T) {
+	t.Parallel()
+	database := schematest.Database(t)
+	p := start(t, append(on(database, servertest.Redis(t), t.TempDir()), "--admin-token="+adminToken)...)
+	_, err := schematest.Connect(t, database).SQL().ExecContext(t.Context(), `
+		INSERT INTO outbox_samples (at, relay, seconds, emitted, enqueued, confirmed, died, pending, held, dead, oldest_due, delay_p50, delay_p99, emitted_total, enqueued_total)
+		SELECT now() - n * interval '1 minute', outbox_new_id(), 60, 1000000, 1, 1, 0, 0, 0, 0, 0, 990, 1143, 0, 0 FROM generate_series(1, 30) n`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	page := startBrowser(t).open(strings.TrimPrefix(p.monitor, "http://"))
+	page.visit("/")
+	page.await("#charts[data-drawn] .u-legend", "confirmed")
+	for _, width := range []int{1280, 390} {
+		page.MustSetViewport(width, 844, 1, false)
+		labels := page.MustEval(`async () => {
+			const fill = CanvasRenderingContext2D.prototype.fillText, labels = [];
+			CanvasRenderingContext2D.prototype.fillText = function(text, x, ...rest) {
+				const left = this.textAlign === "right" ? x - this.measureText(text).width : x;
+				labels.push(text + (left < 0 ? " is cut" : ""));
+				return fill.call(this, text, x, ...rest);
+			};
+			document.querySelector("#charts-log").click(); // draws
+			document.querySelector("#charts-log").click();
+			for (let n = 0; n < 10; n++) { await new Promise(requestAnimationFrame); }
+			CanvasRenderingContext2D.prototype.fillText = fill;
+			return labels.join("; ");
+		}`).Str()
+		if !strings.Contains(labels, "16 min 40 s") || strings.Contains(labels, "is cut") {
+			t.Errorf("on a screen of %d pixels the labels are %s", width, labels)
+		}
+	}
+	p.stop() // while the page listens
+}

@@ -24,6 +24,7 @@ func PageStatements() map[string][]any {
 		"standing":          {nowSQL, nil, lives.HeldKeysCounted, CountLimit},
 		"flows":             {flowsSQL},
 		"newest events":     {newestSQL, time.Now(), CountLimit},
+		"died":              {diedSQL, CountLimit},
 		"heals":             {healsSQL, overview.HealsNamed},
 		"relays":            {presentRelaysSQL},
 		"history of a day":  {windowSQL, 300.0, 86400.0},

@@ -67,6 +67,9 @@ func (o *Overviews) Standing(ctx context.Context) (overview.Standing, error) {
 	if err := o.newest(ctx, &s); err != nil {
 		return s, postgres.Translate(err, "count the newest events")
 	}
+	if err := o.died(ctx, &s); err != nil {
+		return s, postgres.Translate(err, "count the latest dead letters")
+	}
 	if err := o.heals(ctx, &s); err != nil {
 		return s, postgres.Translate(err, "read the heals")
 	}
@@ -130,6 +133,21 @@ func (o *Overviews) flows(ctx context.Context, s *overview.Standing) error {
 	if newest != nil {
 		s.SampledAt = *newest // from the last row, which is the longest window
 	}
+	return err
+}
+
+// diedSQL counts, up to $1, the dead letters that died within the hour.
+const diedSQL = `SELECT count(*) FROM (SELECT FROM outbox_dead WHERE died_at > now() - interval '1 hour' LIMIT $1) AS few`
+
+// died completes the deaths of the last hour if there are more dead letters. The samples lack the deaths of the last
+// seconds, of transactions that were open during a sample, and of a time without a relay. So more would wait than died.
+func (o *Overviews) died(ctx context.Context, s *overview.Standing) error {
+	if s.Dead <= s.Hour.Died {
+		return nil
+	}
+	var died int64
+	err := o.db.Pool().QueryRow(ctx, diedSQL, CountLimit).Scan(&died)
+	s.Hour.Died = max(s.Hour.Died, died)
 	return err
 }
 

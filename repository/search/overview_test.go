@@ -116,6 +116,21 @@ func TestTheFirstEventCountsAtOnce(t *testing.T) {
 	}
 }
 
+// As many died in the last hour as wait, even if no sample has them. One died before.
+func TestNoMoreDeadLettersWaitThanDied(t *testing.T) {
+	t.Parallel()
+	db := schematest.Open(t)
+	if _, _, err := upkeep.NewHousekeeping(db, "").Measure(t.Context(), domain.RelayProcess{ID: domain.ID{1}}, nil); err != nil {
+		t.Fatal(err)
+	}
+	exec(t, db, `INSERT INTO outbox_dead (id, event_type, payload, headers, queue, available_at, attempts, generation, created_at, stage, error, died_at)
+		SELECT outbox_new_id(), 'a:b', '', '{}', 'default', now(), 1, 0, now(), 'worker', 'error', now() - n * interval '25 minutes' FROM generate_series(0, 3) n`)
+	s, err := search.NewOverviews(db).Standing(t.Context())
+	if err != nil || s.Dead != 4 || s.Hour.Died != 3 {
+		t.Errorf("%d wait and %d died in the last hour, %v, want 4 and 3", s.Dead, s.Hour.Died, err)
+	}
+}
+
 // Samples of more than 25 hours ago are joined, and marks explain the charts.
 func TestOldSamplesAreJoined(t *testing.T) {
 	t.Parallel()

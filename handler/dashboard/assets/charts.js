@@ -65,6 +65,17 @@
       : { text: "#566376", line: "#d5dbe5", blue: "#3350c8", green: "#17703a", amber: "#8a5300", red: "#b3261e" };
   }
 
+  // axisSize is the width of an axis, in pixels: the longest label must not be cut. uPlot asks again until the size stays.
+  function axisSize(chart, labels, axis, cycle) {
+    const { gap, font, _size } = chart.axes[axis];
+    if (cycle > 1) {
+      return _size;
+    }
+    chart.ctx.font = font[0];
+    const widest = Math.max(0, ...(labels || []).map((label) => chart.ctx.measureText(label).width));
+    return Math.max(64, Math.ceil(widest / devicePixelRatio) + gap + 1);
+  }
+
   function draw() {
     drawn.forEach((chart) => chart.destroy());
     drawn = [];
@@ -94,7 +105,7 @@
         scales: { x: { range }, y },
         axes: [
           { ...axis, size: 24, space: 60, values: (_, at) => at.map((s) => clock(s, range[1] - range[0] > 172800 ? days : hours)) },
-          { ...axis, size: 64, values: (_, at) => at.map((v) => (v === null ? "" : ticks(Math.max(...at))(v))) },
+          { ...axis, size: axisSize, values: (_, at) => at.map((v) => (v === null ? "" : ticks(Math.max(...at))(v))) },
         ],
         series: [
           // Without a pointer over the chart the legend reads the last measurement, which may be old.
