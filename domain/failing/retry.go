@@ -1,6 +1,7 @@
 package failing
 
 import (
+	"cmp"
 	"context"
 	"maps"
 	"slices"
@@ -17,16 +18,41 @@ import (
 // Errors: domain.CodeUnavailable; those of ctx; a *domain.Stopped if the canary did not succeed.
 func (c *Change) Retry(ctx context.Context, action *domain.Action, filter Filter, pace replay.Pace, tell func(replay.Progress)) (Result, error) {
 	var tasks []queued.TaskRef
+	kinds := map[string]string{} // of the tasks, by task ID
 	result, err := c.each(ctx, filter, func(some []queued.TaskRef) (int64, error) {
 		tasks = append(tasks, some...)
-		return 0, nil
+		if pace.Canary == 0 {
+			return 0, nil
+		}
+		found, err := c.Tasks.Failing(ctx, some)
+		for id, task := range found {
+			kinds[id] = task.Type + "\n" + queued.ErrorForm(task.Error)
+		}
+		return 0, err
 	})
+	if pace.Canary > 0 {
+		spread(tasks, kinds)
+	}
 	r := retry{c: c, action: action, filter: filter, pace: pace, tell: tell}
 	if err == nil {
 		err = r.run(ctx, tasks)
 	}
 	result.Changed, result.Meanwhile = r.progress.Changed, r.progress.Meanwhile
 	return result, c.record(ctx, domain.ActionRetry, action, result, err)
+}
+
+// spread puts a task of each kind first, then a second task of each, and so on, so that the canary has tasks of many
+// kinds. The kind with the most tasks comes first. The tasks of a kind stay in their order.
+func spread(tasks []queued.TaskRef, kinds map[string]string) {
+	sizes, turns := map[string]int{}, map[string]int{}
+	for _, task := range tasks {
+		kind := kinds[task.TaskID]
+		turns[task.TaskID] = sizes[kind]
+		sizes[kind]++
+	}
+	slices.SortStableFunc(tasks, func(a, b queued.TaskRef) int {
+		return cmp.Or(cmp.Compare(turns[a.TaskID], turns[b.TaskID]), cmp.Compare(sizes[kinds[b.TaskID]], sizes[kinds[a.TaskID]]))
+	})
 }
 
 // retry is one execution of Change.Retry.

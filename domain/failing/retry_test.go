@@ -154,6 +154,28 @@ func TestTheCanaryTakesOtherTasksForThoseThatWereTried(t *testing.T) {
 	}
 }
 
+func TestTheCanaryHasTasksOfEachKind(t *testing.T) {
+	t.Parallel()
+	m := newMails(10, "waits")
+	for i, ref := range slices.Sorted(maps.Keys(m.failing)) {
+		task := m.failing[ref]
+		task.Error = "timeout"
+		if i > 7 {
+			task.Error = fmt.Sprint("no such user ", i)
+		}
+		m.failing[ref] = task
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	_, _ = m.change().Retry(ctx, &domain.Action{}, failing.Filter{}, replay.Pace{Canary: 3, CanaryTimeout: time.Minute}, func(replay.Progress) { cancel() })
+	var tried []byte
+	for id := range m.tried {
+		tried = append(tried, id[15])
+	}
+	if slices.Sort(tried); !slices.Equal(tried, []byte{0, 1, 8}) {
+		t.Errorf("the canary tried the tasks %v, want the first two that time out, and one without a user", tried)
+	}
+}
+
 func TestRetryKeepsToItsRate(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -1,6 +1,7 @@
 package replay
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -11,8 +12,12 @@ import (
 	"outboxd/domain"
 )
 
-// Batch bounds one transaction of a replay or a discard, except the replay of a canary, which is one transaction.
+// Batch bounds one transaction of a replay or a discard, except the replay of a canary, which is one transaction for
+// each type and error.
 const Batch = 500
+
+// canaryGrouped is how many dead letters are read to find out which types and errors there are.
+const canaryGrouped = 10_000
 
 // After refusedInARow refused dead letters without a successful replay in between, Run
 // assumes that the outbox refuses all, and stops. An error names at most refusedNamed of
@@ -105,14 +110,15 @@ func refusal(refused []*domain.ReplayRefused, rest string) error {
 // canary replays a few dead letters and waits until all of them are confirmed.
 // Any other outcome is an error.
 func (r *Replay) canary(ctx context.Context, p *Progress, tell func(Progress)) error {
-	replayed, err := r.Letters.Replay(ctx, r.Action, r.Filter, r.Canary)
+	replayed, err := r.sendCanary(ctx)
+	p.Changed += int64(len(replayed))
 	if refused, one := errors.AsType[*domain.ReplayRefused](err); one {
-		return &domain.Stopped{Err: fmt.Errorf("the canary failed: the outbox refuses %w; no other dead letter was replayed", refused)}
+		tell(*p)
+		return &domain.Stopped{Err: fmt.Errorf("the canary failed: the outbox refuses %w; the dead letters that are not in the canary were left as they are", refused)}
 	}
 	if err != nil || len(replayed) == 0 {
 		return err
 	}
-	p.Changed += int64(len(replayed))
 	look := func(ctx context.Context) (CanaryOutcome, error) {
 		outcomes, err := r.Letters.Outcomes(ctx, replayed, r.Unconfirmed)
 		return CanaryOutcome{Sent: len(replayed), ReplayOutcomes: outcomes}, err
@@ -121,6 +127,50 @@ func (r *Replay) canary(ctx context.Context, p *Progress, tell func(Progress)) e
 		p.Canary = &canary
 		tell(*p)
 	})
+}
+
+// sendCanary replays the canary: dead letters of every type and error that the filter chooses, so that a handler that
+// fails with some of them is found out. The newest dead letters say which types and errors there are.
+func (r *Replay) sendCanary(ctx context.Context) (replayed []domain.Replayed, err error) {
+	groups, _, err := r.Letters.Groups(ctx, r.Filter, canaryGrouped)
+	if err != nil {
+		return nil, err
+	}
+	slices.SortStableFunc(groups, func(a, b domain.DeadGroup) int {
+		return cmp.Or(cmp.Compare(b.Count, a.Count), a.FirstDied.Compare(b.FirstDied))
+	})
+	for i, share := range shares(groups, r.Canary) {
+		of := r.Filter
+		of.Type, of.ErrorForm, of.Stage = groups[i].Type, groups[i].ErrorForm, groups[i].Stage
+		some, err := r.Letters.Replay(ctx, r.Action, of, share)
+		replayed = append(replayed, some...)
+		if err != nil {
+			return replayed, err
+		}
+	}
+	if len(replayed) == r.Canary {
+		return replayed, nil
+	}
+	// Another command may have taken some, or the groups are of a standby that is behind.
+	some, err := r.Letters.Replay(ctx, r.Action, r.Filter, r.Canary-len(replayed))
+	return append(replayed, some...), err
+}
+
+// shares shares out a canary of n dead letters among groups, one by one in turn. It returns how many each of the first
+// groups gets, which is at least 1.
+func shares(groups []domain.DeadGroup, n int) []int {
+	shares := make([]int, min(len(groups), n))
+	for given := true; given; {
+		given = false
+		for i := range shares {
+			if n > 0 && shares[i] < groups[i].Count {
+				shares[i]++
+				n--
+				given = true
+			}
+		}
+	}
+	return shares
 }
 
 // DiscardAll discards dead letters until none that matches the filter is left, and calls tell after each step. It

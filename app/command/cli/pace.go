@@ -16,7 +16,7 @@ type PaceFlags struct{ replay.Pace }
 // Add adds the flags to the command cmd that does verb with events, such as "replay" with "dead letters".
 func (f *PaceFlags) Add(cmd *cobra.Command, verb, events string) {
 	cmd.Flags().IntVar(&f.Rate, "rate", 0, "most "+events+" to "+verb+" each second; 0 means no limit")
-	cmd.Flags().IntVar(&f.Canary, "canary", 0, "number of "+events+" to "+verb+" first; the rest follows only if all of them succeed")
+	cmd.Flags().IntVar(&f.Canary, "canary", 0, "number of "+events+" to "+verb+" first, of each type and error in turn; the rest follows only if all of them succeed")
 	DurationVar(cmd.Flags(), &f.CanaryTimeout, "canary-timeout", 5*time.Minute, "how long to wait for the outcome of the canary")
 }
 

@@ -176,8 +176,8 @@ database that was not confirmed, such as a mail, may happen again, with the same
 has passed is dropped, and so is unique_seconds. If the outbox refuses an event, it stays a dead letter. The command replays the
 others, names those that were refused, and then fails.
 
-With --canary N it first replays the N that died first, and waits for their outcome. It goes on only
-if all of them are confirmed.
+With --canary N it first replays N, and waits for their outcome: one of each type and error, then
+another one of each, and so on, those that died first. It goes on only if all of them are confirmed.
 
 If one of their queues is paused, the command says so first: tasks wait there.`,
 		Example: `  outboxd dead replay 01980000-0000-7000-8000-000000000000 --yes
