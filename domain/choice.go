@@ -12,6 +12,24 @@ func ParseHeader(text string) (name, value string, err error) {
 	return name, value, nil
 }
 
+// Header is a condition on a header.
+type Header struct {
+	Name  string
+	Value string // "" is any
+}
+
+// ParseHeaders reads each text that is not empty as ParseHeader does.
+func ParseHeaders(texts []string) (headers []Header, err error) {
+	for _, text := range Named(texts) {
+		var h Header
+		if h.Name, h.Value, err = ParseHeader(text); err != nil {
+			return nil, err
+		}
+		headers = append(headers, h)
+	}
+	return headers, nil
+}
+
 // Narrows reports whether a text that chooses names lets only some names pass: neither the text "" nor "*" does.
 func Narrows(name string) bool { return name != "" && name != "*" }
 
@@ -30,6 +48,6 @@ func Named(texts []string) (named []string) {
 func (f *DeadFilter) Narrows() bool {
 	return len(f.IDs)+len(f.Except)+len(f.Payload.Path) > 0 ||
 		Narrows(f.Type) || Narrows(f.Queue) || f.Stage != "" || f.OrderingKey != "" || f.HeaderName != "" || f.Error != "" || f.ErrorForm != "" ||
-		len(Named(f.NotErrors))+len(Named(f.NotForms))+len(Named(f.NotTypes))+len(f.NotFields) > 0 ||
+		len(Named(f.NotErrors))+len(Named(f.NotForms))+len(Named(f.NotTypes))+len(Named(f.NotKeys))+len(f.NotHeaders)+len(f.NotFields) > 0 ||
 		f.OlderThan > 0 || f.NewerThan > 0 || !f.Since.IsZero() || !f.Until.IsZero()
 }

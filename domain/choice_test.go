@@ -12,7 +12,7 @@ func TestAFilterThatLetsEverythingPassChoosesNothing(t *testing.T) {
 	t.Parallel()
 	for _, f := range []domain.DeadFilter{
 		{},
-		{Type: "*", Queue: "*", IDs: []domain.ID{}, NotTypes: []string{""}, NotErrors: []string{"", ""}, NotForms: []string{""}},
+		{Type: "*", Queue: "*", IDs: []domain.ID{}, NotTypes: []string{""}, NotErrors: []string{"", ""}, NotForms: []string{""}, NotKeys: []string{""}},
 		{HeaderValue: "x", Payload: domain.PayloadField{Any: true}, OlderThan: -time.Hour},
 	} {
 		if f.Narrows() {
@@ -25,6 +25,8 @@ func TestAFilterThatLetsEverythingPassChoosesNothing(t *testing.T) {
 		{HeaderName: "x"},
 		{NotTypes: []string{"", "a"}},
 		{Payload: domain.PayloadField{Path: []string{"a"}}},
+		{NotKeys: []string{"k"}},
+		{NotHeaders: []domain.Header{{Name: "x"}}},
 		{NotFields: []domain.PayloadField{{Path: []string{"a"}}}},
 		{NewerThan: time.Hour},
 		{Stage: domain.StageRelay},

@@ -56,6 +56,8 @@ type DeadFilter struct {
 	// types, in which a * at the end stands for any ending.
 	NotErrors, NotForms, NotTypes []string
 	NotFields                     []PayloadField // leaves out dead letters whose payload has one of these
+	NotKeys                       []string       // leaves out dead letters of these ordering keys
+	NotHeaders                    []Header       // leaves out dead letters that have one of these
 
 	// Since leaves out events that died before this time, by the database's clock.
 	Since time.Time

@@ -135,7 +135,7 @@ func (s *source) failingChange() *failing.Change {
 	return &failing.Change{
 		Tasks: retries.New(d.redis), Known: search.NewKnownEvents(s.database, d.cfg.Relay.History).Among, Archived: inspect.NewArchive(d.redis),
 		Failures: deadletters.NewFailedTasks(s.database, d.cfg.Relay.Ordering == config.OrderingBlock), Actions: deadletters.New(s.database),
-		Outcomes: deadletters.New(s.database).Outcomes,
+		Outcomes: deadletters.New(s.database).Outcomes, InFlight: search.NewLives(s.database).InFlight,
 	}
 }
 

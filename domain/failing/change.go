@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"slices"
-	"strings"
 	"time"
 
 	"outboxd/domain"
@@ -12,22 +11,21 @@ import (
 	"outboxd/domain/queued"
 )
 
-// Filter chooses failing tasks that match every field that is not zero.
+// Filter chooses failing tasks that match every field that is not zero. Of the embedded filter, ID, State, Open, Since
+// and Until choose nothing.
 type Filter struct {
-	IDs         []domain.ID
-	Type, Queue string // a * at the end stands for any ending
-	Error       string // part of the error, ignoring case
-	ErrorForm   string // as queued.ErrorForm returns it
+	lives.Filter
+	IDs       []domain.ID
+	ErrorForm string // as queued.ErrorForm returns it
 }
 
 // Narrows reports whether the filter has a condition that may leave a task out; see domain.DeadFilter.Narrows.
 func (f *Filter) Narrows() bool {
-	return len(f.IDs) > 0 || domain.Narrows(f.Type) || domain.Narrows(f.Queue) || f.Error != "" || f.ErrorForm != ""
+	return len(f.IDs) > 0 || f.Filter.Narrows() || f.ErrorForm != ""
 }
 
 func (f *Filter) matches(t *queued.FailingTask) bool {
-	return lives.Names(f.Type, t.Type) && lives.Names(f.Queue, t.Queue) &&
-		(f.Error == "" || strings.Contains(strings.ToLower(t.Error), strings.ToLower(f.Error))) &&
+	return lives.Names(f.Type, t.Type) && lives.Names(f.Queue, t.Queue) && f.ErrorMatches(t.Error, t.Type) &&
 		(f.ErrorForm == "" || queued.ErrorForm(t.Error) == f.ErrorForm)
 }
 
@@ -37,6 +35,8 @@ type Change struct {
 	// Known returns those of the given IDs that are events of this database. Change does not touch tasks of other
 	// IDs, because other programs may use the same Redis.
 	Known func(ctx context.Context, ids []domain.ID) ([]domain.ID, error)
+	// InFlight is lives.Reader.InFlight. Change asks it if lives.Filter.AsksDatabase.
+	InFlight func(ctx context.Context, filter lives.Filter, ids []domain.ID) ([]lives.Summary, error)
 	// Archived and Failures make dead letters of the events whose tasks were given up.
 	Archived queued.ArchivedTasks
 	Failures domain.FailedTasks
@@ -174,7 +174,7 @@ func (c *Change) chosen(ctx context.Context, filter *Filter, some []queued.TaskR
 	if len(ids) == 0 {
 		return nil, nil
 	}
-	known, err := c.Known(ctx, ids)
+	known, err := c.known(ctx, filter, ids)
 	if err != nil {
 		return nil, err
 	}
@@ -182,4 +182,18 @@ func (c *Change) chosen(ctx context.Context, filter *Filter, some []queued.TaskR
 		id, _, _ := domain.ParseTaskID(ref.TaskID)
 		return !slices.Contains(known, id)
 	}), nil
+}
+
+// known returns those of the given IDs that are events of this database, and meet the filter's conditions on what only
+// the database knows.
+func (c *Change) known(ctx context.Context, filter *Filter, ids []domain.ID) ([]domain.ID, error) {
+	if !filter.AsksDatabase() {
+		return c.Known(ctx, ids)
+	}
+	found, err := c.InFlight(ctx, filter.Filter, ids)
+	var known []domain.ID
+	for i := range found {
+		known = append(known, found[i].ID)
+	}
+	return known, err
 }

@@ -233,7 +233,7 @@ func (l Lives) look(ctx context.Context, filter lives.Filter, events []named) (f
 		case at >= 0:
 			set(&known[at], task)
 			found = append(found, known[at])
-		case l.NoHistory && filter.OrderingKey == "" && filter.HeaderName == "" && filter.Payload.Path == nil && len(filter.NotFields) == 0:
+		case l.NoHistory && !filter.AsksDatabase():
 			made, _ := e.id.Time()
 			summary := lives.Summary{ID: e.id, Type: task.Type, Queue: task.Queue, CreatedAt: made, Since: made}
 			set(&summary, task)

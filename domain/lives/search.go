@@ -64,6 +64,8 @@ type Filter struct {
 	// of its types, in which a * at the end stands for any ending.
 	NotErrors, NotTypes []string
 	NotFields           []domain.PayloadField // leaves out events whose payload has one of these
+	NotKeys             []string              // leaves out events of these ordering keys
+	NotHeaders          []domain.Header       // leaves out events that have one of these
 }
 
 // ErrorMatches reports whether an event with this error and type passes the filter's conditions on error and type.
@@ -73,11 +75,17 @@ func (f *Filter) ErrorMatches(text, eventType string) bool {
 	return (f.Error == "" || contains(f.Error)) && !slices.ContainsFunc(f.NotErrors, contains) && !slices.ContainsFunc(f.NotTypes, named)
 }
 
+// AsksDatabase reports whether the filter has a condition on what Redis does not know of a failing event: its ordering
+// key, its headers or its payload.
+func (f *Filter) AsksDatabase() bool {
+	return f.OrderingKey != "" || f.HeaderName != "" || len(f.Payload.Path)+len(f.NotFields)+len(f.NotKeys)+len(f.NotHeaders) > 0
+}
+
 // Narrows reports whether the filter has a condition that may leave an event out; see domain.DeadFilter.Narrows. Open
 // does not count, because people do not choose it.
 func (f *Filter) Narrows() bool {
 	return domain.Narrows(f.Type) || domain.Narrows(f.Queue) || !f.ID.IsZero() || f.OrderingKey != "" || f.State != "" || f.HeaderName != "" || f.Error != "" ||
-		len(f.Payload.Path)+len(domain.Named(f.NotErrors))+len(domain.Named(f.NotTypes))+len(f.NotFields) > 0 || !f.Since.IsZero() || !f.Until.IsZero()
+		len(f.Payload.Path)+len(domain.Named(f.NotErrors))+len(domain.Named(f.NotTypes))+len(domain.Named(f.NotKeys))+len(f.NotHeaders)+len(f.NotFields) > 0 || !f.Since.IsZero() || !f.Until.IsZero()
 }
 
 // Summary is an event in a list.

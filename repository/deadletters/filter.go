@@ -9,7 +9,7 @@ import (
 )
 
 // deadFilterSQL is the condition of a domain.DeadFilter, with the parameters of
-// deadArgs: $1 to $23. What costs little comes first.
+// deadArgs: $1 to $26. What costs little comes first.
 var deadFilterSQL = `
     ($1::uuid[] IS NULL OR d.id = ANY ($1)) AND ` + stored.NamedSQL("$2", "d.event_type") + ` AND ` + stored.NamedSQL("$3", "d.queue") + `
     AND ($4 = '' OR d.stage = $4) AND ($6::float8 = 0 OR d.died_at <= now() - $6 * interval '1 second') AND ($7::float8 = 0 OR d.died_at >= now() - $7 * interval '1 second')
@@ -19,11 +19,12 @@ var deadFilterSQL = `
     AND ($5 = '' OR strpos(lower(d.error), lower($5)) > 0)
     AND ($16::text[] IS NULL OR NOT EXISTS (SELECT FROM unnest($16::text[]) AS part WHERE strpos(lower(d.error), lower(part)) > 0))
     AND ($9 = '' OR ` + errorFormSQL + ` = $9) AND ($17::text[] IS NULL OR ` + errorFormSQL + ` <> ALL ($17))
-    AND ` + stored.FieldSQL(18) + ` AND ` + stored.NotFieldsSQL(21)
+    AND ` + stored.FieldSQL(18) + ` AND ` + stored.NotFieldsSQL(21) + `
+    AND ` + stored.NotKeysSQL("$24") + ` AND ` + stored.NotHeadersSQL(25)
 
 func deadArgs(f domain.DeadFilter) []any {
 	return slices.Concat([]any{
 		postgres.UUIDs(f.IDs), f.Type, f.Queue, string(f.Stage), f.Error, f.OlderThan.Seconds(), f.NewerThan.Seconds(), stored.TimeOrNull(f.Until), f.ErrorForm, postgres.UUIDs(f.Except),
 		stored.TimeOrNull(f.Since), f.OrderingKey, f.NotTypes, f.HeaderName, f.HeaderValue, f.NotErrors, f.NotForms,
-	}, stored.FieldArgs(f.Payload), stored.NotFieldsArgs(f.NotFields))
+	}, stored.FieldArgs(f.Payload), stored.NotFieldsArgs(f.NotFields), []any{f.NotKeys}, stored.NotHeadersArgs(f.NotHeaders))
 }

@@ -50,14 +50,15 @@ func TestDeadLettersAreChosen(t *testing.T) {
 		return f
 	}
 	for want, filters := range map[string][]domain.DeadFilter{
-		"ada bob eve raw": {{}, {NotErrors: []string{}}, {Since: time.Now().Add(-2 * time.Hour)}, not(""), not("order.customer=4", "to=_da*", "to='; --", "none")},
+		"ada bob eve raw": {{}, {NotKeys: []string{"k"}}, {NotHeaders: []domain.Header{{Name: "tenant", Value: "none"}}}, {NotErrors: []string{}}, {Since: time.Now().Add(-2 * time.Hour)}, not(""), not("order.customer=4", "to=_da*", "to='; --", "none")},
 		"ada":             {{OrderingKey: "k1"}, {HeaderName: "tenant", HeaderValue: "acme"}, {Payload: field("order.customer=42")}, {Payload: field("to=ada")}, {Payload: field("order.tags.1=y")}, {Payload: field("to=a*")}},
 		"ada bob":         {{Payload: field("order.customer")}, {Payload: field("to")}, {Payload: field("order.customer=42*")}, {Payload: field("to=*")}},
 		"ada raw":         {{NotErrors: []string{"SUCH user"}}, {NotForms: []string{"no such user #"}}, {NotErrors: []string{"nothing", "user"}}},
 		"ada bob raw":     {{HeaderName: "tenant"}},
 		"ada bob eve":     {{NotTypes: []string{"bytes"}}, {NotTypes: []string{"by*", "none*"}}},
 		"bob eve":         {{ErrorForm: "no such user #"}, {NotErrors: []string{"timeout"}}},
-		"bob eve raw":     {not("order.customer=42"), not("to=a*"), not("order.tags.1=y", "none"), not("order.tags")},
+		"eve":             {{NotHeaders: []domain.Header{{Name: "tenant"}}}},
+		"bob eve raw":     {{NotKeys: []string{"k0", "k1"}}, {NotHeaders: []domain.Header{{Name: "tenant", Value: "acme"}, {Name: "none"}}}, not("order.customer=42"), not("to=a*"), not("order.tags.1=y", "none"), not("order.tags")},
 		"eve raw":         {not("order.customer=42*"), not("to"), not("to=bob", "order.tags.0=x"), not("to=*")},
 		"bob":             {{Payload: field("to"), NotFields: not("to=ada").NotFields}},
 		"":                {{Since: time.Now().Add(-time.Minute)}, {Payload: field("order.customer=4")}, {Payload: field("to=_da*")}, {Payload: field("to=%*")}, {Payload: field("order=42")}},

@@ -17,7 +17,7 @@ const maxGroups = 100
 // With any other expression in errorFormSQL, PostgreSQL could not use that index.
 const errorFormSQL = `left(regexp_replace(error, '[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}|[0-9]+', '#', 'g'), 300)`
 
-// deadGroupsSQL groups the $24 latest dead letters that match the filter. PostgreSQL can
+// deadGroupsSQL groups the $27 latest dead letters that match the filter. PostgreSQL can
 // read the index outbox_dead_place from the latest one on. So the statement reads few rows,
 // however many dead letters there are, unless few of them match.
 //
@@ -25,8 +25,8 @@ const errorFormSQL = `left(regexp_replace(error, '[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}
 // would compute the form for every dead letter that matches, if it sorts them.
 var deadGroupsSQL = `
 SELECT event_type, ` + errorFormSQL + ` AS error_form, stage, count(*), min(died_at), max(died_at), sum(count(*)) OVER ()
-FROM (SELECT event_type, error, stage, died_at FROM outbox_dead d WHERE ` + deadFilterSQL + ` ORDER BY died_at DESC, id DESC LIMIT $24) AS latest
-GROUP BY 1, 2, 3 ORDER BY count(*) DESC, max(died_at) DESC LIMIT $25`
+FROM (SELECT event_type, error, stage, died_at FROM outbox_dead d WHERE ` + deadFilterSQL + ` ORDER BY died_at DESC, id DESC LIMIT $27) AS latest
+GROUP BY 1, 2, 3 ORDER BY count(*) DESC, max(died_at) DESC LIMIT $28`
 
 // Groups implements domain.DeadLetters.
 func (l *Letters) Groups(ctx context.Context, filter domain.DeadFilter, limit int) ([]domain.DeadGroup, bool, error) {

@@ -27,9 +27,9 @@ FROM outbox_dead d LEFT JOIN LATERAL (
     SELECT j.detail, j.at FROM outbox_journal j
     WHERE j.event_id = d.id AND j.entry IN ('refused', 'failed', 'died') ORDER BY j.at LIMIT 1
 ) AS first ON true
-WHERE ` + deadFilterSQL + ` AND (d.died_at, d.id) > ($24, $25::uuid)
+WHERE ` + deadFilterSQL + ` AND (d.died_at, d.id) > ($27, $28::uuid)
 ORDER BY d.died_at, d.id
-LIMIT $26`
+LIMIT $29`
 
 // List implements domain.DeadLetters.
 func (l *Letters) List(ctx context.Context, filter domain.DeadFilter, after domain.Cursor, limit int) ([]domain.DeadLetter, error) {
@@ -58,19 +58,19 @@ const (
 	maxQueuesCounted = 1000
 )
 
-// countDeadSQL stops counting at $24 dead letters, so that it stays cheap, and says whether there is one more. 0 means no
+// countDeadSQL stops counting at $27 dead letters, so that it stays cheap, and says whether there is one more. 0 means no
 // limit.
 var countDeadSQL = `
 WITH few AS MATERIALIZED (
-    SELECT event_type, queue FROM outbox_dead d WHERE ` + deadFilterSQL + ` LIMIT nullif($24::bigint, 0) + 1
+    SELECT event_type, queue FROM outbox_dead d WHERE ` + deadFilterSQL + ` LIMIT nullif($27::bigint, 0) + 1
 )
 SELECT coalesce(sum(n) FILTER (WHERE of_type), 0)::bigint, count(*) FILTER (WHERE of_type),
-       (array_agg(event_type ORDER BY n DESC, event_type) FILTER (WHERE of_type))[:$25], (array_agg(n ORDER BY n DESC, event_type) FILTER (WHERE of_type))[:$25],
-       (array_agg(queue ORDER BY n DESC, queue) FILTER (WHERE NOT of_type))[:$26], (array_agg(n ORDER BY n DESC, queue) FILTER (WHERE NOT of_type))[:$26],
-       clock_timestamp(), $24 > 0 AND (SELECT count(*) FROM few) > $24
+       (array_agg(event_type ORDER BY n DESC, event_type) FILTER (WHERE of_type))[:$28], (array_agg(n ORDER BY n DESC, event_type) FILTER (WHERE of_type))[:$28],
+       (array_agg(queue ORDER BY n DESC, queue) FILTER (WHERE NOT of_type))[:$29], (array_agg(n ORDER BY n DESC, queue) FILTER (WHERE NOT of_type))[:$29],
+       clock_timestamp(), $27 > 0 AND (SELECT count(*) FROM few) > $27
 FROM (
     SELECT event_type, queue, grouping(event_type) = 0 AS of_type, count(*) AS n
-    FROM (SELECT * FROM few LIMIT nullif($24, 0)) AS counted
+    FROM (SELECT * FROM few LIMIT nullif($27, 0)) AS counted
     GROUP BY GROUPING SETS ((event_type), (queue))
 ) AS counts`
 
@@ -127,11 +127,11 @@ func (l *Letters) Outcomes(ctx context.Context, events []domain.Replayed, unconf
 // SKIP LOCKED skips the dead letters that another command is replaying or discarding.
 var chosenDeadSQL = `
 WITH chosen AS MATERIALIZED (
-    SELECT d.id FROM outbox_dead d WHERE ` + deadFilterSQL + ` ORDER BY d.died_at, d.id LIMIT $24 FOR UPDATE SKIP LOCKED
+    SELECT d.id FROM outbox_dead d WHERE ` + deadFilterSQL + ` ORDER BY d.died_at, d.id LIMIT $27 FOR UPDATE SKIP LOCKED
 ), gone AS (
     DELETE FROM outbox_dead WHERE id = ANY (ARRAY(SELECT id FROM chosen)) RETURNING *
 ), noted AS (
-    INSERT INTO outbox_journal (event_id, stage, entry, generation, detail) SELECT id, 'person', $25, generation, $26 FROM gone
+    INSERT INTO outbox_journal (event_id, stage, entry, generation, detail) SELECT id, 'person', $28, generation, $29 FROM gone
 )`
 
 // discardSQL also marks the Asynq tasks that the discarded events may have as void.

@@ -21,18 +21,18 @@ const (
 	sampledBytes = 16 << 10
 )
 
-// valuesSQL groups the $24 latest dead letters that match the filter by the value at the path $26, in the way of
-// deadGroupsSQL. $27 is what each payload with the path contains. The size of a payload is known without reading the
+// valuesSQL groups the $27 latest dead letters that match the filter by the value at the path $29, in the way of
+// deadGroupsSQL. $30 is what each payload with the path contains. The size of a payload is known without reading the
 // payload. OFFSET 0 keeps PostgreSQL from computing a value again for each of its uses.
 var valuesSQL = `
-SELECT CASE WHEN nested OR value IS NULL THEN '' WHEN length(value) > $29 THEN left(value, $29) || '*' ELSE value END,
-       CASE WHEN nested THEN $30 WHEN value IS NULL THEN $31 ELSE '' END, count(*), min(died_at), max(died_at), count(*) OVER (), sum(count(*)) OVER (), max(found)
+SELECT CASE WHEN nested OR value IS NULL THEN '' WHEN length(value) > $32 THEN left(value, $32) || '*' ELSE value END,
+       CASE WHEN nested THEN $33 WHEN value IS NULL THEN $34 ELSE '' END, count(*), min(died_at), max(died_at), count(*) OVER (), sum(count(*)) OVER (), max(found)
 FROM (SELECT payload, died_at, sum(octet_length(payload)) OVER (ORDER BY died_at DESC, id DESC) - octet_length(payload) AS bytes_before, count(*) OVER () AS found
-      FROM (SELECT payload, died_at, id FROM outbox_dead d WHERE ` + deadFilterSQL + ` ORDER BY died_at DESC, id DESC LIMIT $24) AS latest) AS read,
-     LATERAL (SELECT ` + stored.ValueSQL("$26", "$27") + ` AS value OFFSET 0) AS field,
-     LATERAL (SELECT CASE WHEN left(value, 1) IN ('{', '[') THEN ` + stored.NestedSQL("$26") + ` ELSE false END AS nested OFFSET 0) AS form
-WHERE bytes_before < $28
-GROUP BY 1, 2 ORDER BY count(*) DESC, max(died_at) DESC LIMIT $25`
+      FROM (SELECT payload, died_at, id FROM outbox_dead d WHERE ` + deadFilterSQL + ` ORDER BY died_at DESC, id DESC LIMIT $27) AS latest) AS read,
+     LATERAL (SELECT ` + stored.ValueSQL("$29", "$30") + ` AS value OFFSET 0) AS field,
+     LATERAL (SELECT CASE WHEN left(value, 1) IN ('{', '[') THEN ` + stored.NestedSQL("$29") + ` ELSE false END AS nested OFFSET 0) AS form
+WHERE bytes_before < $31
+GROUP BY 1, 2 ORDER BY count(*) DESC, max(died_at) DESC LIMIT $28`
 
 // Values implements domain.DeadLetters.
 func (l *Letters) Values(ctx context.Context, filter domain.DeadFilter, path []string, limit int) (v domain.FieldValues, err error) {
@@ -56,7 +56,7 @@ func valuesArgs(filter domain.DeadFilter, path []string, limit int) []any {
 }
 
 var sampleSQL = `
-SELECT payload FROM outbox_dead d WHERE ` + deadFilterSQL + ` AND octet_length(payload) <= $25 ORDER BY died_at DESC, id DESC LIMIT $24`
+SELECT payload FROM outbox_dead d WHERE ` + deadFilterSQL + ` AND octet_length(payload) <= $28 ORDER BY died_at DESC, id DESC LIMIT $27`
 
 // Fields implements domain.DeadLetters.
 func (l *Letters) Fields(ctx context.Context, filter domain.DeadFilter) ([]string, error) {

@@ -21,14 +21,14 @@ FROM ` + stored.Places.Table(lives.StateInFlight) + ` AS s
 WHERE id = ANY ($1::uuid[]) AND NOT EXISTS (SELECT FROM inbox i WHERE i.event_id = s.id)
   AND ` + stored.NamedSQL("$2", "event_type") + ` AND ` + stored.NamedSQL("$3", "queue") + ` AND ($4 = '' OR ordering_key = $4)
   AND ($5 = '' OR CASE WHEN $6 = '' THEN headers ->> $5 IS NOT NULL ELSE headers ->> $5 = $6 END)
-  AND ` + stored.FieldSQL(7) + ` AND ` + stored.NotFieldsSQL(10) + `
+  AND ` + stored.FieldSQL(7) + ` AND ` + stored.NotFieldsSQL(10) + ` AND ` + stored.NotKeysSQL("$13") + ` AND ` + stored.NotHeadersSQL(14) + `
 ORDER BY id, generation DESC`
 
 // InFlight implements lives.Reader.
 func (l *Lives) InFlight(ctx context.Context, f lives.Filter, ids []domain.ID) ([]lives.Summary, error) {
 	const doing = "look for events in flight"
 	rows, err := l.db.Pool().Query(ctx, inFlightSQL, slices.Concat(
-		[]any{postgres.UUIDs(ids), f.Type, f.Queue, f.OrderingKey, f.HeaderName, f.HeaderValue}, stored.FieldArgs(f.Payload), stored.NotFieldsArgs(f.NotFields))...)
+		[]any{postgres.UUIDs(ids), f.Type, f.Queue, f.OrderingKey, f.HeaderName, f.HeaderValue}, stored.FieldArgs(f.Payload), stored.NotFieldsArgs(f.NotFields), []any{f.NotKeys}, stored.NotHeadersArgs(f.NotHeaders))...)
 	if err != nil {
 		return nil, postgres.Translate(err, doing)
 	}

@@ -33,6 +33,7 @@ type deadFlags struct {
 	filter               domain.DeadFilter
 	stage, header, field string
 	notFields            []string
+	notHeaders           []string
 	all                  bool
 }
 
@@ -45,6 +46,8 @@ func (f *deadFlags) add(cmd *cobra.Command) {
 	cmd.Flags().StringArrayVar(&f.filter.NotErrors, "not-error", nil, "leave out those whose error contains this text, in either case; may be repeated")
 	cmd.Flags().StringArrayVar(&f.filter.NotTypes, "not-type", nil, "leave out this event type, or email:* for all that begin with email:; may be repeated")
 	cmd.Flags().StringArrayVar(&f.notFields, "not-field", nil, "leave out those with this field in the JSON payload, written as --field; may be repeated")
+	cmd.Flags().StringArrayVar(&f.filter.NotKeys, "not-key", nil, "leave out this ordering key; may be repeated")
+	cmd.Flags().StringArrayVar(&f.notHeaders, "not-header", nil, "leave out those with this header, written as --header; may be repeated")
 	cmd.Flags().StringVar(&f.filter.OrderingKey, "key", "", "only of this ordering key")
 	cmd.Flags().StringVar(&f.header, "header", "", "only with this header, name or name=value")
 	cmd.Flags().StringVar(&f.field, "field", "", "only with this field in the JSON payload: name, name=value or order.customer=value; test-* as a value chooses all that begin with test-")
@@ -65,7 +68,10 @@ func (f *deadFlags) read(cmd *cobra.Command, args []string) (domain.DeadFilter, 
 	default:
 		return f.filter, nil, config.Mistake{Err: fmt.Errorf("--stage %s: the stages are relay, worker and person", f.stage)}
 	}
-	f.filter.NotErrors, f.filter.NotTypes = domain.Named(f.filter.NotErrors), domain.Named(f.filter.NotTypes)
+	f.filter.NotErrors, f.filter.NotTypes, f.filter.NotKeys = domain.Named(f.filter.NotErrors), domain.Named(f.filter.NotTypes), domain.Named(f.filter.NotKeys)
+	if f.filter.NotHeaders, err = domain.ParseHeaders(f.notHeaders); err != nil {
+		return f.filter, nil, config.Mistake{Err: fmt.Errorf("--not-header: %w", err)}
+	}
 	if f.filter.HeaderName, f.filter.HeaderValue, err = domain.ParseHeader(f.header); err != nil {
 		return f.filter, nil, config.Mistake{Err: fmt.Errorf("--header: %w", err)}
 	}
@@ -75,7 +81,7 @@ func (f *deadFlags) read(cmd *cobra.Command, args []string) (domain.DeadFilter, 
 	if f.filter.NotFields, err = domain.ParsePayloadFields(f.notFields); err != nil {
 		return f.filter, nil, config.Mistake{Err: fmt.Errorf("--not-field: %w", err)}
 	}
-	said := cli.Said(cmd, "type", "not-type", "queue", "key", "header", "field", "not-field", "stage", "error", "not-error", "older-than", "newer-than", "all", "rate", "canary", "canary-timeout")
+	said := cli.Said(cmd, "type", "not-type", "queue", "key", "not-key", "header", "not-header", "field", "not-field", "stage", "error", "not-error", "older-than", "newer-than", "all", "rate", "canary", "canary-timeout")
 	if len(args) > 0 {
 		said["ids"] = strings.Join(args, " ")
 	}

@@ -142,7 +142,7 @@ func newEventChangeCommand(c cli.Commands, role config.Role, change *eventChange
 		if err != nil {
 			return err
 		}
-		said := flags.said(cmd)
+		said := flags.said(cmd, "state", "since", "until")
 		run := change.begin(o, &acting, said)
 		defer run.close()
 		switch {

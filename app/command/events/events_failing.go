@@ -44,33 +44,38 @@ func openLives(o *cli.Opened, reader lives.Reader) (lives.Reader, func(), error)
 
 // failingFlags choose failing events.
 type failingFlags struct {
-	filter failing.Filter
-	all    bool
+	choiceFlags
+	all bool
 }
 
 func (f *failingFlags) add(cmd *cobra.Command) {
-	cmd.Flags().StringVar(&f.filter.Type, "type", "", "only of this event type; email:* chooses all that begin with email:")
-	cmd.Flags().StringVar(&f.filter.Queue, "queue", "", "only of this queue, or low* for all that begin with low")
-	cmd.Flags().StringVar(&f.filter.Error, "error", "", "only those whose last error contains this text, in either case")
+	f.choiceFlags.add(cmd)
 	cmd.Flags().BoolVar(&f.all, "all", false, "all failing events; not together with IDs or a filter")
 }
 
-// read returns the flags that were set, for the log of actions.
-func (f *failingFlags) read(cmd *cobra.Command, args []string) (said map[string]string, err error) {
-	if f.filter.IDs, err = cli.EventIDs(args); err != nil {
-		return nil, err
+// read returns the filter, and the flags that were set, for the log of actions. history says that the database has
+// events in flight.
+func (f *failingFlags) read(cmd *cobra.Command, args []string, history bool) (filter failing.Filter, said map[string]string, err error) {
+	if filter.IDs, err = cli.EventIDs(args); err != nil {
+		return filter, nil, err
 	}
-	said = cli.Said(cmd, "type", "queue", "error", "all", "rate", "canary", "canary-timeout")
+	if err := f.choiceFlags.read(); err != nil {
+		return filter, nil, err
+	}
+	filter.Filter = f.filter
+	said = f.said(cmd, "all", "rate", "canary", "canary-timeout")
 	if len(args) > 0 {
 		said["ids"] = strings.Join(args, " ")
 	}
 	switch {
-	case cmd.Flags().Changed("all") && (!f.all || f.filter.Narrows()):
-		return nil, config.Mistake{Err: errors.New("--all means every failing event; leave it out to choose some of them")}
-	case !f.all && !f.filter.Narrows():
-		return nil, config.Mistake{Err: errors.New("say which failing events: IDs, --type, --queue, --error, or --all")}
+	case cmd.Flags().Changed("all") && (!f.all || filter.Narrows()):
+		return filter, nil, config.Mistake{Err: errors.New("--all means every failing event; leave it out to choose some of them")}
+	case !f.all && !filter.Narrows():
+		return filter, nil, config.Mistake{Err: errors.New("say which failing events: IDs, --all, or a filter such as --type, --error or --field")}
+	case !history && filter.AsksDatabase():
+		return filter, nil, config.Mistake{Err: errors.New("with --relay-history=0 the database does not have the events: choose by --type, --queue and --error")}
 	}
-	return said, nil
+	return filter, said, nil
 }
 
 // FailingChangeDocument is the result of events retry and events give-up.
@@ -115,8 +120,8 @@ func newEventsRetryCommand(c cli.Commands) *cobra.Command {
 	cmd.Long = `Make the next attempt of failing events now: their task failed, and waits to be tried again. No attempt is charged for it.
 Mend the cause first: an attempt that fails counts as any other.
 
-With --canary N it first retries N and waits for their outcome. It goes on only if all of them are
-confirmed.
+With --canary N it first retries N and waits for their outcome: one of each type and error, then
+another one of each, and so on. It goes on only if all of them are confirmed.
 
 If one of their queues is paused, the command says so first: tasks wait there.`
 	cmd.Example = `  outboxd events retry 01980000-0000-7000-8000-000000000000 --yes
@@ -132,7 +137,7 @@ func newEventsGiveUpCommand(c cli.Commands) *cobra.Command {
 	cmd.Long = `Make dead letters of failing events: their task failed, and waits to be tried again. No further attempt is made.
 outboxd dead replay sends them again, outboxd dead discard removes them for good.`
 	cmd.Example = `  outboxd events give-up 01980000-0000-7000-8000-000000000000 --yes --reason "the address does not exist"
-  outboxd events give-up --type report:build --yes`
+  outboxd events give-up --type report:build --field customer=test-* --yes`
 	return cmd
 }
 
@@ -145,7 +150,7 @@ func newFailingCommand(c cli.Commands, change failingChange) *cobra.Command {
 	acting.Add(cmd)
 	out.AddFlag(cmd)
 	cmd.RunE = c.WithServers(config.RoleRelay, &out, func(cmd *cobra.Command, args []string, o *cli.Opened) error {
-		said, err := flags.read(cmd, args)
+		filter, said, err := flags.read(cmd, args, o.Config.Relay.History > 0)
 		if err != nil {
 			return err
 		}
@@ -159,11 +164,12 @@ func newFailingCommand(c cli.Commands, change failingChange) *cobra.Command {
 		changes := &failing.Change{
 			Tasks: retries.New(redis), Known: search.NewKnownEvents(o.DB, o.Config.Relay.History).Among, Archived: inspect.NewArchive(redis),
 			Failures: deadletters.NewFailedTasks(o.DB, o.Config.Relay.Ordering == config.OrderingBlock), Actions: letters, Outcomes: letters.Outcomes,
+			InFlight: search.NewLives(o.DB).InFlight,
 		}
 		action := acting.Action(said)
 		var paused []cli.PausedQueue
 		var progress replay.Progress
-		result, err := changes.Count(cmd.Context(), flags.filter, 0)
+		result, err := changes.Count(cmd.Context(), filter, 0)
 		if err == nil && result.Matched > 0 {
 			if change.again {
 				paused = cli.PausedQueues(cmd, o, result.Queues)
@@ -171,7 +177,7 @@ func newFailingCommand(c cli.Commands, change failingChange) *cobra.Command {
 			err = acting.Consent(change.consent)
 		}
 		if err == nil && acting.Yes {
-			result, err = change.do(cmd.Context(), changes, action, flags.filter, func(p replay.Progress) { progress = p })
+			result, err = change.do(cmd.Context(), changes, action, filter, func(p replay.Progress) { progress = p })
 		}
 		document := FailingChangeDocument{Action: change.verb, Matched: result.Matched, Changed: result.Changed, TriedMeanwhile: result.Meanwhile, DryRun: !acting.Yes, More: result.More, PausedQueues: paused}
 		if !action.ID.IsZero() {
@@ -180,10 +186,10 @@ func newFailingCommand(c cli.Commands, change failingChange) *cobra.Command {
 		if c := progress.Canary; c != nil {
 			document.Canary = &retryCanaryDocument{Retried: c.Sent, Confirmed: c.Confirmed, Failed: c.Failed, Open: c.Open}
 		}
-		if missing := len(flags.filter.IDs) - int(result.Matched); err == nil && missing > 0 {
-			err = fmt.Errorf("not failing: %d of the %d events named; outboxd events show ID says where an event is", missing, len(flags.filter.IDs))
+		if missing := len(filter.IDs) - int(result.Matched); err == nil && missing > 0 {
+			err = fmt.Errorf("not failing: %d of the %d events named; outboxd events show ID says where an event is", missing, len(filter.IDs))
 		}
-		return cmp.Or(out.Write(cmd.OutOrStdout(), document, func(w io.Writer) { change.table(w, &document, flags.filter.Type) }), err)
+		return cmp.Or(out.Write(cmd.OutOrStdout(), document, func(w io.Writer) { change.table(w, &document, filter.Type) }), err)
 	})
 	return cmd
 }

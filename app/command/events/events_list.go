@@ -97,12 +97,10 @@ func newEventListDocument(page *lives.Page) EventListDocument {
 	return document
 }
 
-// eventFlags choose events.
+// eventFlags choose events in any state.
 type eventFlags struct {
-	filter                            lives.Filter
-	state, since, until, header, next string
-	field                             string
-	notFields                         []string
+	choiceFlags
+	state, since, until, next string
 }
 
 func (f *eventFlags) add(cmd *cobra.Command) {
@@ -112,28 +110,16 @@ func (f *eventFlags) add(cmd *cobra.Command) {
 
 // addFilter adds the flags that choose events, but not the flags for paging.
 func (f *eventFlags) addFilter(cmd *cobra.Command) {
-	cmd.Flags().StringVar(&f.filter.Type, "type", "", "only of this event type; email:* chooses all that begin with email:")
-	cmd.Flags().StringVar(&f.filter.Queue, "queue", "", "only of this queue, or low* for all that begin with low")
-	cmd.Flags().StringVar(&f.filter.OrderingKey, "key", "", "only of this ordering key")
+	f.choiceFlags.add(cmd)
+	cmd.Flags().Lookup("error").Usage += "; of failing events together with --state failing"
 	cmd.Flags().StringVar(&f.state, "state", "", "only: pending, held, in-flight, failing, confirmed, dead, suppressed or cancelled")
 	cmd.Flags().StringVar(&f.since, "since", "", "only events emitted within this time (15m, 24h), or since this moment (RFC 3339)")
 	cmd.Flags().StringVar(&f.until, "until", "", "only events emitted before this; written as --since")
-	cmd.Flags().StringVar(&f.header, "header", "", "only with this header, name or name=value")
-	cmd.Flags().StringVar(&f.field, "field", "", "only with this field in the JSON payload: name, name=value or order.customer=value; test-* as a value chooses all that begin with test-")
-	cmd.Flags().StringVar(&f.filter.Error, "error", "", "only those whose error contains this text, in either case; of failing events together with --state failing")
-	cmd.Flags().StringArrayVar(&f.filter.NotErrors, "not-error", nil, "leave out those whose error contains this text, in either case; may be repeated")
-	cmd.Flags().StringArrayVar(&f.filter.NotTypes, "not-type", nil, "leave out this event type, or email:* for all that begin with email:; may be repeated")
-	cmd.Flags().StringArrayVar(&f.notFields, "not-field", nil, "leave out those with this field in the JSON payload, written as --field; may be repeated")
 	states := make([]string, 0, len(lives.States()))
 	for _, state := range lives.States() {
 		states = append(states, strings.ReplaceAll(string(state), " ", "-"))
 	}
 	_ = cmd.RegisterFlagCompletionFunc("state", cobra.FixedCompletions(states, cobra.ShellCompDirectiveNoFileComp))
-}
-
-// said returns the flags that the person has set, for the log of actions.
-func (f *eventFlags) said(cmd *cobra.Command) map[string]string {
-	return cli.Said(cmd, "type", "not-type", "queue", "key", "state", "since", "until", "header", "field", "not-field", "error", "not-error")
 }
 
 // read returns the filter, and the event after which the list begins.
@@ -154,15 +140,8 @@ func (f *eventFlags) read() (lives.Filter, domain.ID, error) {
 			return f.filter, domain.ID{}, config.Mistake{Err: fmt.Errorf("%s: %w", moment.name, err)}
 		}
 	}
-	f.filter.NotErrors, f.filter.NotTypes = domain.Named(f.filter.NotErrors), domain.Named(f.filter.NotTypes)
-	if f.filter.HeaderName, f.filter.HeaderValue, err = domain.ParseHeader(f.header); err != nil {
-		return f.filter, domain.ID{}, config.Mistake{Err: fmt.Errorf("--header: %w", err)}
-	}
-	if f.filter.Payload, err = domain.ParsePayloadField(f.field); err != nil {
-		return f.filter, domain.ID{}, config.Mistake{Err: fmt.Errorf("--field: %w", err)}
-	}
-	if f.filter.NotFields, err = domain.ParsePayloadFields(f.notFields); err != nil {
-		return f.filter, domain.ID{}, config.Mistake{Err: fmt.Errorf("--not-field: %w", err)}
+	if err = f.choiceFlags.read(); err != nil {
+		return f.filter, domain.ID{}, err
 	}
 	if f.next == "" {
 		return f.filter, domain.ID{}, nil

@@ -11,35 +11,34 @@ import (
 	"outboxd/handler/dashboard/show"
 )
 
-// maxLeftOut is how many types, errors, forms of errors and payload fields each a form can leave out.
+// maxLeftOut is how many types, errors, forms of errors, payload fields, ordering keys and headers each a form can leave
+// out.
 const maxLeftOut = 50
 
 // Choice has the fields with which events and dead letters are chosen, as the visitor wrote them.
 type Choice struct {
 	Type, Queue, Key, Header, Field, Error, Since, Until string
-	NotTypes, NotErrors, NotFields                       []string // left out
+	NotTypes, NotErrors, NotFields, NotKeys, NotHeaders  []string // left out
 	Fault                                                string   // what is wrong with the form
 }
 
 func readChoice(values url.Values) (Choice, error) {
 	name := func(field string) string { return show.Typed(values.Get(field)) }
 	text := func(field string) string { return strings.TrimSpace(name(field)) }
-	list := func(field string) (list []string) {
+	list := func(field string, read func(string) string) (list []string) {
 		for _, value := range values[field] {
-			list = append(list, show.Typed(value))
+			list = append(list, read(show.Typed(value)))
 		}
 		return domain.Named(list)
 	}
+	asWritten := func(text string) string { return text }
 	c := Choice{
 		Type: name("type"), Queue: name("queue"), Key: name("key"), Header: text("header"), Field: text("field"), Error: text("error"), Since: text("since"), Until: text("until"),
-		NotTypes: list("not-type"), NotErrors: list("not-error"), NotFields: list("not-field"),
+		NotTypes: list("not-type", asWritten), NotErrors: list("not-error", asWritten), NotKeys: list("not-key", asWritten),
+		NotFields: list("not-field", strings.TrimSpace), NotHeaders: list("not-header", strings.TrimSpace),
 	}
-	for i, field := range c.NotFields {
-		c.NotFields[i] = strings.TrimSpace(field)
-	}
-	c.NotFields = domain.Named(c.NotFields)
-	if max(len(c.NotTypes), len(c.NotErrors), len(c.NotFields)) > maxLeftOut {
-		return c, domain.Errorf(domain.CodeInvalid, "that is too much for one form: leave out up to %d types, errors and payload fields", maxLeftOut)
+	if max(len(c.NotTypes), len(c.NotErrors), len(c.NotFields), len(c.NotKeys), len(c.NotHeaders)) > maxLeftOut {
+		return c, domain.Errorf(domain.CodeInvalid, "that is too much for one form: leave out up to %d types, errors, payload fields, keys and headers each", maxLeftOut)
 	}
 	return c, nil
 }
@@ -49,6 +48,7 @@ type meaning struct {
 	headerName, headerValue string
 	payload                 domain.PayloadField
 	notFields               []domain.PayloadField
+	notHeaders              []domain.Header
 	since, until            time.Time // zero: not given
 }
 
@@ -60,6 +60,9 @@ func (c *Choice) meaning(now time.Time) (m meaning, err error) {
 		return m, err
 	}
 	if m.notFields, err = domain.ParsePayloadFields(c.NotFields); err != nil {
+		return m, err
+	}
+	if m.notHeaders, err = domain.ParseHeaders(c.NotHeaders); err != nil {
 		return m, err
 	}
 	if m.since, err = moment(c.Since, now); err != nil {
@@ -96,7 +99,7 @@ func (c *Choice) pairs() []Pair {
 		Pair{"since", c.Since},
 		Pair{"until", c.Until},
 	)
-	return slices.Concat(pairs, named("not-type", c.NotTypes), named("not-error", c.NotErrors), named("not-field", c.NotFields))
+	return slices.Concat(pairs, named("not-type", c.NotTypes), named("not-error", c.NotErrors), named("not-field", c.NotFields), named("not-key", c.NotKeys), named("not-header", c.NotHeaders))
 }
 
 // says describes the choice in words, without its times.
@@ -109,6 +112,8 @@ func (c *Choice) says() []Clause {
 		Pair{"with the header", c.Header},
 		Pair{"with the payload field", c.Field},
 	)...)
+	pairs = append(pairs, named("not of key", c.NotKeys)...)
+	pairs = append(pairs, named("without the header", c.NotHeaders)...)
 	pairs = append(pairs, named("without the payload field", c.NotFields)...)
 	pairs = append(pairs, filled(Pair{"whose error contains", c.Error})...)
 	return texts(append(pairs, named("whose error does not contain", c.NotErrors)...))

@@ -37,7 +37,7 @@ func ReadDead(values url.Values) (q Dead, f domain.DeadFilter, err error) {
 	}
 	f = domain.DeadFilter{
 		Type: q.Type, Queue: q.Queue, OrderingKey: q.Key, Error: q.Error, ErrorForm: q.ErrorForm, NotTypes: q.NotTypes, NotErrors: q.NotErrors, NotForms: q.NotErrorForms,
-		HeaderName: m.headerName, HeaderValue: m.headerValue, Payload: m.payload, NotFields: m.notFields, Since: m.since, Until: m.until,
+		HeaderName: m.headerName, HeaderValue: m.headerValue, Payload: m.payload, NotFields: m.notFields, NotKeys: q.NotKeys, NotHeaders: m.notHeaders, Since: m.since, Until: m.until,
 	}
 	for _, text := range q.IDs {
 		id, err := domain.EventID(text)

@@ -28,7 +28,7 @@ func ReadEvents(values url.Values) (q Events, f lives.Filter, err error) {
 	}
 	f = lives.Filter{
 		Type: q.Type, Queue: q.Queue, OrderingKey: q.Key, Error: q.Error, NotTypes: q.NotTypes, NotErrors: q.NotErrors,
-		HeaderName: m.headerName, HeaderValue: m.headerValue, Payload: m.payload, NotFields: m.notFields, Since: m.since, Until: m.until,
+		HeaderName: m.headerName, HeaderValue: m.headerValue, Payload: m.payload, NotFields: m.notFields, NotKeys: q.NotKeys, NotHeaders: m.notHeaders, Since: m.since, Until: m.until,
 	}
 	if f.State, err = lives.ParseState(q.State); err != nil || q.ID == "" {
 		return q, f, err

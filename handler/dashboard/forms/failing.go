@@ -6,6 +6,7 @@ import (
 
 	"outboxd/domain"
 	"outboxd/domain/failing"
+	"outboxd/domain/lives"
 )
 
 // Failing is a change of failing tasks (retry or give up) that the visitor has not confirmed yet.
@@ -22,7 +23,7 @@ type Failing struct {
 // ReadFailing reads which failing tasks the form chooses. ReadFailing refuses a form that chooses all of them.
 func ReadFailing(values url.Values) (f Failing, filter failing.Filter, err error) {
 	f = Failing{Action: values.Get("action"), Type: values.Get("type"), Queue: values.Get("queue"), ErrorForm: values.Get("error-form"), ID: values.Get("id"), Canary: values.Get("canary")}
-	filter = failing.Filter{Type: f.Type, Queue: f.Queue, ErrorForm: f.ErrorForm}
+	filter = failing.Filter{Filter: lives.Filter{Type: f.Type, Queue: f.Queue}, ErrorForm: f.ErrorForm}
 	if f.Action != domain.ActionRetry && f.Action != domain.ActionGiveUp {
 		return f, filter, domain.Errorf(domain.CodeInvalid, "failing events are retried or given up")
 	}

@@ -14,7 +14,7 @@ const letter = "01980000-0000-7000-8000-000000000000"
 // everything, and the change that is read contains only what was sent.
 func FuzzReadChange(f *testing.F) {
 	for _, form := range []string{
-		"action=replay&type=email%3Asend&error-form=no+%23", "action=replay&not-error-form=a&not-error-form=b&not-type=a*&field=a.b%3D1&since=1h", "action=replay&until=1h", "action=replay&field=..", "action=replay&not-field=a.b%3D1*&not-field=c", "action=replay&not-field=%20", "action=replay&not-field=%3D1", "action=discard&id=" + letter + "&until=2026-01-02T03:04:05.6Z", "action=replay",
+		"action=replay&type=email%3Asend&error-form=no+%23", "action=replay&not-error-form=a&not-error-form=b&not-type=a*&field=a.b%3D1&since=1h", "action=replay&until=1h", "action=replay&field=..", "action=replay&not-field=a.b%3D1*&not-field=c", "action=replay&not-field=%20", "action=replay&not-field=%3D1", "action=replay&not-key=k&not-header=a%3Db&not-header=c", "action=replay&not-header=%3Dx", "action=discard&id=" + letter + "&until=2026-01-02T03:04:05.6Z", "action=replay",
 		"action=drop&type=a", "action=replay&id=x", "action=replay&id=", "action=replay&type=a&until=now", "%", "id=" + letter + "&id=" + letter,
 		"action=replay&type=a&reason=" + strings.Repeat("a", maxReason+1), "action=replay" + strings.Repeat("&id="+letter, maxChosen+1),
 	} {
@@ -53,7 +53,7 @@ func TestAFormThatLeavesNothingOutIsRefused(t *testing.T) {
 	}
 	for name, form := range forms {
 		for query, refused := range map[string]bool{
-			"": true, "type=": true, "type=*": true, "type=*&queue=*": true, "not-error-form=&not-type=&not-error=&not-field=%20": true, "until=1h": true, "type=*&until=2026-01-02": true,
+			"": true, "type=": true, "type=*": true, "type=*&queue=*": true, "not-error-form=&not-type=&not-error=&not-field=%20&not-key=&not-header=%20": true, "until=1h": true, "type=*&until=2026-01-02": true,
 			"type=a": false, "type=a*": false, "queue=a": false, "id=" + letter: false,
 		} {
 			values, err := url.ParseQuery(query)
