@@ -227,7 +227,7 @@ func (b *batching[T, Tx]) complain(members []*member[T], size int, err error) {
 		return
 	}
 	b.failures.Do(func() {
-		b.batch.Logger.Warn("a batch failed, and each of its tasks is tried by itself", "task_type", members[0].event.Type, "size", size, "error", err)
+		b.batch.Logger.Warn("a batch failed, and each of its tasks is tried alone", "task_type", members[0].event.Type, "size", size, "error", err)
 	})
 }
 

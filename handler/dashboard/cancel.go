@@ -118,5 +118,5 @@ func (d *Dashboard) startCancel(c *fiber.Ctx) error {
 	if err != nil {
 		return err
 	}
-	return c.Redirect("../dead/changes/"+strconv.Itoa(id), fiber.StatusSeeOther)
+	return c.Redirect("../changes/"+strconv.Itoa(id), fiber.StatusSeeOther)
 }

@@ -97,7 +97,7 @@ func (d *Dashboard) startChange(c *fiber.Ctx) error {
 	if err != nil {
 		return err
 	}
-	return c.Redirect("./changes/"+strconv.Itoa(id), fiber.StatusSeeOther)
+	return c.Redirect("../changes/"+strconv.Itoa(id), fiber.StatusSeeOther)
 }
 
 // change shows the progress of a change.

@@ -235,7 +235,7 @@ func (d *Dashboard) Routes(app fiber.Router) {
 	r.get("/dead/export", d.exportDead)
 	r.get("/dead/change", d.confirmChange)
 	r.post("/dead/change", d.startChange, access.Replay, access.Discard)
-	r.get("/dead/changes/:id", d.change)
+	r.get("/changes/:id", d.change)
 }
 
 // Close ends the changes that still run in the background. Call it after the server was shut down.

@@ -132,5 +132,5 @@ func (d *Dashboard) changeFailing(c *fiber.Ctx) error {
 	if err != nil {
 		return err
 	}
-	return c.Redirect("../dead/changes/"+strconv.Itoa(id), fiber.StatusSeeOther)
+	return c.Redirect("../changes/"+strconv.Itoa(id), fiber.StatusSeeOther)
 }

@@ -184,7 +184,7 @@ func (g *groups) complain(taskType string, size int, err error) {
 	value, _ := g.failures.LoadOrStore(taskType, &rate.Sometimes{Interval: time.Minute})
 	if seldom, ok := value.(*rate.Sometimes); ok {
 		seldom.Do(func() {
-			g.w.log.Warn("a batch failed, and each of its tasks is tried by itself", "task_type", taskType, "size", size, "error", err)
+			g.w.log.Warn("a batch failed, and each of its tasks is tried alone", "task_type", taskType, "size", size, "error", err)
 		})
 	}
 }
