@@ -196,8 +196,8 @@ func TestAnEventReachesEachReceiverUnderItsID(t *testing.T) {
 	eventually(t, "both deliveries are confirmed", func() bool { return p.count("SELECT count(*) FROM inbox") == 2 })
 }
 
-// A changed subscription applies without a restart, and so does a changed answer
-// of its receiver.
+// A changed subscription applies without a restart. If its receiver then answers 410, the
+// subscription is paused; after a 400 the delivery is a dead letter.
 func TestDeliveriesFollowTheirSubscription(t *testing.T) {
 	t.Parallel()
 	var answer, took atomic.Int32

@@ -329,9 +329,10 @@ CREATE CONSTRAINT TRIGGER outbox_confirmed AFTER INSERT ON inbox
 --     event whose generation is above 0: the event was replayed, or may have a task in Redis for an earlier time.
 --     outbox_follow also stops if an earlier event of the key is in outbox. The event at which outbox_follow stops
 --     waits for the turn as before.
---   - outbox_follow also stops at an event that, by created_at or by the time in its ID, is from before a minute after the relays noticed that this database may have
---     gone back to an earlier state: in the state that was lost, the event may have been handed over, and its task may
---     still be in Redis. The minute is for clocks of servers that differ.
+--   - If the relays noticed that this database may have gone back to an earlier state, outbox_follow also stops at an
+--     event whose created_at, or the time in its ID, is before that moment or less than a minute after it. In the state
+--     that was lost, the event may have been handed over, and its task may still be in Redis. The minute is for clocks
+--     of servers that differ.
 --   - The function returns no events if no history is kept, or if the transaction is not READ COMMITTED.
 -- +goose StatementBegin
 CREATE FUNCTION outbox_follow(owners uuid[], kind text, line text, most integer)

@@ -14,7 +14,7 @@ import (
 	"outboxd/repository/repositorytest"
 )
 
-// run is one ordering key, whose first event a relay has handed over.
+// run is a database with events of one ordering key. A relay has handed over the first of them, head.
 type run struct {
 	t     *testing.T
 	db    *postgres.Database

@@ -84,8 +84,8 @@ func oddRowSQL(columns, values string) string {
 
 // repeats write an event again, as a producer does that is not sure whether it wrote it:
 // while the event waits for its key, while it is on its way, and after it was confirmed.
-// The key is the same, another one, or none. That changes nothing for an event that is
-// already on its way.
+// The repeat has the same key, another one, or none. If the event is already on its way, the
+// repeat changes nothing.
 var repeats = []struct{ what, sql string }{
 	{"of a held event", repeatSQL("outbox_held", "ordering_key", "true")},
 	{"on its way", repeatSQL("outbox_sent", "ordering_key", onItsWay)},

@@ -36,7 +36,7 @@ func (f follower) event(owner Event) Event {
 	return Event{ID: f.ID, Type: owner.Type, Queue: owner.Queue, Headers: f.Headers, outbox: owner.outbox, Attempt: 1, Attempts: owner.Attempts}
 }
 
-// followers are the followers of each event, in the order of their ordering key.
+// followers has the followers of each event of a batch, by that event's ID, in the order in which they take effect.
 type followers map[client.ID][]follower
 
 func byOwner(list []follower) followers {

@@ -31,7 +31,7 @@ type buffer struct {
 
 // Asynq's server asks for a task as soon as a worker slot is free. If a server leaves tasks in the buffer for longer
 // than staleAfter, the server has stopped or hangs, and the tasks go back to Redis. Once a task was taken longer ago
-// than leaseOver, the method next no longer hands it out: its lease ends soon, and then another worker may take it.
+// than leaseOver, the method next no longer hands it out: its lease ends soon, and 30 s later another worker may take it.
 // Until lostFor has passed, the task can still be given back.
 const (
 	staleAfter = time.Second

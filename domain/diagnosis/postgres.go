@@ -66,7 +66,7 @@ type Connections struct {
 	Ours, Need int64
 }
 
-// Listening says whether a NOTIFY reaches the connection on which relays LISTEN.
+// Listening says whether a NOTIFY reaches a connection that is opened as relays do to LISTEN.
 type Listening struct{ Connected, Arrives bool }
 
 // Findings returns the findings about these facts, worst first.

@@ -136,8 +136,8 @@ func (r *Redis) NewWorkingClient(connections int) redis.UniversalClient {
 	})
 }
 
-// NewDirectClient returns a client with its own connections and without retries, for
-// taking and finishing tasks. It does not connect.
+// NewDirectClient returns a client with its own connections and without retries, for callers
+// that wait in Redis or decide themselves whether to repeat a command. It does not connect.
 func (r *Redis) NewDirectClient(connections int) redis.UniversalClient {
 	return r.newClient(withoutRepeats(connections))
 }

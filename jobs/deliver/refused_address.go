@@ -128,8 +128,7 @@ func (g *Guard) isOwn(a netip.Addr) bool {
 }
 
 // control is the Control function of a net.Dialer. control checks the address to which
-// the connection really goes, because the name may have resolved to another address
-// before.
+// the connection really goes, so that nothing relies on an earlier look-up of the name.
 func (g *Guard) control(_, address string, _ syscall.RawConn) error {
 	place, err := netip.ParseAddrPort(address)
 	if err != nil {

@@ -93,8 +93,8 @@ func TestNothingIsSentToThisMachine(t *testing.T) {
 	}
 }
 
-// A name may mean another address when it is connected to: the connection itself is
-// checked.
+// The guard also checks the address of the connection itself, so it does not rely on an
+// earlier look-up of the name.
 func TestTheConnectionIsChecked(t *testing.T) {
 	t.Parallel()
 	if err := deliver.Control(deliver.NewGuard(), "127.0.0.1:80"); !errors.Is(err, deliver.ErrRefusedAddress) {

@@ -63,8 +63,8 @@ func (e *Examiner) pooler(ctx context.Context, tx pgx.Tx, facts *diagnosis.Postg
 	return nil
 }
 
-// listening reports whether a notification that is sent through the pool reaches the
-// connection on which relays LISTEN.
+// listening opens a connection as relays do to LISTEN, and reports whether a notification that
+// is sent through the pool reaches it.
 func (e *Examiner) listening(ctx context.Context) (*diagnosis.Listening, error) {
 	err := repository.NewPresence(e.db, e.o.ListenURL).TryListening(ctx)
 	if ctx.Err() != nil {
