@@ -68,7 +68,7 @@ func TestDeadLettersByCommand(t *testing.T) {
 		{failed, []string{"dead", "list", id, "01980000-0000-7000-8000-000000000000"}, []string{id, "not among the dead letters that were asked for: 1 of the 2 events named"}},
 		{0, []string{"dead", "list", "--type=other"}, []string{"No dead letters."}},
 		{0, []string{"dead", "show", id}, []string{"First error", "enqueued", "task " + id + " in queue notifications", "died (worker)", "attempt 1: ", "2 bytes: {}", "k: v"}},
-		{0, []string{"events", "show", id}, []string{"dead, given up by the worker", "emitted", "archived", "0 of 25 retries: the payload needs user_id"}},
+		{0, []string{"events", "show", id}, []string{"dead, given up by the worker", "emitted", "archived", "0 of 25 retries: the payload needs user_id", "up to 25: Asynq's default"}},
 		{failed, []string{"dead", "show", "01980000-0000-7000-8000-000000000000"}, []string{"not a dead letter"}},
 		{failed, []string{"events", "show", "01980000-0000-7000-8000-000000000000"}, []string{"there is no event"}},
 		{failed, []string{"dead", "discard", "01980000-0000-7000-8000-000000000000", "--yes"}, []string{"not among the dead letters that were asked for: 1 of the 1 events named", "events show"}},

@@ -156,7 +156,7 @@ func TestFailingEvents(t *testing.T) {
 			t.Errorf("%v: exit code %d\n%s%s", c.args, r.code, r.stdout, r.stderr)
 		}
 	}
-	if rate := ask("SELECT filter ->> 'rate' FROM outbox_actions WHERE action = 'retry'"); rate != "50" {
+	if rate := ask("SELECT filter ->> 'rate' FROM outbox_actions WHERE action = 'retry' AND events = 1"); rate != "50" {
 		t.Errorf("the record of the retry has the rate %q", rate)
 	}
 	if n := ask("SELECT count(*)::text FROM outbox_actions WHERE (action, events) IN (('retry', 1), ('give up', 2))"); n != "2" {

@@ -81,7 +81,7 @@ func TestEventPages(t *testing.T) {
 	if title := tab.MustInfo().Title; strings.Contains(title, "owned") || tab.MustHas("main img") || tab.MustHas("main script") {
 		t.Errorf("the text of an event became part of the page, whose title is %q", title)
 	}
-	tab.visit("/events?id=" + waiting + "&x=1")
+	tab.visit("/events?id=" + waiting)
 	tab.await("section .notice", "^The payload is no text, so no value in it can be masked. This takes the role admin. Sign in first.$")
 	tab.wantQuiet()
 	signIn(tab)

@@ -51,6 +51,25 @@ func (l *Life) LastKnown() *domain.Event {
 	return &event
 }
 
+// asynqRetries is how often Asynq tries a task again that says nothing about it.
+const asynqRetries = 25
+
+// Retries says how often the event's task is tried again after a failure, and what decides that; "" if no table has the
+// event any more.
+func (l *Life) Retries() string {
+	n := l.Options.MaxRetry
+	switch {
+	case l.Type == "":
+		return ""
+	case n == nil:
+		return fmt.Sprintf("up to %d: Asynq's default, because the event has no max_retry", asynqRetries)
+	case l.Subscription != "":
+		return fmt.Sprintf("up to %d: retry.attempts of the subscription", *n)
+	default:
+		return fmt.Sprintf("up to %d: max_retry of the event", *n)
+	}
+}
+
 // Describe returns a sentence with the event's state, and what the event waits for. tasks are its tasks in Redis;
 // nil means that Redis was not asked.
 func (l *Life) Describe(tasks []queued.TaskState, now time.Time) string {

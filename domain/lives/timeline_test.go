@@ -33,6 +33,24 @@ func TestTimelineKeepsTheOrderWithinASecond(t *testing.T) {
 	}
 }
 
+func TestRetriesSaysWhatDecidesThem(t *testing.T) {
+	t.Parallel()
+	event := func(n *int, subscription string) (l lives.Life) {
+		l.Type, l.Subscription, l.Options.MaxRetry = "order:paid", subscription, n
+		return l
+	}
+	for want, life := range map[string]lives.Life{
+		"": {}, // only the journal has it
+		"up to 25: Asynq's default, because the event has no max_retry": event(nil, ""),
+		"up to 0: max_retry of the event":                               event(new(0), ""),
+		"up to 9: retry.attempts of the subscription":                   event(new(9), "crm"),
+	} {
+		if got := life.Retries(); got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
+}
+
 func TestDescribeSaysWhatTheTaskWaitsFor(t *testing.T) {
 	t.Parallel()
 	life := lives.Life{State: lives.StateInFlight}

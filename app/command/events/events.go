@@ -100,6 +100,7 @@ type EventDocument struct {
 	OrderingKey  string             `json:"ordering_key,omitempty"`
 	Generation   int                `json:"generation"`
 	Attempts     int                `json:"attempts"`
+	MaxRetry     *int               `json:"max_retry,omitempty"` // missing: not known, or the event leaves it to Asynq, which tries again 25 times
 	Headers      map[string]string  `json:"headers,omitempty"`
 	Payload      string             `json:"payload,omitempty"`
 	PayloadBytes int                `json:"payload_bytes"`
@@ -110,6 +111,8 @@ type EventDocument struct {
 	OriginID     *domain.ID         `json:"origin_id,omitempty"` // of a delivery: the event that it delivers
 	Subscription string             `json:"subscription,omitempty"`
 	Deliveries   []deliveryDocument `json:"deliveries,omitempty"`
+
+	retries string // in words
 }
 
 type taskDocument struct {
@@ -153,7 +156,7 @@ func newTimelineDocument(life *lives.Life, tasks []queued.TaskState) []timelineD
 func NewEventDocument(life *lives.Life, tasks []queued.TaskState) EventDocument {
 	d := EventDocument{
 		ID: life.ID, State: life.StateWith(tasks), Description: life.Describe(tasks, time.Now()), Type: life.Type, Queue: life.Queue, OrderingKey: life.OrderingKey,
-		Generation: life.Generation, Attempts: life.Attempts, Headers: life.Headers, Payload: payloadText(life.Payload), PayloadBytes: len(life.Payload),
+		Generation: life.Generation, Attempts: life.Attempts, MaxRetry: life.Options.MaxRetry, retries: life.Retries(), Headers: life.Headers, Payload: payloadText(life.Payload), PayloadBytes: len(life.Payload),
 		Timeline: newTimelineDocument(life, tasks),
 	}
 	if tasks != nil {
@@ -206,6 +209,7 @@ func EventTable(w io.Writer, d *EventDocument) {
 	if d.Generation > 0 {
 		row("Generation", fmt.Sprint(d.Generation))
 	}
+	row("Retries", d.retries)
 	if d.Dead != nil {
 		row("Attempts", fmt.Sprint(d.Dead.Attempts))
 		row("First error", d.Dead.FirstError)
