@@ -342,6 +342,57 @@ func TestAStoppedRelayLeavesTheCanaryRenewed(t *testing.T) {
 	}
 }
 
+// PostgreSQL is slow: it stores a new canary after the relay has given up waiting for that. The relay does not take the
+// difference to Redis for a loss.
+func TestALateRenewalIsNoLoss(t *testing.T) {
+	t.Parallel()
+	memory := &late{renewed: make(chan struct{})}
+	w := newTown(t, schematest.Database(t), servertest.Redis(t), func(o *relay.Options) {
+		memory.QueueMemory = o.Healing.Memory
+		o.Healing.Memory = memory
+	})
+	w.start()
+	select {
+	case <-memory.renewed:
+	case <-time.After(30 * time.Second):
+		t.Fatal("the canary was not renewed")
+	}
+	if w.heals() != "" {
+		t.Error("healed without need")
+	}
+}
+
+// late is a memory in which the first renewal fails, and takes effect only when the next one begins. renewed is closed
+// when a later one, or a heal, has been stored.
+type late struct {
+	lost.QueueMemory
+	renewals int
+	missed   func(context.Context) error
+	renewed  chan struct{}
+	once     sync.Once
+}
+
+func (l *late) Remember(ctx context.Context, known, next lost.QueueIdentity, healed string) error {
+	if known.Canary == "" {
+		return l.QueueMemory.Remember(ctx, known, next, healed)
+	}
+	l.renewals++
+	switch l.renewals {
+	case 1:
+		l.missed = func(ctx context.Context) error { return l.QueueMemory.Remember(ctx, known, next, healed) }
+		return domain.Errorf(domain.CodeUnavailable, "the database did not answer in time")
+	case 2:
+		if err := l.missed(ctx); err != nil {
+			return err
+		}
+	}
+	err := l.QueueMemory.Remember(ctx, known, next, healed)
+	if err == nil {
+		l.once.Do(func() { close(l.renewed) })
+	}
+	return err
+}
+
 // lingering is a memory whose first Remember stores the identity, but returns only when the relay is stopped.
 type lingering struct {
 	lost.QueueMemory

@@ -63,7 +63,7 @@ func New(environ []string, build daemon.Build, more ...spec.Bench) *cobra.Comman
 	config.AddFlags(root.PersistentFlags())
 	root.SetUsageTemplate(briefUsage(root.UsageTemplate()))
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
-		return config.Mistake{Err: fmt.Errorf("%w%s\nRun outboxd --help for the list of flags", err, flagSuggestion(cmd, err))}
+		return config.Mistake{Err: fmt.Errorf("%w%s\nRun %s --help for the list of flags", err, flagSuggestion(cmd, err), cmd.CommandPath())}
 	})
 	root.AddCommand(
 		newConfigCommand(c), newEnvCommand(c), newMigrateCommand(c), newBenchCommand(c, more), newVersionCommand(c),

@@ -70,11 +70,13 @@ func judgeArchived(archived, settled int64) []domain.Finding {
 		return nil
 	}
 	text := words.Many(archived, "task") + words.Plural(archived, " is", " are") + " archived in Redis"
+	which := "their"
 	if settled > 0 {
-		text += "; " + words.Count(settled) + " of them have no dead letter any more"
+		text += "; the events of " + words.Count(settled) + " of them are settled, for example replayed or discarded"
+		which = "the other"
 	}
 	return of("tasks-archived", text,
-		"no worker takes them; the leader makes dead letters of their events within a minute, and Asynq deletes the tasks after 90 days",
+		"no worker takes them; the leader makes dead letters of "+which+" events within a minute, and Asynq deletes the tasks after 90 days",
 		"none is needed: outboxd dead list shows the events, and replaying one makes a new task")
 }
 

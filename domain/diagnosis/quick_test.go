@@ -83,7 +83,7 @@ func TestQuickFindings(t *testing.T) {
 		}, "tasks-failing/warning dead-letters/warning", `2 of type "mail:send" (queue q), such as: send to c-17@example.com: refused`},
 		"archived": {func(q *diagnosis.Quick) {
 			q.Queues[0].Archived, q.Settled = 3, map[string]int64{"q": 1}
-		}, "tasks-archived/note", "3 tasks are archived in Redis; 1 of them have no dead letter any more"},
+		}, "tasks-archived/note", "3 tasks are archived in Redis; the events of 1 of them are settled, for example replayed or discarded"},
 		"archived and replayed": {func(q *diagnosis.Quick) { q.Queues[0].Archived, q.Settled = 3, map[string]int64{"q": 3} }, "", ""},
 		"a loss":                {func(q *diagnosis.Quick) { q.Loss = "the canary is gone" }, "redis-lost-data/warning", "the canary is gone"},
 		"a backlog grows":       {func(q *diagnosis.Quick) { grows(q, 2500) }, "backlog-growing/warning", "2,500 tasks wait in Redis; 10 minutes ago there were 900"},

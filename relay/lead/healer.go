@@ -165,7 +165,6 @@ func (h *healer) check(ctx context.Context) error {
 	}
 	if l.reason == "" {
 		h.intact = true
-		h.renewing = renewal{}
 		return errors.Join(h.rememberDatabase(looking, database), h.advance(looking, seen.Over(known)))
 	}
 	if change == "" && h.isBehind(seen) {
@@ -244,9 +243,13 @@ func (h *healer) advance(ctx context.Context, seen lost.QueueIdentity) error {
 	if relayed == h.seen && time.Since(h.advanced) < advanceEvery && seen == h.record.Identity {
 		return nil
 	}
+	// A renewal whose answer was lost is repeated with the same canary, because the database may still store it. With
+	// another canary the difference to Redis would then look like a loss.
+	if h.renewing.from != seen.Canary {
+		h.renewing = renewal{from: seen.Canary, to: rand.Text()}
+	}
 	next := seen
-	next.Canary = rand.Text()
-	h.renewing = renewal{from: seen.Canary, to: next.Canary}
+	next.Canary = h.renewing.to
 	if err := h.remember(ctx, next, ""); err != nil {
 		return err
 	}

@@ -125,6 +125,7 @@ type taskDocument struct {
 	NextAt    *time.Time `json:"next_at,omitempty"`
 
 	retries string // in words
+	old     bool   // of a generation before the event's last one
 }
 
 type timelineDocument struct {
@@ -166,7 +167,7 @@ func NewEventDocument(life *lives.Life, tasks []queued.TaskState) EventDocument 
 		d.Subscription, d.OriginID = life.Subscription, &life.Origin
 	}
 	for _, t := range tasks {
-		task := taskDocument{ID: t.TaskID, Queue: t.Queue, State: t.State, Retried: t.Retried, MaxRetry: t.MaxRetry, LastError: t.LastError, retries: t.Retries()}
+		task := taskDocument{ID: t.TaskID, Queue: t.Queue, State: t.State, Retried: t.Retried, MaxRetry: t.MaxRetry, LastError: t.LastError, retries: t.Retries(), old: t.TaskID != life.LastKnown().TaskID()}
 		if !t.NextAt.IsZero() {
 			task.NextAt = new(t.NextAt.UTC())
 		}
@@ -226,7 +227,11 @@ func EventTable(w io.Writer, d *EventDocument) {
 		if t.LastError != "" {
 			task += ": " + t.LastError
 		}
-		row("Task", task)
+		if name := "Task"; t.old {
+			row("Old task", task)
+		} else {
+			row(name, task)
+		}
 	}
 	row("Redis", d.QueueError)
 	deliveriesTable(w, d.Deliveries)

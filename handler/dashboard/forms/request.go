@@ -14,7 +14,7 @@ import (
 func Asked(c *fiber.Ctx) (url.Values, error) {
 	values, err := url.ParseQuery(string(c.Request().URI().QueryString()))
 	if err != nil {
-		return nil, domain.Errorf(domain.CodeInvalid, "the address cannot be read")
+		return nil, domain.Errorf(domain.CodeInvalid, "the address cannot be read: in a value, %% must be written as %%25 and ; as %%3B")
 	}
 	return values, refuseUnknown(values)
 }
@@ -23,7 +23,7 @@ func Asked(c *fiber.Ctx) (url.Values, error) {
 func Sent(c *fiber.Ctx) (url.Values, error) {
 	values, err := url.ParseQuery(string(c.Body()))
 	if err != nil {
-		return nil, domain.Errorf(domain.CodeInvalid, "the form cannot be read")
+		return nil, domain.Errorf(domain.CodeInvalid, "the form cannot be read: in a value, %% must be written as %%25 and ; as %%3B (curl --data-urlencode)")
 	}
 	return values, refuseUnknown(values)
 }
