@@ -2,7 +2,6 @@ package app_test
 
 import (
 	"encoding/json"
-	"io"
 	"net/http"
 	"slices"
 	"strings"
@@ -42,16 +41,11 @@ func TestSendingAgainIntoAPausedQueueIsTold(t *testing.T) {
 	}
 	page := func(path string) string {
 		t.Helper()
-		response, err := http.Get(p.monitor + path)
-		if err != nil {
-			t.Fatal(err)
+		status, body := get(t, p.monitor+path)
+		if status != http.StatusOK {
+			t.Fatalf("%s: status %d: %s", path, status, body)
 		}
-		defer response.Body.Close()
-		body, err := io.ReadAll(response.Body)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return string(body)
+		return body
 	}
 	retry, replay := []string{"events", "retry", "--all"}, []string{"dead", "replay", "--all"}
 	forms := map[string]string{"/failing/change?action=retry&queue=mail": "the 2 tasks wait", "/dead/change?action=replay&queue=mail": "the task waits"}
