@@ -131,7 +131,10 @@ func register(t *testing.T, api, email string) string {
 // get returns the status and the body of a page; 0 if there is no answer.
 func get(t *testing.T, url string) (status int, body string) {
 	t.Helper()
-	response, err := browse(t).Get(url)
+	client := browse(t)
+	// Else a test that asks until something is true keeps more connections open than the monitor allows.
+	defer client.CloseIdleConnections()
+	response, err := client.Get(url)
 	if err != nil {
 		t.Log(err)
 		return 0, ""
