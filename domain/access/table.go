@@ -42,7 +42,7 @@ func Table() []Rule {
 		{Reschedule, Operator, "move events to another time"},
 		{domain.ActionPause, Operator, "pause queues, subscriptions and schedules"},
 		{domain.ActionResume, Operator, "resume them"},
-		{Unmask, Admin, "see payloads in Asynqmon as they are, and payloads that are no text"},
+		{Unmask, Admin, "see payloads in Asynqmon as they are, and payloads that are no text, and choose events by masked values"},
 		{Discard, Admin, "discard dead letters, or delete tasks"},
 		{Cancel, Admin, "cancel events"},
 		{Erase, Admin, "erase events"},

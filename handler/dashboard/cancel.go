@@ -28,7 +28,7 @@ func (d *Dashboard) confirmCancel(c *fiber.Ctx) error {
 	if err != nil {
 		return err
 	}
-	f, filter, err := forms.ReadCancel(values)
+	f, filter, err := forms.ReadCancel(values, d.hiddenFrom(c))
 	if err != nil {
 		return err
 	}
@@ -77,7 +77,7 @@ func (d *Dashboard) startCancel(c *fiber.Ctx) error {
 	if err != nil {
 		return err
 	}
-	f, filter, err := forms.ReadCancel(values)
+	f, filter, err := forms.ReadCancel(values, d.hiddenFrom(c))
 	if err != nil {
 		return err
 	}

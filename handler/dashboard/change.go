@@ -24,7 +24,7 @@ func (d *Dashboard) confirmChange(c *fiber.Ctx) error {
 	if err != nil {
 		return err
 	}
-	f, filter, err := forms.ReadChange(values)
+	f, filter, err := forms.ReadChange(values, d.hiddenFrom(c))
 	if err != nil {
 		return err
 	}
@@ -56,7 +56,7 @@ func (d *Dashboard) startChange(c *fiber.Ctx) error {
 	if err != nil {
 		return err
 	}
-	f, filter, err := forms.ReadChange(values)
+	f, filter, err := forms.ReadChange(values, d.hiddenFrom(c))
 	if err != nil {
 		return err
 	}

@@ -54,7 +54,7 @@ func (d *Dashboard) readDead(c *fiber.Ctx) (p deadPage, filter domain.DeadFilter
 	if err != nil {
 		return p, filter, err
 	}
-	p.Dead, filter, err = forms.ReadDead(values)
+	p.Dead, filter, err = forms.ReadDead(values, d.hiddenFrom(c))
 	if err != nil {
 		p.refuse(c, err.Error())
 	}

@@ -9,6 +9,8 @@ import (
 	"github.com/gofiber/fiber/v2"
 
 	"outboxd/domain"
+	"outboxd/domain/access"
+	"outboxd/handler/dashboard/forms"
 )
 
 // deadValues are the values of one payload field.
@@ -57,6 +59,14 @@ func (d *Dashboard) values(c *fiber.Ctx, p *deadPage, filter domain.DeadFilter) 
 		p.Values.Lines = append(p.Values.Lines, line)
 	}
 	return d.countDead(c.UserContext(), p, filter)
+}
+
+// hiddenFrom returns which values are hidden from the visitor.
+func (d *Dashboard) hiddenFrom(c *fiber.Ctx) forms.Hides {
+	if d.o.Visitor(c).May(access.Unmask) {
+		return func(string) bool { return false }
+	}
+	return d.mask.Hides
 }
 
 // hides reports whether the pages hide the values at a path of payloads.

@@ -42,7 +42,7 @@ func (d *Dashboard) events(c *fiber.Ctx) error {
 	}
 	s := eventsPage{States: lives.States(), First: values.Get("after") == ""}
 	var filter lives.Filter
-	s.Events, filter, err = forms.ReadEvents(values)
+	s.Events, filter, err = forms.ReadEvents(values, d.hiddenFrom(c))
 	s.Chooses = forms.ChoosesEvents(filter)
 	var after domain.ID
 	if err == nil && !s.First {

@@ -26,7 +26,7 @@ func (d *Dashboard) exportDead(c *fiber.Ctx) error {
 	if err != nil {
 		return err
 	}
-	_, filter, err := forms.ReadDead(values)
+	_, filter, err := forms.ReadDead(values, d.hiddenFrom(c))
 	if err != nil {
 		return err
 	}
@@ -61,7 +61,7 @@ func (d *Dashboard) exportEvents(c *fiber.Ctx) error {
 	if err != nil {
 		return err
 	}
-	_, filter, err := forms.ReadEvents(values)
+	_, filter, err := forms.ReadEvents(values, d.hiddenFrom(c))
 	if err != nil {
 		return err
 	}

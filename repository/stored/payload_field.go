@@ -10,8 +10,10 @@ import (
 // fieldSQL is the condition that a payload has a value at a path. JSON is read only if the
 // payload may match: if it contains the bytes that every such payload has, or an escape
 // (\u), which may stand for any of them. A payload without the path may make the condition
-// NULL.
-const fieldSQL = `CASE WHEN position(%[3]s IN payload) = 0 AND position('\x5c75'::bytea IN payload) = 0 THEN false
+// NULL. An object or a list has no value: its text would tell the values of all fields
+// within it, also of those that the pages hide.
+var fieldSQL = `CASE WHEN position(%[3]s IN payload) = 0 AND position('\x5c75'::bytea IN payload) = 0 THEN false
+        WHEN CASE WHEN left(%[2]s, 1) IN ('{', '[') AND outbox_payload_field(payload, %[1]s) IS NOT NULL THEN ` + NestedSQL("%[1]s") + ` ELSE false END THEN false
         WHEN %[2]s IS NULL THEN outbox_payload_field(payload, %[1]s) IS NOT NULL WHEN right(%[2]s, 1) = '*' THEN starts_with(outbox_payload_field(payload, %[1]s), left(%[2]s, -1))
         ELSE outbox_payload_field(payload, %[1]s) IS NOT DISTINCT FROM %[2]s END`
 

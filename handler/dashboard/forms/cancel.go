@@ -19,11 +19,11 @@ type Cancel struct {
 
 // ReadCancel reads which events the form chooses, and refuses a form that chooses all events. ReadCancel turns times
 // that are relative to now into absolute times. ReadCancel chooses only open events, and none that is emitted after now.
-func ReadCancel(values url.Values) (f Cancel, filter lives.Filter, err error) {
+func ReadCancel(values url.Values, hides Hides) (f Cancel, filter lives.Filter, err error) {
 	if f.Reason, err = Reason(values.Get("reason")); err != nil {
 		return f, filter, err
 	}
-	if f.Events, filter, err = ReadEvents(values); err != nil {
+	if f.Events, filter, err = ReadEvents(values, hides); err != nil {
 		return f, filter, err
 	}
 	if !ChoosesEvents(filter) {

@@ -36,7 +36,7 @@ type Change struct {
 func (f *Change) Unnamed() int64 { return int64(f.Types - len(f.Largest)) }
 
 // ReadChange reads which dead letters the form chooses. ReadChange refuses a form that chooses all of them.
-func ReadChange(values url.Values) (f Change, filter domain.DeadFilter, err error) {
+func ReadChange(values url.Values, hides Hides) (f Change, filter domain.DeadFilter, err error) {
 	f = Change{Action: values.Get("action"), Canary: values.Get("canary")}
 	if f.Action != access.Replay && f.Action != access.Discard {
 		return f, filter, domain.Errorf(domain.CodeInvalid, "dead letters are replayed or discarded")
@@ -44,7 +44,7 @@ func ReadChange(values url.Values) (f Change, filter domain.DeadFilter, err erro
 	if f.Reason, err = Reason(values.Get("reason")); err != nil {
 		return f, filter, err
 	}
-	if f.Dead, filter, err = ReadDead(values); err != nil {
+	if f.Dead, filter, err = ReadDead(values, hides); err != nil {
 		return f, filter, err
 	}
 	if len(f.IDs) == 0 && values.Get("scope") == "chosen" {

@@ -43,6 +43,10 @@ func readChoice(values url.Values) (Choice, error) {
 	return c, nil
 }
 
+// Hides reports whether the values of a payload field or a header are hidden from the visitor. The visitor may not choose
+// by such a value either: the answers would tell it, letter by letter.
+type Hides func(name string) bool
+
 // meaning is what those fields of a Choice mean that are not compared as they are.
 type meaning struct {
 	headerName, headerValue string
@@ -52,7 +56,7 @@ type meaning struct {
 	since, until            time.Time // zero: not given
 }
 
-func (c *Choice) meaning(now time.Time) (m meaning, err error) {
+func (c *Choice) meaning(now time.Time, hides Hides) (m meaning, err error) {
 	if m.headerName, m.headerValue, err = domain.ParseHeader(c.Header); err != nil {
 		return m, err
 	}
@@ -65,11 +69,29 @@ func (c *Choice) meaning(now time.Time) (m meaning, err error) {
 	if m.notHeaders, err = domain.ParseHeaders(c.NotHeaders); err != nil {
 		return m, err
 	}
+	if name := m.hidden(hides); name != "" {
+		return m, domain.Errorf(domain.CodeInvalid, "the pages hide the values of %.60q from you: choose by the name alone, without a value", name)
+	}
 	if m.since, err = moment(c.Since, now); err != nil {
 		return m, err
 	}
 	m.until, err = moment(c.Until, now)
 	return m, err
+}
+
+// hidden returns a name whose values are hidden and that has a value here; "" if there is none.
+func (m *meaning) hidden(hides Hides) string {
+	for _, h := range append(slices.Clip(m.notHeaders), domain.Header{Name: m.headerName, Value: m.headerValue}) {
+		if h.Value != "" && hides(h.Name) {
+			return h.Name
+		}
+	}
+	for _, f := range append(slices.Clip(m.notFields), m.payload) {
+		if !f.Any && slices.ContainsFunc(f.Path, hides) {
+			return strings.Join(f.Path, ".")
+		}
+	}
+	return ""
 }
 
 func moment(text string, now time.Time) (time.Time, error) {

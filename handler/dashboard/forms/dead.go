@@ -23,7 +23,7 @@ type Dead struct {
 }
 
 // ReadDead reads the query of an address, or a form.
-func ReadDead(values url.Values) (q Dead, f domain.DeadFilter, err error) {
+func ReadDead(values url.Values, hides Hides) (q Dead, f domain.DeadFilter, err error) {
 	if q.Choice, err = readChoice(values); err != nil {
 		return q, f, err
 	}
@@ -31,7 +31,7 @@ func ReadDead(values url.Values) (q Dead, f domain.DeadFilter, err error) {
 	if len(q.IDs) > maxChosen || len(q.NotErrorForms) > maxLeftOut {
 		return q, f, domain.Errorf(domain.CodeInvalid, "that is too much for one form: choose up to %d dead letters, and leave out up to %d errors", maxChosen, maxLeftOut)
 	}
-	m, err := q.meaning(time.Now())
+	m, err := q.meaning(time.Now(), hides)
 	if err != nil {
 		return q, f, err
 	}

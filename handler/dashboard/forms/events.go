@@ -17,12 +17,12 @@ type Events struct {
 }
 
 // ReadEvents reads the query of an address, or a form.
-func ReadEvents(values url.Values) (q Events, f lives.Filter, err error) {
+func ReadEvents(values url.Values, hides Hides) (q Events, f lives.Filter, err error) {
 	q.ID, q.State = strings.TrimSpace(values.Get("id")), values.Get("state")
 	if q.Choice, err = readChoice(values); err != nil {
 		return q, f, err
 	}
-	m, err := q.meaning(time.Now())
+	m, err := q.meaning(time.Now(), hides)
 	if err != nil {
 		return q, f, err
 	}

@@ -25,7 +25,7 @@ func FuzzReadChange(f *testing.F) {
 		if err != nil {
 			return
 		}
-		change, filter, err := ReadChange(values)
+		change, filter, err := ReadChange(values, hidesNothing)
 		if err != nil {
 			if domain.ErrorCode(err) != domain.CodeInvalid {
 				t.Errorf("%q: %v, want it called invalid", form, err)
@@ -41,14 +41,16 @@ func FuzzReadChange(f *testing.F) {
 	})
 }
 
+func hidesNothing(string) bool { return false }
+
 func TestAFormThatLeavesNothingOutIsRefused(t *testing.T) {
 	t.Parallel()
 	forms := map[string]struct {
 		action string
 		read   func(url.Values) error
 	}{
-		"dead letters":   {"replay", func(v url.Values) error { _, _, err := ReadChange(v); return err }},
-		"events":         {"", func(v url.Values) error { _, _, err := ReadCancel(v); return err }},
+		"dead letters":   {"replay", func(v url.Values) error { _, _, err := ReadChange(v, hidesNothing); return err }},
+		"events":         {"", func(v url.Values) error { _, _, err := ReadCancel(v, hidesNothing); return err }},
 		"failing events": {domain.ActionRetry, func(v url.Values) error { _, _, err := ReadFailing(v); return err }},
 	}
 	for name, form := range forms {
@@ -71,7 +73,7 @@ func TestAFormThatLeavesNothingOutIsRefused(t *testing.T) {
 // The confirmation is a form of its own, and must choose no more than what the visitor saw.
 func TestAConfirmedCancellationKeepsItsID(t *testing.T) {
 	t.Parallel()
-	f, _, err := ReadCancel(url.Values{"id": {letter}, "type": {"a"}})
+	f, _, err := ReadCancel(url.Values{"id": {letter}, "type": {"a"}}, hidesNothing)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -79,7 +81,7 @@ func TestAConfirmedCancellationKeepsItsID(t *testing.T) {
 	for _, p := range f.Pairs() {
 		confirmed.Add(p.Name, p.Value)
 	}
-	if _, filter, err := ReadCancel(confirmed); err != nil || filter.ID.String() != letter {
+	if _, filter, err := ReadCancel(confirmed, hidesNothing); err != nil || filter.ID.String() != letter {
 		t.Errorf("the confirmed form chooses %+v, %v", filter, err)
 	}
 }
