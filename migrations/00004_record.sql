@@ -328,6 +328,7 @@ CREATE TABLE outbox_queue_identity (
     run_id         text        NOT NULL DEFAULT '',
     replication_id text        NOT NULL DEFAULT '',
     canary         text        NOT NULL DEFAULT '',
+    canary_before  text        NOT NULL DEFAULT '', -- that the last renewal replaced, and that Redis may still have; '': not renewed since the last heal
     shards         text        NOT NULL DEFAULT '', -- of a Redis Cluster: run ID/replication ID=slots of each master; then run_id and replication_id have the IDs of all masters
     system_id      text        NOT NULL DEFAULT '', -- of the PostgreSQL cluster
     timeline       text        NOT NULL DEFAULT '', -- as in the names of WAL files; a promotion or a point-in-time recovery begins a new one
@@ -335,7 +336,6 @@ CREATE TABLE outbox_queue_identity (
     -- from the history (outbox_sent) for their age. history_seconds 0 means that no history is kept.
     history_seconds float8     NOT NULL DEFAULT 0,
     history_since  timestamptz,
-    seen_at        timestamptz,
     healed_at      timestamptz,
     heal_reason    text        NOT NULL DEFAULT '', -- what happened before healed_at
     went_back_at   timestamptz, -- when it was last noticed that this database may have gone back

@@ -305,8 +305,8 @@ func TestNothingIsHealedThatIsWell(t *testing.T) {
 	}
 }
 
-// A relay that is stopped between the two halves of renewing the canary finishes the renewal, so
-// that the next relay does not heal.
+// A relay that is stopped while PostgreSQL stores a renewed canary finishes the renewal, so that the next relay does not
+// heal.
 func TestAStoppedRelayLeavesTheCanaryRenewed(t *testing.T) {
 	t.Parallel()
 	database, redis := schematest.Database(t), servertest.Redis(t)
@@ -315,18 +315,21 @@ func TestAStoppedRelayLeavesTheCanaryRenewed(t *testing.T) {
 	first.watched()
 	stop()
 
-	memory := &lingering{remembered: make(chan struct{})}
+	memory := &lingering{remembered: make(chan struct{}), stopped: make(chan struct{})}
 	w := newTown(t, database, redis, func(o *relay.Options) {
 		memory.QueueMemory = o.Healing.Memory
 		o.Healing.Memory = memory
 	})
-	stop = w.start()
+	ctx, cancel := context.WithCancel(t.Context())
+	wait := w.run(ctx)
 	select {
 	case <-memory.remembered:
 	case <-time.After(30 * time.Second):
-		t.Fatal("the canary was not renewed")
+		t.Error("the canary was not renewed")
 	}
-	stop()
+	cancel()
+	close(memory.stopped)
+	wait()
 
 	next := newTown(t, database, redis, nil)
 	next.start()
@@ -344,67 +347,75 @@ func TestAStoppedRelayLeavesTheCanaryRenewed(t *testing.T) {
 
 // PostgreSQL is slow: it stores a new canary after the relay has given up waiting for that. The relay does not take the
 // difference to Redis for a loss.
-func TestALateRenewalIsNoLoss(t *testing.T) {
+func TestALateCanaryIsNoLoss(t *testing.T) {
 	t.Parallel()
-	memory := &late{renewed: make(chan struct{})}
-	w := newTown(t, schematest.Database(t), servertest.Redis(t), func(o *relay.Options) {
-		memory.QueueMemory = o.Healing.Memory
-		o.Healing.Memory = memory
-	})
-	w.start()
-	select {
-	case <-memory.renewed:
-	case <-time.After(30 * time.Second):
-		t.Fatal("the canary was not renewed")
-	}
-	if w.heals() != "" {
-		t.Error("healed without need")
+	for name, first := range map[string]bool{"the first": true, "a renewed one": false} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			memory := &late{first: first, renewed: make(chan struct{})}
+			w := newTown(t, schematest.Database(t), servertest.Redis(t), func(o *relay.Options) {
+				memory.QueueMemory = o.Healing.Memory
+				o.Healing.Memory = memory
+			})
+			w.start()
+			select {
+			case <-memory.renewed:
+			case <-time.After(30 * time.Second):
+				t.Fatal("the canary was not renewed")
+			}
+			if w.heals() != "" {
+				t.Error("healed without need")
+			}
+		})
 	}
 }
 
-// late is a memory in which the first renewal fails, and takes effect only when the next one begins. renewed is closed
-// when a later one, or a heal, has been stored.
+// late is a memory in which storing the first canary, or the first renewal, fails, and takes effect only when the same
+// is tried again. renewed is closed when a later renewal, or a heal, has been stored.
 type late struct {
 	lost.QueueMemory
-	renewals int
-	missed   func(context.Context) error
-	renewed  chan struct{}
-	once     sync.Once
+	first   bool
+	failed  bool
+	missed  func(context.Context) error // what failed; nil once it has taken effect
+	renewed chan struct{}
+	once    sync.Once
 }
 
 func (l *late) Remember(ctx context.Context, known, next lost.QueueIdentity, healed string) error {
-	if known.Canary == "" {
-		return l.QueueMemory.Remember(ctx, known, next, healed)
-	}
-	l.renewals++
-	switch l.renewals {
-	case 1:
-		l.missed = func(ctx context.Context) error { return l.QueueMemory.Remember(ctx, known, next, healed) }
+	first := known.Canary == ""
+	remember := func(ctx context.Context) error { return l.QueueMemory.Remember(ctx, known, next, healed) }
+	if first == l.first && !l.failed {
+		l.failed, l.missed = true, remember
 		return domain.Errorf(domain.CodeUnavailable, "the database did not answer in time")
-	case 2:
-		if err := l.missed(ctx); err != nil {
+	}
+	if missed := l.missed; missed != nil {
+		l.missed = nil
+		if err := missed(ctx); err != nil {
 			return err
 		}
 	}
-	err := l.QueueMemory.Remember(ctx, known, next, healed)
-	if err == nil {
+	err := remember(ctx)
+	if err == nil && l.failed && !first {
 		l.once.Do(func() { close(l.renewed) })
 	}
 	return err
 }
 
-// lingering is a memory whose first Remember stores the identity, but returns only when the relay is stopped.
+// lingering is a memory whose first Remember stores the identity, but has no answer until the relay is stopped.
 type lingering struct {
 	lost.QueueMemory
-	remembered chan struct{}
-	once       sync.Once
+	remembered, stopped chan struct{}
+	once                sync.Once
 }
 
 func (l *lingering) Remember(ctx context.Context, known, next lost.QueueIdentity, healed string) error {
 	err := l.QueueMemory.Remember(ctx, known, next, healed)
 	l.once.Do(func() {
 		close(l.remembered)
-		<-ctx.Done()
+		<-l.stopped
+		if err == nil {
+			err = ctx.Err()
+		}
 	})
 	return err
 }

@@ -81,6 +81,14 @@ func newFixture(t testing.TB, databaseURL, redisURL string, change func(*relay.O
 // An actor's error fails the test.
 func (f *fixture) start() (stop func()) {
 	ctx, cancel := context.WithCancel(context.Background())
+	wait := f.run(ctx)
+	stop = sync.OnceFunc(func() { cancel(); wait() })
+	f.t.Cleanup(stop)
+	return stop
+}
+
+// run runs the relay until ctx ends. wait waits until the relay has ended.
+func (f *fixture) run(ctx context.Context) (wait func()) {
 	var actors sync.WaitGroup
 	for _, actor := range f.relay.Actors() {
 		actors.Go(func() {
@@ -89,9 +97,7 @@ func (f *fixture) start() (stop func()) {
 			}
 		})
 	}
-	stop = sync.OnceFunc(func() { cancel(); actors.Wait() })
-	f.t.Cleanup(stop)
-	return stop
+	return actors.Wait
 }
 
 func (f *fixture) exec(statement string, args ...any) {

@@ -8,9 +8,8 @@ import (
 	"testing/synctest"
 	"time"
 
-	"go.uber.org/goleak"
-
 	"outboxd/app/lookout"
+	"outboxd/app/servertest"
 	"outboxd/config"
 	"outboxd/config/value"
 	"outboxd/domain"
@@ -20,7 +19,7 @@ import (
 	"outboxd/domain/setup"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { servertest.Main(m) }
 
 // redis is a Redis that answers, with archived tasks in two queues.
 type redis struct {
@@ -123,31 +122,6 @@ func TestArchivedTasksAreReadRarely(t *testing.T) {
 	}
 	if r.read != 1 {
 		t.Errorf("the tasks were read %d times", r.read)
-	}
-}
-
-func TestARenewedCanaryIsNoLoss(t *testing.T) {
-	t.Parallel()
-	known := lost.QueueIdentity{RunID: "r", Canary: "next"}
-	for name, test := range map[string]struct {
-		is        lost.QueueIdentity
-		unchanged time.Duration
-		lost      bool
-	}{
-		"the same":                 {known, time.Hour, false},
-		"renewed in PostgreSQL":    {lost.QueueIdentity{RunID: "r", Canary: "last"}, lost.CheckPatience / 2, false},
-		"another for long":         {lost.QueueIdentity{RunID: "r", Canary: "last"}, 2 * lost.CheckPatience, true},
-		"another in a new process": {lost.QueueIdentity{RunID: "s", Canary: "last"}, lost.CheckPatience / 2, true},
-		"none":                     {lost.QueueIdentity{RunID: "r"}, lost.CheckPatience / 2, true},
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			p := &postgres{record: lost.QueueRecord{Identity: known, Unchanged: test.unchanged}}
-			q := look(&redis{identity: test.is}, p).Quick(t.Context())
-			if (q.Loss != "") != test.lost {
-				t.Errorf("it says %q", q.Loss)
-			}
-		})
 	}
 }
 

@@ -8,8 +8,8 @@ import (
 )
 
 const (
-	// lossLooks is how often a difference between PostgreSQL and Redis must be seen before it counts. The leader may
-	// renew the canary, or a person may resume a queue, between the two questions of one look.
+	// lossLooks is how often a difference between PostgreSQL and Redis must be seen before it counts. A person may resume
+	// a queue, or a slot of a Redis Cluster may move, between the questions of one look.
 	lossLooks = 3
 	lossPause = 50 * time.Millisecond
 )
@@ -22,24 +22,24 @@ func (l *Lookout) loss(ctx context.Context) string {
 }
 
 // Loss returns why Redis may have lost data since the leader's last check, as lost.QueueIdentity.Change says it; "" if
-// there is no sign of a loss, or if it is not known. The leader renews the canary in the database first, and then in
-// Redis. So Loss overlooks another canary until that renewal must have ended. A missing canary counts without that
-// delay.
+// there is no sign of a loss, or if it is not known.
 func Loss(ctx context.Context, memory Memory, identity Identity) (reason string) {
+	var last lost.QueueIdentity
 	lasting := lasts(ctx, func() bool {
 		record, err := memory.Recall(ctx)
-		if err != nil || record.Identity.Canary == "" {
+		if err != nil {
 			return false
 		}
+		// If the leader replaces the record during a look, Redis's answer belongs to the next record.
+		if reason != "" && record.Identity != last {
+			return false
+		}
+		last = record.Identity
 		seen, err := identity.Identify(ctx, record.Name)
 		if err != nil {
 			return false
 		}
-		known := record.Identity
-		if seen.Canary != "" && record.Unchanged <= lost.CheckPatience {
-			known.Canary = seen.Canary
-		}
-		reason = seen.Change(known)
+		reason = record.Loss(seen)
 		return reason != ""
 	})
 	if !lasting {

@@ -106,20 +106,31 @@ type IdentifiedQueue interface {
 	Renew()
 }
 
-// CheckPatience limits the time of one check of the identity, and of one renewal of the canary in Redis.
-const CheckPatience = 5 * time.Second
-
 // QueueRecord is what the database stores about Redis and about itself, to recognise a loss.
 type QueueRecord struct {
 	// Name is the name of the canary. No other outbox that uses the same Redis has this name.
 	Name     string
 	Identity QueueIdentity // with an empty canary: the queue was never seen
-	// Unchanged is for how long the database has had this identity. A renewal writes the new canary to the database
-	// first, and to Redis within CheckPatience.
-	Unchanged time.Duration
-	Database  DatabaseIdentity
-	History   time.Duration // how long the history keeps events; 0: there is no history
-	HealedAt  time.Time     // zero: never
+	// Before is the canary that the last renewal replaced. Redis may still have it: a renewal writes the new canary to
+	// the database first, and if Redis does not answer then, a later check of the leader writes it to Redis. Before is
+	// "" if the canary was not renewed since the last heal.
+	Before   string
+	Database DatabaseIdentity
+	History  time.Duration // how long the history keeps events; 0: there is no history
+	HealedAt time.Time     // zero: never
+}
+
+// Loss returns why Redis may have lost data, as QueueIdentity.Change says it, if its identity is seen; "" if there is no
+// sign of a loss. A renewal that has not reached Redis yet is no sign, however long it takes.
+func (r QueueRecord) Loss(seen QueueIdentity) string {
+	known := r.Identity
+	if known.Canary == "" {
+		return ""
+	}
+	if seen.Canary != "" && seen.Canary == r.Before {
+		known.Canary = r.Before
+	}
+	return seen.Change(known)
 }
 
 // QueueMemory stores the identity of Redis in the database of the events. Its methods are safe for concurrent use,

@@ -28,8 +28,8 @@ type Healing struct {
 }
 
 const (
-	// checkPatience limits the time of one check.
-	checkPatience = lost.CheckPatience
+	// checkPatience limits the time of one check, and of one renewal of the canary in Redis.
+	checkPatience = 5 * time.Second
 	// advanceEvery is how often an idle relay renews the canary, a random value in Redis. A check renews it earlier
 	// if this process has relayed events since. A Redis that still has a canary was not set back to an earlier
 	// state than that in which the canary was written.
@@ -75,8 +75,8 @@ type healer struct {
 	renewing renewal
 }
 
-// renewal is an incomplete change from one canary to the next; zero means that there is none. Because an answer may
-// have been lost, the database may have either canary, and so may Redis.
+// renewal is an incomplete change from one canary to the next; zero means that there is none. With an empty from it is the
+// first canary. Because an answer may have been lost, the database may have either canary, and so may Redis.
 type renewal struct{ from, to string }
 
 func newHealer(o Healing, history time.Duration, r Relay, m *metrics, failing *failing) *healer {
@@ -229,7 +229,7 @@ func (h *healer) recall(ctx context.Context) (err error) {
 // adopt is called when the database has no record of a Redis yet: it records the present Redis as the right one.
 func (h *healer) adopt(ctx context.Context, seen lost.QueueIdentity) error {
 	next := seen
-	next.Canary, next.Gone = rand.Text(), ""
+	next.Canary, next.Gone = h.nextCanary(""), ""
 	if err := h.mark(ctx, next.Canary); err != nil {
 		return err
 	}
@@ -237,19 +237,17 @@ func (h *healer) adopt(ctx context.Context, seen lost.QueueIdentity) error {
 	return h.remember(ctx, next, "")
 }
 
-// advance renews the canary. If Redis is later restored to an older state, the older canary shows it.
+// advance renews the canary. If Redis is later restored to an older state, the older canary shows it. advance finishes
+// even if the process stops, because the next leader would take a difference between Redis and the database for a loss.
 func (h *healer) advance(ctx context.Context, seen lost.QueueIdentity) error {
 	relayed := h.relayed()
 	if relayed == h.seen && time.Since(h.advanced) < advanceEvery && seen == h.record.Identity {
 		return nil
 	}
-	// A renewal whose answer was lost is repeated with the same canary, because the database may still store it. With
-	// another canary the difference to Redis would then look like a loss.
-	if h.renewing.from != seen.Canary {
-		h.renewing = renewal{from: seen.Canary, to: rand.Text()}
-	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), checkPatience)
+	defer cancel()
 	next := seen
-	next.Canary = h.renewing.to
+	next.Canary = h.nextCanary(seen.Canary)
 	if err := h.remember(ctx, next, ""); err != nil {
 		return err
 	}
@@ -258,8 +256,17 @@ func (h *healer) advance(ctx context.Context, seen lost.QueueIdentity) error {
 	return h.renew(ctx)
 }
 
-// renew writes to Redis the canary that the database has stored. renew finishes even if the process stops, because
-// the next leader would take a difference between Redis and the database for a loss.
+// nextCanary returns the canary that follows on from. A change whose answer was lost is repeated with the same canary,
+// because the database may still store it. With another canary the difference to Redis would then look like a loss.
+func (h *healer) nextCanary(from string) string {
+	if h.renewing.to == "" || h.renewing.from != from {
+		h.renewing = renewal{from: from, to: rand.Text()}
+	}
+	return h.renewing.to
+}
+
+// renew writes to Redis the canary that the database has stored. Like advance, renew
+// finishes even if the process stops.
 func (h *healer) renew(ctx context.Context) error {
 	advancing, cancel := context.WithTimeout(context.WithoutCancel(ctx), checkPatience)
 	defer cancel()

@@ -25,12 +25,12 @@ var _ lost.QueueMemory = (*QueueMemory)(nil)
 func (m *QueueMemory) Recall(ctx context.Context) (lost.QueueRecord, error) {
 	var record lost.QueueRecord
 	var healed sql.NullTime
-	var history, unchanged float64
+	var history float64
 	i, d := &record.Identity, &record.Database
-	err := m.db.SQL().QueryRowContext(ctx, `SELECT name, run_id, replication_id, shards, canary, system_id, timeline, history_seconds, healed_at,
-		coalesce(extract(epoch FROM clock_timestamp() - seen_at), 0) FROM outbox_queue_identity`).
-		Scan(&record.Name, &i.RunID, &i.ReplicationID, &i.Shards, &i.Canary, &d.SystemID, &d.Timeline, &history, &healed, &unchanged)
-	record.HealedAt, record.History, record.Unchanged = healed.Time, time.Duration(history*float64(time.Second)), time.Duration(unchanged*float64(time.Second))
+	err := m.db.SQL().QueryRowContext(ctx, `SELECT name, run_id, replication_id, shards, canary, canary_before, system_id, timeline, history_seconds, healed_at
+		FROM outbox_queue_identity`).
+		Scan(&record.Name, &i.RunID, &i.ReplicationID, &i.Shards, &i.Canary, &record.Before, &d.SystemID, &d.Timeline, &history, &healed)
+	record.HealedAt, record.History = healed.Time, time.Duration(history*float64(time.Second))
 	return record, postgres.Translate(err, "recall the queue's identity")
 }
 
@@ -38,8 +38,8 @@ func (m *QueueMemory) Recall(ctx context.Context) (lost.QueueRecord, error) {
 // processes believe that they lead, one of them learns that it does not.
 const rememberSQL = `
 UPDATE outbox_queue_identity
-SET run_id = $4, replication_id = $5, canary = $6, seen_at = now(), shards = $9,
-    healed_at = CASE WHEN $7::text = '' THEN healed_at ELSE now() END, heal_reason = coalesce(nullif($7, ''), heal_reason)
+SET run_id = $4, replication_id = $5, canary = $6, shards = $9, canary_before = CASE WHEN $7::text = '' THEN canary ELSE '' END,
+    healed_at = CASE WHEN $7 = '' THEN healed_at ELSE now() END, heal_reason = coalesce(nullif($7, ''), heal_reason)
 WHERE run_id = $1 AND replication_id = $2 AND canary = $3 AND shards = $8`
 
 // Remember implements lost.QueueMemory.
