@@ -223,7 +223,7 @@ func (g *growth) step(n int, rate float64) growthStep {
 	return step
 }
 
-// pass lets time pass in which the system works and is measured.
+// pass waits for the given time, in which the system works and is measured.
 func (g *growth) pass(d time.Duration) {
 	g.t.Helper()
 	select {

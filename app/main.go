@@ -24,8 +24,8 @@ const (
 )
 
 // Main runs the command line and returns the exit code. SIGINT, SIGTERM and, except under nohup, SIGHUP make a running
-// daemon drain and end; a second SIGINT or SIGTERM ends the process at once. more are benchmarks in addition to
-// outboxd's own.
+// daemon drain and end; a second SIGINT or SIGTERM ends the process at once. The last parameter has benchmarks in
+// addition to outboxd's own.
 func Main(args, environ []string, stdout, stderr io.Writer, build Build, more ...spec.Bench) int {
 	ctx, stop := notifyContext(context.Background())
 	defer stop()

@@ -35,7 +35,7 @@ func listenAsManager(t *testing.T, name string) (states <-chan string, socket st
 	return heard, name
 }
 
-// awaitState waits for the state want, and returns the states that were told before it.
+// awaitState waits for the given state, and returns the states that came before it.
 func awaitState(t *testing.T, states <-chan string, want string) (before []string) {
 	t.Helper()
 	deadline := time.NewTimer(patience)

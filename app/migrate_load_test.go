@@ -233,7 +233,7 @@ func startTraffic(t *testing.T, databaseURL string) *traffic {
 	return l
 }
 
-// repeat calls do about a hundred times a second until ctx ends.
+// repeat calls the function do about a hundred times a second until ctx ends.
 func (l *traffic) repeat(ctx context.Context, do func() error) {
 	pace := time.NewTicker(10 * time.Millisecond)
 	defer pace.Stop()
@@ -307,7 +307,8 @@ func (l *traffic) watch(ctx context.Context, conn *pgx.Conn) error {
 	return nil
 }
 
-// await waits until so many more statements of producers and consumers have ended, and watch has looked once more.
+// await waits until the given number of further statements of producers and consumers have ended, and the method
+// watch has looked again.
 func (l *traffic) await(more int) {
 	l.t.Helper()
 	now := func() (emitted, samples int) {

@@ -142,7 +142,7 @@ func (p *process) signal(signal syscall.Signal) {
 	}
 }
 
-// wait returns how outboxd ended, and how long that took from now on.
+// wait waits until outboxd has ended. It returns how outboxd ended, and how long that took from the call on.
 func (p *process) wait() (state *os.ProcessState, took time.Duration) {
 	p.t.Helper()
 	begun := time.Now()
@@ -163,7 +163,7 @@ func (p *process) stop() {
 	}
 }
 
-// kill is kill -9.
+// kill kills outboxd with the signal SIGKILL.
 func (p *process) kill() {
 	p.t.Helper()
 	p.signal(syscall.SIGKILL)

@@ -159,8 +159,8 @@ func (c *Config) derived(key string) string {
 	}
 }
 
-// tasksOn returns how many tasks a worker runs at once if no option says it. own is the
-// number for handlers that hold a transaction for one event. A worker takes tasks of all
+// tasksOn returns how many tasks a worker runs at once if no option says it. The parameter own
+// is the number for handlers that hold a transaction for one event. A worker takes tasks of all
 // its types as they come, so the kind that needs the smallest number decides.
 func tasksOn(processors int, h Handlers, own int) int {
 	n := mostBatch

@@ -6,9 +6,9 @@ import "context"
 type Corrections interface {
 	// Correct emits a copy of an event with another payload, and returns the copy's ID. The
 	// copy is a new event, due now, with the header HeaderCorrects; the journal of the old
-	// event names the copy. With discard, the old event must be a dead letter, and is
-	// discarded in the same transaction. Correct adds the copy's ID to the filter of the
-	// recorded action.
+	// event names the copy. If the parameter discard is true, the old event must be a dead
+	// letter, and is discarded in the same transaction. Correct adds the copy's ID to the
+	// filter of the recorded action.
 	//
 	// Errors: CodeNotFound if the event is not kept; CodeTooLarge if the payload is larger
 	// than the outbox takes; CodeInvalid for a delivery, or a copy that the outbox refuses for

@@ -144,8 +144,8 @@ type DeadLetters interface {
 	// List returns up to limit dead letters after a cursor, in the order in which they died.
 	List(ctx context.Context, filter DeadFilter, after Cursor, limit int) ([]DeadLetter, error)
 
-	// Groups reads the newest dead letters that match, at most limit. Groups returns their largest groups. more says
-	// that groups or dead letters may have been left out.
+	// Groups reads the newest dead letters that match, at most limit. Groups returns their largest groups. The result
+	// more says that groups or dead letters may have been left out.
 	Groups(ctx context.Context, filter DeadFilter, limit int) (groups []DeadGroup, more bool, err error)
 
 	// Values reads the newest dead letters that match, at most limit and at most 16 MiB of payloads. Values returns how
@@ -164,8 +164,8 @@ type DeadLetters interface {
 	// Action returns one action. Errors: CodeNotFound too.
 	Action(ctx context.Context, id ID) (*RecordedAction, error)
 
-	// Count counts the dead letters that match, up to limit and for as long as patience. A limit of 0 is none, and so
-	// is a patience of 0.
+	// Count counts the dead letters that match, up to limit and for the given time. A limit of 0 means no limit, and so
+	// does a time of 0.
 	Count(ctx context.Context, filter DeadFilter, limit int, patience time.Duration) (DeadCount, error)
 
 	// Replay puts up to limit dead letters back into the outbox, due now, under a new
@@ -179,8 +179,8 @@ type DeadLetters interface {
 	// Discard removes up to limit dead letters for good, and returns how many.
 	Discard(ctx context.Context, action *Action, filter DeadFilter, limit int) (int, error)
 
-	// Outcomes counts replayed events by their state. No consumer confirms events of the types in unconfirmed; they
-	// count as confirmed once they were handed to Redis.
+	// Outcomes counts replayed events by their state. The parameter unconfirmed lists the types whose events no
+	// consumer confirms. These events count as confirmed once they were handed to Redis.
 	Outcomes(ctx context.Context, events []Replayed, unconfirmed []string) (ReplayOutcomes, error)
 }
 

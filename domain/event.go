@@ -113,19 +113,19 @@ type SentEvent struct {
 // EventStore claims due events and stores the outcome of each. Its methods are safe for concurrent use, by any
 // number of processes.
 type EventStore interface {
-	// Claim claims up to limit due events, oldest due first, beginning at the cursor from. The events stay claimed until
-	// the batch is committed or released, or its connection ends. Claim skips events that another claim has locked,
-	// and events of the queues in except. Claim moves a claimed event that does not have the turn of its ordering key to
-	// outbox_held, and leaves it out of the batch. A row that makes the claim fail becomes a dead letter. A batch without
-	// events needs neither Commit nor Release.
+	// Claim claims up to limit due events, oldest due first, beginning at the given cursor. The events stay claimed
+	// until the batch is committed or released, or its connection ends. Claim skips events that another claim has
+	// locked, and events of the queues that the parameter except lists. Claim moves a claimed event that does not have
+	// the turn of its ordering key to outbox_held, and leaves it out of the batch. A row that makes the claim fail
+	// becomes a dead letter. A batch without events needs neither Commit nor Release.
 	//
 	// Errors: CodeUnavailable if the database cannot be reached.
 	Claim(ctx context.Context, from Cursor, limit int, except ...string) (Batch, error)
 
 	// NextDue returns the time until the next event is due, by the database's clock, and false if no event is due
 	// within a day. The time is negative if an event is due already. An event that became due in the last half second
-	// counts, because the last claim may have missed it. Events that have been due for longer count only if overdue is
-	// set.
+	// counts, because the last claim may have missed it. Events that have been due for longer count only if the
+	// parameter overdue is true.
 	//
 	// Errors: CodeUnavailable if the database cannot be reached.
 	NextDue(ctx context.Context, overdue bool) (time.Duration, bool, error)
@@ -198,8 +198,8 @@ type Batch interface {
 	Now() time.Time
 
 	// Commit settles the events that were not delivered, and ends the claim. The claim itself has already moved the
-	// delivered events. outcomes has one outcome for each event, in the order of Events. After an error nothing has
-	// changed, unless the connection was lost during the commit: then nobody knows whether it succeeded.
+	// delivered events. The parameter outcomes has one outcome for each event, in the order of Events. After an error
+	// nothing has changed, unless the connection was lost during the commit: then nobody knows whether it succeeded.
 	//
 	// Errors: CodeUnavailable if the database cannot be reached.
 	Commit(ctx context.Context, outcomes []Outcome) error

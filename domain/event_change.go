@@ -89,9 +89,9 @@ type RunningTasks interface {
 // ChangeRequests are changes that producers asked for, in transactions that could not
 // ask the queue whether a task runs.
 type ChangeRequests interface {
-	// CarryOut carries out up to limit requests, of events with IDs after the given one and in the order of the IDs,
-	// in one transaction. If ask is false, or if the queue cannot be asked, CarryOut ends only the requests that do
-	// not need the queue.
+	// CarryOut carries out up to limit requests, of events with IDs after the given one and in the order of the IDs, in
+	// one transaction. If the parameter ask is false, or if the queue cannot be asked, CarryOut ends only the requests
+	// that do not need the queue.
 	//
 	// Errors: CodeUnavailable if the database cannot be reached.
 	CarryOut(ctx context.Context, after ID, limit int, ask bool) (CarriedOut, error)

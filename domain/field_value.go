@@ -32,8 +32,9 @@ const (
 	FieldMissing FieldKind = "no value"
 )
 
-// Condition returns the condition that chooses the dead letters with this value in the field, as ParsePayloadField reads
-// it. With out set, the filter has to leave out what meets the condition. "": no condition chooses them.
+// Condition returns the condition that chooses the dead letters with this value in the field, as ParsePayloadField
+// reads it. If the result out is true, the filter has to leave out the dead letters that meet the condition. The text
+// is "" if no condition chooses them.
 func (v *FieldValue) Condition(field string) (text string, out bool) {
 	switch v.Kind {
 	case FieldNested:

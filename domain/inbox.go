@@ -19,14 +19,14 @@ var (
 // Inbox keeps an event from taking effect in the database a second time. An effect outside the database, before which
 // Ask was called, may happen again after a crash.
 type Inbox interface {
-	// Process runs effect in a transaction, records the event as processed in the same transaction, and commits. If
-	// the event was processed before or cancelled, Process runs nothing and returns false. If two calls for one event
-	// run at once, the second waits for the first. If effect returns an error, Process rolls the transaction back and
-	// returns that error, or an error that wraps it. If the error is that the connection's query plans are outdated,
-	// Process runs effect again instead.
+	// Process calls the function effect in a transaction, records the event as processed in the same transaction, and
+	// commits. If the event was processed before or cancelled, Process runs nothing and returns false. If two calls
+	// for one event run at once, the second waits for the first. If the function returns an error, Process rolls the
+	// transaction back and returns that error, or an error that wraps it. If the error is that the connection's query
+	// plans are outdated, Process calls the function again instead.
 	//
-	// Errors: CodeUnavailable if the database cannot be reached; ErrUnknownEvent, in which case effect has not run;
-	// ErrTooEarly, also after effect has run, if the event was moved to a later time meanwhile.
+	// Errors: CodeUnavailable if the database cannot be reached; ErrUnknownEvent, before the function was called;
+	// ErrTooEarly, also after the function has returned, if the event was moved to a later time meanwhile.
 	Process(ctx context.Context, id ID, effect func(ctx context.Context, tx Effects) error) (first bool, err error)
 
 	// Ask is called before an effect outside the database, and reports whether the event may take effect now. No
@@ -34,12 +34,13 @@ type Inbox interface {
 	// same event is running, Ask waits for it. The errors of Ask are those of Process.
 	Ask(ctx context.Context, id ID) (first bool, err error)
 
-	// ProcessAll is Process for several different events in one transaction. effect gets
-	// the events that take effect now, in the order of ids. If there are none, effect is
-	// not called. The list has one Confirmation for each event, in the order of ids. An
-	// error rolls everything back. The error does not say which event failed.
+	// ProcessAll is Process for several different events in one transaction. The function effect gets the events that
+	// take effect now, in the order of ids. If there are none, the function is not called. The list has one
+	// Confirmation for each event, in the order of ids. An error rolls everything back. The error does not say which
+	// event failed.
 	//
-	// Errors: CodeUnavailable if the database cannot be reached; the errors of effect; ErrTooEarly after effect has run.
+	// Errors: CodeUnavailable if the database cannot be reached; the errors of the function effect; ErrTooEarly after
+	// the function has returned.
 	ProcessAll(ctx context.Context, ids []ID, effect func(ctx context.Context, tx Effects, first []ID) error) (list []Confirmation, err error)
 
 	// AskAll is Ask for several different events. Its errors are those of ProcessAll.
@@ -64,10 +65,10 @@ type Effects interface {
 // Followers is an additional interface of the Effects that ProcessAll passes to effect.
 type Followers interface {
 	// Follow is called at most once within ProcessAll, and returns held events that may take effect in the same
-	// transaction. owners are events that this transaction confirms and that have their ordering keys' turns. For each
-	// owner, Follow returns the next events of its ordering key with this type and queue. most bounds the events in
-	// all. The caller must let each returned event take effect, after its owner and in the order returned: the commit
-	// confirms them.
+	// transaction. The parameter owners lists events that this transaction confirms and that have their ordering keys'
+	// turns. For each owner, Follow returns the next events of its ordering key with this type and queue. The
+	// parameter most is the largest number of events in all. The caller must let each returned event take effect,
+	// after its owner and in the order returned: the commit confirms them.
 	Follow(ctx context.Context, owners []ID, eventType, queue string, most int) ([]Follower, error)
 }
 

@@ -8,9 +8,9 @@ import "context"
 // Errors: CodeConflict if Pause finds the queue paused, or if Resume finds it not paused;
 // CodeUnavailable if Redis cannot be reached.
 type QueuePauses interface {
-	// Pause stops all workers from taking tasks of the queue. A worker finishes the
-	// tasks that it has begun. If known is set, Pause accepts a queue that Redis does not
-	// know yet. Errors: CodeNotFound too.
+	// Pause stops all workers from taking tasks of the queue. A worker finishes the tasks
+	// that it has begun. If the parameter known is true, Pause accepts a queue that Redis
+	// does not know yet. Errors: CodeNotFound too.
 	Pause(ctx context.Context, queue string, known bool) error
 
 	// Resume ends a pause, whoever began it.

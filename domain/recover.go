@@ -5,8 +5,8 @@ import (
 	"runtime/debug"
 )
 
-// Recovered calls work and returns its error. If work panics, Recovered returns an error that begins with the text
-// what and ends with the stack.
+// Recovered calls the given function and returns its error. If the function panics, Recovered returns an error
+// that begins with the given text and ends with the stack.
 func Recovered(what string, work func() error) (err error) {
 	defer func() {
 		if p := recover(); p != nil {

@@ -18,16 +18,16 @@ type RelayProcess struct {
 //
 // Errors: CodeUnavailable if the database cannot be reached.
 type Presence interface {
-	// Show records a sign of life of the relay. asleep says that the relay sleeps, so that producers have to notify
-	// it. The record is committed when Show returns.
+	// Show records a sign of life of the relay. The parameter asleep says that the relay sleeps, so that producers have
+	// to notify it. The record is committed when Show returns.
 	Show(ctx context.Context, process RelayProcess, asleep bool) error
 
 	// Leave removes the relay's record.
 	Leave(ctx context.Context, process RelayProcess) error
 
-	// Listen calls notified for every notification. When Listen begins to listen, it calls
-	// notified once with each Notice, because earlier notifications may have been missed.
-	// Listen returns when ctx ends or the connection fails. notified must not block.
+	// Listen calls the function notified for every notification. When Listen begins to listen, it calls the function
+	// once with each Notice, because earlier notifications may have been missed. Listen returns when ctx ends or the
+	// connection fails. The function must not block.
 	Listen(ctx context.Context, notified func(Notice)) error
 }
 
@@ -96,32 +96,34 @@ type StillLeads func(ctx context.Context) error
 
 // Housekeeping has the single steps of the work that one relay process, the leader, does for all processes.
 type Housekeeping interface {
-	// Failing records in the database that the leader's duty work fails, and why, so that all processes can report
-	// it. A nil cause records that the duty works again; with work "" it records that for all duties. Failing
-	// ignores a lock timeout, because the duty tries again soon. Failing also ignores a cause that is no PostgreSQL
-	// error, because other findings report such causes.
+	// Failing records in the database that a duty of the leader fails, and why, so that all processes can report it. A
+	// nil cause records that the duty works again; with "" as the duty it records that for all duties. Failing ignores
+	// a lock timeout, because the duty tries again soon. Failing also ignores a cause that is no PostgreSQL error,
+	// because other findings report such causes.
 	//
 	// Errors: CodeUnavailable.
 	Failing(ctx context.Context, work string, cause error) error
 
-	// Lead waits until no other process is the leader, then runs work. The context of work ends when the leadership
-	// is lost. Lead returns when work has returned, or when ctx ends before work has begun. A leader that is silent
-	// for half a minute, because it is suspended or cut off by the network, loses the leadership.
+	// Lead waits until no other process is the leader, then calls the function work. The context of this function ends
+	// when the leadership is lost. Lead returns when the function has returned, or when ctx ends before the function
+	// was called. A leader that is silent for half a minute, because it is suspended or cut off by the network, loses
+	// the leadership.
 	//
-	// Errors: the errors of work; CodeUnavailable if the database cannot be reached.
+	// Errors: the errors of the function work; CodeUnavailable if the database cannot be reached.
 	Lead(ctx context.Context, work func(ctx context.Context, leads StillLeads) error) error
 
 	// KeepPartitions creates the partitions of outbox_sent for the coming days. KeepPartitions drops partitions in
-	// which every row is older than history.
+	// which every row is older than the given time.
 	KeepPartitions(ctx context.Context, history time.Duration) error
 
-	// TrimInbox deletes up to limit inbox rows that are older than age. It keeps the rows of events that are still in
-	// a table, and those of the days that the history still has. TrimInbox also deletes up to limit journal entries that are older than age. It keeps the entries of dead letters, and
-	// the entry that a kept event was erased. It returns the larger of the two counts.
+	// TrimInbox deletes up to limit inbox rows that are older than the given age. It keeps the rows of events that are
+	// still in a table, and those of the days that the history still has. TrimInbox also deletes up to limit journal
+	// entries that are older than that. It keeps the entries of dead letters, and the entry that a kept event was
+	// erased. It returns the larger of the two counts.
 	TrimInbox(ctx context.Context, age time.Duration, limit int) (int64, error)
 
-	// TrimSuppressed deletes up to limit suppressed events older than age, and
-	// returns how many. The account keeps their number.
+	// TrimSuppressed deletes up to limit suppressed events that are older than the given age, and returns how many. The
+	// account keeps their number.
 	TrimSuppressed(ctx context.Context, age time.Duration, limit int) (int64, error)
 
 	// SayUnconfirmed stores two lists of event types. The list types has the types that no consumer confirms: their
@@ -130,8 +132,8 @@ type Housekeeping interface {
 	// have been handed to Redis.
 	SayUnconfirmed(ctx context.Context, types, outward []string) error
 
-	// CancelledTasks returns up to limit cancelled events whose task may still be in Redis. CancelledTasks returns
-	// IDs greater than after, in ascending order, and sets only ID, Queue and Generation.
+	// CancelledTasks returns up to limit cancelled events whose task may still be in Redis. It returns only IDs that
+	// follow the given one, in ascending order, and sets only ID, Queue and Generation.
 	CancelledTasks(ctx context.Context, after ID, limit int) ([]Event, error)
 
 	// TasksRemoved records that Redis has no task of these cancelled events.
@@ -145,19 +147,19 @@ type Housekeeping interface {
 	// VoidTasksRemoved records that Redis has neither these tasks nor tasks of an earlier generation.
 	VoidTasksRemoved(ctx context.Context, events []Event) error
 
-	// TrimVoidTasks deletes up to limit records of void tasks that Redis no longer has. TrimVoidTasks keeps the
-	// record of an event that may not take effect yet. It ignores age.
+	// TrimVoidTasks deletes up to limit records of void tasks that Redis no longer has. TrimVoidTasks keeps the record
+	// of an event that may not take effect yet. It ignores its parameter age.
 	TrimVoidTasks(ctx context.Context, age time.Duration, limit int) (int64, error)
 
-	// TrimCancelled deletes up to limit cancelled events that are older than age and have no task in Redis.
+	// TrimCancelled deletes up to limit cancelled events that are older than the given age and have no task in Redis.
 	TrimCancelled(ctx context.Context, age time.Duration, limit int) (int64, error)
 
-	// AdvanceKeys checks up to limit ordering keys with held events, beginning with the first key greater than
-	// after. AdvanceKeys releases the next event of a key if no event has the key's turn, or if the event with the
-	// turn is confirmed or itself held. AdvanceKeys returns the last key that it checked ("" at the end), and how
-	// many turns it ended and events it released, added up. The result gone has events that have had the turn for
-	// a minute and are in no table any more, because their history was dropped or is not kept. Only Redis can tell
-	// whether their tasks still wait. Only ID and Generation of these events are set.
+	// AdvanceKeys checks up to limit ordering keys with held events, beginning with the first key that follows the
+	// given one. AdvanceKeys releases the next event of a key if no event has the key's turn, or if the event with the
+	// turn is confirmed or itself held. AdvanceKeys returns the last key that it checked ("" at the end), and how many
+	// turns it ended and events it released, added up. The result gone has events that have had the turn for a minute
+	// and are in no table any more, because their history was dropped or is not kept. Only Redis can tell whether their
+	// tasks still wait. Only ID and Generation of these events are set.
 	AdvanceKeys(ctx context.Context, after string, limit int) (last string, advanced int64, gone []Event, err error)
 
 	// PassTurns ends the turns of events, and releases the next event of each
@@ -168,24 +170,25 @@ type Housekeeping interface {
 	// Most of these rows stand for one event that a producer emitted.
 	FoldAccount(ctx context.Context) (int64, error)
 
-	// TrimRelays deletes the records of relays that have given no sign of life for age.
+	// TrimRelays deletes the records of relays that have given no sign of life for the given time.
 	TrimRelays(ctx context.Context, age time.Duration) error
 
 	// ThinSamples merges measurements older than 25 hours into one for each five minutes. The counts are added. Of
 	// the backlog the maximum is kept.
 	ThinSamples(ctx context.Context) error
 
-	// Measure counts the waiting events, and the events that were emitted, enqueued and confirmed. Measure stores
-	// the counts for a week, and returns the backlog and the chores. process is the relay that measures. queued is
-	// how many tasks wait in Redis; nil means that it is not known.
+	// Measure counts the waiting events, and the events that were emitted, enqueued and confirmed. Measure stores the
+	// counts for a week, and returns the backlog and the chores. The parameter process is the relay that measures. The
+	// parameter queued is how many tasks wait in Redis; nil means that it is not known.
 	Measure(ctx context.Context, process RelayProcess, queued *int64) (Backlog, Chores, error)
 
-	// MeasureTypes counts by type, queue and minute what happened to events from the last call, up to an hour ago, until
-	// now, both moved back by overview.ConfirmedLate. It keeps the counts for 25 hours. Large counts are estimates from a
-	// sample. queued has, by queue, how many tasks wait in Redis. It is empty if that is not known.
+	// MeasureTypes counts by type, queue and minute what happened to events from the last call, up to an hour ago,
+	// until now, both moved back by overview.ConfirmedLate. It keeps the counts for 25 hours. Large counts are
+	// estimates from a sample. The parameter queued has, by queue, how many tasks wait in Redis. It is empty if that is
+	// not known.
 	MeasureTypes(ctx context.Context, queued map[string]int64) error
 
-	// Upkeep checks the state of the tables. history has the same meaning as in KeepPartitions. Upkeep sees only
-	// the transactions that its database role may see.
+	// Upkeep checks the state of the tables. The parameter history has the same meaning as in KeepPartitions. Upkeep
+	// sees only the transactions that its database role may see.
 	Upkeep(ctx context.Context, history time.Duration) (Upkeep, error)
 }

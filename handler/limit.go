@@ -50,9 +50,9 @@ func LimitRate(perMinute int) fiber.Handler {
 	}
 }
 
-// take counts a request of a client. allowed reports whether the client may send it. left
-// is how many more requests the client may send now. If the request is not allowed, next
-// is the time until the client may send one.
+// take counts a request of a client. It returns whether the client may send it, and how
+// many further requests the client may send now. If the request is not allowed, take also
+// returns the time until the client may send one.
 func (l *rateLimit) take(client string, now time.Time) (allowed bool, left float64, next time.Duration) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -55,8 +55,8 @@ func newRequestID() string {
 type requestIDHandler struct{ slog.Handler }
 
 // WithRequestID returns a slog.Handler that adds request_id to every record whose context
-// belongs to an HTTP request, and passes all records to next. If next comes from
-// WithRequestID, WithRequestID returns next.
+// belongs to an HTTP request, and passes all records to the given Handler. If that
+// Handler comes from WithRequestID, WithRequestID returns it unchanged.
 func WithRequestID(next slog.Handler) slog.Handler {
 	if h, done := next.(requestIDHandler); done {
 		return h

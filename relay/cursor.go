@@ -125,8 +125,8 @@ func (c *cursor) learn(batch domain.Batch, now time.Time) {
 	}
 }
 
-// lost moves the cursor back to first. It is called when events from first on may be due behind the cursor: a batch
-// was put back, other pollers skipped rows that this one had locked, or a claim made deliveries.
+// lost moves the cursor back to the given one. It is called when events that come after that one may be due behind
+// the cursor: a batch was put back, other pollers skipped rows that this one had locked, or a claim made deliveries.
 func (c *cursor) lost(first domain.Cursor) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

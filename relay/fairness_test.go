@@ -40,15 +40,15 @@ const (
 	room = time.Second
 )
 
-// bound computes this limit from the slowest sweep and pass that were seen.
-// before is how many events can be due before another.
+// bound computes this limit from the slowest sweep and pass that were seen. The parameter before
+// is how many events can be due before another.
 func (w *witness) bound(before int) time.Duration {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return max(sweepEvery, sweepShare*w.sweep) + longestNap + w.pass + w.slowest(before) + w.pass + room
 }
 
-// inTime fails the test where an attempt came later than limit.
+// inTime fails the test where an attempt came after the time limit.
 func (w *witness) inTime(t *testing.T, word string, limit time.Duration) {
 	t.Helper()
 	waits := w.waits(t, word)
@@ -111,9 +111,10 @@ func (p *producer) untried(word string) int {
 	return p.written[word] - see(p.w, func(w *witness) int { return w.tried[word] })
 }
 
-// flood keeps at least waiting events untried, until enough returns true or limit
-// is over. It returns false in the second case. If the pollers cannot take so
-// many events at once, no scan from a cursor comes back empty meanwhile.
+// flood writes events as fast as needed, so that at least so many of them are always untried. It
+// ends when the function enough returns true, or when the time limit is over: then it returns
+// false. If the pollers cannot take so many events at once, no scan from a cursor comes back
+// empty meanwhile.
 func (p *producer) flood(waiting int, limit time.Duration, enough func() bool) bool {
 	p.t.Helper()
 	const block = 100

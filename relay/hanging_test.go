@@ -19,7 +19,8 @@ type silence struct{ domain.Publisher }
 // absence is a presence that is never asked.
 type absence struct{ domain.Presence }
 
-// deafStore answers a claim when release is closed, even if the claim's context has ended before.
+// deafStore answers a claim when the channel release is closed, even if the claim's
+// context has ended before.
 type deafStore struct {
 	domain.EventStore
 	release chan struct{}

@@ -103,8 +103,7 @@ func (w *town) heals() string {
 	return at
 }
 
-// healed waits until there was another heal than the one at before, an earlier result of
-// heals.
+// healed waits until the method heals returns another time than the given one, which it returned earlier.
 func (w *town) healed(before string) {
 	w.t.Helper()
 	w.eventually(1, "SELECT count(*) FROM outbox_queue_identity WHERE healed_at IS NOT NULL AND healed_at::text <> $1", before)
@@ -468,8 +467,8 @@ func (w *town) queueCanary() string {
 	return w.redis.Get(w.t.Context(), "asynq:{outboxd}:canary:"+name).Val()
 }
 
-// unheard is a queue and a memory. After lost was set to false, the next call of the step
-// fails as if the connection had broken.
+// unheard is a queue and a memory. If the field lost is set to false, the next call of the step fails as if the
+// connection had broken.
 type unheard struct {
 	lost.IdentifiedQueue
 	lost.QueueMemory
@@ -623,7 +622,7 @@ func redisClient(t *testing.T, url string) redis.UniversalClient {
 	return client
 }
 
-// replicate makes the Redis at replica follow the Redis at main, over TCP, and returns when it has caught up.
+// replicate makes one Redis follow another, over TCP, and returns when the replica has caught up.
 func replicate(t *testing.T, main, replica string) {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")

@@ -94,7 +94,8 @@ func newWorkingFixture(b *testing.B) (f *fixture, startWorker func() (stop func(
 	}
 }
 
-// await waits until the count is at least want, for as long as the benchmark runs.
+// await waits until the query counts at least the given number, for as long as the
+// benchmark runs.
 func (f *fixture) await(query string, want int) {
 	f.t.Helper()
 	look := time.NewTicker(20 * time.Millisecond)

@@ -78,9 +78,8 @@ func (x *trouble) patient() {
 	}
 }
 
-// recovered waits until all events were delivered: each is in Redis and in the
-// history once, and the outage cost none an attempt. at is a database that can
-// be asked.
+// recovered waits until all events were delivered: each is in Redis and in the history
+// once, and the outage cost none an attempt. The given database can be asked.
 func (x *trouble) recovered(at *postgres.Database, events, outages int) {
 	x.t.Helper()
 	after := *x.fixture
@@ -115,7 +114,8 @@ func (s countingStore) Claim(ctx context.Context, from domain.Cursor, limit int,
 	return s.EventStore.Claim(ctx, from, limit, except...)
 }
 
-// holdingPublisher publishes its first batch and then hangs, until on is closed or the test ends.
+// holdingPublisher publishes its first batch and then hangs, until the channel on is
+// closed or the test ends.
 type holdingPublisher struct {
 	domain.Publisher
 	test     context.Context

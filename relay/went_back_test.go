@@ -78,16 +78,16 @@ func TestPostgresGoesBack(t *testing.T) {
 		return
 	}
 	for name, shapes := range map[string][]int{"keyed, kept": {0}, "not keyed, kept": {1}, "keyed": {2}, "not keyed": {3}, "mixed": {0, 1, 2, 3}} {
-		for worker, each := range map[string]time.Duration{"fast": 4 * time.Millisecond, "slow": 20 * time.Millisecond} {
+		for worker, perTask := range map[string]time.Duration{"fast": 4 * time.Millisecond, "slow": 20 * time.Millisecond} {
 			// Run the cases one after another: during the two seconds the machine must do nothing else.
-			t.Run(fmt.Sprintf("%s, %s worker", name, worker), func(t *testing.T) { failOver(t, shapes, each, 2*time.Second) })
+			t.Run(fmt.Sprintf("%s, %s worker", name, worker), func(t *testing.T) { failOver(t, shapes, perTask, 2*time.Second) })
 		}
 	}
 }
 
-// failOver loses the commits of the time lag, among them at least 300 effects of a worker that takes a while for
-// each task.
-func failOver(t *testing.T, shapes []int, each, lag time.Duration) {
+// failOver replaces the primary by a standby that lacks its last commits: those of at least the time lossTime, and at
+// least 300 effects. Its worker takes the time perTask for each task.
+func failOver(t *testing.T, shapes []int, perTask, lossTime time.Duration) {
 	t.Helper()
 	primary := postgrestest.Start(t)
 	newSession(t, migrated(t, primary.URL())).exec(ledgerSQL)
@@ -95,7 +95,7 @@ func failOver(t *testing.T, shapes []int, each, lag time.Duration) {
 	both := postgrestest.FirstWritable(t, primary.URL(), standby.URL())
 	w := newTown(t, both, redistest.Start(t).URL(), nil)
 	w.handler = func(context.Context, domain.Effects, work.Task) error {
-		<-time.After(each) // so that tasks wait in Redis
+		<-time.After(perTask) // so that tasks wait in Redis
 		return nil
 	}
 	w.start()
@@ -106,7 +106,7 @@ func failOver(t *testing.T, shapes []int, each, lag time.Duration) {
 	standby.Detach()
 	kept, emitted := w.count("SELECT count(*) FROM effects"), w.count("SELECT count(*) FROM emitted")
 	detached := time.Now()
-	w.eventually(1, "SELECT (count(*) >= $1 AND clock_timestamp() >= $2)::int FROM effects", kept+300, detached.Add(lag))
+	w.eventually(1, "SELECT (count(*) >= $1 AND clock_timestamp() >= $2)::int FROM effects", kept+300, detached.Add(lossTime))
 	t.Logf("lost with the primary: %d effects, %d events", w.count("SELECT count(*) FROM effects")-kept, w.count("SELECT count(*) FROM emitted")-emitted)
 	primary.Stop()
 	standby.Promote()

@@ -49,7 +49,8 @@ func (w *witness) commits(kind string) {
 	w.committed[kind] = time.Now()
 }
 
-// see returns the result of look, which must not keep its argument.
+// see calls the given function and returns its result. The function must not keep its
+// argument.
 func see[T any](w *witness, look func(*witness) T) T {
 	w.mu.Lock()
 	defer w.mu.Unlock()

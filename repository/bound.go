@@ -15,17 +15,18 @@ type Bound struct{ places, own chan struct{} } // own: nil, except of a Bound th
 // NewBound returns a Bound of conns connections, at least one.
 func NewBound(conns int) *Bound { return &Bound{places: make(chan struct{}, max(conns, 1))} }
 
-// And returns a Bound that has the places of b and more places that b does not have. So its
-// users get a place even while the users of b keep all places of b.
+// And returns a Bound that has the places of b, and the given number of places that b does not
+// have. So its users get a place even while the users of b keep all places of b.
 func (b *Bound) And(more int) *Bound {
 	return &Bound{places: b.places, own: make(chan struct{}, more)}
 }
 
-// Within waits for a place and calls do, which may use one connection until it returns. do
-// must not call Within of the same Bound: it might wait for its own place. If ctx ends before
-// a place is free, Within returns the error that a full pool would cause: with
-// domain.CodeUnavailable after a deadline, without a code after a cancellation. doing says in
-// this error what the caller was about to do. Otherwise Within returns the error of do.
+// Within waits for a place and calls the function do, which may use one connection until it
+// returns. The function must not call Within of the same Bound: it might wait for its own place.
+// If ctx ends before a place is free, Within returns the error that a full pool would cause: with
+// domain.CodeUnavailable after a deadline, without a code after a cancellation. The text doing
+// says in this error what the caller was about to do. Otherwise Within returns the error of the
+// function.
 func (b *Bound) Within(ctx context.Context, doing string, do func() error) error {
 	select {
 	case b.places <- struct{}{}:

@@ -102,8 +102,8 @@ func TestFailuresAreRecordedWhileHandlersHang(t *testing.T) {
 	all.Wait()
 }
 
-// held stops each call of Bury until finish is closed, and says in begun that a call
-// has come.
+// held stops each call of Bury until the channel finish is closed. It sends to the
+// channel begun when a call has come.
 type held struct {
 	domain.FailedTasks
 	begun, finish chan struct{}

@@ -41,7 +41,7 @@ func newRun(t *testing.T, events int) *run {
 }
 
 // process lets the first event and those that follow take effect, and returns the payloads
-// of those that follow. also runs between the effects and the commit.
+// of those that follow. The function also is called between the effects and the commit.
 func (r *run) process(most int, also func() error) (followers string, err error) {
 	_, err = repository.NewInbox(r.db).ProcessAll(r.t.Context(), []domain.ID{r.head}, func(ctx context.Context, tx domain.Effects, first []domain.ID) error {
 		list, err := tx.(domain.Followers).Follow(ctx, first, "t", "default", most)

@@ -15,8 +15,8 @@ import (
 // the event to outbox_held. The functions in migrations/00003_ordering.sql give a key's
 // turn to an event and pass it on. That file also explains why the steps have this order.
 
-// held describes the events that a claim moved to outbox_held. held also counts an event
-// that was already held before the claim.
+// held describes the events that a claim moved to outbox_held. An event that outbox_held
+// had already before the claim counts too.
 type held struct {
 	Count int       `json:"count"`
 	Keys  []string  `json:"keys"`
@@ -87,10 +87,10 @@ func (b *batch) passTurnsOf(ctx context.Context, statement string, ids [][16]byt
 	return nil
 }
 
-// advance gives the turns of the batch's ordering keys to their next events. end calls
-// advance after the commit: before the commit, the transaction that confirms an event does
-// not see the events that this batch held, so it cannot give them the turn. Until then,
-// other sessions that look for the next event of a key still see the batch's events in the
+// advance gives the turns of the batch's ordering keys to their next events. It is called
+// after the commit: before the commit, the transaction that confirms an event does not see
+// the events that this batch held, so it cannot give them the turn. Until then, other
+// sessions that look for the next event of a key still see the batch's events in the
 // outbox, so they leave the key to this process. If advance fails, the leader's
 // housekeeping gives the turns.
 func (b *batch) advance(ctx context.Context) {

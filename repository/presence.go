@@ -142,8 +142,8 @@ func (p *Presence) echo(ctx context.Context, conn *pgx.Conn, schema string, noti
 	}
 }
 
-// pass calls notified with the meaning of a notification. pass ignores a notification for
-// another schema and the test notification of another process.
+// pass calls the function notified with the meaning of a notification. It ignores a notification for another schema
+// and the test notification of another process.
 func pass(payload, schema string, notified func(domain.Notice)) {
 	switch payload {
 	case schema:

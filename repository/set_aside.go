@@ -44,8 +44,8 @@ WITH due AS MATERIALIZED (
 }
 
 // claimAround claims again after a claim failed because of a row. The faulty rows become
-// dead letters. claimAround returns cause if it cannot claim even a valid event that it
-// has made up: then the fault is not in a row.
+// dead letters. claimAround returns the given cause if it cannot claim even a valid event
+// that it has made up: then the fault is not in a row.
 func (o *Outbox) claimAround(ctx context.Context, from domain.Cursor, limit int, except []string, cause error) (*batch, error) {
 	b, err := o.newBatch(ctx)
 	if err != nil {
@@ -127,8 +127,8 @@ func (s *sifting) sift(ctx context.Context, places []string) error {
 	return s.sift(ctx, places[len(places)/2:])
 }
 
-// try runs do under a savepoint. The changes that the function do makes stay only if do
-// succeeded and keep is true.
+// try calls the function do under a savepoint. The changes that the function makes stay
+// only if it succeeded and the parameter keep is true.
 func (b *batch) try(ctx context.Context, do func() error, keep bool) error {
 	if _, err := b.conn.Exec(ctx, "SAVEPOINT row"); err != nil {
 		return fmt.Errorf("set a savepoint: %w", err)

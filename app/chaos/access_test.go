@@ -95,8 +95,8 @@ func admitToRedis(ctx context.Context, client redis.UniversalClient) error {
 // processes' Redis user.
 var redisRights = []string{"evalsha", "eval", "select", "info", "get", "set", "subscribe", "publish", "script", "client", "hello", "@scripting", "@read", "@all"}
 
-// loseRedis applies the ACL rules lose to the processes' Redis user, and the rules again
-// when the fault ends. Both times it closes the user's connections.
+// loseRedis applies ACL rules to the processes' Redis user: those of the parameter lose now, and
+// those of the parameter again when the fault ends. Both times it closes the user's connections.
 func (i *injector) loseRedis(ctx context.Context, kind Kind, hit string, lose, again []any) (string, func() string, error) {
 	become := func(rules []any) func(context.Context) error {
 		return func(ctx context.Context) error {

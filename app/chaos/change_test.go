@@ -25,7 +25,8 @@ func (i *injector) change(ctx context.Context, kind Kind, server Server, hit str
 	}, nil
 }
 
-// undo runs work, which ends a change: at once, or when the server is back.
+// undo calls the function work, which ends a change: at once, or when the server is
+// back.
 func (i *injector) undo(server Server, work func(context.Context) error) {
 	if i.down[server] {
 		i.owed[server] = append(i.owed[server], work)

@@ -52,8 +52,8 @@ func (s Servers) possible(kind Kind) bool {
 }
 
 // inject begins a fault and returns what the fault hit: "" if nothing was there to be
-// hit, or if that is not known before its end. end ends the fault and returns what it
-// hit in all; nil if there is nothing to end.
+// hit, or if that is not known before its end. The returned function ends the fault and
+// returns what it hit in all; it is nil if there is nothing to end.
 //
 // A new kind of fault needs a Kind, its odds in a Profile, and a case here or in
 // interfere.

@@ -99,8 +99,8 @@ func (j journal) write(mark byte, events []entry) error {
 	return nil
 }
 
-// readJournal calls told for every event in a journal. A line that a kill cut off does
-// not count, nor does the line that was appended to it.
+// readJournal calls the function told for every event in a journal. A line that a kill
+// cut off does not count, nor does the line that was appended to it.
 func readJournal(path string, told func(mark byte, id domain.ID)) error {
 	file, err := os.Open(path)
 	if errors.Is(err, fs.ErrNotExist) {

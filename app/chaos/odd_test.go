@@ -144,8 +144,8 @@ func readOdd(err error) (hit string, fault error) {
 	}
 }
 
-// takeOdd removes the odd rows from all and counts how they ended. gone are the odd rows that are
-// found nowhere.
+// takeOdd removes the odd rows from the given traces and counts how they ended. It also returns
+// the odd rows that are found nowhere.
 func takeOdd(ctx context.Context, admin *pgxpool.Pool, all traces) (ended map[string]int, gone []domain.ID, err error) {
 	ended = map[string]int{}
 	err = eachID(ctx, admin, "SELECT event_id FROM chaos.odd", func(id domain.ID) {

@@ -74,8 +74,8 @@ func (e *entry) payload() []byte {
 
 // writer is one way of producing.
 type writer interface {
-	// transact writes the events, fills in their IDs, writes them into the
-	// ledger too, makes the changes, and commits or, with undo, rolls back.
+	// transact writes the events, fills in their IDs, writes them into the ledger too, and makes
+	// the changes. Then it commits or, if the parameter undo is true, rolls back.
 	transact(ctx context.Context, producer string, events []entry, changes []change, undo bool) error
 	// committed counts what the ledger has of a producer.
 	committed(ctx context.Context, producer string) (int, error)
@@ -140,8 +140,8 @@ func (d *producerDuty) run(ctx context.Context) error {
 	return nil
 }
 
-// produce writes one transaction after another. It ends when room events have committed,
-// when a transaction fails, or with ctx. It returns an error only if it cannot write the
+// produce writes one transaction after another. It ends when the given number of events have
+// committed, when a transaction fails, or with ctx. It returns an error only if it cannot write the
 // journal.
 func (p *producer) produce(ctx context.Context, room int) error {
 	for room > 0 {
@@ -176,8 +176,8 @@ func (p *producer) produce(ctx context.Context, room int) error {
 	return nil
 }
 
-// compose makes the events of a transaction: in half of the transactions one event,
-// otherwise any number up to Largest and room.
+// compose makes the events of a transaction: in half of the transactions one event, otherwise any
+// number up to Largest and up to the given number.
 func (p *producer) compose(room int) []entry {
 	n := 1
 	if p.random.IntN(2) == 0 {

@@ -45,8 +45,7 @@ const (
 	page    = 20_000
 )
 
-// tasks calls found with the ID of every task that has to run, as often as Redis
-// has it.
+// tasks calls the function found with the ID of every task that has to run, as often as Redis has it.
 func (q queue) tasks(ctx context.Context, found func(taskID string)) error {
 	for _, name := range listsOfTasks {
 		if err := q.pages(ctx, name, q.redis.LRange, found); err != nil {
@@ -61,7 +60,7 @@ func (q queue) tasks(ctx context.Context, found func(taskID string)) error {
 	return nil
 }
 
-// archived calls found with the ID of every task that Asynq gave up.
+// archived calls the function found with the ID of every task that Asynq gave up.
 func (q queue) archived(ctx context.Context, found func(taskID string)) error {
 	return q.pages(ctx, archive, q.redis.ZRange, found)
 }

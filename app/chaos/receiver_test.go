@@ -182,8 +182,8 @@ SELECT l.event_id, s.name, outbox_delivery_id(l.event_id, s.id), coalesce(l.turn
     EXISTS (SELECT FROM chaos.changes c WHERE c.event_id = l.event_id AND what = 'cancel' AND answer = 'requested')
 FROM chaos.ledger l, outbox_subscriptions s WHERE l.type = '` + fanType + `'`
 
-// readDeliveries enters each delivery that has to be made into all, and which deliveries the
-// receivers took.
+// readDeliveries enters into the given traces which deliveries have to be made, and which of
+// them the receivers took.
 func readDeliveries(ctx context.Context, b books, all traces) (found deliveries, err error) {
 	rows, err := b.admin.Query(ctx, deliveriesSQL)
 	if err != nil {

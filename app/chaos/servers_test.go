@@ -91,8 +91,8 @@ func (s Servers) open(ctx context.Context) (*pgxpool.Pool, *broker.Redis, error)
 	return admin, handle, nil
 }
 
-// patiently repeats work until it succeeds, because servers may be away for a while. It
-// gives up after a minute.
+// patiently calls the function work until that succeeds, because servers may be away for a
+// while. It gives up after a minute.
 func patiently(ctx context.Context, work func(context.Context) error) error {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()

@@ -161,8 +161,8 @@ func (r *run) finishTasks(ctx context.Context) error {
 
 var errStuck = errors.New("nothing has moved for a long time")
 
-// await waits until a condition holds. It gives up when progress has not changed for as
-// long as patience.
+// await waits until a condition holds. It gives up when there has been no progress for the time
+// patience.
 func (r *run) await(ctx context.Context, what string, holds func(context.Context) (bool, error)) error {
 	look := time.NewTicker(lookEvery)
 	defer look.Stop()

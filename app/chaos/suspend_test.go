@@ -21,7 +21,7 @@ WHERE datname = current_database() AND application_name = $1 AND state LIKE 'idl
 
 const (
 	suspendAttempts = 100
-	// What a stopped process has sent arrives within settling.
+	// What a stopped process has sent arrives within this time.
 	settling = 20 * time.Millisecond
 )
 

@@ -46,7 +46,7 @@ func newWeather(i *injector, plan *Plan, say func(string, ...any)) *weather {
 	return w
 }
 
-// until lets faults fall until that time, or ctx ends.
+// until begins and ends faults until the given time, or until ctx ends.
 func (w *weather) until(ctx context.Context, deadline time.Time) error {
 	for {
 		limit := deadline.Sub(w.begun)

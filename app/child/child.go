@@ -18,9 +18,8 @@ type Process struct {
 	err  error
 }
 
-// Start starts cmd in a process group of its own, so that Ctrl-C reaches only this
-// process and not the child. When this process dies, the kernel (on other systems
-// than Linux, a shell) sends the signal death to the child.
+// Start starts cmd in a process group of its own, so that Ctrl-C reaches only this process and not the child. When
+// this process dies, the kernel (on other systems than Linux, a shell) sends the given signal to the child.
 func Start(cmd *exec.Cmd, death syscall.Signal) (*Process, error) {
 	if cmd.SysProcAttr == nil {
 		cmd.SysProcAttr = &syscall.SysProcAttr{}

@@ -138,8 +138,8 @@ func measureOn(ctx context.Context, c cli.Commands, cmd *cobra.Command, cfg *con
 // closePatience is how long a benchmark may take to delete what it made.
 const closePatience = 20 * time.Second
 
-// closeAfter calls closing with a context of its own, so that closing works even if ctx
-// has ended.
+// closeAfter calls the function closing with a context of its own, so that the function
+// works even if ctx has ended.
 func closeAfter(ctx context.Context, closing func(context.Context) error) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), closePatience)
 	defer cancel()

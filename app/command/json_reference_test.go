@@ -106,8 +106,8 @@ list ` + "`x`" + `. Times are in RFC 3339, UTC.
 	}
 }
 
-// visitFields calls visit for each field of a document in JSON: with its path, the kind of its value, the field in Go,
-// and the name of the type in Go that has the field.
+// visitFields calls the function visit for each field of a document in JSON: with its path, the kind of its value, the
+// field in Go, and the name of the type in Go that has the field.
 func visitFields(document any, visit func(path, kind string, field reflect.StructField, of string)) {
 	visitFieldsOf(reflect.TypeOf(document), "", visit)
 }

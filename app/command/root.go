@@ -44,8 +44,8 @@ for was found (doctor, verify); with 2 when the command line or the configuratio
 is wrong, or --yes is missing.`
 
 // New returns the root command. Commands read the environment variables in environ. The error of a command is a
-// config.Mistake if the command line or the configuration is wrong. more are benchmarks in addition to outboxd's
-// own.
+// config.Mistake if the command line or the configuration is wrong. The last parameter has benchmarks in
+// addition to outboxd's own.
 func New(environ []string, build daemon.Build, more ...spec.Bench) *cobra.Command {
 	c := cli.Commands{Environ: environ, Build: build, Timeout: new(time.Duration)}
 	root := &cobra.Command{

@@ -204,7 +204,7 @@ func (d *Daemon) close() {
 }
 
 // alive returns an error if a part of this process hangs or has ended. Until the process
-// drains, the service manager gets a ping only while alive returns nil.
+// drains, the service manager gets a ping only while this method returns nil.
 func (d *Daemon) alive() error {
 	for _, hangs := range d.hangs {
 		if err := hangs(); err != nil {

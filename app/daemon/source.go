@@ -246,7 +246,7 @@ func (s *source) findings() []domain.Finding {
 	return found
 }
 
-// hangs returns the error of a relay that hangs.
+// hangs returns an error if a relay of this source hangs.
 func (s *source) hangs() error {
 	if !s.isOpen() || s.relay == nil {
 		return nil

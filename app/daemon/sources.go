@@ -65,7 +65,8 @@ const (
 	openLast  = 10 * time.Second
 )
 
-// retry calls open until it succeeds. retry returns false if ctx ended before.
+// retry calls the function open until that succeeds. retry returns false if ctx ended
+// before.
 func retry(ctx context.Context, open func(context.Context) error, failed func(err error, again time.Duration)) bool {
 	pause := backoff.NewExponentialBackOff()
 	pause.InitialInterval, pause.Multiplier, pause.MaxInterval = openFirst, 2, openLast

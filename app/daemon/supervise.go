@@ -18,10 +18,10 @@ const (
 	giveUpAfter  = 10          // failures in a row
 )
 
-// supervise calls run, and calls it again when it fails or panics. supervise
-// returns nil when ctx ends or run returns nil. supervise gives up and returns an
-// error if a restart cannot help (see isPermanent), or if run failed ten times in a
-// row.
+// supervise calls the function run, and calls it again when it fails or panics.
+// supervise returns nil when ctx ends or the function returns nil. supervise gives up
+// and returns an error if a restart cannot help (see isPermanent), or if the function
+// failed ten times in a row.
 func supervise(ctx context.Context, name string, log *slog.Logger, run func(context.Context) error) error {
 	pause := backoff.NewExponentialBackOff()
 	pause.InitialInterval, pause.Multiplier, pause.MaxInterval = 500*time.Millisecond, 2, 30*time.Second

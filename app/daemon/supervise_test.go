@@ -17,8 +17,8 @@ import (
 
 var errFlaky = errors.New("flaky")
 
-// attempts lets supervise call run, and tells run how often it was called before. attempts returns when each call
-// began, and what supervise returned.
+// attempts lets supervise call the function run, and tells this function how often it was called before. attempts
+// returns when each call began, and what supervise returned.
 func attempts(ctx context.Context, log *slog.Logger, run func(ctx context.Context, before int) error) (begun []time.Time, err error) {
 	err = supervise(ctx, "the poller", log, func(ctx context.Context) error {
 		begun = append(begun, time.Now())

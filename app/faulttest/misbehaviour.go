@@ -35,8 +35,7 @@ func Faults(nth int) []NamedFault {
 	return faults
 }
 
-// sampled is the size of the sample: one in sampled of all pairs of a command and a
-// form of a fault.
+// The sample has one of ten of all pairs of a command and a form of a fault.
 const sampled = 10
 
 func says(name, words, finding string) NamedFault {

@@ -32,8 +32,8 @@ type Proxy struct {
 	all      sync.WaitGroup
 }
 
-// NewProxy starts a proxy in front of upstream: a URL as the functions and servers of package servertest return it, the
-// path of a socket, or host:port. The proxy is closed at the end of the test.
+// NewProxy starts a proxy in front of a server. The address of the server is a URL as the functions and servers of
+// package servertest return it, the path of a socket, or host:port. The proxy is closed at the end of the test.
 func NewProxy(t testing.TB, upstream string) *Proxy {
 	t.Helper()
 	p := &Proxy{t: t, conns: map[net.Conn]struct{}{}, flowing: make(chan struct{}), lasting: make(chan struct{}), over: make(chan struct{})}

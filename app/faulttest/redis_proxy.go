@@ -66,16 +66,16 @@ func (p *FaultProxy) URL() string {
 	return u.String()
 }
 
-// Answer makes the proxy answer every use of a command with reply. A fault of that
-// command takes precedence. command is the command's name in capitals.
+// Answer makes the proxy answer every use of a command with the given reply. A fault of that command takes
+// precedence. The command is given by its name in capitals.
 func (p *FaultProxy) Answer(command, reply string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.usual[command] = reply
 }
 
-// Break begins a fault of a command, and ends the fault that Break began before. command
-// is the command's name in capitals.
+// Break begins a fault of a command, and ends the fault that Break began before. The command is given by its name in
+// capitals.
 func (p *FaultProxy) Break(command string, fault Fault) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -92,8 +92,8 @@ func dial(t *testing.T, proxy *faulttest.Proxy, address string) net.Conn {
 	return conn
 }
 
-// exchange sends a request and returns the first bytes of the reply: as many as bytes says, or fewer if the connection
-// ends or nothing more comes within half a second.
+// exchange sends a request and returns the first bytes of the reply: the given number, or fewer if the connection ends
+// or nothing more comes within half a second.
 func exchange(t *testing.T, conn net.Conn, request string, bytes int) string {
 	t.Helper()
 	if _, err := conn.Write([]byte(request + "\r\n")); err != nil {

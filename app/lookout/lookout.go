@@ -193,8 +193,8 @@ func (l *Lookout) compare(ctx context.Context, q *diagnosis.Quick) {
 
 var errStillAsking = errors.New("an earlier question is not answered yet")
 
-// ask returns what question returns, or an error when ctx ends first. The question may go on after that. While an
-// earlier question with the same busy goes on, ask returns errStillAsking at once.
+// ask calls the function question and returns its result, or an error when ctx ends first. The function may go on after
+// that. While an earlier one with the same flag busy goes on, ask returns errStillAsking at once.
 func ask[T any](ctx context.Context, busy *atomic.Bool, question func() T) (answer T, err error) {
 	if !busy.CompareAndSwap(false, true) {
 		return answer, errStillAsking

@@ -48,7 +48,8 @@ func Loss(ctx context.Context, memory Memory, identity Identity) (reason string)
 	return reason
 }
 
-// lasts reports whether differs returns true lossLooks times, one after another. If ctx ends before, lasts returns false.
+// lasts reports whether the function differs returns true lossLooks times, one after another. If ctx ends before,
+// lasts returns false.
 func lasts(ctx context.Context, differs func() bool) bool {
 	for look := range lossLooks {
 		if look > 0 {

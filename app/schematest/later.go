@@ -8,7 +8,8 @@ import (
 	"outboxd/migrations"
 )
 
-// Later returns the migrations of a version to come: those of today and more files, by name.
+// Later returns the migrations of a version to come: those of today and the given
+// files, by name.
 func Later(t testing.TB, more map[string]string) migrations.Set {
 	t.Helper()
 	set, files := migrations.Core(), fstest.MapFS{}

@@ -14,7 +14,8 @@ type model struct {
 }
 
 // Copy is like Database, but the database has the contents of a model. The first test of the binary that asks for a
-// model of this name creates it: Copy calls fill with the model's URL. fill has to close its connections.
+// model of this name creates it: Copy calls the function fill with the model's URL. The function has to close its
+// connections.
 func Copy(t testing.TB, of string, fill func(ctx context.Context, address string) error) string {
 	t.Helper()
 	all := shared(t)

@@ -78,7 +78,7 @@ func Redis(t testing.TB) string {
 	return address
 }
 
-// newDatabase makes a copy of the database like, which must have no connections.
+// newDatabase makes a copy of the given database, which must have no connections.
 func (s *servers) newDatabase(ctx context.Context, like string) (admin, name string, err error) {
 	if admin, name, err = s.nameDatabase(ctx); err != nil {
 		return "", "", err

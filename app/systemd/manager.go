@@ -30,9 +30,10 @@ func (m *Manager) tell(state string) {
 // watchdog pings, and reports when the process begins to drain. Accompany goes on
 // until the returned function is called.
 //
-// While alive returns nil, Accompany sends two pings within each watchdog timeout of
-// the service manager; without such a timeout it sends none. While the process drains,
-// Accompany pings without calling alive, because draining has a time limit of its own.
+// While the function alive returns nil, Accompany sends two pings within each watchdog
+// timeout of the service manager; without such a timeout it sends none. While the
+// process drains, Accompany pings without calling this function, because draining has a
+// time limit of its own.
 func (m *Manager) Accompany(draining <-chan struct{}, alive func() error) (stop func()) {
 	m.tell(sd.SdNotifyReady)
 	limit, err := sd.SdWatchdogEnabled(false)

@@ -66,12 +66,10 @@ const Start = "0-0"
 // End is the position in the stream after the newest acknowledgement.
 const End = "end"
 
-// Await returns up to limit acknowledgements after a position, and the next
-// position. If there are none, Await waits for the first one, for at most the
-// duration wait (0: without a limit). If the stream ends before the position,
-// because Redis lost its data or was replaced, next is Start. With the position
-// End, Await returns at once: no acknowledgement, and the position of the newest
-// one.
+// Await returns up to limit acknowledgements after a position, and the next position. If there are none, Await waits
+// for the first one, for at most the given time (0: without a limit). If the stream ends before the position,
+// because Redis lost its data or was replaced, the next position is Start. With the position End, Await returns at
+// once: no acknowledgement, and the position of the newest one.
 //
 // Ending the context does not end the waiting; closing the Redis client does.
 func Await(ctx context.Context, r redis.UniversalClient, after string, limit int64, wait time.Duration) (list []Acknowledgement, next string, err error) {
@@ -105,9 +103,8 @@ func Await(ctx context.Context, r redis.UniversalClient, after string, limit int
 	return list, next, nil
 }
 
-// Await calls rest after it has waited and no acknowledgement has come. rest trims the
-// stream. It returns Start if the newest acknowledgement comes before the given
-// position, and otherwise that position.
+// rest is called after Await has waited and no acknowledgement has come. It trims the stream. It returns Start if
+// the newest acknowledgement comes before the given position, and otherwise that position.
 func rest(ctx context.Context, r redis.UniversalClient, after string) (next string, err error) {
 	old := strconv.FormatInt(time.Now().Add(-keep).UnixMilli(), 10)
 	if err := r.XTrimMinIDApprox(ctx, Key, old, 0).Err(); err != nil {

@@ -47,9 +47,9 @@ func (b Bell) Ring() {
 }
 
 // Listen rings for every message on Channel. Listen also rings whenever a subscription
-// begins, because messages may have been missed before. The answer to a ping rings
-// too, which costs a needless poll. Listen calls failed when a subscription fails, and
-// tries again a second later. Listen returns when ctx ends.
+// begins, because messages may have been missed before. The answer to a ping rings too,
+// which costs a needless poll. When a subscription fails, Listen calls the function
+// failed, and tries again a second later. Listen returns when ctx ends.
 func (b Bell) Listen(ctx context.Context, client redis.UniversalClient, failed func(error)) {
 	for ctx.Err() == nil {
 		if err := b.subscribe(ctx, client); ctx.Err() == nil {

@@ -34,12 +34,12 @@ type Batch struct {
 	Logger *slog.Logger
 }
 
-// HandleBatch returns a handler for Asynq's mux, as Handle does, but handle gets several events of the same
-// queue at once. One statement confirms the events of a batch, and one transaction commits them.
+// HandleBatch returns a handler for Asynq's mux, as Handle does, but the function handle gets several events of
+// the same queue at once. One statement confirms the events of a batch, and one transaction commits them.
 //
-// The payloads that handle gets are of different events, none of which took effect before. They are in the order
-// of the events' IDs, apart from the next events of ordering keys (see below). In the handler EventsOf returns
-// the events in the order of the payloads.
+// The payloads that the function handle gets are of different events, none of which took effect before. They are
+// in the order of the events' IDs, apart from the next events of ordering keys (see below). In the handler
+// EventsOf returns the events in the order of the payloads.
 //
 // An event with an ordering key may be followed by the next events of its key, in order. These next events come
 // from the database, have no task, and are of the same type. For them Event.Attempts is that of the event
@@ -48,11 +48,11 @@ type Batch struct {
 // Asynq runs each task in a goroutine of its own. A batch consists of tasks that run at the same time. So
 // asynq.Config.Concurrency also limits how many tasks a batch has: set it to a few times Max.
 //
-// A batch fails if handle returns an error or panics, if the transaction is not committed, or if the timeout of
-// one of its tasks ends meanwhile. When a batch of several events has failed, it is rolled back, and each of its
-// tasks runs alone: handle gets one payload. So one bad event costs no other event an attempt, unless handle
-// used up the time of the batch. A task also runs alone if an earlier attempt failed, if it is not its event's
-// turn, or if its batch has not begun when half of the task's timeout is over.
+// A batch fails if the function handle returns an error or panics, if the transaction is not committed, or if
+// the timeout of one of its tasks ends meanwhile. When a batch of several events has failed, it is rolled back,
+// and each of its tasks runs alone: the function handle gets one payload. So one bad event costs no other event
+// an attempt, unless the function used up the time of the batch. A task also runs alone if an earlier attempt
+// failed, if it is not its event's turn, or if its batch has not begun when half of the task's timeout is over.
 func HandleBatch[T, Tx any](c *Consumer[Tx], handle func(ctx context.Context, tx Tx, payloads []T) error, batch Batch) asynq.Handler {
 	return newBatching(c, handle, batch)
 }

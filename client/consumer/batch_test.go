@@ -201,7 +201,7 @@ func TestAHalfFullBatchAtTheEnd(t *testing.T) {
 	}
 }
 
-// hanging is a database in which no transaction begins before let is closed.
+// hanging is a database in which no transaction begins before the channel let is closed.
 type hanging struct {
 	consumer.Database[*sql.Tx]
 	let chan struct{}

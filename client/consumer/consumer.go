@@ -70,13 +70,13 @@ func New[Tx any](db Database[Tx], options Options) *Consumer[Tx] {
 	return &Consumer[Tx]{db: db, options: options, inbox: &origin{schema: schema{given: options.Schema}}}
 }
 
-// process runs handle in a transaction that confirms the event first, and commits
-// if handle returns nil.
+// process calls the function handle in a transaction that confirms the event first, and
+// commits if the function returns nil.
 //
 //   - A transaction that failed because of a conflict or an outdated plan is
 //     repeated at once (see mostTries).
-//   - If the database cannot be reached before handle runs, the task waits until
-//     its time is over, and then goes back to its queue. A task that waits keeps
+//   - If the database cannot be reached before the function is called, the task waits
+//     until its time is over, and then goes back to its queue. A task that waits keeps
 //     its worker slot.
 //   - If the event cannot be confirmed for another reason, the task goes back to
 //     its queue at once.

@@ -36,8 +36,7 @@ func TestTasksBeforeTheirTurn(t *testing.T) {
 			t.Errorf("%s did not take effect", id)
 		}
 	}
-	// A task whose turn does not come leaves the queue, and its event is not
-	// confirmed.
+	// If the turn has not come on the last attempt, the task leaves the queue, and its event is not confirmed.
 	eventually(t, "the task has left the queue", func() bool {
 		_, err := b.inspector.GetTaskInfo("default", never)
 		return errors.Is(err, asynq.ErrTaskNotFound)

@@ -20,8 +20,9 @@ type Distance struct {
 const enough = 8
 
 // Measure is called in each batch with a function that makes one round trip and gives the
-// database no work. Measure calls ask in the first batches, later in the 16th, 32nd, 64th and
-// so on, and returns its error. The shortest time counts, because a busy machine only adds to it.
+// database no work. Measure calls this function in the first batches, later in the 16th, 32nd,
+// 64th and so on, and returns its error. The shortest time counts, because a busy machine only
+// adds to it.
 func (d *Distance) Measure(ask func() error) error {
 	if !d.due() {
 		return nil
@@ -69,8 +70,8 @@ const (
 	mostFar = 32
 )
 
-// atOnce returns how many batches run at the same time if near of them run for a database
-// without a round trip. It is never less than near.
+// atOnce returns how many batches run at the same time. The parameter near is how many run for a
+// database without a round trip; the result is never smaller.
 func atOnce(near, most int, trip time.Duration) int {
 	n := float64(near) * (1 + float64(trip)/float64(perBatch))
 	return max(near, int(min(n, float64(most), mostFar)))

@@ -43,8 +43,8 @@ type Gatherer[T any] struct {
 	alarm   *time.Timer
 }
 
-// New returns a Gatherer that calls run for each batch, in a new goroutine.
-// The items of a batch are in the order in which they came.
+// New returns a Gatherer that calls the function run for each batch, in a new goroutine. The
+// items of a batch are in the order in which they came.
 func New[T any](o Options, run func(batch []T)) *Gatherer[T] {
 	o.Max, o.AtOnce = max(o.Max, 1), max(o.AtOnce, 1)
 	return &Gatherer[T]{o: o, run: run}

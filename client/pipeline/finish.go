@@ -11,9 +11,9 @@ import (
 	"outboxd/client/redisreply"
 )
 
-// finisher sends the scripts that finish tasks. finisher sends a script at once if it is
-// sending no other. Scripts that come while finisher is sending wait, and go together in
-// the next pipeline. It is safe for concurrent use.
+// finisher sends the scripts that finish tasks. It sends a script at once if it is
+// sending no other. Scripts that come while it is sending wait, and go together in the
+// next pipeline. It is safe for concurrent use.
 type finisher struct {
 	redis redis.UniversalClient
 

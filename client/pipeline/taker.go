@@ -314,9 +314,8 @@ type question struct {
 	count   *redis.IntCmd
 }
 
-// round requests each queue's share of tasks, in one round trip. round returns the
-// queues that have tasks although none was taken from them: they have to be asked
-// again. found says whether any task was taken.
+// round requests each queue's share of tasks, in one round trip. It returns the queues that have tasks although none
+// was taken from them: they have to be asked again. It also returns whether any task was taken.
 func (t *taker) round(open []*queue, shares map[*queue]int) (waiting []*queue, found bool, err error) {
 	until := time.Now()
 	questions := t.put(open, shares, false)
@@ -384,8 +383,7 @@ func (t *taker) put(open []*queue, shares map[*queue]int, inFull bool) []questio
 	return questions
 }
 
-// read processes the answer to a request. again says that the queue has to be asked
-// once more.
+// read processes the answer to a request. The result again says that the queue has to be asked once more.
 func (t *taker) read(q question, share int, at time.Time) (again, found bool, err error) {
 	reply, err := readTake(q.take, q.receipt)
 	if err != nil {

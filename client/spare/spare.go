@@ -24,8 +24,8 @@ type task struct{ until, again time.Time }
 // worker may have run it since.
 const holds = time.Minute
 
-// Spare adds a task to the set: if Asynq is about to archive the task, it is tried
-// again after delay instead.
+// Spare adds a task to the set: if Asynq is about to archive the task, it is tried again after
+// the given delay instead.
 func (t *Tasks) Spare(id string, delay time.Duration) {
 	now := time.Now()
 	t.byID.Store(id, task{now.Add(holds), now.Add(delay)})

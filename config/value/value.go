@@ -55,7 +55,8 @@ func parseDuration(text string) (time.Duration, error) {
 	return days + part, err
 }
 
-// Format returns the value of a field as the text that Parse reads. Secrets are masked.
+// Format returns the value of a field in the text form that Parse reads. Secrets are
+// masked.
 func Format(field any) string {
 	switch field := field.(type) {
 	case *string:

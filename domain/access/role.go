@@ -50,6 +50,5 @@ type Identity struct {
 	Role Role
 }
 
-// May reports whether a person may do something. The argument is See, Unmask or a kind of
-// recorded action.
+// May reports whether a person may do something: See, Unmask, or a kind of recorded action.
 func (i Identity) May(action string) bool { return i.Role >= LeastRole(action) }

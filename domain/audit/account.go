@@ -87,8 +87,8 @@ type Auditor interface {
 	Violations(ctx context.Context, account []AccountLine, limit int) ([]Violation, error)
 
 	// Unconfirmed returns up to limit events that were handed to Redis at least a minute ago and are not confirmed.
-	// Unconfirmed returns IDs greater than after, in ascending order. It leaves out events that have only deliveries,
-	// and events of the types in except, but not the deliveries of such events.
+	// It returns only IDs that follow the given one, in ascending order. It leaves out events that have only
+	// deliveries, and events of the types that the parameter except lists, but not the deliveries of such events.
 	Unconfirmed(ctx context.Context, after domain.ID, limit int, except []string) ([]domain.SentEvent, error)
 
 	// Confirmed returns those of these events that are confirmed, or that are no longer in outbox_sent.

@@ -37,9 +37,8 @@ func implied(code string) string {
 	return ""
 }
 
-// Merge joins the findings of q with thorough, the last findings of the slower checks.
-// Merge returns at most one finding of each code, worst first. Only q decides whether a
-// server answers, and which queues are paused, because q is newer.
+// Merge joins the findings of q with the last findings of the slower checks. Merge returns at most one finding of
+// each code, worst first. Only q decides whether a server answers, and which queues are paused, because q is newer.
 func (q Quick) Merge(thorough []domain.Finding) []domain.Finding {
 	return Once(append(q.Findings(), slices.DeleteFunc(slices.Clone(thorough), q.outdates)...))
 }

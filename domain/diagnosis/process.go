@@ -54,8 +54,7 @@ func NotServed(why string) domain.Finding {
 		"the log of this process says more; the process tries again by itself")[0]
 }
 
-// judge returns the findings about this process. answers says whether PostgreSQL answers and
-// whether Redis answers.
+// judge returns the findings about this process. The parameter answers says which of PostgreSQL and Redis answer.
 func (p Process) judge(answers map[string]bool) (found []domain.Finding) {
 	for _, b := range p.Breakers {
 		if b.Open && answers[b.Server] {

@@ -69,7 +69,7 @@ func (r *Result) match(tasks []queued.TaskRef) {
 	}
 }
 
-// Count returns how many failing tasks the filter chooses. It counts for about as long as patience; 0 is no limit.
+// Count returns how many failing tasks the filter chooses. It counts for about the given time; 0 is no limit.
 func (c *Change) Count(ctx context.Context, filter Filter, patience time.Duration) (Result, error) {
 	began := time.Now()
 	result, err := c.each(ctx, filter, func([]queued.TaskRef) (int64, error) {

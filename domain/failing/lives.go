@@ -78,8 +78,8 @@ func (l Lives) Count(ctx context.Context, filter lives.Filter, limit int, patien
 	return counted, nil
 }
 
-// countFailing counts those failing events that match the filter and that are wanted. It counts up to limit, for about
-// as long as patience.
+// countFailing counts those failing events that match the filter and for which the function wanted returns true. It
+// counts up to limit, for about the given time.
 func (l Lives) countFailing(ctx context.Context, filter lives.Filter, limit int, patience time.Duration, wanted func(*lives.Summary) bool) (counted lives.Counted, err error) {
 	if l.Tasks == nil {
 		return counted, errNoQueue()
@@ -192,8 +192,8 @@ func (l Lives) failing(ctx context.Context, filter lives.Filter, before domain.I
 	return page, nil
 }
 
-// within returns the events of the given failing tasks, newest first. within keeps events that come before the ID
-// before and that match the filter's queue, ID and times.
+// within returns the events of the given failing tasks, newest first. It keeps events whose IDs come before the given
+// one and that match the filter's queue, ID and times.
 func within(tasks []queued.TaskRef, filter lives.Filter, before domain.ID) (events []named) {
 	for _, task := range tasks {
 		id, _, err := domain.ParseTaskID(task.TaskID)

@@ -12,8 +12,8 @@ import (
 	"outboxd/domain/replay"
 )
 
-// Retry makes the chosen tasks due now, as carefully as pace says, and calls tell after each step. It charges no
-// attempt. Consumers that confirm nothing leave the canary undecided.
+// Retry makes the chosen tasks due now, as carefully as the pace says, and calls the function tell after each step.
+// It charges no attempt. Consumers that confirm nothing leave the canary undecided.
 //
 // Errors: domain.CodeUnavailable; those of ctx; a *domain.Stopped if the canary did not succeed.
 func (c *Change) Retry(ctx context.Context, action *domain.Action, filter Filter, pace replay.Pace, tell func(replay.Progress)) (Result, error) {
@@ -150,7 +150,8 @@ func (r *retry) canary(ctx context.Context, tasks []queued.TaskRef) (rest []queu
 	return tasks, r.watch(ctx, sent, before)
 }
 
-// watch waits until the effects of all events of the canary are confirmed. before has its tasks as they were.
+// watch waits until the effects of all events of the canary are confirmed. The parameter before has its tasks as
+// they were.
 func (r *retry) watch(ctx context.Context, sent []queued.TaskRef, before map[string]queued.FailingTask) error {
 	events := retried(sent)
 	look := func(ctx context.Context) (canary replay.CanaryOutcome, err error) {

@@ -18,7 +18,7 @@ type Pauses struct {
 	OnRecord func(ctx context.Context, queue string) (bool, error)
 }
 
-// Change pauses a queue, or resumes it, as kind says: domain.ActionPause or
+// Change pauses a queue, or resumes it, as the parameter kind says: domain.ActionPause or
 // domain.ActionResume. If the action cannot be recorded, Change pauses or resumes the
 // queue all the same, and returns the error of the recording. Errors: those of
 // domain.QueuePauses; domain.CodeInvalid for the queue of a subscription, because a

@@ -183,7 +183,7 @@ func (s *Source) sees(eventType, queue string) bool {
 	return handled || delivery
 }
 
-// viewOf returns the lines in the order of compare.
+// viewOf returns the lines in the order that the function compare gives.
 func viewOf[L Line](g *gathered, lines lines[L], compare func(a, b L) int) View[L] {
 	v := View[L]{Seen: Seen{At: g.stored.At, StoreErr: g.storeErr, QueuesErr: g.queuesErr, Cut: g.stored.Cut, Estimated: g.failing.Estimated}}
 	for _, line := range lines {

@@ -158,14 +158,14 @@ const (
 
 // Reader reads single events from the database. Its methods are safe for concurrent use.
 type Reader interface {
-	// Search returns up to limit events whose IDs come before the ID before, in descending order of
-	// their IDs. If before is zero, Search begins with the newest event. Search reads a bounded
-	// number of events, for a bounded time, whatever the filter is.
+	// Search returns up to limit events whose IDs come before the given one, in descending order of their IDs. If the
+	// given ID is zero, Search begins with the newest event. Search reads a bounded number of events, for a bounded
+	// time, whatever the filter is.
 	//
 	// Errors: domain.CodeUnavailable if the database cannot be reached or is too slow.
 	Search(ctx context.Context, filter Filter, before domain.ID, limit int) (Page, error)
 
-	// Count counts up to limit of the events that Search finds, for about as long as patience. Errors: as Search.
+	// Count counts up to limit of the events that Search finds, for about the given time. Errors: as Search.
 	Count(ctx context.Context, filter Filter, limit int, patience time.Duration) (Counted, error)
 
 	// Find returns the life of one event. Errors: domain.CodeNotFound if the database has nothing about it,

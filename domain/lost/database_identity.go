@@ -7,8 +7,8 @@ type DatabaseIdentity struct {
 	Timeline string // every promotion and every point-in-time recovery begins a new one
 }
 
-// Change compares i with the identity that is known from before. Change returns in a few words why the database may
-// have gone back to an earlier state, and "" if there is no sign of that. Empty fields are not compared.
+// Change compares i with an earlier identity. Change returns in a few words why the database may have gone back to
+// an earlier state, and "" if there is no sign of that. Empty fields are not compared.
 func (i DatabaseIdentity) Change(known DatabaseIdentity) string {
 	differ := func(a, b string) bool { return a != "" && b != "" && a != b }
 	switch {
@@ -21,7 +21,7 @@ func (i DatabaseIdentity) Change(known DatabaseIdentity) string {
 	}
 }
 
-// Over returns the identity i with its empty fields filled from the identity known.
+// Over returns the identity i with its empty fields filled from an earlier identity.
 func (i DatabaseIdentity) Over(known DatabaseIdentity) DatabaseIdentity {
 	if i.SystemID == "" {
 		i.SystemID = known.SystemID

@@ -38,9 +38,10 @@ type MissingEvents interface {
 	// number is negative if the database keeps no statistics. It also returns the database's time.
 	HandedOver(ctx context.Context) (int64, time.Time, error)
 
-	// Page reads about limit rows of the history whose IDs are greater than after and at most until. age is the
-	// shortest time since an event of SentPage.Waiting was handed to Redis. Events of the types in except count as
-	// confirmed, but their deliveries do not. Events that have only deliveries count as confirmed.
+	// Page reads about limit rows of the history: those with IDs greater than the first given ID, up to and
+	// including the second. The parameter age is the shortest time since an event of SentPage.Waiting was handed to
+	// Redis. Events of the types that the parameter except lists count as confirmed, but their deliveries do not.
+	// Events that have only deliveries count as confirmed.
 	Page(ctx context.Context, after, until domain.ID, limit int, age time.Duration, except []string) (SentPage, error)
 
 	// Note stores events as missing. Once MissingNoted events are stored, it adds no others. Note returns those of
@@ -52,7 +53,7 @@ type MissingEvents interface {
 	Resend(ctx context.Context, ids []domain.ID, why string) (int64, error)
 
 	// Settle deletes stored events that are no longer missing: they were confirmed, ended in another way, or were
-	// not noted again since the time since, by the database's clock. Settle returns how many events are missing and
+	// not noted again since the given time, by the database's clock. Settle returns how many events are missing and
 	// how many are stored. A stored event is missing, or it was sent again and is not confirmed yet.
 	Settle(ctx context.Context, since time.Time) (missing, remembered int64, err error)
 

@@ -19,9 +19,9 @@ type QueueIdentity struct {
 	Gone string
 }
 
-// Change compares i with the identity that is known from before. Change returns in a few words what happened to Redis,
-// so that it may have lost data, and "" if there is no sign of a loss. An empty canary is such a sign; other empty
-// fields are not compared. If both identities have shards, Change compares the shards in place of the two IDs.
+// Change compares i with an earlier identity. Change returns in a few words what happened to Redis, so that it may
+// have lost data, and "" if there is no sign of a loss. An empty canary is such a sign; other empty fields are not
+// compared. If both identities have shards, Change compares the shards in place of the two IDs.
 func (i QueueIdentity) Change(known QueueIdentity) string {
 	slots, narrow := i.LostSlots(known)
 	switch {
@@ -73,8 +73,8 @@ func (i QueueIdentity) Older(known QueueIdentity) bool {
 	return i.Canary != "" && i.Canary != known.Canary
 }
 
-// Over returns the identity i with its empty fields filled from the identity known. If an ID of i differs from that of
-// known, Over leaves the shards empty, because those of known may be of other masters.
+// Over returns the identity i with its empty fields filled from an earlier identity. If an ID of i differs from the
+// earlier one, Over leaves the shards empty, because the earlier shards may be of other masters.
 func (i QueueIdentity) Over(known QueueIdentity) QueueIdentity {
 	if i.Shards == "" && !i.hasOtherIDs(known) {
 		i.Shards = known.Shards
@@ -93,12 +93,13 @@ type IdentifiedQueue interface {
 	// Identify reads the identity of Redis. name is the name of the canary. Errors: domain.CodeUnavailable.
 	Identify(ctx context.Context, name string) (QueueIdentity, error)
 
-	// Mark replaces any present canary by next. Errors: domain.CodeUnavailable; next may have been written or not.
+	// Mark replaces any present canary by the parameter next. Errors: domain.CodeUnavailable; then the new canary may
+	// have been written or not.
 	Mark(ctx context.Context, name, next string) error
 
-	// Advance replaces the canary by next, in one atomic step, if the canary in Redis equals the argument
-	// known. In a Redis Cluster Advance does so for each canary, one after another. Advance reports
-	// whether every canary is next now. Errors: those of Mark.
+	// Advance replaces the canary by the parameter next, in one atomic step, if the canary in Redis equals the
+	// parameter known. In a Redis Cluster Advance does so for each canary, one after another. Advance reports whether
+	// every canary is the new one now. Errors: those of Mark.
 	Advance(ctx context.Context, name, known, next string) (bool, error)
 
 	// Renew is called after a loss: it forgets which queues were announced to
@@ -141,8 +142,9 @@ type QueueMemory interface {
 	// Recall returns the record.
 	Recall(ctx context.Context) (QueueRecord, error)
 
-	// Remember replaces the stored identity by next, if it is still known. If all events that Redis may have lost are
-	// in the outbox again, healed says what happened that they were sent again. Otherwise healed is "".
+	// Remember replaces the stored identity by the parameter next, if it still equals the parameter known. If all
+	// events that Redis may have lost are in the outbox again, the parameter healed says what happened that they were
+	// sent again. Otherwise it is "".
 	//
 	// Errors: domain.CodeConflict if another process has replaced the stored identity.
 	Remember(ctx context.Context, known, next QueueIdentity, healed string) error

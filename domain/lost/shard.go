@@ -37,8 +37,9 @@ func splitShards(text string) (shards []Shard, ok bool) {
 	return shards, len(shards) > 0
 }
 
-// LostSlots returns the slots of a cluster whose data may be lost, if the cluster is i now and was known before.
-// narrow is false if the loss cannot be narrowed to slots: then all data may be lost.
+// LostSlots returns the slots of a cluster whose data may be lost, if the identity of the cluster is i now and was
+// the given one before. The result narrow is false if the loss cannot be narrowed to slots: then all data may be
+// lost.
 //
 // A slot that moved from one known master to another is not lost, unless canaries are missing. The slots of a master
 // that was not known before count as lost, because it may have taken over from a master without that master's last

@@ -33,7 +33,7 @@ func SlotOf(tag string) int {
 	return int(crc) % slotCount
 }
 
-// Add adds the slots from first to last. It ignores numbers that are no slots.
+// Add adds the slots from the first given number to the last. It ignores numbers that are no slots.
 func (s *Slots) Add(first, last int) {
 	for n := max(first, 0); n <= min(last, slotCount-1); n++ {
 		s[n/64] |= 1 << (n % 64)

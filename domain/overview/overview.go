@@ -134,8 +134,8 @@ type Overviews interface {
 	// Standing reads the Standing of this moment.
 	Standing(ctx context.Context) (Standing, error)
 
-	// History returns the measurements of the past period window, at most a week, divided into time steps, oldest
-	// first. History leaves out steps without a measurement.
+	// History returns the measurements of the window of time that ends now, at most a week long, divided into steps,
+	// oldest first. History leaves out steps without a measurement.
 	History(ctx context.Context, window, step time.Duration) ([]HistoryPoint, error)
 
 	// HistoryBetween is History for the time between from and until, by the clock of the database.

@@ -21,8 +21,8 @@ type ArchivedTasks interface {
 	// Queues returns the names of all queues.
 	Queues(ctx context.Context) ([]string, error)
 
-	// Archived returns tasks of a queue that were archived at the time from or later, oldest first. Archived skips
-	// the first skip tasks and returns up to limit.
+	// Archived returns tasks of a queue that were archived at the given time or later, oldest first. Of these it
+	// leaves out as many as the parameter skip says, and returns up to limit of the others.
 	Archived(ctx context.Context, queue string, from time.Time, skip, limit int) ([]ArchivedTask, error)
 
 	// Failure reads how an archived task failed. Errors: domain.CodeNotFound if the task is no longer archived.

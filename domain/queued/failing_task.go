@@ -75,8 +75,8 @@ type FailingTasks interface {
 	// Failing returns those of the given tasks that are failing, by task ID.
 	Failing(ctx context.Context, tasks []TaskRef) (map[string]FailingTask, error)
 
-	// All returns up to limit failing tasks of each queue, in the order of their next attempts. more says that a
-	// queue has further failing tasks.
+	// All returns up to limit failing tasks of each queue, in the order of their next attempts. The result more says
+	// that a queue has further failing tasks.
 	All(ctx context.Context, limit int) (tasks []TaskRef, more bool, err error)
 
 	// Summary groups the failing tasks of all queues. Its work is bounded.

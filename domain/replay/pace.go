@@ -27,8 +27,8 @@ type CanaryOutcome struct {
 	Failed int
 }
 
-// Batch returns how many events to send at once, at most most. With a rate, a batch is about a tenth of a second's
-// events, so that the rate is even.
+// Batch returns how many events to send at once, up to the given number. With a rate, a batch is about a tenth of a
+// second's events, so that the rate is even.
 func (p *Pace) Batch(most int) int {
 	if p.Rate <= 0 {
 		return most
@@ -36,8 +36,8 @@ func (p *Pace) Batch(most int) int {
 	return min(most, max(1, p.Rate/10))
 }
 
-// Wait returns when the next batch may be sent, after one of batch events that began at began. Without a rate it
-// returns at once. Errors: those of ctx.
+// Wait returns when the next batch may be sent. The parameters say when the last batch began and how many events it
+// had. Without a rate it returns at once. Errors: those of ctx.
 func (p *Pace) Wait(ctx context.Context, began time.Time, batch int) error {
 	if p.Rate <= 0 {
 		return nil
@@ -52,9 +52,10 @@ func (p *Pace) Wait(ctx context.Context, began time.Time, batch int) error {
 	}
 }
 
-// Watch reads what became of the canary's sent events, until all of them are confirmed, and calls tell after each look.
-// others names the events that are not in the canary, such as "dead letters". Errors: those of look, but for
-// CodeUnavailable, after which it looks again; those of ctx; a *domain.Stopped if the canary did not succeed.
+// Watch reads what became of the canary's sent events, until all of them are confirmed, and calls the function tell
+// each time. The parameter others names the events that are not in the canary, such as "dead letters". Errors: those of
+// the function look, but for CodeUnavailable, after which Watch calls it again; those of ctx; a *domain.Stopped if the
+// canary did not succeed.
 func (p *Pace) Watch(ctx context.Context, others string, sent int, look func(context.Context) (CanaryOutcome, error), tell func(CanaryOutcome)) error {
 	canary := CanaryOutcome{Sent: sent, ReplayOutcomes: domain.ReplayOutcomes{Open: sent}}
 	stopped := func(why string, args ...any) error {

@@ -47,10 +47,10 @@ type Progress struct {
 	Refused   []*domain.ReplayRefused // stay as they are
 }
 
-// Run replays dead letters until none that matches the filter is left, and calls tell after each step. Run skips
-// dead letters that the outbox refuses, and records how the action ended. Errors: those of DeadLetters and of ctx; a
-// *domain.Stopped if the canary did not succeed; CodeInvalid if the outbox refused dead letters, of which the error
-// names the first five.
+// Run replays dead letters until none that matches the filter is left, and calls the function tell after each step.
+// Run skips dead letters that the outbox refuses, and records how the action ended. Errors: those of DeadLetters and
+// of ctx; a *domain.Stopped if the canary did not succeed; CodeInvalid if the outbox refused dead letters, of which
+// the error names the first five.
 func (r *Replay) Run(ctx context.Context, tell func(Progress)) error {
 	return r.Letters.End(ctx, r.Action, r.run(ctx, tell))
 }
@@ -91,7 +91,8 @@ func (r *Replay) run(ctx context.Context, tell func(Progress)) error {
 	}
 }
 
-// refusal returns an error that names the refused dead letters and ends with rest; nil if none was refused.
+// refusal returns an error that names the refused dead letters and ends with the given text. It returns nil if none
+// was refused.
 func refusal(refused []*domain.ReplayRefused, rest string) error {
 	if len(refused) == 0 {
 		return nil
@@ -156,7 +157,7 @@ func (r *Replay) sendCanary(ctx context.Context) (replayed []domain.Replayed, er
 	return append(replayed, some...), err
 }
 
-// shares shares out a canary of n dead letters among groups, one by one in turn. It returns how many each of the first
+// shares divides a canary of n dead letters among groups, one by one in turn. It returns how many each of the first
 // groups gets, which is at least 1.
 func shares(groups []domain.DeadGroup, n int) []int {
 	shares := make([]int, min(len(groups), n))
@@ -173,8 +174,8 @@ func shares(groups []domain.DeadGroup, n int) []int {
 	return shares
 }
 
-// DiscardAll discards dead letters until none that matches the filter is left, and calls tell after each step. It
-// records how the action ended. Errors: those of DeadLetters.Discard.
+// DiscardAll discards dead letters until none that matches the filter is left, and calls the function tell after each
+// step. It records how the action ended. Errors: those of DeadLetters.Discard.
 func DiscardAll(ctx context.Context, letters domain.DeadLetters, action *domain.Action, filter domain.DeadFilter, tell func(Progress)) error {
 	return letters.End(ctx, action, discardAll(ctx, letters, action, filter, tell))
 }

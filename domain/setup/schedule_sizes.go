@@ -2,8 +2,8 @@ package setup
 
 import "outboxd/domain"
 
-// CheckSizes refuses a schedule whose payload has more than limit bytes, because none of its ticks could be emitted.
-// limit is what the outbox accepts; 0 means no limit. Errors: domain.CodeInvalid.
+// CheckSizes refuses a schedule whose payload is larger than the outbox accepts, because none of its ticks could be
+// emitted. The limit is in bytes; 0 means no limit. Errors: domain.CodeInvalid.
 func CheckSizes(list []Schedule, limit int) error {
 	for i := range list {
 		if size := len(list[i].Event.Payload); limit > 0 && size > limit {

@@ -17,8 +17,8 @@ type SubscriptionOverviews interface {
 	// Find returns the subscription with this name. Errors: domain.CodeNotFound.
 	Find(ctx context.Context, name string) (*Subscription, error)
 	// Standings returns how many deliveries of each subscription wait, by subscription name. Standings reads up to
-	// overview.StandingCounted rows of each table. complete is false if a table has that many rows, and so perhaps
-	// more, which were not counted.
+	// overview.StandingCounted rows of each table. The result complete is false if a table has that many rows, and
+	// so perhaps more, which were not counted.
 	Standings(ctx context.Context) (standings map[string]SubscriptionStanding, complete bool, err error)
 	// Replay returns the last replay to a subscription; see SubscriptionReplay. It returns nil if there was none.
 	Replay(ctx context.Context, name string) (*SubscriptionReplay, error)

@@ -25,7 +25,7 @@ func (r *SubscriptionReplay) Ended() bool { return !r.EndedAt.IsZero() }
 // SubscriptionReplays lets the leader finish replays to subscriptions.
 type SubscriptionReplays interface {
 	// AbandonedReplays returns the names of subscriptions whose replay has not ended and has made no progress for
-	// at least the duration after.
+	// at least the given time.
 	AbandonedReplays(ctx context.Context, after time.Duration) ([]string, error)
 	// ContinueReplay continues a replay until it has ended. A replay may take hours, because it waits while the
 	// relay is busy. tell, if not nil, is called with the progress. Errors: domain.CodeUnavailable.

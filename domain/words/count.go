@@ -19,10 +19,11 @@ func Count[N integer](n N) string {
 	return sign + digits
 }
 
-// Many formats a number with its noun: "1 task", "12,500 tasks". one is the singular of the noun.
+// Many formats a number with its noun: "1 task", "12,500 tasks". The parameter one is
+// the singular of the noun.
 func Many[N integer](n N, one string) string { return Count(n) + " " + Plural(n, one, one+"s") }
 
-// Plural returns the text one if n is 1, otherwise the text many.
+// Plural returns the first text if n is 1, and otherwise the second.
 func Plural[N integer](n N, one, many string) string {
 	if n == 1 {
 		return one

@@ -53,7 +53,7 @@ func Rough(d time.Duration) string {
 	}
 }
 
-// Ago formats how long before now the time at was: "5 s ago", or "just now".
+// Ago formats how long ago a time was: "5 s ago", or "just now".
 func Ago(now, at time.Time) string {
 	if d := now.Sub(at); d >= time.Second {
 		return Duration(d.Truncate(time.Second)) + " ago"

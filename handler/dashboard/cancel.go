@@ -48,9 +48,9 @@ func (d *Dashboard) cancelForm(c *fiber.Ctx, f *forms.Cancel, filter lives.Filte
 	return d.confirmation(c, Page{Template: "cancel", Title: "Cancel events", Section: SectionEvents, Data: f})
 }
 
-// eachCancellable calls do with the events that a filter of forms.ReadCancel chooses, page by
-// page. For some of them it may be too late to cancel them. eachCancellable stops after the
-// last page, or when do returns an error.
+// eachCancellable calls the function do with the events that a filter of forms.ReadCancel
+// chooses, page by page. For some of them it may be too late to cancel them. eachCancellable
+// stops after the last page, or when the function returns an error.
 func (d *Dashboard) eachCancellable(ctx context.Context, filter lives.Filter, do func(ids []domain.ID) error) error {
 	for before := (domain.ID{}); ; {
 		page, err := d.o.Sources.Current.Search(ctx, filter, before, cancelPage)

@@ -61,8 +61,8 @@ func newChanges() *changes {
 	return &changes{known: map[int]*change{}, ctx: ctx, cancel: cancel}
 }
 
-// begin runs work in the background, and returns the ID of the change. Errors:
-// domain.CodeConflict if too many changes run already, or after close.
+// begin calls the function work in the background, and returns the ID of the change. Errors: domain.CodeConflict if
+// too many changes run already, or after close.
 func (l *changes) begin(form forms.Change, work func(ctx context.Context, tell func(replay.Progress)) error) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

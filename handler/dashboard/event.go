@@ -112,7 +112,7 @@ func (d *Dashboard) event(c *fiber.Ctx) error {
 }
 
 // tasks reads the tasks of the event and of its deliveries from Redis. If there is no
-// answer, fault says why.
+// answer, the result fault says why.
 func (d *Dashboard) tasks(ctx context.Context, life *lives.Life) (tasks []queued.TaskState, deliveries map[domain.ID][]queued.TaskState, fault string) {
 	if d.o.Sources.Tasks == nil {
 		return nil, nil, "this process has no Redis to ask"

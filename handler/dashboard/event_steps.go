@@ -20,8 +20,8 @@ type timelineStep struct {
 	Error string // the error of an attempt, if the page does not show it already
 }
 
-// timeline converts the steps of an event to the form in which the page shows them. shown
-// is the error that the page shows elsewhere.
+// timeline converts the steps of an event to the form in which the page shows them. The parameter
+// shown is the error that the page shows elsewhere.
 func timeline(steps []lives.Step, shown string, now time.Time) []timelineStep {
 	list := make([]timelineStep, 0, len(steps))
 	var before *lives.Step

@@ -10,21 +10,22 @@ import (
 	"outboxd/handler/dashboard/show"
 )
 
-// figurePages serves the page of all lines of a view, or of the one line that the query names. of is the page of one
-// line; its template, "type" or "queue", is also the field of the query, and the page of all lines has the plural. one
-// returns the data of the page of one name; known is nil if nothing is known of that name.
-func figurePages[L figures.Line](d *Dashboard, c *fiber.Ctx, view *figures.View[L], of Page, one func(name string, known *L, h history) any) error {
-	name := c.Query(of.Template)
+// figurePages serves the page of all lines of a view, or the page of the single line that the query names. The
+// template of the single line's page, "type" or "queue", is also the field of the query, and the page of all lines has
+// the plural. The function dataOf returns the data of a single line's page. Its line is nil if nothing is known of the
+// name.
+func figurePages[L figures.Line](d *Dashboard, c *fiber.Ctx, view *figures.View[L], page Page, dataOf func(name string, line *L, h history) any) error {
+	name := c.Query(page.Template)
 	if name == "" {
-		of.Template, of.Title, of.Data = of.Template+"s", of.Title+"s", view
-		return d.Render(c, of)
+		page.Template, page.Title, page.Data = page.Template+"s", page.Title+"s", view
+		return d.Render(c, page)
 	}
 	h := history{Unseen: view.Unseen(name)}
-	if err := d.readHistory(c, &h, view.StoreErr, of.Template, name); err != nil {
+	if err := d.readHistory(c, &h, view.StoreErr, page.Template, name); err != nil {
 		return err
 	}
-	of.Title, of.Data = of.Title+" "+name, one(name, view.Named(name), h)
-	return d.Render(c, of)
+	page.Title, page.Data = page.Title+" "+name, dataOf(name, view.Named(name), h)
+	return d.Render(c, page)
 }
 
 // history has the charts of a type or a queue, for one of the spans.

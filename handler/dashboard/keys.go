@@ -18,8 +18,8 @@ const keysShown = 100
 // HeldKeys finds the ordering keys that hold events back.
 type HeldKeys interface {
 	// List returns up to limit ordering keys that hold events back: only the named keys, or
-	// all keys if named is nil. The keys whose events have waited longest come first.
-	// complete is false if not all of these keys were looked at. Errors:
+	// all keys if the list of names is nil. The keys whose events have waited longest come
+	// first. The result complete is false if not all of these keys were looked at. Errors:
 	// domain.CodeUnavailable.
 	List(ctx context.Context, named []string, limit int) (keys []lives.HeldKey, complete bool, err error)
 }

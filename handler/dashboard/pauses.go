@@ -7,8 +7,8 @@ import (
 	"outboxd/handler/dashboard/forms"
 )
 
-// pauses adds the form that pauses and resumes a noun, "queue" or "schedule". show shows the form, which asks for a
-// reason. change does what the confirmed form says.
+// pauses adds the form that pauses and resumes a queue or a schedule; the noun is "queue" or "schedule". The
+// function show shows the form, which asks for a reason. The function change does what the confirmed form says.
 func (r routes) pauses(path, noun string, show func(*fiber.Ctx, forms.Pause) error, change func(*fiber.Ctx, forms.Pause, *domain.Action) error) {
 	r.get(path, func(c *fiber.Ctx) error {
 		values, err := forms.Asked(c)

@@ -37,9 +37,9 @@ type Hasher struct {
 	patience time.Duration
 }
 
-// NewHasher returns a Hasher that hashes up to concurrency passwords at a time (0: one for
-// each CPU that Go may use). 100 times as many requests may wait, each for at most
-// patience.
+// NewHasher returns a Hasher that hashes up to the given number of passwords at a time (0:
+// one for each CPU that Go may use). 100 times as many requests may wait, each for at most
+// the given time.
 func NewHasher(concurrency int, patience time.Duration) *Hasher {
 	if concurrency <= 0 {
 		concurrency = runtime.GOMAXPROCS(0)
@@ -85,8 +85,8 @@ func (h *Hasher) Matches(ctx context.Context, password, hash string) (match bool
 	return match, nil
 }
 
-// limited waits for a slot and then calls work. limited does not interrupt work,
-// because argon2 cannot be interrupted.
+// limited waits for a slot and then calls the function work. limited does not interrupt
+// it, because argon2 cannot be interrupted.
 func (h *Hasher) limited(ctx context.Context, work func() error) error {
 	select {
 	case h.present <- struct{}{}:

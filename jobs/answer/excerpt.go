@@ -13,9 +13,9 @@ import (
 const maxExcerpt = 200
 
 // Excerpt returns a server's answer as an error may quote it: in one line, only with
-// printable characters, and cut to maxExcerpt. Excerpt replaces each text of hide by
-// asterisks, in upper or lower case, because servers often repeat recipients and
-// sometimes credentials.
+// printable characters, and cut to maxExcerpt. Excerpt replaces each of the texts to
+// hide by asterisks, in upper or lower case, because servers often repeat recipients
+// and sometimes credentials.
 func Excerpt(text string, hide ...string) string {
 	for _, word := range hide {
 		if word != "" {

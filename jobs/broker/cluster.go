@@ -107,7 +107,7 @@ func (h redirected) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.Pr
 	}
 }
 
-// Pause waits for the time length. It returns false if ctx ends before.
+// Pause waits for the given time. It returns false if ctx ends before.
 func Pause(ctx context.Context, length time.Duration) bool {
 	timer := time.NewTimer(length)
 	defer timer.Stop()

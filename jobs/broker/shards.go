@@ -106,9 +106,9 @@ func (r *Redis) CanaryKeys(name string) []string {
 	return keys
 }
 
-// Joined makes one text of the answers of a cluster's masters, in an order that does not
-// depend on the order of said. For a single Redis, Joined returns what this Redis says.
-// Joined sorts said.
+// Joined makes one text of the answers of a cluster's masters. The text does not depend on the
+// order of the answers, because Joined sorts them in place. For a single Redis, Joined returns what
+// this Redis says.
 func Joined(said []string) string {
 	slices.Sort(said)
 	return strings.Join(said, " ")

@@ -129,9 +129,9 @@ func (r *Receiver) Took() {
 	}
 }
 
-// Deliver sends a delivery once. charged says whether the attempt counts. An attempt does not
-// count if ctx was cancelled before there was an answer. Nor does it count if it says nothing
-// about the delivery (Attempt.Down) and the receiver now counts as down. If the circuit
+// Deliver sends a delivery once. The result charged says whether the attempt counts. An attempt
+// does not count if ctx was cancelled before there was an answer. Nor does it count if it says
+// nothing about the delivery (Attempt.Down) and the receiver now counts as down. If the circuit
 // breaker lets no delivery through, Deliver sends nothing.
 func (r *Receiver) Deliver(ctx context.Context, d Delivery) (a Attempt, charged bool) {
 	done, err := r.allow()

@@ -34,8 +34,8 @@ const (
 	headerTracestate  = "tracestate"
 )
 
-// request builds and signs the request of one attempt. at is the time in the signature.
-// request also returns the signing secrets, so that the caller can remove them from
+// request builds and signs the request of one attempt. The parameter at is the time in the
+// signature. request also returns the signing secrets, so that the caller can remove them from
 // errors.
 func (s *Sender) request(ctx context.Context, target *Target, d *Delivery, at time.Time) (*http.Request, []string, error) {
 	r, err := http.NewRequestWithContext(ctx, http.MethodPost, target.URL, nil)
@@ -133,7 +133,7 @@ func trace(ctx context.Context, h http.Header, headers map[string]string) {
 	}
 }
 
-// escape percent-encodes every byte of text for which fit returns false.
+// escape percent-encodes every byte of a text for which the function fit returns false.
 func escape(text string, fit func(byte) bool) string {
 	var b strings.Builder
 	for _, c := range []byte(text) {

@@ -112,8 +112,8 @@ func (o ours) has(task string) bool {
 	return err == nil && (o.known[id] || !o.asked[id])
 }
 
-// The method of returns those tasks of a sample that belong to events of this database.
-// foreign says that the sample has tasks and none of them does.
+// The method of returns those tasks of a sample that belong to events of this database. The result
+// foreign is true if the sample has tasks and none of them does.
 func (o ours) of(s sample) (tasks []string, foreign bool) {
 	for _, task := range s {
 		if o.has(task) {

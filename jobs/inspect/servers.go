@@ -110,7 +110,7 @@ func fullness(c *diagnosis.RedisCondition) float64 {
 	return share(c.UsedMemory, c.MachineBytes) * 100 / diagnosis.RedisCrowded
 }
 
-// share returns which part of the limit most is used, or 0 if there is no limit.
+// share returns which part of a limit is used, or 0 if there is no limit.
 func share(used, most int64) float64 {
 	if most == 0 {
 		return 0

@@ -73,7 +73,7 @@ func (b *batch) send(ctx context.Context, pipe redis.Pipeliner, inFull bool) {
 	}
 }
 
-// read writes a receipt for each event of the batch. If failed is not nil, no answer counts.
+// read writes a receipt for each event of the batch. If the parameter failed is an error, no answer counts.
 func (b *batch) read(receipts []domain.Receipt, failed error) {
 	replies, err := b.command.Slice()
 	if failed != nil {

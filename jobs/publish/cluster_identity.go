@@ -49,8 +49,9 @@ func joined(ids []string) string {
 	return broker.Joined(ids)
 }
 
-// identifyMaster asks a master which process it is and which slots it has. narrow says whether shard.Slots is known,
-// so that a loss can be narrowed to them. narrow is false if this user may not run CLUSTER MYID or CLUSTER SLOTS.
+// identifyMaster asks a master which process it is and which slots it has. It also returns whether shard.Slots is
+// known, so that a loss can be narrowed to them. This is false if the user may not run CLUSTER MYID or CLUSTER
+// SLOTS.
 func identifyMaster(ctx context.Context, master redis.UniversalClient) (shard lost.Shard, narrow bool, err error) {
 	var server, replication *redis.StringCmd
 	var id *redis.Cmd
@@ -84,8 +85,8 @@ func identifyMaster(ctx context.Context, master redis.UniversalClient) (shard lo
 }
 
 // clusterCanary reads the canaries of all masters, and returns their value and the slots in which one is missing. If
-// all are missing, canary is "". If the masters have different values, clusterCanary returns one that differs from
-// the canary of this process's last Advance.
+// all are missing, the value is "". If the masters have different values, clusterCanary returns one that differs
+// from the canary of this process's last Advance.
 func (p *Publisher) clusterCanary(ctx context.Context, name string) (canary, gone string, err error) {
 	keys := p.handle.CanaryKeys(name)
 	read := make([]*redis.StringCmd, len(keys))

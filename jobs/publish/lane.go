@@ -226,7 +226,7 @@ func (l *lane) repeatInFull(ctx context.Context, events []domain.Event, commands
 
 var errQueueUntold = errors.New("tell Redis of a queue")
 
-// send sends the recorded commands. send returns the command that asks for replicas, and an error if no answer may
+// send sends the recorded commands. It returns the command that asks for replicas, and an error if no answer may
 // count.
 //
 // Each command has its own result. Tasks are enqueued even if Redis forbids the bell, the PUBLISH that wakes idle

@@ -16,9 +16,9 @@ import (
 const replicaPatience = time.Second
 
 // askReplicas adds WAIT to a pipeline, which asks how many replicas have the commands before it. It returns nil if
-// replicas is 0. WAIT counts only writes of this connection, and a batch whose tasks existed already has written
-// nothing. So askReplicas adds a write to key before WAIT; a replica that has this write also has everything before
-// it. This server must have the slot of key.
+// the number of replicas is 0. WAIT counts only writes of this connection, and a batch whose tasks existed already
+// has written nothing. So askReplicas adds a write to the given key before WAIT; a replica that has this write
+// also has everything before it. This server must have the slot of the key.
 func askReplicas(ctx context.Context, pipe redis.Pipeliner, key string, replicas int) *redis.Cmd {
 	if replicas == 0 {
 		return nil
@@ -27,7 +27,7 @@ func askReplicas(ctx context.Context, pipe redis.Pipeliner, key string, replicas
 	return pipe.Do(ctx, "WAIT", replicas, replicaPatience.Milliseconds())
 }
 
-// enoughReplicas returns nil if at least replicas replicas have acknowledged the batch.
+// enoughReplicas returns nil if at least the given number of replicas have acknowledged the batch.
 func enoughReplicas(wait *redis.Cmd, replicas int) error {
 	if wait == nil {
 		return nil

@@ -22,7 +22,7 @@ type Traced struct {
 	tracer trace.Tracer
 }
 
-// Trace returns next with spans of tracer.
+// Trace returns a Publisher that calls the given one, and makes spans with the given tracer.
 func Trace(next domain.Publisher, tracer trace.Tracer) *Traced {
 	return &Traced{next, tracer}
 }

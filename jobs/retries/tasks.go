@@ -54,9 +54,9 @@ func unavailable(tried string, err error) error {
 	return broker.Unavailable(tried, err)
 }
 
-// eachQueue calls do for one queue at a time, with the IDs of some of the queue's tasks.
-// If this Redis user may not use the keys of a queue, eachQueue continues with the next
-// queue.
+// eachQueue calls the function do for one queue at a time, with the IDs of those of the
+// tasks that are in the queue. If this Redis user may not use the keys of a queue,
+// eachQueue continues with the next queue.
 func eachQueue(tasks []queued.TaskRef, do func(queue string, ids []any) error) error {
 	byQueue := map[string][]any{}
 	var queues []string
@@ -223,8 +223,9 @@ func (t *Tasks) summary(ctx context.Context) (s queued.FailingSummary, err error
 	return s, nil
 }
 
-// sample reads up to most failing tasks of a queue, at both ends of the retry set: the
-// tasks that are due first, and the tasks that are due last.
+// sample reads failing tasks of a queue, at most as many as the parameter most says, at
+// both ends of the retry set: the tasks that are due first, and the tasks that are due
+// last.
 func (t *Tasks) sample(ctx context.Context, queue string, count, most int64) (tasks []queued.FailingTask, err error) {
 	spans := [][2]int64{{0, count}}
 	if count > most {

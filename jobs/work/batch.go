@@ -36,9 +36,9 @@ type Batch struct {
 	each bool // Handle makes a round trip for each task, so more batches run if PostgreSQL is far away
 }
 
-// Together returns a Batch whose Handle calls handle for one task after another. The tasks then share a transaction
-// although their handler knows nothing of batches. If handle fails for one task, it runs again for the tasks before
-// that one, so handle must do nothing outside tx that must not be repeated.
+// Together returns a Batch whose Handle calls the given handler for one task after another. The tasks then share a
+// transaction although their handler knows nothing of batches. If the handler fails for one task, it runs again for
+// the tasks before that one. So what it does outside tx must be repeatable.
 //
 // A batch of Together makes a round trip to PostgreSQL for each task. So if PostgreSQL is far away, more batches than
 // otherwise run at the same time, up to Options.Connections.

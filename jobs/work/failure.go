@@ -17,7 +17,7 @@ import (
 // notePatience limits the time for recording a failure, which may come after the task's own timeout.
 const notePatience = 5 * time.Second
 
-// buriedError marks an error for which note writes nothing, because Bury has already decided about the event.
+// buriedError marks an error that need not be noted, because Bury has already decided about the event.
 type buriedError struct{ error }
 
 func (e buriedError) Unwrap() error { return e.error }
@@ -117,10 +117,10 @@ func (w *Worker) note(ctx context.Context, task *asynq.Task, err error) {
 	}
 }
 
-// failed is Asynq's error handler: it logs and records a failed attempt. Asynq calls failed once for an attempt: if the
-// handler returns an error, or if the task's context or lease ends before the handler returns. Asynq then ignores what
-// the handler returns later.
-func (w *Worker) failed(ctx context.Context, task *asynq.Task, err error) {
+// handleError is Asynq's error handler: it logs and records a failed attempt. Asynq calls it once for each attempt that
+// fails: the handler returns an error, or the task's context or lease ends before the handler returns. Asynq then
+// ignores what the handler returns later.
+func (w *Worker) handleError(ctx context.Context, task *asynq.Task, err error) {
 	w.note(ctx, task, err)
 	id, _ := asynq.GetTaskID(ctx)
 	retried, _ := asynq.GetRetryCount(ctx)

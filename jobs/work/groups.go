@@ -189,8 +189,8 @@ func (g *groups) complain(taskType string, size int, err error) {
 	}
 }
 
-// commit confirms members in one transaction, and runs effect for those that take effect now. If a group of one
-// member fails, own reports whether the failure is that member's own.
+// commit confirms members in one transaction, and calls the function effect for those that take effect now. If a
+// group of one member fails, the function own reports whether the failure is that member's own.
 func (g *groups) commit(members []*member, effect func(ctx context.Context, tx domain.Effects, first []*member) error, own func() bool) error {
 	together, repeats, ctx, cancel := present(members)
 	defer cancel()

@@ -38,8 +38,8 @@ var errStopping = errors.New("the worker stops")
 // task of its event. errAway costs the task no attempt.
 var errAway = errors.New("the database could not be reached until the task's time was over")
 
-// mux returns an asynq.Handler that runs each task with the handler of its type. The context running ends when the
-// worker must stop.
+// mux returns an asynq.Handler that runs each task with the handler of its type. The second context, running, ends
+// when the worker must stop.
 func (w *Worker) mux(running context.Context) asynq.Handler {
 	together := newGroups(running, w)
 	return asynq.HandlerFunc(func(ctx context.Context, task *asynq.Task) error {
@@ -66,7 +66,7 @@ func (w *Worker) mux(running context.Context) asynq.Handler {
 	})
 }
 
-// handling runs a task and confirms its event. first is false if the event took effect before.
+// handling runs a task and confirms its event. The result first is false if the event took effect before.
 type handling func(ctx, running context.Context, task Task) (first bool, err error)
 
 // handlerOf returns the handling of a task type, or nil if there is none, and the name of the type in the metrics.
@@ -143,8 +143,8 @@ func (w *Worker) inbox(ctx, running context.Context, id domain.ID, effect func(c
 	return w.whenUsable(ctx, running, func() (bool, error) { return w.o.Inbox.Process(ctx, id, effect) })
 }
 
-// whenUsable calls ask again while the database cannot be reached, until the task's time is over or the worker
-// stops. If the event does not have its turn, awaitTurn decides whether to ask again.
+// whenUsable calls the function ask again while the database cannot be reached, until the task's time is over or
+// the worker stops. If the event does not have its turn, awaitTurn decides whether to ask again.
 func (w *Worker) whenUsable(ctx, running context.Context, ask func() (first bool, err error)) (bool, error) {
 	for {
 		first, err := ask()

@@ -41,9 +41,9 @@ func isPostponed(err error) (*Postponed, bool) { return errors.AsType[*Postponed
 // connection that hangs therefore delays other tasks only for this time.
 const recordPatience = 30 * time.Second
 
-// outward asks the inbox whether the event may take effect, calls out without a transaction, and confirms the
-// event. If the task's timeout is reached before the confirmation has succeeded, the task goes back to its queue
-// and the confirmation continues. The next task of the event waits here for the end of that confirmation.
+// outward asks the inbox whether the event may take effect, calls the handler without a transaction, and confirms
+// the event. If the task's timeout is reached before the confirmation has succeeded, the task goes back to its
+// queue and the confirmation continues. The next task of the event waits here for the end of that confirmation.
 func (w *Worker) outward(ctx, running context.Context, together *groups, out Outward, task Task) (first bool, err error) {
 	leave, err := w.outside.enter(ctx, task.EventID)
 	if err != nil {

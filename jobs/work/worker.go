@@ -184,7 +184,7 @@ func (w *Worker) config() asynq.Config {
 		ShutdownTimeout:          w.o.Drain,
 		RetryDelayFunc:           retryDelay,
 		IsFailure:                func(err error) bool { return !isBlameless(err) },
-		ErrorHandler:             asynq.ErrorHandlerFunc(w.failed),
+		ErrorHandler:             asynq.ErrorHandlerFunc(w.handleError),
 		Logger:                   newAsynqLog(w.o.Logger),
 		LogLevel:                 asynq.DebugLevel,
 	}

@@ -46,9 +46,9 @@ func (c *changer) run(ctx context.Context, leads domain.StillLeads) {
 	}
 }
 
-// carryOut tries each request once. left is true if some requests may still be open. After
-// an error of the queue, carryOut no longer asks the queue, but still ends the requests
-// that do not need the queue.
+// carryOut tries each request once. It returns true if some requests may still be open. After an
+// error of the queue, carryOut no longer asks the queue, but still ends the requests that do not
+// need the queue.
 func (c *changer) carryOut(ctx context.Context) (left bool, err error) {
 	counts := map[domain.ChangeAnswer]int{}
 	defer func() {

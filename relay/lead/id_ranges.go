@@ -7,7 +7,7 @@ import (
 	"outboxd/domain"
 )
 
-// idRange is a range of event IDs: greater than after, up to and including last.
+// idRange is a range of event IDs: those greater than the field after, up to and including the field last.
 type idRange struct{ after, last domain.ID }
 
 // idRanges is a sorted list of ranges of event IDs that neither overlap nor touch.
@@ -15,8 +15,8 @@ type idRanges []idRange
 
 func compareIDs(a, b domain.ID) int { return bytes.Compare(a[:], b[:]) }
 
-// gap returns the first range of IDs behind after that s does not cover: the IDs greater than begin, up to and
-// including end.
+// gap returns the first range of IDs greater than the given one that s does not cover: the IDs greater than
+// the result begin, up to and including the result end.
 func (s idRanges) gap(after domain.ID) (begin, end domain.ID) {
 	i, found := slices.BinarySearchFunc(s, after, func(x idRange, id domain.ID) int { return compareIDs(x.after, id) })
 	if !found && i > 0 && compareIDs(after, s[i-1].last) < 0 {
@@ -31,7 +31,7 @@ func (s idRanges) gap(after domain.ID) (begin, end domain.ID) {
 	return after, domain.LastID()
 }
 
-// remove removes the IDs greater than after, up to and including last, from s.
+// remove removes from s the IDs greater than the first given ID, up to and including the second.
 func (s *idRanges) remove(after, last domain.ID) {
 	if compareIDs(after, last) >= 0 {
 		return
@@ -52,7 +52,7 @@ func (s *idRanges) remove(after, last domain.ID) {
 	*s = rest
 }
 
-// add adds the IDs greater than after, up to and including last, to s.
+// add adds to s the IDs greater than the first given ID, up to and including the second.
 func (s *idRanges) add(after, last domain.ID) {
 	if compareIDs(after, last) >= 0 {
 		return

@@ -187,7 +187,7 @@ func (m *measured) Collect(values chan<- prometheus.Metric) {
 	}
 }
 
-// age returns how long ago at was, and 0 for the zero time and for a future time.
+// age returns how long ago a time was, and 0 for the zero time and for a future time.
 func age(at time.Time) time.Duration {
 	if at.IsZero() {
 		return 0
@@ -195,7 +195,7 @@ func age(at time.Time) time.Duration {
 	return max(time.Since(at), 0)
 }
 
-// seconds returns at in Unix seconds, and 0 for the zero time.
+// seconds returns a time in Unix seconds, and 0 for the zero time.
 func seconds(at time.Time) float64 {
 	if at.IsZero() {
 		return 0

@@ -226,7 +226,7 @@ func (r *reconciler) read(ctx context.Context, after, until domain.ID) (lost.Sen
 	return page, missing, err
 }
 
-// ReconcileRest returns how long reconciling pauses after a page that took the time took.
+// ReconcileRest returns how long reconciling pauses after a page that took the given time.
 func ReconcileRest(took time.Duration) time.Duration {
 	if took > reconcileQuick {
 		return (reconcileBusyShare - 1) * took

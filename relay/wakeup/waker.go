@@ -117,10 +117,10 @@ func (w *Waker) setBusy(busy bool) {
 }
 
 // Sleep returns when there may be work. Sleep returns true after a wake-up, and false at the end of a nap. One
-// sleeping poller of the process watches the time: its nap also ends when the next event is due. The others wait
-// for a wake-up, or until they become the watching poller. news says that the caller's last pass followed a
-// wake-up, or claimed events. Then an event may become due before the watching poller's timer, so that poller
-// computes the timer again.
+// sleeping poller of the process watches the time: its nap also ends when the next event is due. The others wait for a
+// wake-up, or until they become the watching poller. The parameter news is true if the caller's last pass followed a
+// wake-up, or claimed events. Then an event may become due before the watching poller's timer, so that poller computes
+// the timer again.
 func (w *Waker) Sleep(ctx context.Context, news bool, untilNextDue func(context.Context) time.Duration) (woken bool) {
 	if news {
 		pace.Raise(w.recheck)

@@ -13,8 +13,8 @@ import (
 	"outboxd/domain"
 )
 
-// fakePresence is a database with which a Waker can listen. Listen works until broken gets a
-// value, and fails while refuses is set.
+// fakePresence is a database with which a Waker can listen. Listen works until the channel
+// broken gets a value, and fails while the field refuses is true.
 type fakePresence struct {
 	broken   chan error
 	asleep   chan bool // gets the mark whenever Show changes it

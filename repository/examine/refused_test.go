@@ -14,8 +14,8 @@ import (
 	"outboxd/repository/postgres"
 )
 
-// afterRefusal calls do once: after the first statement that PostgreSQL refuses for lack of
-// rights, and before the transaction of the statement ends.
+// afterRefusal calls the function do once: after the first statement that PostgreSQL
+// refuses for lack of rights, and before the transaction of the statement ends.
 type afterRefusal struct{ do func(pid uint32) }
 
 func (*afterRefusal) TraceQueryStart(ctx context.Context, _ *pgx.Conn, _ pgx.TraceQueryStartData) context.Context {

@@ -83,9 +83,9 @@ WITH moving AS MATERIALIZED (
 SELECT (SELECT count(*) FROM back), (SELECT count(*) FROM unconfirmed), (SELECT id FROM unconfirmed ORDER BY id DESC LIMIT 1)`
 
 // Redrive puts back the events that were published within the window and are neither
-// confirmed nor dead, and returns how many. except has the event types that no consumer
-// confirms: of these only deliveries go back. Redrive also puts back an event whose task
-// still waits for a worker. That is harmless: Redis refuses a second task with the same
+// confirmed nor dead, and returns how many. The parameter except has the event types that no
+// consumer confirms: of these only deliveries go back. Redrive also puts back an event whose
+// task still waits for a worker. That is harmless: Redis refuses a second task with the same
 // task ID.
 //
 // The relay may claim a batch before the queue loses its data, and commit it after
@@ -300,7 +300,7 @@ WHERE l.locktype = 'relation' AND l.relation = 'outbox_sent'::regclass AND l.mod
 // rows, and only a few partitions can have any.
 const latestSentSQL = `SELECT max(sent_at) FROM outbox_sent WHERE id > $1::uuid AND id <= $2::uuid AND sent_at > $3::timestamptz`
 
-// latestSent returns the newest sent_at of the history, or now if that time is later.
+// latestSent returns the newest sent_at of the history, or the given time if that is later.
 func (o *Redriver) latestSent(ctx context.Context, now time.Time) (time.Time, error) {
 	latest, after := now, domain.ID{}
 	err := postgres.InPieces(ctx, postgres.LargestPiece, func(rows int) (done bool, err error) {

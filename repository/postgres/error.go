@@ -13,10 +13,9 @@ import (
 	"outboxd/domain"
 )
 
-// Translate adds to err what was tried, which doing says, and gives it a domain code if it
-// knows one: CodeNotFound, CodeConflict, CodeInvalid or CodeUnavailable. Other errors,
-// such as the caller's own cancellation, get no code. Translate returns nil and a domain
-// error unchanged.
+// Translate adds to err the text doing, which says what was tried. It also gives err a domain code if it knows
+// one: CodeNotFound, CodeConflict, CodeInvalid or CodeUnavailable. Other errors, such as the caller's own
+// cancellation, get no code. Translate returns nil and a domain error unchanged.
 func Translate(err error, doing string) error {
 	var known *domain.Error
 	switch {

@@ -18,11 +18,12 @@ const (
 	patientPieces = 5
 )
 
-// InPieces calls step until it returns done. rows is how many rows a step may read at
-// first. If the server ended a step because it took too long, the step has changed
-// nothing. InPieces then calls step with a quarter of the rows, but with at least
-// smallestPiece rows, and keeps the smaller number for the steps that follow. If the
-// smallest piece fails more than patientPieces times in a row, InPieces returns an error.
+// InPieces calls the function step until it returns true. The parameter rows is how many
+// rows a step may read at first. If the server ended a step because it took too long, the
+// step has changed nothing. InPieces then calls the function with a quarter of the rows,
+// but with at least smallestPiece rows, and keeps the smaller number for the steps that
+// follow. If the smallest piece fails more than patientPieces times in a row, InPieces
+// returns an error.
 func InPieces(ctx context.Context, rows int, step func(rows int) (done bool, err error)) error {
 	for failed := 0; ; {
 		done, err := step(rows)
@@ -43,10 +44,11 @@ func InPieces(ctx context.Context, rows int, step func(rows int) (done bool, err
 	}
 }
 
-// Trim deletes up to limit rows that are older than age, and returns how many it deleted.
-// It uses one statement, or more and smaller ones if the server ends a statement because
-// it takes too long. statement must have two parameters: the age in seconds, and the
-// largest number of rows to delete. doing says in an error what was tried.
+// Trim deletes up to limit rows that are older than the given age, and returns how many
+// it deleted. It uses one statement, or more and smaller ones if the server ends a
+// statement because it takes too long. The statement must have two parameters: the age in
+// seconds, and the largest number of rows to delete. The text doing says in an error what
+// was tried.
 //
 // Errors: domain.CodeUnavailable if the database cannot be reached.
 func (d *Database) Trim(ctx context.Context, doing, statement string, age time.Duration, limit int) (total int64, err error) {

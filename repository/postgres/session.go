@@ -164,9 +164,10 @@ func (s *session) prepare(config *pgx.ConnConfig) {
 	parameters["search_path"] = s.searchPath()
 	switch {
 	case s.pooled:
-		// All exec modes except exec and simple_protocol ask the server about a statement
-		// before its transaction begins. Behind a pooler, another session may answer the
-		// question about a statement, and that session may look in another schema.
+		// All exec modes except exec and simple_protocol first ask the server about a
+		// statement. If the statement is sent alone, or in a batch with its own BEGIN, this
+		// question comes before the transaction begins. Behind a pooler, another session may
+		// answer the question, and that session may look in another schema.
 		if config.DefaultQueryExecMode != pgx.QueryExecModeSimpleProtocol {
 			config.DefaultQueryExecMode = pgx.QueryExecModeExec
 		}

@@ -43,8 +43,8 @@ type Reads struct {
 	primaryIs identity // what the primary last said; empty: it has not answered yet
 }
 
-// New returns Reads that prefer a standby of primary. open connects to the standby and
-// is called again after a failure; nil: there is no standby.
+// New returns Reads that prefer a standby of primary. The function open connects to the
+// standby and is called again after a failure; it is nil if there is no standby.
 func New(primary *postgres.Database, open func(context.Context) (*postgres.Database, error), logger *slog.Logger) *Reads {
 	return &Reads{primary: primary, open: open, logger: logger, every: lookEvery}
 }
@@ -104,8 +104,8 @@ func (r *Reads) Wrote(ctx context.Context) {
 	}
 }
 
-// choose returns the standby, or nil if queries go to the primary. If again is true,
-// choose looks at the standby even if the last look is recent.
+// choose returns the standby, or nil if queries go to the primary. If the parameter again is
+// true, choose looks at the standby even if the last look is recent.
 func (r *Reads) choose(ctx context.Context, again bool) *postgres.Database {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -31,7 +31,8 @@ func TestErasingLeavesNothingOfTheContent(t *testing.T) {
 	rt.Exec(t, db, `WITH gone AS (DELETE FROM outbox_sent WHERE event_type = 'dead' RETURNING *)
 		INSERT INTO outbox_dead (id, event_type, payload, headers, queue, attempts, generation, created_at, available_at, stage, error)
 		SELECT id, event_type, payload, headers, queue, attempts, generation, created_at, available_at, 'relay', 'no ada' FROM gone`)
-	// The event is sent again, and is confirmed before the relay takes it.
+	// The event "again" goes back to the outbox, and is confirmed before the relay
+	// claims it there.
 	if n, err := heal.NewMissingEvents(db).Resend(t.Context(), []domain.ID{rt.Find(t, db, "again")}, "a test"); err != nil || n != 1 {
 		t.Fatalf("send again: %d, %v", n, err)
 	}

@@ -88,7 +88,7 @@ func (c *Cron) Next(after time.Time) time.Time {
 }
 
 // putForward returns the time at which the clock was put forward over a tick, if that was
-// between after and next. Otherwise it returns zero.
+// between the two given times. Otherwise it returns zero.
 func (c *Cron) putForward(after, next time.Time) time.Time {
 	limit := next
 	if limit.IsZero() {

@@ -111,9 +111,8 @@ SELECT id, least(` + stored.Places.Each(`(SELECT id FROM {table} WHERE id >= $1:
     (SELECT event_id FROM inbox WHERE event_id >= (SELECT id FROM first) ORDER BY event_id OFFSET %[1]d LIMIT 1))
 FROM first`
 
-// placesPiece returns the first and the last ID of the next piece. The piece before the
-// returned one ended with the ID after. If no event is left, the piece begins right after
-// that ID.
+// placesPiece returns the first and the last ID of the next piece. The piece before it
+// ended with the given ID. If no event is left, the piece begins right after the given ID.
 func placesPiece(ctx context.Context, q stored.Querier, after domain.ID, rows int) (first, last domain.ID, err error) {
 	var from, end *domain.ID
 	err = q.QueryRow(ctx, fmt.Sprintf(placesPieceSQL, rows-1), stored.PieceStart(after)).Scan(&from, &end)

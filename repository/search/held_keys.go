@@ -74,10 +74,10 @@ type HeldKeys struct{ db *postgres.Database }
 // NewHeldKeys returns the HeldKeys of db.
 func NewHeldKeys(db *postgres.Database) *HeldKeys { return &HeldKeys{db: db} }
 
-// List returns up to limit ordering keys whose events are held back: only the named keys,
-// or all keys if named is nil. The keys whose events have waited longest come first.
-// complete is false if named is nil and there are lives.HeldKeysCounted such keys or more;
-// then List looked only at the first ones in the order of their names. Errors:
+// List returns up to limit ordering keys whose events are held back: only the named keys, or all
+// keys if the list of names is nil. The keys whose events have waited longest come first. The
+// result complete is false if no keys are named and there are lives.HeldKeysCounted such keys or
+// more; then List looked only at the first ones in the order of their names. Errors:
 // domain.CodeUnavailable.
 func (k *HeldKeys) List(ctx context.Context, named []string, limit int) (list []lives.HeldKey, complete bool, err error) {
 	const doing = "list held keys"

@@ -11,9 +11,10 @@ const (
 )
 
 // nextStep returns how many events of each table the next step reads, so that it fits into
-// half of the time that is left; 0 if there is no time for a step. The last step read step
-// events of each table, and took so long. How long an event takes depends on the filter: to
-// read a field of the payload takes far longer than to compare a type.
+// half of the time that is left; 0 if there is no time for a step. The parameter step is
+// how many events of each table the last step read, and took is how long that took. How
+// long an event takes depends on the filter: reading a field of the payload takes far
+// longer than comparing a type.
 func nextStep(step int, took, left time.Duration) int {
 	fits := int64(step) * int64(left) / (2 * int64(max(took, 1)))
 	if fits < shortestStep {

@@ -113,7 +113,8 @@ func (l *Lives) Search(ctx context.Context, filter lives.Filter, before domain.I
 	return page, err
 }
 
-// inSteps calls read in a transaction in which each step reads a bounded number of rows.
+// inSteps calls the function read in a transaction in which each step reads a bounded number
+// of rows.
 func (l *Lives) inSteps(ctx context.Context, read func(pgx.Tx) error) error {
 	return pgx.BeginTxFunc(ctx, l.db.Pool(), pgx.TxOptions{AccessMode: pgx.ReadOnly}, func(tx pgx.Tx) error {
 		if _, err := tx.Exec(ctx, searchBoundsSQL, postgres.Milliseconds(searchTimeout)); err != nil {
@@ -165,7 +166,8 @@ func only(f *lives.Filter) string {
 	return string(f.State)
 }
 
-// stepArgs returns the parameters of one step, which reads up to step rows of each table.
+// stepArgs returns the parameters of one step. The parameter step is how many rows of each
+// table it reads at most.
 func stepArgs(f lives.Filter, first, last domain.ID, step, limit int) []any {
 	args := append([]any{
 		[16]byte(first), [16]byte(last), readFor(&f), step,

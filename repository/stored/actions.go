@@ -21,8 +21,8 @@ const (
 // endPatience bounds the recording of how an action ended.
 const endPatience = 5 * time.Second
 
-// Act carries out a person's action in one transaction, which also records the action as done. work returns how many
-// events it changed.
+// Act carries out a person's action in one transaction, which also records the action as done. The function work
+// returns how many events it changed.
 func Act(ctx context.Context, d *postgres.Database, kind string, action *domain.Action, work func(tx pgx.Tx) (int64, error)) error {
 	return act(ctx, d, kind, action, domain.OutcomeDone, work)
 }

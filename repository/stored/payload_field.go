@@ -17,8 +17,8 @@ var fieldSQL = `CASE WHEN position(%[3]s IN payload) = 0 AND position('\x5c75'::
         WHEN %[2]s IS NULL THEN outbox_payload_field(payload, %[1]s) IS NOT NULL WHEN right(%[2]s, 1) = '*' THEN starts_with(outbox_payload_field(payload, %[1]s), left(%[2]s, -1))
         ELSE outbox_payload_field(payload, %[1]s) IS NOT DISTINCT FROM %[2]s END`
 
-// FieldSQL returns a condition for a domain.PayloadField. Its parameters are those of
-// FieldArgs, from first on.
+// FieldSQL returns a condition for a domain.PayloadField. Its parameters are those of FieldArgs, beginning with the
+// given number.
 func FieldSQL(first int) string {
 	path := fmt.Sprintf("$%d::text[]", first)
 	return "CASE WHEN " + path + " IS NULL THEN true ELSE " + fmt.Sprintf(fieldSQL, path, fmt.Sprintf("$%d::text", first+1), fmt.Sprintf("$%d::bytea", first+2)) + " END"
@@ -30,8 +30,8 @@ func FieldArgs(f domain.PayloadField) []any {
 	return []any{f.Path, valueOf(f), f.Part()}
 }
 
-// NotFieldsSQL returns the condition that a payload has none of several fields. Its
-// parameters are those of NotFieldsArgs, from first on.
+// NotFieldsSQL returns the condition that a payload has none of several fields. Its parameters are those of
+// NotFieldsArgs, beginning with the given number.
 func NotFieldsSQL(first int) string {
 	return fmt.Sprintf("($%[1]d::text[] IS NULL OR NOT EXISTS (SELECT FROM unnest($%[1]d::text[], $%[2]d::text[], $%[3]d::bytea[]) AS left_out (path, value, part) WHERE ", first, first+1, first+2) +
 		fmt.Sprintf(fieldSQL, "string_to_array(left_out.path, '.')", "left_out.value", "left_out.part") + "))"
@@ -50,8 +50,8 @@ func NotFieldsArgs(fields []domain.PayloadField) []any {
 }
 
 // ValueSQL returns an expression for the text at a path of a payload, or NULL, as the function outbox_payload_field.
-// path is a parameter, and so is part, which has the bytes that every payload with the path contains
-// (domain.PayloadField.Part).
+// Both arguments name parameters of the statement: the path, and the bytes that every payload with this path
+// contains (domain.PayloadField.Part).
 func ValueSQL(path, part string) string {
 	return "CASE WHEN position(" + part + "::bytea IN payload) > 0 OR " + part + ` IS NULL OR position('\x5c75'::bytea IN payload) > 0 THEN outbox_payload_field(payload, ` + path + "::text[]) END"
 }

@@ -17,8 +17,8 @@ const Always = 100 * 365 * 24 * time.Hour
 // LastID comes after all other IDs.
 var LastID = domain.ID{0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff}
 
-// PieceStart returns the first ID of the piece that follows the one that ended with the
-// ID after. If after is zero, PieceStart returns the smallest possible ID.
+// PieceStart returns the first ID of a piece. The piece before it ended with the given ID.
+// If that ID is zero, PieceStart returns the smallest possible ID.
 func PieceStart(after domain.ID) [16]byte {
 	start := [16]byte(after)
 	if after.IsZero() || after == LastID {
@@ -40,10 +40,10 @@ const pieceEndSQL = `
 SELECT id FROM outbox_sent WHERE id > $1::uuid AND sent_at >= date_trunc('day', greatest($2::timestamptz, now() - $3::float8 * interval '1 second'), 'UTC')
 ORDER BY id OFFSET %d LIMIT 1`
 
-// PieceEnd returns the last ID of the piece of the history that begins after the ID after.
-// PieceEnd counts only rows that were sent after the beginning of a UTC day: of the day of
-// since, or of the day on which the window begins if that is later. For the last piece it
-// returns LastID.
+// PieceEnd returns the last ID of a piece of the history. The piece before it ended with
+// the given ID. PieceEnd counts only rows that were sent after the beginning of a UTC day:
+// of the day of the time since, or of the day on which the window begins if that is later.
+// For the last piece it returns LastID.
 func PieceEnd(ctx context.Context, q Querier, after domain.ID, rows int, since time.Time, window time.Duration) (domain.ID, error) {
 	last := LastID
 	err := q.QueryRow(ctx, fmt.Sprintf(pieceEndSQL, rows-1), [16]byte(after), since, window.Seconds()).Scan((*[16]byte)(&last))
@@ -67,9 +67,9 @@ SELECT (SELECT id FROM first), least(
     (SELECT event_id FROM inbox WHERE event_id >= (SELECT id FROM first) ORDER BY event_id OFFSET %[1]d LIMIT 1))`
 
 // PieceBesideInbox does what PieceEnd does, for statements that read the inbox beside the
-// history. A piece has at most as many rows of the history as rows says, and at most as
+// history. A piece has at most the given number of rows of the history, and at most as
 // many rows of the inbox, which may be kept longer and be far larger. The piece begins
-// after the ID from. A statement can also begin to read the inbox after from.
+// after the returned ID from. A statement can also begin to read the inbox there.
 func PieceBesideInbox(ctx context.Context, q Querier, after domain.ID, rows int, since time.Time, window time.Duration) (from, last domain.ID, err error) {
 	var first, end *domain.ID
 	err = q.QueryRow(ctx, fmt.Sprintf(pieceBesideInboxSQL, rows-1), [16]byte(after), since, window.Seconds()).Scan(&first, &end)

@@ -28,8 +28,8 @@ type Scan struct {
 	headersError                         error
 }
 
-// NewScan returns a Scan for rows that have more columns after the columns of the event.
-// more has the targets of these columns.
+// NewScan returns a Scan for rows that have further columns after the columns of the
+// event. The arguments are the targets of the further columns.
 func NewScan(more ...any) *Scan {
 	s := &Scan{}
 	for _, c := range columns {

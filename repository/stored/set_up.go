@@ -71,7 +71,8 @@ func Applied(rows pgx.Rows) (setup.Applied, error) {
 	return setup.AppliedAdded, nil
 }
 
-// Paused returns the pause of a row, or nil if since is nil.
+// Paused returns the pause of a row, or nil if the row has no time since which it is
+// paused.
 func Paused(since *time.Time, by, reason string) *setup.Pause {
 	if since == nil {
 		return nil

@@ -130,8 +130,8 @@ func (s *Store) Replay(ctx context.Context, name string) (*setup.SubscriptionRep
 	return &found[0], nil
 }
 
-// AbandonedReplays returns the names of the subscriptions whose replay has not ended and
-// has made no progress for the time after.
+// AbandonedReplays returns the names of the subscriptions whose replay has not ended and has
+// made no progress for the given time.
 func (s *Store) AbandonedReplays(ctx context.Context, after time.Duration) ([]string, error) {
 	rows, err := s.db.Pool().Query(ctx, `SELECT subscription FROM outbox_replays WHERE ended_at IS NULL AND moved_at < clock_timestamp() - $1 * interval '1 second' ORDER BY 1`, after.Seconds())
 	if err != nil {
@@ -150,9 +150,9 @@ func (s *Store) openReplay(ctx context.Context, name string) (from domain.ID, op
 }
 
 // ContinueReplay continues the replay to a subscription until all deliveries are made.
-// ContinueReplay returns at once if no replay is under way. It waits while many events
-// are due. ContinueReplay calls tell, unless tell is nil, after every piece and while it
-// waits.
+// ContinueReplay returns at once if no replay is under way. It waits while many events are
+// due. ContinueReplay calls the function tell, unless that is nil, after every piece and
+// while it waits.
 //
 // Every piece that ContinueReplay has made stays, even if ContinueReplay is interrupted:
 // the next call continues from there.

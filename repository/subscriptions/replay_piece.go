@@ -20,9 +20,9 @@ import (
 // metSQL selects the events of a piece that a subscription wants and that the relay has
 // claimed before, from all tables that may have them.
 //
-//   - The outbox may have events that no claim has met yet, and so may the dead letters
-//     that come from the outbox. These are left out. The next claim of such an event
-//     makes its deliveries.
+//   - The outbox may have events that the relay has not claimed yet, and so may the dead
+//     letters that come from the outbox. These are left out. The next claim of such an
+//     event makes its deliveries.
 //   - A cancelled event gets no delivery.
 //   - The range of sent_at leaves out partitions of the history. The range begins an hour
 //     early, because clocks may differ.
@@ -237,8 +237,8 @@ func wantedArgs(s *setup.Subscription) ([]any, error) {
 
 // CountReplay returns how many of the events that were emitted since a time and are still
 // kept a subscription wants. The subscription need not exist yet. CountReplay does not
-// count events that were erased or that no claim has met. CountReplay counts events whose
-// delivery already exists.
+// count events that were cancelled or erased, or that the relay has not claimed yet. It
+// counts events whose delivery already exists.
 //
 // Errors: domain.CodeUnavailable if the database cannot be reached.
 func (s *Store) CountReplay(ctx context.Context, sub *setup.Subscription, since time.Time) (total int64, err error) {

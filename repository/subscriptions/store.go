@@ -145,8 +145,8 @@ func (s *Store) ApplyAndReplay(ctx context.Context, action *domain.Action, list 
 	return s.apply(ctx, action, list, since)
 }
 
-// apply begins no replay if since is zero. The replay begins in the transaction that adds
-// the subscription, so that no delivery of a later event comes before it.
+// apply begins no replay if the given time is zero. The replay begins in the transaction
+// that adds the subscription, so that no delivery of a later event comes before it.
 func (s *Store) apply(ctx context.Context, action *domain.Action, list []setup.Subscription, since time.Time) ([]setup.Applied, error) {
 	for i := range list {
 		if err := list[i].Validate(); err != nil {
@@ -251,10 +251,11 @@ WHERE id = $1`
 	upSQL = `UPDATE outbox_subscriptions SET down_since = NULL, down_until = NULL, down_reason = '' WHERE id = $1 AND down_until IS NOT NULL`
 )
 
-// Down records that the receiver of a subscription is down: for how long already (long),
-// and why. The record is valid for the time holds, unless Down or Up is called before.
-func (s *Store) Down(ctx context.Context, of *setup.Subscription, long time.Duration, why string, holds time.Duration) error {
-	_, err := s.db.Pool().Exec(ctx, downSQL, of.ID, s.db.Storable(why), long.Seconds(), holds.Seconds())
+// Down records that the receiver of a subscription is down, for how long it has been
+// down, and why. The record is valid for the time validFor, unless Down or Up is called
+// before.
+func (s *Store) Down(ctx context.Context, sub *setup.Subscription, downFor time.Duration, why string, validFor time.Duration) error {
+	_, err := s.db.Pool().Exec(ctx, downSQL, sub.ID, s.db.Storable(why), downFor.Seconds(), validFor.Seconds())
 	return postgres.TranslateWork(err, "note that a receiver is down")
 }
 

@@ -96,8 +96,8 @@ SELECT EXISTS (SELECT FROM span WHERE full_up)`
 // mayEnd is where the events are that are confirmed, fail or die.
 var mayEnd = stored.Places.Only(lives.StatePending, lives.StateInFlight, lives.StateDead)
 
-// partSQL is the time of the sample that has a moment: the end of the moment's minute, or of the span if that is
-// earlier.
+// partSQL returns the time of the sample to which a moment belongs: the end of the moment's minute, or of the span if
+// that is earlier.
 func partSQL(moment string) string {
 	return "least(date_trunc('minute', " + moment + ") + interval '1 minute', ended)"
 }
@@ -124,7 +124,7 @@ func (h *Housekeeping) MeasureTypes(ctx context.Context, queued map[string]int64
 	return nil
 }
 
-// measureSpan executes measureTypesSQL once. more says that the span was full.
+// measureSpan executes measureTypesSQL once. It returns true if the span was full.
 func (h *Housekeeping) measureSpan(ctx context.Context, names []string, waiting []int64, read, lookedUp int) (more bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, measurePatience)
 	defer cancel()

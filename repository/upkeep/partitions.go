@@ -72,7 +72,8 @@ func (h *Housekeeping) KeepPartitions(ctx context.Context, history time.Duration
 	return errors.Join(faults...)
 }
 
-// isOverdue reports whether all rows of a day's partition are older than history.
+// isOverdue reports whether all rows of a day's partition are older than the time for
+// which the history is kept.
 func isOverdue(day, now time.Time, history time.Duration) bool {
 	return day.AddDate(0, 0, 1).Before(now.Add(-history))
 }

@@ -25,9 +25,9 @@ func (h *Housekeeping) trimCounted(ctx context.Context, doing, statement string,
 
 // trimPast deletes up to limit rows (0: all) with a statement that skips rows which must
 // stay. There may be any number of those. Each execution of the statement reads at most
-// as many rows as most says, from the place where the execution before it ended: a time
-// ($3) and an ID ($4). The statement returns how many rows it deleted, how many it read,
-// and the time and ID of the last row that it read.
+// as many rows as the parameter most says, from the place where the execution before it
+// ended: a time ($3) and an ID ($4). The statement returns how many rows it deleted, how
+// many it read, and the time and ID of the last row that it read.
 func (h *Housekeeping) trimPast(ctx context.Context, doing, statement string, age time.Duration, most, limit int) (total int64, err error) {
 	after, id := pgtype.Timestamptz{Valid: true, InfinityModifier: pgtype.NegativeInfinity}, [16]byte(domain.ID{})
 	err = postgres.InPieces(ctx, most, func(rows int) (done bool, err error) {

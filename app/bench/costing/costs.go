@@ -22,11 +22,11 @@ const (
 	largePayload = 1700
 )
 
-// Measure measures what n events cost on the servers of e, with two sizes of payload.
-// Measure takes the parts in turn: producers on several connections with a transaction for
-// each event, then the relay, then a worker whose handler has no effect. What cannot be
-// measured here is taken from plan.Recorded, and a note says so. payload is the size of
-// the payloads that the user asks about, in bytes.
+// Measure measures what n events cost on the servers of e, with two sizes of payload. Measure takes
+// the parts in turn: producers on several connections with a transaction for each event, then the
+// relay, then a worker whose handler has no effect. What cannot be measured here is taken from
+// plan.Recorded, and a note says so. The parameter payload is the size of the payloads that the
+// user asks about, in bytes.
 func Measure(ctx context.Context, e *env.Env, n, payload int) (_ plan.Measured, notes []string, err error) {
 	if n < 1 {
 		return plan.Measured{}, nil, errors.New("--events has to be at least 1")

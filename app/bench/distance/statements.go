@@ -83,10 +83,10 @@ func cutText(body []byte) (text string, rest []byte) {
 	return string(before), after
 }
 
-// readAlong returns a writer that cuts a stream into messages and calls each for
-// every message. The first message of a client has no byte that says its kind. If
-// the stream cannot be parsed, the writer discards the rest, so that the connection
-// goes on.
+// readAlong returns a writer that cuts a stream into messages and calls the given
+// function for every message. The first message of a client has no byte that says its
+// kind. If the stream cannot be parsed, the writer discards the rest, so that the
+// connection goes on.
 func readAlong(client bool, each func(kind byte, body []byte)) io.WriteCloser {
 	r, w := io.Pipe()
 	go func() {

@@ -41,9 +41,10 @@ func (d *drain) runSubscribed(ctx context.Context, e *env.Env, report *result.Re
 	return report, nil
 }
 
-// drainSubscribed drains the loaded events. Each event becomes "each" rows of the
-// history: the event and its deliveries. The rate counts events.
-func drainSubscribed(ctx context.Context, e *env.Env, events, each int) (result.Measurement, error) {
+// drainSubscribed drains the loaded events. The parameter rowsPerEvent is how many rows
+// of the history an event becomes: its own row and those of its deliveries. The rate
+// counts events.
+func drainSubscribed(ctx context.Context, e *env.Env, events, rowsPerEvent int) (result.Measurement, error) {
 	measured, err := drainLoaded(ctx, e, events, nil)
 	if err != nil {
 		return result.Measurement{}, err
@@ -52,8 +53,8 @@ func drainSubscribed(ctx context.Context, e *env.Env, events, each int) (result.
 	if err := e.Admin.QueryRow(ctx, "SELECT count(*) FROM outbox_sent").Scan(&kept); err != nil {
 		return result.Measurement{}, fmt.Errorf("count the events: %w", err)
 	}
-	if e.Config.Relay.History > 0 && kept != events*each {
-		return result.Measurement{}, fmt.Errorf("the history has %d rows of %d events, want %d: the figure would mean nothing", kept, events, events*each)
+	if e.Config.Relay.History > 0 && kept != events*rowsPerEvent {
+		return result.Measurement{}, fmt.Errorf("the history has %d rows of %d events, want %d: the figure would mean nothing", kept, events, events*rowsPerEvent)
 	}
 	return measured, nil
 }

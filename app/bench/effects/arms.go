@@ -147,8 +147,9 @@ func (f *effects) effectArm(e *env.Env, name string, events int, load func(ctx c
 }
 
 // countProcessors reads the processor times of all parts. The returned function reads
-// them again, and puts into figures what each event took, in µs, divided by the number of
-// rounds: a report adds the figures of all rounds up, so it has the mean of the rounds.
+// them again, and puts into the map figures what each event took, in µs, divided by the
+// number of rounds: a report adds the figures of all rounds up, so it has the mean of the
+// rounds.
 func (f *effects) countProcessors(ctx context.Context, e *env.Env, events int, figures map[string]float64) (count func() error, err error) {
 	before, err := costing.ReadProcessors(ctx, e)
 	return func() error {

@@ -20,8 +20,8 @@ type Peer struct {
 	Name string // of its arm, and of the ratios
 	// Load writes n events with payloads of that many bytes, before the clock starts.
 	Load func(ctx context.Context, n, payload int) error
-	// Run lets all events take effect, and calls done after each commit, until ctx
-	// ends.
+	// Run lets all events take effect, and calls the function done after each commit,
+	// until ctx ends.
 	Run func(ctx context.Context, done func()) error
 }
 

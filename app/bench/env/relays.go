@@ -13,9 +13,9 @@ import (
 	"outboxd/relay"
 )
 
-// NewRelay returns a relay with this configuration. change, if not nil, changes its options. The
-// relay has a metrics registry of its own. NewRelay panics if no client of Redis can be made. New
-// has made one already, so this does not happen.
+// NewRelay returns a relay with this configuration. The function change, if not nil, changes its
+// options. The relay has a metrics registry of its own. NewRelay panics if no client of Redis can
+// be made. New has made one already, so this does not happen.
 func (e *Env) NewRelay(change func(*relay.Options)) *relay.Relay {
 	redis, err := broker.New(e.RedisOpt, e.Config.Relay.Concurrency+2)
 	if err != nil {

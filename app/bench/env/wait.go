@@ -25,14 +25,14 @@ const (
 	// table: the queue may never hold as many tasks as events were loaded, for example
 	// if some were refused.
 	stalled = time.Second
-	// A benchmark fails if its drain has made no progress for as long as stuck.
+	// A benchmark fails if its drain has made no progress for this time.
 	stuck = 2 * time.Minute
 )
 
 var errStuck = errors.New("the relay has moved nothing for 2 minutes; --log-level=debug says more")
 
-// WaitDelivered returns when n tasks are in Redis. seen, if not nil, is called
-// with each count on the way.
+// WaitDelivered returns when n tasks are in Redis. The function seen, if not nil, is
+// called with each count on the way.
 func (e *Env) WaitDelivered(ctx context.Context, n int64, seen func(int64)) error {
 	return e.watch(ctx, seen, func(delivered int64, _ time.Duration) (bool, error) { return delivered >= n, nil })
 }
@@ -62,8 +62,8 @@ func (e *Env) Drained(ctx context.Context) (bool, error) {
 	return empty, nil
 }
 
-// watch polls the number of delivered events until done returns true. The second
-// argument of done is how long the number has not changed.
+// watch polls the number of delivered events until the function done returns true. The
+// second argument of this function is how long the number has not changed.
 func (e *Env) watch(ctx context.Context, seen func(int64), done func(delivered int64, idle time.Duration) (bool, error)) error {
 	last, moved := int64(-1), time.Now()
 	return Poll(ctx, lookEvery, func() (bool, error) {
@@ -87,8 +87,8 @@ func (e *Env) watch(ctx context.Context, seen func(int64), done func(delivered i
 	})
 }
 
-// Poll calls done at once and then at the given interval, until done returns true
-// or an error, or until ctx ends.
+// Poll calls the function done at once and then at the given interval, until it returns
+// true or an error, or until ctx ends.
 func Poll(ctx context.Context, every time.Duration, done func() (bool, error)) error {
 	look := time.NewTicker(every)
 	defer look.Stop()

@@ -81,8 +81,8 @@ func idle(ctx context.Context, e *env.Env, length, settle time.Duration) (_ *res
 }
 
 // readAlong puts a proxy in front of PostgreSQL that adds no delay and counts
-// statements. A proxy cannot read encrypted connections. If connections are
-// encrypted, readAlong starts no proxy and returns nil for said.
+// statements. A proxy cannot read encrypted connections. If connections are encrypted,
+// readAlong starts no proxy and returns no Statements.
 func readAlong(ctx context.Context, e *env.Env) (address string, said *distance.Statements, done func() error, err error) {
 	_, encrypted, err := distance.Server(ctx, e.Admin)
 	if err != nil {

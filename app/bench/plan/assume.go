@@ -21,8 +21,8 @@ func Read(r io.Reader) (Measured, error) {
 	return earlier.Measured, nil
 }
 
-// Complete takes from other each cost that is 0 in l: such a cost could not be measured.
-// Complete returns a note for each of these costs.
+// Complete takes each cost that is 0 in l from the given Lines: such a cost could not be
+// measured. Complete returns a note for each of these costs.
 func (l Lines) Complete(other Lines) (notes []string) {
 	for _, cost := range All() {
 		if l[cost] == (Line{}) {

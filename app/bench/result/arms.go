@@ -54,7 +54,7 @@ func (r *Report) Ratio(name string, of, by *Contender) {
 	r.Ratios[name] = ratio(of.Rate(), by.Rate())
 }
 
-// PerSecond returns events per second, or 0 if took is 0.
+// PerSecond returns the number of events per second, or 0 if they took no time.
 func PerSecond(events int, took time.Duration) float64 { return ratio(float64(events), took.Seconds()) }
 
 func (c *Contender) add(s Measurement) {

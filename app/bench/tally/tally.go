@@ -18,8 +18,8 @@ type Tally struct {
 	full     chan struct{}
 }
 
-// New returns a Tally that waits for want events, and shows their number in the progress
-// of e.
+// New returns a Tally that waits for the given number of events, and shows their number
+// in the progress of e.
 func New(e *env.Env, want int) *Tally {
 	return &Tally{progress: e.Progress, want: int64(want), full: make(chan struct{})}
 }

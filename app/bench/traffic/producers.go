@@ -58,9 +58,9 @@ func (p *Producers) emit(ctx context.Context) error {
 	return nil
 }
 
-// Steadily emits n events at random moments. On average, Steadily emits as many events a
-// second as rate says. A slow transaction does not delay the others, unless all 32
-// connections are in use.
+// Steadily emits n events at random moments. The rate is the average number of events a
+// second. A slow transaction does not delay the others, unless all 32 connections are in
+// use.
 func (p *Producers) Steadily(ctx context.Context, rate float64, n int) error {
 	var emitting sync.WaitGroup
 	defer emitting.Wait()
@@ -99,11 +99,12 @@ func (p *Producers) AtOnce(ctx context.Context, n int) error {
 // does not delay the others.
 const pacers = 8
 
-// InStep emits on average "rate" events a second in total until ctx ends. Each
-// transaction emits "each" events. InStep returns how many events it emitted.
-func (p *Producers) InStep(ctx context.Context, rate float64, each int) (int, error) {
+// InStep emits events at the given rate, on average, until ctx ends: so many events a
+// second in all. Each transaction emits as many events as perTransaction says. InStep
+// returns how many events it emitted.
+func (p *Producers) InStep(ctx context.Context, rate float64, perTransaction int) (int, error) {
 	const sql = `INSERT INTO outbox (event_type, payload) SELECT $1, '{"n": 1}' FROM generate_series(1, $2)`
-	between := float64(pacers*each) / rate * float64(time.Second)
+	between := float64(pacers*perTransaction) / rate * float64(time.Second)
 	pacing, pacingCtx := errgroup.WithContext(ctx)
 	var emitted atomic.Int64
 	for range pacers {
@@ -120,10 +121,10 @@ func (p *Producers) InStep(ctx context.Context, rate float64, each int) (int, er
 				}
 				// A transaction that has begun is finished and counted even if ctx
 				// ends.
-				if _, err := p.pool.Exec(context.WithoutCancel(ctx), sql, EventType, each); err != nil {
-					return fmt.Errorf("emit %d events: %w", each, err)
+				if _, err := p.pool.Exec(context.WithoutCancel(ctx), sql, EventType, perTransaction); err != nil {
+					return fmt.Errorf("emit %d events: %w", perTransaction, err)
 				}
-				emitted.Add(int64(each))
+				emitted.Add(int64(perTransaction))
 			}
 		})
 	}

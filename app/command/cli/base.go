@@ -61,8 +61,8 @@ func (c Commands) Load(cmd *cobra.Command) (*config.Config, error) {
 }
 
 // Group returns a command whose work is in its subcommands. Without one of them it does what its subcommand list does,
-// with the flags of list, or prints its help if there is no list. The help begins with long, or with short if long is
-// "".
+// with the same flags. If it has no subcommand list, it prints its help. The help begins with the long text, or with
+// the short one if the long one is "".
 func Group(use, short, long string, commands ...*cobra.Command) *cobra.Command {
 	group := &cobra.Command{
 		Use: use, Short: short, Long: long, Args: NoArguments,
@@ -79,8 +79,8 @@ func Group(use, short, long string, commands ...*cobra.Command) *cobra.Command {
 	return group
 }
 
-// OneArgument refuses a command line without exactly one argument. The error message says
-// what the argument is, in the words of what.
+// OneArgument refuses a command line without exactly one argument. The error message says with the given text what the
+// argument is.
 func OneArgument(what string) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
 		if len(args) != 1 {

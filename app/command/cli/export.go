@@ -11,8 +11,8 @@ import (
 	"outboxd/domain/words"
 )
 
-// WriteExport calls write with the command's standard output. If that succeeds, WriteExport
-// says on standard error how many rows were written.
+// WriteExport calls the function write with the command's standard output. If that
+// succeeds, WriteExport says on standard error how many rows were written.
 func WriteExport(cmd *cobra.Command, write func(ctx context.Context, w io.Writer) (int64, error)) error {
 	w := bufio.NewWriter(cmd.OutOrStdout())
 	n, err := write(cmd.Context(), w)

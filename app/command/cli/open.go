@@ -31,9 +31,8 @@ type Opened struct {
 	Reads   *reading.Reads // for what a command only shows
 }
 
-// WithServers returns a function that opens the servers that a role needs, configured or
-// embedded, and then calls do. The function returns an error if the schema is not up to
-// date.
+// WithServers returns a function that opens the servers that a role needs, configured or embedded, and then calls
+// the function do. The returned function returns an error if the schema is not up to date.
 func (c Commands) WithServers(role config.Role, out *terminal.Output, do func(*cobra.Command, []string, *Opened) error) func(*cobra.Command, []string) error {
 	return func(cmd *cobra.Command, args []string) error {
 		if err := out.Check(); err != nil {
@@ -75,8 +74,8 @@ func SayStandby(cmd *cobra.Command, reads *reading.Reads) {
 	}
 }
 
-// LoadAs reads the configuration for a command. LoadAs ignores the configured
-// roles, and validates the configuration as if role were the only one.
+// LoadAs reads the configuration for a command. LoadAs ignores the configured roles, and validates the configuration
+// as if the given role were the only one.
 //
 // If the configuration has several databases, LoadAs returns an error: the person has to
 // choose one with --source.
@@ -145,7 +144,7 @@ func (c Commands) StartServers(ctx context.Context, cfg *config.Config, log *slo
 	return s, err
 }
 
-// Open opens the servers of a configuration, calls do and closes them again.
+// Open opens the servers of a configuration, calls the function do and closes them again.
 func (c Commands) Open(cmd *cobra.Command, cfg *config.Config, conns int, do func(*Opened) error) (err error) {
 	log := logging.New(cmd.ErrOrStderr(), cfg.Log)
 	s, err := c.StartServers(cmd.Context(), cfg, log)

@@ -13,7 +13,8 @@ import (
 // PaceFlags say how carefully a command sends events again.
 type PaceFlags struct{ replay.Pace }
 
-// Add adds the flags to the command cmd that does verb with events, such as "replay" with "dead letters".
+// Add adds the flags to a command. The verb says what the command does, such as
+// "replay", and events says with what, such as "dead letters".
 func (f *PaceFlags) Add(cmd *cobra.Command, verb, events string) {
 	cmd.Flags().IntVar(&f.Rate, "rate", 0, "most "+events+" to "+verb+" each second; 0 means no limit")
 	cmd.Flags().IntVar(&f.Canary, "canary", 0, "number of "+events+" to "+verb+" first, of each type and error in turn; the rest follows only if all of them succeed")

@@ -138,7 +138,8 @@ func newValueDocument(v *domain.FieldValue, field string) groupDocument {
 	return d
 }
 
-// groupTable prints the groups. field is what they are grouped by; "" stands for type and error.
+// groupTable prints the groups. The parameter field is the payload field by which they
+// are grouped; "" stands for type and error.
 func groupTable(w io.Writer, d *GroupDocument, field string) {
 	switch {
 	case len(d.Groups) == 0:

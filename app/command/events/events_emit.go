@@ -111,7 +111,7 @@ func (f *emitFlags) read(stdin io.Reader) ([]byte, error) {
 	return readPayload(stdin, maxPayload)
 }
 
-// readPayload reads a payload of at most most bytes.
+// readPayload reads a payload of at most the given number of bytes.
 func readPayload(r io.Reader, most int) ([]byte, error) {
 	payload, err := io.ReadAll(io.LimitReader(r, int64(most)+1))
 	if err != nil {

@@ -197,8 +197,8 @@ func (d missingDocument) writeMissing(w io.Writer) {
 	}
 }
 
-// lineOf returns the line of a name, or an error if nothing is known of the name at present. what is "queue" or
-// "event type", for the error.
+// lineOf returns the line of a name, or an error if nothing is known of the name at present. The parameter what
+// is "queue" or "event type", for the error.
 func lineOf[L figures.Line](view *figures.View[L], what, name string) (*L, error) {
 	line := view.Named(name)
 	if line != nil {
@@ -307,8 +307,8 @@ type pointDocument struct {
 	Queued    *int64    `json:"queued,omitempty"` // the most tasks that waited in Redis; for a queue only
 }
 
-// historyOf reads the measurements of the last hour, in steps of five minutes. unseen says that outboxd does not
-// see all failed attempts, so their number is not known.
+// historyOf reads the measurements of the last hour, in steps of five minutes. The parameter unseen says that
+// outboxd does not see all failed attempts, so their number is not known.
 func (s *sight) historyOf(ctx context.Context, eventType, queue string, unseen bool) ([]pointDocument, error) {
 	documents := []pointDocument{}
 	if s.Store == nil {
@@ -330,7 +330,7 @@ func (s *sight) historyOf(ctx context.Context, eventType, queue string, unseen b
 }
 
 // writeHistory writes the history of an event type or a queue, and the commands that list its events and dead
-// letters. flag is their flag for the name: "type" or "queue".
+// letters. The parameter flag is their flag for the name: "type" or "queue".
 func writeHistory(w io.Writer, history []pointDocument, flag, name string) {
 	historyTable(w, history, flag == "queue")
 	fmt.Fprintf(w, "\nIts events: outboxd events list --%[1]s %[2]s; its dead letters: outboxd dead list --%[1]s %[2]s\n", flag, terminal.ShellWord(name))

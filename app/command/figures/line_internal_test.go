@@ -8,7 +8,8 @@ import (
 	"outboxd/domain/figures"
 )
 
-// TestANameOfWhichNothingIsKnown asks while both servers, one and none are away.
+// Nothing is known of a name in three cases: neither server answers, only Redis does
+// not answer, and both answer.
 func TestANameOfWhichNothingIsKnown(t *testing.T) {
 	t.Parallel()
 	store, queues := errors.New("the database is unavailable"), errors.New("the queue is unavailable")

@@ -208,9 +208,9 @@ func examineSeveral(ctx context.Context, cfg *config.Config, s *servers.Servers,
 
 type opener func(ctx context.Context, cfg *config.Config, url string, conns int, tracer pgx.QueryTracer, log *slog.Logger) (*postgres.Database, error)
 
-// examineBoth does both the quick and the thorough examinations. examineBoth logs
-// the full error of a server that fails, because a finding does not contain the
-// error's details. open is OpenDatabase or OpenSource.
+// examineBoth does both the quick and the thorough examinations. examineBoth logs the
+// full error of a server that fails, because a finding does not contain the error's
+// details. The parameter open is OpenDatabase or OpenSource.
 func examineBoth(ctx context.Context, cfg *config.Config, s *servers.Servers, open opener, options examine.Options, log *slog.Logger) ([]domain.Finding, error) {
 	var sources lookout.Sources
 	var thorough []domain.Finding

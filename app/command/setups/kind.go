@@ -44,8 +44,9 @@ func (k kind) group(c cli.Commands, short string, others []*cobra.Command, chang
 	return group
 }
 
-// listCommand returns the command list of a kind. document is of one entry, and whole is the result. table prints the
-// documents; it is not called if there are none.
+// listCommand returns the command list of a kind. The function document makes the document of an entry, and the
+// function whole makes the command's result of all documents. The function table prints the documents; it is not
+// called if there are none.
 func listCommand[T, D any](c cli.Commands, nouns string, list func(context.Context, *cli.Opened) ([]T, error), document func(*T) D, whole func([]D) any, table func(io.Writer, []D)) *cobra.Command {
 	var out terminal.Output
 	cmd := &cobra.Command{

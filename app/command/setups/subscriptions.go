@@ -114,8 +114,8 @@ outboxd subscriptions replay does the same later.`,
 	return cmd
 }
 
-// applySubscriptions applies the list and, if since is set, replays the events from then on. Without --yes it returns
-// an error, and only counts the events to replay.
+// applySubscriptions applies the list and, if a time is given, replays the events from then on. Without --yes it
+// returns an error, and only counts the events to replay.
 func applySubscriptions(cmd *cobra.Command, store *subscriptions.Store, flags *applyFlags, list []setup.Subscription, since time.Time) error {
 	if consent := flags.consent(len(list), "subscriptions"); consent != nil {
 		if since.IsZero() {

@@ -105,8 +105,8 @@ type ReplayCounts struct {
 	Replays []ReplayCount `json:"replays"`
 }
 
-// countReplays prints how many events the replays to the subscriptions of list cover, and returns their sum. nothing is
-// what it says of a replay that covers none.
+// countReplays prints how many events the replays to the listed subscriptions cover, and returns their sum. It prints
+// the text nothing for a replay that covers none.
 func countReplays(cmd *cobra.Command, store *subscriptions.Store, out *terminal.Output, list []setup.Subscription, since time.Time, nothing string) (sum int64, err error) {
 	counts := make([]ReplayCount, len(list))
 	for i := range list {

@@ -30,8 +30,9 @@ type Engine interface {
 	Name() string
 	// Title returns the name for people.
 	Title() string
-	// Launch starts the server and returns when it answers. The server process inherits held, the file of the lock, so
-	// that the lock lasts as long as the server, even if this process dies. After an error nothing is left running.
+	// Launch starts the server and returns when it answers. The server process inherits the given file, which is that
+	// of the lock, so that the lock lasts as long as the server, even if this process dies. After an error nothing is
+	// left running.
 	Launch(ctx context.Context, held *os.File) (Instance, error)
 	// StopSignal returns the signal for a clean shutdown of the server.
 	StopSignal() syscall.Signal
@@ -68,8 +69,8 @@ type Keeper struct {
 	watching chan struct{}
 }
 
-// New returns a Keeper for the server of an engine. If the server ends without Close, or cannot be taken over, the Keeper
-// sends one error to failed, which should have room for it.
+// New returns a Keeper for the server of an engine. If the server ends without Close, or cannot be taken over, the
+// Keeper sends one error to the channel failed, which should have room for it.
 func New(e Engine, f *Folder, log *slog.Logger, failed chan<- error) *Keeper {
 	return &Keeper{engine: e, folder: f, log: log, failed: failed}
 }

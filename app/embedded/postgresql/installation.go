@@ -34,9 +34,9 @@ type installation struct {
 
 func (i installation) program(name string) string { return filepath.Join(i.folder, name) }
 
-// findPostgres returns a PostgreSQL installation: the one in the folder explicit, or if explicit is empty, one of all
-// that it finds. findPostgres chooses the newest with the major version of the data, or the newest of all if major is 0
-// because there is no data yet.
+// findPostgres returns a PostgreSQL installation: the one in the given folder or, if no folder is given, one of all
+// that it finds. Then it chooses the newest with the major version of the data, or the newest of all if that version is
+// 0 because there is no data yet.
 func findPostgres(explicit string, major int) (installation, error) {
 	folders := []string{explicit}
 	if explicit == "" {

@@ -12,8 +12,8 @@ import (
 	"outboxd/app/servertest"
 )
 
-// await returns when a process lets a client in at address. If the process ends before, or takes too long, await fails
-// the test with the process's log. what is the name of the program.
+// await returns when a process lets a client in at the given address. If the process ends before, or takes too long,
+// await fails the test with the process's log. The parameter what is the name of the program.
 func await(t testing.TB, what string, process *child.Process, address, log string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), servertest.Patience)

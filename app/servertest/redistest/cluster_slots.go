@@ -110,8 +110,8 @@ func (c *Cluster) mastersNow() (masters []*Program) {
 	return masters
 }
 
-// HolderOf returns the master that says that it has the slot of a key, and the other masters with slots. owner is nil if
-// no master says so, or if several do.
+// HolderOf returns the master that says that it has the slot of a key, and the other masters with slots. The first is
+// nil if no master says so, or if several do.
 func (c *Cluster) HolderOf(key string) (owner *Program, others []*Program) {
 	owners := 0
 	for _, master := range c.mastersNow() {

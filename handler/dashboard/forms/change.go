@@ -66,7 +66,7 @@ func Reason(text string) (string, error) {
 }
 
 // Fix makes the choice independent of the present time, so that it does not change while the visitor reads the form.
-// now is the time of the database. The choice leaves out dead letters that die later.
+// The parameter now is the time of the database. The choice leaves out dead letters that die later.
 func (f *Change) Fix(filter domain.DeadFilter, now time.Time) {
 	fixed := filter.At(now)
 	f.fix(fixed.Since, fixed.Until)
@@ -75,8 +75,8 @@ func (f *Change) Fix(filter domain.DeadFilter, now time.Time) {
 // UsualCanary returns the size of the canary that the form suggests; "0": no canary.
 func (f *Change) UsualCanary() string { return usualCanary(f.Canary, f.Matched, f.More) }
 
-// usualCanary returns the size of the canary that the visitor gave, or else a usual one. more says that there may be
-// more than matched events.
+// usualCanary returns the size of the canary that the visitor gave, or else a usual one. The parameter matched is
+// how many events matched when they were counted; more says that the count may be incomplete.
 func usualCanary(said string, matched int64, more bool) string {
 	switch {
 	case said != "":
@@ -88,7 +88,7 @@ func usualCanary(said string, matched int64, more bool) string {
 	}
 }
 
-// ReadCanary reads the size of a canary. fault says what is wrong with it; "": nothing.
+// ReadCanary reads the size of a canary. The text says what is wrong with it, or is "" if nothing is.
 func ReadCanary(text string) (canary int, fault string) {
 	canary, err := strconv.Atoi("0" + text)
 	if err != nil || canary > replay.Batch {

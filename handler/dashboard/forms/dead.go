@@ -53,8 +53,8 @@ func ReadDead(values url.Values, hides Hides) (q Dead, f domain.DeadFilter, err 
 func GroupedBy(values url.Values) string { return strings.TrimSpace(show.Typed(values.Get("by"))) }
 
 // Among returns the query of those chosen dead letters that have a value in a payload field, and of those that do not
-// have it. "": no query has just these, for example because the form chooses by one payload field only, and the visitor
-// has chosen another one.
+// have it. A query is "" if it cannot choose just these, for example because the form chooses by a single payload
+// field, and the visitor has chosen another one.
 func (q *Dead) Among(field string, v *domain.FieldValue) (only, without template.URL) {
 	condition, out := v.Condition(field)
 	if condition == "" {
@@ -83,7 +83,7 @@ func (q *Dead) Pairs() []Pair {
 	return append(append(pairs, named("not-error-form", q.NotErrorForms)...), named("id", q.IDs)...)
 }
 
-// Query returns the choice, followed by more pairs, as the query of an address.
+// Query returns the choice, followed by the given pairs, as the query of an address.
 func (q *Dead) Query(more ...Pair) template.URL { return query(append(q.Pairs(), more...)) }
 
 // HiddenChoice is a part of a choice that no field of the form shows.

@@ -42,7 +42,7 @@ func (q *Events) Pairs() []Pair {
 	return append(filled(Pair{"id", q.ID}, Pair{"state", q.State}), q.pairs()...)
 }
 
-// Query returns the choice, followed by more pairs, as the query of an address.
+// Query returns the choice, followed by the given pairs, as the query of an address.
 func (q *Events) Query(more ...Pair) template.URL { return query(append(q.Pairs(), more...)) }
 
 // Says describes in words which events the query chooses; empty if it chooses all.

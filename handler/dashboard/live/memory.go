@@ -22,7 +22,7 @@ type memo struct {
 }
 
 // Recall returns the cached result for a name. If there is none, or if it is too old, Recall calls
-// produce for a new one. Errors are not cached.
+// the function produce for a new one. Errors are not cached.
 func (m *Memory) Recall(name string, produce func() ([]byte, error)) ([]byte, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()

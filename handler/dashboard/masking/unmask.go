@@ -9,9 +9,9 @@ import (
 	"outboxd/domain"
 )
 
-// Unmask returns the corrected payload typed, in which each Hidden is replaced by the
-// value that it stood for in the old payload. Errors: domain.CodeInvalid if typed is not
-// JSON, or if it is not certain which value a Hidden stands for.
+// Unmask returns the payload that a person typed, in which each Hidden is replaced by the
+// value that it stood for in the old payload. Errors: domain.CodeInvalid if the typed
+// payload is not JSON, or if it is not certain which value a Hidden stands for.
 func (m Mask) Unmask(typed, old []byte) ([]byte, error) {
 	var now, before any
 	if err := decode(typed, &now); err != nil {
@@ -44,8 +44,8 @@ type filler struct {
 	lost bool // for a hidden value, the old document has no value, or it is not certain which one is meant
 }
 
-// fill returns the document now, in which each Hidden is replaced by its value in the old
-// document before. fill changes the objects and lists of now.
+// fill returns the edited document, in which each Hidden is replaced by its value in the
+// old document. It changes the objects and lists of the edited document.
 func (f *filler) fill(now, before any) any {
 	switch is := now.(type) {
 	case string:
@@ -68,10 +68,10 @@ func (f *filler) fill(now, before any) any {
 	return now
 }
 
-// origins returns, for each element of the edited list is, the element of the old list was
-// from which it came; nil if that is not certain. An element that looks on the pages like
-// an old element is that old element, wherever it stands now. One edited element with
-// hidden values is taken for the old element at its place, if no element has moved.
+// origins returns, for each element of an edited list, the element of the old list from
+// which it came; nil if that is not certain. An element that looks on the pages like an
+// old element is that old element, wherever it stands now. One edited element with hidden
+// values is taken for the old element at its place, if no element has moved.
 func (f *filler) origins(is, was []any) []any {
 	now, old := f.looks(is, false), f.looks(was, true)
 	count, meant := map[string]int{}, map[string]any{}

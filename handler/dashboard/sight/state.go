@@ -87,8 +87,7 @@ func (s *State) WorkerVersion(w overview.WorkerStatus) string {
 	return ""
 }
 
-// BreakerOf returns the circuit breaker of the server whose readiness check has the name
-// check; nil if there is none.
+// BreakerOf returns the circuit breaker of the server whose readiness check has the given name; nil if there is none.
 func (s *State) BreakerOf(check string) *diagnosis.Breaker {
 	for i := range s.Quick.Process.Breakers {
 		if s.Quick.Process.Breakers[i].Server == show.Title(check) {
@@ -109,9 +108,9 @@ type Watch struct {
 	last *State
 }
 
-// NewWatch returns a Watch. read returns the state of the system, in which the facts that
-// are cheap to read are not older than maxAge. If read is nil, the state is not known.
-// readiness returns the answer of /readyz.
+// NewWatch returns a Watch. The function read returns the state of the system, in which the facts that are cheap to
+// read are not older than maxAge. If there is no such function, the state is not known. The function readiness returns
+// the answer of /readyz.
 func NewWatch(read func(maxAge time.Duration) diagnosis.Sight, readiness func() Readiness) *Watch {
 	return &Watch{read: read, readiness: readiness}
 }

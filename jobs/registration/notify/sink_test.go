@@ -176,8 +176,8 @@ func refusal(code int, message string) func() error {
 	}
 }
 
-// rawServer calls serve for each connection. The connection is closed when serve returns, or when
-// the test ends.
+// rawServer calls the function serve for each connection. The connection is closed when the
+// function returns, or when the test ends.
 func rawServer(t *testing.T, serve func(net.Conn)) (addr string) {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
