@@ -60,7 +60,7 @@ type sqlState interface {
 
 // explain turns a driver's error into a Refusal if the cause is the event's data:
 // SQLSTATE class 22 (data exception) or 23 (integrity constraint violation). If the
-// outbox or a right is missing, explain adds to the error what to do.
+// outbox or a right is missing, it adds to the error what to do.
 func (o Outbox) explain(err error, doing string) error {
 	state, ok := errors.AsType[sqlState](err)
 	if !ok {

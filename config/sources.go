@@ -8,8 +8,8 @@ import (
 )
 
 // If the option source names one of Databases, choose makes that database the only one of
-// the configuration. After a choose without a fault, either Databases is empty, or the
-// process serves all of them.
+// the configuration. Afterwards, unless there was a fault, either Databases is empty, or
+// the process serves all of them.
 func (l *loading) choose() {
 	c := l.config
 	if c.Source == "" || !l.intact([]string{"source", "databases", "database.url", "database.password_file", "database.read_url", "relay.listen_url"}) {

@@ -6,8 +6,8 @@ import (
 )
 
 // suggestion returns a question that ends a message about an unknown key. The question
-// names up to three options whose names resemble the key, and a section whose name does.
-// If there is neither, suggestion returns "".
+// names up to three options whose names resemble the key, and a section whose name does. If
+// there is neither, the result is "".
 func (l *loading) suggestion(key string) string {
 	keys := make([]string, len(l.options))
 	for i, o := range l.options {
@@ -84,9 +84,9 @@ func spelling(key string) string {
 	return strings.NewReplacer(".", "", "_", "", "-", "").Replace(strings.ToLower(key))
 }
 
-// distance returns the Levenshtein distance: the smallest number of bytes to insert,
-// remove or replace to turn one text into the other. If a text has more than 64 bytes,
-// distance returns the length of the longer text.
+// distance returns the Levenshtein distance: the smallest number of bytes to insert, remove
+// or replace to turn one text into the other. If a text has more than 64 bytes, the result
+// is the length of the longer text.
 func distance(a, b string) int {
 	if len(a) > 64 || len(b) > 64 {
 		return max(len(a), len(b))

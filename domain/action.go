@@ -74,9 +74,9 @@ type ActionEnds interface {
 
 // ActionRecords records the actions of people that change only Redis. It is safe for concurrent use.
 type ActionRecords interface {
-	// Record records an action after it has ended, with the number of events that it changed. cause is the error that
-	// ended it; nil: everything was done. Record also records after ctx has ended, and takes at most 5 seconds.
-	// Errors: CodeUnavailable.
+	// Record records an action after it has ended, with the number of events that it changed. The parameter cause is
+	// the error that ended it; nil: everything was done. Record also records after ctx has ended, and takes at most 5
+	// seconds. Errors: CodeUnavailable.
 	Record(ctx context.Context, kind string, action *Action, events int64, cause error) error
 }
 

@@ -69,9 +69,8 @@ func (l *rateLimit) take(client string, now time.Time) (allowed bool, left float
 	return allowed, left, time.Duration((1 - left) * 60 / float64(l.perMinute) * float64(time.Second))
 }
 
-// forget drops the clients whose bucket is full again. If no client has a full
-// bucket, forget drops all clients, because bounding memory matters more than an
-// exact count.
+// forget drops the clients whose bucket is full again. If no client has a full bucket, it
+// drops all clients, because bounding memory matters more than an exact count.
 func (l *rateLimit) forget(now time.Time) {
 	for client, bucket := range l.buckets {
 		if bucket.TokensAt(now) >= float64(l.perMinute) {

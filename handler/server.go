@@ -204,7 +204,7 @@ func ClientOf(c *fiber.Ctx) netip.Addr { return exchangeOf(c).address }
 // other code logs it.
 func (s *Server) Problem(ctx context.Context, err error) *Problem { return s.problem(ctx, err, nil) }
 
-// problem does the same as Problem. If stack is not nil, problem also logs the stack.
+// problem does the same as Problem. If a stack is given, it also logs the stack.
 func (s *Server) problem(ctx context.Context, err error, stack []byte) *Problem {
 	p := ProblemOf(err)
 	p.RequestID = RequestID(ctx)

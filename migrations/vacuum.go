@@ -74,7 +74,7 @@ func awaitVacuumLock(ctx context.Context, db beginner, table string) error {
 }
 
 // vacuumed returns the tables of a schema that autovacuum works on and that the statements name. A partition counts as
-// named if the statements name its table. Without statements, vacuumed returns all tables that autovacuum works on.
+// named if the statements name its table. Without statements, the result is all tables that autovacuum works on.
 func vacuumed(ctx context.Context, db beginner, schema, statements string) (tables []string, err error) {
 	rows, err := db.QueryContext(ctx, vacuumedSQL, schema, longestDeadlockTimeout)
 	if err != nil {

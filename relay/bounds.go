@@ -26,7 +26,7 @@ const (
 
 // bounds keeps the events of full queues in the database. A queue is full when it has as many unfinished tasks as
 // --relay-max-queue allows, and stays closed until enough tasks are done (see reopenShare). Between two measurements
-// of the queues, bounds counts the events that this process enqueues. A queue may exceed its bound: events that are
+// of the queues, it counts the events that this process enqueues. A queue may exceed its bound: events that are
 // already claimed are still enqueued, and events that other processes enqueue count only from the next measurement.
 type bounds struct {
 	lengths domain.QueueLengths

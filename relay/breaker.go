@@ -47,8 +47,9 @@ func newBreaker(name string, probe func(context.Context) error, gauge prometheus
 	return b
 }
 
-// trip opens the breaker. While the breaker is open, further failures are ignored. trip is called when work fails.
-// If work fails after a successful probe, trip opens the breaker again, and the probes become less frequent.
+// trip opens the breaker. It is called when the work of a poller fails. While the breaker is open, further
+// failures are ignored. If the work fails after a successful probe, the breaker opens again, and the probes become
+// less frequent.
 func (b *breaker) trip(cause error) {
 	if b.open(cause) {
 		b.changed()
@@ -70,7 +71,7 @@ func (b *breaker) open(cause error) bool {
 	return true
 }
 
-// succeeded is called when work has succeeded, which ends an outage.
+// succeeded is called when the work of a poller has succeeded, which ends an outage.
 func (b *breaker) succeeded() {
 	b.mu.Lock()
 	defer b.mu.Unlock()

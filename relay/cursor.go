@@ -125,16 +125,16 @@ func (c *cursor) learn(batch domain.Batch, now time.Time) {
 	}
 }
 
-// lost moves the cursor back to the given one. It is called when events that come after that one may be due behind
-// the cursor: a batch was put back, other pollers skipped rows that this one had locked, or a claim made deliveries.
+// lost moves the cursor back to the given one. It is called when the events from there on may be due behind the
+// cursor: a batch was put back, other pollers skipped rows that this one had locked, or a claim made deliveries.
 func (c *cursor) lost(first domain.Cursor) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if first.Compare(c.at) < 0 {
-		// The result is one microsecond before first, so that a scan certainly includes first.
+		// The result is one microsecond before the given cursor, so that a scan certainly includes the given one.
 		c.at = domain.Cursor{Due: first.Due.Add(-time.Microsecond)}
 	}
-	c.steps++ // also if the cursor is before first: a running scan may have skipped these events
+	c.steps++ // also if c is before the given cursor: a running scan may have skipped these events
 }
 
 // rewind moves the cursor to the beginning, because there may be due events anywhere before it.

@@ -55,7 +55,7 @@ func newTown(t *testing.T, databaseURL, redisURL string, change func(*relay.Opti
 	return &town{fixture: f, redisURL: redisURL, effects: map[domain.ID]int{}}
 }
 
-// work runs a worker until stop, or the end of the test.
+// work runs a worker until the returned function is called, or until the end of the test.
 func (w *town) work() (stop func()) {
 	w.t.Helper()
 	worker := work.New(work.Options{

@@ -44,8 +44,8 @@ func openRedis(t testing.TB, url string) *broker.Redis {
 	return handle
 }
 
-// newFixture makes a relay whose naps soon grow to an hour, unless change sets
-// another interval. So it then finds events only because it was notified, or
+// newFixture makes a relay whose naps soon grow to an hour, unless the function change
+// sets another interval. So it then finds events only because it was notified, or
 // because an event's time has come.
 func newFixture(t testing.TB, databaseURL, redisURL string, change func(*relay.Options)) *fixture {
 	t.Helper()

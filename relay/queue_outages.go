@@ -53,8 +53,8 @@ func newQueueOutages(probe func(context.Context, string) error, gauge *prometheu
 	return &queueOutages{probe: probe, log: log, gauge: gauge, opened: opened, begun: make(chan struct{}, 1), queues: map[string]*queueOutage{}}
 }
 
-// judge reads the receipts of a batch. judge records which queues cannot be used, and which work again. If the
-// receipts show an outage of the whole Redis, judge returns the cause.
+// judge reads the receipts of a batch. It records which queues cannot be used, and which work again. If the
+// receipts show an outage of the whole Redis, it returns the cause.
 func (q *queueOutages) judge(events []domain.Event, receipts []domain.Receipt) error {
 	var found map[string]error
 	for i, r := range receipts {

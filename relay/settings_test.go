@@ -330,7 +330,7 @@ func (s *subject) doHousekeeping() {
 	}
 }
 
-// show asks for what the pages and commands show.
+// show runs the queries of the pages and commands.
 func (s *subject) show() {
 	s.t.Helper()
 	ctx := s.t.Context()

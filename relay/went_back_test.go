@@ -41,8 +41,8 @@ const (
 	unknownSQL = `SELECT count(DISTINCT event_id) FROM outbox_journal WHERE entry = 'unknown'`
 )
 
-// produce emits events of these shapes on four connections until stop. A transaction that fails is not repeated. No two
-// connections write the same key, so the order of a key is that of its rows.
+// produce emits events of these shapes on four connections until the returned function is called. A transaction that
+// fails is not repeated. No two connections write the same key, so the order of a key is that of its rows.
 func produce(t *testing.T, url string, shapes []int) (stop func()) {
 	t.Helper()
 	db := schematest.Connect(t, url)

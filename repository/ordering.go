@@ -91,8 +91,8 @@ func (b *batch) passTurnsOf(ctx context.Context, statement string, ids [][16]byt
 // after the commit: before the commit, the transaction that confirms an event does not see
 // the events that this batch held, so it cannot give them the turn. Until then, other
 // sessions that look for the next event of a key still see the batch's events in the
-// outbox, so they leave the key to this process. If advance fails, the leader's
-// housekeeping gives the turns.
+// outbox, so they leave the key to this process. If it fails, the leader's housekeeping
+// gives the turns.
 func (b *batch) advance(ctx context.Context) {
 	b.advanced = b.advanced || b.held.Made > 0
 	keys := slices.Concat(b.held.Keys, b.held.InsteadKeys, b.freed)

@@ -203,7 +203,7 @@ func (o *Outbox) newBatch(ctx context.Context) (*batch, error) {
 	return &batch{outbox: o, conn: conn, life: life, cancel: cancel}, nil
 }
 
-// begun returns the batch. If the batch has no events to publish, begun also ends its
+// begun returns the batch. If the batch has no events to publish, it also ends the batch's
 // transaction.
 func (o *Outbox) begun(b *batch) (*batch, error) {
 	switch {
@@ -315,9 +315,9 @@ func (b *batch) giveBack() {
 	b.cancel()
 }
 
-// load begins the transaction and claims the events, in one round trip. If the claim
-// finds that subscriptions exist and it has made no deliveries, load begins again with
-// the statement that makes them.
+// load begins the transaction and claims the events, in one round trip. If the claim finds that
+// subscriptions exist and it has made no deliveries, it begins again with the statement that
+// makes them.
 func (b *batch) load(ctx context.Context, from domain.Cursor, limit int, except []string) error {
 	b.subscribed = b.outbox.subscribed.Load()
 	for {

@@ -102,8 +102,9 @@ func (v *Verdict) violate(name string, id domain.ID) {
 	}
 }
 
-// judge counts. If an event breaks several promises, judge counts only the first that
-// violation finds; a disorder is counted in addition.
+// judge counts the events that break a promise. An event that breaks several counts
+// once, for the first that the function violation finds; a disorder is counted in
+// addition.
 func judge(all traces, sequences []position) *Verdict {
 	v := &Verdict{}
 	for id, t := range all {

@@ -121,9 +121,9 @@ func (f *deliveries) lookNow() {
 	}
 }
 
-// run starts and stops workers as subscriptions change, until ctx ends. Then run stops
-// all workers and waits until they have ended. While the database cannot be reached, run
-// starts and stops no workers.
+// run starts and stops workers as subscriptions change, until ctx ends. Then it stops all
+// workers and waits until they have ended. While the database cannot be reached, it starts
+// and stops no workers.
 func (f *deliveries) run(ctx context.Context) error {
 	defer f.stopAll()
 	for {
@@ -289,9 +289,9 @@ func (f *deliveries) observe(ctx context.Context) {
 // cannot withdraw it.
 const downHolds = 30 * time.Second
 
-// tell writes the report that a receiver is down to the database, and renews the
-// report before it expires. When the receiver works again, tell deletes the report
-// that it was down. Only the loop of run calls it.
+// tell writes the report that a receiver is down to the database, and renews the report
+// before it expires. When the receiver works again, the report is deleted. Only the loop in
+// the method run calls this method.
 func (f *deliveries) tell(ctx context.Context, r *delivering) (err error) {
 	holds := downHolds + 2*f.every
 	switch c := r.receiver.Condition(); {

@@ -29,8 +29,8 @@ const (
 	stages
 )
 
-// lineup runs all actors of a process. When the process drains, lineup stops the
-// actors in a fixed order.
+// lineup runs all actors of a process. When the process drains, it stops the actors in
+// a fixed order.
 type lineup struct {
 	group   run.Group
 	log     *slog.Logger

@@ -108,8 +108,8 @@ func (d *Daemon) addWorker() error {
 	return d.addDeliveries()
 }
 
-// serve runs an HTTP listener until ctx ends. Then serve lets the running requests
-// finish, for at most patience.
+// serve runs an HTTP listener until ctx ends. Then it lets the running requests finish,
+// for at most the given time.
 func serve(app *fiber.App, listener net.Listener, patience time.Duration) func(context.Context) error {
 	return func(ctx context.Context) error {
 		result := make(chan error, 1)

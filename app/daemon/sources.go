@@ -128,9 +128,9 @@ func (s *source) disconnect() {
 	}
 }
 
-// endure runs one part of the source until ctx ends. When supervise gives the part up,
-// endure lets it rest and starts it again. The fault of the part ends when the part has run
-// for healthyAfter.
+// endure runs one part of the source until ctx ends. When supervise gives the part up, the
+// part rests for a while and is started again. The fault of the part ends when the part has
+// run for healthyAfter.
 func (s *source) endure(ctx context.Context, actor relay.Actor) {
 	run := func(ctx context.Context) error {
 		healthy := time.AfterFunc(healthyAfter, func() { s.mended(actor.Name) })

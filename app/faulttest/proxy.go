@@ -222,8 +222,7 @@ func (p *Proxy) forget(conns ...net.Conn) {
 	}
 }
 
-// copy forwards one direction of a connection. When that direction ends, copy
-// closes both sides.
+// copy forwards one direction of a connection. When that direction ends, it closes both sides.
 func (p *Proxy) copy(to, from net.Conn, forgotten <-chan struct{}, forward func(to net.Conn, bytes []byte) error) {
 	buffer := make([]byte, 32<<10)
 	for {

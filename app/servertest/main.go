@@ -62,7 +62,7 @@ func run(m *testing.M) int {
 	return code
 }
 
-// shared returns the servers that all tests of this binary share. If TestMain did not call Main, shared fails the test.
+// shared returns the servers that all tests of this binary share. If TestMain did not call Main, it fails the test.
 func shared(t testing.TB) *servers {
 	t.Helper()
 	if binary == nil {

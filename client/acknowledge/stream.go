@@ -17,10 +17,9 @@ import (
 // begin so.
 const Key = "asynq:{outboxd}:acknowledged"
 
-// The stream keeps only the newest acknowledgements, about a million at most (most). An Await
-// during which none comes removes those that are older than about an hour (keep). If an
-// acknowledgement is trimmed before the outbox has read it, the event is sent again. The stream
-// takes about 100 MB at most.
+// The stream keeps only the newest acknowledgements, about a million at most. If none comes during an Await, those
+// that are older than about an hour are removed. If an acknowledgement is trimmed before the outbox has read it, the
+// event is sent again. The stream takes about 100 MB at most.
 const (
 	most = 1_000_000
 	keep = time.Hour

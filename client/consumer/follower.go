@@ -64,7 +64,7 @@ func behind[T any](owner Event, list []follower) (events []Event, payloads []T) 
 const endRunSQL = `SELECT pg_catalog.count(*) FROM %s.outbox_end_run($1::pg_catalog.text::pg_catalog._uuid)`
 
 func (o *origin) endRun(ctx context.Context, row func(context.Context, string, ...any) Row, followers []Event) error {
-	schema, err := o.schema.in(ctx, row)
+	schema, err := o.schema.find(ctx, row)
 	if err != nil {
 		return err
 	}

@@ -20,7 +20,7 @@ import (
 type keyed struct {
 	mu    sync.Mutex
 	sizes []int
-	// disturb, unless nil, is called before the effects.
+	// The function disturb, unless nil, is called before the effects.
 	disturb func(payments []payment) error
 }
 

@@ -34,7 +34,7 @@ SELECT pg_catalog.set_config('idle_in_transaction_session_timeout', $1::pg_catal
      FROM %[1]s.outbox_follow(ARRAY(SELECT event_id FROM answers WHERE answer OPERATOR(pg_catalog.=) 'first'), $3::pg_catalog.text, $4::pg_catalog.text, $5::pg_catalog.text::pg_catalog.int4))`
 
 func (o *origin) confirmAll(ctx context.Context, row func(context.Context, string, ...any) Row, events []Event, most int) ([]confirmation, []follower, error) {
-	schema, err := o.schema.in(ctx, row)
+	schema, err := o.schema.find(ctx, row)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -24,7 +24,7 @@ SELECT pg_catalog.set_config('idle_in_transaction_session_timeout', $1::pg_catal
     %s.confirm($2::pg_catalog.uuid)`
 
 func (o *origin) confirm(ctx context.Context, row func(context.Context, string, ...any) Row, event Event) (first bool, err error) {
-	schema, err := o.schema.in(ctx, row)
+	schema, err := o.schema.find(ctx, row)
 	if err != nil {
 		return false, err
 	}
@@ -40,7 +40,7 @@ func (o *origin) confirm(ctx context.Context, row func(context.Context, string, 
 // check calls confirm for a new ID, because only a call proves that the role has
 // the rights. The caller rolls the transaction back.
 func (o *origin) check(ctx context.Context, row func(context.Context, string, ...any) Row) error {
-	schema, err := o.schema.in(ctx, row)
+	schema, err := o.schema.find(ctx, row)
 	if err != nil {
 		return err
 	}

@@ -38,9 +38,9 @@ type schema struct {
 	found atomic.Pointer[string] // nil: not found yet
 }
 
-// in returns the quoted name of the outbox's schema. The first call looks for the schema with a query inside the
+// find returns the quoted name of the outbox's schema. The first call looks for the schema with a query inside the
 // task's transaction, because a pool may have only one connection.
-func (s *schema) in(ctx context.Context, row func(context.Context, string, ...any) Row) (string, error) {
+func (s *schema) find(ctx context.Context, row func(context.Context, string, ...any) Row) (string, error) {
 	if s.given != "" {
 		return quote(s.given), nil
 	}
@@ -60,8 +60,7 @@ func (s *schema) in(ctx context.Context, row func(context.Context, string, ...an
 	return name, nil
 }
 
-// forget makes the next call of in look for the schema again, because the schema
-// may have been renamed.
+// forget makes the next call of find look for the schema again, because the schema may have been renamed.
 func (s *schema) forget() { s.found.Store(nil) }
 
 func candidates(ctx context.Context, row func(context.Context, string, ...any) Row) (list []candidate, err error) {

@@ -11,8 +11,8 @@ import (
 	"outboxd/client/gather"
 )
 
-// batches records the batches that began: their sizes and their items. Each batch ends
-// when the test sends to end.
+// batches records the batches that began: their sizes and their items. Each batch ends when
+// the test sends to the channel end.
 type batches struct {
 	mu    sync.Mutex
 	sizes []int

@@ -19,7 +19,7 @@ var errUnread = errors.New("the reply was not read")
 // send sends a pipeline. Afterwards each command has its own reply or an error.
 //
 // If a reply did not come in time, the replies may be shifted: each may belong to
-// another command than the one it was read for. Then send counts none of them.
+// another command than the one it was read for. Then none of them counts.
 func send(ctx context.Context, pipe redis.Pipeliner) {
 	commands := pipe.Cmds()
 	for _, command := range commands {

@@ -48,9 +48,10 @@ func (e *ending) size() (bytes int) {
 	return bytes
 }
 
-// run sends a script and returns its answer. If another call is sending, run waits at
-// most until the given time (zero: without a limit). A run that sends itself does not
-// look at that time: the client's time limits and repeats bound it.
+// run sends a script and returns its answer. If another call is sending, this call waits
+// at most until the given time (zero: without a limit). A call that sends by itself does
+// not look at that time: it is bounded by the client's time limits and the constant
+// repeats.
 func (f *finisher) run(e *ending, until time.Time) *redis.Cmd {
 	e.turn = make(chan bool, 1)
 	f.mu.Lock()
@@ -167,7 +168,7 @@ func sendAll(client redis.UniversalClient, batch []*ending) {
 		}
 		if batch = again; len(batch) > 0 {
 			pause := repeatAfter << n
-			<-time.After(pause/2 + rand.N(pause)) // bounded by repeats
+			<-time.After(pause/2 + rand.N(pause)) // bounded by the constant repeats
 		}
 	}
 }

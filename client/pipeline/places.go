@@ -72,9 +72,9 @@ func (p *places) extend(t task, until time.Time) {
 // slot any more. Asynq checks leases at its heartbeats, every five seconds.
 const leaseGrace = 15 * time.Second
 
-// free returns how many slots are free. free returns at least 1, because Asynq asks
-// for a task only when a slot is free. Asynq sends no script for a task that stops
-// after its lease has ended, so free drops such tasks.
+// free returns how many slots are free: at least 1, because Asynq asks for a task only
+// when a slot is free. Asynq sends no script for a task that stops after its lease has
+// ended, so free also removes such tasks from p.
 func (p *places) free() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()

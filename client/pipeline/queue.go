@@ -16,7 +16,7 @@ type queue struct {
 	again time.Time // earliest time of the next request, after one without an answer or with a head of an unknown type
 	head  string    // the ID of the head, if it is of an unknown type
 	known string    // the ID of a head whose type turned out to be known
-	since time.Time // when head was seen first
+	since time.Time // when the head was seen first
 	looks int       // requests in a row that found nothing to take
 	from  int64     // position at which the next search behind the head begins; the head has position 1
 	named map[string]bool

@@ -109,8 +109,8 @@ func (t *taker) handOut(name string) string {
 	return a.message
 }
 
-// look asks Redis for tasks, and takes at most as many as the server has free worker slots. After an error there
-// may be tasks that look did not find.
+// look asks Redis for tasks, and takes at most as many as the server has free worker slots. After an error there may
+// be tasks that this look did not find.
 func (t *taker) look(asked string) error {
 	rang := t.empty && t.await()
 	if rang {
@@ -176,8 +176,7 @@ func (t *taker) await() (rang bool) {
 // open earlier than Pause returned.
 const gateLook = 500 * time.Millisecond
 
-// passes reports whether the gate is open. If the gate is closed, passes first
-// waits for a while.
+// passes reports whether the gate is open. If the gate is closed, it first waits for a while.
 func (t *taker) passes() bool {
 	if t.gate == nil {
 		return true
@@ -248,7 +247,7 @@ func (t *taker) anyPending(open []*queue) (bool, error) {
 }
 
 // ask requests tasks from Redis: from the queue that the server asks for, and from queues chosen by their weights. If
-// these queues have no tasks, ask tries the other open queues.
+// these queues have no tasks, it tries the other open queues.
 func (t *taker) ask(asked string, open []*queue) (found bool, err error) {
 	free := t.free()
 	waiting, found, err := t.round(open, t.allot(asked, open, free))
@@ -351,8 +350,8 @@ func (q question) hasTasks() bool {
 	return false
 }
 
-// put sends the requests of a round. If inFull is true, put sends the whole script,
-// because Redis does not know the script's hash.
+// put sends the requests of a round. If inFull is true, it sends the whole script, because Redis does not know the
+// script's hash.
 func (t *taker) put(open []*queue, shares map[*queue]int, inFull bool) []question {
 	// Do not cancel the requests when the server stops: their answers have to be
 	// read, because they may have taken tasks.

@@ -119,7 +119,7 @@ func (s *Sources) add(entry string) error {
 	return nil
 }
 
-// named returns the source with a name. If there is none, named adds it.
+// named returns the source with a name. If there is none, it adds one.
 func (s *Sources) named(name string) *Source {
 	for i := range *s {
 		if (*s)[i].Name == name {

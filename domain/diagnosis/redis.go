@@ -118,8 +118,8 @@ func (c *RedisCondition) judge() []domain.Finding {
 	return slices.Concat(c.version(), c.memory(), c.disk(), c.role(), c.connections())
 }
 
-// version returns a finding if Redis is too old. Valkey reports the version of Redis with
-// which it is compatible, so version judges Valkey by that version.
+// version returns a finding if Redis is too old. Valkey reports the version of Redis with which it is compatible.
+// That version counts for Valkey.
 func (c *RedisCondition) version() []domain.Finding {
 	if major, minor, known := version(c.Version); !known || major > RedisMajor || major == RedisMajor && minor >= RedisMinor {
 		return nil

@@ -138,7 +138,7 @@ type Overviews interface {
 	// oldest first. History leaves out steps without a measurement.
 	History(ctx context.Context, window, step time.Duration) ([]HistoryPoint, error)
 
-	// HistoryBetween is History for the time between from and until, by the clock of the database.
+	// HistoryBetween is History for the time between the two given times, by the clock of the database.
 	HistoryBetween(ctx context.Context, from, until time.Time, step time.Duration) ([]HistoryPoint, error)
 
 	// Marks returns up to 50 marks of the last window, the latest first.

@@ -28,6 +28,6 @@ type SubscriptionReplays interface {
 	// at least the given time.
 	AbandonedReplays(ctx context.Context, after time.Duration) ([]string, error)
 	// ContinueReplay continues a replay until it has ended. A replay may take hours, because it waits while the
-	// relay is busy. tell, if not nil, is called with the progress. Errors: domain.CodeUnavailable.
+	// relay is busy. The function tell, if not nil, is called with the progress. Errors: domain.CodeUnavailable.
 	ContinueReplay(ctx context.Context, subscription string, tell func(SubscriptionReplay)) error
 }

@@ -12,7 +12,7 @@ import (
 const pausedPatience = time.Second
 
 // paused returns those of the queues that are paused, for an action that sends events again: their tasks wait there. If
-// Redis cannot be asked, paused returns nil, and the page says nothing about pauses.
+// Redis cannot be asked, the result is nil, and the page says nothing about pauses.
 func (d *Dashboard) paused(ctx context.Context, action string, queues []domain.QueueCount) []domain.QueueCount {
 	if d.o.Sources.Pauses == nil || action != access.Replay && action != domain.ActionRetry {
 		return nil

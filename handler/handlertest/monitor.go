@@ -18,8 +18,8 @@ import (
 // AdminToken is an admin token that is long enough to be valid.
 const AdminToken = "an admin token of some length"
 
-// StartMonitor serves a monitor until the test ends. change may change its options; nil:
-// it does not.
+// StartMonitor serves a monitor until the test ends. The function change, if not nil, may
+// change its options.
 func StartMonitor(t *testing.T, change func(*monitor.Options)) *Site {
 	t.Helper()
 	log := &LogBook{}

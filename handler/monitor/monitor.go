@@ -137,8 +137,8 @@ func addPages(app *fiber.App, ready *readiness, o Options, s *handler.Server) {
 	app.Get("/*", pages.Missing)
 }
 
-// exposition serves /metrics. If some metrics cannot be gathered, exposition serves the
-// others and logs the error. promhttp itself would send the error's text to the client.
+// exposition serves /metrics. If some metrics cannot be gathered, it serves the others and logs the
+// error. promhttp itself would send the error's text to the client.
 func exposition(registry *prometheus.Registry, logger *slog.Logger) http.Handler {
 	return promhttp.HandlerFor(prometheus.GathererFunc(func() ([]*dto.MetricFamily, error) {
 		families, err := registry.Gather()

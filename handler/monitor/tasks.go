@@ -57,7 +57,7 @@ func (t *TaskPages) Close() error {
 // routes adds the pages, behind the check of what the visitor may do. The pattern of the
 // route ends with a slash, so that Asynqmon's pages do not answer at /monitoring/tasksfoo.
 // A visitor who may not see whole payloads gets them as the dashboard shows them: without
-// the values of keys whose name contains one of the names in mask.
+// the values of keys whose name contains one of the names to mask.
 func (t *TaskPages) routes(app *fiber.App, in *signin.SignIn, logger *slog.Logger, mask []string) {
 	readOnly, full := adaptor.HTTPHandler(t.readOnly), adaptor.HTTPHandler(t.full)
 	app.Get(tasksPath, func(c *fiber.Ctx) error { return c.Redirect("tasks/", http.StatusPermanentRedirect) })

@@ -133,9 +133,9 @@ func (u *users) registerUser(ctx context.Context, in *registerInput) (user *exam
 }
 
 // replay returns the user that an earlier request with this key registered, if this
-// request has the same body. The earlier request itself is not stored, so replay compares
-// this request with the stored user. replay compares the password with the stored hash,
-// which is slow to compute. A faster hash in the database would be easier to attack.
+// request has the same body. The earlier request itself is not stored, so this request is
+// compared with the stored user. The password is compared with the stored hash, which is
+// slow to compute. A faster hash in the database would be easier to attack.
 //
 // Errors: domain.CodeNotFound if the key is new, a Problem with status 422 if the request
 // differs from the earlier one, and those of Hasher.Matches.

@@ -52,7 +52,7 @@ func (a *attempts) failed(client string, now time.Time) {
 }
 
 // forget drops the clients whose failureWindow is over. If no client's window is over,
-// forget drops all clients, because a limit of the memory matters more than the counts.
+// it drops all clients, because a limit of the memory matters more than the counts.
 func (a *attempts) forget(now time.Time) {
 	for client, f := range a.clients {
 		if !now.Before(f.until) {

@@ -82,8 +82,8 @@ func (g *guard) canSignIn() bool { return len(g.tokens) > 0 || g.ways.OIDC.Issue
 // knowsPeople reports whether there is any way to learn the name of a person.
 func (g *guard) knowsPeople() bool { return g.canSignIn() || g.ways.IdentityHeader != "" }
 
-// check lets a request pass or refuses it, and stores the sender in the request's
-// locals for later handlers. If visit fails, check stores nothing.
+// check lets a request pass or refuses it, and stores the sender in the request's locals
+// for later handlers. If the method visit fails, nothing is stored.
 func (g *guard) check(c *fiber.Ctx, action string) error {
 	v, err := g.visit(c)
 	if err != nil {

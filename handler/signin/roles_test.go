@@ -35,8 +35,8 @@ func public(path string) bool {
 	}
 }
 
-// changes has one action for each route for forms. If a route has several actions, changes
-// has the one that is used if the form names no action.
+// changes has one action for each route for forms. If a route has several actions, it is
+// the one that is used if the form names no action.
 var changes = map[string]string{
 	"/failing/change": domain.ActionRetry,
 	"/dead/change":    access.Replay,

@@ -51,7 +51,7 @@ func IsRedirect(err error) bool {
 }
 
 // note is called with the error of a command. If the error says that the client's knowledge
-// of the nodes may be wrong, note makes the client ask the cluster for its nodes.
+// of the nodes may be wrong, the client asks the cluster for its nodes.
 func (h redirected) note(ctx context.Context, err error) {
 	var answer redis.Error
 	if IsRedirect(err) || redis.HasErrorPrefix(err, "READONLY") || redis.HasErrorPrefix(err, "CLUSTERDOWN") ||

@@ -78,10 +78,10 @@ func Handler(o HandlerOptions) work.Outward {
 	}
 }
 
-// gone pauses the subscription unless it has another URL by now. gone returns an error that does
-// not count the attempt, so that the delivery still has its attempts when the subscription is
-// resumed. If the database cannot be reached, the subscription is not paused, but the attempt does
-// not count either. If the subscription cannot be paused for another reason, gone returns nil, and
+// gone pauses the subscription unless it has another URL by now. It returns an error that does not
+// count the attempt, so that the delivery still has its attempts when the subscription is resumed.
+// If the database cannot be reached, the subscription is not paused, but the attempt does not
+// count either. If the subscription cannot be paused for another reason, the result is nil, and
 // the attempt counts as any that failed. So the delivery does not ask the receiver again and again
 // for ever.
 func (o *HandlerOptions) gone(ctx context.Context, a *Attempt) error {

@@ -122,8 +122,7 @@ func (r *Receiver) Took() {
 	}
 	if r.breaker.State() == gobreaker.StateHalfOpen {
 		r.mu.Lock()
-		// After the time in probing, another delivery may try, even if this delivery is never
-		// sent.
+		// After this time another delivery may try, even if this delivery is never sent.
 		r.probing = time.Now().Add(r.o.Target.Timeout + bodyTimeout)
 		r.mu.Unlock()
 	}
@@ -164,9 +163,9 @@ func (r *Receiver) Deliver(ctx context.Context, d Delivery) (a Attempt, charged 
 	return a, !a.Down || r.breaker.State() == gobreaker.StateClosed
 }
 
-// allow asks the circuit breaker whether a delivery may be sent. The breaker stays
-// open equally long each time. The pauses before further probes are longer, so allow
-// itself refuses a delivery before such a pause has ended.
+// allow asks the circuit breaker whether a delivery may be sent. The breaker stays open equally
+// long each time, but the pauses before further probes are longer. So this method, and not the
+// breaker, refuses a delivery before such a pause has ended.
 func (r *Receiver) allow() (done func(error), err error) {
 	if r.breaker.State() != gobreaker.StateClosed {
 		r.mu.Lock()

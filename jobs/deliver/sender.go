@@ -131,8 +131,8 @@ func (s *Sender) checkLiteral(u *url.URL) error {
 }
 
 // read makes an Attempt of an answer. Only the status decides the outcome. The body is read only to
-// keep the connection usable and to quote it, so read waits for a slow receiver only for
-// bodyTimeout. After status 101 an answer has no body, only a bare connection.
+// keep the connection usable and to quote it. So a slow receiver has only bodyTimeout to send it.
+// After status 101 an answer has no body, only a bare connection.
 func read(ctx context.Context, cancel context.CancelFunc, response *http.Response, begun time.Time, secrets []string) Attempt {
 	a := Attempt{Status: response.StatusCode, RetryAfter: answer.RetryAfter(response.Header.Get("Retry-After"), time.Now())}
 	oteltrace.SpanFromContext(ctx).SetAttributes(semconv.HTTPResponseStatusCode(a.Status))

@@ -113,9 +113,8 @@ func fault(answers []redis.Cmder, err error) error {
 	return nil
 }
 
-// oldest returns the time at which the oldest of the read tasks began to wait. For
-// pending tasks, oldest takes the time of the head of the queue. For failed tasks, oldest
-// takes the creation time of the oldest event.
+// oldest returns the time at which the oldest of the read tasks began to wait. For pending tasks, that is the time of
+// the head of the queue. For failed tasks, it is the creation time of the oldest event.
 func (r queueReads) oldest() (oldest time.Time) {
 	older := func(at time.Time) {
 		if oldest.IsZero() || at.Before(oldest) {

@@ -147,8 +147,7 @@ func (i *Inspector) unserved(queues []string) (waiting []diagnosis.UnservedQueue
 	return waiting, len(servers), nil
 }
 
-// If Redis refused the question, withheld returns that as a fact. It returns an outage as
-// an error.
+// withheld returns as a fact that Redis refused a question. It returns an outage as an error.
 func withheld(what string, err error) (*diagnosis.QueueFacts, error) {
 	if !broker.IsWithheld(err) {
 		return nil, err

@@ -114,9 +114,9 @@ func (f *Finder) Ask(ctx context.Context, asked []*Inquiry) error {
 	return f.call(ctx, again)
 }
 
-// call sends one call of the script for each lookAtOnce tasks of a queue, all in one
-// round trip. If Redis does not know the script by its hash, call sends all of them
-// again with the script in full.
+// call runs the script once for each lookAtOnce tasks of a queue, all in one round trip.
+// If Redis does not know the script by its hash, everything is sent again with the
+// script in full.
 func (f *Finder) call(ctx context.Context, asked []*Inquiry) error {
 	if len(asked) == 0 {
 		return nil

@@ -90,7 +90,7 @@ func (p *pendingLists) load(ctx context.Context, client redis.UniversalClient, q
 
 // read reads a list from the end at which tasks are added to the end at which workers take them. A
 // task moves in this direction while others are added, and back when others are deleted. So each
-// chunk must begin with an ID of the chunk before: then read misses no task that stays in the list.
+// chunk must begin with an ID of the chunk before: then no task that stays in the list is missed.
 func (p *pendingLists) read(ctx context.Context, client redis.UniversalClient, queue string) (pendingList, error) {
 	list := pendingList{read: time.Now()}
 	var before []string

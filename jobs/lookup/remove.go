@@ -45,7 +45,7 @@ func (f *Finder) Remove(ctx context.Context, events []domain.Event) ([]bool, err
 }
 
 // delete deletes a task, and also its lock if the task is unique. If the task is running,
-// delete leaves it and returns false.
+// it stays, and delete returns false.
 func (f *Finder) delete(queue, taskID string) (gone bool, err error) {
 	const doing = "delete a task"
 	failed := f.inspector.DeleteTask(queue, taskID)

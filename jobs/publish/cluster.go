@@ -21,7 +21,7 @@ type shard struct {
 }
 
 // shards groups the given events of a batch by the master that has their queue at present. If the master of a queue
-// cannot be found, shards writes that error into the receipts of the queue's events.
+// cannot be found, that error goes into the receipts of the queue's events.
 func (p *Publisher) shards(ctx context.Context, events []domain.Event, places []int, receipts []domain.Receipt) []*shard {
 	var all []*shard
 	of := map[string]*shard{}

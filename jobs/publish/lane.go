@@ -197,8 +197,8 @@ func (l *lane) carryPiece(ctx context.Context, events []domain.Event, receipts [
 	return enoughReplicas(wait, replicas)
 }
 
-// take records the command for an event. If Asynq's client refuses the event, trying it again cannot help, so
-// take returns nil and writes the reason into the receipt.
+// take records the command for an event. If Asynq's client refuses the event, trying it again cannot help. Then the
+// result is nil, and the receipt has the reason.
 func (l *lane) take(ctx context.Context, e *domain.Event, receipt *domain.Receipt) *redis.Cmd {
 	command, err := l.add(ctx, e)
 	if err != nil {

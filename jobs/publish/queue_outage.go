@@ -9,7 +9,7 @@ import (
 )
 
 // narrow checks whether an outage concerns only some queues: Redis may refuse this user the keys of some queues and
-// allow others. In that case narrow writes a QueueOutage into the receipts. narrow is called only during an outage.
+// allow others. In that case it writes a QueueOutage into the receipts. It is called only during an outage.
 func (p *Publisher) narrow(ctx context.Context, events []domain.Event, receipts []domain.Receipt) {
 	if p.handle.IsCluster() {
 		return // see narrowToQueues

@@ -61,14 +61,14 @@ func (b Batch) alone(ctx context.Context, tx domain.Effects, task Task) error {
 	return b.Handle(ctx, tx, []Task{task})
 }
 
-// batched runs a task in a batch. If the batch has no result for the task, batched runs it alone.
+// batched runs a task in a batch. If the batch has no result for the task, the task runs alone.
 func (g *groups) batched(ctx, running context.Context, batch Batch, queue string, task Task) (first bool, err error) {
 	if task.Attempt == 1 {
 		// The batch ends before the task's timeout. The rest of the time is for running the task alone, which shows
 		// the cause: a database that hangs costs no attempt, a handler that uses up the time costs one.
 		early, cancel := spare.Before(ctx)
 		defer cancel()
-		if answer := newMember(early, task, nil).in(g.of(queue, task.Type, batch)); !answer.alone {
+		if answer := newMember(early, task, nil).join(g.gatherer(queue, task.Type, batch)); !answer.alone {
 			return answer.first, answer.err
 		}
 	}

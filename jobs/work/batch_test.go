@@ -29,7 +29,7 @@ import (
 type batches struct {
 	mu    sync.Mutex
 	sizes []int
-	// disturb, unless nil, is called before the effects.
+	// The function disturb, unless nil, is called before the effects.
 	disturb func(ctx context.Context, tx domain.Effects, tasks []work.Task) error
 }
 

@@ -22,9 +22,9 @@ type buriedError struct{ error }
 
 func (e buriedError) Unwrap() error { return e.error }
 
-// ended is called when the handler of a task has returned err, and decides what happens to the task. If Asynq is
-// about to archive the task, ended first makes a dead letter of its event, because Asynq deletes archived tasks
-// after a while. If the database cannot be reached, ended waits for it until the task's time is over, and the task
+// ended is called when the handler of a task has returned err, and decides what happens to the task. If Asynq is about
+// to archive the task, this method first makes a dead letter of the task's event, because Asynq deletes archived tasks
+// after a while. If the database cannot be reached, the method waits for it until the task's time is over, and the task
 // is not given up meanwhile.
 func (w *Worker) ended(ctx, running context.Context, task *asynq.Task, err error) error {
 	retried, _ := asynq.GetRetryCount(ctx)
@@ -88,10 +88,10 @@ func (w *Worker) failedTask(ctx context.Context, task *asynq.Task, err error) (d
 	}, true
 }
 
-// note is called when Asynq reports a failed attempt. note writes a journal entry. If Asynq gives the task up and
-// the handler's answer made no dead letter, note makes it: for example if the last attempt did not end within the
-// task's time. If note cannot write a dead letter, the leader's archivist makes it later. A lost journal entry is
-// not written later.
+// note is called when Asynq reports a failed attempt, and writes a journal entry. If Asynq gives the task up and the
+// handler's answer made no dead letter, this method makes it: for example if the last attempt did not end within the
+// task's time. If the dead letter cannot be written, the leader's archivist makes it later. A lost journal entry is not
+// written later.
 func (w *Worker) note(ctx context.Context, task *asynq.Task, err error) {
 	var buried buriedError
 	postponed, _ := isPostponed(err)

@@ -47,9 +47,9 @@ func newMember(ctx context.Context, task Task, record Record) *member {
 	return &member{ctx: ctx, task: task, record: record, answer: make(chan answer, 1)}
 }
 
-// in adds a task to a group as a member, and waits for its answer. If the group does not begin in time, the member
+// join adds a task to a group as a member, and waits for its answer. If the group does not begin in time, the member
 // leaves it.
-func (m *member) in(group *gather.Gatherer[*member]) answer {
+func (m *member) join(group *gather.Gatherer[*member]) answer {
 	group.Add(m.ctx, m)
 	if answer, answered := gather.Await(m.ctx, &m.place, m.answer); answered {
 		return answer
@@ -82,8 +82,8 @@ func newGroups(running context.Context, w *Worker) *groups {
 // Concurrency, and at least two. With more, each group would be smaller.
 func (g *groups) atOnce() int { return max(min(runtime.GOMAXPROCS(0), g.w.o.Concurrency), 2) }
 
-// of returns the Gatherer that makes groups of the tasks of one type and queue.
-func (g *groups) of(queue, taskType string, batch Batch) *gather.Gatherer[*member] {
+// gatherer returns the Gatherer that makes groups of the tasks of one type and queue.
+func (g *groups) gatherer(queue, taskType string, batch Batch) *gather.Gatherer[*member] {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	name := batchOf{queue, taskType}
@@ -118,7 +118,7 @@ func (g *groups) hurry() {
 // Ask asks the inbox whether the event may take effect. Ask combines the question with those of other tasks at this
 // moment.
 func (g *groups) Ask(ctx context.Context, task Task) (first bool, err error) {
-	if answer := newMember(ctx, task, nil).in(g.questions); !answer.alone {
+	if answer := newMember(ctx, task, nil).join(g.questions); !answer.alone {
 		return answer.first, answer.err
 	}
 	return g.w.o.Inbox.Ask(ctx, task.EventID)
@@ -145,7 +145,7 @@ func (g *groups) ask(members []*member) {
 // Confirm confirms an event whose effect outside the database has happened. Confirm combines the confirmation with
 // those of other tasks at this moment.
 func (g *groups) Confirm(ctx context.Context, task Task, record Record) (first bool, err error) {
-	if answer := newMember(ctx, task, record).in(g.confirmations); !answer.alone {
+	if answer := newMember(ctx, task, record).join(g.confirmations); !answer.alone {
 		return answer.first, answer.err
 	}
 	return g.confirmOne(ctx, task, record)

@@ -124,8 +124,8 @@ type confirmation struct {
 	err   error
 }
 
-// record confirms an event whose effect outside the database has happened. record waits for the database without a
-// limit. When the worker stops, record has as much time as running tasks (Options.Drain).
+// record confirms an event whose effect outside the database has happened. It waits for the database without a
+// limit. When the worker stops, it has as much time as running tasks (Options.Drain).
 func (w *Worker) record(ctx, running context.Context, together *groups, task Task, record Record) (first bool, err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()

@@ -24,8 +24,8 @@ type tallied struct {
 	tasks int // since then
 }
 
-// count is called for each task of a type. If a log line is due, count returns how many tasks of the type came
-// since the last line, including this one; otherwise 0.
+// count is called for each task of a type. If a log line is due, it returns how many tasks of the type came since
+// the last line, including this one; otherwise 0.
 func (t *tally) count(kind string, now time.Time) int {
 	t.mu.Lock()
 	defer t.mu.Unlock()

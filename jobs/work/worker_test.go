@@ -303,7 +303,7 @@ func TestTasksWaitForTheDatabase(t *testing.T) {
 	}
 }
 
-// watchedInbox sends to asked whenever Process has returned.
+// watchedInbox sends to the channel asked whenever Process has returned.
 type watchedInbox struct {
 	domain.Inbox
 	asked chan struct{}

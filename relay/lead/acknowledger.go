@@ -42,7 +42,7 @@ func (a *acknowledger) run(ctx context.Context, leads domain.StillLeads) {
 	}
 }
 
-// report warns once that confirming fails. An outage is reported elsewhere, so report warns of an unreachable
+// report warns once that confirming fails. An outage is reported elsewhere. So this method warns of an unreachable
 // server only if the cause is a missing right that only the acknowledger needs. Two errors are no failure: another
 // leader was faster, or the database may have gone back to an earlier state.
 func (a *acknowledger) report(ctx context.Context, err error) {

@@ -29,7 +29,7 @@ type changer struct {
 }
 
 // run carries out all requests when it begins, then at intervals and whenever look is raised, until
-// ctx ends. While a request waits for the end of a running attempt, run tries the request again
+// ctx ends. While a request waits for the end of a running attempt, the request is tried again
 // soon.
 func (c *changer) run(ctx context.Context, leads domain.StillLeads) {
 	for failing := false; ctx.Err() == nil && leads(ctx) == nil; {

@@ -107,9 +107,9 @@ func (h *healer) run(ctx context.Context, leads domain.StillLeads) {
 	}
 }
 
-// report records whether checking fails, and logs a failure once. An outage is reported elsewhere, so report warns
+// report records whether checking fails, and logs a failure once. An outage is reported elsewhere. So this method warns
 // of an unreachable server only if the cause is a missing right that only the healer needs, and records no outage of
-// Redis. If another process has done the work already, report does not warn.
+// Redis. If another process has done the work already, there is no warning.
 func (h *healer) report(ctx context.Context, err error) {
 	refused := isRefused(err)
 	if _, ofQueue := errors.AsType[queueError](err); !ofQueue || refused || domain.ErrorCode(err) != domain.CodeUnavailable || outage.State(err) != "" {
@@ -317,9 +317,9 @@ func (h *healer) remember(ctx context.Context, next lost.QueueIdentity, healed s
 	return nil
 }
 
-// heal puts the unconfirmed events of the history back into the outbox, because Redis may have lost their tasks, or
-// the database their confirmations. If only some slots of a Redis Cluster are lost, heal leaves out the events of
-// the other queues.
+// heal puts the unconfirmed events of the history back into the outbox, because Redis may have lost their tasks, or the
+// database their confirmations. If only some slots of a Redis Cluster are lost, it leaves out the events of the other
+// queues.
 func (h *healer) heal(ctx context.Context, seen lost.QueueIdentity, database lost.DatabaseIdentity, l loss) error {
 	begun := time.Now()
 	next := seen

@@ -22,8 +22,8 @@ func (v *vouchers) take() []chan bool {
 }
 
 // vouch tells the reconciler whether Redis still has its data: it waits for a check of the healer that begins
-// after the call, and returns true if the check found no loss. If vouch returns true, missing tasks are
-// single losses, and not a loss of all data.
+// after the call, and returns true if the check found no loss. If it returns true, missing tasks are single
+// losses, and not a loss of all data.
 func (h *healer) vouch(ctx context.Context) bool {
 	answer := make(chan bool, 1)
 	h.vouchers.mu.Lock()

@@ -194,7 +194,7 @@ func (l *Leader) startBeside(ctx context.Context, leads domain.StillLeads, besid
 	}
 }
 
-// measure reads the backlog and starts the chores that are due. If measuring fails, measure starts all chores. The
+// measure reads the backlog and starts the chores that are due. If measuring fails, all chores are started. The
 // metrics then keep the old figures, together with the time of their measurement.
 func (l *Leader) measure(ctx context.Context) {
 	backlog, chores, err := l.duties.Housekeeping.Measure(ctx, l.process, l.metrics.queues.waiting())
@@ -221,7 +221,7 @@ func (l *Leader) measure(ctx context.Context) {
 	l.metrics.measured.setBacklog(backlog, time.Now())
 }
 
-// look checks the state of the tables. If look fails, the metrics keep the old figures.
+// look checks the state of the tables. If that fails, the metrics keep the old figures.
 func (l *Leader) look(ctx context.Context) {
 	upkeep, err := l.duties.Housekeeping.Upkeep(ctx, l.duties.History)
 	l.failing.note(ctx, dutyUpkeep, err)

@@ -319,9 +319,8 @@ func (r *reconciler) resends(e *lost.MissingEvent) bool {
 	return r.o.Resend && r.proven[e.Event.Type] && e.Resends < resendLimit && time.Since(e.ResentAt) > pause
 }
 
-// settle ends a round. It deletes the record of a missing event if the round did not find the event missing,
-// if the event is confirmed, or if it is no longer on its way. After a round that left out a queue, settle
-// deletes nothing.
+// settle ends a round. It deletes the record of a missing event if the round did not find the event missing, if the
+// event is confirmed, or if it is no longer on its way. After a round that left out a queue, it deletes nothing.
 func (r *reconciler) settle(ctx context.Context, since time.Time) error {
 	if !r.noted || len(r.skipped) > 0 {
 		return nil

@@ -39,7 +39,7 @@ func (w *Waker) Listen(ctx context.Context) error {
 }
 
 // hear is called when notifications begin to arrive or stop arriving, and records that. When notifications stop
-// arriving, a poller may be in a long sleep and may have missed a notification, so hear wakes one poller.
+// arriving, a poller may be in a long sleep and may have missed a notification, so this method wakes one poller.
 func (w *Waker) hear(hears bool) {
 	if w.hears.Swap(hears) == hears {
 		return

@@ -178,15 +178,13 @@ const buryAttempts = 10
 
 // move moves an event to the dead letters, from whichever table has it.
 //
-// A fast worker may report a task before the relay has committed the claim that published
-// the task. Until that commit, move still finds the event in the outbox. The deletion
-// from the outbox waits for the relay and deletes nothing, because the relay has moved
-// the event to the history; the next attempt finds the event there. If the relay rolled
-// back its claim instead, the deletion removes the event from the outbox. If the event
-// stayed in the outbox, the relay would publish it again, and Asynq would answer that its
-// archived task already exists.
+// A fast worker may report a task before the relay has committed the claim that published the task. Until that
+// commit, the event is still in the outbox. The deletion from the outbox waits for the relay and deletes nothing,
+// because the relay has moved the event to the history; the next attempt finds the event there. If the relay rolled
+// back its claim instead, the deletion removes the event from the outbox. If the event stayed in the outbox, the
+// relay would publish it again, and Asynq would answer that its archived task already exists.
 //
-// move also returns when the event had been handed over to Redis; nil if the history did not have it.
+// The result sent is the time at which the event was handed over to Redis; nil if the history did not have the event.
 func (f *FailedTasks) move(ctx context.Context, tx pgx.Tx, task *domain.FailedTask, onRecord bool) (burial domain.Burial, sent *time.Time, err error) {
 	for range buryAttempts {
 		var state lives.State

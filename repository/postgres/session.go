@@ -224,8 +224,8 @@ SELECT current_setting('server_version_num')::int, coalesce(current_setting('` +
 
 // learn sets the settings of a new connection that did not get all of them at its start.
 // Behind a pooler it sets none, because each transaction sets its own. On the first
-// connection, learn also asks the server for what later connections need: its version,
-// whether a pooler is in between, and whether the settings session_replication_role and
+// connection, it also asks the server for what later connections need: its version, whether
+// a pooler is in between, and whether the settings session_replication_role and
 // default_transaction_read_only must be changed.
 func (s *session) learn(ctx context.Context, conn *pgx.Conn) error {
 	if conn.Config().RuntimeParams[mark] == markKnown {
@@ -272,9 +272,9 @@ func (s *session) learn(ctx context.Context, conn *pgx.Conn) error {
 	return nil
 }
 
-// pins returns the statement that sets all settings, for the transaction (local) or for
-// the session. For a transaction, pins leaves out the settings default_transaction_…,
-// which have no effect on a transaction that has already begun.
+// pins returns the statement that sets all settings, for the transaction (local) or for the
+// session. For a transaction, it leaves out the settings default_transaction_…, which have
+// no effect on a transaction that has already begun.
 func (s *session) pins(local bool) string {
 	var calls []string
 	pin := func(name, value string) {

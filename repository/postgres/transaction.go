@@ -42,7 +42,7 @@ func (d *Database) TransactOnce(ctx context.Context, work func(tx *gorm.DB) erro
 }
 
 func commitAfter(tx *gorm.DB, work func(tx *gorm.DB) error) (committing bool, err error) {
-	// After a panic in work, Rollback frees the connection.
+	// If the function panicked, Rollback frees the connection.
 	defer func() {
 		if !committing || err != nil {
 			tx.Rollback()

@@ -44,16 +44,16 @@ func (f *effects) suggest(ctx context.Context, e *env.Env) (*result.Report, erro
 	set := e.Config.Worker.Concurrency
 	kinds := []*kind{
 		{
-			handlers: own, name: "a transaction for each event", tries: around(with(e, own, set).Sizes().Tasks, min(room, config.MaxTasks)), worker: oneByOne,
+			handlers: own, name: "a transaction for each event", tries: around(withTasks(e, own, set).Sizes().Tasks, min(room, config.MaxTasks)), worker: oneByOne,
 			arm: func(n int) string { return fmt.Sprintf("one by one, %d at once", n) },
 		},
 		{
-			handlers: batch, name: "batches", tries: around(with(e, batch, set).Sizes().Tasks, config.MaxTasks), worker: inBatches,
+			handlers: batch, name: "batches", tries: around(withTasks(e, batch, set).Sizes().Tasks, config.MaxTasks), worker: inBatches,
 			arm: func(n int) string { return fmt.Sprintf("in batches, %d at once", n) },
 		},
 	}
 	most := kinds[0].tries[len(kinds[0].tries)-1]
-	wide, closeWide, err := e.WithPool(ctx, with(e, own, most).PoolSize())
+	wide, closeWide, err := e.WithPool(ctx, withTasks(e, own, most).PoolSize())
 	if err != nil {
 		return nil, err
 	}
@@ -105,9 +105,9 @@ SELECT current_setting('max_connections')::int - current_setting('superuser_rese
 	return max(n-left, 1), nil
 }
 
-// with returns the configuration of a process with a worker of n tasks at once, whose
+// withTasks returns the configuration of a process with a worker of n tasks at once, whose
 // pool has the size that follows from n. n may be 0, the default.
-func with(e *env.Env, h config.Handlers, n int) *config.Config {
+func withTasks(e *env.Env, h config.Handlers, n int) *config.Config {
 	c := e.Process(h)
 	c.Worker.Concurrency, c.Database.MaxConns = n, 0
 	return c
@@ -126,9 +126,9 @@ func (k *kind) suggestion(e *env.Env) result.Suggestion {
 	for k.arms[at].Rate() < enough*k.arms[best].Rate() {
 		at++
 	}
-	process := with(e, k.handlers, k.tries[at])
+	process := withTasks(e, k.handlers, k.tries[at])
 	s := result.Suggestion{
-		Handlers: k.name, Tasks: k.tries[at], Connections: process.PoolSize(), Default: with(e, k.handlers, 0).Sizes().Tasks,
+		Handlers: k.name, Tasks: k.tries[at], Connections: process.PoolSize(), Default: withTasks(e, k.handlers, 0).Sizes().Tasks,
 		Flags: []string{fmt.Sprintf("--worker-concurrency=%d", k.tries[at])},
 	}
 	// Suggest 0, with which the pool's size follows from the number of tasks.

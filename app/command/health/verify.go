@@ -162,8 +162,8 @@ func verifyEvents(ctx context.Context, o *cli.Opened, limit int) (*Verification,
 	return result, nil
 }
 
-// add adds a line of the account to the result. If the line has more or fewer
-// emitted events than events found, add also adds a violation.
+// add adds a line of the account to the result. If the line has more or fewer emitted events than
+// events found, it also adds a violation.
 func (v *Verification) add(l *audit.AccountLine) {
 	line := accountLine{
 		l.Day.Format(time.DateOnly), l.Type, l.Emitted, l.Deliveries, l.Pending, l.Held, l.InFlight, l.Confirmed, l.Dead, l.Suppressed, l.Cancelled,

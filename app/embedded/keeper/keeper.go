@@ -137,7 +137,7 @@ func (k *Keeper) own(ctx context.Context, held *lock) error {
 	return nil
 }
 
-// launch starts the server and publishes its state. The caller holds the lock, and has to release it if launch fails.
+// launch starts the server and publishes its state. The caller holds the lock, and has to release it after an error.
 func (k *Keeper) launch(ctx context.Context, held *lock) error {
 	began := time.Now()
 	// Remove the state that an earlier owner published, so that no process joins
