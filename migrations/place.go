@@ -32,7 +32,7 @@ SELECT p.name, n.oid IS NOT NULL, has_database_privilege(current_database(), 'CR
         UNION ALL SELECT oid, proname || '()', 'pg_proc'::regclass FROM pg_proc WHERE pronamespace = n.oid
         UNION ALL SELECT oid, typname::text, 'pg_type'::regclass FROM pg_type WHERE typnamespace = n.oid
     ) AS o (id, name, catalog)
-    WHERE NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = o.catalog AND d.objid = o.id AND d.deptype = 'e')), ''),
+    WHERE NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = o.catalog AND d.objid = o.id AND d.deptype IN ('e', 'i'))), ''),
     coalesce((SELECT min(m.nspname::text) FROM pg_namespace m JOIN pg_class c ON c.relnamespace = m.oid JOIN pg_proc f ON f.pronamespace = m.oid
         WHERE c.relname = 'outbox_migrations' AND f.proname = 'outbox_new_id'), ''),
     coalesce((SELECT obj_description(c.oid, 'pg_class') FROM pg_class c WHERE c.relnamespace = n.oid AND c.relname = $2), '')

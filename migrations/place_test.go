@@ -147,9 +147,9 @@ func TestASchemaThatIsNotOutboxdsIsRefused(t *testing.T) {
 		made string
 		want []string
 	}{
-		"a table":          {`CREATE SCHEMA outboxd; CREATE TABLE outboxd.orders (id int)`, []string{`"outboxd"`, "orders", "--database-schema"}},
-		"a function":       {`CREATE SCHEMA outboxd; CREATE FUNCTION outboxd.emit() RETURNS int LANGUAGE sql AS 'SELECT 1'`, []string{"emit()", "--database-schema"}},
-		"a type":           {`CREATE SCHEMA outboxd; CREATE TYPE outboxd.mood AS ENUM ('good')`, []string{"mood", "--database-schema"}},
+		"a table":          {`CREATE SCHEMA outboxd; CREATE TABLE outboxd.orders (id int)`, []string{`"outboxd"`, "it has orders ", "--database-schema"}},
+		"a function":       {`CREATE SCHEMA outboxd; CREATE FUNCTION outboxd.emit() RETURNS int LANGUAGE sql AS 'SELECT 1'`, []string{"it has emit() ", "--database-schema"}},
+		"a type":           {`CREATE SCHEMA outboxd; CREATE TYPE outboxd.mood AS ENUM ('good')`, []string{"it has mood ", "--database-schema"}},
 		"an earlier build": {`CREATE TABLE public.outbox_migrations (id int); CREATE FUNCTION public.outbox_new_id() RETURNS uuid LANGUAGE sql AS 'SELECT gen_random_uuid()'`, []string{"earlier build", `"public"`, "--data-dir"}},
 		"an earlier build in the schema": {`CREATE SCHEMA outboxd; CREATE TABLE outboxd.outbox_migrations (id int);
 			CREATE FUNCTION outboxd.outbox_new_id() RETURNS uuid LANGUAGE sql AS 'SELECT gen_random_uuid()'`, []string{"earlier build", `"outboxd"`}},
