@@ -159,6 +159,9 @@ func newEventChangeCommand(c cli.Commands, role config.Role, change *eventChange
 		if err = run.changes.End(cmd.Context(), run.action, err); err == nil && run.result.Matched > 0 {
 			err = acting.Consent(change.verb + " them")
 		}
+		if err != nil && run.result.Matched == 0 { // whether any matches is not known
+			return err
+		}
 		result := run.result
 		if err == nil && len(ids) > 0 && result.Changed < len(ids) {
 			err = fmt.Errorf("%s of %s could not be %s", words.Count(len(ids)-result.Changed), words.Many(len(ids), "event"), strings.ToLower(change.past))

@@ -179,6 +179,9 @@ func newFailingCommand(c cli.Commands, change failingChange) *cobra.Command {
 		if err == nil && acting.Yes {
 			result, err = change.do(cmd.Context(), changes, action, filter, func(p replay.Progress) { progress = p })
 		}
+		if err != nil && result.Matched == 0 { // whether any matches is not known
+			return err
+		}
 		document := FailingChangeDocument{Action: change.verb, Matched: result.Matched, Changed: result.Changed, TriedMeanwhile: result.Meanwhile, DryRun: !acting.Yes, More: result.More, PausedQueues: paused}
 		if !action.ID.IsZero() {
 			document.ActionID = &action.ID
