@@ -1,6 +1,7 @@
 package repository_test
 
 import (
+	"net"
 	"strings"
 	"testing"
 	"time"
@@ -17,6 +18,44 @@ func TestAMissingCertificateIsNamed(t *testing.T) {
 		URL: "postgres://user:secret@host/db?sslmode=verify-full&sslrootcert=/nowhere/root.crt", ConnectTimeout: time.Second, Logger: servertest.Logger(t),
 	})
 	if domain.ErrorCode(err) != domain.CodeInvalid || !strings.Contains(err.Error(), "/nowhere/root.crt") || strings.Contains(err.Error(), "secret") {
+		t.Errorf("Open: %v", err)
+	}
+}
+
+// A parameter that the server does not know stays unknown, so Open does not wait.
+func TestAnUnknownParameterIsNamedAtOnce(t *testing.T) {
+	t.Parallel()
+	_, err := postgres.Open(t.Context(), postgres.Options{URL: servertest.Database(t) + "&no_such_setting=x", ConnectTimeout: time.Minute, Logger: servertest.Logger(t)})
+	if domain.ErrorCode(err) != domain.CodeInvalid || !strings.Contains(err.Error(), "no_such_setting") {
+		t.Errorf("Open: %v", err)
+	}
+}
+
+// The end of the patience interrupts the last attempt. The error is that of the attempt before.
+func TestTheCauseOutlivesThePatience(t *testing.T) {
+	t.Parallel()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = l.Close() })
+	go func() {
+		for n := 0; ; n++ {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			if n == 0 {
+				_ = conn.Close()
+			} else {
+				defer conn.Close() // silent
+			}
+		}
+	}()
+	_, err = postgres.Open(t.Context(), postgres.Options{
+		URL: "postgres://u@" + l.Addr().String() + "/d?sslmode=disable", ConnectTimeout: time.Second, Logger: servertest.Logger(t),
+	})
+	if err == nil || !strings.Contains(err.Error(), "does not answer within 1s: ") || strings.Contains(err.Error(), "deadline") {
 		t.Errorf("Open: %v", err)
 	}
 }

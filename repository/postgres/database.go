@@ -226,7 +226,8 @@ func connect(ctx context.Context, pool *pgxpool.Pool, session *session, patience
 	defer cancel()
 	retry := time.NewTicker(200 * time.Millisecond)
 	defer retry.Stop()
-	for waiting := false; ; waiting = true {
+	var last error // what the last whole attempt said
+	for {
 		err := pool.Ping(ctx)
 		if err == nil {
 			return nil
@@ -238,12 +239,16 @@ func connect(ctx context.Context, pool *pgxpool.Pool, session *session, patience
 		if isMisconfigured(err) {
 			return domain.Wrap(domain.CodeInvalid, err, "the database refuses the connection")
 		}
-		if !waiting {
+		if last == nil {
 			logger.Info("waiting for the database", "patience", patience, "error", err)
+		}
+		// The end of patience interrupts the last attempt, which then says nothing about the cause.
+		if last == nil || ctx.Err() == nil {
+			last = err
 		}
 		select {
 		case <-ctx.Done():
-			return domain.Wrap(domain.CodeUnavailable, err, fmt.Sprintf("the database does not answer within %v", patience))
+			return domain.Wrap(domain.CodeUnavailable, last, fmt.Sprintf("the database does not answer within %v", patience))
 		case <-retry.C:
 		}
 	}

@@ -121,7 +121,8 @@ func IsFleeting(err error) bool {
 // isMisconfigured reports whether no connection can succeed with this configuration.
 func isMisconfigured(err error) bool {
 	switch SQLState(err) {
-	case "28000", "28P01", "3D000", "3F000", "42501":
+	case "28000", "28P01", "3D000", "3F000", "42501",
+		"42704", "22023": // a parameter of the URL, or its value, that the server does not know
 		return true
 	}
 	return false
