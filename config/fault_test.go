@@ -47,6 +47,9 @@ func TestFaults(t *testing.T) {
 		{"database escape", setting{flags: []string{"--database-url=postgres://u:%zz@h/d", "--notify=log"}}, []string{"percent-encoded"}},
 		{"database with #", setting{flags: []string{"--database-url=postgres://u:a#b@h/d", "--notify=log"}}, []string{"a #", "percent-encoded"}},
 		{"database with two @", setting{flags: []string{"--database-url=postgres://u:a@b@h/d", "--notify=log"}}, []string{"percent-encoded"}},
+		{"database with ;", setting{flags: []string{"--database-url=postgres://h/d?user=u;password=p", "--notify=log"}}, []string{"with & between"}},
+		{"database with @ in a name", setting{flags: []string{"--database-url=postgres://u:p@a/b?c@h/d", "--notify=log"}}, []string{"percent-encoded"}},
+		{"database pairs with ;", setting{flags: []string{"--database-url=host=h;user=u", "--notify=log"}}, []string{"spaces between"}},
 		{"shortest sleep above the longest", setting{flags: []string{"--relay-poll-min=7s", "--relay-poll-without-listen=10s"}}, []string{"7s", "6s", "relay.poll_interval"}},
 		{"shortest sleep above the longest without LISTEN", setting{flags: []string{"--relay-poll-min=1s"}}, []string{"1s", "500ms", "relay.poll_without_listen"}},
 		{"listen", setting{flags: []string{"--relay-listen=maybe"}}, []string{"on, off"}},
@@ -180,6 +183,8 @@ func TestNoFault(t *testing.T) {
 		"sentinels with a database":   {env: []string{"REDIS_URL=rediss-sentinel://u:pw@h1:26379,h2:26379/3?master=m"}},
 		"a cluster":                   {env: []string{"REDIS_URL=redis-cluster://u:pw@h1:6379,h2:6379,h3"}, flags: []string{"--redis-username=v", "--redis-password-file=/p"}},
 		"several sentinels":           {env: []string{"REDIS_URL=redis-sentinel://:pw@h1:26379,h2:26379?master=m"}},
+		"; in a quoted value":         {env: []string{`DATABASE_URL=host=h options='-c a.b=c;d=e' password=a;b=c`, "OUTBOXD_NOTIFY=log"}},
+		"parameters":                  {env: []string{"DATABASE_URL=postgres://u@h/d?sslmode=disable&app.tenant=a%40b&password=a@b", "OUTBOXD_NOTIFY=log"}},
 		"quoted pairs":                {env: []string{`DATABASE_URL=host = h password='a b\' c=d' dbname=x`, "OUTBOXD_NOTIFY=log"}},
 		"Kubernetes's variables": {env: []string{
 			"OUTBOXD_SERVICE_HOST=10.0.0.1", "OUTBOXD_SERVICE_PORT=80", "OUTBOXD_API_SERVICE_PORT_HTTP=80",

@@ -16,14 +16,29 @@ func Mask(text string) string {
 	case text == "":
 		return ""
 	case isURL:
-		return scheme + "://" + maskQuery(maskUser(scheme, rest))
+		return scheme + "://" + maskURL(scheme, rest)
 	default:
 		return maskPairs(text)
 	}
 }
 
+// maskURL masks what follows the scheme. A @ behind a ? may be a part of a password in the
+// query, or end a password before the host that was not percent-encoded: then maskURL
+// masks everything.
+func maskURL(scheme, rest string) string {
+	head, query, found := strings.Cut(rest, "?")
+	switch {
+	case strings.Contains(query, "@"):
+		return Masked
+	case found:
+		return maskUser(scheme, head) + "?" + maskQuery(query)
+	default:
+		return maskUser(scheme, head)
+	}
+}
+
 // maskUser masks the password that stands before the host. The password ends at the last
-// @, because a password that was not percent-encoded may contain @, / and ?.
+// @, because a password that was not percent-encoded may contain @ and /.
 func maskUser(scheme, rest string) string {
 	end := strings.LastIndexByte(rest, '@')
 	if end < 0 {
@@ -31,7 +46,7 @@ func maskUser(scheme, rest string) string {
 	}
 	user, _, found := strings.Cut(rest[:end], ":")
 	switch {
-	case strings.ContainsAny(user, "/?#@"):
+	case strings.ContainsAny(user, "/#@"):
 		// No user name stands before the colon: the colon belongs to the password or to the
 		// port.
 		return Masked + rest[end:]
@@ -46,23 +61,19 @@ func maskUser(scheme, rest string) string {
 }
 
 // maskQuery masks the values of parameters such as password and sslpassword.
-func maskQuery(rest string) string {
-	head, query, found := strings.Cut(rest, "?")
-	if !found {
-		return rest
-	}
+func maskQuery(query string) string {
 	pairs := strings.Split(query, "&")
 	for i, pair := range pairs {
-		name, _, hasValue := strings.Cut(pair, "=")
+		name, value, hasValue := strings.Cut(pair, "=")
 		plain, err := url.QueryUnescape(name)
 		switch {
 		case err != nil:
 			pairs[i] = Masked
-		case hasValue && isSecretName(plain):
+		case hasValue && isSecret(plain, value):
 			pairs[i] = name + "=" + Masked
 		}
 	}
-	return head + "?" + strings.Join(pairs, "&")
+	return strings.Join(pairs, "&")
 }
 
 // maskPairs masks a key=value connection string.
@@ -74,11 +85,18 @@ func maskPairs(text string) string {
 	texts := make([]string, len(pairs))
 	for i, p := range pairs {
 		texts[i] = p.key + "=" + p.raw
-		if isSecretName(p.key) {
+		if isSecret(p.key, p.raw) {
 			texts[i] = p.key + "=" + Masked
 		}
 	}
 	return strings.Join(texts, " ")
+}
+
+// isSecret reports whether to mask the value of a name. A value may contain further names,
+// such as h;password=p, if its writer took ; for what separates them.
+func isSecret(name, value string) bool {
+	inner, _, found := strings.Cut(value, "=")
+	return isSecretName(name) || found && isSecretName(inner)
 }
 
 func isSecretName(name string) bool {

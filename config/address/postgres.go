@@ -28,10 +28,7 @@ var schemePattern = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9+.-]*$`)
 func CheckPostgres(text string) error {
 	scheme, rest, isURL := cutScheme(text)
 	if !isURL {
-		if _, err := parsePairs(text); err != nil {
-			return errors.New("it is neither a URL such as postgres://user:password@host:5432/name nor key=value pairs such as host=db dbname=name")
-		}
-		return nil
+		return checkPairs(text)
 	}
 	if !isPostgresScheme(scheme) {
 		return errors.New("the URL must begin with postgres:// or postgresql://")
@@ -42,7 +39,10 @@ func CheckPostgres(text string) error {
 	if strings.Contains(rest, "#") {
 		return errors.New("the URL has a #" + encodeHint)
 	}
-	address, _, _ := strings.Cut(rest, "?")
+	address, query, _ := strings.Cut(rest, "?")
+	if err := checkPostgresQuery(query); err != nil {
+		return err
+	}
 	if strings.Count(address, "@") > 1 {
 		return errors.New("the URL has more than one @" + encodeHint)
 	}
@@ -55,6 +55,42 @@ func CheckPostgres(text string) error {
 	}
 	return nil
 }
+
+// postgresParameter matches the name of a connection parameter, or of a setting of the
+// session, such as app.tenant.
+var postgresParameter = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_.]*$`)
+
+// checkPostgresQuery refuses a query of which pgx would ignore a part, or send a part of a
+// password to the server as the name of a setting.
+func checkPostgresQuery(query string) error {
+	parameters, err := url.ParseQuery(query)
+	if err != nil {
+		return errors.New("what follows the ? in the URL must be name=value, with & between several" + encodeHint)
+	}
+	for name := range parameters {
+		if !postgresParameter.MatchString(name) {
+			return errors.New("what follows the ? in the URL has a name that no parameter has" + encodeHint)
+		}
+	}
+	return nil
+}
+
+// checkPairs refuses key=value pairs that are separated by ;, as other libraries write
+// them: the first value would contain all others, and its error would show the password.
+func checkPairs(text string) error {
+	pairs, err := parsePairs(text)
+	if err != nil {
+		return errors.New("it is neither a URL such as postgres://user:password@host:5432/name nor key=value pairs such as host=db dbname=name")
+	}
+	for _, p := range pairs {
+		if !isSecretName(p.key) && separated.MatchString(p.raw) {
+			return errors.New("the key=value pairs must have spaces between them, not ;")
+		}
+	}
+	return nil
+}
+
+var separated = regexp.MustCompile(`^[^']*;[A-Za-z_]+=`)
 
 type pair struct{ key, raw string }
 
