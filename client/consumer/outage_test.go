@@ -13,9 +13,12 @@ import (
 
 	"github.com/hibiken/asynq"
 	"github.com/jackc/pgx/v5/pgconn"
+	"gorm.io/driver/postgres"
+	"gorm.io/gorm"
 
 	"outboxd/client"
 	"outboxd/client/consumer"
+	"outboxd/client/gormoutbox"
 )
 
 // faulty is a database that fails on demand: when a transaction begins, or when an
@@ -94,6 +97,56 @@ func TestWhatIsWrongBeforeTheHandlerCostsNoAttempt(t *testing.T) {
 			}
 		})
 	}
+}
+
+// GORM drops the error of a statement that cannot be prepared. It costs no attempt all the same, and
+// Check returns it.
+func TestAnErrorThatGORMDrops(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	db, err := gorm.Open(postgres.New(postgres.Config{Conn: b.db}), &gorm.Config{PrepareStmt: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := consumer.New(gormoutbox.Database(db), consumer.Options{Schema: "nowhere"})
+	if err := c.Check(t.Context()); err == nil || !contains(err.Error(), `"nowhere"`) {
+		t.Errorf("Check: %v", err)
+	}
+	b.serve(consumer.Handle(c, func(context.Context, *gorm.DB, payment) error { return nil }))
+	id := client.NewID().String()
+	b.enqueue(id, asynq.MaxRetry(0))
+	if task := b.await(id, asynq.TaskStateRetry); task.Retried != 0 || !contains(task.LastErr, "nothing of the task was tried") {
+		t.Errorf("charged %d attempts: %s", task.Retried, task.LastErr)
+	}
+}
+
+// On the last attempt, Asynq's own server removes the task of an event whose handler could not run,
+// because the relay sends the event again. Nobody would send the task of another program again.
+func TestATaskOfAnotherProgramStays(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	db := &faulty{Database: consumer.SQL(b.db)}
+	db.fail(nil, server("42501"))
+	b.serveByAsynq(consumer.Handle(consumer.New[*sql.Tx](db, consumer.Options{PassOthers: true}), func(context.Context, *sql.Tx, payment) error { return nil }))
+	event := client.NewID().String()
+	b.enqueue(event, asynq.MaxRetry(0))
+	eventually(t, "the event's task has left the queue", func() bool {
+		_, err := b.inspector.GetTaskInfo("default", event)
+		return errors.Is(err, asynq.ErrTaskNotFound)
+	})
+	db.fail(server("3D000"), nil)
+	b.enqueue("not-an-event", asynq.MaxRetry(0))
+	b.await("not-an-event", asynq.TaskStateArchived)
+}
+
+// serveByAsynq is serve without Run.
+func (b *bench) serveByAsynq(handler asynq.Handler) {
+	b.t.Helper()
+	s := asynq.NewServer(b.Redis(b.t), asynq.Config{IsFailure: consumer.IsFailure, TaskCheckInterval: 5 * time.Millisecond, LogLevel: asynq.FatalLevel})
+	if err := s.Start(handler); err != nil {
+		b.t.Fatal(err)
+	}
+	b.t.Cleanup(s.Shutdown)
 }
 
 // If a worker cannot start, its error names what to change.

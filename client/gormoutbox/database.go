@@ -36,8 +36,15 @@ type begun struct{ tx *gorm.DB }
 
 func (b begun) Tx() *gorm.DB { return b.tx }
 
+// QueryRow implements transact.Transaction. If db prepares statements (PrepareStmt), it uses the
+// transaction below GORM's. If a statement cannot be prepared, GORM's QueryRowContext drops the error
+// and returns a row whose Scan panics.
 func (b begun) QueryRow(ctx context.Context, query string, arguments ...any) transact.Row {
-	return b.tx.Statement.ConnPool.QueryRowContext(ctx, query, arguments...)
+	pool := b.tx.Statement.ConnPool
+	if prepares, ok := pool.(*gorm.PreparedStmtTX); ok {
+		pool = prepares.Tx
+	}
+	return pool.QueryRowContext(ctx, query, arguments...)
 }
 
 func (b begun) Commit(context.Context) error { return b.tx.Commit().Error }
