@@ -100,13 +100,13 @@ func (c *Consumer[Tx]) process(ctx context.Context, task *asynq.Task, handle fun
 			return nil
 		case isUntried(err) && ctx.Err() != nil:
 			return notTried(ctx, event, err)
-		case ctx.Err() != nil:
-			return err
 		case errors.Is(err, ErrTooEarly):
 			if err := awaitTurn(ctx, event, waited, err); err != nil {
 				return err
 			}
 			waited++
+		case ctx.Err() != nil:
+			return err
 		case outage.IsFleeting(err) && tries < mostTries:
 			tries++
 		case !isUntried(err):

@@ -46,18 +46,15 @@ const (
 )
 
 // awaitTurn returns err, with which the task goes back to its queue. On the last attempt Asynq would archive the task.
-// On the last attempt awaitTurn therefore waits, and returns nil when the task shall try again. After several waits the
-// error of awaitTurn removes the task from the queue, so that the worker is free for the task whose turn it is. The
-// event stays pending or held, and the relay will enqueue it again.
+// On the last attempt awaitTurn therefore waits, and returns nil when the task shall try again. After several waits, or
+// when the task's time is over, the error of awaitTurn removes the task from the queue, so that the worker is free for
+// the task whose turn it is. The event stays pending or held, and the relay will enqueue it again.
 func awaitTurn(ctx context.Context, event Event, waited int, err error) error {
 	if event.Attempt < event.Attempts {
 		return err
 	}
-	if waited >= turnPauses {
+	if waited >= turnPauses || !pause(ctx, turnPause) {
 		return fmt.Errorf("%w: %w", err, asynq.RevokeTask)
-	}
-	if !pause(ctx, turnPause) {
-		return err
 	}
 	return nil
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"testing"
+	"time"
 
 	"github.com/hibiken/asynq"
 
@@ -21,10 +22,11 @@ func TestTasksBeforeTheirTurn(t *testing.T) {
 	b.exec("UPDATE outboxd.outbox_queue_identity SET went_back_at = now()")
 	b.serve(consumer.Handle(consumer.New(consumer.SQL(b.db), consumer.Options{}), func(context.Context, *sql.Tx, []byte) error { return nil }))
 	emit := func(key string) string { return b.emit(client.Event{Type: "test:effect", OrderingKey: key}) }
-	more, last, never := emit("a"), emit("b"), emit("c")
+	more, last, never, hasty := emit("a"), emit("b"), emit("c"), emit("d")
 	b.enqueue(more, asynq.MaxRetry(2))
 	b.enqueue(last, asynq.MaxRetry(0))
 	b.enqueue(never, asynq.MaxRetry(0))
+	b.enqueue(hasty, asynq.MaxRetry(0), asynq.Timeout(time.Second))
 	b.await(more, asynq.TaskStateRetry)
 	b.await(last, asynq.TaskStateActive)
 	b.exec("INSERT INTO outboxd.outbox_turns (ordering_key, event_id) SELECT ordering_key, id FROM outboxd.outbox WHERE ordering_key IN ('a', 'b')")
@@ -36,13 +38,16 @@ func TestTasksBeforeTheirTurn(t *testing.T) {
 			t.Errorf("%s did not take effect", id)
 		}
 	}
-	// If the turn has not come on the last attempt, the task leaves the queue, and its event is not confirmed.
-	eventually(t, "the task has left the queue", func() bool {
-		_, err := b.inspector.GetTaskInfo("default", never)
-		return errors.Is(err, asynq.ErrTaskNotFound)
-	})
-	if b.count(fmt.Sprintf("SELECT count(*) FROM outboxd.outbox o WHERE id = '%s' AND NOT EXISTS (SELECT FROM outboxd.inbox i WHERE i.event_id = o.id)", never)) != 1 {
-		t.Error("it does not wait in the outbox")
+	// If the turn has not come on the last attempt, or not in the task's time, the task leaves the queue, and its event
+	// is not confirmed.
+	for _, id := range []string{never, hasty} {
+		eventually(t, "the task has left the queue", func() bool {
+			_, err := b.inspector.GetTaskInfo("default", id)
+			return errors.Is(err, asynq.ErrTaskNotFound)
+		})
+		if b.count(fmt.Sprintf("SELECT count(*) FROM outboxd.outbox o WHERE id = '%s' AND NOT EXISTS (SELECT FROM outboxd.inbox i WHERE i.event_id = o.id)", id)) != 1 {
+			t.Error("it does not wait in the outbox")
+		}
 	}
 }
 
