@@ -170,9 +170,15 @@ func mostConns[Tx any](db Database[Tx]) int {
 func (b *batching[T, Tx]) carryOut(run *gather.RunLimit, members []*member[T]) {
 	together, repeats := distinct(members)
 	var answers map[client.ID]answer
+	// Answer even if the handler ends this goroutine, as FailNow of a test does: then each task runs alone.
+	defer func() { answerAll(together, repeats, answers) }()
 	if len(together) > 0 {
 		answers = b.together(run, together)
 	}
+}
+
+// answerAll gives each task of a batch its answer. A task whose event has none runs alone.
+func answerAll[T any](together, repeats []*member[T], answers map[client.ID]answer) {
 	for _, m := range together {
 		is, answered := answers[m.event.ID]
 		m.answer <- answer{err: is.err, alone: !answered}

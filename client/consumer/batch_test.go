@@ -93,6 +93,24 @@ func TestOneBadEventInABatch(t *testing.T) {
 	}
 }
 
+// A handler that ends its goroutine, as FailNow of a test does, costs no other task of the
+// batch an attempt.
+func TestABatchWhoseGoroutineEnds(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	b.exec("CREATE TABLE effects (event_id uuid NOT NULL UNIQUE, amount integer)")
+	effects := &batchEffects{t: t, harm: runtime.Goexit}
+	var ids []string
+	for _, payload := range []string{`{"Amount": 7}`, `{"Amount": 13}`, `{"Amount": 7}`, `{"Amount": 7}`} {
+		ids = append(ids, b.emit(client.Event{Type: "test:effect"}))
+		b.pay(ids[len(ids)-1], payload)
+	}
+	b.serve(consumer.HandleBatch(consumer.New(consumer.SQL(b.db), consumer.Options{}), effects.handle, consumer.Batch{Wait: time.Hour}))
+	for _, id := range []string{ids[0], ids[2], ids[3]} {
+		b.await(id, asynq.TaskStateCompleted)
+	}
+}
+
 // An event that took effect before, and the repeat of an event in the same batch, are
 // left out. A task that is no event is archived.
 func TestWhatABatchLeavesOut(t *testing.T) {

@@ -84,14 +84,18 @@ func has(tasks []work.Task, id domain.ID) bool {
 	return slices.ContainsFunc(tasks, func(task work.Task) bool { return task.EventID == id })
 }
 
-// One bad event among many fails alone, whatever it does: return an error, panic,
-// break the connection, or take all the time that it has.
+// One bad event among many fails alone, whatever it does: return an error, panic, end its
+// goroutine, break the connection, or take all the time that it has.
 func TestOneBadEventAmongMany(t *testing.T) {
 	t.Parallel()
 	bad := newID(7)
 	for name, harm := range map[string]func(ctx context.Context, tx domain.Effects) error{
 		"error": func(context.Context, domain.Effects) error { return errors.New("not this one") },
 		"panic": func(context.Context, domain.Effects) error { panic("not this one") },
+		"its goroutine": func(context.Context, domain.Effects) error {
+			runtime.Goexit()
+			return nil
+		},
 		"a statement that fails": func(ctx context.Context, tx domain.Effects) error {
 			_, err := tx.Tx().ExecContext(ctx, "SELECT 1/0")
 			return err

@@ -189,9 +189,12 @@ func (g *groups) complain(taskType string, size int, err error) {
 	}
 }
 
+// errEnded is the error of a group whose handler ended its goroutine by runtime.Goexit.
+var errEnded = errors.New("the handler ended its goroutine")
+
 // commit confirms members in one transaction, and calls the function effect for those that take effect now. If a
 // group of one member fails, the function own reports whether the failure is that member's own.
-func (g *groups) commit(members []*member, effect func(ctx context.Context, tx domain.Effects, first []*member) error, own func() bool) error {
+func (g *groups) commit(members []*member, effect func(ctx context.Context, tx domain.Effects, first []*member) error, own func() bool) (err error) {
 	together, repeats, ctx, cancel := present(members)
 	defer cancel()
 	if len(together) == 0 {
@@ -202,7 +205,10 @@ func (g *groups) commit(members []*member, effect func(ctx context.Context, tx d
 		byID[m.task.EventID] = m
 	}
 	var list []domain.Confirmation
-	err := domain.Recovered("the handler panicked", func() (err error) {
+	// Answer even if the handler ends this goroutine: then each task is tried alone.
+	err = errEnded
+	defer func() { answerAll(together, repeats, list, err) }()
+	err = domain.Recovered("the handler panicked", func() (err error) {
 		list, err = g.w.o.Inbox.ProcessAll(ctx, taskIDs(together), func(ctx context.Context, tx domain.Effects, ids []domain.ID) error {
 			first := make([]*member, len(ids))
 			for i, id := range ids {
@@ -216,7 +222,6 @@ func (g *groups) commit(members []*member, effect func(ctx context.Context, tx d
 		together[0].answer <- answer{first: true, err: err}
 		together = nil
 	}
-	answerAll(together, repeats, list, err)
 	return err
 }
 
