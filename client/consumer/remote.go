@@ -91,11 +91,15 @@ func (c *Consumer[Tx]) CreateInbox(ctx context.Context) error {
 // TrimInbox deletes up to 10,000 rows that are older than age, and returns how many
 // it deleted. age must be longer than outboxd's --relay-history, which is a week by
 // default. As long as outboxd may send an event again, the inbox needs the event's
-// row.
+// row. TrimInbox refuses an age below a second, such as the zero of an option that
+// was not set, because it would delete all rows.
 func (c *Consumer[Tx]) TrimInbox(ctx context.Context, age time.Duration) (n int64, err error) {
 	r, ok := c.inbox.(*remote)
 	if !ok {
 		return 0, errors.New("only a Consumer by NewRemote has an inbox of its own")
+	}
+	if age < time.Second {
+		return 0, fmt.Errorf("trim the inbox: the age is %v; it has to be longer than outboxd's --relay-history", age)
 	}
 	tx, err := c.db.Begin(ctx)
 	if err != nil {

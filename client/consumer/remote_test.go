@@ -224,6 +224,9 @@ func TestAnInboxOfOnesOwn(t *testing.T) {
 		return errors.Is(err, asynq.ErrTaskNotFound)
 	})
 	b.exec("INSERT INTO outboxd_inbox VALUES (gen_random_uuid(), now() - interval '9 days')")
+	if n, err := c.TrimInbox(t.Context(), 0); err == nil || n != 0 {
+		t.Errorf("%d rows were trimmed at the age zero, %v", n, err)
+	}
 	if n, err := c.TrimInbox(t.Context(), 8*24*time.Hour); err != nil || n != 1 {
 		t.Errorf("%d rows were trimmed, %v", n, err)
 	}
