@@ -45,6 +45,9 @@ type Batch struct {
 // from the database, have no task, and are of the same type. For them Event.Attempts is that of the event
 // before. If the batch fails, they run later. A consumer of NewRemote gets no such events.
 //
+// The context of a batch of several events has no values of Asynq, of its middleware or of
+// asynq.Config.BaseContext, because the events have different ones.
+//
 // Asynq runs each task in a goroutine of its own. A batch consists of tasks that run at the same time. So
 // asynq.Config.Concurrency also limits how many tasks a batch has: set it to a few times Max.
 //
@@ -58,6 +61,7 @@ func HandleBatch[T, Tx any](c *Consumer[Tx], handle func(ctx context.Context, tx
 }
 
 func newBatching[T, Tx any](c *Consumer[Tx], handle func(ctx context.Context, tx Tx, payloads []T) error, batch Batch) *batching[T, Tx] {
+	refuseNil(handle == nil)
 	if batch.Max <= 0 {
 		batch.Max = 100
 	}

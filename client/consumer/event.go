@@ -27,8 +27,10 @@ type Event struct {
 	// event. A task is also another program's if Asynq chose its ID, a UUID of
 	// version 4, and the task comes to its first attempt without the header of
 	// outboxd's relay. On later attempts such a task counts as an event's, because
-	// an older Asynq may have dropped the header. If another program gives a task a
-	// UUID of another version, the task counts as an event's.
+	// a worker with an Asynq before 0.26 drops the header when a task fails there. If
+	// that worker charges no attempt for the failure (asynq.Config.IsFailure), the task of
+	// an event with an ID of version 4 counts as another program's. If another program gives a
+	// task a UUID of another version, the task counts as an event's.
 	ID client.ID
 	// Replay is the event's generation. A replay raises it, and so can a reschedule.
 	Replay int

@@ -21,16 +21,21 @@ import (
 // If an event took effect before, its task succeeds without a call of the function. If
 // another task of the same event is running, this task waits for its end.
 //
-// After an error Asynq tries again while attempts are left, unless the error wraps
-// asynq.SkipRetry or asynq.RevokeTask. The function may also be called again within the
-// same attempt: if its transaction lost a conflict with another one, or if a table was
-// changed. Then what it does outside tx happens again.
+// After an error Asynq tries again while attempts are left. After an error that wraps
+// asynq.SkipRetry the event becomes a dead letter. Do not return asynq.RevokeTask: it
+// only removes the task, and the relay sends the event again. If an event shall have no
+// effect, return nil. The function may also be called again within the same attempt: if
+// its transaction lost a conflict with another one, or if a table was changed. Then what
+// it does outside tx happens again.
 //
 // The transaction may last, and may be idle, until the task's deadline, because Handle
 // sets idle_in_transaction_session_timeout to the time left until then and switches
 // transaction_timeout off. The role's statement_timeout and lock_timeout still bound
 // the statements of the function.
+//
+// Handle, HandleBatch and HandleTogether panic if the function is nil, as Asynq's mux does.
 func Handle[T, Tx any](c *Consumer[Tx], handle func(ctx context.Context, tx Tx, payload T) error) asynq.Handler {
+	refuseNil(handle == nil)
 	return asynq.HandlerFunc(func(ctx context.Context, task *asynq.Task) error {
 		payload, err := decode[T](task)
 		if err != nil {
@@ -38,6 +43,14 @@ func Handle[T, Tx any](c *Consumer[Tx], handle func(ctx context.Context, tx Tx, 
 		}
 		return c.process(ctx, task, func(ctx context.Context, tx Tx) error { return handle(ctx, tx, payload) })
 	})
+}
+
+// refuseNil panics at the start of a service whose handler is nil. Otherwise each of its tasks would
+// use up its attempts.
+func refuseNil(isNil bool) {
+	if isNil {
+		panic("consumer: nil handler")
+	}
 }
 
 func decode[T any](task *asynq.Task) (payload T, err error) {

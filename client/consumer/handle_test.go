@@ -148,6 +148,26 @@ func TestAPayloadThatCannotBeDecoded(t *testing.T) {
 	}
 }
 
+// A nil handler is a mistake of the service, which must show when the service starts.
+func TestANilHandler(t *testing.T) {
+	t.Parallel()
+	c := consumer.New(consumer.SQL(nil), consumer.Options{})
+	for name, handler := range map[string]func() asynq.Handler{
+		"one":      func() asynq.Handler { return consumer.Handle[payment](c, nil) },
+		"batch":    func() asynq.Handler { return consumer.HandleBatch[payment](c, nil, consumer.Batch{}) },
+		"together": func() asynq.Handler { return consumer.HandleTogether[payment](c, nil, consumer.Batch{}) },
+	} {
+		func() {
+			defer func() {
+				if recover() == nil {
+					t.Errorf("%s: no panic", name)
+				}
+			}()
+			handler()
+		}()
+	}
+}
+
 // The consumer's own table is altered under load, again and again: every connection has plans for the table as it was.
 func TestAChangedTableCostsNoAttempt(t *testing.T) {
 	t.Parallel()

@@ -28,6 +28,7 @@ import (
 //
 // In the function handle, EventOf returns the event of the payload.
 func HandleTogether[T, Tx any](c *Consumer[Tx], handle func(ctx context.Context, tx Tx, payload T) error, batch Batch) asynq.Handler {
+	refuseNil(handle == nil)
 	b := newBatching(c, func(ctx context.Context, tx Tx, payloads []T) error {
 		events := EventsOf(ctx)
 		for i, payload := range payloads {
