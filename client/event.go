@@ -43,8 +43,9 @@ type Event struct {
 	// Timeout bounds one attempt, in whole seconds. Zero: Asynq's default, which is 30
 	// minutes, or only the Deadline if there is one.
 	Timeout time.Duration
-	// Deadline is the time after which Asynq does not run the task any more, in
-	// 1971 or later. Zero: none.
+	// Deadline is the time after which Asynq does not run the handler any more, in
+	// 1971 or later. Asynq then still tries the task again until MaxRetry is used up,
+	// and each attempt fails at once. Zero: none.
 	Deadline time.Time
 	// Retention is how long Asynq keeps the task after it has succeeded, in whole seconds. Zero:
 	// not at all.

@@ -14,8 +14,9 @@ import (
 // of outboxd names another.
 const DefaultSchema = "outboxd"
 
-// Tx is the caller's transaction. *sql.Tx implements it, and so do types built on
-// *sql.Tx, such as *sqlx.Tx and bun.Tx. gormoutbox.Tx and pgxoutbox.Tx make one
+// Tx is the caller's transaction. *sql.Tx implements it, and so do types that pass
+// statements on to one, such as *sqlx.Tx. A bun.Tx drops the parameters of these
+// statements, so give Emit its field Tx. gormoutbox.Tx and pgxoutbox.Tx make a Tx
 // from GORM and pgx. Commit is part of the interface only to exclude a *sql.DB,
 // which would emit outside a transaction. This package does not call Commit.
 type Tx interface {

@@ -32,8 +32,8 @@ type Emitted[T any] struct {
 // RequireEmitted searches the outbox in the default schema.
 //
 // If tx is a transaction, only the events of this transaction count, whether it
-// commits or not. A transaction is a *sql.Tx or a type built on it, a pgx.Tx, or
-// tx.Statement.ConnPool of GORM. If tx is a *sql.DB or a pool of pgx, all committed
+// commits or not. A transaction is a *sql.Tx, a *sqlx.Tx, a pgx.Tx,
+// or tx.Statement.ConnPool of GORM. If tx is a *sql.DB or a pool of pgx, all committed
 // events that the outbox still has count, in any state, even cancelled and
 // suppressed ones.
 func RequireEmitted[T any](t testing.TB, tx any, kind client.Type[T], conditions ...func(Emitted[T]) bool) Emitted[T] {
