@@ -1,6 +1,7 @@
 package domain
 
 import (
+	"io"
 	"os"
 	"strings"
 )
@@ -14,7 +15,7 @@ const secretMost = 64 << 10
 
 // Read returns the file's text without the line breaks at its end. Errors: CodeInvalid, with the name of the file.
 func (f SecretFile) Read() (string, error) {
-	text, err := os.ReadFile(string(f))
+	text, err := f.start()
 	if err != nil {
 		return "", Errorf(CodeInvalid, "the password cannot be read: %v", err)
 	}
@@ -23,4 +24,15 @@ func (f SecretFile) Read() (string, error) {
 		return "", Errorf(CodeInvalid, "the file %s has no password in it", string(f))
 	}
 	return secret, nil
+}
+
+// start reads as much of the file as a password may have, and a byte more. The file may have no
+// end.
+func (f SecretFile) start() ([]byte, error) {
+	file, err := os.Open(string(f))
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close()
+	return io.ReadAll(io.LimitReader(file, secretMost+1))
 }

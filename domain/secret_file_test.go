@@ -1,0 +1,23 @@
+package domain_test
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+
+	"outboxd/domain"
+)
+
+func TestAFileOfAPasswordHasALimit(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "password")
+	if err := os.WriteFile(file, []byte("p w\r\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if secret, err := domain.SecretFile(file).Read(); err != nil || secret != "p w" {
+		t.Errorf("%q, %v", secret, err)
+	}
+	if _, err := domain.SecretFile("/dev/zero").Read(); domain.ErrorCode(err) != domain.CodeInvalid { // it has no end
+		t.Errorf("a file without an end: %v", err)
+	}
+}
