@@ -88,6 +88,25 @@ CREATE TABLE outbox_replays (
     ended_at        timestamptz
 ) WITH (fillfactor = 50);
 
+-- outbox_deliveries_over confirms an event that has only deliveries, unless it still waits for one of them.
+--
+-- A producer may write an ID again, and the subscriptions may have changed meanwhile. Then the event has a row of its
+-- own queue beside the row that has only deliveries. The function does not confirm such an event: the task of its own
+-- queue could then have no effect. That task confirms the event.
+-- +goose StatementBegin
+CREATE FUNCTION outbox_deliveries_over(event uuid) RETURNS void
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path FROM CURRENT AS $$
+BEGIN
+    IF NOT EXISTS (SELECT FROM outbox_awaited WHERE event_id = event)
+       AND NOT EXISTS (SELECT FROM outbox_sent s WHERE s.id = event AND s.split IS DISTINCT FROM 'instead')
+       AND NOT EXISTS (SELECT FROM outbox o WHERE o.id = event AND o.split = 'done')
+       AND NOT EXISTS (SELECT FROM outbox_held h WHERE h.id = event)
+       AND NOT EXISTS (SELECT FROM outbox_dead d WHERE d.id = event) THEN
+        INSERT INTO inbox (event_id) VALUES (event) ON CONFLICT DO NOTHING;
+    END IF;
+END $$;
+-- +goose StatementEnd
+
 -- outbox_delivery_ended is called when a delivery is confirmed or discarded. If the event has only deliveries and
 -- waits for no other one, the function confirms the event. The advisory lock serializes two deliveries of an event
 -- that end at the same time, so that the second sees the result of the first.
@@ -103,9 +122,31 @@ BEGIN
     END IF;
     PERFORM pg_advisory_xact_lock(hashtextextended(current_schema() || ' ' || event, 5130742286));
     DELETE FROM outbox_awaited WHERE delivery_id = delivery;
-    IF FOUND AND NOT EXISTS (SELECT FROM outbox_awaited WHERE event_id = event) THEN
-        INSERT INTO inbox (event_id) VALUES (event) ON CONFLICT DO NOTHING;
+    IF FOUND THEN
+        PERFORM outbox_deliveries_over(event);
     END IF;
+END $$;
+-- +goose StatementEnd
+
+-- outbox_await is for an event that a producer wrote again and that has only deliveries now, if some of its deliveries
+-- were made before. The event waits for those that have not ended. If all have ended, the function confirms the event.
+--
+-- A relay calls outbox_await in its claim, which must not wait for long. So the function gives up after 500 ms, and
+-- then the event is not confirmed.
+-- +goose StatementBegin
+CREATE FUNCTION outbox_await(event uuid) RETURNS void
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path FROM CURRENT SET lock_timeout = '500ms' AS $$
+BEGIN
+    PERFORM pg_advisory_xact_lock(hashtextextended(current_schema() || ' ' || event, 5130742286));
+    INSERT INTO outbox_awaited (delivery_id, event_id)
+    SELECT d.id, event FROM outbox_deliveries_of(event) AS d(id)
+    WHERE NOT EXISTS (SELECT FROM inbox i WHERE i.event_id = d.id)
+      AND (EXISTS (SELECT FROM outbox o WHERE o.id = d.id) OR EXISTS (SELECT FROM outbox_held h WHERE h.id = d.id)
+        OR EXISTS (SELECT FROM outbox_sent s WHERE s.id = d.id) OR EXISTS (SELECT FROM outbox_dead e WHERE e.id = d.id))
+    ON CONFLICT (delivery_id) DO NOTHING;
+    PERFORM outbox_deliveries_over(event);
+EXCEPTION WHEN lock_not_available OR SQLSTATE 'OB001' THEN
+    NULL;
 END $$;
 -- +goose StatementEnd
 
@@ -125,7 +166,9 @@ CREATE TRIGGER outbox_delivery_confirmed AFTER INSERT ON inbox
 -- +goose Down
 DROP TRIGGER outbox_delivery_confirmed ON inbox;
 DROP FUNCTION outbox_delivery_confirmed;
+DROP FUNCTION outbox_await;
 DROP FUNCTION outbox_delivery_ended;
+DROP FUNCTION outbox_deliveries_over;
 DROP TABLE outbox_replays;
 DROP TABLE outbox_awaited;
 DROP TABLE outbox_former_subscriptions;

@@ -1,11 +1,13 @@
 package repository
 
 import (
+	"context"
 	"fmt"
 	"strings"
 	"time"
 
 	"outboxd/domain"
+	"outboxd/repository/postgres"
 	"outboxd/repository/stored"
 )
 
@@ -34,6 +36,9 @@ import (
 //   - If a subscription has instead_of_queue, the events that match it get no task in
 //     their own queue: they move to the history at once, if there is one. The later parts
 //     of the claim statement do not see these events.
+//   - again has those of them that a producer wrote again and that have deliveries from
+//     before: a delivery that is confirmed or pending is not made again. Those deliveries
+//     may be all that the event has, so the claim also calls outbox_await for the event.
 var splitSQL = `, wanted AS MATERIALIZED (
     SELECT t.event_type, s.id AS subscription_id, s.name, s.headers AS wanted_headers, s.ordering, s.instead_of_queue, s.attempts AS most_attempts
     FROM (SELECT DISTINCT event_type FROM gone WHERE split IS NULL AND subscription IS NULL) AS t
@@ -55,6 +60,11 @@ var splitSQL = `, wanted AS MATERIALIZED (
     SELECT event_type, date_trunc('day', created_at, 'UTC'), count(*) FROM made GROUP BY 1, 2
 ), carried AS MATERIALIZED (
     SELECT ` + stored.ColumnsWith(map[string]string{"split": "'instead' AS split"}) + ` FROM gone WHERE id IN (SELECT id FROM instead)
+), again AS MATERIALIZED (
+    SELECT id FROM (
+        SELECT gone.id, count(*) AS wanted_deliveries FROM gone JOIN wanted USING (event_type) WHERE %[1]t AND ` + matchesSQL + ` AND gone.id IN (SELECT id FROM instead) GROUP BY 1
+    ) AS w LEFT JOIN (SELECT origin_id AS id, count(*) AS made_deliveries FROM made GROUP BY 1) AS m USING (id)
+    WHERE wanted_deliveries > coalesce(made_deliveries, 0)
 ), awaited AS (
     INSERT INTO outbox_awaited (delivery_id, event_id)
     SELECT id, origin_id FROM made WHERE %[1]t AND origin_id IN (SELECT id FROM instead)
@@ -78,7 +88,8 @@ const splitRowSQL = `,
        jsonb_build_object('made', (SELECT count(*) FROM made), 'first', (SELECT encode(timestamptz_send(min(available_at)), 'hex') FROM made),
                           'instead', count(*), 'instead_keys', coalesce(jsonb_agg(DISTINCT ordering_key) FILTER (WHERE ordering_key IS NOT NULL), '[]'),
                           'instead_due', encode(timestamptz_send(max(available_at)), 'hex'),
-                          'instead_id', (array_agg(id ORDER BY available_at DESC, id DESC))[1])
+                          'instead_id', (array_agg(id ORDER BY available_at DESC, id DESC))[1],
+                          'again', (SELECT coalesce(jsonb_agg(id), '[]') FROM again))
 FROM carried HAVING count(*) > 0 OR EXISTS (SELECT FROM made)`
 
 const (
@@ -109,10 +120,25 @@ type split struct {
 	InsteadKeys []string  `json:"instead_keys"`
 	InsteadDue  sentTime  `json:"instead_due"` // with InsteadID: the place of the last of those
 	InsteadID   domain.ID `json:"instead_id"`
+	// Again has those of the events that have only deliveries whose deliveries were not all made by this claim.
+	Again []domain.ID `json:"again"`
 }
 
 func (s *split) lastInstead() domain.Cursor {
 	return domain.Cursor{Due: time.Time(s.InsteadDue), ID: s.InsteadID}
+}
+
+const awaitSQL = `SELECT outbox_await(id) FROM (SELECT unnest($1::uuid[]) AS id ORDER BY 1) AS again`
+
+// awaitDeliveries lets events wait for deliveries that were made before this claim.
+func (b *batch) awaitDeliveries(ctx context.Context) error {
+	if len(b.held.Again) == 0 {
+		return nil
+	}
+	if _, err := b.conn.Exec(ctx, awaitSQL, postgres.UUIDs(b.held.Again)); err != nil {
+		return fmt.Errorf("wait for deliveries: %w", err)
+	}
+	return nil
 }
 
 // Deliveries implements domain.Batch.

@@ -250,6 +250,79 @@ func TestAnEventInsteadOfItsQueueIsConfirmedWithItsDeliveries(t *testing.T) {
 	balance(t, db)
 }
 
+// A producer writes an event again whose type has a subscription instead of its queue by now. The history no longer has
+// the first row. The one delivery was confirmed before, waits for Redis, or was given up.
+func TestAnEventThatIsWrittenAgainEndsWithItsEarlierDelivery(t *testing.T) {
+	t.Parallel()
+	const id = "019a0000-0000-7000-8000-000000000001"
+	write := func(t *testing.T, db *postgres.Database, store *repository.Outbox, want string) {
+		t.Helper()
+		exec(t, db, "INSERT INTO outbox (id, event_type, payload) VALUES ($1, 'new', '')", id)
+		if got := wentWhere(t, store); got != want {
+			t.Errorf("went %q, want %q", got, want)
+		}
+	}
+	for name, earlier := range map[string]func(t *testing.T, db *postgres.Database) (later string){
+		"confirmed": func(t *testing.T, db *postgres.Database) string {
+			exec(t, db, "SELECT outboxd.confirm(id) FROM outbox_sent WHERE subscription = 'one'")
+			return ""
+		},
+		"pending": func(t *testing.T, db *postgres.Database) string {
+			exec(t, db, "SELECT outbox_reschedule_one(id, now() + interval '1 hour', 'ada', '', true) FROM outbox_sent WHERE subscription = 'one'")
+			return ""
+		},
+		"in flight": func(*testing.T, *postgres.Database) string { return "subscription:one/new" },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			db, store := repositorytest.Outbox(t)
+			one := wants("one", "new")
+			subscribe(t, db, one)
+			write(t, db, store, "default/new subscription:one/new")
+			later := earlier(t, db)
+			exec(t, db, "DELETE FROM outbox_sent WHERE id = $1", id)
+			one.InsteadOfQueue = true
+			subscribe(t, db, one)
+			write(t, db, store, later)
+			confirmed := func() int { return count(t, db, "SELECT count(*) FROM inbox WHERE event_id = '"+id+"'") }
+			if name != "confirmed" && confirmed() != 0 {
+				t.Error("the event is confirmed, and its delivery is not")
+			}
+			exec(t, db, "UPDATE outbox_void_tasks SET until = '-infinity'")
+			exec(t, db, "SELECT outboxd.confirm(id) FROM (SELECT id FROM outbox WHERE subscription = 'one' UNION SELECT id FROM outbox_sent WHERE subscription = 'one') AS delivery")
+			if confirmed() != 1 {
+				t.Error("the delivery has ended, and the event is not confirmed")
+			}
+			if n := count(t, db, "SELECT count(*) FROM outbox_awaited"); n != 0 {
+				t.Errorf("%d deliveries are awaited", n)
+			}
+		})
+	}
+}
+
+// An event went to its queue. Then it was written again, when its type had a subscription instead of the queue. The end
+// of the delivery must not keep the task in the queue from its effect.
+func TestADeliveryDoesNotConfirmAnEventThatHasATask(t *testing.T) {
+	t.Parallel()
+	db, store := repositorytest.Outbox(t)
+	const id = "019a0000-0000-7000-8000-000000000001"
+	const write = "INSERT INTO outbox (id, event_type, payload) VALUES ($1, 'new', '')"
+	exec(t, db, write, id)
+	relayAll(t, store)
+	one := wants("one", "new")
+	one.InsteadOfQueue = true
+	subscribe(t, db, one)
+	exec(t, db, write, id)
+	if got := wentWhere(t, store); got != "subscription:one/new" {
+		t.Fatal(got)
+	}
+	exec(t, db, "SELECT outboxd.confirm(id) FROM outbox_sent WHERE subscription = 'one'")
+	if n := count(t, db, "SELECT count(*) FROM (SELECT outboxd.confirm('"+id+"') AS first) AS task WHERE first"); n != 1 {
+		t.Error("the task in the queue has no effect")
+	}
+	balance(t, db)
+}
+
 // Both deliveries of an event end in transactions that are open at the same time.
 func TestTwoDeliveriesThatEndAtOnceConfirmTheirEvent(t *testing.T) {
 	t.Parallel()
