@@ -121,7 +121,10 @@ CREATE TABLE outbox_missing (
 -- with the event.
 CREATE TABLE inbox (
     event_id     uuid        PRIMARY KEY,
-    processed_at timestamptz NOT NULL DEFAULT now()
+    processed_at timestamptz NOT NULL DEFAULT now(), -- when the transaction began; see began_at
+    -- If the transaction lasted longer than 5 s, when it began. Then processed_at is when it was committed; see
+    -- outbox_confirmed.
+    began_at     timestamptz
 );
 
 CREATE INDEX inbox_processed_at ON inbox (processed_at);

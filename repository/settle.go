@@ -39,8 +39,8 @@ var deadSQL = `
 WITH given AS MATERIALIZED (
     SELECT * FROM ` + stored.Unnest + stored.Beside + `::text[]) AS given (` + stored.Columns + `, error)
 ), dead AS (
-    INSERT INTO outbox_dead (` + stored.Columns + `, error, stage)
-    SELECT ` + stored.ColumnsWith(map[string]string{"split": stored.Met}) + `, error, 'relay' FROM given
+    INSERT INTO outbox_dead (` + stored.Columns + `, error, stage, died_at)
+    SELECT ` + stored.ColumnsWith(map[string]string{"split": stored.Met}) + `, error, 'relay', clock_timestamp() FROM given
     ON CONFLICT (id) DO UPDATE
     SET generation = excluded.generation, attempts = excluded.attempts, last_error = excluded.last_error,
         stage = excluded.stage, error = excluded.error, died_at = excluded.died_at

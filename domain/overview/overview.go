@@ -38,7 +38,8 @@ func (f Flow) Rate(n int64) float64 {
 const StandingCounted = 50_000
 
 // ConfirmedLate is how much later than emitted events confirmed ones are counted. The time of a confirmation is the
-// start of the handler's transaction, but the database shows the confirmation only after that transaction's commit.
+// start of the handler's transaction, but the database shows the confirmation only after that transaction's commit. If
+// the transaction lasts longer than five seconds, the time is that of the commit.
 const ConfirmedLate = 10 * time.Second
 
 // Standing says how many events are in which state at one moment, and which relays run.

@@ -55,7 +55,7 @@ WITH standing AS (` + search.StandingSQL + `
 ), delays AS (
     SELECT percentile_disc(ARRAY[0.5, 0.99]) WITHIN GROUP (ORDER BY delay) AS p
     FROM (
-        SELECT greatest(extract(epoch FROM processed_at) - ('x' || translate(left(event_id::text, 13), '-', ''))::bit(48)::bigint / 1000.0, 0) AS delay
+        SELECT greatest(extract(epoch FROM coalesce(began_at, processed_at)) - ('x' || translate(left(event_id::text, 13), '-', ''))::bit(48)::bigint / 1000.0, 0) AS delay
         FROM inbox i WHERE processed_at > now() - interval '20 seconds' AND substr(event_id::text, 15, 1) = '7'
           AND NOT EXISTS (SELECT FROM outbox_cancelled c WHERE c.id = i.event_id)
         ORDER BY processed_at DESC LIMIT 1000

@@ -41,8 +41,8 @@ WITH bounds AS (
     SELECT coalesce(max(at), now() - interval '1 minute' - ` + lateSQL + `) AS begun, now() - ` + lateSQL + ` AS until
     FROM outbox_type_samples WHERE at > now() - interval '1 hour'
 ), met AS MATERIALIZED (
-    SELECT event_id, processed_at FROM bounds, LATERAL (
-        SELECT event_id, processed_at FROM inbox WHERE processed_at >= begun AND processed_at < until ORDER BY processed_at LIMIT $3
+    SELECT event_id, processed_at, began_at FROM bounds, LATERAL (
+        SELECT event_id, processed_at, began_at FROM inbox WHERE processed_at >= begun AND processed_at < until ORDER BY processed_at LIMIT $3
     ) AS first
 ), span AS MATERIALIZED (
     -- A full span ends before its last confirmations, because others may have the same time.
@@ -57,10 +57,10 @@ WITH bounds AS (
     FROM met, span WHERE processed_at < ended GROUP BY 1
 ), confirmed AS (
     SELECT at, event_type, queue, count(*) AS n, percentile_disc(ARRAY[0.5, 0.99]) WITHIN GROUP (ORDER BY delay) AS p
-    FROM (SELECT event_id, processed_at, ` + partSQL("processed_at") + ` AS at FROM met, span WHERE processed_at < ended AND uuid_hash(event_id) % nth = 0) AS few
+    FROM (SELECT event_id, coalesce(began_at, processed_at) AS began, ` + partSQL("processed_at") + ` AS at FROM met, span WHERE processed_at < ended AND uuid_hash(event_id) % nth = 0) AS few
     CROSS JOIN LATERAL (
         SELECT s.event_type, s.queue, CASE WHEN substr(event_id::text, 15, 1) = '7' OR substr(event_id::text, 15, 1) = '8' AND substr(event_id::text, 20, 1) IN ('a', 'b')
-            THEN greatest(extract(epoch FROM processed_at) - ('x' || translate(left(event_id::text, 13), '-', ''))::bit(48)::bigint / 1000.0, 0) END AS delay
+            THEN greatest(extract(epoch FROM began) - ('x' || translate(left(event_id::text, 13), '-', ''))::bit(48)::bigint / 1000.0, 0) END AS delay
         FROM (` + mayEnd.Union(`SELECT event_type, queue, generation FROM {table} WHERE id = event_id`) + `) AS s ORDER BY s.generation DESC LIMIT 1
     ) AS e GROUP BY 1, 2, 3
 ), noted AS (

@@ -1,12 +1,16 @@
 package upkeep_test
 
 import (
+	"errors"
 	"maps"
 	"testing"
 	"time"
 
 	"outboxd/app/schematest"
+	"outboxd/domain"
+	"outboxd/repository"
 	"outboxd/repository/postgres"
+	"outboxd/repository/repositorytest"
 	"outboxd/repository/search"
 	"outboxd/repository/upkeep"
 )
@@ -109,5 +113,44 @@ func TestFiguresOfABusyMinuteAreEstimates(t *testing.T) {
 	}
 	if sum < 22_990 || sum > 23_010 { // each count is rounded
 		t.Errorf("%d confirmations, there were 23,000", sum)
+	}
+}
+
+// A confirmation or a death becomes visible long after its transaction began. Meanwhile the leader measured until after
+// that beginning.
+func TestWhatALongTransactionDidCounts(t *testing.T) {
+	t.Parallel()
+	db := schematest.Open(t)
+	store := repository.NewOutbox(db, repository.OutboxOptions{History: true})
+	// Every transaction counts as long.
+	exec(t, db, `DO $$ BEGIN EXECUTE replace(pg_get_functiondef('outbox_confirmed'::regproc), '5 seconds', '0 seconds'); END $$`)
+	repositorytest.Emit(t, db, 1)
+	id := repositorytest.Find(t, db, "test:1")
+	repositorytest.RelayAll(t, store)
+	handler := db.GORM().WithContext(t.Context()).Begin()
+	if err := handler.Exec("SELECT outboxd.confirm(?)", id.String()).Error; err != nil {
+		t.Fatal(err)
+	}
+	repositorytest.Emit(t, db, 1)
+	batch := repositorytest.Claim(t, store, 1)
+	exec(t, db, "INSERT INTO outbox_type_samples (at, event_type, queue, seconds, confirmed, failed, died) VALUES (clock_timestamp(), '', '', 60, 0, 0, 0)")
+	if err := errors.Join(handler.Commit().Error, batch.Commit(t.Context(), []domain.Outcome{{Verdict: domain.Dead, Err: errors.New("no")}})); err != nil {
+		t.Fatal(err)
+	}
+	if n := count(t, db, "SELECT count(*) FROM inbox WHERE began_at < processed_at"); n != 1 {
+		t.Errorf("%d confirmations know when their transaction began, want 1", n)
+	}
+	// Time passes until the leader measures again.
+	exec(t, db, "UPDATE inbox SET processed_at = processed_at - interval '1 minute'")
+	exec(t, db, "UPDATE outbox_dead SET died_at = died_at - interval '1 minute'")
+	exec(t, db, "UPDATE outbox_type_samples SET at = at - interval '1 minute'")
+	if err := upkeep.NewHousekeeping(db, "").MeasureTypes(t.Context(), nil); err != nil {
+		t.Fatal(err)
+	}
+	if n := count(t, db, "SELECT sum(confirmed) FROM outbox_type_samples"); n != 1 {
+		t.Errorf("%d confirmations, want 1", n)
+	}
+	if n := count(t, db, "SELECT sum(died) FROM outbox_type_samples"); n != 1 {
+		t.Errorf("%d deaths, want 1", n)
 	}
 }
