@@ -156,11 +156,12 @@ type Housekeeping interface {
 
 	// AdvanceKeys checks up to limit ordering keys with held events, beginning with the first key that follows the
 	// given one. AdvanceKeys releases the next event of a key if no event has the key's turn, or if the event with the
-	// turn is confirmed or itself held. AdvanceKeys returns the last key that it checked ("" at the end), and how many
-	// turns it ended and events it released, added up. The result gone has events that have had the turn for a minute
-	// and are in no table any more, because their history was dropped or is not kept. Only Redis can tell whether their
-	// tasks still wait. Only ID and Generation of these events are set.
-	AdvanceKeys(ctx context.Context, after string, limit int) (last string, advanced int64, gone []Event, err error)
+	// turn is confirmed or itself held. AdvanceKeys also ends the turn of a published event that no consumer confirms,
+	// and of a dead letter unless deadHold is true. AdvanceKeys returns the last key that it checked ("" at the end),
+	// and how many turns it ended and events it released, added up. The result gone has events that have had the turn
+	// for a minute and are in no table any more, because their history was dropped or is not kept. Only Redis can tell
+	// whether their tasks still wait. Only ID and Generation of these events are set.
+	AdvanceKeys(ctx context.Context, after string, limit int, deadHold bool) (last string, advanced int64, gone []Event, err error)
 
 	// PassTurns ends the turns of events, and releases the next event of each
 	// of their keys.

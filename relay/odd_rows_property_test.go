@@ -249,7 +249,7 @@ func (o *oddRows) ordinary() {
 func (o *oddRows) round() {
 	o.t.Helper()
 	house := upkeep.NewHousekeeping(o.db, "")
-	if _, _, _, err := house.AdvanceKeys(o.t.Context(), "", 1000); err != nil {
+	if _, _, _, err := house.AdvanceKeys(o.t.Context(), "", 1000, true); err != nil {
 		o.t.Errorf("the keys' round: %v", err)
 	}
 	if _, _, err := house.Measure(o.t.Context(), o.options.Process, nil); err != nil {

@@ -319,7 +319,7 @@ func (s *subject) doHousekeeping() {
 	errs = append(errs, err)
 	_, _, err = house.Measure(ctx, domain.RelayProcess{ID: domain.ID{1}}, nil)
 	errs = append(errs, err)
-	_, _, _, err = house.AdvanceKeys(ctx, "", 10)
+	_, _, _, err = house.AdvanceKeys(ctx, "", 10, true)
 	errs = append(errs, err)
 	_, err = house.Upkeep(ctx, time.Hour)
 	errs = append(errs, err)

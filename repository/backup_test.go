@@ -312,7 +312,7 @@ func TestASessionWithoutTriggers(t *testing.T) {
 	if err := run("SELECT outboxd.confirm(id) FROM outbox_sent WHERE event_type = 'a1'"); err != nil {
 		t.Error(err)
 	}
-	if _, _, _, err := house.AdvanceKeys(t.Context(), "", 100); err != nil {
+	if _, _, _, err := house.AdvanceKeys(t.Context(), "", 100, true); err != nil {
 		t.Error(err)
 	}
 	if went := relayAll(t, store); went != "a2" {

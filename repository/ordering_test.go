@@ -11,6 +11,7 @@ import (
 	"outboxd/domain"
 	"outboxd/repository"
 	"outboxd/repository/repositorytest"
+	"outboxd/repository/upkeep"
 )
 
 func TestAnEventGoesWhenTheOneBeforeItIsConfirmed(t *testing.T) {
@@ -245,6 +246,42 @@ func TestATurnIsNotGivenToAnEventThatHadIt(t *testing.T) {
 	<-delivered
 	if got, want := relayAll(t, store), "a4"; got != want {
 		t.Errorf("%q went, want %q", got, want)
+	}
+}
+
+// An event has the turn of its key, and an option is changed after it was published or died: no consumer confirms its
+// type, or dead letters no longer hold their keys.
+func TestAKeyGoesOnAfterAnOptionWasChanged(t *testing.T) {
+	t.Parallel()
+	for name, change := range map[string]struct {
+		first       func(t *testing.T, store *repository.Outbox)
+		unconfirmed []string
+	}{
+		"unconfirmed": {func(t *testing.T, store *repository.Outbox) { relayAll(t, store) }, []string{"a1"}},
+		"skip":        {func(t *testing.T, store *repository.Outbox) { die(t, store, "no") }, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			db := schematest.Open(t)
+			store := repository.NewOutbox(db, repository.OutboxOptions{History: true, DeadHoldsKey: true})
+			keeping := upkeep.NewHousekeeping(db, "")
+			emitKeyed(t, db, "a1", "a2")
+			change.first(t, store)
+			exec(t, db, "UPDATE outbox_turns SET taken_at = now() - interval '2 minutes'")
+			if _, n, gone, err := keeping.AdvanceKeys(t.Context(), "", 10, true); err != nil || n != 0 || len(gone) != 0 {
+				t.Fatalf("before the change: %d, %v, %v", n, gone, err)
+			}
+			if err := keeping.SayUnconfirmed(t.Context(), change.unconfirmed, nil); err != nil {
+				t.Fatal(err)
+			}
+			if _, n, _, err := keeping.AdvanceKeys(t.Context(), "", 10, name != "skip"); err != nil || n != 1 {
+				t.Errorf("%d keys went on (%v), want 1", n, err)
+			}
+			if got := relayAll(t, store); got != "a2" {
+				t.Errorf("%q went, want a2", got)
+			}
+			balance(t, db)
+		})
 	}
 }
 

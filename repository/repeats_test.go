@@ -56,7 +56,7 @@ func (o *ordering) confirm(id string) {
 
 func (o *ordering) tidy() {
 	o.t.Helper()
-	if _, _, _, err := upkeep.NewHousekeeping(o.db, "").AdvanceKeys(o.t.Context(), "", 1000); err != nil {
+	if _, _, _, err := upkeep.NewHousekeeping(o.db, "").AdvanceKeys(o.t.Context(), "", 1000, true); err != nil {
 		o.t.Fatal(err)
 	}
 }

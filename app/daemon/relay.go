@@ -45,6 +45,7 @@ func RelayOptions(cfg *config.Config, db *postgres.Database, redis *broker.Redis
 			Replays:      subscriptions.New(db),
 			Schedules:    schedules.New(db),
 			Unconfirmed:  cfg.Relay.Unconfirmed,
+			DeadHoldsKey: cfg.Relay.Ordering == config.OrderingBlock,
 			Outward:      outwardTypes(),
 			Healing: &lead.Healing{
 				Queue: publisher, Memory: heal.NewQueueMemory(db),

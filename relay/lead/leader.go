@@ -238,7 +238,7 @@ func (l *Leader) look(ctx context.Context) {
 // process that dies between two steps may leave held events behind, and only the leader notices them.
 func (l *Leader) advance(ctx context.Context) {
 	defer l.removeTasks(ctx)
-	last, advanced, gone, err := l.duties.Housekeeping.AdvanceKeys(ctx, l.key, advanceBatch)
+	last, advanced, gone, err := l.duties.Housekeeping.AdvanceKeys(ctx, l.key, advanceBatch, l.duties.DeadHoldsKey)
 	l.key = last
 	if err == nil {
 		err = l.passEnded(ctx, gone)

@@ -24,6 +24,8 @@ type Duties struct {
 	Cancelled queued.TaskRemover
 	// Unconfirmed are the types of events that no consumer confirms.
 	Unconfirmed []string
+	// DeadHoldsKey says that a dead letter keeps the turn of its ordering key.
+	DeadHoldsKey bool
 	// Outward are the types of events whose handlers act outside the database.
 	Outward []string
 	// Healing is for a loss of all data in Redis. If Healing is nil, such a loss goes
