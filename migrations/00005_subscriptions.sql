@@ -93,6 +93,9 @@ CREATE TABLE outbox_replays (
 -- A producer may write an ID again, and the subscriptions may have changed meanwhile. Then the event has a row of its
 -- own queue beside the row that has only deliveries. The function does not confirm such an event: the task of its own
 -- queue could then have no effect. That task confirms the event.
+--
+-- The event may have been moved to a later time, and then its last delivery was cancelled, discarded, or moved to an
+-- earlier time. The inbox would refuse the event, so the function first removes that later time.
 -- +goose StatementBegin
 CREATE FUNCTION outbox_deliveries_over(event uuid) RETURNS void
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path FROM CURRENT AS $$
@@ -102,6 +105,7 @@ BEGIN
        AND NOT EXISTS (SELECT FROM outbox o WHERE o.id = event AND o.split = 'done')
        AND NOT EXISTS (SELECT FROM outbox_held h WHERE h.id = event)
        AND NOT EXISTS (SELECT FROM outbox_dead d WHERE d.id = event) THEN
+        UPDATE outbox_void_tasks SET until = '-infinity' WHERE event_id = event AND until > clock_timestamp();
         INSERT INTO inbox (event_id) VALUES (event) ON CONFLICT DO NOTHING;
     END IF;
 END $$;

@@ -323,6 +323,33 @@ func TestADeliveryDoesNotConfirmAnEventThatHasATask(t *testing.T) {
 	balance(t, db)
 }
 
+// An event was moved to a later time with its delivery. Then its delivery ends before that time.
+func TestADeliveryEndsBeforeTheTimeOfItsEvent(t *testing.T) {
+	t.Parallel()
+	for name, end := range map[string]string{
+		"cancelled":           "SELECT outbox_cancel(id, 'ada', '', true) FROM outbox WHERE subscription = 'one'",
+		"moved and delivered": "SELECT outbox_reschedule_one(id, now(), 'ada', '', true), outboxd.confirm(id) FROM (SELECT id FROM outbox WHERE subscription = 'one') AS delivery",
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			db, store := repositorytest.Outbox(t)
+			one := wants("one", "*")
+			one.InsteadOfQueue = true
+			subscribe(t, db, one)
+			emit(t, db, 1)
+			relayAll(t, store)
+			exec(t, db, "SELECT outbox_reschedule(id, now() + interval '1 hour', 'ada', '', true) FROM outbox_sent WHERE subscription IS NULL")
+			if n := count(t, db, "SELECT count(*) FROM outbox"); n != 2 {
+				t.Fatalf("%d were moved, want the event and its delivery", n)
+			}
+			exec(t, db, end)
+			if n := count(t, db, "SELECT count(*) FROM inbox"); n != 2 {
+				t.Errorf("%d are confirmed, want the event and its delivery", n)
+			}
+		})
+	}
+}
+
 // Both deliveries of an event end in transactions that are open at the same time.
 func TestTwoDeliveriesThatEndAtOnceConfirmTheirEvent(t *testing.T) {
 	t.Parallel()
