@@ -319,7 +319,7 @@ BEGIN
             WHEN lock_not_available THEN RETURN CASE WHEN confirming THEN 'running' ELSE 'busy' END;
             WHEN SQLSTATE 'OB002' THEN RETURN 'confirmed';
             WHEN SQLSTATE 'OB003' THEN RETURN 'queued'; -- it has become due since outbox_standing
-            WHEN data_exception OR integrity_constraint_violation THEN RETURN 'refused'; -- by the outbox
+            WHEN data_exception OR integrity_constraint_violation OR program_limit_exceeded OR raise_exception THEN RETURN 'refused'; -- by the outbox
         END;
     END LOOP;
     RETURN 'busy';

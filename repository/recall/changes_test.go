@@ -274,9 +274,15 @@ func TestAnEventIsRescheduled(t *testing.T) {
 		t.Errorf("reschedule of what took effect: %s", got)
 	}
 	rt.Exec(t, db, "SELECT outboxd.emit('outgrown', '{}')")
-	rt.Exec(t, db, "ALTER TABLE outbox ADD CONSTRAINT smaller CHECK (event_type <> 'outgrown') NOT VALID")
-	if got := answer(t, db.SQL(), "SELECT outboxd.reschedule(id, now()) FROM outbox WHERE event_type = 'outgrown'"); got != "refused" {
-		t.Errorf("reschedule of what the outbox does not accept any more: %s", got)
+	for _, refusal := range []string{
+		"ALTER TABLE outbox ADD CONSTRAINT smaller CHECK (event_type <> 'outgrown') NOT VALID",
+		`ALTER TABLE outbox DROP CONSTRAINT smaller; CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'no'; END $$;
+			CREATE TRIGGER refuse BEFORE INSERT ON outbox FOR EACH ROW EXECUTE FUNCTION refuse()`,
+	} {
+		rt.Exec(t, db, refusal)
+		if got := answer(t, db.SQL(), "SELECT outboxd.reschedule(id, now()) FROM outbox WHERE event_type = 'outgrown'"); got != "refused" {
+			t.Errorf("reschedule of what the outbox does not accept any more: %s", got)
+		}
 	}
 	if _, err := db.SQL().Exec("SELECT outboxd.reschedule($1, 'infinity')", id); err == nil {
 		t.Error("an event was rescheduled to the end of time")
