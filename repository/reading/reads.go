@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"outboxd/domain"
+	"outboxd/repository"
 	"outboxd/repository/postgres"
 )
 
@@ -23,11 +24,15 @@ const (
 	// primary.
 	lookPatience    = time.Second
 	primaryPatience = 500 * time.Millisecond
+	// primaryReads is how many queries the primary answers at once. The relay, the leader and the
+	// health checks use the same pool, and pages that many people open must leave them connections.
+	primaryReads = 2
 )
 
 // Reads chooses the server for queries that change nothing. It is safe for concurrent use.
 type Reads struct {
 	primary *postgres.Database
+	bound   *repository.Bound // of queries to the primary
 	open    func(context.Context) (*postgres.Database, error)
 	logger  *slog.Logger
 	every   time.Duration // lookEvery, except in tests
@@ -46,7 +51,7 @@ type Reads struct {
 // New returns Reads that prefer a standby of primary. The function open connects to the
 // standby and is called again after a failure; it is nil if there is no standby.
 func New(primary *postgres.Database, open func(context.Context) (*postgres.Database, error), logger *slog.Logger) *Reads {
-	return &Reads{primary: primary, open: open, logger: logger, every: lookEvery}
+	return &Reads{primary: primary, bound: repository.NewBound(primaryReads), open: open, logger: logger, every: lookEvery}
 }
 
 // Close closes the connections to the standby.
@@ -221,7 +226,7 @@ func (r *Reads) tell(err error) {
 func ask[T any](ctx context.Context, r *Reads, read func(*postgres.Database) (T, error)) (T, error) {
 	standby := r.choose(ctx, false)
 	if standby == nil {
-		return read(r.primary)
+		return fromPrimary(ctx, r, read)
 	}
 	found, err := read(standby)
 	switch {
@@ -235,5 +240,14 @@ func ask[T any](ctx context.Context, r *Reads, read func(*postgres.Database) (T,
 	}
 	// The primary also has what is newer than the standby's state, such as an event that
 	// the standby did not find.
-	return read(r.primary)
+	return fromPrimary(ctx, r, read)
+}
+
+// fromPrimary answers a query from the primary.
+func fromPrimary[T any](ctx context.Context, r *Reads, read func(*postgres.Database) (T, error)) (found T, err error) {
+	err = r.bound.Within(ctx, "read for a page", func() error {
+		found, err = read(r.primary)
+		return err
+	})
+	return found, err
 }
