@@ -80,35 +80,6 @@ func judgeArchived(archived, settled int64) []domain.Finding {
 		"none is needed: outboxd dead list shows the events, and replaying one makes a new task")
 }
 
-// judgeLoss reports a loss that the leader has not healed yet.
-func judgeLoss(reason string) []domain.Finding {
-	if reason == "" {
-		return nil
-	}
-	return of("redis-lost-data", "Redis may have lost its data: "+reason,
-		"tasks of events that are not confirmed may be gone; the leader sends these events again as soon as it notices the loss, if the history has them",
-		"wait for the next check (--redis-check-interval); if no relay runs, start one: outboxd --roles=relay")
-}
-
-// judgeHeal reports that events were recently sent again, because Redis or PostgreSQL lost data or may have. It says
-// how often within an hour, because two losses need another remedy than one.
-func judgeHeal(s overview.Standing) []domain.Finding {
-	if len(s.LastHeals) == 0 || s.At.Sub(s.LastHeals[0].At) > HealRecent {
-		return nil
-	}
-	var named []string
-	for _, h := range s.LastHeals {
-		named = append(named, words.Ago(s.At, h.At)+", because "+h.Reason)
-	}
-	if more := s.Heals - int64(len(named)); more > 0 {
-		named = append(named, words.Many(more, "time")+" before that")
-	}
-	return of("healed", "unconfirmed events were sent again "+words.Many(s.Heals, "time")+" in the last hour: "+strings.Join(named, "; "),
-		"events may take effect later than usual; none takes effect twice",
-		"find out why: the server's log has restarts and takeovers, but nothing says afterwards who emptied a Redis; let Redis keep its data (appendonly yes) and forbid to empty it "+
-			"(ACL SETUSER default -flushall -flushdb), see docs/guides/redis.md; this warning ends 15 minutes after the last time")
-}
-
 // judgeGrowth reports a backlog in Redis that grows. If Redis answers, and fewer than BacklogLarge tasks wait in
 // queues from which workers take tasks, it reports nothing: more workers would not help. Other findings name queues
 // without a worker, and paused ones.

@@ -13,9 +13,9 @@ func (i DatabaseIdentity) Change(known DatabaseIdentity) string {
 	differ := func(a, b string) bool { return a != "" && b != "" && a != b }
 	switch {
 	case differ(i.SystemID, known.SystemID):
-		return "PostgreSQL is another cluster: it was restored from a dump, or moved"
+		return DatabaseOther
 	case differ(i.Timeline, known.Timeline):
-		return "PostgreSQL is on another timeline: a standby took over, or it was recovered to a point in time"
+		return TimelineOther
 	default:
 		return ""
 	}

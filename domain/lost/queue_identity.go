@@ -28,19 +28,19 @@ func (i QueueIdentity) Change(known QueueIdentity) string {
 	case i.Canary == "":
 		return i.emptied(known)
 	case i.Canary != known.Canary && i.hasOtherIDs(known):
-		return "Redis was restarted with older data, a replica without the last writes took over, or it is another Redis"
+		return QueueOlder
 	case i.Canary != known.Canary:
-		return "the canary in Redis is not the last one: older data was restored without a restart, or somebody else writes the canary too"
+		return CanaryOther
 	case i.Gone != "":
-		return "a master of the Redis Cluster has lost its canaries: it was emptied, was restarted without its data, or is another one"
+		return MasterEmptied
 	case narrow && slots.Len() == 0:
 		return ""
 	case narrow, i.Shards+known.Shards != "" && i.hasOtherIDs(known):
-		return "a master of the Redis Cluster was restarted, was added or removed, or a replica took over"
+		return MasterOther
 	case differ(i.RunID, known.RunID):
-		return "Redis was restarted and has the canary still, or another server took over"
+		return QueueRestarted
 	case differ(i.ReplicationID, known.ReplicationID):
-		return "a replica of Redis took over, or Redis began to have replicas"
+		return ReplicaTookOver
 	default:
 		return ""
 	}
@@ -51,11 +51,11 @@ func (i QueueIdentity) Change(known QueueIdentity) string {
 func (i QueueIdentity) emptied(known QueueIdentity) string {
 	switch {
 	case differ(i.RunID, known.RunID):
-		return "Redis was restarted without its data, or is another Redis"
+		return QueueRestartedEmpty
 	case same(i.RunID, known.RunID) && !differ(i.ReplicationID, known.ReplicationID):
-		return "Redis was emptied without a restart, as FLUSHALL does, or the canary in it was deleted"
+		return QueueEmptied
 	default:
-		return "the canary in Redis is gone: Redis was emptied, was restarted without its data, or is another one"
+		return CanaryGone
 	}
 }
 

@@ -160,6 +160,9 @@ func (h *healer) check(ctx context.Context) error {
 	if slots, narrow := seen.LostSlots(known); narrow {
 		l.slots = &slots
 	}
+	if l.reason != "" && h.record.Loss(seen) == "" {
+		l.reason = lost.CanaryBefore
+	}
 	if change != "" {
 		l = loss{what: "PostgreSQL may have gone back to an earlier state", reason: change, back: true}
 	}
@@ -312,6 +315,9 @@ func (h *healer) remember(ctx context.Context, next lost.QueueIdentity, healed s
 	if err != nil {
 		h.known = false
 		return err
+	}
+	if h.record.Before = h.record.Identity.Canary; healed != "" {
+		h.record.Before = ""
 	}
 	h.record.Identity = next
 	return nil
