@@ -22,6 +22,8 @@
   let readAt = null;
   let shown = ""; // the query of data
   let fault = ""; // that the last reading failed
+  let latest = 0; // counts the readings
+  let left = false; // the reader leaves the page, and the browser ends all readings
   let drawn = [];
 
   // The same forms as on the rest of the page: 12,500; 45/s; 21 min 15 s.
@@ -197,6 +199,7 @@
       return;
     }
     const asked = query();
+    const reading = ++latest;
     const late = setTimeout(() => asked === query() && asked !== shown && !fault && tell(true), lateAfter);
     let read = null;
     try {
@@ -208,6 +211,9 @@
     clearTimeout(late);
     if (asked !== query()) {
       return; // another range was chosen meanwhile
+    }
+    if (!read && (left || reading !== latest)) {
+      return; // nothing failed, or a later reading will say whether it lasts
     }
     fault = read ? "" : "The history cannot be read at the moment.";
     if (read) {
@@ -258,6 +264,12 @@
     resized = setTimeout(draw, 150);
   });
   document.addEventListener("visibilitychange", load);
+  addEventListener("beforeunload", () => {
+    left = true;
+  });
+  addEventListener("pageshow", () => {
+    left = false; // it was shown again from the browser's memory
+  });
   setInterval(load, 10000);
   load();
 })();
