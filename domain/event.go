@@ -64,6 +64,9 @@ const (
 // HeaderCorrects is a header of a corrected copy: the ID of the event that it corrects.
 const HeaderCorrects = "outboxd-corrects"
 
+// AsynqRetries is how often Asynq tries a task again that does not say how often.
+const AsynqRetries = 25
+
 // TaskOptions are Asynq's options of one task. A nil or zero option means
 // Asynq's default.
 type TaskOptions struct {

@@ -51,9 +51,6 @@ func (l *Life) LastKnown() *domain.Event {
 	return &event
 }
 
-// asynqRetries is how often Asynq tries a task again that says nothing about it.
-const asynqRetries = 25
-
 // Retries says how often the event's task is tried again after a failure, and what decides that; "" if no table has the
 // event any more.
 func (l *Life) Retries() string {
@@ -62,7 +59,7 @@ func (l *Life) Retries() string {
 	case l.Type == "":
 		return ""
 	case n == nil:
-		return fmt.Sprintf("up to %d: Asynq's default, because the event has no max_retry", asynqRetries)
+		return fmt.Sprintf("up to %d: Asynq's default, because the event has no max_retry", domain.AsynqRetries)
 	case l.Subscription != "":
 		return fmt.Sprintf("up to %d: retry.attempts of the subscription", *n)
 	default:

@@ -27,11 +27,8 @@ const (
 	fieldValue = 2
 )
 
-// The defaults of Asynq's client for options that an event does not set.
-const (
-	asynqRetries = 25
-	asynqTimeout = 30 * time.Minute
-)
+// asynqTimeout is the default of Asynq's client for an event without a timeout.
+const asynqTimeout = 30 * time.Minute
 
 // isPlain reports whether taskMessage can write the event's task in the same way as Asynq's client. All other
 // events go through that client: unique events, and events that the client refuses.
@@ -91,7 +88,7 @@ func limitsOf(e *domain.Event) (retries int, timeout time.Duration, deadline int
 	case o.MaxRetry != nil:
 		retries = max(*o.MaxRetry, 0)
 	default:
-		retries = asynqRetries
+		retries = domain.AsynqRetries
 	}
 	switch {
 	case e.Subscription != "":

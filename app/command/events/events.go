@@ -227,11 +227,11 @@ func EventTable(w io.Writer, d *EventDocument) {
 		if t.LastError != "" {
 			task += ": " + t.LastError
 		}
-		if name := "Task"; t.old {
-			row("Old task", task)
-		} else {
-			row(name, task)
+		name := "Task"
+		if t.old {
+			name = "Old task"
 		}
+		row(name, task)
 	}
 	row("Redis", d.QueueError)
 	deliveriesTable(w, d.Deliveries)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -26,6 +27,29 @@ func TestTimesAreAsPreciseAsTheyAreKnown(t *testing.T) {
 	for _, want := range []string{"\n2026-11-25 16:50:51.000\temitted", "\n2026-11-25 17:50:51\tnext attempt"} {
 		if !strings.Contains(table.String(), want) {
 			t.Errorf("no line begins with %q:\n%s", want[1:], table.String())
+		}
+	}
+}
+
+// An event that was replayed has the task of its last generation, and perhaps still an archived one of an earlier one.
+func TestATaskOfAnEarlierGenerationIsOld(t *testing.T) {
+	t.Parallel()
+	event := domain.Event{ID: domain.ID{1}, Generation: 1}
+	replayed := lives.Life{Event: event}
+	moved := lives.Life{Event: domain.Event{ID: event.ID}, Journal: []lives.JournalEntry{{Generation: 1}}} // only the journal has it
+	first := domain.Event{ID: event.ID}
+	for name, life := range map[string]*lives.Life{"in a table": &replayed, "in the journal": &moved} {
+		document := NewEventDocument(life, []queued.TaskState{{TaskID: first.TaskID(), Queue: "q"}, {TaskID: event.TaskID(), Queue: "q"}})
+		var table strings.Builder
+		EventTable(&table, &document)
+		var said []string
+		for line := range strings.Lines(table.String()) {
+			if name, task, ok := strings.Cut(line, "\t"); ok && strings.HasSuffix(name, "ask") {
+				said = append(said, name+" "+strings.Fields(task)[0])
+			}
+		}
+		if want := []string{"Old task " + first.TaskID(), "Task " + event.TaskID()}; !slices.Equal(said, want) {
+			t.Errorf("%s: it says %q, want %q", name, said, want)
 		}
 	}
 }
