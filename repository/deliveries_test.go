@@ -444,7 +444,7 @@ func TestDeliveriesOfAnUnconfirmedTypeAreConfirmed(t *testing.T) {
 		t.Errorf("went %s, want %s", got, want)
 	}
 	redriver := heal.NewRedriver(db)
-	n, err := redriver.CountRedrive(t.Context(), heal.RedriveFilter{Since: time.Hour, Except: []string{"log"}})
+	n, _, err := redriver.CountRedrive(t.Context(), heal.RedriveFilter{Since: time.Hour, Except: []string{"log"}})
 	if err != nil || n != 1 {
 		t.Errorf("%d events would be sent again (%v), want the delivery", n, err)
 	}

@@ -102,7 +102,7 @@ func (w *longWork) prepare() {
 }
 
 func (w *longWork) count() {
-	if n, err := heal.NewRedriver(w.db).CountRedrive(w.t.Context(), heal.RedriveFilter{Since: longAgo}); err != nil || n != longLost {
+	if n, _, err := heal.NewRedriver(w.db).CountRedrive(w.t.Context(), heal.RedriveFilter{Since: longAgo}); err != nil || n != longLost {
 		w.t.Errorf("CountRedrive: %d, %v, want %d", n, err, longLost)
 	}
 }

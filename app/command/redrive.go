@@ -16,6 +16,7 @@ import (
 	"outboxd/app/command/terminal"
 	"outboxd/app/lookout"
 	"outboxd/config"
+	"outboxd/domain"
 	"outboxd/domain/lost"
 	"outboxd/domain/words"
 	"outboxd/jobs/publish"
@@ -33,7 +34,8 @@ func newRedriveCommand(c cli.Commands) *cobra.Command {
 		Long: `Send again the events that were handed to Redis and are not confirmed. The leader does the same by
 itself when Redis has lost its data. Nothing happens twice: Redis recognises a task that it still has
 by its ID, and the inbox stops an event that took effect. Events of the types in --relay-unconfirmed
-are not sent.
+are not sent. If one of their queues is paused, the command says so, unless IDs are given: tasks wait
+there.
 
 With --missing it sends only the events that the leader has found to be missing: they are not
 confirmed, and their tasks are no longer in Redis. With IDs it sends those events, unless they are
@@ -60,11 +62,11 @@ confirmed.`,
 		}
 		filter.Except = o.Config.Relay.Unconfirmed
 		redriver := heal.NewRedriver(o.DB)
-		matched, err := redriver.CountRedrive(cmd.Context(), filter)
+		matched, queues, err := redriver.CountRedrive(cmd.Context(), filter)
 		if err != nil {
 			return err
 		}
-		result := dead.ChangeDocument{Action: "redrive", Matched: matched, DryRun: dryRun || !acting.Yes}
+		result := dead.ChangeDocument{Action: "redrive", Matched: matched, DryRun: dryRun || !acting.Yes, PausedQueues: pausedAmong(cmd, o, queues)}
 		if !dryRun && matched > 0 {
 			err = acting.Consent("send them again")
 		}
@@ -115,6 +117,7 @@ func redriveNamed(cmd *cobra.Command, o *cli.Opened, args []string, dryRun bool,
 		return err
 	}
 	events := heal.NewMissingEvents(o.DB)
+	var queues []domain.QueueCount
 	filter, what := map[string]string{"events": fmt.Sprint(len(ids))}, "events are named"
 	if len(ids) == 0 {
 		filter, what = map[string]string{"missing": "true"}, "events are not confirmed and have no task in Redis"
@@ -124,10 +127,11 @@ func redriveNamed(cmd *cobra.Command, o *cli.Opened, args []string, dryRun bool,
 		}
 		for i := range list {
 			ids = append(ids, list[i].Event.ID)
+			queues = inQueue(queues, list[i].Event.Queue)
 		}
 		sayLoss(cmd, o)
 	}
-	result := dead.ChangeDocument{Action: "redrive", Matched: int64(len(ids)), DryRun: dryRun || !acting.Yes}
+	result := dead.ChangeDocument{Action: "redrive", Matched: int64(len(ids)), DryRun: dryRun || !acting.Yes, PausedQueues: pausedAmong(cmd, o, queues)}
 	if !dryRun && len(ids) > 0 {
 		err = acting.Consent("send them again")
 	}
@@ -148,6 +152,25 @@ func redriveNamed(cmd *cobra.Command, o *cli.Opened, args []string, dryRun bool,
 			fmt.Fprintln(w, id)
 		}
 	}), err)
+}
+
+// pausedAmong warns of paused queues as cli.PausedQueues does. Nothing is asked and said if the queues are not known.
+func pausedAmong(cmd *cobra.Command, o *cli.Opened, queues []domain.QueueCount) []cli.PausedQueue {
+	if len(queues) == 0 {
+		return nil
+	}
+	return cli.PausedQueues(cmd, o, queues)
+}
+
+// inQueue counts one more event in the queue.
+func inQueue(queues []domain.QueueCount, queue string) []domain.QueueCount {
+	for i := range queues {
+		if queues[i].Queue == queue {
+			queues[i].Count++
+			return queues
+		}
+	}
+	return append(queues, domain.QueueCount{Queue: queue, Count: 1})
 }
 
 // sayLoss says on standard error if Redis may have lost data. Until the leader heals the loss, the database has no

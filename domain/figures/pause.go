@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"outboxd/domain"
+	"outboxd/domain/overview"
 	"outboxd/domain/setup"
 )
 
@@ -16,6 +17,8 @@ type Pauses struct {
 	Actions domain.ActionRecords
 	// OnRecord reports whether the queue is paused according to the record.
 	OnRecord func(ctx context.Context, queue string) (bool, error)
+	// Receivers returns the subscriptions whose deliveries wait; nil: none.
+	Receivers func(ctx context.Context) ([]overview.ReceiverStatus, error)
 }
 
 // Change pauses a queue, or resumes it, as the parameter kind says: domain.ActionPause or
@@ -43,7 +46,8 @@ func (p *Pauses) Change(ctx context.Context, kind string, action *domain.Action,
 	return nil
 }
 
-// Among returns those of the queues that are paused now. Tasks wait there. Errors: those of domain.QueuePauses.
+// Among returns those of the queues that are paused now, or whose subscription is. Tasks wait there. If the database
+// does not answer, Among leaves out the paused subscriptions. Errors: those of domain.QueuePauses.
 func (p *Pauses) Among(ctx context.Context, queues []domain.QueueCount) (paused []domain.QueueCount, err error) {
 	if len(queues) == 0 {
 		return nil, nil
@@ -54,6 +58,14 @@ func (p *Pauses) Among(ctx context.Context, queues []domain.QueueCount) (paused 
 	}
 	if names, err = p.Queues.Paused(ctx, names); err != nil {
 		return nil, err
+	}
+	if p.Receivers != nil {
+		receivers, _ := p.Receivers(ctx)
+		for _, r := range receivers {
+			if r.Paused {
+				names = append(names, setup.SubscriptionQueuePrefix+r.Subscription)
+			}
+		}
 	}
 	for _, q := range queues {
 		if slices.Contains(names, q.Queue) {

@@ -8,6 +8,8 @@ import (
 
 	"outboxd/domain"
 	"outboxd/domain/figures"
+	"outboxd/domain/overview"
+	"outboxd/domain/setup"
 )
 
 // redis knows only the queue "known". The map has the queues that are paused.
@@ -111,5 +113,17 @@ func TestAnUnrecordedPauseIsRecordedLater(t *testing.T) {
 		if err := p.Change(t.Context(), kind, &domain.Action{}, "known"); domain.ErrorCode(err) != domain.CodeConflict {
 			t.Errorf("%s what is %sd and on record: %v", kind, kind, err)
 		}
+	}
+}
+
+// Tasks wait in the queue of a paused subscription too, although Redis has no pause of it.
+func TestDeliveriesToAPausedSubscriptionWait(t *testing.T) {
+	t.Parallel()
+	p := figures.Pauses{Queues: redis{}, Receivers: func(context.Context) ([]overview.ReceiverStatus, error) {
+		return []overview.ReceiverStatus{{Subscription: "crm", Paused: true}, {Subscription: "erp", Down: &setup.ReceiverDown{}}}, nil
+	}}
+	queues := []domain.QueueCount{{Queue: "subscription:crm", Count: 3}, {Queue: "subscription:erp", Count: 1}, {Queue: "mail", Count: 1}}
+	if paused, err := p.Among(t.Context(), queues); err != nil || len(paused) != 1 || paused[0] != queues[0] {
+		t.Errorf("%+v, %v", paused, err)
 	}
 }

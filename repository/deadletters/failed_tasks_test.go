@@ -271,7 +271,7 @@ func TestTheLifeOfAnEvent(t *testing.T) {
 	if n, err := heal.NewRedriver(db).RedriveByHand(t.Context(), &domain.Action{Actor: "ada"}, heal.RedriveFilter{Since: time.Hour, Type: "a2"}); err != nil || n != 0 {
 		t.Errorf("redrive of another type: %d, %v", n, err)
 	}
-	if n, err := heal.NewRedriver(db).CountRedrive(t.Context(), heal.RedriveFilter{Since: time.Hour, Type: "a1"}); err != nil || n != 1 {
+	if n, _, err := heal.NewRedriver(db).CountRedrive(t.Context(), heal.RedriveFilter{Since: time.Hour, Type: "a1"}); err != nil || n != 1 {
 		t.Errorf("to be redriven: %d, %v, want 1", n, err)
 	}
 	if n, err := heal.NewRedriver(db).RedriveByHand(t.Context(), &domain.Action{Actor: "ada", Reason: "why"}, heal.RedriveFilter{Since: time.Hour}); err != nil || n != 1 {

@@ -2,6 +2,8 @@ package heal
 
 import (
 	"context"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -43,29 +45,39 @@ func (o *Redriver) RedriveByHand(ctx context.Context, action *domain.Action, fil
 
 const countRedriveSQL = `
 WITH unconfirmed AS MATERIALIZED (
-    SELECT s.id, s.generation FROM outbox_sent s
+    SELECT s.id, s.generation, s.queue FROM outbox_sent s
     WHERE s.id > $4::uuid AND s.id <= $5::uuid AND s.sent_at >= now() - $1::float8 * interval '1 second' AND (s.event_type <> ALL ($2::text[]) OR s.subscription IS NOT NULL)
       AND ($3 = '' OR s.event_type = $3) AND s.split IS DISTINCT FROM 'instead'
       AND NOT EXISTS (SELECT FROM inbox i WHERE i.event_id = s.id AND i.event_id > $4::uuid AND i.event_id <= $5::uuid)
 )
-SELECT count(DISTINCT id) FROM unconfirmed WHERE ` + notDeadSQL
+SELECT queue, count(DISTINCT id) FROM unconfirmed WHERE ` + notDeadSQL + ` GROUP BY queue`
 
 // CountRedrive returns how many events of the history RedriveByHand would take now.
-// CountRedrive includes events whose task waits for a worker or is running.
-func (o *Redriver) CountRedrive(ctx context.Context, filter RedriveFilter) (n int64, err error) {
+// CountRedrive includes events whose task waits for a worker or is running. queues has their number in each queue.
+func (o *Redriver) CountRedrive(ctx context.Context, filter RedriveFilter) (n int64, queues []domain.QueueCount, err error) {
+	counts := map[string]int64{}
 	var after domain.ID
-	err = postgres.InPieces(ctx, postgres.LargestPiece, func(rows int) (done bool, err error) {
-		from, last, err := stored.PieceBesideInbox(ctx, o.db.Pool(), after, rows, time.Time{}, filter.Since)
+	err = postgres.InPieces(ctx, postgres.LargestPiece, func(piece int) (done bool, err error) {
+		from, last, err := stored.PieceBesideInbox(ctx, o.db.Pool(), after, piece, time.Time{}, filter.Since)
 		if err != nil {
 			return false, err
 		}
-		var some int64
-		if err := o.db.Pool().QueryRow(ctx, countRedriveSQL, filter.Since.Seconds(), append([]string{}, filter.Except...), filter.Type,
-			[16]byte(from), [16]byte(last)).Scan(&some); err != nil {
+		rows, err := o.db.Pool().Query(ctx, countRedriveSQL, filter.Since.Seconds(), append([]string{}, filter.Except...), filter.Type, [16]byte(from), [16]byte(last))
+		if err != nil {
 			return false, err
 		}
-		n, after = n+some, last
-		return after == stored.LastID, nil
+		var queue string
+		var some int64
+		_, err = pgx.ForEachRow(rows, []any{&queue, &some}, func() error {
+			counts[queue] += some
+			n += some
+			return nil
+		})
+		after = last
+		return after == stored.LastID, err
 	})
-	return n, postgres.Translate(err, "count unconfirmed events")
+	for _, queue := range slices.Sorted(maps.Keys(counts)) {
+		queues = append(queues, domain.QueueCount{Queue: queue, Count: counts[queue]})
+	}
+	return n, queues, postgres.Translate(err, "count unconfirmed events")
 }

@@ -14,6 +14,7 @@ import (
 	"outboxd/domain/words"
 	"outboxd/jobs/broker"
 	"outboxd/jobs/pauses"
+	"outboxd/repository/search"
 )
 
 // PausedQueue is a paused queue in which tasks will wait.
@@ -22,7 +23,7 @@ type PausedQueue struct {
 	Events int64  `json:"events"` // those of the matched events that are in this queue
 }
 
-// PausedQueues says on standard error which of the queues are paused, before a command sends their events again. It
+// PausedQueues says on standard error which of the queues are paused, or have a paused subscription, before a command sends their events again. It
 // returns nil if that is not known, and an empty list if none is paused.
 func PausedQueues(cmd *cobra.Command, o *Opened, queues []domain.QueueCount) []PausedQueue {
 	if o.Servers.RedisURL == "" {
@@ -36,11 +37,11 @@ func PausedQueues(cmd *cobra.Command, o *Opened, queues []domain.QueueCount) []P
 	}
 	list := []PausedQueue{}
 	for _, q := range paused {
-		resume := "outboxd queues resume " + terminal.ShellWord(q.Queue)
-		if _, delivery := setup.SubscriptionOfQueue(q.Queue); delivery {
-			resume = "Asynq's tools resume it"
+		what, resume := "Queue "+terminal.OneLine(q.Queue, 0), "outboxd queues resume "+terminal.ShellWord(q.Queue)
+		if name, delivery := setup.SubscriptionOfQueue(q.Queue); delivery {
+			what, resume = "Subscription "+name, "outboxd subscriptions resume "+name+", or Asynq's tools if they paused its queue"
 		}
-		fmt.Fprintf(cmd.ErrOrStderr(), "Queue %s is paused: %s there until it is resumed (%s).\n", terminal.OneLine(q.Queue, 0), waiting(q.Count), resume)
+		fmt.Fprintf(cmd.ErrOrStderr(), "%s is paused: %s there until it is resumed (%s).\n", what, waiting(q.Count), resume)
 		list = append(list, PausedQueue{q.Queue, q.Count})
 	}
 	return list
@@ -61,6 +62,6 @@ func pausedAmong(ctx context.Context, o *Opened, queues []domain.QueueCount) ([]
 	defer redis.Close()
 	ctx, cancel := context.WithTimeout(ctx, lives.CommandPatience)
 	defer cancel()
-	all := figures.Pauses{Queues: pauses.New(redis)}
+	all := figures.Pauses{Queues: pauses.New(redis), Receivers: search.NewOverviews(o.DB).Receivers}
 	return all.Among(ctx, queues)
 }

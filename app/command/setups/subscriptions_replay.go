@@ -55,6 +55,9 @@ with what nobody else does. Without --yes it only counts.`,
 		if err != nil {
 			return err
 		}
+		if found.Paused != nil {
+			fmt.Fprintf(cmd.ErrOrStderr(), "Subscription %[1]s is paused: the deliveries wait until it is resumed (outboxd subscriptions resume %[1]s).\n", found.Name)
+		}
 		if !flags.Yes {
 			matched, err := countReplays(cmd, store, &out, []setup.Subscription{*found}, since, "nothing to do")
 			if err != nil || matched == 0 {
