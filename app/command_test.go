@@ -76,7 +76,7 @@ func TestHelpListsCommandsAndFlags(t *testing.T) {
 	if r.code != 0 || r.stderr != "" {
 		t.Errorf("exit code %d, on stderr %q", r.code, r.stderr)
 	}
-	if r := execute(t, nil, "dead", "list", "--help"); !strings.Contains(r.stdout, "--newer-than") ||
+	if r := execute(t, nil, "dead", "list", "--help"); !strings.Contains(r.stdout, "--since") ||
 		!strings.Contains(r.stdout, "--database-url") || strings.Contains(r.stdout, "--relay-concurrency") {
 		t.Errorf("the help of a command has more or less than its own flags:\n%s", r.stdout)
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -13,6 +14,8 @@ import (
 	"outboxd/app/command/terminal"
 	"outboxd/config"
 	"outboxd/domain"
+	"outboxd/domain/lives"
+	"outboxd/domain/words"
 	"outboxd/repository/deadletters"
 	"outboxd/repository/reading"
 	"outboxd/repository/search"
@@ -32,6 +35,7 @@ func New(c cli.Commands) *cobra.Command {
 type deadFlags struct {
 	filter               domain.DeadFilter
 	stage, header, field string
+	since, until         string
 	notFields            []string
 	notHeaders           []string
 	all                  bool
@@ -51,8 +55,8 @@ func (f *deadFlags) add(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&f.filter.OrderingKey, "key", "", "only of this ordering key")
 	cmd.Flags().StringVar(&f.header, "header", "", "only with this header, name or name=value")
 	cmd.Flags().StringVar(&f.field, "field", "", "only with this field in the JSON payload: name, name=value or order.customer=value; test-* as a value chooses all that begin with test-")
-	cli.DurationVar(cmd.Flags(), &f.filter.OlderThan, "older-than", 0, "only those that died longer ago than this, such as 24h")
-	cli.DurationVar(cmd.Flags(), &f.filter.NewerThan, "newer-than", 0, "only those that died within this time, such as 1h")
+	cmd.Flags().StringVar(&f.since, "since", "", "only those that died within this time (15m, 24h), or since this moment (RFC 3339)")
+	cmd.Flags().StringVar(&f.until, "until", "", "only those that died before this; written as --since")
 }
 
 // read returns the filter that the flags describe, and the flags that were set,
@@ -81,7 +85,13 @@ func (f *deadFlags) read(cmd *cobra.Command, args []string) (domain.DeadFilter, 
 	if f.filter.NotFields, err = domain.ParsePayloadFields(f.notFields); err != nil {
 		return f.filter, nil, config.Mistake{Err: fmt.Errorf("--not-field: %w", err)}
 	}
-	said := cli.Said(cmd, "type", "not-type", "queue", "key", "not-key", "header", "not-header", "field", "not-field", "stage", "error", "not-error", "older-than", "newer-than", "all", "rate", "canary", "canary-timeout")
+	if f.filter.NewerThan, f.filter.Since, err = diedAt(f.since); err != nil {
+		return f.filter, nil, config.Mistake{Err: fmt.Errorf("--since: %w", err)}
+	}
+	if f.filter.OlderThan, f.filter.Until, err = diedAt(f.until); err != nil {
+		return f.filter, nil, config.Mistake{Err: fmt.Errorf("--until: %w", err)}
+	}
+	said := cli.Said(cmd, "type", "not-type", "queue", "key", "not-key", "header", "not-header", "field", "not-field", "stage", "error", "not-error", "since", "until", "all", "rate", "canary", "canary-timeout")
 	if len(args) > 0 {
 		said["ids"] = strings.Join(args, " ")
 	}
@@ -89,6 +99,19 @@ func (f *deadFlags) read(cmd *cobra.Command, args []string) (domain.DeadFilter, 
 		return f.filter, nil, config.Mistake{Err: fmt.Errorf("--all means every dead letter; leave it out to choose some of them")}
 	}
 	return f.filter, said, nil
+}
+
+// diedAt reads a time that a person wrote, as lives.ParseMoment does. How long ago something was stays relative, so that
+// the database's clock decides.
+func diedAt(text string) (ago time.Duration, at time.Time, err error) {
+	if text == "" {
+		return 0, at, nil
+	}
+	if ago, err = words.ParseDuration(text); err == nil && ago >= 0 {
+		return ago, at, nil
+	}
+	at, err = lives.ParseMoment(text, time.Now())
+	return 0, at, err
 }
 
 // ListDocument is the result of dead list.
@@ -107,7 +130,7 @@ func newDeadListCommand(c cli.Commands) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "list [ID...]",
 		Short: "List dead letters, the oldest first",
-		Example: `  outboxd dead list --type email:send_notification --newer-than 24h
+		Example: `  outboxd dead list --type email:send_notification --since 24h
   outboxd dead list --error "connection refused" -o json`,
 	}
 	flags.add(cmd)

@@ -143,7 +143,7 @@ func newDeadDiscardCommand(c cli.Commands) *cobra.Command {
 		Short: "Discard dead letters for good",
 		Long: `Discard dead letters for good. Their payload is deleted. The account keeps their number, and the
 journal keeps their errors. If a dead letter held its ordering key, the next event of the key goes on.`,
-		Example: `  outboxd dead discard --type report:build --older-than 720h --yes --reason "reports of last month"`,
+		Example: `  outboxd dead discard --type report:build --until 720h --yes --reason "reports of last month"`,
 	}
 	flags.add(cmd)
 	acting.Add(cmd)

@@ -60,7 +60,7 @@ func newDeadGroupCommand(c cli.Commands) *cobra.Command {
 in place of each UUID and number. With --by-field, count them by the values that a field of the JSON
 payload has, and print the flag that chooses those of each value. The command reads the 10,000 dead
 letters that died last, and with --by-field at most 16 MiB of payloads.`,
-		Example: `  outboxd dead group --newer-than 24h
+		Example: `  outboxd dead group --since 24h
   outboxd dead group --type parcel:announce --by-field carrier`,
 	}
 	flags.add(cmd)
