@@ -68,11 +68,14 @@ func (d *Dashboard) startChange(c *fiber.Ctx) error {
 		return errNoDatabase()
 	}
 	canary, fault := forms.ReadCanary(f.Canary)
+	rate, wrongRate := forms.ReadRate(f.Rate)
 	switch {
 	case f.Reason == "":
 		f.Fault = "Say why, for the record."
 	case fault != "":
 		f.Fault = fault
+	case wrongRate != "":
+		f.Fault = wrongRate
 	case filter.Until.IsZero():
 		f.Fault = "Confirm once more."
 	}
@@ -90,7 +93,7 @@ func (d *Dashboard) startChange(c *fiber.Ctx) error {
 		}
 		letters := replay.Replay{
 			Letters: d.o.Sources.Dead, Action: action, Filter: filter, Unconfirmed: d.o.Sources.Unconfirmed,
-			Pace: replay.Pace{Canary: canary, CanaryTimeout: canaryPatience},
+			Pace: replay.Pace{Rate: rate, Canary: canary, CanaryTimeout: canaryPatience},
 		}
 		return letters.Run(ctx, tell)
 	})

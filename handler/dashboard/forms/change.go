@@ -2,6 +2,7 @@ package forms
 
 import (
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -13,6 +14,9 @@ import (
 
 // maxReason is how many bytes a reason may have.
 const maxReason = 2000
+
+// maxRate is the greatest rate that a form takes: more than any database replays in a second.
+const maxRate = 100_000
 
 // canaryFrom is the number of events above which a replay or a retry begins with a canary, if nobody says otherwise.
 // canaryUsual is how many events this canary has.
@@ -30,6 +34,7 @@ type Change struct {
 	Limited        bool                // of failing events: a queue has more than the change reads
 	Paused         []domain.QueueCount // the paused queues in which tasks wait; nil: none, or not known
 	Reason, Canary string
+	Rate           string // dead letters a second; "" and "0": no limit
 }
 
 // Unnamed returns how many types match that Largest does not name.
@@ -37,7 +42,7 @@ func (f *Change) Unnamed() int64 { return int64(f.Types - len(f.Largest)) }
 
 // ReadChange reads which dead letters the form chooses. ReadChange refuses a form that chooses all of them.
 func ReadChange(values url.Values, hides Hides) (f Change, filter domain.DeadFilter, err error) {
-	f = Change{Action: values.Get("action"), Canary: values.Get("canary")}
+	f = Change{Action: values.Get("action"), Canary: values.Get("canary"), Rate: values.Get("rate")}
 	if f.Action != access.Replay && f.Action != access.Discard {
 		return f, filter, domain.Errorf(domain.CodeInvalid, "dead letters are replayed or discarded")
 	}
@@ -99,7 +104,26 @@ func ReadCanary(text string) (canary int, fault string) {
 
 // Said returns the form for the record of actions.
 func (f *Change) Said() map[string]string {
-	return said(append(f.Pairs(), canaryPair(f.Canary)...))
+	return said(slices.Concat(f.Pairs(), canaryPair(f.Canary), ratePair(f.Rate)))
+}
+
+// ReadRate reads how many dead letters to replay each second; 0: no limit. fault says what is wrong with it; "":
+// nothing.
+func ReadRate(text string) (rate int, fault string) {
+	rate, err := strconv.Atoi("0" + text)
+	if err != nil || rate > maxRate {
+		return 0, "The rate is a number of dead letters a second, up to 100000."
+	}
+	return rate, ""
+}
+
+// ratePair is canaryPair for the rate.
+func ratePair(text string) []Pair {
+	rate, _ := ReadRate(text)
+	if rate == 0 {
+		return nil
+	}
+	return []Pair{{"rate", strconv.Itoa(rate)}}
 }
 
 // canaryPair returns the canary for the record of actions, as commands record their flag; none if there is no canary.
