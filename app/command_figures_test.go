@@ -71,7 +71,8 @@ func TestTypesQueuesAndWorkersByCommand(t *testing.T) {
 	if r := run(0, "queues", "list"); !regexp.MustCompile(`(?m)^lonely .* 2\.0/s +\? +1 `).MatchString(r.stdout) {
 		t.Errorf("no worker of outboxd serves lonely:\n%s", r.stdout)
 	}
-	wants(run(0, "types", "list"), "TYPE", "2.0/s", "250 ms")
+	// Only some seconds were measured, and not since the last measurement.
+	wants(run(0, "types", "list"), "TYPE", "2.0/s", "250 ms", "RATE 1m", "DIED 1m", "RATE, FAILED, P50 and P99 are as of ")
 	wants(run(0, "types", "show", "test:lonely"), "FROM (UTC)", "120", "outboxd dead list --type test:lonely")
 	wants(run(1, "types", "show", "test:nothing"), `nothing is known of event type "test:nothing"`)
 
@@ -95,15 +96,18 @@ func TestTypesQueuesAndWorkersByCommand(t *testing.T) {
 		queues.Queues[0].Queue != "lonely" || queues.Queues[0].Paused == nil || queues.Queues[0].Tasks.Pending != 3 {
 		t.Errorf("%+v, %v", queues, err)
 	}
-	wants(run(0, "queues", "resume", "lonely", "--yes", "--reason=it is out"), "lonely resumed")
+	eventually(t, "Redis knows the queue", func() bool { return tasks.SAdd(t.Context(), "asynq:queues", "notifications").Err() == nil })
+	wants(run(1, "queues", "pause", "lonely", "nowhere", "notifications", "--yes"),
+		`lonely: queue "lonely" is paused already`, `nowhere: Redis knows no queue "nowhere"`, "notifications paused", "2 of 3 queues failed")
+	wants(run(0, "queues", "resume", "lonely", "notifications", "--yes", "--reason=it is out"), "lonely resumed", "notifications resumed")
 	wants(run(0, "actions", "list"), "the printer burns", "it is out", `{"queue": "lonely"}`)
 	var record struct {
 		Actions []struct{ ID, Action, Outcome string }
 	}
-	if err := json.Unmarshal([]byte(run(0, "actions", "list", "-o=json").stdout), &record); err != nil || len(record.Actions) != 2 || record.Actions[0].Action != "resume" || record.Actions[0].Outcome != "done" {
+	if err := json.Unmarshal([]byte(run(0, "actions", "list", "-o=json").stdout), &record); err != nil || len(record.Actions) != 4 || record.Actions[0].Action != "resume" || record.Actions[0].Outcome != "done" {
 		t.Fatalf("%+v, %v", record, err)
 	}
-	wants(run(0, "actions", "show", record.Actions[1].ID), "ada", "the printer burns")
+	wants(run(0, "actions", "show", record.Actions[3].ID), "ada", "the printer burns")
 
 	var workers struct {
 		Workers []struct {

@@ -54,7 +54,7 @@ var documentsOf = []document{
 	{"migrate status", migrationsDocument{}},
 	{"queues list", figures.QueuesDocument{}},
 	{"queues show", figures.QueueDocument{}},
-	{"queues pause, queues resume", figures.QueueChangeDocument{}},
+	{"queues pause, queues resume", figures.QueueChangesDocument{}},
 	{"schedules list", setups.SchedulesDocument{}},
 	{"schedules show", setups.ScheduleDocument{}},
 	{"subscriptions list", setups.SubscriptionsDocument{}},

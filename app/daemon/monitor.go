@@ -114,10 +114,10 @@ func (s *source) pages(reads *reading.Reads) dashboard.Sources {
 		Dead:    reading.NewLetters(reads), Unconfirmed: d.cfg.Relay.Unconfirmed,
 		Subscriptions: reading.NewSubscriptions(reads),
 		Figures: &figures.Source{
-			Store: reading.NewFigures(reads), Queues: inspect.NewOverviews(d.redis), Failing: retries.New(d.redis), Foreign: d.foreignQueues,
+			Store: reading.NewFigures(reads), Queues: inspect.NewOverviews(d.redis), Failing: retries.New(d.redis), Foreign: d.foreignQueues, Unserved: d.unservedQueues,
 			OneOfSeveral: d.cfg.OneOfSeveral(), Handled: HandledTypes(),
 		},
-		Pauses:      &figures.Pauses{Queues: pauses.New(d.redis), Actions: deadletters.New(s.database), OnRecord: search.NewFigures(s.database).PauseOnRecord},
+		Pauses:      &figures.Pauses{Queues: pauses.New(d.redis), Actions: deadletters.New(s.database), OnRecord: search.NewFigures(s.database).PauseOnRecord, Receivers: search.NewOverviews(s.database).Receivers},
 		Corrections: deadletters.New(s.database), PayloadLimit: int(s.payloadLimit.Load()), Changes: recall.New(s.database).Asking(lookup.New(d.redis)),
 		Keys: reading.NewKeys(reads), Schedules: schedules.New(s.database),
 		Mask: d.cfg.Monitor.Mask, TraceURL: d.cfg.Monitor.TraceURL,

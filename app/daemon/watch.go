@@ -129,6 +129,14 @@ func (d *Daemon) foreignQueues() []string {
 	return d.inspector.Foreign()
 }
 
+// unservedQueues returns the queues whose tasks no worker takes, as the last look found.
+func (d *Daemon) unservedQueues() []string {
+	if d.inspector == nil {
+		return nil
+	}
+	return d.inspector.Unserved()
+}
+
 // shared returns the findings that are not about a database.
 func (d *Daemon) shared() []domain.Finding {
 	found := slices.Clone(d.redisWatch.findings())

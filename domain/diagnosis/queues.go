@@ -124,7 +124,7 @@ func pausedQueues(names []string) []domain.Finding {
 	}
 	return of(codePaused, words.Plural(len(names), "queue ", "queues ")+strings.Join(names, ", ")+words.Plural(len(names), " is", " are")+" paused",
 		words.Plural(len(names), "its tasks wait until it is resumed", "their tasks wait until they are resumed"),
-		"outboxd queues resume NAME, or the page Queues, lets a queue go on; outboxd queues show NAME says who paused it, and why")
+		"outboxd queues resume NAME, or the page Queues, lets a queue go on; outboxd queues show NAME says who paused it, and why; outboxd events emit TYPE --queue OTHER tries a mended handler before that, with one event in another queue")
 }
 
 // LostPause is a queue whose pause is on record and that is not paused.

@@ -56,19 +56,20 @@ func (p *Pauses) Among(ctx context.Context, queues []domain.QueueCount) (paused 
 	for i, q := range queues {
 		names[i] = q.Queue
 	}
-	if names, err = p.Queues.Paused(ctx, names); err != nil {
+	waiting, err := p.Queues.Paused(ctx, names)
+	if err != nil {
 		return nil, err
 	}
 	if p.Receivers != nil {
 		receivers, _ := p.Receivers(ctx)
 		for _, r := range receivers {
 			if r.Paused {
-				names = append(names, setup.SubscriptionQueuePrefix+r.Subscription)
+				waiting = append(waiting, setup.SubscriptionQueuePrefix+r.Subscription)
 			}
 		}
 	}
 	for _, q := range queues {
-		if slices.Contains(names, q.Queue) {
+		if slices.Contains(waiting, q.Queue) {
 			paused = append(paused, q)
 		}
 	}

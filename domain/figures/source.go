@@ -23,8 +23,10 @@ type Source struct {
 	}
 	// Foreign returns the queues that only other programs use; nil: none.
 	Foreign func() []string
+	// Unserved returns the queues of which a finding says that tasks wait and no worker serves them; nil: none.
+	Unserved func() []string
 	// Handled has the event types for which outboxd's own worker has a handler. It also delivers to subscriptions.
-	// Workers of one's own handle all other types.
+	// Workers of one's own handle all other types, and may handle these types in other queues.
 	Handled map[string]string
 	// OneOfSeveral says that other databases have events in the same queues. A queue may be
 	// resumed through another database, so a pause on record without one in Redis need not be
@@ -97,19 +99,19 @@ func (s *Source) Types(ctx context.Context) View[Type] {
 		p := &g.stored.Pairs[i]
 		t := lines.of(p.Type)
 		t.Queues = add(t.Queues, p.Queue)
-		t.Unseen = t.Unseen || !s.sees(p.Type, p.Queue)
+		t.Unseen = t.Unseen || !s.sees(&g, p.Type, p.Queue)
 		t.add(p)
 	}
 	for name, n := range g.stored.Emitted {
 		lines.of(name).Emitted = n
 	}
 	for _, f := range g.failing.Groups {
-		if s.isForeign(f.Queue) {
+		if has(s.Foreign, f.Queue) {
 			continue
 		}
 		t := lines.of(f.Type)
 		t.Queues, t.Failing = add(t.Queues, f.Queue), t.Failing+f.Tasks
-		t.Unseen = t.Unseen || !s.sees(f.Type, f.Queue)
+		t.Unseen = t.Unseen || !s.sees(&g, f.Type, f.Queue)
 	}
 	for name, t := range lines {
 		t.Name = name
@@ -128,19 +130,19 @@ func (s *Source) All(ctx context.Context) View[Queue] {
 		p := &g.stored.Pairs[i]
 		q := lines.of(p.Queue)
 		q.Types = add(q.Types, p.Type)
-		q.Unseen = q.Unseen || !s.sees(p.Type, p.Queue)
+		q.Unseen = q.Unseen || !s.sees(&g, p.Type, p.Queue)
 		q.add(p)
 	}
 	for _, tasks := range g.queues {
 		q := lines.of(tasks.Name)
-		q.Tasks, q.Foreign = tasks, s.isForeign(tasks.Name)
+		q.Tasks, q.Foreign, q.Unserved = tasks, has(s.Foreign, tasks.Name), has(s.Unserved, tasks.Name)
 		if !tasks.PausedAt.IsZero() {
 			q.Paused = &setup.Pause{Since: tasks.PausedAt}
 		}
 	}
 	for _, f := range g.failing.Groups {
 		q := lines.of(f.Queue)
-		q.Unseen = q.Unseen || !s.sees(f.Type, f.Queue)
+		q.Unseen = q.Unseen || !s.sees(&g, f.Type, f.Queue)
 	}
 	for _, w := range g.workers {
 		for name := range w.Queues {
@@ -172,20 +174,37 @@ func (s *Source) pauses(ctx context.Context) (map[string]setup.Pause, error) {
 	return s.Store.Pauses(ctx)
 }
 
-func (s *Source) isForeign(queue string) bool {
-	return s.Foreign != nil && slices.Contains(s.Foreign(), queue)
+// has reports whether the list has the queue. A list that is nil has none.
+func has(list func() []string, queue string) bool {
+	return list != nil && slices.Contains(list(), queue)
 }
 
-// sees reports whether outboxd's own worker tries the events of a type in a queue, and so records failed attempts.
-func (s *Source) sees(eventType, queue string) bool {
+// sees reports whether only outboxd's own workers try the events of a type in a queue, and so record failed attempts. It
+// goes by the workers that serve the queue now.
+func (s *Source) sees(g *gathered, eventType, queue string) bool {
+	if _, delivery := setup.SubscriptionOfQueue(queue); delivery {
+		return true
+	}
 	_, handled := s.Handled[eventType]
-	_, delivery := setup.SubscriptionOfQueue(queue)
-	return handled || delivery
+	return handled && g.servedByOutboxd(queue)
+}
+
+// servedByOutboxd reports whether workers serve the queue, and each is outboxd's.
+func (g *gathered) servedByOutboxd(queue string) (served bool) {
+	for _, w := range g.workers {
+		if _, serves := w.Queues[queue]; serves {
+			if !w.Own {
+				return false
+			}
+			served = true
+		}
+	}
+	return served
 }
 
 // viewOf returns the lines in the order that the function compare gives.
 func viewOf[L Line](g *gathered, lines lines[L], compare func(a, b L) int) View[L] {
-	v := View[L]{Seen: Seen{At: g.stored.At, StoreErr: g.storeErr, QueuesErr: g.queuesErr, Cut: g.stored.Cut, Estimated: g.failing.Estimated}}
+	v := View[L]{Seen: Seen{At: g.stored.At, Measurement: g.stored.Measurement, StoreErr: g.storeErr, QueuesErr: g.queuesErr, Cut: g.stored.Cut, Estimated: g.failing.Estimated}}
 	for _, line := range lines {
 		v.Lines = append(v.Lines, *line)
 	}
@@ -221,13 +240,13 @@ func earlier(a, b time.Time) time.Time {
 
 // rates returns the confirmed events a second.
 func (s *Snapshot) rates(recent, hour *Passed) Rates {
-	rate := func(n int64, seconds float64) float64 {
-		if seconds <= 0 {
+	rate := func(n int64, measured time.Duration) float64 {
+		if measured <= 0 {
 			return -1
 		}
-		return float64(n) / seconds
+		return float64(n) / measured.Seconds()
 	}
-	return Rates{rate(recent.Confirmed, s.RecentSeconds), rate(hour.Confirmed, s.HourSeconds)}
+	return Rates{rate(recent.Confirmed, s.RecentMeasured), rate(hour.Confirmed, s.HourMeasured)}
 }
 
 // add adds what happened in another queue, or to another type. P50 becomes the mean of

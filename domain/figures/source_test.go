@@ -4,6 +4,7 @@ import (
 	"context"
 	"maps"
 	"testing"
+	"time"
 
 	"outboxd/domain/figures"
 	"outboxd/domain/overview"
@@ -18,10 +19,11 @@ type servers struct {
 	recorded map[string]setup.Pause
 	pairs    []figures.Stored
 	failing  []queued.FailingGroup
+	workers  []overview.WorkerStatus
 }
 
 func (s *servers) Snapshot(context.Context) (figures.Snapshot, error) {
-	return figures.Snapshot{Pairs: s.pairs, HourSeconds: 60}, nil
+	return figures.Snapshot{Pairs: s.pairs, Measurement: figures.Measurement{HourMeasured: time.Minute}}, nil
 }
 
 func (s *servers) Summary(context.Context) (queued.FailingSummary, error) {
@@ -39,7 +41,7 @@ func (s *servers) Queues(context.Context) ([]overview.QueueStatus, error) {
 	return queues, nil
 }
 
-func (s *servers) Workers(context.Context) ([]overview.WorkerStatus, error) { return nil, nil }
+func (s *servers) Workers(context.Context) ([]overview.WorkerStatus, error) { return s.workers, nil }
 
 // A pause on record counts as lost only if no other database can have ended it.
 func TestLostPauses(t *testing.T) {
@@ -66,13 +68,20 @@ func TestFailedAttemptsOfOtherWorkersAreNotKnown(t *testing.T) {
 		pairs: []figures.Stored{
 			{Type: "own", Queue: "own", Hour: passed},
 			{Type: "own", Queue: "both", Hour: passed},
+			{Type: "elsewhere", Queue: "theirs", Hour: passed},
+			{Type: "shared", Queue: "shared", Hour: passed},
+			{Type: "unserved", Queue: "unserved", Hour: passed},
 			{Type: "theirs", Queue: "both", Hour: passed},
 			{Type: "theirs", Queue: "theirs", Hour: passed},
 			{Type: "delivered", Queue: "subscription:crm", Hour: passed},
 		},
 		failing: []queued.FailingGroup{{Type: "never confirmed", Queue: "failing", Tasks: 3}},
+		workers: []overview.WorkerStatus{
+			{Own: true, Queues: map[string]int{"own": 1, "both": 1, "shared": 1}},
+			{Queues: map[string]int{"theirs": 1, "shared": 1}},
+		},
 	}
-	source := &figures.Source{Store: s, Queues: s, Failing: s, Handled: map[string]string{"own": ""}}
+	source := &figures.Source{Store: s, Queues: s, Failing: s, Handled: map[string]string{"own": "", "elsewhere": "", "shared": "", "unserved": ""}}
 	known := map[string]bool{}
 	for _, q := range source.All(t.Context()).Lines {
 		known["queue "+q.Name] = q.FailedKnown()
@@ -81,6 +90,7 @@ func TestFailedAttemptsOfOtherWorkersAreNotKnown(t *testing.T) {
 		known["type "+line.Name] = line.FailedKnown()
 	}
 	if want := map[string]bool{
+		"queue shared": false, "queue unserved": false, "type elsewhere": false, "type shared": false, "type unserved": false,
 		"queue own": true, "queue both": false, "queue theirs": false, "queue subscription:crm": true, "queue failing": false, "queue paused meanwhile": true,
 		"type own": true, "type theirs": false, "type delivered": true, "type never confirmed": false,
 	}; !maps.Equal(known, want) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"outboxd/domain/overview"
 	"outboxd/domain/setup"
 )
 
@@ -16,12 +17,36 @@ const (
 // Passed counts what happened to events within a window of time: how many were
 // confirmed, failed or died, and with which delays.
 type Passed struct {
-	Confirmed, Failed, Died int64
+	Confirmed, Failed int64
+	// Died of Stored.Hour is never less than the dead letters that died within the hour, also since the measurement,
+	// unless Cut.Dead.
+	Died int64
 	// P50 and P99 are the delays from the time in an event's ID to its handler: the mean
 	// of the minutes' medians, weighted by the confirmed events, and the largest of their
 	// 99th percentiles. Negative: nothing was confirmed.
 	P50, P99 time.Duration
 }
+
+// unmeasured is how much of a window the leader may not have measured yet: it measures once a minute, up to
+// overview.ConfirmedLate ago.
+const unmeasured = 90 * time.Second
+
+// Measurement says over which time the figures of the windows are.
+type Measurement struct {
+	// MeasuredUntil is the end of the last measurement; zero: nothing was measured within the last hour.
+	MeasuredUntil time.Time
+	// RecentMeasured and HourMeasured are how much of each window was measured.
+	RecentMeasured, HourMeasured time.Duration
+}
+
+// RecentSpan returns the time over which the figures of the window Recent are. It is shorter than the window if less was
+// measured, for example because outboxd is new.
+func (m Measurement) RecentSpan() time.Duration {
+	return overview.Span(m.RecentMeasured, Recent, unmeasured)
+}
+
+// HourSpan is RecentSpan for the window Long.
+func (m Measurement) HourSpan() time.Duration { return overview.Span(m.HourMeasured, Long, unmeasured) }
 
 // Stored has the database's figures of the events of one type in one queue.
 type Stored struct {
@@ -39,8 +64,7 @@ type Snapshot struct {
 	Pairs []Stored
 	// Emitted counts the events of the present UTC day by type, for the 1,000 types with the most.
 	Emitted map[string]int64
-	// RecentSeconds and HourSeconds are how many seconds of the windows were measured.
-	RecentSeconds, HourSeconds float64
+	Measurement
 	// Cut says which numbers are lower bounds.
 	Cut Cut
 }

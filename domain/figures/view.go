@@ -39,6 +39,7 @@ func (v *View[L]) Unseen(name string) bool {
 // Seen says when figures were read, and what could not be read.
 type Seen struct {
 	At time.Time
+	Measurement
 	// StoreErr and QueuesErr say why a server's figures are missing; nil: they are
 	// there.
 	StoreErr, QueuesErr error
@@ -118,6 +119,7 @@ type Queue struct {
 	LostPause *setup.Pause
 	Workers   int  // Asynq servers that serve the queue; a process may have several
 	Foreign   bool // only other programs use it
+	Unserved  bool // as in Source
 }
 
 func (q Queue) name() string { return q.Name }

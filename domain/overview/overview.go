@@ -34,6 +34,28 @@ func (f Flow) Rate(n int64) float64 {
 	return float64(n) / f.Seconds
 }
 
+// Span returns over which time figures of a window are, if so much of it was measured. That is the window itself if no
+// more of it is missing than what is not measured yet, late, or if nothing was measured. Otherwise it is the measured
+// time in whole minutes, or in whole seconds if it is shorter than a minute.
+func Span(measured, window, late time.Duration) time.Duration {
+	switch {
+	case measured <= 0, measured+late >= window:
+		return window
+	case measured < time.Minute:
+		return max(measured.Truncate(time.Second), time.Second)
+	default:
+		return measured.Truncate(time.Minute)
+	}
+}
+
+// hourLate is how much of an hour the samples may lack that the leader takes every ten seconds.
+const hourLate = time.Minute
+
+// HourSpan returns the time over which a Flow of the last hour is: shorter than an hour if less was measured.
+func (f Flow) HourSpan() time.Duration {
+	return Span(time.Duration(f.Seconds*float64(time.Second)), time.Hour, hourLate)
+}
+
 // StandingCounted is the number up to which a Standing counts events of one kind.
 const StandingCounted = 50_000
 
@@ -172,6 +194,7 @@ type WorkerStatus struct {
 	Concurrency int
 	Busy        int // tasks that it works on
 	Stopping    bool
+	Own         bool           // it is outboxd's, and not of a service of one's own
 	Queues      map[string]int // the queues that it serves, with their weights
 	Strict      bool           // the weights are priorities
 	// Tasks are the tasks that the worker is working on, the one that began first at the top, up to

@@ -53,6 +53,18 @@ func Rough(d time.Duration) string {
 	}
 }
 
+// Short formats a duration of whole hours, minutes or seconds for the heading of a column: "1h", "5m", "40s".
+func Short(d time.Duration) string {
+	switch {
+	case d >= time.Hour:
+		return fmt.Sprintf("%dh", d/time.Hour)
+	case d >= time.Minute:
+		return fmt.Sprintf("%dm", d/time.Minute)
+	default:
+		return fmt.Sprintf("%ds", d/time.Second)
+	}
+}
+
 // Ago formats how long ago a time was: "5 s ago", or "just now".
 func Ago(now, at time.Time) string {
 	if d := now.Sub(at); d >= time.Second {

@@ -145,6 +145,12 @@ func (d *Dashboard) historyOf(c *fiber.Ctx, window, step time.Duration) ([]overv
 	return d.o.Sources.Events.History(c.UserContext(), window, step)
 }
 
+// historyTable has the charts' data for an HTML table.
+type historyTable struct {
+	Window time.Duration
+	Points []overview.HistoryPoint
+}
+
 // historyTable sends the charts' data as an HTML table.
 func (d *Dashboard) historyTable(c *fiber.Ctx) error {
 	_, s, err := spanOf(c)
@@ -155,7 +161,7 @@ func (d *Dashboard) historyTable(c *fiber.Ctx) error {
 	if err != nil {
 		return err
 	}
-	return d.fragment(c, "history", Page{Template: "overview", Data: points})
+	return d.fragment(c, "history", Page{Template: "overview", Data: historyTable{s.window, points}})
 }
 
 // seriesOf converts the points for the charts. If measurements are missing for more than

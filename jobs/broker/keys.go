@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"fmt"
 	"strings"
 	"time"
 )
@@ -79,6 +80,11 @@ const (
 	// values.
 	leftKey = "asynq:{outboxd}:left"
 )
+
+// OwnWorkerKey returns the key that exists while a process runs workers of outboxd.
+func OwnWorkerKey(host string, pid int) string {
+	return fmt.Sprintf("asynq:{outboxd}:worker:%s:%d", host, pid)
+}
 
 // CanaryKey returns the key of a canary: a key that never expires. If it is gone, Redis
 // has lost data.

@@ -28,7 +28,7 @@ type Inspector struct {
 	receivers Receivers         // nil: no subscription is paused or was removed
 	handled   map[string]string // as in diagnosis.QueueFacts
 	now       func() time.Time
-	foreign   atomic.Pointer[[]string]
+	last      atomic.Pointer[diagnosis.QueueFacts]
 }
 
 // NewInspector returns an Inspector. inProcess says that Redis runs inside an outboxd
@@ -109,17 +109,27 @@ func (i *Inspector) read(ctx context.Context) (facts diagnosis.RedisFacts, err e
 	}
 	facts.Queues, err = i.service(ctx)
 	if facts.Queues != nil {
-		i.foreign.Store(&facts.Queues.Foreign)
+		i.last.Store(facts.Queues)
 	}
 	return facts, err
 }
 
 // Foreign returns the queues of which the last examination read only tasks of other programs.
 func (i *Inspector) Foreign() []string {
-	if last := i.foreign.Load(); last != nil {
-		return *last
+	if last := i.last.Load(); last != nil {
+		return last.Foreign
 	}
 	return nil
+}
+
+// Unserved returns the queues of which the last examination found that tasks wait and no worker serves them.
+func (i *Inspector) Unserved() (names []string) {
+	if last := i.last.Load(); last != nil {
+		for _, w := range last.Unserved {
+			names = append(names, w.Name)
+		}
+	}
+	return names
 }
 
 func (i *Inspector) clock(ctx context.Context) (*diagnosis.Clock, error) {

@@ -162,7 +162,7 @@ func number(read *redis.StringCmd) int64 {
 
 // Workers implements overview.QueueOverviews. Asynq's inspector takes no context; the
 // timeouts of the client limit it.
-func (o *Overviews) Workers(context.Context) ([]overview.WorkerStatus, error) {
+func (o *Overviews) Workers(ctx context.Context) ([]overview.WorkerStatus, error) {
 	servers, err := o.inspector.Servers()
 	if err != nil {
 		return nil, broker.Unavailable("look for workers", err)
@@ -174,6 +174,9 @@ func (o *Overviews) Workers(context.Context) ([]overview.WorkerStatus, error) {
 			Stopping: s.Status != "active", Queues: s.Queues, Strict: s.StrictPriority, Tasks: working(s.ActiveWorkers),
 		}
 	}
+	if err := o.own(ctx, workers); err != nil {
+		return nil, broker.Unavailable("look for workers", err)
+	}
 	slices.SortFunc(workers, func(a, b overview.WorkerStatus) int {
 		if order := strings.Compare(a.Host, b.Host); order != 0 {
 			return order
@@ -181,6 +184,24 @@ func (o *Overviews) Workers(context.Context) ([]overview.WorkerStatus, error) {
 		return a.PID - b.PID
 	})
 	return workers, nil
+}
+
+// own sets WorkerStatus.Own.
+func (o *Overviews) own(ctx context.Context, workers []overview.WorkerStatus) error {
+	if len(workers) == 0 {
+		return nil
+	}
+	keys := make([]*redis.IntCmd, len(workers))
+	_, err := o.redis.Pipelined(ctx, func(pipe redis.Pipeliner) error {
+		for i := range workers {
+			keys[i] = pipe.Exists(ctx, broker.OwnWorkerKey(workers[i].Host, workers[i].PID))
+		}
+		return nil
+	})
+	for i, key := range keys {
+		workers[i].Own = key.Val() > 0
+	}
+	return err
 }
 
 func working(active []*asynq.WorkerInfo) []overview.WorkingTask {

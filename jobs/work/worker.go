@@ -129,6 +129,7 @@ func (w *Worker) Run(ctx context.Context) error {
 	w.log.Info("the worker takes tasks", "queues", w.o.Queues, "concurrency", w.o.Concurrency, "task_types", w.types())
 	var beside sync.WaitGroup
 	beside.Go(func() { listen(ctx, piped.Bell(), client, w.log, heard) })
+	beside.Go(func() { show(ctx, client) })
 	<-ctx.Done()
 	piped.Release()
 	server.Shutdown()

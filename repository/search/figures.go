@@ -27,25 +27,28 @@ var _ figures.Store = (*Figures)(nil)
 const pairsShown = 1000
 
 // The statement counts up to $1 pending, $1 held and $1 dead events by type and queue.
+// Of the dead letters it also counts those that died within the hour, because the samples lack
+// the deaths of the last minute, of transactions that were open during a measurement, and of a time without a relay.
 // The statement also reads the 1,000 pending events that are due first, so that the
 // oldest one is among them. The samples of an hour are at most 60 times 100 rows.
 var pairsSQL = `
 WITH parts AS (
-    SELECT event_type, queue, count(*) AS pending, 0 AS held, 0 AS dead, min(` + stored.Within("available_at") + `) FILTER (WHERE available_at <= now()) AS due
+    SELECT event_type, queue, count(*) AS pending, 0 AS held, 0 AS dead, 0 AS died, min(` + stored.Within("available_at") + `) FILTER (WHERE available_at <= now()) AS due
     FROM (SELECT event_type, queue, available_at FROM outbox LIMIT $1) AS few GROUP BY 1, 2
     UNION ALL
-    SELECT event_type, queue, 0, 0, 0, min(` + stored.Within("available_at") + `)
+    SELECT event_type, queue, 0, 0, 0, 0, min(` + stored.Within("available_at") + `)
     FROM (SELECT event_type, queue, available_at FROM outbox WHERE available_at <= now() ORDER BY available_at, id LIMIT 1000) AS first GROUP BY 1, 2
-    UNION ALL SELECT event_type, queue, 0, count(*), 0, NULL FROM (SELECT event_type, queue FROM outbox_held LIMIT $1) AS few GROUP BY 1, 2
-    UNION ALL SELECT event_type, queue, 0, 0, count(*), NULL FROM (SELECT event_type, queue FROM outbox_dead LIMIT $1) AS few GROUP BY 1, 2
+    UNION ALL SELECT event_type, queue, 0, count(*), 0, 0, NULL FROM (SELECT event_type, queue FROM outbox_held LIMIT $1) AS few GROUP BY 1, 2
+    UNION ALL SELECT event_type, queue, 0, 0, count(*), count(*) FILTER (WHERE died_at > now() - $3 * interval '1 second'), NULL
+    FROM (SELECT event_type, queue, died_at FROM outbox_dead LIMIT $1) AS few GROUP BY 1, 2
 ), waiting AS (
-    SELECT event_type, queue, sum(pending)::bigint AS pending, sum(held)::bigint AS held, sum(dead)::bigint AS dead, min(due) AS due FROM parts GROUP BY 1, 2
+    SELECT event_type, queue, sum(pending)::bigint AS pending, sum(held)::bigint AS held, sum(dead)::bigint AS dead, sum(died)::bigint AS died, min(due) AS due FROM parts GROUP BY 1, 2
 ), passed (event_type, queue, c1, f1, d1, m1, t1, c2, f2, d2, m2, t2) AS (
     SELECT event_type, queue, ` + passedSQL("WHERE at > now() - $2 * interval '1 second'") + `, ` + passedSQL("") + `
     FROM outbox_type_samples WHERE at > now() - $3 * interval '1 second' AND event_type <> '' GROUP BY 1, 2
 )
 SELECT event_type, queue, coalesce(pending, 0), coalesce(held, 0), coalesce(dead, 0), due,
-       coalesce(c1, 0), coalesce(f1, 0), coalesce(d1, 0), coalesce(m1, -1), coalesce(t1, -1), coalesce(c2, 0), coalesce(f2, 0), coalesce(d2, 0), coalesce(m2, -1), coalesce(t2, -1),
+       coalesce(c1, 0), coalesce(f1, 0), coalesce(d1, 0), coalesce(m1, -1), coalesce(t1, -1), coalesce(c2, 0), coalesce(f2, 0), greatest(d2, died, 0), coalesce(m2, -1), coalesce(t2, -1),
        coalesce(sum(pending) OVER () >= $1, false), coalesce(sum(held) OVER () >= $1, false), coalesce(sum(dead) OVER () >= $1, false)
 FROM waiting FULL JOIN passed USING (event_type, queue)
 ORDER BY coalesce(pending, 0) + coalesce(held, 0) + coalesce(dead, 0) + coalesce(c2, 0) DESC, event_type, queue LIMIT $4`
@@ -60,10 +63,10 @@ func passedSQL(which string) string {
            coalesce(sum(delay_p50 * confirmed)` + filter + ` / nullif(sum(confirmed)` + filter + `, 0), -1)::float8, coalesce(max(delay_p99)` + filter + `, -1)::float8`
 }
 
-// measuredSQL reads how many seconds of the windows were measured, from the rows without
-// type and queue.
+// measuredSQL reads up to when figures were measured, and how many seconds of the windows, from the rows without type
+// and queue.
 const measuredSQL = `
-SELECT now(), coalesce(sum(seconds) FILTER (WHERE at > now() - $1 * interval '1 second'), 0), coalesce(sum(seconds), 0)
+SELECT now(), max(at), coalesce(sum(seconds) FILTER (WHERE at > now() - $1 * interval '1 second'), 0), coalesce(sum(seconds), 0)
 FROM outbox_type_samples WHERE at > now() - $2 * interval '1 second' AND event_type = '' AND queue = ''`
 
 // emittedSQL reads the account of the present day, and up to $1 entries that the leader has not added up yet,
@@ -80,8 +83,7 @@ func (f *Figures) Snapshot(ctx context.Context) (s figures.Snapshot, err error) 
 	ctx, cancel := context.WithTimeout(ctx, lookPatience)
 	defer cancel()
 	s.Emitted = map[string]int64{}
-	err = f.db.Pool().QueryRow(ctx, measuredSQL, figures.Recent.Seconds(), figures.Long.Seconds()).Scan(&s.At, &s.RecentSeconds, &s.HourSeconds)
-	if err != nil {
+	if s.At, s.Measurement, err = f.measured(ctx); err != nil {
 		return s, postgres.Translate(err, "read how long was measured")
 	}
 	rows, err := f.db.Pool().Query(ctx, pairsSQL, figures.Counted, figures.Recent.Seconds(), figures.Long.Seconds(), pairsShown)
@@ -114,6 +116,16 @@ func (f *Figures) Snapshot(ctx context.Context) (s figures.Snapshot, err error) 
 	})
 	s.Cut.Emitted = s.Cut.Emitted || len(s.Emitted) == pairsShown
 	return s, postgres.Translate(err, "count the events of the day")
+}
+
+func (f *Figures) measured(ctx context.Context) (now time.Time, m figures.Measurement, err error) {
+	var until *time.Time
+	var recent, hour float64
+	err = f.db.Pool().QueryRow(ctx, measuredSQL, figures.Recent.Seconds(), figures.Long.Seconds()).Scan(&now, &until, &recent, &hour)
+	if until != nil {
+		m = figures.Measurement{MeasuredUntil: *until, RecentMeasured: inSeconds(recent), HourMeasured: inSeconds(hour)}
+	}
+	return now, m, err
 }
 
 // passedRow is the columns of passedSQL.

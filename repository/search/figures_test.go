@@ -38,7 +38,7 @@ func TestFiguresOfTypesAndQueues(t *testing.T) {
 	t.Parallel()
 	db := schematest.Open(t)
 	store := repository.NewOutbox(db, repository.OutboxOptions{History: true, DeadHoldsKey: true})
-	if s := snapshot(t, db); len(s.Pairs) != 0 || s.HourSeconds != 0 || s.Cut != (figures.Cut{}) || s.At.IsZero() {
+	if s := snapshot(t, db); len(s.Pairs) != 0 || s.Measurement != (figures.Measurement{}) || s.Cut != (figures.Cut{}) || s.At.IsZero() {
 		t.Errorf("of nothing: %+v", s)
 	}
 	exec(t, db, `INSERT INTO outbox (event_type, payload, queue) SELECT 'mail', 'x', q FROM unnest(ARRAY['a', 'a', 'a', 'b', 'b']) AS q`)
@@ -59,7 +59,7 @@ func TestFiguresOfTypesAndQueues(t *testing.T) {
 	}
 
 	s := snapshot(t, db)
-	if s.RecentSeconds < 59 || s.HourSeconds < 59 || s.Emitted["mail"] != 7 || s.Cut != (figures.Cut{}) {
+	if s.RecentMeasured < 59*time.Second || s.HourMeasured < 59*time.Second || s.At.Sub(s.MeasuredUntil) > time.Minute || s.Emitted["mail"] != 7 || s.Cut != (figures.Cut{}) {
 		t.Errorf("%+v", s)
 	}
 	if p := pair(t, s, "mail", "a"); p.Hour.Confirmed != 2 || p.Recent.Confirmed != 2 || p.Hour.P99 < 0 || p.Pending != 2 || p.OldestDue.IsZero() || time.Since(p.OldestDue) < 50*time.Second {
@@ -94,6 +94,20 @@ func TestFiguresOfTypesAndQueues(t *testing.T) {
 	}
 	if p := pair(t, snapshot(t, db), "mail", "a"); p.Hour.Confirmed != 2 {
 		t.Errorf("%d confirmations were counted twice", p.Hour.Confirmed-2)
+	}
+}
+
+// No fewer events died in the hour than dead letters that died in it wait, even if no measurement has them.
+func TestNoMoreDeadLettersOfATypeWaitThanDied(t *testing.T) {
+	t.Parallel()
+	db := schematest.Open(t)
+	if err := upkeep.NewHousekeeping(db, "").MeasureTypes(t.Context(), nil); err != nil {
+		t.Fatal(err)
+	}
+	exec(t, db, `INSERT INTO outbox_dead (id, event_type, payload, headers, queue, available_at, attempts, generation, created_at, stage, error, died_at)
+		SELECT outbox_new_id(), 'mail', '', '{}', 'a', now(), 1, 0, now(), 'worker', 'error', now() - n * interval '25 minutes' FROM generate_series(0, 3) n`)
+	if p := pair(t, snapshot(t, db), "mail", "a"); p.Dead != 4 || p.Hour.Died != 3 {
+		t.Errorf("%d are dead and %d died within the hour, want 4 and 3", p.Dead, p.Hour.Died)
 	}
 }
 

@@ -90,6 +90,16 @@ func OneArgument(what string) cobra.PositionalArgs {
 	}
 }
 
+// Names refuses a command line without names. what is what they are names of, such as "queues".
+func Names(what string) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if len(args) == 0 {
+			return config.Mistake{Err: fmt.Errorf("%s takes the names of %s\nRun %s --help for an example", cmd.CommandPath(), what, cmd.CommandPath())}
+		}
+		return nil
+	}
+}
+
 // How many connections a command needs to examine PostgreSQL and Redis.
 const (
 	DatabaseConnections = 2

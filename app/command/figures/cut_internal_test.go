@@ -3,7 +3,6 @@ package figures
 import (
 	"strings"
 	"testing"
-	"time"
 
 	"outboxd/domain/figures"
 )
@@ -14,7 +13,7 @@ func TestCutNumbersAreLowerBounds(t *testing.T) {
 	view := figures.View[figures.Type]{Seen: figures.Seen{Cut: figures.Cut{Pending: true}}}
 	d := newTypeDocument(&figures.Type{Name: "mail", Sum: figures.Sum{Pending: 50_000, Dead: 7}}, &view)
 	var text strings.Builder
-	typesTable(&text, &TypesDocument{[]TypeDocument{d}, listDocument{Complete: view.Cut.Complete()}}, time.Now())
+	typesTable(&text, &TypesDocument{[]TypeDocument{d}, listDocument{Complete: view.Cut.Complete()}}, &view.Seen)
 	for _, want := range []string{"RATE 5m", "\t50,000 or more\t0\t0\t7\t", "There are more than were counted: at most 50,000 events of each state are."} {
 		if !strings.Contains(text.String(), want) {
 			t.Errorf("it does not say %q:\n%s", want, text.String())
@@ -34,7 +33,7 @@ func TestTheTableSaysWhyFailedIsNotKnown(t *testing.T) {
 		view := figures.View[figures.Type]{}
 		d := newTypeDocument(&figures.Type{Name: "mail", Sum: figures.Sum{Unseen: unseen}}, &view)
 		var text strings.Builder
-		typesTable(&text, &TypesDocument{[]TypeDocument{d}, listDocument{Complete: true}}, time.Now())
+		typesTable(&text, &TypesDocument{[]TypeDocument{d}, listDocument{Complete: true}}, &view.Seen)
 		if said := text.String(); strings.Contains(said, why) != unseen || !strings.Contains(said, "FAILED 1h\tDIED 1h\tP50 1h") {
 			t.Errorf("unseen %t:\n%s", unseen, said)
 		}

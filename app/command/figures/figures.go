@@ -215,16 +215,26 @@ func lineOf[L figures.Line](view *figures.View[L], what, name string) (*L, error
 // passedDocument says, in JSON, what happened to the events of a type or queue: how many
 // were confirmed, failed or died, and how long they took. What is not known is null.
 type passedDocument struct {
+	measuredDocument
 	Rate     *float64 `json:"confirmed_per_second"` // in the last five minutes
 	HourRate *float64 `json:"confirmed_per_second_of_hour"`
 	Failed   *int64   `json:"failed_attempts_of_hour"` // in outboxd's own worker; null also if other programs' workers try some of the events
-	Died     *int64   `json:"died_of_hour"`
-	P50      *float64 `json:"delay_p50_seconds"` // from emitted to handler, of the last hour
+	Died     *int64   `json:"died_of_hour"`            // also since measured_until
+	P50      *float64 `json:"delay_p50_seconds"`       // from emitted to handler, of the last hour
 	P99      *float64 `json:"delay_p99_seconds"`
 }
 
-func newPassedDocument(sum *figures.Sum, known bool) (d passedDocument) {
-	if !known || !sum.Measured() {
+// measuredDocument says, in JSON, over which time figures were measured.
+type measuredDocument struct {
+	Until  *time.Time `json:"measured_until"`     // null: nothing was measured within the last hour
+	Recent float64    `json:"measured_of_recent"` // seconds of the last five minutes that confirmed_per_second is of
+	Hour   float64    `json:"measured_of_hour"`   // seconds of the last hour that the figures of the hour are of
+}
+
+func newPassedDocument(sum *figures.Sum, seen *figures.Seen) (d passedDocument) {
+	m := seen.Measurement
+	d.measuredDocument = measuredDocument{timeOrNull(m.MeasuredUntil), m.RecentMeasured.Seconds(), m.HourMeasured.Seconds()}
+	if !seen.StoreKnown() || !sum.Measured() {
 		return d
 	}
 	d.Failed, d.Died = knownNumber(sum.Hour.Failed, sum.FailedKnown()), &sum.Hour.Died
@@ -250,7 +260,25 @@ func writeUnseen(w io.Writer, unseen bool) {
 	}
 }
 
-// cells returns the cells of the columns RATE 5m, FAILED 1h, DIED 1h, P50 1h and P99 1h.
+// passedColumns are the headings of passedDocument.cells: RATE 5m, FAILED 1h, DIED 1h, P50 1h and P99 1h, or with shorter
+// times if less was measured.
+func passedColumns(m figures.Measurement) string {
+	recent, hour := words.Short(m.RecentSpan()), words.Short(m.HourSpan())
+	return "RATE " + recent + "\tFAILED " + hour + "\tDIED " + hour + "\tP50 " + hour + "\tP99 " + hour
+}
+
+// writeMeasured says below a table up to when its figures count.
+func writeMeasured(w io.Writer, seen *figures.Seen) {
+	switch {
+	case !seen.StoreKnown():
+	case seen.MeasuredUntil.IsZero():
+		fmt.Fprintln(w, "RATE, FAILED, DIED, P50 and P99 are not known: no relay measured them within the last hour.")
+	default:
+		fmt.Fprintf(w, "RATE, FAILED, P50 and P99 are as of %s UTC, the other figures as of now.\n", terminal.Instant(seen.MeasuredUntil))
+	}
+}
+
+// cells returns the cells of passedColumns.
 func (d *passedDocument) cells() string {
 	rate, seconds := func(r *float64) string {
 		if r == nil {

@@ -1,6 +1,7 @@
 package figures
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -26,10 +27,13 @@ import (
 func NewQueues(c cli.Commands) *cobra.Command {
 	return cli.Group("queues", "Show queues: rates, delays, failures and what waits; pause and resume them", "",
 		newQueuesListCommand(c), newQueuesShowCommand(c),
-		newQueueChangeCommand(c, domain.ActionPause, "Let no worker take a task of a queue",
-			"Let no worker take a task of a queue. What a worker has begun, it finishes. The relay goes on to hand events over,\nand their tasks wait. The record keeps who did it, and why.", "--reason 'the mail server is being mended'"),
-		newQueueChangeCommand(c, domain.ActionResume, "Let workers take tasks of a paused queue", "Let workers take tasks of a paused queue again, whoever paused it.", "--reason 'the mail server is back'"))
+		newQueueChangeCommand(c, domain.ActionPause, "Let no worker take a task of queues",
+			"Let no worker take a task of the queues. What a worker has begun, it finishes. The relay goes on to hand events over,\nand their tasks wait. The record keeps who did it, and why.\n\n"+eachQueue, "--reason 'the mail server is being mended'"),
+		newQueueChangeCommand(c, domain.ActionResume, "Let workers take tasks of paused queues", "Let workers take tasks of paused queues again, whoever paused them.\n\n"+eachQueue, "--reason 'the mail server is back'"))
 }
+
+// eachQueue says in the help what happens if one of several queues cannot be paused or resumed.
+const eachQueue = "If one of several queues fails, the command goes on with the others, says of each what became of it, and exits with 1."
 
 // QueueDocument is a queue in JSON and YAML. What is not known is null.
 type QueueDocument struct {
@@ -65,7 +69,7 @@ type tasksDocument struct {
 func newQueueDocument(q *figures.Queue, v *figures.View[figures.Queue]) QueueDocument {
 	stored := v.StoreKnown()
 	d := QueueDocument{
-		Queue: q.Name, Types: append([]string{}, q.Types...), Paused: q.Paused, LostPause: q.LostPause, Foreign: q.Foreign, passedDocument: newPassedDocument(&q.Sum, stored), cutDocument: newCutDocument(figures.Cut{Pending: v.Cut.Pending, Held: v.Cut.Held, Dead: v.Cut.Dead}),
+		Queue: q.Name, Types: append([]string{}, q.Types...), Paused: q.Paused, LostPause: q.LostPause, Foreign: q.Foreign, passedDocument: newPassedDocument(&q.Sum, &v.Seen), cutDocument: newCutDocument(figures.Cut{Pending: v.Cut.Pending, Held: v.Cut.Held, Dead: v.Cut.Dead}),
 		Pending: knownNumber(q.Pending, stored), Held: knownNumber(q.Held, stored), Dead: knownNumber(q.Dead, stored), OldestDue: timeOrNull(q.OldestDue),
 	}
 	if v.QueuesKnown() {
@@ -75,10 +79,15 @@ func newQueueDocument(q *figures.Queue, v *figures.View[figures.Queue]) QueueDoc
 	return d
 }
 
-// QueueChangeDocument is what was done to a queue.
-type QueueChangeDocument struct {
+// QueueChangesDocument is the result of queues pause and queues resume.
+type QueueChangesDocument struct {
+	Queues []queueChangeDocument `json:"queues"` // in the order of the arguments
+}
+
+type queueChangeDocument struct {
 	Queue  string `json:"queue"`
-	Change string `json:"change"` // paused or resumed
+	Change string `json:"change"`          // paused or resumed; "": neither
+	Error  string `json:"error,omitempty"` // why the queue was not changed, or why the change was not recorded
 }
 
 // QueuesDocument is the result of queues list.
@@ -93,8 +102,8 @@ func newQueuesListCommand(c cli.Commands) *cobra.Command {
 		Use:   "list",
 		Short: "List the queues, the ones in which the most waits first",
 		Long: `List the queues of Redis, and those of events that wait in PostgreSQL. RATE 5m is the rate of confirmed events in
-the last five minutes; FAILED (attempts), DIED and the delays from emitted to handler are of the last hour, as measured once
-a minute. FAILED is ? where workers of your own try some of the events, because they do not report failed attempts. PENDING, HELD and DEAD are in PostgreSQL; WAITING (for a worker), RETRY (failed, tried again) and ACTIVE are in Redis, as they are now.`,
+the last five minutes; FAILED (attempts), DIED and the delays from emitted to handler are of the last hour, as
+measured once a minute. If less was measured, the headings have the shorter time. FAILED is ? where workers of your own try some of the events, because they do not report failed attempts. PENDING, HELD and DEAD are in PostgreSQL; WAITING (for a worker), RETRY (failed, tried again) and ACTIVE are in Redis, as they are now.`,
 		Example: "  outboxd queues list\n  outboxd queues list -o json | jq '.queues[] | select(.paused)'",
 		Args:    cli.NoArguments,
 	}
@@ -105,16 +114,16 @@ a minute. FAILED is ? where workers of your own try some of the events, because 
 			cli.Documents(view.Lines, func(q *figures.Queue) QueueDocument { return newQueueDocument(q, &view) }),
 			listDocument{view.Cut.Complete(), newMissingDocument(view.Seen)},
 		}
-		return out.Write(cmd.OutOrStdout(), d, func(w io.Writer) { queuesTable(w, &d, view.At) })
+		return out.Write(cmd.OutOrStdout(), d, func(w io.Writer) { queuesTable(w, &d, &view.Seen) })
 	})
 	return cmd
 }
 
-func queuesTable(w io.Writer, d *QueuesDocument, now time.Time) {
+func queuesTable(w io.Writer, d *QueuesDocument, seen *figures.Seen) {
 	if len(d.Queues) == 0 {
 		fmt.Fprintln(w, "No queues.")
 	} else {
-		fmt.Fprintln(w, "QUEUE\tSTATE\tWORKERS\tRATE 5m\tFAILED 1h\tDIED 1h\tP50 1h\tP99 1h\tPENDING\tHELD\tWAITING\tRETRY\tACTIVE\tDEAD\tOLDEST")
+		fmt.Fprintln(w, "QUEUE\tSTATE\tWORKERS\t"+passedColumns(seen.Measurement)+"\tPENDING\tHELD\tWAITING\tRETRY\tACTIVE\tDEAD\tOLDEST")
 	}
 	for i := range d.Queues {
 		q := &d.Queues[i]
@@ -126,8 +135,9 @@ func queuesTable(w io.Writer, d *QueuesDocument, now time.Time) {
 			}
 		}
 		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", terminal.OneLine(q.Queue, 40), q.state(), workers, q.cells(),
-			q.cell("pending", q.Pending), q.cell("held", q.Held), waiting, retry, active, q.cell("dead", q.Dead), ageCell(now, oldest, q.Pending != nil && q.Tasks != nil))
+			q.cell("pending", q.Pending), q.cell("held", q.Held), waiting, retry, active, q.cell("dead", q.Dead), ageCell(seen.At, oldest, q.Pending != nil && q.Tasks != nil))
 	}
+	writeMeasured(w, seen)
 	writeUnseen(w, slices.ContainsFunc(d.Queues, func(q QueueDocument) bool { return q.unseen() }))
 	d.writeEnd(w)
 }
@@ -167,7 +177,7 @@ func newQueuesShowCommand(c cli.Commands) *cobra.Command {
 			return err
 		}
 		return out.Write(cmd.OutOrStdout(), d, func(w io.Writer) {
-			queuesTable(w, &QueuesDocument{[]QueueDocument{d}, listDocument{view.Cut.Complete(), newMissingDocument(view.Seen)}}, view.At)
+			queuesTable(w, &QueuesDocument{[]QueueDocument{d}, listDocument{view.Cut.Complete(), newMissingDocument(view.Seen)}}, &view.Seen)
 			if len(d.Types) > 0 {
 				fmt.Fprintf(w, "\nTypes: %s\n", terminal.OneLine(strings.Join(d.Types, ", "), 0))
 			}
@@ -198,31 +208,58 @@ func newQueueChangeCommand(c cli.Commands, kind, short, long, example string) *c
 	var out terminal.Output
 	var flags cli.ActionFlags
 	cmd := &cobra.Command{
-		Use:     kind + " NAME",
+		Use:     kind + " NAME...",
 		Short:   short,
 		Long:    long,
 		Example: "  outboxd queues " + kind + " notifications --yes " + example,
-		Args:    cli.OneArgument("one name of a queue"),
+		Args:    cli.Names("queues"),
 	}
 	out.AddFlag(cmd)
 	flags.Add(cmd)
 	cmd.RunE = withRedis(c, &out, func(cmd *cobra.Command, args []string, o *opened) error {
-		if err := flags.Consent(kind + " the queue"); err != nil {
+		if err := flags.Consent(kind + words.Plural(len(args), " the queue", " the queues")); err != nil {
 			return err
 		}
-		if err := changeQueue(cmd.Context(), o, kind, flags.Action(nil), args[0]); err != nil {
-			return err
+		d, failed := changeQueues(cmd.Context(), o, kind, &flags, args)
+		if len(args) == 1 && failed != nil {
+			return failed
 		}
-		return out.Write(cmd.OutOrStdout(), QueueChangeDocument{args[0], kind + "d"}, func(w io.Writer) { fmt.Fprintf(w, "%s %sd\n", args[0], kind) })
+		return cmp.Or(out.Write(cmd.OutOrStdout(), d, func(w io.Writer) {
+			for _, q := range d.Queues {
+				said := " " + q.Change
+				if q.Error != "" {
+					said = ": " + terminal.OneLine(q.Error, 0)
+				}
+				fmt.Fprintln(w, terminal.OneLine(q.Queue, 0)+said)
+			}
+		}), failed)
 	})
 	return cmd
 }
 
-func changeQueue(ctx context.Context, o *opened, kind string, action *domain.Action, queue string) error {
+// changeQueues pauses or resumes each of the queues. The error is that of a single queue, or says how many of several
+// failed.
+func changeQueues(ctx context.Context, o *opened, kind string, flags *cli.ActionFlags, queues []string) (d QueueChangesDocument, failed error) {
 	r := record{o: o}
 	defer r.close()
 	change := figures.Pauses{Queues: pauses.New(o.redis), Actions: &r, OnRecord: r.pauses}
-	return change.Change(ctx, kind, action, queue)
+	failures := 0
+	for _, queue := range queues {
+		done := queueChangeDocument{Queue: queue}
+		action := flags.Action(nil)
+		err := change.Change(ctx, kind, action, queue)
+		if err == nil || action.Filter != nil { // the change was made, and perhaps not recorded
+			done.Change = kind + "d"
+		}
+		if err != nil {
+			failures, failed, done.Error = failures+1, err, err.Error()
+		}
+		d.Queues = append(d.Queues, done)
+	}
+	if failed != nil && len(queues) > 1 {
+		failed = fmt.Errorf("%d of %d queues failed; see above", failures, len(queues))
+	}
+	return d, failed
 }
 
 // record writes and reads actions in PostgreSQL. It opens PostgreSQL at the first call, so

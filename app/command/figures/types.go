@@ -38,7 +38,7 @@ type TypeDocument struct {
 func newTypeDocument(t *figures.Type, v *figures.View[figures.Type]) TypeDocument {
 	stored := v.StoreKnown()
 	return TypeDocument{
-		Type: t.Name, Queues: append([]string{}, t.Queues...), Emitted: knownNumber(t.Emitted, stored), passedDocument: newPassedDocument(&t.Sum, stored), cutDocument: newCutDocument(v.Cut),
+		Type: t.Name, Queues: append([]string{}, t.Queues...), Emitted: knownNumber(t.Emitted, stored), passedDocument: newPassedDocument(&t.Sum, &v.Seen), cutDocument: newCutDocument(v.Cut),
 		Pending: knownNumber(t.Pending, stored), Held: knownNumber(t.Held, stored), Dead: knownNumber(t.Dead, stored),
 		Failing: knownNumber(t.Failing, v.QueuesKnown()), OldestDue: timeOrNull(t.OldestDue),
 	}
@@ -57,10 +57,10 @@ func newTypesListCommand(c cli.Commands) *cobra.Command {
 		Short: "List the event types, the ones with the most to do first",
 		Long: `List the event types of which something waits, or was handled within the last hour or emitted today. RATE 5m is
 the rate of confirmed events in the last five minutes; FAILED (attempts), DIED and the delays from emitted to handler are of the
-last hour. FAILED is ? where workers of your own try some of the events, because they do not report failed attempts.
+last hour. If less was measured, the headings have the shorter time. FAILED is ? where workers of your own try some of the events, because they do not report failed attempts.
 PENDING, HELD and DEAD are in PostgreSQL; FAILING have tasks in Redis that are tried again.
 Tasks that wait for a worker are not here: see outboxd queues list. At most 50,000 events of a state
-are counted. The leader measures once a minute.`,
+are counted. The leader measures RATE, FAILED and the delays once a minute.`,
 		Example: "  outboxd types list\n  outboxd types list -o json | jq '.types[] | select(.failing > 0)'",
 		Args:    cli.NoArguments,
 	}
@@ -71,22 +71,23 @@ are counted. The leader measures once a minute.`,
 			cli.Documents(view.Lines, func(t *figures.Type) TypeDocument { return newTypeDocument(t, &view) }),
 			listDocument{view.Cut.Complete() && !view.Estimated, newMissingDocument(view.Seen)},
 		}
-		return out.Write(cmd.OutOrStdout(), d, func(w io.Writer) { typesTable(w, &d, view.At) })
+		return out.Write(cmd.OutOrStdout(), d, func(w io.Writer) { typesTable(w, &d, &view.Seen) })
 	})
 	return cmd
 }
 
-func typesTable(w io.Writer, d *TypesDocument, now time.Time) {
+func typesTable(w io.Writer, d *TypesDocument, seen *figures.Seen) {
 	if len(d.Types) == 0 {
 		fmt.Fprintln(w, "No types.")
 	} else {
-		fmt.Fprintln(w, "TYPE\tQUEUES\tRATE 5m\tFAILED 1h\tDIED 1h\tP50 1h\tP99 1h\tPENDING\tHELD\tFAILING\tDEAD\tOLDEST DUE")
+		fmt.Fprintln(w, "TYPE\tQUEUES\t"+passedColumns(seen.Measurement)+"\tPENDING\tHELD\tFAILING\tDEAD\tOLDEST DUE")
 	}
 	for i := range d.Types {
 		t := &d.Types[i]
 		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", terminal.OneLine(t.Type, 40), terminal.OneLine(strings.Join(t.Queues, ", "), 30), t.cells(),
-			t.cell("pending", t.Pending), t.cell("held", t.Held), cli.Counted(t.Failing), t.cell("dead", t.Dead), ageCell(now, t.OldestDue, t.Pending != nil))
+			t.cell("pending", t.Pending), t.cell("held", t.Held), cli.Counted(t.Failing), t.cell("dead", t.Dead), ageCell(seen.At, t.OldestDue, t.Pending != nil))
 	}
+	writeMeasured(w, seen)
 	writeUnseen(w, slices.ContainsFunc(d.Types, func(t TypeDocument) bool { return t.unseen() }))
 	d.writeEnd(w)
 }
@@ -111,7 +112,7 @@ func newTypesShowCommand(c cli.Commands) *cobra.Command {
 			return err
 		}
 		return out.Write(cmd.OutOrStdout(), d, func(w io.Writer) {
-			typesTable(w, &TypesDocument{[]TypeDocument{d}, listDocument{view.Cut.Complete() && !view.Estimated, newMissingDocument(view.Seen)}}, view.At)
+			typesTable(w, &TypesDocument{[]TypeDocument{d}, listDocument{view.Cut.Complete() && !view.Estimated, newMissingDocument(view.Seen)}}, &view.Seen)
 			writeHistory(w, d.History, "type", d.Type)
 		})
 	})

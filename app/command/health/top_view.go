@@ -41,6 +41,9 @@ type topFlow struct {
 	Enqueued  float64 `json:"enqueued_per_second"`
 	Confirmed float64 `json:"confirmed_per_second"`
 	Died      float64 `json:"died_per_second"`
+	Seconds   float64 `json:"seconds"` // how much of the time was measured; 0: nothing, and the rates are not known
+
+	span time.Duration
 }
 
 type topRelay struct {
@@ -69,7 +72,7 @@ type topQueue struct {
 }
 
 func newTopFlow(f overview.Flow) *topFlow {
-	return &topFlow{f.Rate(f.Emitted), f.Rate(f.Enqueued), f.Rate(f.Confirmed), f.Rate(f.Died)}
+	return &topFlow{f.Rate(f.Emitted), f.Rate(f.Enqueued), f.Rate(f.Confirmed), f.Rate(f.Died), f.Seconds, f.HourSpan()}
 }
 
 // newTopView returns the view for the quick facts and the findings.
@@ -121,12 +124,19 @@ func (v TopView) table(w io.Writer) {
 		}
 	}
 	rates := func(of func(topFlow) float64) string {
-		if v.Now == nil || v.Hour == nil {
-			return cli.Unknown + "\t" + cli.Unknown
+		rate := func(f *topFlow) string {
+			if f == nil || f.Seconds == 0 {
+				return cli.Unknown
+			}
+			return "+" + words.Rate(of(*f))
 		}
-		return "+" + words.Rate(of(*v.Now)) + "\t+" + words.Rate(of(*v.Hour))
+		return rate(v.Now) + "\t" + rate(v.Hour)
 	}
-	fmt.Fprintf(w, "%s UTC\t\tNOW\tLAST HOUR\n", terminal.Instant(v.At))
+	hour := "LAST HOUR"
+	if v.Hour != nil && v.Hour.span != time.Hour {
+		hour = "LAST " + words.Short(v.Hour.span)
+	}
+	fmt.Fprintf(w, "%s UTC\t\tNOW\t%s\n", terminal.Instant(v.At), hour)
 	fmt.Fprintf(w, "PENDING\t%s\t%s\n", pending, rates(func(f topFlow) float64 { return f.Emitted }))
 	fmt.Fprintf(w, "HELD\t%s\t\t\n", held)
 	fmt.Fprintf(w, "IN REDIS\t%s\t%s\n", cli.Counted(v.InRedis), rates(func(f topFlow) float64 { return f.Enqueued }))

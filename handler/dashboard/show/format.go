@@ -7,28 +7,32 @@ import (
 	"time"
 
 	"outboxd/domain/diagnosis"
+	"outboxd/domain/figures"
 	"outboxd/domain/overview"
+	"outboxd/domain/setup"
 	"outboxd/domain/words"
 )
 
 // Formats has the functions that templates call to write values.
 var Formats = template.FuncMap{
-	"brief":    brief,
-	"long":     NewLongText,
-	"count":    words.Count[int64],
-	"countInt": words.Count[int],
-	"int64":    func(n int) int64 { return int64(n) },
-	"plural":   words.Plural[int64],
-	"duration": words.Duration,
-	"instant":  instant,
-	"rate":     words.Rate,
-	"ago":      words.Ago,
-	"title":    Title,
-	"leg":      newLeg,
-	"age":      age,
-	"weights":  overview.QueueWeights,
-	"of":       TypeQuery,
-	"in":       QueueQuery,
+	"brief":        brief,
+	"long":         NewLongText,
+	"count":        words.Count[int64],
+	"countInt":     words.Count[int],
+	"int64":        func(n int) int64 { return int64(n) },
+	"plural":       words.Plural[int64],
+	"duration":     words.Duration,
+	"instant":      instant,
+	"rate":         words.Rate,
+	"ago":          words.Ago,
+	"title":        Title,
+	"leg":          newLeg,
+	"passed":       newPassed,
+	"subscription": subscription,
+	"age":          age,
+	"weights":      overview.QueueWeights,
+	"of":           TypeQuery,
+	"in":           QueueQuery,
 }
 
 // Title writes the name of a server with its usual capitals.
@@ -44,11 +48,12 @@ func Title(name string) string {
 }
 
 // leg is one step of the flow of events (emitted, enqueued or confirmed). Now and Hour are
-// how many events a second take this step, now and in the last hour.
+// how many events a second take this step, now and in the last hour. Over is the time over which Hour is, in words.
 type leg struct {
 	Name      string
 	Known     bool
 	Now, Hour float64
+	Over      string
 }
 
 func newLeg(name string, known bool, now, hour overview.Flow) leg {
@@ -62,7 +67,27 @@ func newLeg(name string, known bool, now, hour overview.Flow) leg {
 			return f.Rate(f.Confirmed)
 		}
 	}
-	return leg{name, known, choose(now), choose(hour)}
+	over := "the hour"
+	if span := hour.HourSpan(); span != time.Hour {
+		over = words.Duration(span)
+	}
+	return leg{name, known, choose(now), choose(hour), over}
+}
+
+// passed has the measured figures of a type or a queue, and over which time they were measured.
+type passed struct {
+	figures.Measurement
+	figures.Sum
+}
+
+func newPassed(seen figures.Seen, sum figures.Sum) *passed { return &passed{seen.Measurement, sum} }
+
+// subscription returns the name of the subscription to which a queue belongs; "" if it belongs to none.
+func subscription(queue string) string {
+	if name, delivery := setup.SubscriptionOfQueue(queue); delivery {
+		return name
+	}
+	return ""
 }
 
 // brief shortens a text for a cell of a table, to 160 characters.
