@@ -7,7 +7,6 @@ import (
 
 	"github.com/spf13/pflag"
 
-	"outboxd/app/bench/distance"
 	"outboxd/app/bench/env"
 	"outboxd/app/bench/result"
 	"outboxd/app/bench/spec"
@@ -47,13 +46,13 @@ func (n *network) run(ctx context.Context, e *env.Env) (_ *result.Report, err er
 	if n.rtt < 0 {
 		return nil, errors.New("--rtt has to be 0 at least")
 	}
-	far, closeFar, err := distance.Away(ctx, e, n.rtt/2)
+	far, closeFar, err := e.Away(ctx, n.rtt/2)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, closeFar()) }()
 	report.Environment["rtt"] = n.rtt.String()
-	if err := distance.Measure(ctx, far, report); err != nil {
+	if err := far.MeasureRoundTrips(ctx, report); err != nil {
 		return nil, err
 	}
 	arm := func(name string, drain func(ctx context.Context) (result.Measurement, error)) *result.Contender {

@@ -9,7 +9,6 @@ import (
 
 	"github.com/spf13/pflag"
 
-	"outboxd/app/bench/distance"
 	"outboxd/app/bench/drains"
 	"outboxd/app/bench/env"
 	"outboxd/app/bench/result"
@@ -110,13 +109,13 @@ func (f *effects) run(ctx context.Context, e *env.Env) (_ *result.Report, err er
 	arms := near.list()
 	var far *effectArms
 	if f.rtt > 0 {
-		distant, closeFar, err := distance.Away(ctx, e, f.rtt/2)
+		distant, closeFar, err := e.Away(ctx, f.rtt/2)
 		if err != nil {
 			return nil, err
 		}
 		defer func() { err = errors.Join(err, closeFar()) }()
 		report.Environment["rtt"] = f.rtt.String()
-		if err := distance.Measure(ctx, distant, report); err != nil {
+		if err := distant.MeasureRoundTrips(ctx, report); err != nil {
 			return nil, err
 		}
 		if far, err = f.contenders(ctx, distant, fmt.Sprintf(", %v away", f.rtt)); err != nil {

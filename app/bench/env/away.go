@@ -1,4 +1,4 @@
-package distance
+package env
 
 import (
 	"context"
@@ -6,17 +6,17 @@ import (
 	"fmt"
 	"time"
 
-	"outboxd/app/bench/env"
+	"outboxd/app/bench/distance"
 	"outboxd/app/bench/result"
 )
 
 // Away returns the same environment with a network delay to both servers.
-func Away(ctx context.Context, e *env.Env, oneWay time.Duration) (_ *env.Env, closeAll func() error, err error) {
-	database, databaseURL, err := Postgres(ctx, e.Admin, oneWay, nil)
+func (e *Env) Away(ctx context.Context, oneWay time.Duration) (_ *Env, closeAll func() error, err error) {
+	database, databaseURL, err := distance.Postgres(ctx, e.Admin, oneWay, nil)
 	if err != nil {
 		return nil, nil, err
 	}
-	queue, redisURL, opt, err := Redis(e.RedisOpt, oneWay)
+	queue, redisURL, opt, err := distance.Redis(e.RedisOpt, oneWay)
 	if err != nil {
 		return nil, nil, errors.Join(err, database.Close())
 	}
@@ -30,8 +30,8 @@ func Away(ctx context.Context, e *env.Env, oneWay time.Duration) (_ *env.Env, cl
 	}, nil
 }
 
-// Measure adds the round-trip times that a client measures to the report.
-func Measure(ctx context.Context, e *env.Env, report *result.Report) error {
+// MeasureRoundTrips adds the round-trip times that a client measures to the report.
+func (e *Env) MeasureRoundTrips(ctx context.Context, report *result.Report) error {
 	client, err := e.NewRedisClient()
 	if err != nil {
 		return err
