@@ -150,6 +150,11 @@ faults: ## Answer every command to Redis in every wrong way; make test tries a s
 	@.ci/setup go cc postgresql redis
 	CGO_ENABLED=1 go test -race -count=1 -timeout=60m -run='^(TestOnlyAPositiveAnswerCounts|TestTheWorkerOutlivesEveryAnswer)$$' $(TESTFLAGS) ./relay ./jobs/work -every-fault
 
+.PHONY: settings
+settings: ## Work under each setting of roles and databases alone; make test sets several at once
+	@.ci/setup go cc postgresql redis pgbouncer
+	CGO_ENABLED=1 go test -race -count=1 -timeout=60m -run='^TestSettings' $(TESTFLAGS) ./relay -every-setting
+
 # Built without the race detector, which would be most of what is measured.
 CHAOS = cd app/chaos && CGO_ENABLED=0 go test . -count=1 -timeout=0 -v -parallel=1 -chaos.outboxd='$(CURDIR)/bin/outboxd' -chaos.seed=$(strip $(SEED)) -chaos.seeds=$(strip $(SEEDS))
 

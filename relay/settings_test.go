@@ -2,6 +2,7 @@ package relay_test
 
 import (
 	"errors"
+	"flag"
 	"fmt"
 	"slices"
 	"strings"
@@ -26,9 +27,11 @@ import (
 	"outboxd/repository/upkeep"
 )
 
-// hostileSettings are settings that roles and databases may have for other
-// work. Each is set for the role, and for the database too.
-var hostileSettings = []string{
+var everySetting = flag.Bool("every-setting", false, "try each setting of roles and databases alone, and in more modes; by default several at once")
+
+// textSettings and hostileSettings are settings that roles and databases may have for other work. Each is set for the
+// role, and for the database too. textSettings concern how values look as text.
+var textSettings = []string{
 	"client_encoding = 'LATIN1'",
 	"client_encoding = 'SQL_ASCII'",
 	"DateStyle = 'German'",
@@ -40,6 +43,9 @@ var hostileSettings = []string{
 	"TimeZone = 'Pacific/Apia'",
 	"bytea_output = 'escape'",
 	"extra_float_digits = -15",
+}
+
+var hostileSettings = []string{
 	"standard_conforming_strings = off",
 	"standard_conforming_strings = off; backslash_quote = off; escape_string_warning = on",
 	"quote_all_identifiers = on",
@@ -79,21 +85,51 @@ var execModes = []string{"cache_statement", "cache_describe", "describe_exec", "
 // text, and in one that does not.
 func TestSettingsOfRolesAndDatabases(t *testing.T) {
 	t.Parallel()
-	for i, settings := range hostileSettings {
-		modes := []string{execModes[i%len(execModes)]}
-		if i < 11 {
-			modes = []string{"exec", "cache_statement"}
+	works := func(settings, mode string) {
+		t.Run(settings+" in "+mode, func(t *testing.T) {
+			t.Parallel()
+			list := strings.Split(settings, ";")
+			h := servertest.Hostile{Role: list, Database: list}
+			url := servertest.HostileDatabase(t, h)
+			workUnder(t, url, url, mode, 'é', 'я', '中')
+		})
+	}
+	for _, settings := range together(textSettings) {
+		works(settings, "exec")
+		works(settings, "cache_statement")
+	}
+	for i, settings := range together(hostileSettings) {
+		works(settings, execModes[i%len(execModes)])
+	}
+}
+
+// together joins settings that can be set at the same time: no parameter is twice in one result. A result has up to
+// eight parameters, so that a failure still says where to look. With -every-setting, together joins nothing.
+func together(settings []string) (joined []string) {
+	if *everySetting {
+		return settings
+	}
+	const most = 8
+	names := func(settings string) (names []string) {
+		for setting := range strings.SplitSeq(settings, ";") {
+			name, _, _ := strings.Cut(setting, "=")
+			names = append(names, strings.TrimSpace(name))
 		}
-		for _, mode := range modes {
-			t.Run(settings+" in "+mode, func(t *testing.T) {
-				t.Parallel()
-				list := strings.Split(settings, ";")
-				h := servertest.Hostile{Role: list, Database: list}
-				url := servertest.HostileDatabase(t, h)
-				workUnder(t, url, url, mode, 'é', 'я', '中')
-			})
+		return names
+	}
+	for _, one := range settings {
+		has := names(one)
+		at := slices.IndexFunc(joined, func(other string) bool {
+			taken := names(other)
+			return len(taken)+len(has) <= most && !slices.ContainsFunc(has, func(name string) bool { return slices.Contains(taken, name) })
+		})
+		if at < 0 {
+			joined = append(joined, one)
+		} else {
+			joined[at] += "; " + one
 		}
 	}
+	return joined
 }
 
 // Through PgBouncer in transaction mode a connection is no session, and takes no parameters: each
@@ -107,7 +143,11 @@ func TestSettingsThroughPgBouncer(t *testing.T) {
 		"client_encoding = 'LATIN1'; extra_float_digits = -15; quote_all_identifiers = on",
 		"enable_indexscan = off; enable_bitmapscan = off; plan_cache_mode = 'force_generic_plan'; row_security = on",
 	} {
-		for _, mode := range []string{execModes[1+i%4], execModes[1+(i+2)%4]} {
+		modes := []string{execModes[1+i%4]}
+		if *everySetting {
+			modes = append(modes, execModes[1+(i+2)%4])
+		}
+		for _, mode := range modes {
 			t.Run(settings+" in "+mode, func(t *testing.T) {
 				t.Parallel()
 				list := strings.Split(settings, ";")
