@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -59,7 +60,23 @@ func startBrowser(t *testing.T) browser {
 		l.Cleanup()
 	})
 	// Every Must method ends the test instead of panicking.
-	return browser{b.WithPanic(func(fault any) { t.Helper(); t.Fatal(fault) }), t}
+	return browser{b.WithPanic(func(fault any) { t.Helper(); t.Fatalf("%v, asked for by\n%s", fault, testLines()) }), t}
+}
+
+// testLines returns the lines of this package's tests that are being run by the caller,
+// the innermost first: the browser's package reports a line of its own.
+func testLines() string {
+	var lines strings.Builder
+	callers := make([]uintptr, 32)
+	frames := runtime.CallersFrames(callers[:runtime.Callers(2, callers)])
+	for more := true; more; {
+		var frame runtime.Frame
+		frame, more = frames.Next()
+		if strings.HasSuffix(frame.File, "_test.go") {
+			fmt.Fprintf(&lines, "%s:%d\n", filepath.Base(frame.File), frame.Line)
+		}
+	}
+	return lines.String()
 }
 
 // tab is a page that records the URLs of its requests, and its faults: failed requests, error statuses, and errors
@@ -237,13 +254,23 @@ func (p *tab) await(selector, text string) *rod.Element {
 	p.t.Helper()
 	waiting := p.Timeout(patience) // a figure may be counted every 10 s, and sent to pages as often
 	element, err := waiting.ElementR(selector, text)
-	for errors.Is(err, cdp.ErrCtxNotFound) { // the page that was looked at is being left
+	for isLeft(err) {
 		element, err = waiting.ElementR(selector, text)
 	}
 	if err != nil {
 		p.t.Fatalf("there is no %s with %q: %v\n%s", selector, text, err, p.MustElement("body").MustText())
 	}
 	return element.CancelTimeout().MustWaitVisible()
+}
+
+// isLeft tells whether Chromium could not look at a page because the reader was just leaving it
+// for the next one.
+func isLeft(err error) bool {
+	if errors.Is(err, cdp.ErrCtxNotFound) || errors.Is(err, cdp.ErrCtxDestroyed) {
+		return true
+	}
+	answer := (*cdp.Error)(nil)
+	return errors.As(err, &answer) && answer.Message == "Inspected target navigated or closed"
 }
 
 // press activates an element by the keyboard. A click can miss an element that moves while
