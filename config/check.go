@@ -18,8 +18,8 @@ import (
 
 const minToken = 16 // bytes
 
-// check records a fault for each wrong value among those that could be read, and for
-// each broken rule.
+// check records a fault for each wrong value among those that could be read, and for each broken
+// rule whose values are right.
 func (l *loading) check() {
 	validate := validator.New(validator.WithRequiredStructEnabled())
 	for _, o := range l.options {
@@ -82,7 +82,7 @@ func checkTraceURL(text string) error {
 	return nil
 }
 
-// headerName is a token of RFC 9110.
+// headerName is a token of RFC 9110, of up to 100 characters.
 var headerName = regexp.MustCompile("^[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}$")
 
 func checkHeaderName(text string) error {

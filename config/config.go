@@ -139,7 +139,7 @@ type Relay struct {
 	PollWithoutListen time.Duration // longest sleep while LISTEN does not work
 }
 
-// Worker has the options of the section "worker": the Asynq server.
+// Worker has the options of the section "worker": the processing of tasks.
 type Worker struct {
 	Concurrency  int // tasks at the same time; 0: see Config.Sizes
 	Queues       value.Queues

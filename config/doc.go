@@ -7,8 +7,7 @@
 // outboxd.example.yaml. To add an option, add a field in config.go and an entry in the
 // table; then "go test ./config -update" rewrites the two files.
 //
-// The package opens no connection, and the only file that it reads is the configuration
-// file. It does not know what the options do.
+// The package opens no connection, and the only file that it reads is the configuration file.
 package config
 
 //go:generate go test -run ^TestGeneratedFiles$ . -update

@@ -13,10 +13,9 @@ import (
 // HereOnly says to whom an effective configuration applies, for people who look for that of a running process.
 const HereOnly = "The configuration that this command line, environment and file give. A running outboxd may have another one."
 
-// WriteYAML writes the effective configuration as a configuration file. Secrets are
-// masked. A comment on each line says where the value came from: the default, a file and
-// its line, a variable or a flag. Load can read this output again, but refuses a masked
-// value.
+// WriteYAML writes the effective configuration as a configuration file. Secrets are masked. A comment beside
+// each value says where the value came from: the default, a file and its line, a variable or a flag. Load can
+// read this output again, but refuses a masked value.
 func (c *Config) WriteYAML(w io.Writer) error {
 	root := &yaml.Node{Kind: yaml.MappingNode, HeadComment: HereOnly + "\nSecrets are masked."}
 	section, mapping := "", root

@@ -8,9 +8,9 @@ import (
 
 const envPrefix = "OUTBOXD_"
 
-// isServiceVariable reports whether Kubernetes has probably set the variable. If a
-// namespace has a service whose name begins with outboxd, Kubernetes sets variables such
-// as OUTBOXD_SERVICE_HOST in all of its pods.
+// isServiceVariable reports whether Kubernetes has probably set the variable. If a namespace has a
+// service whose name begins with outboxd, Kubernetes usually sets variables such as
+// OUTBOXD_SERVICE_HOST in the pods of that namespace.
 func isServiceVariable(name, value string) bool {
 	if !strings.HasSuffix(name, "_SERVICE_PORT") && strings.HasSuffix(name, "_PORT") && !strings.Contains(value, "://") {
 		return false // a person may have written it, such as OUTBOXD_API_PORT=80

@@ -114,8 +114,8 @@ func (l *loading) parseFile(name string, text []byte) {
 	})
 }
 
-// pairs calls the function each for every key of a YAML mapping. It refuses a key that is
-// there twice.
+// pairs calls its argument each with every key of a YAML mapping and the key's value. It refuses
+// the second of two equal keys.
 func (f *yamlFile) pairs(mapping *yaml.Node, prefix string, each func(key string, value *yaml.Node)) {
 	for i := 0; i+1 < len(mapping.Content); i += 2 {
 		name, value := resolveAlias(mapping.Content[i]), resolveAlias(mapping.Content[i+1])

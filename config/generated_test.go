@@ -45,7 +45,7 @@ func TestGeneratedFiles(t *testing.T) {
 	}
 }
 
-// The example loads as it is, and with every line in force; both mean the
+// The example loads as it is, and also if every setting in it is uncommented. Both give the
 // defaults.
 func TestExampleIsComplete(t *testing.T) {
 	t.Parallel()

@@ -244,7 +244,7 @@ func variable(key string) string {
 
 func flagName(key string) string { return strings.NewReplacer(".", "-", "_", "-").Replace(key) }
 
-// fieldOf returns the field that belongs to a key by its name.
+// fieldOf returns the name of the field of Config for a key, or "" if there is none.
 func fieldOf(key string) string {
 	plain := strings.NewReplacer("_", "", ".", "").Replace(key)
 	for name := range leaves(config.Default()) {
@@ -255,7 +255,7 @@ func fieldOf(key string) string {
 	return ""
 }
 
-// leaves returns the exported fields of a configuration and its sections.
+// leaves returns the values of the exported fields of a configuration and its sections, by name.
 func leaves(c *config.Config) map[string]any {
 	found := map[string]any{}
 	var walk func(prefix string, v reflect.Value)

@@ -22,8 +22,7 @@ func (l *loading) rules() []rule {
 	return slices.Concat(l.accessRules(), l.relayRules(), l.databaseRules(), l.redisRules(), l.exampleRules())
 }
 
-// problemIf returns the text of the problem if broken is true, and otherwise "": then
-// there is no problem.
+// problemIf returns the text of the problem if broken is true, and "" (no problem) if not.
 func problemIf(broken bool, problem string) string {
 	if broken {
 		return problem

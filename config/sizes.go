@@ -119,8 +119,8 @@ func (c *Config) SizesOn(processors int, h Handlers) (s Sizes) {
 // Load or Serve were given.
 func (c *Config) Sizes() Sizes { return c.SizesOn(runtime.GOMAXPROCS(0), c.handlers) }
 
-// Serve changes which kinds of handlers the worker of this process has. Load has asked for
-// them.
+// Serve sets which kinds of handlers the worker of this process has. Load calls Serve with what its
+// argument serves returns.
 func (c *Config) Serve(h Handlers) { c.handlers = h }
 
 // PoolSize returns the size of the pool of connections to one database: Database.MaxConns,

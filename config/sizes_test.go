@@ -18,7 +18,7 @@ var (
 	none         = config.Handlers{}
 )
 
-// With nothing set, a worker's tasks and connections follow from the processors and the
+// If no option sets them, a worker's tasks and connections follow from the processors and the
 // handlers.
 func TestSizesFollowFromTheMachineAndTheHandlers(t *testing.T) {
 	t.Parallel()

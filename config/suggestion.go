@@ -48,8 +48,8 @@ func Alike(name string, names []string) []string {
 	return near
 }
 
-// namesakes returns the keys of all sections whose part after the dot is that of the given
-// key, except for case, underscores and hyphens.
+// namesakes returns the keys, of any section or of none, whose last part is that of the given key,
+// except for case, underscores and hyphens.
 func (l *loading) namesakes(key string) []string {
 	var keys []string
 	name := spelling(key[strings.LastIndexByte(key, '.')+1:])

@@ -6,10 +6,10 @@ import (
 	"strings"
 )
 
-// IsLoopback reports whether only this machine can reach a listen address, or whether a
-// Host header names this machine. A port and brackets are optional. An empty host means
-// every network interface, so IsLoopback returns false for it. Names that end in
-// .localhost are this machine's too (RFC 6761, section 6.3).
+// IsLoopback reports whether the host of a listen address or of a Host header is a loopback
+// address, localhost, or a name that ends in .localhost (RFC 6761, section 6.3). Only this machine
+// can reach such a host. A port and brackets are optional. An empty host means every network
+// interface, so IsLoopback returns false for it.
 func IsLoopback(address string) bool {
 	host := address
 	if h, _, err := net.SplitHostPort(address); err == nil {

@@ -22,9 +22,9 @@ func Mask(text string) string {
 	}
 }
 
-// maskURL masks what follows the scheme. A @ behind a ? may be a part of a password in the
-// query, or end a password before the host that was not percent-encoded: then maskURL
-// masks everything.
+// maskURL masks what follows the scheme. A @ behind a ? may be a part of a password in the query,
+// or end a password before the host that was not percent-encoded: then maskURL masks everything
+// that follows the scheme.
 func maskURL(scheme, rest string) string {
 	head, query, found := strings.Cut(rest, "?")
 	switch {
@@ -47,8 +47,7 @@ func maskUser(scheme, rest string) string {
 	user, _, found := strings.Cut(rest[:end], ":")
 	switch {
 	case strings.ContainsAny(user, "/#@"):
-		// No user name stands before the colon: the colon belongs to the password or to the
-		// port.
+		// A user name has none of these characters, so this text may be part of a password.
 		return Masked + rest[end:]
 	case found:
 		return user + ":" + Masked + rest[end:]
@@ -92,8 +91,8 @@ func maskPairs(text string) string {
 	return strings.Join(texts, " ")
 }
 
-// isSecret reports whether to mask the value of a name. A value may contain further names,
-// such as h;password=p, if its writer took ; for what separates them.
+// isSecret reports whether to mask the value of a name. A value may contain further names, such as
+// h;password=p, if its writer separated the pairs with a semicolon.
 func isSecret(name, value string) bool {
 	inner, _, found := strings.Cut(value, "=")
 	return isSecretName(name) || found && isSecretName(inner)

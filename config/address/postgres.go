@@ -23,8 +23,8 @@ func cutScheme(text string) (scheme, rest string, isURL bool) {
 
 var schemePattern = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9+.-]*$`)
 
-// CheckPostgres returns an error unless text has a form that libpq and pgx read: a URL,
-// with one host or several, or key=value pairs.
+// CheckPostgres returns an error unless text has the form of a URL of PostgreSQL, with one host or
+// several, or of key=value pairs.
 func CheckPostgres(text string) error {
 	scheme, rest, isURL := cutScheme(text)
 	if !isURL {
@@ -75,8 +75,9 @@ func checkPostgresQuery(query string) error {
 	return nil
 }
 
-// checkPairs refuses key=value pairs that are separated by ;, as other libraries write
-// them: the first value would contain all others, and its error would show the password.
+// checkPairs refuses a text that is not key=value pairs. It also refuses pairs that are separated
+// by ;, as other libraries write them: the first value would contain the other pairs, and an error
+// about it would show the password.
 func checkPairs(text string) error {
 	pairs, err := parsePairs(text)
 	if err != nil {

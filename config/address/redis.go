@@ -114,11 +114,12 @@ func checkCluster(u *url.URL) error {
 	}
 }
 
-// parameterName matches the name of a URL parameter. It matches hardly any password.
+// parameterName matches what looks like the name of a URL parameter. A name with a capital, a digit
+// or a punctuation mark may be part of a password.
 var parameterName = regexp.MustCompile(`^[a-z][a-z_]{1,20}$`)
 
-// checkParameters refuses URL parameters that outboxd does not use. The error names the
-// parameter if parameterName matches its name, and never quotes its value.
+// checkParameters refuses URL parameters that outboxd does not use, and repeated ones. The error
+// names the parameter if parameterName matches its name, and never quotes its value.
 func checkParameters(u *url.URL, used ...string) error {
 	parameters, err := url.ParseQuery(u.RawQuery)
 	if err != nil {

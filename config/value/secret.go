@@ -33,9 +33,8 @@ func (s *Secret) UnmarshalText(text []byte) error {
 	return nil
 }
 
-// SecretURL is a URL that may have a password, or a key=value connection string of
-// PostgreSQL. If a SecretURL is printed, logged or marshalled, its password is masked and
-// the rest is shown; string(u) is the whole URL.
+// SecretURL is a URL that may have a password, or a key=value connection string of PostgreSQL. If a
+// SecretURL is printed, logged or marshalled, its secrets are masked; string(u) is the whole URL.
 type SecretURL string
 
 // String returns the URL with its secrets masked. String hides too much rather than too
@@ -44,13 +43,13 @@ func (u SecretURL) String() string {
 	return address.Mask(string(u))
 }
 
-// GoString masks the password for %#v.
+// GoString masks the secrets for %#v.
 func (u SecretURL) GoString() string { return `"` + u.String() + `"` }
 
-// LogValue masks the password for slog.
+// LogValue masks the secrets for slog.
 func (u SecretURL) LogValue() slog.Value { return slog.StringValue(u.String()) }
 
-// MarshalText masks the password for JSON and YAML.
+// MarshalText masks the secrets for JSON and YAML.
 func (u SecretURL) MarshalText() ([]byte, error) { return []byte(u.String()), nil }
 
 // UnmarshalText takes the text as it is.

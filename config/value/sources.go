@@ -130,7 +130,8 @@ func (s *Sources) named(name string) *Source {
 	return &(*s)[len(*s)-1]
 }
 
-// check returns an error if a URL cannot be used, or if two names mean one database.
+// check returns an error if a URL is missing or cannot be used, or if two sources have the same
+// place (see placeOf).
 func (s Sources) check() error {
 	owner := map[string]string{}
 	for _, source := range s {
@@ -162,8 +163,8 @@ func checkSourceURL(text string) error {
 	}
 }
 
-// placeOf returns the hosts and the database of a URL that CheckPostgres accepts. Two names
-// of one host give two places.
+// placeOf returns the hosts, the port and the database of a URL that CheckPostgres accepts. Two
+// names of one host give two places.
 func placeOf(text string) string {
 	_, rest, _ := strings.Cut(text, "://")
 	rest, query, _ := strings.Cut(rest, "?")

@@ -2,8 +2,7 @@ package diagnosis
 
 import "time"
 
-// The thresholds of findings. Elsewhere are those of schedules-late (setup.MissedAfter) and leader-silent
-// (Leader.Limit).
+// Thresholds of findings. Those of schedules-late (setup.MissedAfter) and leader-silent (Leader.Limit) are elsewhere.
 const (
 	// RelayGone is how long after its last sign of life a relay counts as gone. A relay gives a sign of life every
 	// 15 s.
@@ -16,8 +15,8 @@ const (
 	LeaderAbsence = 3 * time.Minute
 	// KeyHeld is how long an ordering key may hold events back. The alert OutboxdHeldKeys has the same threshold.
 	KeyHeld = 15 * time.Minute
-	// QueueUnserved is how long a pending task may wait while no worker serves its queue. Restarting a worker takes
-	// less. If all tasks of such a queue are scheduled or wait for a retry, the queue is reported at once.
+	// QueueUnserved is how long a pending task may wait while no worker serves its queue. Restarting a worker usually
+	// takes less. If all tasks of such a queue are scheduled or wait for a retry, the queue is reported at once.
 	QueueUnserved = 30 * time.Second
 	// HealRecent is how long a heal (unconfirmed events sent again after a possible loss) is
 	// reported. The alert OutboxdRedisForgot looks back for the same time.
@@ -59,6 +58,6 @@ const (
 	// ConnectionsFree is the share of connections, in percent, that should be free.
 	ConnectionsFree = 10
 
-	// Counted is the number up to which most of the slower checks count rows, so that their queries stay cheap.
+	// Counted bounds the rows that a slower check counts, so that its query stays cheap. Not every check uses it.
 	Counted = 10_000
 )

@@ -133,7 +133,8 @@ func kindOf(code string) (Kind, bool) {
 	return all[i], true
 }
 
-// of makes a finding of a kind that always has the same level.
+// The helper of returns a list with one finding. Its level is that of the catalogue, where the kind must have exactly
+// one.
 func of(code, found, so, mend string) []domain.Finding {
 	kind, known := kindOf(code)
 	if !known || len(kind.Levels) != 1 {
@@ -142,7 +143,7 @@ func of(code, found, so, mend string) []domain.Finding {
 	return at(kind.Levels[0], code, found, so, mend)
 }
 
-// at makes a finding with the given level, for a kind that can have several levels.
+// The helper at returns a list with one finding of the given level. It is for kinds that may have several levels.
 func at(level domain.FindingLevel, code, found, so, mend string) []domain.Finding {
 	return []domain.Finding{{Code: code, Level: level, Found: found, Consequence: so, Remedy: mend}}
 }

@@ -1,5 +1,5 @@
 // Package diagnosis turns facts about PostgreSQL, Redis and the process into findings. outboxd doctor, outboxd top,
-// /readyz, the web pages and the log all show these findings, so they have the same thresholds and the same words.
+// /readyz, the web pages and the log show findings of this package, in the same words.
 //
 // The functions of this package are pure. The packages below repository and jobs, and the process itself, read the
 // facts. Package jobs/broker is an exception: it turns Redis's answer to a command into a finding by itself. The codes

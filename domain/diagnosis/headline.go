@@ -38,13 +38,14 @@ func implied(code string) string {
 }
 
 // Merge joins the findings of q with the last findings of the slower checks. Merge returns at most one finding of
-// each code, worst first. Only q decides whether a server answers, and which queues are paused, because q is newer.
+// each code, worst first. Whether a server answers is taken from q, because q is newer. If Redis answers, the
+// paused queues are those of q too.
 func (q Quick) Merge(thorough []domain.Finding) []domain.Finding {
 	return Once(append(q.Findings(), slices.DeleteFunc(slices.Clone(thorough), q.outdates)...))
 }
 
-// Renew returns the findings of the last slower check of a Redis that several databases share. What q knows better,
-// Renew takes from q: whether Redis answers, and which queues are paused.
+// Renew returns the findings of the last slower check of a Redis that several databases share. If Redis answered q,
+// Renew drops redis-unreachable and takes the paused queues from q.
 func (q Quick) Renew(shared []domain.Finding) []domain.Finding {
 	renewed := slices.DeleteFunc(slices.Clone(shared), q.outdates)
 	if q.RedisErr == nil {
@@ -53,7 +54,7 @@ func (q Quick) Renew(shared []domain.Finding) []domain.Finding {
 	return renewed
 }
 
-// outdates reports whether only q decides about a finding of the slower checks.
+// outdates reports whether q makes a finding of the slower checks obsolete.
 func (q Quick) outdates(f domain.Finding) bool {
 	switch f.Code {
 	case "postgres-unreachable":

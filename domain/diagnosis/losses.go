@@ -41,8 +41,8 @@ func judgeHeal(s overview.Standing) []domain.Finding {
 		strings.Join(remedies, "; ")+"; this warning ends 15 minutes after the last time")
 }
 
-// against returns what keeps a loss with this reason from happening again. Whether Redis has settings that lose data is
-// known from other findings, which come with their remedy.
+// The helper against returns the remedy of a heal with this reason. Settings of Redis that lose data have findings of
+// their own, with their own remedy.
 func against(reason string) string {
 	switch reason {
 	case lost.QueueEmptied:

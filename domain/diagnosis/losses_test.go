@@ -10,7 +10,8 @@ import (
 	"outboxd/domain/overview"
 )
 
-// Each reason of a heal has a remedy. What Redis's settings should be is said by other findings, only if they are not so.
+// Each reason of a heal has its remedy. None tells to set appendonly or maxmemory: other findings do, if these settings
+// are wrong.
 func TestAHealSaysWhatToDoAgainstItsReason(t *testing.T) {
 	t.Parallel()
 	now := time.Now()

@@ -179,8 +179,9 @@ func (q Quick) Ours() []overview.QueueStatus {
 
 // Waiting says how many events and tasks wait, and how long the oldest of them has waited.
 type Waiting struct {
-	// Events wait in PostgreSQL, for a relay or for the turn of their ordering key. Tasks wait in Redis, for a
-	// worker or for a retry. Events and tasks that are scheduled for later do not count, except in an estimate.
+	// Events wait in PostgreSQL, for a relay or for the turn of their ordering key. Tasks wait in Redis, for a worker
+	// or for a retry. Events and tasks that are scheduled for later do not count, except that an estimate of the events
+	// may include some.
 	Events, Tasks           int64
 	EventsKnown, TasksKnown bool
 	Estimated               bool // Events is an estimate, because there are too many to count

@@ -13,7 +13,7 @@ import (
 	"outboxd/domain/setup"
 )
 
-// said returns what was found, as code/level.
+// The helper said returns the findings as code/level, with spaces between.
 func said(found []domain.Finding) string {
 	var list []string
 	for _, f := range found {
@@ -22,7 +22,8 @@ func said(found []domain.Finding) string {
 	return strings.Join(list, " ")
 }
 
-// well is a system that works: a relay, a recent sample of the leader, a worker, and nothing to do.
+// The helper well returns a system that works: a relay, a recent sample of the leader, a worker,
+// and nothing to do.
 func well(now time.Time) diagnosis.Quick {
 	return diagnosis.Quick{
 		At: now,

@@ -14,7 +14,7 @@ type LateSchedules struct {
 	Schedules int64
 	Example   string // the name of the one that has been late longest
 	Lateness  time.Duration
-	Error     string // why its tick cannot be emitted; "": nobody has tried
+	Error     string // why its tick could not be emitted; "" if no failure is known
 }
 
 func (l *LateSchedules) judge() []domain.Finding {

@@ -16,11 +16,10 @@ type About struct {
 	Findings []domain.Finding
 }
 
-// Join joins the findings about several databases into one list, the worst first. The
-// parameter shared has findings that are not about a database. Join leaves out a finding
-// of a database if one of these has the same code. Every other finding of a database
-// begins with the names of the databases that have it, and its remedy names the option
-// for several databases.
+// Join joins the findings about several databases into one list, the worst first. The parameter shared
+// has findings that are not about a database. Join leaves out a finding of a database if a shared
+// finding has the same code. Every other finding of a database begins with the names of the databases
+// that have it, and its remedy names --databases in place of --database-url.
 func Join(all []About, shared []domain.Finding) []domain.Finding {
 	var found []domain.Finding
 	var sources [][]string

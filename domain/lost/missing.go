@@ -11,11 +11,11 @@ import (
 // SentPage is one page of outbox_sent (the history), in the order of the events' IDs.
 type SentPage struct {
 	// Waiting has the page's events that are neither confirmed nor dead, and that were handed to Redis at least as
-	// long ago as the argument age of Page.
+	// long ago as the argument age of Page, or at a time that lies in the future.
 	Waiting []domain.SentEvent
 	Open    int       // events of the page that are not confirmed, of any age
 	Proven  []string  // the types of which the page has a confirmed event
-	Last    domain.ID // the last ID on the page
+	Last    domain.ID // the next page begins after this ID
 	End     bool      // this is the last page
 }
 
@@ -34,8 +34,8 @@ type MissingEvent struct {
 //
 // Errors: domain.CodeUnavailable if the database cannot be reached.
 type MissingEvents interface {
-	// HandedOver returns a number that changes, within about a second, whenever events are handed to Redis. The
-	// number is negative if the database keeps no statistics. It also returns the database's time.
+	// HandedOver returns a number that changes, usually within a second, when events are handed to Redis. The number
+	// is negative if the database keeps no statistics. It also returns the database's time.
 	HandedOver(ctx context.Context) (int64, time.Time, error)
 
 	// Page reads about limit rows of the history: those with IDs greater than the first given ID, up to and
@@ -48,8 +48,8 @@ type MissingEvents interface {
 	// the given events that are stored and are still neither confirmed nor sent again.
 	Note(ctx context.Context, events []MissingEvent) ([]MissingEvent, error)
 
-	// Resend puts those of these events that are neither confirmed nor dead back into the outbox, and returns how
-	// many. It leaves out events that have only deliveries.
+	// Resend puts the given events back into the outbox, except confirmed and dead ones, and returns how many it put
+	// back. It leaves out events that have only deliveries.
 	Resend(ctx context.Context, ids []domain.ID, why string) (int64, error)
 
 	// Settle deletes stored events that are no longer missing: they were confirmed, ended in another way, or were

@@ -67,8 +67,8 @@ func differ(a, b string) bool { return a != "" && b != "" && a != b }
 
 func same(a, b string) bool { return a != "" && a == b }
 
-// Older reports whether Redis has another canary than the one stored in the database. If
-// Redis has another canary, Redis or the database has gone back to an earlier state.
+// Older reports whether Redis has a canary, and another one than the database has stored. Then Redis or the database may
+// have gone back to an earlier state.
 func (i QueueIdentity) Older(known QueueIdentity) bool {
 	return i.Canary != "" && i.Canary != known.Canary
 }
@@ -121,8 +121,9 @@ type QueueRecord struct {
 	HealedAt time.Time     // zero: never
 }
 
-// Loss returns why Redis may have lost data, as QueueIdentity.Change says it, if its identity is seen; "" if there is no
-// sign of a loss. A renewal that has not reached Redis yet is no sign, however long it takes.
+// Loss returns why Redis may have lost data, in the words of QueueIdentity.Change; "" if there is no sign of a loss. The
+// parameter seen is the identity that Redis has now. A renewal that has not reached Redis yet is no sign, however long
+// it takes.
 func (r QueueRecord) Loss(seen QueueIdentity) string {
 	known := r.Identity
 	if known.Canary == "" {

@@ -23,7 +23,8 @@ func JoinShards(shards []Shard) string {
 	return strings.Join(texts, " ")
 }
 
-// splitShards reads what JoinShards wrote. ok is false if there are no shards, or if one of them lacks an ID.
+// splitShards reads what JoinShards wrote. ok is false if there are no shards, or if one of them lacks an ID or is
+// malformed.
 func splitShards(text string) (shards []Shard, ok bool) {
 	for one := range strings.FieldsSeq(text) {
 		id, ranges, _ := strings.Cut(one, "=")
