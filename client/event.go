@@ -29,10 +29,10 @@ type Event struct {
 	// OrderingKey makes the events with the same key take effect one after another,
 	// in the order in which they were emitted. At most 255 bytes. Empty: no order.
 	OrderingKey string
-	// InCommitOrder makes transactions that set it for the same OrderingKey wait for
-	// one another: from Emit until the end of its transaction, the others wait. If all
-	// of the key's events are InCommitOrder, their order is the order of the commits.
-	// Without an OrderingKey it has no effect.
+	// InCommitOrder makes transactions that set it for the same OrderingKey wait for one another:
+	// Emit waits until the transaction that emitted before has ended. If all of the key's events
+	// are InCommitOrder, their order is the order of the commits. Without an OrderingKey it has no
+	// effect.
 	InCommitOrder bool
 	// AvailableAt is the earliest time at which the relay may send the event. Zero:
 	// now.

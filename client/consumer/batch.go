@@ -28,14 +28,15 @@ type Batch struct {
 	Max int // events at once; 0: 100
 	// Wait is how long an event waits for other events although a transaction could begin. This wait is at most
 	// a third of the task's timeout. With Wait 0 an event waits only while as many batches run as may: as many
-	// as GOMAXPROCS, at least two. The events that arrive meanwhile form the next batch.
+	// as GOMAXPROCS, at least two. HandleTogether runs more if the database is far away. The events that wait
+	// form the next batch.
 	Wait time.Duration
 	// Logger logs why a batch failed, at most once a minute. nil: slog.Default().
 	Logger *slog.Logger
 }
 
 // HandleBatch returns a handler for Asynq's mux, as Handle does, but the function handle gets several events of
-// the same queue at once. One statement confirms the events of a batch, and one transaction commits them.
+// the same queue at once. One transaction confirms and commits the events of a batch.
 //
 // The payloads that the function handle gets are of different events, none of which took effect before. They are
 // in the order of the events' IDs, apart from the next events of ordering keys (see below). In the handler
@@ -45,8 +46,8 @@ type Batch struct {
 // from the database, have no task, and are of the same type. For them Event.Attempts is that of the event
 // before. If the batch fails, they run later. A consumer of NewRemote gets no such events.
 //
-// The context of a batch of several events has no values of Asynq, of its middleware or of
-// asynq.Config.BaseContext, because the events have different ones.
+// The context of a batch of several tasks has no values of Asynq, of its middleware or of
+// asynq.Config.BaseContext, because each task has its own.
 //
 // Asynq runs each task in a goroutine of its own. A batch consists of tasks that run at the same time. So
 // asynq.Config.Concurrency also limits how many tasks a batch has: set it to a few times Max.
@@ -181,7 +182,8 @@ func (b *batching[T, Tx]) carryOut(run *gather.RunLimit, members []*member[T]) {
 	}
 }
 
-// answerAll gives each task of a batch its answer. A task whose event has none runs alone.
+// answerAll gives each task of a batch its answer. A task whose event has none runs alone, and so
+// does a repeat whose event failed.
 func answerAll[T any](together, repeats []*member[T], answers map[client.ID]answer) {
 	for _, m := range together {
 		is, answered := answers[m.event.ID]
@@ -196,10 +198,10 @@ func answerAll[T any](together, repeats []*member[T], answers map[client.ID]answ
 // together runs the transaction of a batch, and returns the answers. If it failed, there
 // are none, and each task runs alone.
 //
-// A batch of one task, without followers, is an exception: if its handler failed, the
-// error is the task's answer, and the task is not run once more. That does not hold if
-// the task has to wait for the database or for its turn, or if its transaction can be
-// repeated at once.
+// A batch of one task, without followers, is an exception: if it failed after its handler was
+// called, the error is the task's answer, and the task is not run once more. That does not hold if
+// the task has to wait for the database or for its turn, or if its transaction can be repeated at
+// once.
 func (b *batching[T, Tx]) together(run *gather.RunLimit, members []*member[T]) map[client.ID]answer {
 	ctx, cancel := contextOf(members)
 	defer cancel()

@@ -46,7 +46,7 @@ func (b *batchEffects) handle(ctx context.Context, tx *sql.Tx, payments []paymen
 	return nil
 }
 
-// pay puts a task with a payload of its own into the queue.
+// pay puts a task with this ID and payload into the queue. The task has one attempt.
 func (b *bench) pay(id, payload string) {
 	b.t.Helper()
 	if _, err := b.client.Enqueue(asynq.NewTask("test:effect", []byte(payload)), asynq.TaskID(id), asynq.Retention(time.Hour), asynq.MaxRetry(0)); err != nil {
@@ -256,8 +256,8 @@ func TestADatabaseThatHangsCostsABatchNoAttempt(t *testing.T) {
 	}
 }
 
-// A task whose time is short neither waits for others until its time is over, nor for
-// batches that are long under way.
+// A task with a timeout of 2 s completes in time, although batches may wait an hour for more
+// events, or although all batches that may run last long.
 func TestAShortTimeIsNotSpentWaitingForABatch(t *testing.T) {
 	t.Parallel()
 	for name, batch := range map[string]consumer.Batch{"for others": {Wait: time.Hour}, "for long batches": {}} {

@@ -15,9 +15,9 @@ import (
 
 // Options changes how a Consumer works. The zero value is fine.
 type Options struct {
-	// Schema is the schema of the outbox. If Schema is empty, the first task makes
-	// one more query to find it: the outbox on the session's search path, or else
-	// the only one that the role may use.
+	// Schema is the schema of the outbox. If Schema is empty, the first task, and the next one
+	// after an error, makes one more query to find it: the outbox on the session's search path, or
+	// else the only one that the role may use.
 	//
 	// For a Consumer of NewRemote, Schema is the schema of the table that
 	// CreateInbox makes. If Schema is empty, that table is on the session's search

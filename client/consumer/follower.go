@@ -47,8 +47,8 @@ func byOwner(list []follower) followers {
 	return of
 }
 
-// behind returns the followers of an event, and their payloads. It stops before a payload
-// that cannot be decoded: that event later gets a task of its own, and becomes a dead
+// behind returns the followers of an event, and their payloads. It stops before a payload that
+// cannot be decoded: the event with that payload later gets a task of its own, and becomes a dead
 // letter.
 func behind[T any](owner Event, list []follower) (events []Event, payloads []T) {
 	for _, f := range list {

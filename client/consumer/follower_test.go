@@ -41,7 +41,7 @@ func (k *keyed) handle(ctx context.Context, tx *sql.Tx, payments []payment) erro
 	return nil
 }
 
-// each is handle for HandleTogether.
+// The method each handles a single payment as handle does, for HandleTogether.
 func (k *keyed) each(ctx context.Context, tx *sql.Tx, p payment) error {
 	return k.handle(ctx, tx, []payment{p})
 }

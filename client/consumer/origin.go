@@ -16,7 +16,7 @@ type origin struct{ schema schema }
 
 // The statement changes the transaction's timeouts and confirms the event, in one round trip. While a handler calls
 // other servers, its transaction is idle. If a timeout ended the transaction, every attempt would repeat those calls,
-// and none would be recorded. transaction_timeout exists since PostgreSQL 17. A transaction that has begun cannot
+// and no attempt would commit. transaction_timeout exists since PostgreSQL 17. A transaction that has begun cannot
 // extend its transaction_timeout; it can only switch it off.
 const confirmSQL = `
 SELECT pg_catalog.set_config('idle_in_transaction_session_timeout', $1::pg_catalog.text, true),

@@ -139,7 +139,7 @@ func TestATaskOfAnotherProgramStays(t *testing.T) {
 	b.await("not-an-event", asynq.TaskStateArchived)
 }
 
-// serveByAsynq is serve without Run.
+// serveByAsynq runs the handler on a server of plain Asynq, without Run.
 func (b *bench) serveByAsynq(handler asynq.Handler) {
 	b.t.Helper()
 	s := asynq.NewServer(b.Redis(b.t), asynq.Config{IsFailure: consumer.IsFailure, TaskCheckInterval: 5 * time.Millisecond, LogLevel: asynq.FatalLevel})

@@ -18,8 +18,8 @@ import (
 	"outboxd/client/outboxtest"
 )
 
-// elsewhere makes a second database on the outbox's server, with a table of steps, and returns a
-// pool on it.
+// The function elsewhere makes a second database on the outbox's server, with a table steps, and
+// returns a pool on it.
 func elsewhere(t *testing.T, o *outboxtest.Outboxd) *sql.DB {
 	t.Helper()
 	exec(t, o.DB(t), "CREATE DATABASE elsewhere")
@@ -30,7 +30,7 @@ func elsewhere(t *testing.T, o *outboxtest.Outboxd) *sql.DB {
 	return db
 }
 
-// stepper returns the handler of a remote consumer that writes steps into that table.
+// stepper returns the handler of a remote consumer that writes into the table steps of db.
 func stepper(t *testing.T, o *outboxtest.Outboxd, db *sql.DB, schema string) asynq.Handler {
 	t.Helper()
 	c, err := consumer.NewRemote(consumer.SQL(db), o.Redis(t), consumer.Options{Schema: schema})
@@ -123,8 +123,8 @@ func TestALostAcknowledgementCostsARepeat(t *testing.T) {
 	}
 }
 
-// Acknowledgements of others do no harm: of another outbox's event, of an event of
-// another type, and what is no acknowledgement at all.
+// Acknowledgements that fit no event do no harm: of an unknown event, or with another type or queue
+// than the event's. Neither does an entry that is no acknowledgement.
 func TestOthersAcknowledgements(t *testing.T) {
 	t.Parallel()
 	o := outboxtest.Start(t)
@@ -162,8 +162,8 @@ func TestOthersAcknowledgements(t *testing.T) {
 	o.Drain(t)
 }
 
-// Two outboxes on one Redis have an event with the same ID, type and queue. Each event
-// has its own effect, and each outbox confirms only what its own tasks did.
+// Two outboxes on one Redis have an event with the same ID, type and queue. The acknowledgement of
+// its one task confirms the event only in the outbox that the task came from.
 func TestTwoOutboxesOnOneRedis(t *testing.T) {
 	t.Parallel()
 	o := outboxtest.Start(t)

@@ -38,8 +38,8 @@ type schema struct {
 	found atomic.Pointer[string] // nil: not found yet
 }
 
-// find returns the quoted name of the outbox's schema. The first call looks for the schema with a query inside the
-// task's transaction, because a pool may have only one connection.
+// find returns the quoted name of the outbox's schema. The first call, also the first after forget, looks for the
+// schema with a query inside the task's transaction, because a pool may have only one connection.
 func (s *schema) find(ctx context.Context, row func(context.Context, string, ...any) Row) (string, error) {
 	if s.given != "" {
 		return quote(s.given), nil

@@ -8,14 +8,14 @@ import (
 
 // HandleTogether returns the handler of a task type for Asynq's mux. As with Handle, the function
 // handle gets one payload. But the events of a batch share a transaction. The function is called
-// for one event after another, in the order of the events' IDs. Then one commit confirms them all.
-// So a handler that only changes rows is often several times faster, without a line of its own for
-// batches.
+// for one event after another, in the order of the payloads of HandleBatch. Then one commit
+// confirms them all. So a handler that only changes rows is often several times faster, without a
+// line of its own for batches.
 //
-// A batch consists of the same tasks as with HandleBatch. If the function fails for one event, the
-// transaction is rolled back, and each task of the batch runs alone, as with HandleBatch. Then the
-// function is called again for the events before the one that failed. What it did outside tx for
-// them happens again.
+// A batch consists of the same tasks as with HandleBatch. If the function fails for one of several
+// events, the transaction is rolled back, and each task of the batch runs alone, as with
+// HandleBatch. Then the function is called again for the events before the one that failed. What it
+// did outside tx for them happens again.
 //
 // The events share the batch's time and its locks. So HandleTogether is for handlers that take
 // milliseconds and call no other server. They must not depend on the start or the end of the
