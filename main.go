@@ -7,7 +7,7 @@ import (
 	"outboxd/app"
 )
 
-// Set at link time; see the Makefile.
+// The Makefile sets these variables at link time.
 var (
 	version = "dev"
 	commit  = "unknown"

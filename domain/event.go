@@ -64,7 +64,7 @@ const (
 // HeaderCorrects is a header of a corrected copy: the ID of the event that it corrects.
 const HeaderCorrects = "outboxd-corrects"
 
-// AsynqRetries is how often Asynq tries a task again that does not say how often.
+// AsynqRetries is how often Asynq retries a task that does not say how often.
 const AsynqRetries = 25
 
 // TaskOptions are Asynq's options of one task. A nil or zero option means
@@ -134,8 +134,8 @@ type EventStore interface {
 	NextDue(ctx context.Context, overdue bool) (time.Duration, bool, error)
 }
 
-// Cursor is a place in the order in which events become due. The zero Cursor is
-// the beginning.
+// Cursor is a place in a list that is ordered by time and then by ID: of events by when they become due, of dead
+// letters by when they died. The zero Cursor is the beginning.
 type Cursor struct {
 	Due time.Time
 	ID  ID

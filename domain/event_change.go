@@ -99,8 +99,8 @@ type ChangeRequests interface {
 
 // CarriedOut is what became of some requests.
 type CarriedOut struct {
-	// Changes has the answer for each request. A request whose answer is TooLateRunning, TooLateBusy or
-	// TooLateInFlight may still be there.
+	// Changes has the answer for each request. A request whose answer is TooLateRunning, TooLateBusy or TooLateInFlight
+	// may still be open.
 	Changes []Change
 	Last    ID    // the event of the last request; zero at the end of the requests
 	Queue   error // why the queue could not be asked

@@ -49,7 +49,7 @@ func (v *FieldValue) Condition(field string) (text string, out bool) {
 // FieldValues are the values of one field in the payloads of dead letters.
 type FieldValues struct {
 	Largest  []FieldValue // those with the most dead letters, at most 100, the largest first
-	Distinct int          // how many values were found; more than Largest has, if it is full
+	Distinct int          // how many values were found; Largest may have fewer
 	Looked   int          // how many dead letters were read: those that died last
 	More     bool         // more dead letters may match than Looked
 }

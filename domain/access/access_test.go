@@ -9,7 +9,8 @@ import (
 	"outboxd/domain/access"
 )
 
-// TestEveryRecordedActionTakesARole reads which kinds of actions the database accepts.
+// TestEveryRecordedActionTakesARole reads from the migration which kinds of actions the database
+// accepts.
 func TestEveryRecordedActionTakesARole(t *testing.T) {
 	t.Parallel()
 	migration, err := os.ReadFile("../../migrations/00004_record.sql")

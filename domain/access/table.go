@@ -28,10 +28,10 @@ type Rule struct {
 	Means  string // what the action does, for the table in the guide
 }
 
-// Table decides who may do what, for every page and every address below it. An
-// action that can be undone or repeated requires the role operator. An action that
-// loses something for good, shows secret values, emits a payload of a person's
-// choice, or changes what outboxd has been set up to do, requires the role admin.
+// Table says which role each thing takes that people do on the pages. An action that can be undone
+// or repeated requires the role operator. An action that loses something for good, shows secret
+// values, emits a payload of a person's choice, or changes what outboxd has been set up to do,
+// requires the role admin.
 func Table() []Rule {
 	return []Rule{
 		{See, Viewer, "look at all pages, with secret values masked"},

@@ -1,3 +1,3 @@
-// Package export writes dead letters and events as CSV and JSON, page by page, so that it
-// needs little memory however many there are.
+// Package export writes dead letters or events as CSV or JSON. It holds only one page of them in
+// memory.
 package export

@@ -29,7 +29,7 @@ func (e events) InFlight(_ context.Context, _ lives.Filter, ids []domain.ID) (fo
 	return found, nil
 }
 
-// tasks is a Redis with failing tasks, whose errors it has by the IDs of the tasks.
+// tasks is a Redis with failing tasks. The field errors has their errors, by task ID.
 type tasks struct {
 	queued.FailingTasks
 	errors map[string]string

@@ -22,7 +22,7 @@ const (
 // database alone cannot distinguish StateFailing from StateInFlight.
 type Lives struct {
 	lives.Reader
-	// Tasks is nil if the process has no Redis. Failing events then stay in flight.
+	// Tasks is nil if the process has no Redis. Failing events are then listed as in flight.
 	Tasks queued.FailingTasks
 	// NoHistory is true if the database keeps no events that are in flight. A failing event is then built from its
 	// task in Redis alone.

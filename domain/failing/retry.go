@@ -89,7 +89,7 @@ func (r *retry) run(ctx context.Context, tasks []queued.TaskRef) error {
 }
 
 // send makes those of the tasks due now that the filter still chooses, enters that into the journal, and returns
-// them. The others no longer wait or failed with another error, mostly because they were tried since they were
+// them. The others no longer wait or failed with another error, mostly because workers tried them after they were
 // listed.
 func (r *retry) send(ctx context.Context, tasks []queued.TaskRef) ([]queued.TaskRef, error) {
 	chosen, err := r.c.chosen(ctx, &r.filter, tasks)
@@ -150,8 +150,8 @@ func (r *retry) canary(ctx context.Context, tasks []queued.TaskRef) (rest []queu
 	return tasks, r.watch(ctx, sent, before)
 }
 
-// watch waits until the effects of all events of the canary are confirmed. The parameter before has its tasks as
-// they were.
+// watch waits until the effects of all events of the canary are confirmed. The parameter before has the canary's
+// tasks as they were before they were retried.
 func (r *retry) watch(ctx context.Context, sent []queued.TaskRef, before map[string]queued.FailingTask) error {
 	events := retried(sent)
 	look := func(ctx context.Context) (canary replay.CanaryOutcome, err error) {

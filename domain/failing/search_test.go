@@ -11,7 +11,7 @@ import (
 	"outboxd/domain/lives"
 )
 
-// failingTasks returns n failing tasks of one queue, and the events of the database.
+// failingTasks returns a database with n events, and a Redis in which the tasks of all of them are failing.
 func failingTasks(n int) (events, tasks) {
 	in, failed := events{}, tasks{errors: map[string]string{}}
 	for i := range n {

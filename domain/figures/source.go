@@ -25,8 +25,8 @@ type Source struct {
 	Foreign func() []string
 	// Unserved returns the queues of which a finding says that tasks wait and no worker serves them; nil: none.
 	Unserved func() []string
-	// Handled has the event types for which outboxd's own worker has a handler. It also delivers to subscriptions.
-	// Workers of one's own handle all other types, and may handle these types in other queues.
+	// Handled has the event types for which outboxd's own worker has a handler. That worker also delivers to
+	// subscriptions. Workers of one's own handle all other types, and may handle these types in other queues.
 	Handled map[string]string
 	// OneOfSeveral says that other databases have events in the same queues. A queue may be
 	// resumed through another database, so a pause on record without one in Redis need not be

@@ -76,7 +76,7 @@ type Cut struct{ Pending, Held, Dead, Emitted, Pairs bool }
 // Complete reports whether all events that wait or are dead are counted.
 func (c Cut) Complete() bool { return !c.Pending && !c.Held && !c.Dead && !c.Pairs }
 
-// Counted is how many pending, held and dead events a Snapshot counts at most.
+// Counted is how many events of each state (pending, held, dead) a Snapshot counts at most.
 const Counted = 50_000
 
 // Point is the measurements of one step of a history.

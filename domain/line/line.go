@@ -17,8 +17,8 @@ const (
 	unanswered = 3
 )
 
-// patience is how long sent data may stay unacknowledged. Without this limit the operating system tries for a
-// quarter of an hour.
+// patience is how long sent data may stay unacknowledged. Without this limit Linux tries for about a quarter of an
+// hour.
 const patience = 30 * time.Second
 
 // Dialer returns a dialer for long-lived connections to a server. The timeout limits one dial. With 0 only the

@@ -23,7 +23,7 @@ type Delivery struct {
 	Removed      bool          // the subscription was removed
 }
 
-// Event returns the event whose task in Redis is this delivery.
+// Event returns the fields by which the delivery's task is found in Redis: ID, queue and generation.
 func (d *Delivery) Event() *domain.Event {
 	return &domain.Event{ID: d.ID, Queue: setup.SubscriptionQueuePrefix + d.Subscription, Generation: d.Generation}
 }
@@ -70,8 +70,8 @@ func (d *Delivery) Describe(tasks []queued.TaskState, now time.Time) string {
 	}
 }
 
-// NextAt returns the planned time of the next attempt. NextAt is zero if no attempt is planned, or if the next one
-// comes at once.
+// NextAt returns the planned time of the next attempt. NextAt is zero if no attempt is planned, if the next one
+// comes at once, or if its time is not known.
 func (d *Delivery) NextAt(tasks []queued.TaskState, now time.Time) time.Time {
 	switch {
 	case !d.Open() || d.Removed || d.Paused != nil:
@@ -84,8 +84,8 @@ func (d *Delivery) NextAt(tasks []queued.TaskState, now time.Time) time.Time {
 	return time.Time{}
 }
 
-// LastStatus returns the receiver's answer to the last attempt, or why there was no answer. It is "" if no attempt
-// is recorded.
+// LastStatus returns the last error of an open delivery's task or, without one, the detail of the last thing on
+// record. It is "" if there is neither.
 func (d *Delivery) LastStatus(tasks []queued.TaskState) string {
 	if d.Open() && len(tasks) > 0 && tasks[0].LastError != "" {
 		return tasks[0].LastError

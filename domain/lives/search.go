@@ -145,7 +145,8 @@ func (p *Page) Missing() string {
 // Counted says how many events match a filter.
 type Counted struct {
 	Events int64
-	// All is false if the count stopped before its limit because of its patience, so that there may be more.
+	// All is false if the count may have missed events before it reached its limit, for example because its patience
+	// was over.
 	All bool
 }
 
@@ -187,8 +188,8 @@ func Names(filter, name string) bool {
 }
 
 // ParseMoment reads a time that a person wrote. ParseMoment accepts a duration, which means so long ago (15m, 24h,
-// 2d), and RFC 3339. ParseMoment also accepts a part of RFC 3339, which then is in UTC: 2006-01-02 or
-// 2006-01-02T15:04. A space may replace the T, and seconds may follow. Its errors have domain.CodeInvalid.
+// 2d), and RFC 3339. ParseMoment also accepts 2006-01-02 and 2006-01-02T15:04, with or without seconds. Without a time
+// zone these are in UTC, and a space may replace the T. Its errors have domain.CodeInvalid.
 func ParseMoment(text string, now time.Time) (time.Time, error) {
 	text = strings.TrimSpace(text)
 	if ago, err := words.ParseDuration(text); err == nil && ago >= 0 {

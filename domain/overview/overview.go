@@ -34,9 +34,9 @@ func (f Flow) Rate(n int64) float64 {
 	return float64(n) / f.Seconds
 }
 
-// Span returns over which time figures of a window are, if so much of it was measured. That is the window itself if no
-// more of it is missing than what is not measured yet, late, or if nothing was measured. Otherwise it is the measured
-// time in whole minutes, or in whole seconds if it is shorter than a minute.
+// Span returns the time that the figures of a window cover. The parameter measured is how much of the window was
+// measured, and late how much is usually not measured yet. Span returns the window if no more than late is missing, or
+// if nothing was measured. Otherwise it returns measured, cut to whole minutes, or to whole seconds below a minute.
 func Span(measured, window, late time.Duration) time.Duration {
 	switch {
 	case measured <= 0, measured+late >= window:
@@ -48,7 +48,8 @@ func Span(measured, window, late time.Duration) time.Duration {
 	}
 }
 
-// hourLate is how much of an hour the samples may lack that the leader takes every ten seconds.
+// hourLate is how much of the last hour may be missing from the leader's samples before figures count as those of a
+// shorter time. The leader takes a sample every ten seconds.
 const hourLate = time.Minute
 
 // HourSpan returns the time over which a Flow of the last hour is: shorter than an hour if less was measured.
@@ -194,7 +195,7 @@ type WorkerStatus struct {
 	Concurrency int
 	Busy        int // tasks that it works on
 	Stopping    bool
-	Own         bool           // it is outboxd's, and not of a service of one's own
+	Own         bool           // it is outboxd's own worker
 	Queues      map[string]int // the queues that it serves, with their weights
 	Strict      bool           // the weights are priorities
 	// Tasks are the tasks that the worker is working on, the one that began first at the top, up to

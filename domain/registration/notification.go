@@ -11,8 +11,7 @@ import (
 // TypeSendNotification is the type of events and tasks that ask a worker to send a notification.
 const TypeSendNotification = "email:send_notification"
 
-// NotificationQueue is the queue of TypeSendNotification events. outboxd writes no other events to it, so its worker
-// gets no other tasks, unless another producer names this queue.
+// NotificationQueue is the queue of TypeSendNotification events. outboxd itself writes no other events to this queue.
 const NotificationQueue = "notifications"
 
 // NotificationStatus says whether a notification was sent.

@@ -10,7 +10,7 @@ import (
 	"outboxd/domain"
 )
 
-// The bounds of a password, in bytes. Argon2id itself has no limit; the upper bound keeps requests small.
+// The bounds of a password, in bytes. The upper bound keeps requests small.
 const (
 	MinPassword = 8
 	MaxPassword = 1024

@@ -28,7 +28,7 @@ type CanaryOutcome struct {
 }
 
 // Batch returns how many events to send at once, up to the given number. With a rate, a batch is about a tenth of a
-// second's events, so that the rate is even.
+// second's events, and at least one, so that the rate is even.
 func (p *Pace) Batch(most int) int {
 	if p.Rate <= 0 {
 		return most

@@ -7,8 +7,9 @@ import (
 )
 
 // Duration formats a duration with its two largest units: "21 min 15 s", "3 d 4 h". If the second unit is zero, it
-// is left out: "15 min". Below ten seconds the result has tenths of a second, below one second milliseconds. A
-// duration of less than a millisecond is "under 1 ms", which says that it is not zero.
+// is left out: "15 min". Below ten seconds the result has tenths of a second, unless they are zero; below one
+// second it has milliseconds. A negative duration is "0 s". A duration of less than a millisecond is "under 1 ms",
+// which says that it is not zero.
 func Duration(d time.Duration) string {
 	switch {
 	case d < 0:
