@@ -16,7 +16,7 @@ import (
 )
 
 const (
-	// cancelledAtOnce is how many events one transaction cancels.
+	// cancelledAtOnce is how many events one transaction cancels at most.
 	cancelledAtOnce = 100
 	// cancelPage is how many events one search returns at most.
 	cancelPage = 500

@@ -16,8 +16,8 @@ import (
 	"outboxd/handler/dashboard/masking"
 )
 
-// exportDead sends the chosen dead letters as a file. The file hides what the pages hide
-// from the visitor.
+// exportDead sends the chosen dead letters as a file. The file hides what the pages hide from the
+// visitor, and like them it has only the beginning of a long text.
 func (d *Dashboard) exportDead(c *fiber.Ctx) error {
 	if d.o.Sources.Dead == nil {
 		return errNoDatabase()

@@ -78,8 +78,8 @@ func (d *Dashboard) failingForm(c *fiber.Ctx, f forms.Failing, filter failing.Fi
 	return d.confirmation(c, Page{Template: "failing-change", Title: f.Verb(), Section: SectionFailing, Data: &f})
 }
 
-// countFailing counts the failing events that the filter chooses. It returns true if the count ended before all
-// were counted.
+// countFailing counts the failing events that the filter chooses. The result early is true if the time was not
+// enough to count all of them.
 func (d *Dashboard) countFailing(c *fiber.Ctx, f *forms.Failing, filter failing.Filter) (early bool, err error) {
 	if d.o.Sources.Failing == nil {
 		return false, errNoQueue()

@@ -68,7 +68,7 @@ func (d *Dashboard) subscription(c *fiber.Ctx) error {
 	return d.Render(c, Page{Template: "subscription", Title: "Subscription " + found.Name, Section: SectionSubscriptions, Data: &p})
 }
 
-// sightAge is how old the facts from Redis and the workers may be.
+// sightAge is how old the facts from Redis and about the workers may be.
 const sightAge = 5 * time.Second
 
 func (d *Dashboard) subscriptionLines(c *fiber.Ctx, list []setup.Subscription) (lines []subscriptionLine, complete bool, err error) {

@@ -60,7 +60,7 @@ func TestAFormSaysOfHowManyTypesItNamesNone(t *testing.T) {
 	}
 }
 
-// What a link chose can be removed again without the rest of the choice.
+// A part of the choice that a link set can be removed again, and the rest stays.
 func TestAChoiceThatNoFieldShowsCanBeRemoved(t *testing.T) {
 	t.Parallel()
 	var p deadPage

@@ -97,7 +97,7 @@ func StartAPIOn(t *testing.T, db *postgres.Database, change func(*registration.O
 	return Listen(t, registration.New(o), log)
 }
 
-// OpenDatabase opens the database at an address and applies all migrations.
+// OpenDatabase opens the database at an address and applies the core's migrations.
 func OpenDatabase(t *testing.T, address string) *postgres.Database {
 	t.Helper()
 	db, err := postgres.Open(t.Context(), postgres.Options{
@@ -176,8 +176,8 @@ type Problem struct {
 	Errors              []struct{ Field, Location, Message string }
 }
 
-// WantProblem fails the test unless the answer is a valid problem document with
-// this status.
+// WantProblem fails the test unless the answer is a valid problem document with this status and the security
+// headers.
 func WantProblem(t *testing.T, a Answer, status int) Problem {
 	t.Helper()
 	if a.Status != status {
@@ -201,7 +201,7 @@ func WantProblem(t *testing.T, a Answer, status int) Problem {
 	return p
 }
 
-// LogBook keeps log records as decoded JSON.
+// LogBook keeps log records as JSON.
 type LogBook struct {
 	mu   sync.Mutex
 	text bytes.Buffer

@@ -213,8 +213,8 @@ func (p *probe) log(logger *slog.Logger, err error) {
 	}
 }
 
-// outsidersText returns what /readyz may show of an error. Anybody may ask /readyz, and
-// errors of database drivers contain addresses and credentials.
+// outsidersText returns what /readyz may show of an error. Anybody may ask /readyz, and errors of
+// database drivers may contain addresses and user names.
 func outsidersText(err error) string {
 	var known *domain.Error
 	switch {

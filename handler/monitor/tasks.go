@@ -96,9 +96,8 @@ func asRouted(c *fiber.Ctx) string {
 	return path.Clean("/" + decoded)
 }
 
-// taskAction returns the kind of action that a request to Asynqmon asks for. In the
-// paths of Asynqmon's API, the verb stands after the last colon:
-// …/retry_tasks/{id}:run.
+// taskAction returns the kind of action that a request to Asynqmon asks for. If a path of
+// Asynqmon's API has a verb, it stands after the last colon: …/retry_tasks/{id}:run.
 func taskAction(method, address string) string {
 	if handler.IsSafe(method) {
 		return access.See

@@ -16,9 +16,9 @@ import (
 // DefaultBodyLimit is the largest request body that the API takes, in bytes.
 const DefaultBodyLimit = 64 << 10
 
-// drainLimit is up to how many bytes the server reads a body that is too large, so that
-// the client gets the answer. If the body is larger than drainLimit, the server closes the
-// connection. Each connection can make the server keep drainLimit bytes in memory.
+// The server reads a body of up to drainLimit bytes even if it is too large, so that the client gets the answer. If
+// the body is larger than drainLimit, the server closes the connection. Each connection can make the server keep
+// drainLimit bytes in memory.
 const drainLimit = 256 << 10
 
 // Options has the dependencies and the limits of the API.

@@ -9,8 +9,8 @@ import (
 // maxAnswer is the largest answer of an OpenID provider that outboxd reads, in bytes.
 const maxAnswer = 1 << 20
 
-// bounded makes the reading of an answer fail after maxAnswer bytes, because the libraries
-// of OpenID Connect read answers of any length into memory.
+// bounded makes the reading of an answer fail after maxAnswer bytes, because a library of OpenID
+// Connect may read an answer of any length into memory.
 type bounded struct{ http.RoundTripper }
 
 // RoundTrip implements http.RoundTripper.

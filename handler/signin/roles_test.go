@@ -25,7 +25,7 @@ func newPeople(o *monitor.Options) people {
 	return tokens
 }
 
-// public reports whether nobody has to sign in for a route.
+// public reports whether a route needs no sign-in.
 func public(path string) bool {
 	switch path {
 	case "/healthz", "/readyz", "/metrics", "/signin", "/signout", "/openid", "/callback", "/monitoring/tasks", "/*":
@@ -83,7 +83,7 @@ func TestEveryRouteTakesARole(t *testing.T) {
 	}
 }
 
-// wants asks for a route as nobody and with each role.
+// wants asks for a route as nobody and with each role, and checks who is refused.
 func wants(t *testing.T, s *handlertest.Site, method, path, body, action string, tokens people) {
 	t.Helper()
 	form := []string{"Content-Type", "application/x-www-form-urlencoded"}

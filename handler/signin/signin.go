@@ -157,8 +157,8 @@ func (s *signing) closeSession(c *fiber.Ctx) error {
 // prefix of a proxy.
 //
 // Links from other sites, as in alerts and in the answer of an OpenID provider, open pages with the
-// cookie. No GET changes anything. With any other request from another site the browser does not
-// send this cookie, and sameOrigin refuses such a request too.
+// cookie. Apart from signing in, no GET changes anything. With any other request from another site
+// the browser does not send this cookie, and sameOrigin refuses such a request too.
 func setCookie(c *fiber.Ctx, name, value string, end time.Time) {
 	cookie := http.Cookie{ //nolint:gosec // over plain HTTP, as on a loopback address, a secure cookie would never come back
 		Name: name, Value: value, Expires: end, HttpOnly: true, SameSite: http.SameSiteLaxMode,

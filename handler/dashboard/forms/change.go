@@ -15,7 +15,7 @@ import (
 // maxReason is how many bytes a reason may have.
 const maxReason = 2000
 
-// maxRate is the greatest rate that a form takes: more than any database replays in a second.
+// maxRate is the greatest rate that a form takes.
 const maxRate = 100_000
 
 // canaryFrom is the number of events above which a replay or a retry begins with a canary, if nobody says otherwise.

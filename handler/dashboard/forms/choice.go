@@ -11,8 +11,8 @@ import (
 	"outboxd/handler/dashboard/show"
 )
 
-// maxLeftOut is how many types, errors, forms of errors, payload fields, ordering keys and headers each a form can leave
-// out.
+// maxLeftOut is how many of each kind a form can leave out: types, errors, forms of errors, payload fields, ordering
+// keys, headers.
 const maxLeftOut = 50
 
 // Choice has the fields with which events and dead letters are chosen, as the visitor wrote them.

@@ -10,8 +10,8 @@ import (
 
 const letter = "01980000-0000-7000-8000-000000000000"
 
-// FuzzReadChange reads forms that a browser may send. No form chooses
-// everything, and the change that is read contains only what was sent.
+// FuzzReadChange reads forms that a browser may send. A change that is read does not choose
+// everything, and has as many IDs as were sent.
 func FuzzReadChange(f *testing.F) {
 	for _, form := range []string{
 		"action=replay&type=email%3Asend&error-form=no+%23", "action=replay&not-error-form=a&not-error-form=b&not-type=a*&field=a.b%3D1&since=1h", "action=replay&until=1h", "action=replay&field=..", "action=replay&not-field=a.b%3D1*&not-field=c", "action=replay&not-field=%20", "action=replay&not-field=%3D1", "action=replay&not-key=k&not-header=a%3Db&not-header=c", "action=replay&not-header=%3Dx", "action=discard&id=" + letter + "&until=2026-01-02T03:04:05.6Z", "action=replay",

@@ -37,8 +37,8 @@ func query(pairs []Pair) template.URL {
 	return show.Encoded(values)
 }
 
-// said returns pairs for the record of actions. A name with several values has a line for each. The record calls the
-// field id as it calls the arguments of a command.
+// said returns pairs for the record of actions. A name with several values has a line for each. IDs stand under the
+// name ids, with spaces between, as the record has the arguments of a command.
 func said(pairs []Pair) map[string]string {
 	said := map[string]string{}
 	for _, p := range pairs {

@@ -121,7 +121,7 @@ func (m Mask) Show(raw []byte) Payload {
 	return Hexadecimal(raw)
 }
 
-// Hexadecimal converts a payload that is no text for a person who may see all values.
+// Hexadecimal converts a payload that is no text, and hides nothing.
 func Hexadecimal(raw []byte) Payload {
 	return Payload{Form: "hexadecimal", Text: hex.Dump(raw[:min(len(raw), hexShown)]), Bytes: len(raw), Cut: len(raw) > hexShown}
 }

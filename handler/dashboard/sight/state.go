@@ -139,8 +139,8 @@ func (w *Watch) Look() *State {
 // tabAge is how old a state may be whose verdict a page shows in the browser's tab.
 const tabAge = time.Minute
 
-// Recent returns the last state that was read; nil if it is older than tabAge. Recent
-// itself reads nothing.
+// Recent returns the last state that was read; nil if there is none, or if it is older than tabAge. Recent itself reads
+// nothing.
 func (w *Watch) Recent() *State {
 	w.mu.Lock()
 	defer w.mu.Unlock()
