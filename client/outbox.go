@@ -36,8 +36,8 @@ type Outbox struct {
 	Headers func(ctx context.Context) map[string]string
 }
 
-// Emit writes an event in the caller's transaction and returns the event's ID. Emit
-// runs one statement, and one more if the event is InCommitOrder.
+// Emit writes an event in the caller's transaction and returns the event's ID. Emit runs one
+// statement, and one more if the event is InCommitOrder and has an OrderingKey.
 //
 // If an event with the same ID was emitted before, this one is ignored, by Emit
 // or later by the relay. Emit does not report that. Emit could recognise a repeat
@@ -60,9 +60,9 @@ func (o Outbox) Emit(ctx context.Context, tx Tx, event Event) (ID, error) {
 // a limit, because PostgreSQL keeps several copies of the payloads in memory.
 const pieceBytes = 8 << 20
 
-// EmitAll writes events in the caller's transaction, in their order, and returns
-// their IDs. EmitAll runs one statement for about each 8 MiB of payloads, which may
-// be thousands of events, and one more if an event is InCommitOrder.
+// EmitAll writes events in the caller's transaction, in their order, and returns their IDs. EmitAll
+// runs one statement for about each 8 MiB of payloads, which may be thousands of events, and one
+// more if an event with an OrderingKey is InCommitOrder.
 //
 // It returns the same errors as Emit. If one of the events is refused, the
 // transaction can commit none of them.

@@ -38,10 +38,10 @@ func (r *Refusal) Error() string {
 	return strings.ReplaceAll(fmt.Sprintf("the outbox refuses the event: %s %s (%s)", r.Field, r.Reason, consequence), ":  ", ": ")
 }
 
-// Unwrap returns the driver's error, if there is one.
+// Unwrap returns the error of the driver or of encoding/json, if there is one.
 func (r *Refusal) Unwrap() error { return r.cause }
 
-// at adds the index of an event to the error about that event.
+// The function at adds the index of an event to the error about that event.
 func at(index, of int, err error) error {
 	if r, ok := errors.AsType[*Refusal](err); ok {
 		r.Index = index

@@ -2,10 +2,10 @@ package gather
 
 import "sync/atomic"
 
-// RunLimit bounds how many events without a task a batch takes: the next events of the
-// ordering keys of its tasks. If such an event fails, its whole batch fails, again and
-// again, until the event has its own task and runs alone. So a failure divides the limit
-// by eight, and a success doubles it. RunLimit is safe for concurrent use.
+// RunLimit bounds how many events without a task a batch takes: the next events of the ordering
+// keys of its tasks. If such an event fails, its whole batch fails, again and again, until the
+// event has its own task and runs alone. So a failed batch with such events divides the limit by
+// eight, and a success doubles it. RunLimit is safe for concurrent use.
 type RunLimit struct {
 	longest int64
 	of      atomic.Int64

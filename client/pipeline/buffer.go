@@ -29,9 +29,9 @@ type buffer struct {
 	giving sync.Mutex // held while tasks go back
 }
 
-// Asynq's server asks for a task as soon as a worker slot is free. If a server leaves tasks in the buffer for longer
-// than staleAfter, the server has stopped or hangs, and the tasks go back to Redis. Once a task was taken longer ago
-// than leaseOver, the method next no longer hands it out: its lease ends soon, and 30 s later another worker may take it.
+// Asynq's server asks for a task as soon as a worker slot is free. If tasks are still in the buffer staleAfter after
+// the last put, the server has stopped or hangs, and they go back to Redis. Once a task was taken longer ago than
+// leaseOver, the method next no longer hands it out: its lease ends soon, and 30 s later another worker may take it.
 // Until lostFor has passed, the task can still be given back.
 const (
 	staleAfter = time.Second

@@ -30,8 +30,8 @@ const typesNamed = 100
 // before the taker assumes that no worker takes it.
 const leftAfter = 30 * time.Second
 
-// askAgain is the average pause after a request for tasks of a queue got no answer.
-// A ring of the bell ends the pause.
+// askAgain is the average pause after a request for tasks of a queue got no answer. If no queue has
+// tasks, a ring of the bell ends the pause.
 const askAgain = 500 * time.Millisecond
 
 // fail is called when a request for tasks got no answer.

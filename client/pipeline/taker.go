@@ -20,8 +20,8 @@ import (
 // priorities the server asks in the order of the priorities; otherwise in a random
 // order for each task.
 //
-// The taker requests tasks from all queues in one round trip. The taker hands these
-// tasks out when the server asks for their queues.
+// In one round trip the taker asks about all queues, except those that it pauses, and takes tasks
+// from some. It hands these tasks out when the server asks for their queues.
 type taker struct {
 	ctx     context.Context //nolint:containedctx // Asynq asks with context.Background
 	redis   redis.UniversalClient
