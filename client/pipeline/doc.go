@@ -11,8 +11,9 @@
 //   - A Client takes only as many tasks as the server has free worker slots. Tasks that are not
 //     handed out go back to the heads of their queues, a second after the last ones were taken, or
 //     when the server stops. If the process dies, Asynq recovers them one to two minutes later,
-//     like every other task. - Each command gets its own answer. If the connection fails, the
-//     result is unknown, and Asynq gets an error. If the answer with taken tasks was lost, the next
-//     request finds these tasks. - While all queues are empty, a poll costs Redis one command (in a
-//     cluster one for each queue). The bell of package bell starts the next poll at once.
+//     like every other task.
+//   - Each command gets its own answer. If the connection fails, the result is unknown, and Asynq
+//     gets an error. If the answer with taken tasks was lost, the next request finds these tasks.
+//   - While all queues are empty, a poll costs Redis one command (in a cluster one for each queue).
+//     The bell of package bell starts the next poll at once.
 package pipeline

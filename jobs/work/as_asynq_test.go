@@ -33,7 +33,7 @@ type bed struct {
 	runs []string // the IDs of the tasks that were run, in their order
 }
 
-// plainly runs Asynq's server as it is.
+// The function plainly runs Asynq's server as it is.
 func plainly(b *bed, handler asynq.Handler) (stop func()) {
 	server := asynq.NewServerFromRedisClient(b.redis, b.config)
 	if err := server.Start(handler); err != nil {
@@ -42,7 +42,7 @@ func plainly(b *bed, handler asynq.Handler) (stop func()) {
 	return server.Shutdown
 }
 
-// pipelined runs Asynq's server with a pipeline.Client.
+// The function pipelined runs Asynq's server with a pipeline.Client.
 func pipelined(b *bed, handler asynq.Handler) (stop func()) {
 	ctx, cancel := context.WithCancel(context.Background())
 	direct := pipeline.Direct(b.redis)

@@ -10,9 +10,9 @@ import (
 	"golang.org/x/time/rate"
 )
 
-// asynqLog writes Asynq's log to the worker's log. During an outage each of Asynq's loops
-// complains repeatedly. So only the first lines, and then one line from time to time, keep
-// their level. All other lines are logged as debug.
+// asynqLog writes Asynq's log to the worker's log. During an outage each of Asynq's loops complains
+// repeatedly. So of the warnings and errors only the first five, and then one every 30 s, keep
+// their level. The others are logged as debug.
 type asynqLog struct {
 	log       *slog.Logger
 	sometimes *rate.Sometimes

@@ -11,8 +11,8 @@ import (
 	"outboxd/domain"
 )
 
-// Batch is a handler for several events of one type and queue in one transaction. One statement confirms all events
-// of a batch, and one transaction commits them together.
+// Batch is a handler for several events of one type and queue in one transaction. The transaction confirms the
+// events and commits their effects.
 type Batch struct {
 	// Handle carries out the tasks of different events, in the order of their IDs. None of these events has taken
 	// effect before. Changes through tx happen exactly once; other actions may be repeated.
@@ -30,7 +30,8 @@ type Batch struct {
 	Max    int // tasks at once; 0: 100
 	// Wait is how long a task waits for further tasks although a batch could begin. A task waits for at most a
 	// third of its own timeout. With 0 a task waits only while as many batches run as may: two, or more on a
-	// machine with more CPU cores. The tasks that arrive meanwhile form the next batch.
+	// machine with more CPU cores. Then the tasks that wait form the next batch. See Together for a database
+	// that is far away.
 	Wait time.Duration
 
 	each bool // Handle makes a round trip for each task, so more batches run if PostgreSQL is far away
@@ -41,7 +42,7 @@ type Batch struct {
 // the tasks before that one. So what it does outside tx must be repeatable.
 //
 // A batch of Together makes a round trip to PostgreSQL for each task. So if PostgreSQL is far away, more batches than
-// otherwise run at the same time, up to Options.Connections.
+// otherwise run at the same time, at most 32 and at most Options.Connections.
 func Together(handle Handler) Batch {
 	return Batch{each: true, Handle: func(ctx context.Context, tx domain.Effects, tasks []Task) error {
 		for _, task := range tasks {

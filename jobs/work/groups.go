@@ -79,7 +79,8 @@ func newGroups(running context.Context, w *Worker) *groups {
 }
 
 // atOnce is how many groups of one kind run at the same time: one for each CPU core but not more than
-// Concurrency, and at least two. With more, each group would be smaller.
+// Concurrency, and at least two. With more, each group would be smaller. If PostgreSQL is far away,
+// Together runs more.
 func (g *groups) atOnce() int { return max(min(runtime.GOMAXPROCS(0), g.w.o.Concurrency), 2) }
 
 // gatherer returns the Gatherer that makes groups of the tasks of one type and queue.

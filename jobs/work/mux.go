@@ -38,8 +38,8 @@ var errStopping = errors.New("the worker stops")
 // task of its event. errAway costs the task no attempt.
 var errAway = errors.New("the database could not be reached until the task's time was over")
 
-// mux returns an asynq.Handler that runs each task with the handler of its type. The second context, running, ends
-// when the worker must stop.
+// mux returns an asynq.Handler that runs each task with the handler of its type. The context running ends when the
+// worker must stop.
 func (w *Worker) mux(running context.Context) asynq.Handler {
 	together := newGroups(running, w)
 	return asynq.HandlerFunc(func(ctx context.Context, task *asynq.Task) error {
