@@ -34,8 +34,8 @@ type Handler func(ctx context.Context, tx domain.Effects, task Task) error
 // task no attempt.
 var errStopping = errors.New("the worker stops")
 
-// errAway is the error of a task whose timeout was reached while the task waited for the database, or for another
-// task of its event. errAway costs the task no attempt.
+// errAway is the error of a task whose timeout was reached while the task waited for the database, for its turn,
+// or for another task of its event. errAway costs the task no attempt.
 var errAway = errors.New("the database could not be reached until the task's time was over")
 
 // mux returns an asynq.Handler that runs each task with the handler of its type. The context running ends when the

@@ -49,7 +49,7 @@ func (s *shop) neighbour(taskType string, config asynq.Config) (done func() map[
 	}
 }
 
-// nothing is a handler without an effect.
+// The handler nothing has no effect.
 func nothing(context.Context, domain.Effects, work.Task) error { return nil }
 
 func TestANeighbourGetsItsTasks(t *testing.T) {

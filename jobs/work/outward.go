@@ -175,7 +175,7 @@ type outside struct {
 	ids map[domain.ID]chan struct{}
 }
 
-// enter is called before an Outward runs, and waits until this process runs no other task of the same event.
+// enter is called before an Outward runs, and waits until this Worker runs no other task of the same event.
 func (o *outside) enter(ctx context.Context, id domain.ID) (leave func(), err error) {
 	for {
 		o.mu.Lock()

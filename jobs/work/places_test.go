@@ -124,7 +124,7 @@ func TestTasksAreTakenForTheFreePlaces(t *testing.T) {
 	}
 }
 
-// end ends a run as Asynq does.
+// The method end ends a task's run as Asynq does.
 func (a *asker) end(id string) *redis.Cmd {
 	prefix := "asynq:{default}:"
 	keys := []string{prefix + "active", prefix + "lease", prefix + "t:" + id}

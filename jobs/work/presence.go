@@ -17,7 +17,7 @@ const (
 )
 
 // show writes into Redis that this process runs workers of outboxd, until ctx ends. Asynq lists the workers of all
-// programs, and does not say whose they are. If the key cannot be written, the next one is.
+// programs, and does not say whose they are. If the key cannot be written, show tries again after presentEvery.
 func show(ctx context.Context, client redis.UniversalClient) {
 	host, err := os.Hostname()
 	if err != nil {

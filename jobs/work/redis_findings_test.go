@@ -32,8 +32,8 @@ func (l *lines) count(words string) int {
 	return strings.Count(l.text.String(), words)
 }
 
-// A worker whose password is wrong logs that once, with the cure, both at its start and
-// while it runs. When the password is right again, the worker goes on.
+// A worker whose password becomes wrong logs that once, with the cure. When the password is right
+// again, the worker goes on.
 func TestAWorkerSaysThatItsCredentialsAreWrong(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)

@@ -8,12 +8,12 @@ import (
 const (
 	// tallyEvery is the time between two log lines about tasks of one type.
 	tallyEvery = time.Minute
-	// tallyTypes bounds the types that are counted separately.
+	// tallyTypes bounds the types that are counted separately. All further types count as one.
 	tallyTypes = 100
 )
 
-// tally decides when to log a line about tasks of a type: at once for the first task of each type, and then once a
-// minute with the number of tasks. tally is safe for concurrent use.
+// tally decides when to log a line about tasks of a type: at once for the first task of each type, and then at
+// most once a minute with the number of tasks. tally is safe for concurrent use.
 type tally struct {
 	mu    sync.Mutex
 	types map[string]*tallied
