@@ -337,7 +337,8 @@ CREATE TABLE outbox_queue_identity (
     history_seconds float8     NOT NULL DEFAULT 0,
     history_since  timestamptz,
     healed_at      timestamptz,
-    heal_reason    text        NOT NULL DEFAULT '', -- what happened before healed_at
+    heal_canary    text        NOT NULL DEFAULT '', -- that a heal writes to Redis when it begins, and to canary when it ends; '': the last heal has ended
+    heal_reason    text        NOT NULL DEFAULT '', -- what happened before the last heal began
     went_back_at   timestamptz, -- when it was last noticed that this database may have gone back
     acknowledged   text        NOT NULL DEFAULT '', -- the last entry that was read from the stream of acknowledgements in Redis; 'end': skip what it has
     -- Events of these types cannot be cancelled once they are handed to Redis. unconfirmed: no consumer confirms

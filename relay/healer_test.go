@@ -12,6 +12,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/redis/go-redis/v9"
 
+	"outboxd/app/lookout"
 	"outboxd/app/schematest"
 	"outboxd/app/servertest"
 	"outboxd/app/servertest/redistest"
@@ -517,8 +518,8 @@ func TestUnconfirmedTypesAreNotSentAgain(t *testing.T) {
 	}
 }
 
-// A process that dies between two steps of a heal, or of renewing the canary,
-// leaves a state in which the next one heals.
+// A process that dies between two steps of a heal, or of renewing the canary, leaves a state in which the next one
+// heals. What happened to Redis is the reason from the loss to the last heal: the canary that a heal wrote is none.
 func TestACrashWhileHealingRepeatsTheHeal(t *testing.T) {
 	t.Parallel()
 	for _, step := range []string{"mark", "redrive", "remember", "advance"} {
@@ -552,8 +553,13 @@ func TestACrashWhileHealingRepeatsTheHeal(t *testing.T) {
 				server.Flush() // between remembering the new canary and writing it
 			}
 			next := newTown(t, database, server.URL(), nil)
+			if reason := lookout.Loss(t.Context(), heal.NewQueueMemory(next.db), publish.New(openRedis(t, server.URL()))); reason != lost.QueueEmptied {
+				t.Errorf("during the heal the reason is %q", reason)
+			}
 			next.start()
 			next.healed(before)
+			next.eventually(1, "SELECT count(*) FROM outbox_chart_marks WHERE kind = 'heal' AND detail = $1", lost.QueueEmptied)
+			next.eventually(1, "SELECT count(*) FROM outbox_queue_identity WHERE went_back_at IS NULL")
 			next.work()
 			next.allDone(20)
 		})

@@ -43,6 +43,11 @@ func TestARenewedCanaryIsNoLoss(t *testing.T) {
 		}
 		known = next
 	}
+	begin := func(canary, reason string) {
+		if err := memory.BeginHeal(t.Context(), known, lost.Heal{Canary: canary, Reason: reason}); err != nil {
+			t.Fatal(err)
+		}
+	}
 	mark := func(canary string) {
 		if err := queue.Mark(t.Context(), record.Name, canary); err != nil {
 			t.Fatal(err)
@@ -65,12 +70,15 @@ func TestARenewedCanaryIsNoLoss(t *testing.T) {
 		{"renewed again in PostgreSQL", func() { remember("c", "") }, ""},
 		{"renewed again in both", func() { advance("b", "c") }, ""},
 		{"an older state", func() { mark("a") }, "the canary in Redis is not the last one"},
-		{"being healed", func() { mark("d") }, "the canary in Redis is not the last one"},
+		{"a heal begins", func() { begin("d", lost.QueueEmptied) }, "the canary in Redis is not the last one"},
+		{"being healed", func() { mark("d") }, "Redis was emptied"},
 		{"healed", func() { remember("d", "older data") }, ""},
 		{"the state before the heal", func() { mark("c") }, "the canary in Redis is not the last one"},
 		{"the last state", func() { mark("d") }, ""},
 		{"emptied", func() { servertest.Client(t, address).FlushDB(t.Context()) }, "Redis was emptied"},
 		{"emptied during a renewal", func() { remember("e", "") }, "Redis was emptied"},
+		{"healed after PostgreSQL went back", func() { begin("f", lost.TimelineOther); mark("f") }, ""},
+		{"emptied during that heal", func() { servertest.Client(t, address).FlushDB(t.Context()) }, "Redis was emptied"},
 	} {
 		step.do()
 		reason := lookout.Loss(t.Context(), memory, queue)

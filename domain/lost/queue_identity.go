@@ -116,23 +116,41 @@ type QueueRecord struct {
 	// the database first, and if Redis does not answer then, a later check of the leader writes it to Redis. Before is
 	// "" if the canary was not renewed since the last heal.
 	Before   string
+	Heal     Heal
 	Database DatabaseIdentity
 	History  time.Duration // how long the history keeps events; 0: there is no history
 	HealedAt time.Time     // zero: never
 }
 
+// Heal is the last heal that began.
+type Heal struct {
+	// Canary is written to Redis by the heal. It is "" if the heal has ended.
+	Canary string
+	Reason string
+}
+
 // Loss returns why Redis may have lost data, in the words of QueueIdentity.Change; "" if there is no sign of a loss. The
 // parameter seen is the identity that Redis has now. A renewal that has not reached Redis yet is no sign, however long
-// it takes.
+// it takes. During a heal Loss returns the reason of the heal, or "" if the reason is that PostgreSQL went back.
 func (r QueueRecord) Loss(seen QueueIdentity) string {
 	known := r.Identity
-	if known.Canary == "" {
+	switch {
+	case known.Canary == "":
 		return ""
-	}
-	if seen.Canary != "" && seen.Canary == r.Before {
+	case r.IsHealing(seen) && OfDatabase(r.Heal.Reason):
+		return ""
+	case r.IsHealing(seen):
+		return r.Heal.Reason
+	case seen.Canary != "" && seen.Canary == r.Before:
 		known.Canary = r.Before
 	}
 	return seen.Change(known)
+}
+
+// IsHealing reports whether Redis has the canary of a heal that has not ended. The parameter seen is the identity that
+// Redis has now. The canary of a heal does not tell what Redis lost before.
+func (r QueueRecord) IsHealing(seen QueueIdentity) bool {
+	return seen.Canary != "" && seen.Canary == r.Heal.Canary
 }
 
 // QueueMemory stores the identity of Redis in the database of the events. Its methods are safe for concurrent use,
@@ -143,9 +161,15 @@ type QueueMemory interface {
 	// Recall returns the record.
 	Recall(ctx context.Context) (QueueRecord, error)
 
-	// Remember replaces the stored identity by the parameter next, if it still equals the parameter known. If all
-	// events that Redis may have lost are in the outbox again, the parameter healed says what happened that they were
-	// sent again. Otherwise it is "".
+	// BeginHeal stores that a heal begins, before the heal writes its canary to Redis, if the stored identity still
+	// equals the parameter known.
+	//
+	// Errors: domain.CodeConflict if another process has replaced the stored identity.
+	BeginHeal(ctx context.Context, known QueueIdentity, heal Heal) error
+
+	// Remember replaces the stored identity by the parameter next, if it still equals the parameter known, and ends
+	// the heal that has begun. If all events that Redis may have lost are in the outbox again, the parameter healed
+	// says what happened that they were sent again. Otherwise it is "".
 	//
 	// Errors: domain.CodeConflict if another process has replaced the stored identity.
 	Remember(ctx context.Context, known, next QueueIdentity, healed string) error

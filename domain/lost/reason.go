@@ -15,3 +15,7 @@ const (
 	DatabaseOther       = "PostgreSQL is another cluster: it was restored from a dump, or moved"
 	TimelineOther       = "PostgreSQL is on another timeline: a standby took over, or it was recovered to a point in time"
 )
+
+// OfDatabase reports whether a reason is that PostgreSQL may have gone back to an earlier state, as
+// DatabaseIdentity.Change says it.
+func OfDatabase(reason string) bool { return reason == DatabaseOther || reason == TimelineOther }

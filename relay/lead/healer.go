@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
-	"fmt"
 	"log/slog"
 	"time"
 
@@ -44,9 +43,10 @@ const (
 // healer checks whether Redis is still the server that accepted the events, and whether it has kept them. It runs
 // in the leader.
 //
-// A heal has three steps: the healer writes a new canary to Redis, puts the events back into the outbox, and stores
-// the new canary in the database. If Redis loses data after the first step, it loses that canary too. If the
-// process crashes before the last step, the database still has the old canary. A mere renewal of the canary stores
+// A heal has four steps: the healer stores in the database why it heals and with which new canary, writes that canary to
+// Redis, puts the events back into the outbox, and stores the new canary as the right one. If Redis loses data after the
+// second step, it loses that canary too. If the process crashes before the last step, the next leader heals again, for
+// the same reason. A mere renewal of the canary stores
 // the new canary in the database first, and writes it to Redis afterwards. So a crash between two steps can only
 // cause a needless heal, in which Asynq recognises the tasks that Redis still has by their IDs. A crash never hides
 // a loss.
@@ -156,16 +156,7 @@ func (h *healer) check(ctx context.Context) error {
 		return errors.Join(h.rememberDatabase(looking, database), h.adopt(looking, seen))
 	}
 	change := database.Change(h.record.Database)
-	l := loss{what: "the queue may have lost data", reason: seen.Change(known), back: seen.Older(known)}
-	if slots, narrow := seen.LostSlots(known); narrow {
-		l.slots = &slots
-	}
-	if l.reason != "" && h.record.Loss(seen) == "" {
-		l.reason = lost.CanaryBefore
-	}
-	if change != "" {
-		l = loss{what: "PostgreSQL may have gone back to an earlier state", reason: change, back: true}
-	}
+	l := h.lossOf(seen, change)
 	if l.reason == "" {
 		h.intact = true
 		return errors.Join(h.rememberDatabase(looking, database), h.advance(looking, seen.Over(known)))
@@ -182,28 +173,12 @@ func (h *healer) check(ctx context.Context) error {
 	if err := h.recall(looking); err != nil {
 		return err
 	}
-	if h.record.Identity != was.Identity || h.record.Database != was.Database {
+	if h.record.Identity != was.Identity || h.record.Database != was.Database || h.record.Heal != was.Heal {
 		pace.Raise(h.look)
 		return nil
 	}
 	h.failed = h.heal(ctx, seen.Over(known), database, l)
 	return h.failed
-}
-
-// loss says what may be lost, and why.
-type loss struct {
-	what, reason string
-	// back says that the database may have gone back to an earlier state, without its last commits.
-	back bool
-	// slots has the slots of a Redis Cluster whose data may be lost; nil: all data may be lost.
-	slots *lost.Slots
-}
-
-func (l loss) consequence() string {
-	if l.slots == nil {
-		return "; every event that is not confirmed is sent again"
-	}
-	return fmt.Sprintf("; every event that is not confirmed and whose queue is in one of %d slots of the cluster is sent again", l.slots.Len())
 }
 
 // rememberDatabase stores the database's identity, and for how long the history keeps events, if either changed.
@@ -319,7 +294,27 @@ func (h *healer) remember(ctx context.Context, next lost.QueueIdentity, healed s
 	if h.record.Before = h.record.Identity.Canary; healed != "" {
 		h.record.Before = ""
 	}
-	h.record.Identity = next
+	h.record.Identity, h.record.Heal.Canary = next, ""
+	return nil
+}
+
+// begin records the heal and, if the database may have gone back, that too. After begin, the canary of the heal in Redis
+// tells nobody that the database went back.
+func (h *healer) begin(ctx context.Context, canary string, l loss) error {
+	if err := h.leads(ctx); err != nil {
+		return err
+	}
+	if l.back {
+		if err := h.o.Memory.Doubt(ctx); err != nil {
+			return err
+		}
+	}
+	began := lost.Heal{Canary: canary, Reason: l.reason}
+	if err := h.o.Memory.BeginHeal(ctx, h.record.Identity, began); err != nil {
+		h.known = false
+		return err
+	}
+	h.record.Heal = began
 	return nil
 }
 
@@ -330,22 +325,20 @@ func (h *healer) heal(ctx context.Context, seen lost.QueueIdentity, database los
 	begun := time.Now()
 	next := seen
 	next.Canary, next.Gone = rand.Text(), ""
+	if err := h.begin(ctx, next.Canary, l); err != nil {
+		return err
+	}
 	if err := h.mark(ctx, next.Canary); err != nil {
 		return err
 	}
 	crashpoint.Reach(crashpoint.HealMarked)
 	h.o.Queue.Renew()
-	if l.back {
-		if err := h.o.Memory.Doubt(ctx); err != nil {
-			return err
-		}
-	}
 	if h.history == 0 {
-		h.log.Error(l.what+"; nothing can be sent again, and tasks without an event cannot be told apart, because no history is kept (relay.history is 0)", "reason", l.reason)
+		h.log.Error(l.what()+"; nothing can be sent again, and tasks without an event cannot be told apart, because no history is kept (relay.history is 0)", "reason", l.reason)
 		return errors.Join(h.rememberDatabase(ctx, database), h.remember(ctx, next, ""))
 	}
-	h.log.Warn(l.what+l.consequence(), "reason", l.reason, "history", h.history)
-	events, err := h.o.Memory.Redrive(ctx, lost.Redrive{Window: h.history, Except: h.o.Unconfirmed, Why: l.what + ": " + l.reason, Slots: l.slots})
+	h.log.Warn(l.what()+l.consequence(), "reason", l.reason, "history", h.history)
+	events, err := h.o.Memory.Redrive(ctx, lost.Redrive{Window: h.history, Except: h.o.Unconfirmed, Why: l.what() + ": " + l.reason, Slots: l.slots})
 	h.metrics.healedEvents.Add(float64(events))
 	took := time.Since(begun)
 	h.rest = time.Now().Add(min(healShare*took, healRest))
@@ -357,6 +350,10 @@ func (h *healer) heal(ctx context.Context, seen lost.QueueIdentity, database los
 		return err
 	}
 	crashpoint.Reach(crashpoint.HealRemembered)
+	// The next check renews the canary. As long as Redis has the canary of a heal, a database that goes back into the
+	// time of the heal looks as if the heal had not ended.
+	h.advanced = time.Time{}
+	pace.Raise(h.look)
 	h.metrics.healed(time.Now(), took)
 	h.log.Info("events that Redis may have lost are in the outbox again", "events", events, "took", took.Round(time.Millisecond))
 	return nil

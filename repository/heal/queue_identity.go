@@ -27,26 +27,38 @@ func (m *QueueMemory) Recall(ctx context.Context) (lost.QueueRecord, error) {
 	var healed sql.NullTime
 	var history float64
 	i, d := &record.Identity, &record.Database
-	err := m.db.SQL().QueryRowContext(ctx, `SELECT name, run_id, replication_id, shards, canary, canary_before, system_id, timeline, history_seconds, healed_at
+	err := m.db.SQL().QueryRowContext(ctx, `SELECT name, run_id, replication_id, shards, canary, canary_before, heal_canary, heal_reason, system_id, timeline, history_seconds, healed_at
 		FROM outbox_queue_identity`).
-		Scan(&record.Name, &i.RunID, &i.ReplicationID, &i.Shards, &i.Canary, &record.Before, &d.SystemID, &d.Timeline, &history, &healed)
+		Scan(&record.Name, &i.RunID, &i.ReplicationID, &i.Shards, &i.Canary, &record.Before, &record.Heal.Canary, &record.Heal.Reason, &d.SystemID, &d.Timeline, &history, &healed)
 	record.HealedAt, record.History = healed.Time, time.Duration(history*float64(time.Second))
 	return record, postgres.Translate(err, "recall the queue's identity")
 }
 
-// rememberSQL changes the row only if the row still has the known identity. So if two
+// beginHealSQL and rememberSQL change the row only if the row still has the known identity. So if two
 // processes believe that they lead, one of them learns that it does not.
+const beginHealSQL = `
+UPDATE outbox_queue_identity SET heal_canary = $5, heal_reason = $6
+WHERE run_id = $1 AND replication_id = $2 AND canary = $3 AND shards = $4`
+
+// BeginHeal implements lost.QueueMemory.
+func (m *QueueMemory) BeginHeal(ctx context.Context, known lost.QueueIdentity, heal lost.Heal) error {
+	return m.replace(ctx, "remember that a heal begins", beginHealSQL, known, heal.Canary, heal.Reason)
+}
+
 const rememberSQL = `
 UPDATE outbox_queue_identity
-SET run_id = $4, replication_id = $5, canary = $6, shards = $9, canary_before = CASE WHEN $7::text = '' THEN canary ELSE '' END,
-    healed_at = CASE WHEN $7 = '' THEN healed_at ELSE now() END, heal_reason = coalesce(nullif($7, ''), heal_reason)
-WHERE run_id = $1 AND replication_id = $2 AND canary = $3 AND shards = $8`
+SET run_id = $5, replication_id = $6, canary = $7, shards = $8, canary_before = CASE WHEN $9::text = '' THEN canary ELSE '' END,
+    heal_canary = '', healed_at = CASE WHEN $9 = '' THEN healed_at ELSE now() END, heal_reason = coalesce(nullif($9, ''), heal_reason)
+WHERE run_id = $1 AND replication_id = $2 AND canary = $3 AND shards = $4`
 
 // Remember implements lost.QueueMemory.
 func (m *QueueMemory) Remember(ctx context.Context, known, next lost.QueueIdentity, healed string) error {
-	const doing = "remember the queue's identity"
-	result, err := m.db.SQL().ExecContext(ctx, rememberSQL, known.RunID, known.ReplicationID, known.Canary,
-		next.RunID, next.ReplicationID, next.Canary, healed, known.Shards, next.Shards)
+	return m.replace(ctx, "remember the queue's identity", rememberSQL, known, next.RunID, next.ReplicationID, next.Canary, next.Shards, healed)
+}
+
+// replace runs a statement that changes the row if it has the known identity, which are the statement's first parameters.
+func (m *QueueMemory) replace(ctx context.Context, doing, statement string, known lost.QueueIdentity, values ...any) error {
+	result, err := m.db.SQL().ExecContext(ctx, statement, append([]any{known.RunID, known.ReplicationID, known.Canary, known.Shards}, values...)...)
 	if err != nil {
 		return postgres.Translate(err, doing)
 	}

@@ -43,8 +43,21 @@ func TestQueueMemoryIsReplacedByOneProcessOnly(t *testing.T) {
 			t.Errorf("%+v: the canary before is %q, %v", step, is.Before, err)
 		}
 	}
+	began := lost.Heal{Canary: "h", Reason: "it was restarted"}
+	if err := memory.BeginHeal(t.Context(), renewed, began); domain.ErrorCode(err) != domain.CodeConflict {
+		t.Errorf("a heal of a former leader begins: %v", err)
+	}
+	if err := memory.BeginHeal(t.Context(), second, began); err != nil {
+		t.Error(err)
+	}
+	if is, err := memory.Recall(t.Context()); err != nil || is.Heal != began {
+		t.Errorf("while it heals %+v, %v", is.Heal, err)
+	}
+	if err := memory.Remember(t.Context(), second, second, began.Reason); err != nil {
+		t.Error(err)
+	}
 	again, err := memory.Recall(t.Context())
-	if err != nil || again.Identity != second || again.Name != record.Name || time.Since(again.HealedAt) > time.Hour {
+	if err != nil || again.Identity != second || again.Heal.Canary != "" || again.Name != record.Name || time.Since(again.HealedAt) > time.Hour {
 		t.Errorf("at last %+v, %v", again, err)
 	}
 }
