@@ -11,8 +11,9 @@ import (
 	"outboxd/relay"
 )
 
-// Relay drains the loaded events with outboxd's relay. The function change, if not nil, changes
-// the relay's options. Relay fails unless every event is moved once.
+// Relay drains the loaded events with outboxd's relay. The function change, if not nil, changes the
+// relay's options. Relay fails if the counts afterwards do not fit the number of events; see
+// checkMoved.
 func Relay(ctx context.Context, e *env.Env, events int, change func(*relay.Options)) (result.Measurement, error) {
 	measured, err := drainLoaded(ctx, e, events, change)
 	if err != nil {

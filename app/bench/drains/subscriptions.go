@@ -14,7 +14,7 @@ const subscribeSQL = `
 INSERT INTO outbox_subscriptions (name, types, patterns, url, format, timeout_ms, concurrency, attempts, retry_max_ms, ordering)
 SELECT 'bench-' || n, ARRAY[$2::text], ARRAY[$3::text], 'http://receiver.example.com', 'raw', 10000, 10, 12, 3600000, 'none' FROM generate_series(1, $1::int) AS n`
 
-// runSubscribed drains with subscriptions that match no event, and with one that
+// runSubscribed drains without subscriptions, with some that match no event, and with one that
 // matches every event.
 func (d *drain) runSubscribed(ctx context.Context, e *env.Env, report *result.Report) (*result.Report, error) {
 	arm := func(name string, n int, all bool) *result.Contender {

@@ -77,8 +77,8 @@ func (f *effects) suggest(ctx context.Context, e *env.Env) (*result.Report, erro
 	return report, nil
 }
 
-// around returns the numbers of tasks to try: n/2, n, 2n and 4n, but none below 1 or
-// above the given limit, and none twice.
+// around returns the numbers of tasks to try: n/2, n, 2n and 4n, raised to 1 or lowered to the
+// given limit where necessary, and none twice.
 func around(n, most int) []int {
 	var tries []int
 	for _, try := range []int{n / 2, n, 2 * n, 4 * n} {

@@ -23,8 +23,7 @@ func (e *Env) NewRelay(change func(*relay.Options)) *relay.Relay {
 	}
 	options := daemon.RelayOptions(e.Config, e.DB, redis, daemon.NewProcess(e.version))
 	options.Logger, options.Registry = e.Log, prometheus.NewRegistry()
-	// Switch off the leader's periodic work, which would disturb some of the
-	// measurements.
+	// Switch off parts of the leader's periodic work, which would disturb some of the measurements.
 	options.Healing, options.Archives, options.Reconciliation, options.Unfinished = nil, nil, nil, nil
 	options.MaxQueue, options.Lengths = nil, nil
 	if change != nil {

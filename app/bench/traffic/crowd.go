@@ -68,8 +68,8 @@ func (c *Crowd) Insert(ctx context.Context, n int, length time.Duration) (float6
 	return result.PerSecond(total, took), errors.Join(ctx.Err(), errors.Join(failures...))
 }
 
-// insertUntil uses only pgx's protocol layer, and a context without an end, so that
-// pgx spends no time on watching a context.
+// insertUntil inserts events until over is set, and returns how many. It uses only pgx's protocol
+// layer, and a context without an end, so that pgx spends no time on watching a context.
 func insertUntil(over *atomic.Bool, conn *pgconn.PgConn) (int, error) {
 	n := 0
 	for !over.Load() {
