@@ -235,7 +235,7 @@ func (p *tab) see(name string) {
 	}
 }
 
-// visit opens an address of the host and waits until it is drawn.
+// visit opens an address of the host and waits until the page has loaded.
 func (p *tab) visit(path string) {
 	p.t.Helper()
 	p.MustSetViewport(1280, 800, 1, false)
@@ -252,7 +252,7 @@ func (p *tab) visit(path string) {
 // await waits until an element with this text is there and can be seen.
 func (p *tab) await(selector, text string) *rod.Element {
 	p.t.Helper()
-	waiting := p.Timeout(patience) // a figure may be counted every 10 s, and sent to pages as often
+	waiting := p.Timeout(patience) // a figure may be counted only every 10 s
 	element, err := waiting.ElementR(selector, text)
 	for isLeft(err) {
 		element, err = waiting.ElementR(selector, text)

@@ -10,8 +10,8 @@ import (
 	"testing"
 )
 
-// TestTheCoreKnowsNothingOfTheExample asks the go command which packages there are. Only the example itself, app,
-// which wires it into the program, and packages for tests may import the example.
+// TestTheCoreKnowsNothingOfTheExample asks the go command which packages there are. Only the example itself, app
+// and the packages below it, which wire it into the program, and packages for tests may import the example.
 func TestTheCoreKnowsNothingOfTheExample(t *testing.T) {
 	t.Parallel()
 	list := exec.CommandContext(t.Context(), "go", "list", "-json=ImportPath,Deps", "outboxd/...")

@@ -65,7 +65,7 @@ type Odds struct {
 	Weight int
 }
 
-// Profile is the weather of a run.
+// Profile says which faults fall in a run, how often, and how long they last.
 type Profile struct {
 	Name string
 	Gap  time.Duration // between two faults, on average
@@ -86,10 +86,9 @@ func Conservation() Profile {
 	}
 }
 
-// General has the faults that outboxd survives with one PostgreSQL and one Redis, for a
-// run of that length. A run of five minutes and more has pauses that outlast every timeout of relay,
-// worker, Asynq and database session. The losses of data come regularly, so
-// that a run of a few seconds has each of them.
+// General has the faults that outboxd survives with one PostgreSQL and one Redis, for a run of that length. A
+// run of five minutes and more has pauses that outlast every timeout of relay, worker, Asynq and database
+// session. The losses of data come regularly, so that even a run of ten seconds usually has each of them.
 func General(duration time.Duration) Profile {
 	p := Profile{
 		Name: "general", Gap: 700 * time.Millisecond, Losses: []Kind{FlushRedis, ForgetRedis}, LossEvery: 5,

@@ -23,7 +23,8 @@ const manPath = "../../docs/man"
 // go test ./app/command -run TestManPages -update writes the manual pages anew.
 var update = flag.Bool("update", false, "write docs/man")
 
-// leaves calls the function visit for every command that does something.
+// leaves calls the function visit for the root command, if it runs, and for every runnable command without
+// subcommands.
 func leaves(cmd *cobra.Command, visit func(*cobra.Command)) {
 	if cmd.Runnable() && (!cmd.HasSubCommands() || !cmd.HasParent()) {
 		visit(cmd)

@@ -39,8 +39,8 @@ func TestCommandIndex(t *testing.T) {
 	}
 }
 
-// commandIndex is a table with a row for each command. The benchmarks and the
-// completion scripts have one row together.
+// commandIndex is a table with a row for each command. The benchmarks share a row, and so do the
+// completion scripts.
 func commandIndex() string {
 	var table strings.Builder
 	table.WriteString("\n| command | what it does |\n|---|---|\n")

@@ -109,8 +109,8 @@ func redriveSaid(filter heal.RedriveFilter) map[string]string {
 	return said
 }
 
-// redriveNamed sends the events with the IDs in args again. Without args, redriveNamed
-// sends again the events whose tasks the leader found missing. A dry run only counts them.
+// redriveNamed sends the events with the IDs in args again. Without args, redriveNamed sends again the events whose
+// tasks the leader found missing. A dry run sends nothing.
 func redriveNamed(cmd *cobra.Command, o *cli.Opened, args []string, dryRun bool, acting *cli.ActionFlags, out *terminal.Output) error {
 	ids, err := cli.EventIDs(args)
 	if err != nil {
@@ -154,7 +154,7 @@ func redriveNamed(cmd *cobra.Command, o *cli.Opened, args []string, dryRun bool,
 	}), err)
 }
 
-// pausedAmong warns of paused queues as cli.PausedQueues does. Nothing is asked and said if the queues are not known.
+// pausedAmong warns of paused queues as cli.PausedQueues does. If no queues are given, it asks and says nothing.
 func pausedAmong(cmd *cobra.Command, o *cli.Opened, queues []domain.QueueCount) []cli.PausedQueue {
 	if len(queues) == 0 {
 		return nil

@@ -90,7 +90,8 @@ func OneArgument(what string) cobra.PositionalArgs {
 	}
 }
 
-// Names refuses a command line without names. what is what they are names of, such as "queues".
+// Names refuses a command line without names. The error message says with the given text of what they are, such as
+// "queues".
 func Names(what string) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
 		if len(args) == 0 {

@@ -8,8 +8,8 @@ import (
 	"outboxd/domain/words"
 )
 
-// durationFlag reads Go's durations, and also the form that the pages and commands
-// print: 2d, 3d4h.
+// durationFlag reads durations as words.ParseDuration does: also with days (2d, 3d4h), and as the
+// pages and commands print them.
 type durationFlag time.Duration
 
 var _ pflag.Value = (*durationFlag)(nil)

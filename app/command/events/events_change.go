@@ -245,8 +245,7 @@ func (r *eventChangeRun) takeMatching(ctx context.Context, filter lives.Filter) 
 	}
 }
 
-// take cancels, reschedules or erases the named events; in a dry run it only
-// counts them.
+// take cancels, reschedules or erases the given events; in a dry run it only counts them.
 func (r *eventChangeRun) take(ctx context.Context, ids []domain.ID) error {
 	r.result.Matched += len(ids)
 	if r.result.DryRun {
