@@ -8,7 +8,6 @@ package bell
 
 import (
 	"context"
-	"fmt"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -71,7 +70,7 @@ func (b Bell) subscribe(ctx context.Context, client redis.UniversalClient) error
 	// close the subscription.
 	defer context.AfterFunc(ctx, func() { _ = subscription.Close() })()
 	for confirmed := false; ; {
-		word, err := receive(ctx, subscription)
+		word, err := redisreply.Receive(ctx, subscription, silence)
 		switch _, answered := word.(*redis.Subscription); {
 		case err == nil:
 			confirmed = confirmed || answered
@@ -82,17 +81,6 @@ func (b Bell) subscribe(ctx context.Context, client redis.UniversalClient) error
 			return err
 		}
 	}
-}
-
-// receive waits for a message. receive recovers a panic, because go-redis panics at
-// an unknown answer.
-func receive(ctx context.Context, subscription *redis.PubSub) (word any, err error) {
-	defer func() {
-		if strange := recover(); strange != nil {
-			err = fmt.Errorf("the answer to SUBSCRIBE is wrong: %v", strange)
-		}
-	}()
-	return subscription.ReceiveTimeout(ctx, silence)
 }
 
 // Pause is the asynq.Config.TaskCheckInterval for an Asynq server whose Redis

@@ -30,7 +30,8 @@ import (
 //
 // If Run cannot start for a reason that it knows, the error says what to change. For example, Redis
 // may refuse the password, the database number or a command, or a host name may not exist. For
-// PostgreSQL, call Consumer.Check.
+// PostgreSQL, call Consumer.Check. Run also returns an error if the server has not stopped 15
+// seconds after config.ShutdownTimeout. Goroutines of the server then still run, so end the process.
 func Run(ctx context.Context, connect asynq.RedisConnOpt, config asynq.Config, handler asynq.Handler) error {
 	if err := checkConfig(config, handler); err != nil {
 		return err
@@ -39,13 +40,18 @@ func Run(ctx context.Context, connect asynq.RedisConnOpt, config asynq.Config, h
 	if !ok {
 		return fmt.Errorf("no Redis client can be made of a %T", connect)
 	}
-	defer func() { _ = client.Close() }()
+	direct, stuck := pipeline.Direct(client), false
+	defer func() {
+		if stuck { // see pipeline.Client.End
+			return
+		}
+		_ = client.Close()
+		if direct != client {
+			_ = direct.Close()
+		}
+	}()
 	if err := awaitRedis(ctx, client, config.Logger); err != nil || ctx.Err() != nil {
 		return err
-	}
-	direct := pipeline.Direct(client)
-	if direct != client {
-		defer func() { _ = direct.Close() }()
 	}
 	every := config.TaskCheckInterval
 	tasks := &spare.Tasks{}
@@ -63,8 +69,10 @@ func Run(ctx context.Context, connect asynq.RedisConnOpt, config asynq.Config, h
 	// polling.
 	beside.Go(func() { piped.Bell().Listen(ctx, client, func(error) {}) })
 	<-ctx.Done()
-	piped.Release()
-	server.Shutdown()
+	if err := piped.End(server, config.ShutdownTimeout); err != nil {
+		stuck = true
+		return err
+	}
 	beside.Wait()
 	return nil
 }

@@ -3,8 +3,12 @@
 package redisreply
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"time"
+
+	"github.com/redis/go-redis/v9"
 )
 
 // Unexpected is a reply that Redis never gives to the command. The command does not count
@@ -26,4 +30,15 @@ func IsTimeout(err error) bool {
 		Timeout() bool
 	}](err)
 	return ok && late.Timeout()
+}
+
+// Receive waits for the next message of a subscription, at most for the given time. Receive returns an
+// error for an unknown answer, at which go-redis panics.
+func Receive(ctx context.Context, subscription *redis.PubSub, within time.Duration) (message any, err error) {
+	defer func() {
+		if strange := recover(); strange != nil {
+			err = fmt.Errorf("the answer to SUBSCRIBE is wrong: %v", strange)
+		}
+	}()
+	return subscription.ReceiveTimeout(ctx, within)
 }

@@ -102,15 +102,20 @@ func New(o Options) *Worker {
 }
 
 // Run processes tasks until ctx ends, then lets running tasks finish. If Redis cannot be reached, Run waits for it:
-// an outage is no error.
+// an outage is no error. If Asynq's server does not stop, Run returns an error and leaves the server's goroutines and its
+// Redis clients behind.
 func (w *Worker) Run(ctx context.Context) error {
 	client := w.o.Redis.NewWorkingClient(w.o.Concurrency + 4)
-	defer client.Close()
 	heard := newComplaints(w.log)
 	client.AddHook(heard)
 	direct := w.o.Redis.NewDirectClient(directConnections)
-	defer direct.Close()
 	direct.AddHook(heard)
+	stuck := false
+	defer func() {
+		if !stuck { // see pipeline.Client.End
+			_, _ = client.Close(), direct.Close()
+		}
+	}()
 	// Without Redis, Asynq's server would start and then log an error once a second. So wait for Redis first.
 	if err := w.awaitRedis(ctx, client); err != nil {
 		return nil
@@ -131,8 +136,10 @@ func (w *Worker) Run(ctx context.Context) error {
 	beside.Go(func() { listen(ctx, piped.Bell(), client, w.log, heard) })
 	beside.Go(func() { show(ctx, client) })
 	<-ctx.Done()
-	piped.Release()
-	server.Shutdown()
+	if err := piped.End(server, w.o.Drain); err != nil {
+		stuck = true
+		return err
+	}
 	beside.Wait()
 	w.records.wait()
 	return nil
