@@ -3,7 +3,7 @@
 // checksums. make dist calls this command, which needs neither a Docker engine nor
 // root.
 //
-// The same commit gives the same bytes: all times are the time of the commit, all
+// The same commit and the same Go give the same bytes: all times are the time of the commit, all
 // lists are sorted, and no file contains the name of the machine. This command is a
 // module of its own, so that outboxd's go.mod does not list modules that only
 // packaging needs.

@@ -26,8 +26,8 @@ GRANT EXECUTE ON FUNCTION emit, outbox_new_id, lock_key TO outboxd_producer;
 -- role that writes the event.
 GRANT EXECUTE ON FUNCTION outbox_within_bounds, outbox_is_blank TO outboxd_producer, outboxd_relay, outboxd_operator;
 -- A producer that knows an event's ID may cancel or reschedule the event. An ID
--- cannot be guessed. Leave these two grants out if producers must not change one
--- another's events.
+-- that outboxd makes cannot be guessed. Leave this grant out if producers must
+-- not change one another's events.
 GRANT EXECUTE ON FUNCTION cancel, reschedule TO outboxd_producer;
 
 -- Consumers of other services.
@@ -35,8 +35,9 @@ GRANT EXECUTE ON FUNCTION cancel, reschedule TO outboxd_producer;
 -- outbox_end_run confirms them.
 GRANT EXECUTE ON FUNCTION confirm, confirm_many, outbox_follow, outbox_end_run TO outboxd_consumer;
 
--- Role worker: it confirms effects, and makes dead letters of events from any of
--- outboxd's tables. The grants on the tables of your handlers are not in this file.
+-- Role worker: it confirms effects, and makes dead letters of events, in whichever
+-- table an event is. The grants on the tables of your handlers are not in this
+-- file.
 GRANT SELECT, INSERT ON inbox TO outboxd_worker;
 GRANT SELECT, DELETE ON outbox, outbox_held, outbox_sent TO outboxd_worker;
 GRANT SELECT, INSERT, UPDATE, DELETE ON outbox_dead TO outboxd_worker;
@@ -93,7 +94,8 @@ GRANT UPDATE (event_id) ON outbox_turns TO outboxd_operator;
 GRANT DELETE ON outbox_sent TO outboxd_operator;
 GRANT UPDATE ON outbox_missing TO outboxd_operator;
 GRANT INSERT, UPDATE ON outbox_void_tasks TO outboxd_operator;
--- An action has the time at which it is recorded. Later only how far it came and how it ended can change.
+-- The database sets the time of an action. After the insert, only how far the action came and how it
+-- ended can change.
 GRANT INSERT (actor, action, filter, reason, events, outcome, cause), UPDATE (events, outcome, cause) ON outbox_actions TO outboxd_operator;
 GRANT INSERT, UPDATE ON outbox_account TO outboxd_operator;
 GRANT INSERT, UPDATE, DELETE ON outbox_subscriptions, outbox_replays, outbox_schedules TO outboxd_operator;

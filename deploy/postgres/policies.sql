@@ -1,6 +1,7 @@
 -- Row-level security, to say which producer may emit which events. Run this file
 -- after grants.sql, as a superuser, or on PostgreSQL 16 and newer as a role that may
--- create roles and has BYPASSRLS. You may run it again at any time.
+-- alter outboxd's roles, has BYPASSRLS itself, and has the rights of outboxd_owner.
+-- You may run it again at any time.
 --
 -- A relay that sees only a part of the events would not know that there are others.
 -- So outboxd makes PostgreSQL raise an error if a policy would hide rows from it, and

@@ -1,5 +1,5 @@
 -- The roles of an outboxd database, and its schema. Run this file in that database,
--- as a superuser or a role that may create roles:
+-- as a superuser:
 --
 --   psql -v ON_ERROR_STOP=1 -d app -f deploy/postgres/roles.sql
 --   outboxd migrate up        with the URL of outboxd_owner
@@ -18,10 +18,11 @@
 BEGIN;
 
 -- outboxd_owner owns the schema, and its tables except the history, which belongs to
--- outboxd_relay. outboxd_owner is used only to migrate. Each
--- role of the process has a PostgreSQL role (the one of the API is in the folder
--- example), and people have outboxd_operator. outboxd_producer and outboxd_consumer
--- are groups for the roles of other services: GRANT outboxd_producer TO orders;
+-- outboxd_relay. No running process needs outboxd_owner: migrations and grants.sql
+-- do. Each role of a process has a PostgreSQL role (the one of the API is in the
+-- folder example), and people have outboxd_operator. outboxd_producer and
+-- outboxd_consumer are groups for the roles of other services: GRANT
+-- outboxd_producer TO orders;
 --
 -- This block ignores the error that a role exists, because this file may run in two
 -- databases at the same time.

@@ -20,6 +20,6 @@ if [ -z "$before" ] && [ -e /etc/outboxd/outboxd.yaml ]; then
 fi
 if [ -d /run/systemd/system ]; then
   systemctl daemon-reload || true
-  # Those that run drain, and go on with the new version.
+  # Running instances are restarted: they drain, and the new version goes on.
   [ -z "$before" ] || systemctl try-restart 'outboxd@*.service' || true
 fi
