@@ -12,8 +12,8 @@ SELECT set_config('search_path', quote_ident(current_schema()) || ', pg_temp', t
 -- +goose StatementBegin
 -- outbox_new_id returns a UUID of version 7 (RFC 9562, section 5.7): 48 bits of Unix milliseconds, the version, 12
 -- bits for the fraction of the millisecond (method 3 of section 6.2), the variant, and 62 random bits. The IDs are
--- ordered by the time of the server's clock, so the index of the primary key grows at one end. Because of the
--- random bits, a restored or recreated database does not make the ID of an old task in Redis again.
+-- ordered by the server's clock, to the microsecond, so the index of the primary key grows at one end. Because of
+-- the random bits, a restored or recreated database does not make the ID of an old task in Redis again.
 CREATE FUNCTION outbox_new_id() RETURNS uuid
 LANGUAGE plpgsql VOLATILE PARALLEL SAFE AS $$
 DECLARE
@@ -257,8 +257,9 @@ END $$
 $ddl$, current_schema()); END $do$;
 -- +goose StatementEnd
 
--- outbox_relays has one row for each relay process. While a relay is marked asleep, transactions that write events
--- notify it; outbox_wake says which of them do not.
+-- outbox_relays has one row for each relay process. The row of a killed process stays for a while, until the
+-- leader deletes it. While a relay is marked asleep, transactions that write events notify it; outbox_wake says
+-- which transactions do not.
 CREATE TABLE outbox_relays (
     id         uuid        PRIMARY KEY,
     host       text        NOT NULL,

@@ -117,8 +117,8 @@ CREATE TABLE outbox_missing (
 
 -- The inbox has one row for each confirmed event. If the event's effect is in this database, the transaction of the
 -- effect writes the inbox row, so the effect is committed exactly once. The inbox also has one row for each cancelled
--- event. The leader deletes the row of a confirmed event after relay.inbox_retention, and the row of a cancelled event
--- with the event.
+-- event. The leader deletes the row of a confirmed event after relay.inbox_retention, but not while a table of events
+-- still has the event. It deletes the row of a cancelled event together with the event.
 CREATE TABLE inbox (
     event_id     uuid        PRIMARY KEY,
     processed_at timestamptz NOT NULL DEFAULT now(), -- when the transaction began; see began_at

@@ -3,8 +3,8 @@
 -- At any time at most one event of an ordering key has the turn. Only this event may be published and take effect. In
 -- the transaction of its effect, the events that outbox_follow returns may take effect too. If the relay claims
 -- another event of the key, the relay moves that event from outbox to outbox_held. When an event is confirmed (it gets
--- a row in inbox), the same transaction gives the turn to the next event of the key. Events without an ordering key
--- need no turn.
+-- a row in inbox), the same transaction gives the turn to the next held event of the key, if there is one. Events
+-- without an ordering key need no turn.
 
 -- +goose Up
 SELECT set_config('search_path', quote_ident(current_schema()) || ', pg_temp', true);
@@ -26,9 +26,10 @@ ALTER TABLE outbox_held ALTER COLUMN ordering_key SET NOT NULL, ALTER COLUMN ord
 CREATE INDEX outbox_held_key ON outbox_held (ordering_key, ordering_position);
 
 -- outbox_turns has the event with the turn, for each ordering key that has such an event. The event with the turn is
--- in outbox or in Redis, or it is a dead letter, if dead letters keep the turn. For a short time it may also be held
--- (see outbox_let_go) or already confirmed (see outbox_advance). A statement that locks rows of both outbox_turns
--- and outbox_held locks the turn first, except in outbox_set_aside for an event without an ID.
+-- in outbox, was handed to Redis, or is a dead letter, if dead letters keep the turn (relay.ordering is block). For
+-- a short time it may also be held (see outbox_let_go) or already confirmed (see outbox_advance). A statement that
+-- locks rows of both outbox_turns and outbox_held locks the turn first, except in outbox_set_aside for an event
+-- without an ID.
 --
 -- The constraint that an event has at most one turn is DEFERRABLE, so PostgreSQL checks it at the end of a statement.
 -- Two transactions may give the same event the turn at the same time. Then the second of these transactions must wait
@@ -50,8 +51,9 @@ CREATE TABLE outbox_turns (
 -- function again. One statement reads both tables, so an event that is being moved is seen in exactly one of them.
 --
 -- A held delivery also waits for an earlier event of the same key whose deliveries are not made yet, and for the end
--- of a replay to its subscription. The parameter but is the event that still has the turn, or NULL. A row of that
--- event in outbox is ignored, because the event's effect may be committed before the claim that published the event.
+-- of a replay to its subscription. The second parameter, named but, is the event that still has the turn, or NULL. A
+-- row of that event in outbox is ignored, because the event's effect may be committed before the claim that
+-- published the event.
 -- +goose StatementBegin
 CREATE FUNCTION outbox_next_of_key(key text, but uuid) RETURNS uuid
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path FROM CURRENT AS $$
@@ -323,9 +325,10 @@ CREATE CONSTRAINT TRIGGER outbox_confirmed AFTER INSERT ON inbox
 
 -- outbox_follow returns held events that may take effect in the calling transaction. The parameter owners names
 -- events that this transaction has just confirmed and that have the turns of their ordering keys. For each owner the
--- function returns the next events of the owner's key, in order. Their type must be the parameter kind, and their
--- queue the parameter line. The parameter most bounds their total number. The caller handles them in this order, each
--- after its owner, and calls outbox_end_run as the last step. These events need no task in Redis.
+-- function returns the next events of the owner's key, in order. The parameters kind and line are the type and the
+-- queue that they must have. The last parameter, named most, is the largest number of events for all owners together.
+-- The caller handles the events in this order, each after its owner, and calls outbox_end_run as the last step. These
+-- events need no task in Redis.
 --
 --   - The returned rows are locked, and stay in outbox_held until outbox_end_run. The turn is not locked. The owner
 --     has the turn until the owner's row in inbox is committed, and before that no other event of the key can get

@@ -8,7 +8,7 @@ SELECT set_config('search_path', quote_ident(current_schema()) || ', pg_temp', t
 -- outbox_account. There is no shared counter, because all producers would wait for one another to update the counter.
 -- An entry without a number stands for one emitted event. An entry with a number counts events that were handed to
 -- Redis while no history was kept (unrecorded), events that repeated another event and were absorbed (repeated), or
--- deliveries. The entries of new events wake a relay that sleeps; see outbox_wake.
+-- deliveries. One entry of each statement that writes events wakes the relays that sleep; see outbox_wake.
 CREATE TABLE outbox_entries (
     event_type text        NOT NULL,
     created_at timestamptz NOT NULL,
@@ -129,7 +129,7 @@ $ddl$, current_schema(), hashtextextended(current_schema(), 7306087320)); END $d
 CREATE CONSTRAINT TRIGGER outbox_wake AFTER INSERT ON outbox_entries
     DEFERRABLE INITIALLY DEFERRED FOR EACH ROW WHEN (NEW.wakes) EXECUTE FUNCTION outbox_wake();
 
--- The journal has one row each time that
+-- The journal says what happened to single events. A row says that
 --   - Redis refused an event (refused);
 --   - an attempt of a handler failed (failed), or a receiver took a delivery
 --     (delivered);
@@ -144,7 +144,8 @@ CREATE CONSTRAINT TRIGGER outbox_wake AFTER INSERT ON outbox_entries
 --   - a worker took a task whose event does not exist (unknown; one row for each event), because PostgreSQL went back
 --     to a state before the event.
 --
--- event_id has no foreign key, because an event moves from table to table.
+-- A row may be missing, for example if the database could not be reached when an attempt failed. event_id has no
+-- foreign key, because an event moves from table to table.
 CREATE TABLE outbox_journal (
     id         uuid        PRIMARY KEY DEFAULT gen_random_uuid(), -- logical replication needs a key
     event_id   uuid        NOT NULL,
@@ -356,8 +357,8 @@ INSERT INTO outbox_queue_identity DEFAULT VALUES;
 -- outbox_chart_marks has what explains a bend in the charts. The kind heal is a heal; detail says what happened before
 -- it. The kind version is the start of a relay whose version differs from that of the relay that started before;
 -- detail is the version. A new mark deletes the marks of its kind that are older than eight days, because no chart is
--- longer than a week. The newest mark of a version stays, however old it is, because the next relay is compared with
--- it.
+-- longer than a week. The newest mark of the kind version stays, however old it is, because the version of the next
+-- relay is compared with it.
 CREATE TABLE outbox_chart_marks (
     id     uuid        PRIMARY KEY DEFAULT gen_random_uuid(), -- logical replication needs a key
     at     timestamptz NOT NULL DEFAULT clock_timestamp(),
@@ -495,9 +496,9 @@ $ddl$, current_schema()); END $do$;
 --     Then no row is written to inbox, so that the consumer behaves as if the event had taken effect before, and
 --     the journal records the reason.
 --
--- The trigger runs once for every event, so it does little. It compares the current second with the one that the
--- session has stored, and almost always makes only index lookups that find nothing. Neither outbox_confirming nor
--- outbox_is_doubtful sets a search_path.
+-- The trigger runs for every confirmation, so it does little. It compares the current second with the one that
+-- the session has stored, and almost always makes only index lookups that find nothing. Neither outbox_confirming
+-- nor outbox_is_doubtful sets a search_path.
 -- +goose StatementBegin
 DO $do$ BEGIN EXECUTE format($ddl$
 CREATE FUNCTION outbox_confirming() RETURNS trigger

@@ -23,8 +23,8 @@ CREATE TABLE outbox_requests (
 
 -- outbox_standing returns the state of an event. If the event can be cancelled, the result is 'open' and the state. If
 -- neither a table of events nor inbox has the event, the result is 'unknown'. The function uses one statement, because
--- an event may move between tables meanwhile. An event in outbox or outbox_sent that also has a row in inbox is
--- confirmed.
+-- an event may move between tables meanwhile. An event in outbox, outbox_held or outbox_sent that also has a row in
+-- inbox is confirmed.
 --
 -- Some events cannot be judged here as soon as a relay may have handed them to Redis, even if that relay died and
 -- left them in outbox:
@@ -567,7 +567,7 @@ BEGIN
 END $$;
 -- +goose StatementEnd
 
--- outbox_moves_since returns how often an event was moved to another time after the moment since.
+-- outbox_moves_since returns how often an event was moved to another time, counted from the given moment on.
 CREATE FUNCTION outbox_moves_since(event uuid, since timestamptz) RETURNS bigint
 LANGUAGE sql VOLATILE SET search_path FROM CURRENT AS $$
     SELECT count(*) FROM outbox_journal WHERE event_id = event AND at > since AND entry = 'rescheduled'

@@ -5,8 +5,9 @@
 -- +goose Up
 SELECT set_config('search_path', quote_ident(current_schema()) || ', pg_temp', true);
 
--- The event's columns in outbox_schedules have the same CHECK as in outbox, except for the size of the payload. So
--- PostgreSQL refuses an invalid event when its schedule is applied, and not at the first tick.
+-- The event's columns in outbox_schedules have the same CHECK as in outbox, except for the size of the payload,
+-- which outboxd checks itself (setup.CheckSizes). So an invalid event is refused when its schedule is applied, and
+-- not at the first tick.
 CREATE TABLE outbox_schedules (
     -- The IDs of the schedule's events are computed from the schedule's ID. A new schedule with the name of a removed
     -- one gets another ID, so that the events of the two are not confused.

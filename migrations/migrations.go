@@ -60,8 +60,9 @@ func (m Migration) IsApplied() bool { return !m.AppliedAt.IsZero() }
 // number of processes may call it at once: an advisory lock, one for each schema, lets one process work while the
 // others wait up to five minutes. If the schema is up to date, Up needs two queries and no lock.
 //
-// Up checks the database before it changes anything. Up refuses a schema that contains objects of another program, a
-// schema that another build made from other statements, and a database with the tables of an earlier build of outboxd.
+// Up checks the database before it changes anything. Up refuses a schema that another build made from other
+// statements. If the schema has no migration of outboxd yet, Up refuses a schema with objects of another program, and
+// a database with the tables of an earlier build of outboxd.
 func (s Set) Up(ctx context.Context, db *sql.DB, logger *slog.Logger) (int, error) {
 	pending, _, err := s.count(ctx, db)
 	if err != nil || pending == 0 {
@@ -93,8 +94,8 @@ func (s Set) Up(ctx context.Context, db *sql.DB, logger *slog.Logger) (int, erro
 }
 
 // Down reverts the newest applied migration. The data in its tables is lost, except that held events go back to the
-// outbox, without their order. Reverting the first migration also drops the schema, if this role may create it
-// again. Down returns false if no migration is applied.
+// outbox, without their order, when the migration of ordering keys is reverted. Reverting the first migration also
+// drops the schema, if this role may create it again. Down returns false if no migration is applied.
 func (s Set) Down(ctx context.Context, db *sql.DB, logger *slog.Logger) (bool, error) {
 	p, err := s.findPlace(ctx, db)
 	if err != nil {

@@ -158,7 +158,8 @@ func TestNewIDsAreOrderedUUIDv7(t *testing.T) {
 }
 
 // A producer's role needs only USAGE on the schema, INSERT on outbox, and EXECUTE
-// on outboxd.emit, which every role has by default. It may have any search_path.
+// on functions, which every role has by default. The role may have any
+// search_path.
 func TestProducerNeedsInsertOnly(t *testing.T) {
 	t.Parallel()
 	db := schematest.Open(t).SQL()

@@ -15,7 +15,8 @@ import (
 )
 
 // How a migration waits for the lock of a table. Producers and relays queue up behind a waiting lock request, so a
-// migration waits briefly and tries often. After a failed attempt its changes are rolled back.
+// migration waits briefly and tries often. After a failed attempt its changes are rolled back, unless its file
+// says NO TRANSACTION.
 const (
 	lockPatience = "500ms" // for one statement, in PostgreSQL's notation
 	lockPause    = 500 * time.Millisecond
@@ -55,9 +56,9 @@ func (p place) failedSQL(err error) string {
 	return string(text)
 }
 
-// upPatiently applies the pending migrations. If a migration does not get a lock in time, upPatiently stops
-// autovacuum of its tables and tries again from that migration on, with at most lockAttempts attempts for all
-// migrations together. upPatiently returns how many migrations it applied.
+// upPatiently applies the pending migrations. If a migration does not get a lock in time, upPatiently tries
+// to stop autovacuum of its tables and begins again from that migration on, with at most lockAttempts
+// attempts for all migrations together. upPatiently returns how many migrations it applied.
 func (p place) upPatiently(ctx context.Context, db *sql.DB, provider *goose.Provider, logger *slog.Logger) (applied int, err error) {
 	for attempt := 1; ; attempt++ {
 		results, err := provider.Up(ctx)

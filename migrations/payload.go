@@ -29,7 +29,8 @@ FROM pg_constraint
 WHERE conrelid = to_regclass('outbox') AND contype = 'c' AND starts_with(conname::text, '` + payloadPrefix + `')
 ORDER BY 2`
 
-// PayloadLimit returns the size of the largest payload that the outbox accepts, in bytes. 0 means no limit.
+// PayloadLimit returns the size of the largest payload that the outbox accepts, in bytes. 0 means no limit,
+// or no outbox.
 func PayloadLimit(ctx context.Context, db *sql.DB) (int, error) {
 	_, limit, err := payloadConstraints(ctx, db)
 	return limit, err
