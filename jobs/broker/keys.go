@@ -46,8 +46,7 @@ func LeaseKey(queue string) string { return QueuePrefix(queue) + "lease" }
 // ScheduledKey returns the key of a sorted set of tasks that run later, by their time.
 func ScheduledKey(queue string) string { return QueuePrefix(queue) + "scheduled" }
 
-// RetryKey returns the key of a sorted set of failed tasks, by the time of their next
-// attempt.
+// RetryKey returns the key of a sorted set of tasks that wait for a further attempt, by its time.
 func RetryKey(queue string) string { return QueuePrefix(queue) + "retry" }
 
 // ArchivedKey returns the key of a sorted set of archived tasks, by the time at which
@@ -57,8 +56,7 @@ func ArchivedKey(queue string) string { return QueuePrefix(queue) + "archived" }
 // PausedKey returns a key that exists while the queue is paused.
 func PausedKey(queue string) string { return QueuePrefix(queue) + "paused" }
 
-// ProcessedKey returns the key that counts the attempts of a UTC day, failed attempts
-// included.
+// ProcessedKey returns the key that counts the attempts of a UTC day that succeeded or failed.
 func ProcessedKey(queue string, day time.Time) string {
 	return QueuePrefix(queue) + "processed:" + day.UTC().Format(time.DateOnly)
 }
@@ -81,7 +79,8 @@ const (
 	leftKey = "asynq:{outboxd}:left"
 )
 
-// OwnWorkerKey returns the key that exists while a process runs workers of outboxd.
+// OwnWorkerKey returns the key that exists while a process runs workers of outboxd, and up to three
+// minutes longer.
 func OwnWorkerKey(host string, pid int) string {
 	return fmt.Sprintf("asynq:{outboxd}:worker:%s:%d", host, pid)
 }

@@ -7,8 +7,8 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// probeScript runs the commands with which Asynq's scripts enqueue a task, on keys of its
-// own. It leaves only the first of these keys.
+// probeScript runs the commands with which Asynq's scripts enqueue a task, on keys of its own. It
+// leaves only the first of these keys, for 60 s.
 const probeScript = `
 redis.call('SET', KEYS[1], ARGV[1], 'EX', 60)
 redis.call('EXISTS', KEYS[2])

@@ -16,5 +16,5 @@ func Sign(references []string, id string, at time.Time, body []byte) (string, er
 // GuardOf returns a Guard on a machine with these addresses.
 func GuardOf(own func() ([]net.Addr, error)) *Guard { return &Guard{own: own} }
 
-// Control is the guard's look at the address of a connection.
+// Control checks the address of a connection as the guard's dialer does.
 func Control(g *Guard, address string) error { return g.control("tcp", address, nil) }

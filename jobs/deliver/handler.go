@@ -14,7 +14,7 @@ import (
 )
 
 // retryBase is the longest wait before the second attempt, if the receiver asks for no longer one.
-// It doubles with each attempt.
+// It doubles with each attempt, up to the subscription's maximum.
 const retryBase = 2 * time.Second
 
 // goneAgain is how long a delivery waits after its receiver answered 410 (Gone). The

@@ -25,8 +25,9 @@ type Attempt struct {
 	Status  int           // 0: no answer
 	Took    time.Duration // until the answer was read, or given up; 0: the breaker let nothing be sent
 	Excerpt string        // of the answer, in one line
-	// RetryAfter is how long the receiver asked outboxd to wait, at most a day. 0: the
-	// receiver did not ask.
+	// RetryAfter is how long the receiver asked outboxd to wait, at most a day. 0: the receiver did
+	// not ask. If the breaker let nothing be sent, RetryAfter is the receiver's Pause, at least a
+	// second.
 	RetryAfter time.Duration
 	// Down says that the attempt says nothing about the delivery: the receiver gave no answer, or
 	// answered 429, 502, 503 or 504, or the request could not be made or was not allowed.
