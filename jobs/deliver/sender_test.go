@@ -114,7 +114,7 @@ func TestCloudEvents(t *testing.T) {
 	}
 }
 
-// sameData compares data, which a JSON document may hold in another notation.
+// sameData reports whether a and b are equal, as JSON or else byte for byte.
 func sameData(a, b []byte) bool {
 	var x, y any
 	if json.Unmarshal(a, &x) == nil && json.Unmarshal(b, &y) == nil {

@@ -113,8 +113,8 @@ func fault(answers []redis.Cmder, err error) error {
 	return nil
 }
 
-// oldest returns the time at which the oldest of the read tasks began to wait. For pending tasks, that is the time of
-// the head of the queue. For failed tasks, it is the creation time of the oldest event.
+// oldest returns the time at which the oldest of the read tasks began to wait. For pending tasks, that is when the
+// task became pending. For failed tasks, it is when the event's ID was made.
 func (r queueReads) oldest() (oldest time.Time) {
 	older := func(at time.Time) {
 		if oldest.IsZero() || at.Before(oldest) {

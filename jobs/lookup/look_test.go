@@ -113,7 +113,7 @@ func TestLookTellsTasksFromTheirRemains(t *testing.T) {
 	}
 }
 
-// deletes deletes tasks from a list after its first chunk was read.
+// The hook deletes calls the function do once, after the first chunk of a list was read.
 type deletes struct {
 	stuck
 	once sync.Once

@@ -19,7 +19,8 @@ const (
 	pendingChunk = 10_000
 	// pendingOverlap is how many IDs at the end of a chunk the next chunk reads again.
 	pendingOverlap = 1000
-	// pendingTries is how often a list is read anew from which many tasks are deleted meanwhile.
+	// pendingTries is how often a list is read at most, if many tasks are deleted from it
+	// meanwhile.
 	pendingTries = 3
 	// pendingLife is how long a list is used again after it was read. To read a million IDs
 	// takes Redis a fraction of a second. After a great loss, a list must not be read again

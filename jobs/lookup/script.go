@@ -11,13 +11,12 @@ const nearEnd = "1000"
 // only in the list or set. If asked, the script removes a stranded or completed task in
 // the same step in which it finds it, so that no worker can come in between.
 //
-// Redis must read a whole list to say whether an element is in it. But tasks are added at
-// one end of the list and taken from the other, and the task's hash says when the task
-// began to wait. So if any of the 16 tasks that are taken next began to wait before this
-// one, this one is still in the list. Otherwise the script searches for the task among the
-// nearEnd IDs that are taken next. If the list is longer and does not have the task there,
-// the script is unsure. In that case the caller reads the whole list, and calls the script
-// again with the result.
+// Redis must read a whole list to say whether an element is in it. But tasks are added at one end
+// of the list and taken from the other, and the task's hash says when the task began to wait. So if
+// any of the 16 tasks that are taken next began to wait no later than this one, this one is still
+// in the list. Otherwise the script searches for the task among the nearEnd IDs that are taken
+// next. If the list is longer and does not have the task there, the script is unsure. In that case
+// the caller reads the whole list, and calls the script again with the result.
 //
 // A hash without a message also means that the task is lost: Redis has evicted the task,
 // and a worker that took its ID from the list made a new hash with only a state.
