@@ -206,8 +206,8 @@ func TestPublishWaitsForReplicas(t *testing.T) {
 	}
 }
 
-// follow makes one Redis of a test's own the replica of another: over TCP,
-// which replication needs, at a port of the system's choice.
+// follow makes one Redis server of the test the replica of another: over TCP, which replication
+// needs, at a free port.
 func follow(t *testing.T, main, replica *redis.Client) {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")

@@ -63,7 +63,8 @@ func BenchmarkEnqueue(b *testing.B) {
 	}
 }
 
-// numbers gives each event a new number, so that no two benchmarks use the same task IDs.
+// numbers gives each event a new number, so that no two batches of a benchmark use the same task
+// IDs.
 type numbers struct{ next uint64 }
 
 func (n *numbers) renew(events []domain.Event) {

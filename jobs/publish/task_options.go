@@ -25,8 +25,8 @@ const deliveryRetries = 1 << 20
 // timeout would charge the delivery an attempt while it waits for an unreachable database.
 const deliveryTimeout = 24 * time.Hour
 
-// of returns the options of an event. The slice is valid until the next call. Options that the event does not set
-// keep Asynq's defaults.
+// The method of returns the options of an event's task. The slice is valid until the next call. Options that the
+// event does not set keep Asynq's defaults. A delivery always has deliveryRetries and deliveryTimeout.
 func (t *taskOptions) of(e *domain.Event) []asynq.Option {
 	if t.queue == nil || t.queueName != e.Queue {
 		t.queue, t.queueName = asynq.Queue(e.Queue), e.Queue

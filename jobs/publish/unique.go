@@ -61,8 +61,8 @@ const freeLockScript = `
 if redis.call('GET', KEYS[1]) == ARGV[1] and redis.call('EXISTS', KEYS[2]) == 0 then redis.call('DEL', KEYS[1]) end
 return 1`
 
-// again enqueues a refused unique event once more. It first removes the lock if that belongs to a former task of
-// the same event that no longer exists.
+// The method again enqueues a refused unique event once more. It first removes the lock if that belongs to a
+// former task of the same event that no longer exists.
 func (p *Publisher) again(ctx context.Context, e *domain.Event, lock string) domain.Receipt {
 	if err := p.redis.Eval(ctx, freeLockScript, []string{lock, broker.TaskKey(e.Queue, e.TaskID())}, e.TaskID()).Err(); err != nil {
 		return unanswered(err)

@@ -19,7 +19,7 @@ import (
 	"outboxd/jobs/retries"
 )
 
-// fail enqueues tasks in the queue "mail" and lets Asynq's own worker fail at each.
+// The function fail enqueues tasks in the queue "mail" and lets Asynq's own worker fail at each.
 func fail(t *testing.T, client *redis.Client, tasks map[string]*asynq.Task) {
 	t.Helper()
 	queue := asynq.NewClientFromRedisClient(client)

@@ -23,7 +23,7 @@ import (
 
 // The values of SMTPOptions.TLS say how a connection to the mail server is encrypted.
 const (
-	TLSStart    = "starttls" // plain at first, then STARTTLS or nothing (port 587)
+	TLSStart    = "starttls" // plain at first; without STARTTLS nothing is sent (port 587)
 	TLSImplicit = "tls"      // from the first byte (port 465)
 	TLSNone     = "none"     // never; passwords are then only sent as the answer to a challenge
 )
