@@ -10,6 +10,8 @@ const (
 	// them fails.
 	showEvery = 15 * time.Second
 	showAgain = time.Second
+	// lastShow is how long a relay that stops waits for the answer to its latest sign of life.
+	lastShow = time.Second
 )
 
 // Show stores in the database, until ctx ends, that the relay is alive, and whether producers must notify it.
@@ -25,7 +27,7 @@ func (w *Waker) Show(ctx context.Context) error {
 		case <-timer.C:
 		}
 		asleep := w.hears.Load() && !w.busy.Load() && !w.paused()
-		if err := w.presence.Show(ctx, w.process, asleep); err != nil {
+		if err := w.show(ctx, asleep); err != nil {
 			if ctx.Err() == nil {
 				w.log.Debug("could not show a sign of life", "error", err)
 			}
@@ -38,6 +40,15 @@ func (w *Waker) Show(ctx context.Context) error {
 		}
 		timer.Reset(showEvery)
 	}
+}
+
+// show stores one sign of life. If ctx ends meanwhile, show waits a little longer for the answer: PostgreSQL
+// might store an abandoned sign of life after leave has deleted the relay's record.
+func (w *Waker) show(ctx context.Context, asleep bool) error {
+	last, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	defer cancel()
+	defer context.AfterFunc(ctx, func() { time.AfterFunc(lastShow, cancel) })()
+	return w.presence.Show(last, w.process, asleep)
 }
 
 // lookOnceMore wakes a poller. It is called after the relay was marked asleep in the database, after each
