@@ -37,7 +37,7 @@ func NewRemote[Tx any](db Database[Tx], connect asynq.RedisConnOpt, options Opti
 	if options.Schema != "" {
 		table = quote(options.Schema) + "." + table
 	}
-	return &Consumer[Tx]{db: db, options: options, inbox: &remote{redis: client, table: table}}, nil
+	return &Consumer[Tx]{db: db, options: options, inbox: &remote{redis: punctual(client), table: table}}, nil
 }
 
 // Close closes the Consumer's connections to Redis.
