@@ -101,6 +101,18 @@ type record struct {
 	OrderingKey string            `json:"ordering_key,omitempty"`
 }
 
+// recordBytes is about what a record has in JSON besides its texts: the ID and the names of fields.
+const recordBytes = 100
+
+// size returns about how long the record is, in bytes, before its payload is encoded as base64.
+func (r *record) size() int {
+	bytes := recordBytes + len(r.Payload) + len(r.Type) + len(r.Queue) + len(r.OrderingKey)
+	for name, value := range r.Headers {
+		bytes += len(name) + len(value)
+	}
+	return bytes
+}
+
 // record converts the event and checks it as far as possible without PostgreSQL. A
 // mistake found here does not abort the caller's transaction.
 func (e *Event) record(headers map[string]string) (record, error) {

@@ -56,8 +56,8 @@ func (o Outbox) Emit(ctx context.Context, tx Tx, event Event) (ID, error) {
 	return ids[0], nil
 }
 
-// One statement takes events until their payloads have pieceBytes or more. There is
-// a limit, because PostgreSQL keeps several copies of the payloads in memory.
+// One statement takes events until they have pieceBytes or more. There is a limit,
+// because PostgreSQL keeps several copies of the events in memory.
 const pieceBytes = 8 << 20
 
 // EmitAll writes events in the caller's transaction, in their order, and returns their IDs. EmitAll
@@ -88,7 +88,7 @@ func (o Outbox) EmitAll(ctx context.Context, tx Tx, events []Event) ([]ID, error
 	for len(records) > 0 {
 		n, bytes := 0, 0
 		for ; n < len(records) && bytes < pieceBytes; n++ {
-			bytes += len(records[n].Payload)
+			bytes += records[n].size()
 		}
 		if err := o.emit(ctx, tx, records[:n]); err != nil {
 			return nil, err

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -322,5 +323,38 @@ func TestLockKey(t *testing.T) {
 	}
 	if err := <-locked; err != nil {
 		t.Error(err)
+	}
+}
+
+// counting is a transaction that only records the length of its statements' parameters, in bytes.
+type counting struct {
+	client.Tx
+	lengths []int
+}
+
+func (c *counting) ExecContext(_ context.Context, _ string, args ...any) (sql.Result, error) {
+	text, _ := args[0].(string)
+	c.lengths = append(c.lengths, len(text))
+	return nil, nil //nolint:nilnil // Outbox does not look at the result
+}
+
+func TestEmitAllLimitsTheSizeOfAStatement(t *testing.T) {
+	t.Parallel()
+	long := strings.Repeat("x", 60_000)
+	for what, events := range map[string][]client.Event{ // each about 20 MB
+		"payloads":     slices.Repeat([]client.Event{{Type: "a", Payload: long}}, 300),
+		"headers":      slices.Repeat([]client.Event{{Type: "a", Headers: map[string]string{"h": long}}}, 300),
+		"other texts":  slices.Repeat([]client.Event{{Type: long[:255], Queue: long[:255], OrderingKey: long[:255]}}, 20_000),
+		"short events": slices.Repeat([]client.Event{{Type: "a"}}, 200_000),
+	} {
+		tx := &counting{}
+		if _, err := (client.Outbox{}).EmitAll(t.Context(), tx, events); err != nil {
+			t.Fatal(err)
+		}
+		for _, length := range tx.lengths {
+			if length > 12<<20 { // base64 makes payloads longer by a third
+				t.Errorf("%s: a statement has %d bytes", what, length)
+			}
+		}
 	}
 }
