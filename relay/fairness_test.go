@@ -40,15 +40,15 @@ const (
 	room = time.Second
 )
 
-// bound computes this limit from the slowest sweep and pass that were seen. The parameter before
-// is how many events can be due before another.
+// bound computes the limit on lateness (see sweepEvery) from the slowest sweep and pass that were
+// seen. The parameter before is how many events can be due before another.
 func (w *witness) bound(before int) time.Duration {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return max(sweepEvery, sweepShare*w.sweep) + longestNap + w.pass + w.slowest(before) + w.pass + room
 }
 
-// inTime fails the test where an attempt came after the time limit.
+// inTime fails the test if an attempt came later than the limit.
 func (w *witness) inTime(t *testing.T, word string, limit time.Duration) {
 	t.Helper()
 	waits := w.waits(t, word)
@@ -131,8 +131,8 @@ func (p *producer) flood(waiting int, limit time.Duration, enough func() bool) b
 	return true
 }
 
-// within floods until all events of a kind were tried, or have waited longer than the bound. The
-// flood must not end earlier, because its end would cause a sweep.
+// The method within floods until all events of a kind were tried, or have waited longer than the
+// bound. The flood must not end earlier, because its end would cause a sweep.
 func (p *producer) within(bound func() time.Duration, waiting int, word string) {
 	p.t.Helper()
 	tried := func() bool { return p.untried(word) == 0 }

@@ -129,8 +129,8 @@ func (m *matrix) pending(queue string) int {
 	return m.count("SELECT count(*) FROM outbox WHERE queue = $1", queue)
 }
 
-// delivered checks that each event that has left the outbox has its task, and
-// that no event was charged.
+// The method delivered checks that each event that has left the outbox has its task, and that no
+// event was charged an attempt.
 func (m *matrix) delivered(what, queue string) {
 	m.t.Helper()
 	if n := m.count("SELECT (SELECT count(*) FROM outbox_dead) + (SELECT count(*) FROM outbox WHERE attempts > 0) + (SELECT count(*) FROM outbox_sent WHERE attempts > 0)"); n != 0 {
@@ -164,7 +164,7 @@ func (m *matrix) heals() string {
 	return at
 }
 
-// notices checks that the leader still notices a loss after all of the faults.
+// The method notices checks that the leader still notices a loss after all of the faults.
 func (m *matrix) notices() {
 	m.t.Helper()
 	if err := m.redis.FlushDB(m.t.Context()).Err(); err != nil {

@@ -56,7 +56,8 @@ func newTown(t *testing.T, databaseURL, redisURL string, change func(*relay.Opti
 	return &town{fixture: f, redisURL: redisURL, effects: map[domain.ID]int{}}
 }
 
-// work runs a worker until the returned function is called, or until the end of the test.
+// The method work runs a worker until the returned function is called, or until the end of the
+// test.
 func (w *town) work() (stop func()) {
 	w.t.Helper()
 	worker := work.New(work.Options{
@@ -239,8 +240,8 @@ func (f *fixture) value(name string) float64 {
 	return 0
 }
 
-// A replica takes over that lacks some data. In the other case the URL names
-// another Redis, which the next relay notices at its start.
+// A replica that lacks some data takes over, or an empty Redis. The next relay notices that at its
+// start.
 func TestAnotherQueueTakesOver(t *testing.T) {
 	t.Parallel()
 	for name, replicates := range map[string]bool{"a replica": true, "an empty one": false} {
@@ -458,7 +459,7 @@ func (w *town) canary() (canary string) {
 	return canary
 }
 
-// queueCanary is "" where Redis has none.
+// queueCanary returns the canary that Redis has; "" if it has none.
 func (w *town) queueCanary() string {
 	w.t.Helper()
 	var name string
@@ -519,7 +520,8 @@ func TestUnconfirmedTypesAreNotSentAgain(t *testing.T) {
 }
 
 // A process that dies between two steps of a heal, or of renewing the canary, leaves a state in which the next one
-// heals. What happened to Redis is the reason from the loss to the last heal: the canary that a heal wrote is none.
+// heals. Until a heal has ended, the recorded reason is what happened to Redis, and not the canary that an earlier
+// heal wrote.
 func TestACrashWhileHealingRepeatsTheHeal(t *testing.T) {
 	t.Parallel()
 	for _, step := range []string{"mark", "redrive", "remember", "advance"} {

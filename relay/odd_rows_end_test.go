@@ -13,7 +13,7 @@ import (
 	"outboxd/repository/search"
 )
 
-// end waits until every due event has ended, and checks all of them.
+// The method end waits until every due event has ended, and checks all of them.
 func (o *oddRows) end() {
 	o.t.Helper()
 	// From here on no heal puts events back, so every event can end.
@@ -30,7 +30,7 @@ func (o *oddRows) end() {
 	o.audit()
 }
 
-// left returns the events that have not ended and do not wait for anything, each with
+// The method left returns the events that have not ended and do not wait for anything, each with
 // all that is known of it.
 func (o *oddRows) left() (left []string) {
 	o.t.Helper()
@@ -68,8 +68,8 @@ UNION ALL SELECT 'held', id, queue, coalesce(generation, 0) FROM outbox_held h
 		OR EXISTS (SELECT FROM outbox_sent s WHERE s.id = t.event_id AND NOT EXISTS (SELECT FROM inbox i WHERE i.event_id = s.id))))
 UNION ALL SELECT 'in flight', id, queue, coalesce(generation, 0) FROM outbox_sent s WHERE NOT EXISTS (SELECT FROM inbox i WHERE i.event_id = s.id)`
 
-// waits reports whether the task of an event waits for the time of an attempt. Asynq looks once a
-// second for tasks whose time has come.
+// The method waits reports whether the task of an event waits for the time of an attempt. Asynq
+// looks once a second for tasks whose time has come.
 func (o *oddRows) waits(e *domain.Event) bool {
 	for _, state := range []string{"retry", "scheduled"} {
 		at, err := o.redis.ZScore(o.t.Context(), "asynq:{"+e.Queue+"}:"+state, e.TaskID()).Result()

@@ -149,7 +149,7 @@ func (o *oddRows) work() {
 
 func pick[T any](r *rand.Rand, from ...T) T { return from[r.IntN(len(from))] }
 
-// set changes the producer's session.
+// The method set changes the producer's session.
 func (o *oddRows) set() {
 	o.t.Helper()
 	settings := map[string][]string{
@@ -226,7 +226,8 @@ func (o *oddRows) write() {
 	}
 }
 
-// ordinary writes an event that nothing is odd about, and waits for it.
+// The method ordinary writes an event that nothing is odd about, and waits until the relay has sent
+// it.
 func (o *oddRows) ordinary() {
 	o.t.Helper()
 	begun := time.Now()
@@ -245,7 +246,7 @@ func (o *oddRows) ordinary() {
 	o.longest = max(o.longest, time.Since(begun))
 }
 
-// round is one round of the leader's work.
+// The method round does some of the leader's duties once.
 func (o *oddRows) round() {
 	o.t.Helper()
 	house := upkeep.NewHousekeeping(o.db, "")

@@ -15,15 +15,14 @@ import (
 	"outboxd/repository/upkeep"
 )
 
-// throughPgBouncer makes a relay whose pool leads through a PgBouncer in
-// transaction mode, and which listens and leads at listenURL ("": the
-// same way).
+// throughPgBouncer makes a relay whose pool connects to a PgBouncer in transaction mode. For LISTEN
+// and for the leader's lock, the relay connects to listenURL ("": to the PgBouncer too).
 func throughPgBouncer(t *testing.T, direct, listenURL, mode string, said *journal, change func(*relay.Options)) *fixture {
 	t.Helper()
 	return through(t, postgrestest.PgBouncer(t, direct), direct, listenURL, mode, said, change)
 }
 
-// through is throughPgBouncer for a PgBouncer that runs.
+// The function through does the same with a PgBouncer that runs already, at the URL pooled.
 func through(t *testing.T, pooled, direct, listenURL, mode string, said *journal, change func(*relay.Options)) *fixture {
 	t.Helper()
 	db, err := postgres.Open(t.Context(), postgres.Options{

@@ -24,8 +24,8 @@ func (f *failures) Failing(_ context.Context, _ string, cause error) error {
 	return nil
 }
 
-// notes returns a failing, the store in which it records, and a function that reports whether the metric says that the
-// healer's duty fails.
+// The function notes returns a failing, the store in which it records, and a function that reports whether the metric
+// says that the healer's duty fails.
 func notes(t *testing.T, unusable bool) (f *failing, store *failures, fails func() bool) {
 	t.Helper()
 	gauge := prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "failing", Help: "By duty."}, []string{"duty"})

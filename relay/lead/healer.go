@@ -43,13 +43,12 @@ const (
 // healer checks whether Redis is still the server that accepted the events, and whether it has kept them. It runs
 // in the leader.
 //
-// A heal has four steps: the healer stores in the database why it heals and with which new canary, writes that canary to
-// Redis, puts the events back into the outbox, and stores the new canary as the right one. If Redis loses data after the
-// second step, it loses that canary too. If the process crashes before the last step, the next leader heals again, for
-// the same reason. A mere renewal of the canary stores
-// the new canary in the database first, and writes it to Redis afterwards. So a crash between two steps can only
-// cause a needless heal, in which Asynq recognises the tasks that Redis still has by their IDs. A crash never hides
-// a loss.
+// A heal has four steps: the healer stores in the database why it heals and with which new canary, writes that canary
+// to Redis, puts the events back into the outbox, and stores the new canary as the right one. If Redis loses data after
+// the second step, it loses that canary too. If the process crashes before the last step, the next leader heals again,
+// for the same reason. A mere renewal of the canary stores the new canary in the database first, and writes it to Redis
+// afterwards. So a crash between two steps can only cause a needless heal, in which Asynq recognises the tasks that
+// Redis still has by their IDs. A crash never hides a loss.
 type healer struct {
 	o       Healing
 	history time.Duration
@@ -75,8 +74,8 @@ type healer struct {
 	renewing renewal
 }
 
-// renewal is an incomplete change from one canary to the next; zero means that there is none. With an empty from it is the
-// first canary. Because an answer may have been lost, the database may have either canary, and so may Redis.
+// renewal is an incomplete change from one canary to the next; zero means that there is none. If from is empty, to is
+// the first canary. Because an answer may have been lost, the database may have either canary, and so may Redis.
 type renewal struct{ from, to string }
 
 func newHealer(o Healing, history time.Duration, r Relay, m *metrics, failing *failing) *healer {
@@ -298,8 +297,8 @@ func (h *healer) remember(ctx context.Context, next lost.QueueIdentity, healed s
 	return nil
 }
 
-// begin records the heal and, if the database may have gone back, that too. After begin, the canary of the heal in Redis
-// tells nobody that the database went back.
+// begin records the heal and, if the database may have gone back, that too. Once Redis has the canary of the heal,
+// nothing else shows that the database went back.
 func (h *healer) begin(ctx context.Context, canary string, l loss) error {
 	if err := h.leads(ctx); err != nil {
 		return err
