@@ -46,7 +46,7 @@ type boundedQueue struct {
 	since    time.Time // when it last opened after it had been full
 }
 
-// closed reports whether the events of q stay in the database.
+// The method closed reports whether the events of q stay in the database.
 func (q *boundedQueue) closed() bool { return q.full || !q.measured }
 
 // newBounds returns bounds. A bounded queue is closed until it has been measured.
@@ -130,8 +130,8 @@ func (b *bounds) closeIfFull(name string, q *boundedQueue, now time.Time) {
 	}
 }
 
-// closed returns the queues whose events stay in the database for now, because the queue is full or has not been
-// measured yet.
+// The method closed returns the queues whose events stay in the database for now, because the queue is full or
+// has not been measured yet.
 func (b *bounds) closed() []string {
 	if b == nil {
 		return nil

@@ -163,7 +163,7 @@ func (q *queueOutages) due(now time.Time) (names []string) {
 	return names
 }
 
-// closed appends the names of the queues that cannot be used to names: their events stay in the database for now.
+// The method closed appends to names the queues that cannot be used: their events stay in the database for now.
 func (q *queueOutages) closed(names []string) []string {
 	if !q.some.Load() {
 		return names

@@ -80,9 +80,9 @@ var hostileSettings = []string{
 // execModes are all that --database-exec-mode offers.
 var execModes = []string{"cache_statement", "cache_describe", "describe_exec", "exec", "simple_protocol"}
 
-// outboxd works under these settings of a role and its database. pgx's exec modes
-// take turns. The settings that concern text run in a mode that sends values as
-// text, and in one that does not.
+// outboxd works under textSettings and hostileSettings, which a role and its database have. pgx's
+// exec modes take turns. The settings that concern text run in a mode that sends values as text,
+// and in one that does not.
 func TestSettingsOfRolesAndDatabases(t *testing.T) {
 	t.Parallel()
 	works := func(settings, mode string) {
@@ -103,8 +103,9 @@ func TestSettingsOfRolesAndDatabases(t *testing.T) {
 	}
 }
 
-// together joins settings that can be set at the same time: no parameter is twice in one result. A result has up to
-// eight parameters, so that a failure still says where to look. With -every-setting, together joins nothing.
+// The function together joins settings that can be set at the same time: no parameter is twice in one result. A
+// result has up to eight parameters, so that a failure still says where to look. With -every-setting, together
+// joins nothing.
 func together(settings []string) (joined []string) {
 	if *everySetting {
 		return settings
@@ -187,7 +188,7 @@ func TestEncodingsOfDatabases(t *testing.T) {
 	}
 }
 
-// refuses checks that a producer is told at once that a value cannot be stored.
+// The method refuses checks that a producer is told at once that a value cannot be stored.
 func (s *subject) refuses() {
 	s.t.Helper()
 	event := &domain.Event{Type: "test:🚀", Payload: []byte("{}")}
@@ -315,7 +316,7 @@ func (s *subject) heal() {
 	s.eventually(s.effective, "SELECT count(*) FROM inbox")
 }
 
-// bury lets events die, for a reason with letters of its own, and replays them.
+// bury lets events die and replays them, and buries one again. The reasons contain s.text.
 func (s *subject) bury() {
 	s.t.Helper()
 	if err := s.redis.Set(s.t.Context(), "asynq:{broken}:pending", "x", 0).Err(); err != nil {
@@ -370,7 +371,7 @@ func (s *subject) doHousekeeping() {
 	}
 }
 
-// show runs the queries of the pages and commands.
+// show runs queries of the pages and commands.
 func (s *subject) show() {
 	s.t.Helper()
 	ctx := s.t.Context()

@@ -57,8 +57,8 @@ func see[T any](w *witness, look func(*witness) T) T {
 	return look(w)
 }
 
-// waits returns, in order, how long due and visible events waited until Redis
-// had answered: one figure for each attempt at an event whose type begins with word.
+// The method waits returns, in order, how long due and visible events waited until Redis had
+// answered: one figure for each attempt at an event whose type begins with word.
 func (w *witness) waits(t *testing.T, word string) []time.Duration {
 	t.Helper()
 	w.mu.Lock()

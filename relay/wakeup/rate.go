@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// rate counts events over the last 0.1 to 0.2 seconds. The zero value is ready to use. It is safe for concurrent
-// use.
+// rate counts events in windows of rateWindow, and keeps the present window and the one before. The zero value
+// is ready to use. It is safe for concurrent use.
 type rate struct {
 	mu            sync.Mutex
 	begun         time.Time // of the current window
@@ -16,7 +16,7 @@ type rate struct {
 
 const rateWindow = 100 * time.Millisecond
 
-// add counts events, and returns the present rate in events per second.
+// add counts events, and returns the rate of the busier of the two windows, in events per second.
 func (r *rate) add(events int, now time.Time) int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -34,7 +34,7 @@ func (r *rate) add(events int, now time.Time) int {
 	return perSecond
 }
 
-// quiet returns for how long the rate of events has been low.
+// quiet returns for how long the rate has not been above busyRate.
 func (r *rate) quiet(now time.Time) time.Duration {
 	r.mu.Lock()
 	defer r.mu.Unlock()
