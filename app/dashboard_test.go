@@ -137,8 +137,8 @@ func (p *tab) loadAxe() {
 	}
 }
 
-// wantFits wants no scrolling to the side on a telephone, and on a wide screen
-// the verdict, the way and the processes without scrolling at all.
+// wantFits wants no scrolling to the side on a telephone. A wide screen must show the overview down to the processes without
+// scrolling at all.
 func (p *tab) wantFits(scheme string) {
 	p.t.Helper()
 	p.prefer(scheme)
@@ -180,8 +180,8 @@ func (p *tab) wantNoWiderThan(pixels int, page string) {
 	}
 }
 
-// measure reports what a page weighs, and when it can be used. How long that
-// takes depends on the machine; the weight does not.
+// measure reports how many bytes a page has, and when it can be used. Too many bytes fail the test. The time does not, because
+// it depends on the machine.
 func (p *tab) measure(path, drawn string) {
 	p.t.Helper()
 	p.visit(path)

@@ -26,7 +26,7 @@ func wrongForms(text string) (wrong []string) {
 	return wrong
 }
 
-// TestWrongFormsAreFound shows that the search for them can fail.
+// TestWrongFormsAreFound shows that wantForms can fail.
 func TestWrongFormsAreFound(t *testing.T) {
 	t.Parallel()
 	for text, want := range map[string]string{

@@ -110,7 +110,7 @@ func post(client *http.Client, url string, document any) (status int, body []byt
 	return response.StatusCode, body, err
 }
 
-// browse is a client for single requests.
+// browse returns a client for single requests.
 func browse(t *testing.T) *http.Client {
 	client := &http.Client{Transport: &http.Transport{}, Timeout: 20 * time.Second}
 	t.Cleanup(client.CloseIdleConnections)

@@ -9,8 +9,9 @@ import (
 	"outboxd/app/servertest"
 )
 
-// TestPagesAreForEverybody looks at the pages of events and dead letters as wide screens and telephones show them, in
-// light and dark, with and without the token. axe-core finds no barrier, and no page scrolls to the side.
+// TestPagesAreForEverybody looks at the pages other than the overview as wide screens and telephones show them, in
+// light and dark, with and without the token. Without -screenshots it looks at half of the combinations. axe-core
+// finds no barrier, and no page scrolls to the side.
 func TestPagesAreForEverybody(t *testing.T) {
 	t.Parallel()
 	databaseURL := schematest.Database(t)

@@ -86,7 +86,7 @@ func TestSendingAgainIntoAPausedQueueIsTold(t *testing.T) {
 	}
 	p.stop()
 
-	// Nothing is said of pauses while Redis cannot be asked.
+	// While Redis cannot be asked, the command says so, and its document names no paused queues.
 	redis.Kill()
 	run(replay...).wants(t, usage, "1 dead letter matches", "Redis does not say which queues are paused")
 	if unknown := paused(replay...); unknown != nil {

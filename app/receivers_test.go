@@ -79,9 +79,9 @@ func postRaw(t *testing.T, url, body string, header http.Header) int {
 	return response.StatusCode
 }
 
-// The documentation's receivers get deliveries from a real worker, in each format,
-// signed with the former or the present key. A repeat has no effect, also after a
-// restart. A forged or old delivery is refused.
+// The documentation's receivers get deliveries from a real worker, in each format, signed with the
+// older of the two keys that the receivers know. A repeat has no effect, also after a restart. A
+// forged or old delivery is refused.
 func TestExampleReceivers(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
@@ -203,8 +203,8 @@ func refuses(t *testing.T, url, secret string) {
 	}
 }
 
-// TestSubscriptionsTest probes receivers that do not accept the probe, and
-// reads the reason.
+// TestSubscriptionsTest probes receivers that do not accept the probe, and reads the reason. It
+// also probes one that does, and one that does not exist. No probe leaves a row.
 func TestSubscriptionsTest(t *testing.T) {
 	t.Parallel()
 	p := newCourier(t, "monitor")

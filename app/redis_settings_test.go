@@ -12,7 +12,8 @@ import (
 )
 
 // TestRedisKeepsItsTasks pastes the commands of the guide that let Redis keep its tasks into a shell. Redis then has
-// its data and these settings after a crash, nobody can empty it, and outboxd works with what its user may still do.
+// its data and these settings after a crash. The user default can no longer empty it by FLUSHALL or FLUSHDB, and
+// outboxd works as this user.
 func TestRedisKeepsItsTasks(t *testing.T) {
 	t.Parallel()
 	redis := redistest.StartProgram(t, "maxmemory-policy allkeys-lru")

@@ -85,7 +85,7 @@ func (g *sentinelGroup) roles() (master, replica *redistest.Program) {
 }
 
 // TestSentinelFailsOver kills the master ten times while events pass, so that Sentinels promote the replica. Every second
-// time the replica has not seen the last events. Only make failovers runs it.
+// time the replica has not seen the last events. It runs only with -every-failover, as in make failovers.
 func TestSentinelFailsOver(t *testing.T) {
 	t.Parallel()
 	if !*everyFailover {

@@ -114,11 +114,11 @@ func TestTheLogsReaderEnds(t *testing.T) {
 	p.stop()
 }
 
-// The reader of the log reads no more. A full pipe blocks every write.
+// The log's reader reads no more. A full pipe blocks every write.
 func TestTheLogIsNotRead(t *testing.T) {
 	t.Parallel()
 	p, reader, writer := startPiped(t)
-	const filling = 1 << 20 // more than any pipe holds
+	const filling = 1 << 20 // more than a pipe holds
 	filled := make(chan error, 1)
 	go func() {
 		_, err := writer.Write(bytes.Repeat([]byte("\n"), filling))

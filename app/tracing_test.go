@@ -25,7 +25,7 @@ const (
 	clientParent = "00-" + clientTrace + "-" + clientSpan + "-01"
 )
 
-// registerIn registers a user inside a client's trace.
+// registerIn registers a user inside a client's trace; traceparent "" means no trace.
 func registerIn(t *testing.T, traceparent, api, email string) string {
 	t.Helper()
 	body := strings.NewReader(`{"email":"` + email + `","password":"correct horse battery"}`)
@@ -171,8 +171,8 @@ func TestWebhookJoinsTheTrace(t *testing.T) {
 	}
 }
 
-// A trace that its client does not record is not recorded here either, and an
-// event's trace passes through a process that records none.
+// Without OpenTelemetry's variables a process makes no spans. Nor does it make any in a trace that
+// the client does not record.
 func TestTracesAreOffUnlessAskedFor(t *testing.T) {
 	t.Parallel()
 	traces := receiveOverHTTP(t)
@@ -212,8 +212,8 @@ func TestTracingSaysWhatIsWrong(t *testing.T) {
 	}
 }
 
-// If the collector cannot be reached, the spans are lost and at most one line is logged. Work
-// does not wait for the collector, and the process still ends.
+// If the collector cannot be reached, the spans are lost, and OpenTelemetry's errors make at most
+// one line in the log. Work does not wait for the collector, and the process still ends.
 func TestCollectorIsAway(t *testing.T) {
 	t.Parallel()
 	p := launchWith(t, []string{"OTEL_EXPORTER_OTLP_ENDPOINT=http://" + nobody(t), "OTEL_BSP_SCHEDULE_DELAY=50"},

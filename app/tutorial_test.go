@@ -201,9 +201,9 @@ func (p *pasting) paste(commands string) (out, status string) {
 	}
 }
 
-// compare runs the commands of a block that begin with "$ ", one by one, and
-// compares what they print with the lines below them. A command that only looks is
-// repeated until it prints that.
+// compare runs the commands of a block that begin with "$ ", one by one, and compares what they
+// print with the lines below them. A command that only looks is repeated until it prints those
+// lines.
 func (p *pasting) compare(b block) {
 	p.t.Helper()
 	for _, step := range strings.Split("\n"+b.text, "\n$ ")[1:] {
