@@ -3,7 +3,7 @@ package schedules
 import (
 	"strings"
 	"time"
-	_ "time/tzdata" // the same time zones on every machine, also where none are installed
+	_ "time/tzdata" // for machines on which no time zones are installed
 
 	"github.com/robfig/cron/v3"
 
