@@ -26,8 +26,8 @@ func (r *release) binary(p platform) string {
 	return filepath.Join(r.work, "outboxd-"+p.os+"-"+p.arch)
 }
 
-// buildAll builds the binaries. Each binary is static and contains the time zones,
-// because the image has no file of time zones.
+// buildAll builds the binaries, without cgo, so those for Linux are static. Each
+// binary contains the time zones, because the image has no file of time zones.
 func (r *release) buildAll() error {
 	for _, p := range r.platforms() {
 		environ := []string{"CGO_ENABLED=0", "GOOS=" + p.os, "GOARCH=" + p.arch, "GOAMD64=v1", "GOARM64=v8.0", "GOFLAGS=", "GOEXPERIMENT="}
