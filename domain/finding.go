@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 	"strings"
+	"time"
 )
 
 // Finding describes one problem that outboxd found, or a condition that may lead to one. Package diagnosis lists
@@ -18,6 +19,11 @@ type Finding struct {
 	// Outage says that the server serves nobody at present, so everything that uses the server notices the problem. It
 	// is false for a problem that only some uses of the server have, such as a missing right.
 	Outage bool
+	// Queues names the queues of a finding about single queues. Newer facts about them can disprove the finding.
+	Queues []string
+	// CheckedAt is when a repeated check began that made the finding, by the clock of this process. It is zero if the
+	// facts are of this moment.
+	CheckedAt time.Time
 }
 
 // FindingLevel says how much a Finding matters.

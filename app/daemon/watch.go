@@ -62,16 +62,17 @@ func (w *watch) run(ctx context.Context) error {
 // look is one round of a watch: it examines the server once and returns the pause before
 // the next examination.
 func (w *watch) look(ctx context.Context) time.Duration {
+	begun := time.Now()
 	found, err := w.examiner.Examine(ctx)
 	if err != nil {
 		if ctx.Err() == nil {
 			w.log.DebugContext(ctx, "could not examine "+w.server, "error", err)
-			w.latest.Store(&[]domain.Finding{diagnosis.Unusable(w.server, err)})
+			w.latest.Store(new(diagnosis.Checked([]domain.Finding{diagnosis.Unusable(w.server, err)}, begun)))
 		}
 		return watchAgain
 	}
 	before := w.findings()
-	w.latest.Store(&found)
+	w.latest.Store(new(diagnosis.Checked(found, begun)))
 	// Compare findings by their code, because their texts contain ages and counts,
 	// which change.
 	for _, f := range found {

@@ -43,7 +43,7 @@ func TestWatchLogsWhatIsNewAndWhatIsMended(t *testing.T) {
 	if said := look(watchEvery, domain.FindingWarning, "two"); said != "" {
 		t.Errorf("of the same with another number it says %q", said)
 	}
-	if f := w.findings(); len(f) != 1 || f[0].Found != "two" {
+	if f := w.findings(); len(f) != 1 || f[0].Found != "two" || f[0].CheckedAt.IsZero() {
 		t.Errorf("it knows of %v", f)
 	}
 	p.err = domain.Errorf(domain.CodeUnavailable, "away")

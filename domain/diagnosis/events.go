@@ -46,6 +46,12 @@ type HeldKeys struct {
 	Example    string // the event that has had its turn longest
 }
 
+// The codes of findings that the quick facts can disprove.
+const (
+	codeKeysHeld     = "keys-held"
+	codeLeaderSilent = "leader-silent"
+)
+
 // typesLength bounds the shown text of a list of event types, in bytes.
 const typesLength = 200
 
@@ -53,7 +59,7 @@ func (l *Leader) judge() []domain.Finding {
 	if l == nil || l.Silent <= l.Limit {
 		return nil
 	}
-	return of("leader-silent", fmt.Sprintf("the leader (%s) has shown no sign of life for %s: it is suspended, or cut off by the network", who(l.PID, l.Application, ""), whole(l.Silent)),
+	return of(codeLeaderSilent, fmt.Sprintf("the leader (%s) has shown no sign of life for %s: it is suspended, or cut off by the network", who(l.PID, l.Application, ""), whole(l.Silent)),
 		"until another relay leads, losses in Redis go unnoticed, nothing is trimmed, and held events may stay held",
 		fmt.Sprintf("wait a minute: PostgreSQL ends its session and another relay leads; if it does not, SELECT pg_terminate_backend(%d)", l.PID))
 }
@@ -106,7 +112,7 @@ func (h *HeldKeys) judge() []domain.Finding {
 	if h.Dead > 0 {
 		dead = fmt.Sprintf("; %s of them %s for a dead letter", words.Count(h.Dead), words.Plural(h.Dead, "waits", "wait"))
 	}
-	return of("keys-held", fmt.Sprintf("%s events back, the longest for %s%s",
+	return of(codeKeysHeld, fmt.Sprintf("%s events back, the longest for %s%s",
 		words.Many(h.Keys, "ordering key")+words.Plural(h.Keys, " holds", " hold"), whole(h.Longest), dead),
 		"the other events of these keys wait until the event that has the turn is confirmed, replayed or discarded",
 		"outboxd keys list says why; outboxd events show "+h.Example+" shows the event that has held its key longest; if it is dead, outboxd dead replay or discard it")

@@ -27,9 +27,9 @@ var errNotAsked = domain.Errorf(domain.CodeUnavailable, "it is not asked")
 // there is none.
 func implied(code string) string {
 	switch code {
-	case "leader-silent":
+	case codeLeaderSilent:
 		return "leader-absent"
-	case "queue-unserved":
+	case codeUnserved:
 		return "no-worker"
 	case "schema-outdated":
 		return "events-hidden"
@@ -52,17 +52,6 @@ func (q Quick) Renew(shared []domain.Finding) []domain.Finding {
 		renewed = append(renewed, pausedQueues(q.paused())...)
 	}
 	return renewed
-}
-
-// outdates reports whether q makes a finding of the slower checks obsolete.
-func (q Quick) outdates(f domain.Finding) bool {
-	switch f.Code {
-	case "postgres-unreachable":
-		return q.PostgresErr == nil
-	case "redis-unreachable", codePaused:
-		return q.RedisErr == nil
-	}
-	return false
 }
 
 // Once keeps the worst finding of each code, and removes findings that a more specific finding makes unnecessary.

@@ -53,21 +53,23 @@ func (q *QueueFacts) judge() []domain.Finding {
 }
 
 func (q *QueueFacts) unserved() []domain.Finding {
-	var names, cures []string
+	var names, queues, cures []string
 	for _, w := range q.Unserved {
 		wait := words.Many(w.Tasks, "task")
 		if w.Oldest > 0 {
 			wait += ", the oldest pending for " + words.Duration(w.Oldest.Truncate(time.Second))
 		}
-		names = append(names, fmt.Sprintf("%s (%s)", w.Name, wait))
+		names, queues = append(names, fmt.Sprintf("%s (%s)", w.Name, wait)), append(queues, w.Name)
 		cures = append(cures, w.cure(q.Handled))
 	}
 	if len(names) == 0 {
 		return nil
 	}
 	workers := words.Many(q.Workers, "worker") + words.Plural(q.Workers, " runs", " run")
-	return of("queue-unserved", "no worker serves "+strings.Join(names, ", ")+"; "+workers,
+	found := of(codeUnserved, "no worker serves "+strings.Join(names, ", ")+"; "+workers,
 		"these tasks wait for ever, and so do events behind them with the same ordering key", strings.Join(cures, "; "))
+	found[0].Queues = queues
+	return found
 }
 
 // cure returns the remedy for a queue without a worker: how to start one. outboxd's own worker has handlers for
@@ -115,8 +117,12 @@ func ForbiddenQueues(queues []string) []domain.Finding {
 		"redis-cli ACL SETUSER NAME '~asynq:*' gives what outboxd and Asynq need; ACL LOG names what was refused")
 }
 
-// codePaused is the code of a finding that both the quick facts and the slower checks have.
-const codePaused = "queue-paused"
+// The codes of findings about queues of which the quick facts know more than the slower checks. Both have codePaused.
+const (
+	codePaused    = "queue-paused"
+	codeUnserved  = "queue-unserved"
+	codeUnhandled = "type-unhandled"
+)
 
 func pausedQueues(names []string) []domain.Finding {
 	if len(names) == 0 {
@@ -154,14 +160,17 @@ func (q *QueueFacts) unhandled() []domain.Finding {
 	if len(q.Unhandled) == 0 {
 		return nil
 	}
-	types := make([]string, len(q.Unhandled))
+	types, queues := make([]string, len(q.Unhandled)), make([]string, len(q.Unhandled))
 	for n, task := range q.Unhandled {
+		queues[n] = task.Queue
 		types[n] = fmt.Sprintf("%.100q (queue %s)", task.Type, task.Queue)
 	}
 	slices.Sort(types)
-	return of("type-unhandled", "a worker has no handler for tasks of type "+some(slices.Compact(types), "other type"),
+	found := of(codeUnhandled, "a worker has no handler for tasks of type "+some(slices.Compact(types), "other type"),
 		"they wait at the head of their queue, or go back to it again and again until their attempts are used up, and events behind them with the same ordering key wait",
 		"start a worker that knows the type, and let workers that do not know it serve other queues; to give a task up, archive it in Asynqmon (with the admin token) and then discard its dead letter")
+	found[0].Queues = queues
+	return found
 }
 
 func (q *QueueFacts) hidden() []domain.Finding {

@@ -147,15 +147,15 @@ func TestFindingsAreMerged(t *testing.T) {
 	t.Parallel()
 	q := well(time.Now())
 	q.Standing.SampledAt = time.Time{}
-	q.Standing.Dead = 1
+	q.Standing.Dead, q.Queues[0].Retry = 1, 1
 	found := q.Merge([]domain.Finding{
 		{Code: "redis-unreachable", Level: domain.FindingBroken},
 		{Code: "queue-paused", Level: domain.FindingWarning, Found: "before it was resumed"},
 		{Code: "leader-silent", Level: domain.FindingWarning},
 		{Code: "dead-letters", Level: domain.FindingWarning, Found: "old"},
-		{Code: "queue-unserved", Level: domain.FindingBroken},
+		{Code: "queue-unserved", Level: domain.FindingBroken, Queues: []string{"q"}},
 	})
-	if said(found) != "queue-unserved/broken dead-letters/warning leader-silent/warning" || found[1].Found == "old" {
+	if said(found) != "queue-unserved/broken tasks-failing/warning dead-letters/warning leader-silent/warning" || found[2].Found == "old" {
 		t.Errorf("found %v", found)
 	}
 }

@@ -29,7 +29,7 @@ func Join(all []About, shared []domain.Finding) []domain.Finding {
 				continue
 			}
 			f.Remedy = strings.ReplaceAll(f.Remedy, "--database-url", "--databases")
-			i := slices.Index(found, f)
+			i := slices.IndexFunc(found, func(g domain.Finding) bool { return g.Level == f.Level && g.String() == f.String() })
 			if i < 0 {
 				i, found, sources = len(found), append(found, f), append(sources, nil)
 			}

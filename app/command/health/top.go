@@ -232,7 +232,7 @@ func (t *top) examine(ctx context.Context) {
 		if err != nil {
 			found = []domain.Finding{diagnosis.Unusable(s.name, err)}
 		}
-		t.findings = append(t.findings, found...)
+		t.findings = append(t.findings, diagnosis.Checked(found, t.examinedAt)...)
 	}
 }
 

@@ -26,6 +26,8 @@ type problem struct {
 	Level             Level
 	Badge             string
 	Link, LinkCaption string // Link is relative to the first page
+	// Checked says how long ago the check began that made the finding; "" if its facts are of this moment.
+	Checked string
 }
 
 // Verdict is the summary at the top of the overview: whether the system works, and
@@ -65,6 +67,9 @@ func Judge(s *State) Verdict {
 		p := problem{Finding: f}
 		p.Level, p.Badge = badgeOf(f.Level)
 		p.Link, p.LinkCaption = more(f.Code)
+		if !f.CheckedAt.IsZero() {
+			p.Checked = words.Ago(s.Quick.At, f.CheckedAt)
+		}
 		v.Problems = append(v.Problems, p)
 	}
 	return v
