@@ -143,9 +143,9 @@ END $$
 $ddl$, current_schema()); END $do$;
 -- +goose StatementEnd
 
--- The table outbox holds pending events only. Every row is inserted once and deleted once. So the work of vacuum
--- depends on the rate of events and not on the size of the table. Therefore autovacuum has a fixed threshold for this
--- table and no cost delay.
+-- The table outbox holds pending events only. A row is inserted once, deleted once, and hardly ever updated. So the
+-- work of vacuum depends on the rate of events and not on the size of the table. Therefore autovacuum has a fixed
+-- threshold for this table and no cost delay.
 --
 -- Each table to which an event moves is created LIKE outbox.
 CREATE TABLE outbox (

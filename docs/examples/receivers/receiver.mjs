@@ -11,7 +11,7 @@
 //      request cannot send it a day later.
 //   3. The effect is a line in a file, with the webhook-id in it. A delivery comes at
 //      least once; one that comes again finds its id, and does nothing.
-//   4. 200 confirms the delivery. Any error is a 500, and outboxd tries again.
+//   4. 200 confirms the delivery. An error of the file is a 500, and outboxd tries again.
 //
 // The ids are in memory, and read from the file at the start. That is for one process,
 // and as long as they fit: a service with a database puts the id into a table, in the

@@ -11,7 +11,7 @@ What happens to each request:
      request cannot send it a day later.
   3. The webhook-id goes into a table, and the effect into the same transaction. A
      delivery comes at least once; one that comes again finds its id, and does nothing.
-  4. 200 confirms the delivery. Any error is a 500, and outboxd tries again.
+  4. 200 confirms the delivery. An error of the database is a 500, and outboxd tries again.
 """
 
 import base64
