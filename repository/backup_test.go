@@ -25,7 +25,7 @@ import (
 
 // These tests make the backups and restores of docs/guides/backup.md.
 
-// stock leaves events pending, held, in flight, dead and confirmed.
+// The function stock leaves events pending, held, in flight, dead and confirmed.
 func stock(t *testing.T, db *postgres.Database) {
 	t.Helper()
 	house, store := upkeep.NewHousekeeping(db, ""), repository.NewOutbox(db, repository.OutboxOptions{History: true})
@@ -265,8 +265,8 @@ func TestTheHighestPositionLeavesNumbersForLaterEvents(t *testing.T) {
 	leavesNumbers(t, db)
 }
 
-// leavesNumbers wants restored.sql to leave the sequence where outbox accepts its next
-// numbers.
+// leavesNumbers checks that outbox accepts the next numbers of the sequence after restored.sql has
+// run.
 func leavesNumbers(t *testing.T, db *postgres.Database) {
 	t.Helper()
 	mend(t, db)

@@ -40,8 +40,8 @@ func newRun(t *testing.T, events int) *run {
 	return r
 }
 
-// process lets the first event and those that follow take effect, and returns the payloads
-// of those that follow. The function also is called between the effects and the commit.
+// process lets the first event and those that follow take effect, and returns the payloads of those
+// that follow. Between the effects and the commit it calls the parameter also.
 func (r *run) process(most int, also func() error) (followers string, err error) {
 	_, err = repository.NewInbox(r.db).ProcessAll(r.t.Context(), []domain.ID{r.head}, func(ctx context.Context, tx domain.Effects, first []domain.ID) error {
 		list, err := tx.(domain.Followers).Follow(ctx, first, "t", "default", most)

@@ -87,7 +87,8 @@ func (i *Inbox) Ask(ctx context.Context, id domain.ID) (bool, error) {
 	return verdicts[0].First, verdicts[0].Err
 }
 
-// again reports whether to repeat a failed transaction, in which no effect has begun yet.
+// The function again reports whether to repeat a failed transaction, in which no effect has begun
+// yet.
 func again(err error, attempt int) bool {
 	return postgres.IsStaleError(err) && attempt < staleEverywhere || postgres.IsConnectionLost(err) && attempt < postgres.StaleConnections
 }

@@ -149,11 +149,10 @@ SELECT state, generation FROM (
 var buriable = stored.Places.Only(lives.StatePending, lives.StateHeld, lives.StateInFlight, lives.StateDead)
 
 // burySQL moves an event from a table (the first %s) to the dead letters, and returns when it had been handed over
-// (the second %s). An event that a producer
-// wrote more than once may have several rows, or may already be dead. If there are
-// several rows, one dead letter of the event stays, and the account counts the other rows
-// as repeats. $5 is true for an event of the outbox: it may never have been claimed, so
-// it keeps its value of split. $6 is the stage that gave the event up.
+// (the second %s). An event that a producer wrote more than once may have several rows, or may already be dead. If
+// there are several rows, one dead letter of the event stays, and the account counts the other rows as repeats. $5
+// is true for an event of the outbox: it may never have been claimed, so it keeps its value of split. $6 is the
+// stage that gave the event up.
 var burySQL = `
 WITH gone AS (
     DELETE FROM %s WHERE id = $1 AND generation <= $2 RETURNING ` + stored.Columns + `, %s AS sent_at

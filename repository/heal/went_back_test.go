@@ -15,7 +15,8 @@ import (
 	"outboxd/repository/postgres"
 )
 
-// confirmed calls outboxd.confirm and returns what it said: "first", "no effect" or "too early".
+// The function confirmed calls outboxd.confirm and returns what it said: "first", "no effect" or
+// "too early".
 func confirmed(t *testing.T, db *postgres.Database, id string) string {
 	t.Helper()
 	var first bool
