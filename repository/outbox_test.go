@@ -298,8 +298,7 @@ func TestCommitWithoutHistory(t *testing.T) {
 	}
 }
 
-// Large events make small batches, and one that is larger than the bound goes
-// alone.
+// Large events make small batches: the event that reaches the bound is the last of its batch.
 func TestClaimBoundsTheBytesOfABatch(t *testing.T) {
 	t.Parallel()
 	db := schematest.Open(t)

@@ -71,9 +71,10 @@ var execModes = map[string]pgx.QueryExecMode{
 // Open connects to the server. Open waits up to ConnectTimeout for a server that does not
 // answer yet.
 //
-// Errors: domain.CodeInvalid if the URL cannot be read, if the server refuses the
-// credentials, if the database does not exist, or if ExecMode is unknown or does not work
-// with the pooler; domain.CodeUnavailable if the server cannot be reached in time.
+// Errors: domain.CodeInvalid if the URL or the password file cannot be read, if the server refuses
+// the credentials or a parameter of the URL, if the database does not exist, or if ExecMode is
+// unknown or does not work with the pooler; domain.CodeUnavailable if the server cannot be reached
+// in time.
 func Open(ctx context.Context, o Options) (*Database, error) {
 	config, session, err := configure(ctx, o)
 	if err != nil {

@@ -96,8 +96,8 @@ var sessionSettings = []setting{
 // and keeps for each client.
 var pooledParameters = []string{"client_encoding", "DateStyle", "TimeZone", "standard_conforming_strings", "application_name"}
 
-// mark is a parameter that does nothing. outboxd sends it with the settings at the start of
-// a connection: if the session has the mark, it also got the other settings. The mark is
+// The constant mark names a parameter that does nothing. outboxd sends it with the settings at the
+// start of a connection: if the session has the mark, it also got the other settings. The mark is
 // needed because some poolers drop parameters without an error.
 const mark = "outboxd.session"
 

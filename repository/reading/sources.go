@@ -15,7 +15,7 @@ import (
 	"outboxd/repository/subscriptions"
 )
 
-// two is an answer that has a second value.
+// The type two is an answer with two values.
 type two[A, B any] struct {
 	a A
 	b B
@@ -137,7 +137,7 @@ func (o Overviews) Marks(ctx context.Context, window time.Duration) ([]overview.
 	})
 }
 
-// Letters implements domain.DeadLetters. List and Groups may ask the standby.
+// Letters implements domain.DeadLetters. List, Groups, Values and Fields may ask the standby.
 // Everything else, such as counting and replaying them, is done on the primary.
 type Letters struct {
 	*deadletters.Letters

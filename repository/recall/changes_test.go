@@ -38,7 +38,7 @@ func cancel(t *testing.T, db *postgres.Database, id domain.ID) string {
 	return answer(t, db.SQL(), "SELECT outboxd.cancel($1)", id.String())
 }
 
-// adds fails the test unless the account adds up and has this many cancelled events.
+// The function adds fails the test unless the account adds up and has this many cancelled events.
 func adds(t *testing.T, db *postgres.Database, cancelled int64) {
 	t.Helper()
 	auditor := search.NewAuditor(db)

@@ -46,9 +46,9 @@ type doubt struct {
 	failed  error // why the queue could not be asked
 }
 
-// sure runs the function change again as long as it returns errDoubt and ctx has not
-// ended. The function runs one transaction that changes events. It reads the answers of
-// the SQL functions with read, and after its changes it returns the error of look.
+// The method sure runs the function change again as long as it returns errDoubt and ctx has not
+// ended. The function runs one transaction that changes events. It reads the answers of the SQL
+// functions with read, and after its changes it returns the error of look.
 func (c *Changes) sure(ctx context.Context, ids []domain.ID, change func(*doubt) error) error {
 	d := &doubt{queue: c.queue}
 	if c.queue == nil {

@@ -25,7 +25,7 @@ import (
 	"outboxd/repository/upkeep"
 )
 
-// queued is a database and a Redis, with events of which only Redis knows whether their
+// The type queued is a database and a Redis, with events of which only Redis knows whether their
 // tasks are running.
 type queued struct {
 	t       *testing.T
@@ -76,7 +76,7 @@ func (q *queued) take(id domain.ID, queue string) {
 	}
 }
 
-// run ends the tasks of a queue with an error.
+// run ends the tasks of the queue "default" with an error.
 func (q *queued) run(failure error) {
 	q.t.Helper()
 	server := asynq.NewServerFromRedisClient(q.redis, asynq.Config{Concurrency: 1, LogLevel: asynq.FatalLevel, TaskCheckInterval: 10 * time.Millisecond})

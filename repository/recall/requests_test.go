@@ -13,7 +13,7 @@ import (
 	rt "outboxd/repository/repositorytest"
 )
 
-// due returns the year to which an event was moved.
+// The method due returns the year to which an event was moved.
 func (q *queued) due(id domain.ID) string {
 	q.t.Helper()
 	return answer(q.t, q.db.SQL(), "SELECT to_char(available_at AT TIME ZONE 'UTC', 'YYYY') FROM outbox WHERE id = $1", id.String())

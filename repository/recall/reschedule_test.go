@@ -14,7 +14,7 @@ import (
 	"outboxd/repository/upkeep"
 )
 
-// early reports whether a confirmation was refused as too early.
+// The function early reports whether a confirmation was refused as too early.
 func early(err error) bool { return postgres.SQLState(err) == postgres.TooEarly }
 
 func confirm(db interface {

@@ -16,8 +16,8 @@ const (
 // this schema, because the search_path of the sessions has only outboxd's schema.
 type schema string
 
-// of returns the full name of a table.
+// The method of returns the full name of a table.
 func (s schema) of(table string) string { return pgx.Identifier{string(s), table}.Sanitize() }
 
-// in begins a GORM statement on a table.
+// The method in begins a GORM statement on a table.
 func (s schema) in(tx *gorm.DB, table string) *gorm.DB { return tx.Table(string(s) + "." + table) }

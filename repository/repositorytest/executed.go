@@ -93,7 +93,7 @@ func (e *Executed) Largest() (statement, table string, rows float64) {
 	return statement, table, rows
 }
 
-// continued reads the rest of a log entry: the lines that begin with a tab.
+// The method continued reads the rest of a log entry: the lines that begin with a tab.
 func (e *Executed) continued(log *bufio.Reader) string {
 	var text strings.Builder
 	for {

@@ -23,10 +23,9 @@ type plan struct {
 	Plans     []plan
 }
 
-// WantBounded runs statements on tables that have far more rows than the statements may
-// read. WantBounded fails the test if a step of a plan reads more than maxRows rows (of
-// the account's entries: maxEntries), or if the whole statement reads more than 40,000
-// blocks.
+// WantBounded runs statements on tables that have far more rows than the statements may read.
+// WantBounded fails the test if a step of a plan reads more than maxRows rows (of the account's
+// entries: maxEntries), or if a step and the steps below it read more than 40,000 blocks.
 func WantBounded(t testing.TB, conn *sql.Conn, statements map[string][]any, maxRows, maxEntries int) {
 	t.Helper()
 	for name, statement := range statements {

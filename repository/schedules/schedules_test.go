@@ -46,8 +46,8 @@ func tick(t *testing.T, store *schedules.Store, emitted, leftOut int64) {
 	}
 }
 
-// back makes the ticks of the last minutes due, for all schedules: one for each minute if a
-// schedule ticks every minute.
+// The function back makes the ticks of the last minutes due, for all schedules: one for each minute
+// if a schedule ticks every minute.
 func back(t *testing.T, db *postgres.Database, minutes int) {
 	t.Helper()
 	rt.Exec(t, db, "UPDATE outbox_schedules SET next_at = date_trunc('minute', clock_timestamp()) - ($1 - 1) * interval '1 minute'", minutes)

@@ -16,8 +16,7 @@ import (
 
 var _ setup.Schedules = (*Store)(nil)
 
-// never is the time that is stored as the next tick of a schedule that will not tick any
-// more.
+// The time never is stored as the next tick of a schedule that will not tick any more.
 var never = time.Date(9999, 12, 31, 0, 0, 0, 0, time.UTC)
 
 // longestSleep is the largest value of Ticks.Next. failurePause is the value of
@@ -73,7 +72,7 @@ SELECT count(*), (SELECT count(*) FROM moved) FROM emitted`
 const failedSQL = `
 UPDATE outbox_schedules SET failed_at = coalesce(failed_at, clock_timestamp()), error = $4 WHERE id = $1 AND next_at = $2 AND changed_at = $3`
 
-// due is a schedule whose tick is due.
+// The type due is a schedule whose tick is due.
 type due struct {
 	id             domain.ID
 	cron, timeZone string

@@ -18,8 +18,8 @@ SELECT least(greatest(coalesce((SELECT sum(emitted) FROM outbox_account), 0)
        ) AS few), now()
 FROM outbox_samples AS newest WHERE newest.at = $1`, stored.EmittedSQL, overview.ConfirmedLate.Seconds())
 
-// newest replaces a figure of the last day that is still 0 by what has happened since the newest sample. Otherwise the
-// first event would be in the lists, and not in the figures, for up to twenty seconds.
+// The method newest replaces a figure of the last day that is still 0 by what has happened since the newest sample.
+// Otherwise the first event would be in the lists, and not in the figures, for up to twenty seconds.
 func (o *Overviews) newest(ctx context.Context, s *overview.Standing) error {
 	s.EmittedUntil, s.ConfirmedUntil = s.SampledAt, s.SampledAt.Add(-overview.ConfirmedLate)
 	if s.SampledAt.IsZero() || s.Day.Emitted > 0 && s.Day.Confirmed > 0 {

@@ -116,7 +116,8 @@ func TestTheFirstEventCountsAtOnce(t *testing.T) {
 	}
 }
 
-// As many died in the last hour as wait, even if no sample has them. One died before.
+// The deaths of the last hour include those that no sample has. Of four dead letters three died in
+// it.
 func TestNoMoreDeadLettersWaitThanDied(t *testing.T) {
 	t.Parallel()
 	db := schematest.Open(t)

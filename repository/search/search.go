@@ -157,8 +157,8 @@ func readFor(f *lives.Filter) (states []string) {
 	return states
 }
 
-// only returns the value of $10 in matchingSQL, which tells events in flight from confirmed
-// events. An open filter leaves confirmed events out.
+// The function only returns the value of $10 in matchingSQL, which tells events in flight from
+// confirmed events. An open filter leaves confirmed events out.
 func only(f *lives.Filter) string {
 	if f.Open {
 		return string(lives.StateInFlight)

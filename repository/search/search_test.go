@@ -16,8 +16,7 @@ import (
 	"outboxd/repository/search"
 )
 
-// found returns the types and states of the events that a search finds, page by
-// page.
+// The function found returns the types and states of the events that a search finds, page by page.
 func found(t *testing.T, db *postgres.Database, filter lives.Filter, limit int) (list []string) {
 	t.Helper()
 	reader := search.NewLives(db)

@@ -83,7 +83,7 @@ func PieceBesideInbox(ctx context.Context, q Querier, after domain.ID, rows int,
 	return from, last, err
 }
 
-// before returns the ID directly before the given one. The given ID must not be zero.
+// The function before returns the ID directly before the given one. The given ID must not be zero.
 func before(id domain.ID) domain.ID {
 	for i := len(id) - 1; i >= 0; i-- {
 		if id[i]--; id[i] != 0xff {
