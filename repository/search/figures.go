@@ -26,11 +26,11 @@ var _ figures.Store = (*Figures)(nil)
 // events.
 const pairsShown = 1000
 
-// The statement counts up to $1 pending, $1 held and $1 dead events by type and queue.
-// Of the dead letters it also counts those that died within the hour, because the samples lack
-// the deaths of the last minute, of transactions that were open during a measurement, and of a time without a relay.
-// The statement also reads the 1,000 pending events that are due first, so that the
-// oldest one is among them. The samples of an hour are at most 60 times 100 rows.
+// The statement counts up to $1 pending, $1 held and $1 dead events by type and queue. Of the dead letters it also
+// counts those that died within the hour, because the samples lack the deaths of the last minute, of transactions
+// that were open during a measurement, and of a time without a relay. The statement also reads the 1,000 pending
+// events that are due first, so that the oldest one is among them. The samples of an hour are about 120 times 100
+// rows at most: most minutes have two samples.
 var pairsSQL = `
 WITH parts AS (
     SELECT event_type, queue, count(*) AS pending, 0 AS held, 0 AS dead, 0 AS died, min(` + stored.Within("available_at") + `) FILTER (WHERE available_at <= now()) AS due

@@ -42,7 +42,7 @@ WITH sub AS (
     ORDER BY places.id, generation DESC
 )`
 
-// replayed returns one query of all tables that may have events which the relay has
+// The function replayed returns one query of all tables that may have events which the relay has
 // claimed before.
 func replayed(query string) string {
 	return stored.Places.Only(lives.StateHeld, lives.StateSuppressed).Union(query) + `

@@ -22,7 +22,7 @@ import (
 	"outboxd/repository/upkeep"
 )
 
-// replayed is a database with subscriptions and a relay.
+// The type replayed is a database with subscriptions and a relay.
 type replayed struct {
 	t     *testing.T
 	db    *postgres.Database
@@ -40,7 +40,7 @@ func wants(name string, types ...string) setup.Subscription {
 	return setup.Subscription{Name: name, Types: types, URL: "http://receiver.example.com"}.WithDefaults()
 }
 
-// begin adds subscriptions, with a replay of the last hour.
+// The method begin adds subscriptions, with a replay of the last hour.
 func (r *replayed) begin(list ...setup.Subscription) {
 	r.t.Helper()
 	if _, err := r.store.ApplyAndReplay(r.t.Context(), person(), list, time.Now().Add(-time.Hour)); err != nil {
@@ -395,8 +395,8 @@ func TestReschedulingWaitsForAReplay(t *testing.T) {
 	}
 }
 
-// while executes a statement in a transaction, and continues the replay until the replay waits
-// for that transaction. end commits the transaction and waits for the end of the replay.
+// The method while executes a statement in a transaction, and continues the replay until the replay
+// waits for that transaction. end commits the transaction and waits for the end of the replay.
 func (r *replayed) while(statement string, args ...any) (end func()) {
 	r.t.Helper()
 	ctx := context.WithoutCancel(r.t.Context())

@@ -241,8 +241,8 @@ func (s *Store) Remove(ctx context.Context, action *domain.Action, name string) 
 	return table.Change(ctx, s.db, "remove", action, name, removeSQL)
 }
 
-// Several workers may report that a receiver is down. down_since is the time of the
-// earliest report that is still valid.
+// Several workers may report that a receiver is down. down_since is the earliest time since which
+// the receiver is down, according to the reports that are still valid.
 const (
 	downSQL = `
 UPDATE outbox_subscriptions SET down_reason = $2, down_until = clock_timestamp() + $4 * interval '1 second',

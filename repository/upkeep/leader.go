@@ -162,8 +162,8 @@ func (l *leader) watch(ctx context.Context) error {
 	}
 }
 
-// still implements domain.StillLeads: it reports whether this process still leads. It asks
-// PostgreSQL only if the last answer is older than half of the allowed silence. While this
+// The method still implements domain.StillLeads: it reports whether this process still leads. It
+// asks PostgreSQL only if the last answer is older than half of the allowed silence. While this
 // process runs normally, the last answer is younger.
 func (l *leader) still(ctx context.Context) error {
 	l.mu.Lock()
@@ -175,8 +175,8 @@ func (l *leader) still(ctx context.Context) error {
 	return postgres.Translate(l.speak(ctx), "ask whether this process still leads")
 }
 
-// since returns the time that has passed since t. The result includes the time that the
-// machine slept, which the monotonic clock does not count.
+// The function since returns the time that has passed since t. The result includes the time that
+// the machine slept, which the monotonic clock does not count.
 func since(t time.Time) time.Duration { return max(time.Since(t), time.Now().Round(0).Sub(t.Round(0))) }
 
 func (l *leader) resign(ctx context.Context) {

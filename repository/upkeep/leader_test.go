@@ -19,7 +19,8 @@ type leadership struct {
 	ended chan error
 }
 
-// lead leads through a connection of url, with terms that are shortened, until the test ends.
+// The function lead leads through a connection of url, with terms that are shortened, until the
+// test ends.
 func lead(t *testing.T, db *postgres.Database, url string) *leadership {
 	t.Helper()
 	l := &leadership{leads: make(chan domain.StillLeads, 1), ended: make(chan error, 1)}

@@ -19,9 +19,10 @@ const (
 )
 
 // measureTypesSQL writes the samples of a span by type and queue: how many events were confirmed, failed and died, and
-// their delays. The span begins where the last one ended, up to an hour ago, and ends overview.ConfirmedLate ago, or
-// after $3 confirmations. So it also has the confirmations of the time in which no relay ran. A sample is about a part
-// of one whole minute, and its time is the end of that part.
+// their delays. The span begins where the last one ended, and ends overview.ConfirmedLate ago, or after $3
+// confirmations. So it also has the confirmations of up to an hour in which no relay ran. If the last span ended more
+// than an hour ago, the new one has only a minute. A sample is about a part of one whole minute, and its time is the
+// end of that part.
 //
 //   - The statement looks up the type and queue of each confirmation by its ID. If there are more than $4, it looks up
 //     a random part of them, about half of $4, and multiplies the counts of each minute. The part is random, because
@@ -34,8 +35,8 @@ const (
 //     type any more.
 //   - The limits of the journal and of the dead letters are applied before the lower bound of the span: otherwise
 //     PostgreSQL might read and sort all rows of the span.
-//   - A heal may have put a confirmed event back into the outbox. Confirmed events that are in no table are not seen:
-//     cancelled ones, or all of them if no history is kept.
+//   - A heal may have put a confirmed event back into the outbox, so the statement looks there too. It does not see a
+//     confirmed event that is in none of the tables of mayEnd: a cancelled one, or any if no history is kept.
 var measureTypesSQL = `
 WITH bounds AS (
     SELECT coalesce(max(at), now() - interval '1 minute' - ` + lateSQL + `) AS begun, now() - ` + lateSQL + ` AS until

@@ -15,8 +15,8 @@ import (
 	"outboxd/repository/upkeep"
 )
 
-// backlog is a database in which, some minutes ago, a worker took a backlog of tickets from Redis within a second, while
-// it confirmed one refund each 100 ms as before.
+// The function backlog returns a database in which, some minutes ago, a worker took a backlog of tickets from Redis
+// within a second, while it confirmed one refund each 100 ms as before.
 func backlog(t *testing.T, tickets int) *postgres.Database {
 	t.Helper()
 	db := schematest.Open(t)
