@@ -22,8 +22,8 @@ import (
 	"outboxd/repository/subscriptions"
 )
 
-// courier is a running outboxd with its database and its Redis: as a worker it delivers to
-// receivers, as a monitor it tests them.
+// courier is a running outboxd with its database and its Redis. With the role worker it delivers to
+// receivers.
 type courier struct {
 	t       *testing.T
 	process *process
@@ -166,8 +166,7 @@ func TestAllSubscriptionsShareEightConnections(t *testing.T) {
 	eventually(t, "all are confirmed", func() bool { return p.count("SELECT count(*) FROM inbox") == subscriptions*each })
 }
 
-// From a producer's transaction to two receivers: each gets the event under its own
-// ID, signed with the subscription's key.
+// From a producer's statement to two receivers: each gets the event under the event's ID.
 func TestAnEventReachesEachReceiverUnderItsID(t *testing.T) {
 	t.Parallel()
 	type request struct{ path, id, queue, attempt, header string }

@@ -11,7 +11,7 @@ import (
 	"outboxd/domain/registration"
 )
 
-// on returns the flags of a process that works on these servers and this data directory.
+// The helper on returns the flags of a process that works on these servers and this data directory.
 func on(databaseURL, redisURL, dataDir string) []string {
 	return []string{"--database-url=" + databaseURL, "--redis-url=" + redisURL, "--data-dir=" + dataDir, "--notify=log"}
 }

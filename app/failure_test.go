@@ -135,8 +135,8 @@ func listen(t *testing.T) net.Listener {
 	return listener
 }
 
-// refusingPostgres is the address of a server that asks for a password and finds it wrong.
-// The test servers trust everybody.
+// refusingPostgres returns the address of a server that asks for a password and finds it wrong. The
+// test servers trust everybody.
 func refusingPostgres(t *testing.T) string {
 	t.Helper()
 	listener := listen(t)

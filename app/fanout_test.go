@@ -165,7 +165,7 @@ func (f *fan) start(name string) {
 	f.t.Cleanup(func() { _ = p.Signal(syscall.SIGKILL); <-p.Done() })
 }
 
-// revive starts what has ended.
+// revive starts the relay, the worker, the receiver and the consumer, each unless it runs.
 func (f *fan) revive() {
 	f.t.Helper()
 	for _, name := range []string{"relay", "worker", "receiver", "consumer"} {

@@ -107,9 +107,8 @@ func scrape(t *testing.T, monitor, name string) float64 {
 	return 0
 }
 
-// peakResident is the most memory that a process ever had, in bytes; 0 where the system does not
-// say. The value is no measure under the race detector, which needs as much memory again for
-// itself.
+// peakResident returns the most memory that a process ever had, in bytes; 0 where the system does not say. The
+// value is no measure under the race detector, which needs as much memory again for itself.
 func peakResident(t *testing.T, pid int) int {
 	t.Helper()
 	file, err := os.Open(fmt.Sprintf("/proc/%d/status", pid))

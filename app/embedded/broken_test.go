@@ -19,14 +19,14 @@ import (
 func stopProcess(pid int) error     { return syscall.Kill(pid, syscall.SIGSTOP) }
 func continueProcess(pid int) error { return syscall.Kill(pid, syscall.SIGCONT) }
 
-// locked tells whether a process has begun to start PostgreSQL on a data directory.
+// locked reports whether a process has begun to start PostgreSQL on a data directory.
 func locked(dir string) bool {
 	text, err := os.ReadFile(filepath.Join(dir, "postgres.owner"))
 	return err == nil && len(text) > 0
 }
 
-// TestBrokenData breaks data directories in several ways. For each, Start must return one
-// error that names the directory, and must not change the data.
+// TestBrokenData breaks data directories in several ways. For each, Start must return one error that names the
+// directory, or the PostgreSQL with which it was made. The data files must keep their sizes.
 func TestBrokenData(t *testing.T) {
 	t.Parallel()
 	cases := map[string]struct {
@@ -105,7 +105,8 @@ func remove(name string) func(*testing.T, string) {
 	}
 }
 
-// contents are the data files of both servers with their sizes; the servers may rewrite their own small working files.
+// contents returns the data files of both servers with their sizes. The servers may rewrite their own small working
+// files.
 func contents(t *testing.T, dir string) map[string]int64 {
 	t.Helper()
 	files := map[string]int64{}

@@ -127,12 +127,12 @@ func TestOrphanIsStopped(t *testing.T) {
 	if again.RedisProcess() == nil {
 		t.Error("joined an orphan")
 	}
-	// The lock was free before the second start returned, so the first server had
-	// been stopped by then.
+	// The lock was free before the second start returned, so the orphan had been stopped by then.
 	<-ended
 }
 
-// TestStalePidFiles puts numbers into PostgreSQL's lock files that belong to something else by now.
+// TestStalePidFiles puts process IDs into PostgreSQL's lock files that belong to no process, to a zombie or to
+// another program by now.
 func TestStalePidFiles(t *testing.T) {
 	t.Parallel()
 	o := options(t)

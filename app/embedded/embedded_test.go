@@ -146,7 +146,8 @@ func (d *daemon) quit() {
 	}
 }
 
-// options are for both servers in a new place, without the cost of safety against power cuts.
+// options returns options for both servers in a new place, without the cost of safety against power
+// cuts.
 func options(t *testing.T) embedded.Options {
 	t.Helper()
 	return embedded.Options{
@@ -155,7 +156,7 @@ func options(t *testing.T) embedded.Options {
 	}
 }
 
-// place is a temporary folder that the servers' user can reach, too.
+// place returns a temporary folder that the servers' user can reach, too.
 func place(t *testing.T) string {
 	t.Helper()
 	dir := t.TempDir()
@@ -242,7 +243,7 @@ func client(t *testing.T, address string) redis.UniversalClient {
 	return c
 }
 
-// runs tells whether a process lives; one that waits to be reaped does not.
+// runs reports whether a process lives; one that waits to be reaped does not.
 func runs(pid int) bool {
 	if syscall.Kill(pid, 0) != nil {
 		return false

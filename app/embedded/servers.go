@@ -69,8 +69,8 @@ type Servers struct {
 
 // Start starts or joins the chosen servers and returns when they answer. If Start fails, it stops what it started. If
 // the program of a server ran and the server did not become ready, the error has the last lines of that server's log.
-// Start never deletes data: if it cannot use a data directory, the error names the directory. The context bounds only
-// the start. A start takes at most two minutes, and if it fails, about 15 s more to stop what it started.
+// Start never deletes data: if it cannot use a data directory, it returns an error. The context bounds only the start.
+// A start takes at most two minutes, and if it fails, about 15 s more to stop what it started.
 func Start(ctx context.Context, o Options) (*Servers, error) {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
@@ -124,10 +124,10 @@ func firstCause(errs []error) error {
 	return cancelled
 }
 
-// DatabaseURL is the database's URL for pgx and psql, over the unix socket; empty if PostgreSQL was not asked for.
+// DatabaseURL returns the database's URL for pgx and psql, over the unix socket; empty if PostgreSQL was not asked for.
 func (s *Servers) DatabaseURL() string { return s.postgres.Address() }
 
-// RedisURL is a URL that asynq.ParseRedisURI understands; empty if Redis was not asked for. The URL is
+// RedisURL returns a URL that asynq.ParseRedisURI understands; empty if Redis was not asked for. The URL is
 // redis-socket:///path?db=0, or redis://:password@127.0.0.1:port/0 for the in-process Redis.
 func (s *Servers) RedisURL() string { return s.redis.Address() }
 
@@ -139,10 +139,10 @@ func (s *Servers) Forgetful() bool { return s.redis != nil && s.redis.Current().
 // a joined server is gone and this process could not start it again. The channel is never closed.
 func (s *Servers) Failed() <-chan error { return s.failed }
 
-// PostgresProcess is PostgreSQL's first process if this process owns it, else nil.
+// PostgresProcess returns PostgreSQL's first process if this process owns it, else nil.
 func (s *Servers) PostgresProcess() *os.Process { return s.postgres.OS() }
 
-// RedisProcess is the Redis process if this process owns one, else nil.
+// RedisProcess returns the Redis process if this process owns one, else nil.
 func (s *Servers) RedisProcess() *os.Process { return s.redis.OS() }
 
 // Close stops the servers that this process owns and waits for their end. PostgreSQL gets a fast shutdown. Joined
