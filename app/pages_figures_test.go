@@ -123,7 +123,7 @@ func TestExports(t *testing.T) {
 	servers := on(databaseURL, servertest.Redis(t), t.TempDir())
 	p := start(t, append([]string{"--roles=monitor"}, servers...)...)
 	if _, err := openLedger(t, databaseURL).conn.Exec(t.Context(), `INSERT INTO outbox_dead (id, event_type, payload, headers, queue, available_at, attempts, generation, created_at, stage, error)
-		SELECT outbox_new_id(), 'pay:out', CASE WHEN n = 1 THEN '\xff'::bytea ELSE '{"token": "hidden-1"}' END, '{"x-secret": "hidden-2"}', 'q', now(), 1, 0, now(), 'worker', 'error, with "' || n FROM generate_series(1, 1201) n`); err != nil {
+		SELECT outbox_new_id(), 'pay:out', CASE n WHEN 1 THEN '\xff'::bytea WHEN 2 THEN convert_to('{"x": "' || repeat('x', 20000) || '", "end": "of-it"}', 'UTF8') ELSE '{"token": "hidden-1"}' END, '{"x-secret": "hidden-2"}', 'q', now(), 1, 0, now(), 'worker', 'error, with "' || n FROM generate_series(1, 1201) n`); err != nil {
 		t.Fatal(err)
 	}
 	page := func(path string) string {
@@ -180,6 +180,9 @@ func TestExports(t *testing.T) {
 		}
 		if base64 := strings.Contains(file.text, "/w=="); base64 && file.hidden {
 			t.Errorf("%s: the payload that is no text is there", name)
+		}
+		if strings.HasPrefix(name, "dead letters") && !strings.Contains(file.text, "of-it") {
+			t.Errorf("%s: the end of a long payload is missing", name)
 		}
 	}
 	if r := execute(t, nil, append([]string{"dead", "export", "-o=yaml"}, servers...)...); r.code != 2 || !strings.Contains(r.stderr, "the forms are csv and json") {

@@ -89,7 +89,7 @@ func (g *sentinelGroup) roles() (master, replica *redistest.Program) {
 func TestSentinelFailsOver(t *testing.T) {
 	t.Parallel()
 	if !*everyFailover {
-		return
+		t.Skip("only with -every-failover")
 	}
 	g, databaseURL, dataDir := startSentinels(t), servertest.Database(t), t.TempDir()
 	p := start(t, append(on(databaseURL, "redis-sentinel://:data@"+strings.Join(g.addresses, ",")+"/0?master=main", dataDir),

@@ -17,7 +17,7 @@ import (
 )
 
 // exportDead sends the chosen dead letters as a file. The file hides what the pages hide from the
-// visitor, and like them it has only the beginning of a long text.
+// visitor, but has long texts in full.
 func (d *Dashboard) exportDead(c *fiber.Ctx) error {
 	if d.o.Sources.Dead == nil {
 		return errNoDatabase()
@@ -33,7 +33,7 @@ func (d *Dashboard) exportDead(c *fiber.Ctx) error {
 	unmasks := d.o.Visitor(c).May(access.Unmask)
 	hidden := export.Hidden{
 		Payload: func(raw []byte) (text, encoded string) {
-			shown := d.mask.Show(raw)
+			shown := d.mask.Whole(raw)
 			if shown.Form == "hexadecimal" || shown.Withheld && unmasks {
 				return export.Payload(raw)
 			}

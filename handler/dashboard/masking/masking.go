@@ -8,6 +8,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"math"
 	"regexp"
 	"strings"
 	"unicode/utf16"
@@ -88,11 +89,17 @@ type Payload struct {
 // Masked returns a payload as the pages show it, with a mask of the names.
 func Masked(names []string, raw []byte) string { return New(names).Show(raw).Text }
 
-// Show converts a payload to a form that people can read.
-func (m Mask) Show(raw []byte) Payload {
+// Show converts a payload to a form that people can read. Of a long payload Show converts only the beginning.
+func (m Mask) Show(raw []byte) Payload { return m.show(raw, textShown) }
+
+// Whole converts a payload like Show, but never cuts text.
+func (m Mask) Whole(raw []byte) Payload { return m.show(raw, math.MaxInt) }
+
+// show converts a payload to at most limit bytes of text.
+func (m Mask) show(raw []byte, limit int) Payload {
 	p := Payload{Bytes: len(raw)}
 	if json.Valid(raw) {
-		w := &indenter{mask: m, limit: textShown}
+		w := &indenter{mask: m, limit: limit}
 		decoder := json.NewDecoder(bytes.NewReader(raw))
 		decoder.UseNumber()
 		if err := w.value(decoder, 0); err == nil {
@@ -101,14 +108,14 @@ func (m Mask) Show(raw []byte) Payload {
 		}
 	}
 	shown := raw
-	if len(shown) > textShown {
-		shown = shown[:textShown]
+	if len(shown) > limit {
+		shown = shown[:limit]
 		for i := 0; i < utf8.UTFMax && !utf8.Valid(shown); i++ { // the last character may be cut in two
 			shown = shown[:len(shown)-1]
 		}
 	}
 	if utf8.Valid(shown) && !bytes.ContainsRune(shown, 0) {
-		p.Form, p.Text, p.Cut = "text", string(shown), len(raw) > textShown
+		p.Form, p.Text, p.Cut = "text", string(shown), len(raw) > limit
 		if m.text != nil {
 			p.Text = m.text.ReplaceAllString(p.Text, "${1}"+Hidden)
 		}

@@ -32,6 +32,9 @@ func TestPayloadsAreShownAndMasked(t *testing.T) {
 		if got := m.Show([]byte(raw)); !got.Cut || got.Form != form || len(got.Text) > textShown || len(got.Text) < 4000 || strings.ContainsRune(got.Text, '\uFFFD') {
 			t.Errorf("%.20q… is shown as %s, %d bytes, cut: %t", raw, got.Form, len(got.Text), got.Cut)
 		}
+		if got := m.Whole([]byte(raw)); got.Cut || got.Form != form || len(got.Text) < len(raw) || got.Text[len(got.Text)-1] != raw[len(raw)-1] {
+			t.Errorf("%.20q… is shown as a whole as %s, %d bytes, cut: %t", raw, got.Form, len(got.Text), got.Cut)
+		}
 	}
 }
 
