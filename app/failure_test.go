@@ -71,6 +71,7 @@ func TestStartFails(t *testing.T) {
 		"data directory is a file":    {[]string{"--data-dir=" + file}, nil, failed, []string{file}},
 		"mail folder in a file":       {[]string{database, redis, "--data-dir=" + file}, nil, failed, []string{file}},
 
+		"no time":          {[]string{"types", "list", "--timeout=0", database, redis}, nil, usage, []string{"--timeout 0s", "at least 1ms"}},
 		"unknown flag":     {[]string{"--relay-concurency=4"}, nil, usage, []string{"--relay-concurency. Did you mean --relay-concurrency?", "outboxd --help"}},
 		"unknown command":  {[]string{"relay"}, nil, usage, []string{`"relay"`, "outboxd --help"}},
 		"misspelt command": {[]string{"event", "list"}, nil, usage, []string{`"event". Did you mean events?`}},

@@ -77,7 +77,7 @@ func checkSchema(text string) error {
 func checkTraceURL(text string) error {
 	u, err := url.Parse(text)
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || !strings.Contains(text, "{trace_id}") {
-		return fmt.Errorf("%s must begin with http:// or https:// and contain {trace_id}", words.Quote(text))
+		return fmt.Errorf("%s must begin with http:// or https:// and contain {trace_id}", words.Quote(address.Mask(text)))
 	}
 	return nil
 }

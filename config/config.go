@@ -54,9 +54,9 @@ type API struct {
 
 // Monitor has the options of the section "monitor": the listener with the web pages.
 type Monitor struct {
-	Addr     string      // host:port; empty: no listener
-	Mask     value.Names // keys whose values the pages do not show
-	TraceURL string      // with {trace_id}; empty: traces are not linked
+	Addr     string          // host:port; empty: no listener
+	Mask     value.Names     // keys whose values the pages do not show
+	TraceURL value.SecretURL // with {trace_id}; empty: traces are not linked
 }
 
 // Access has the options of the section "access": who may use the pages.

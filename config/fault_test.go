@@ -89,6 +89,8 @@ func TestFaults(t *testing.T) {
 		{"probe port", setting{flags: []string{"--probe-addr=127.0.0.1:99999"}}, []string{"host:port"}},
 		{"token short", setting{flags: []string{"--admin-token=fifteen-bytes-x"}}, []string{"15 bytes", "16"}},
 		{"inbox shorter than history", setting{flags: []string{"--relay-inbox-retention=1h"}}, []string{"--relay-inbox-retention", "1h", "168h", "relay.history (--relay-history, OUTBOXD_RELAY_HISTORY)"}},
+		{"history too short", setting{flags: []string{"--relay-history=1ns"}}, []string{"--relay-history", "at least 1m, or 0"}},
+		{"trace", setting{flags: []string{"--monitor-trace-url=https://u:secret@h/"}}, []string{"u:********@h", "{trace_id}"}},
 		{"backoff", setting{flags: []string{"--relay-backoff-base=11m"}}, []string{"11m", "10m", "relay.backoff_max"}},
 		{"connections, derived", setting{flags: []string{"--database-max-conns=7"}}, []string{"7 connections", "at least 26 (2 for the pollers, 2 for the tasks, 2 for the record of failed tasks, 8 for the deliveries, 8 for the API, 4 for everything else)", "or lower relay.concurrency"}},
 		{"connections", setting{flags: []string{"--database-max-conns=33", "--worker-concurrency=10"}, handlers: config.Handlers{Transactions: true}}, []string{"33 connections", "at least 34", "2 for the pollers", "10 for the tasks", "relay.concurrency", "worker.concurrency"}},

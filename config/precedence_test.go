@@ -107,7 +107,7 @@ func layeredOptions() []layered {
 		}},
 		texts("probe.addr", "127.0.0.1:1", ":2", "[::]:3"),
 		{key: "monitor.mask", texts: [3]string{"a", "b, c", "d,d,"}, want: [3]any{value.Names{"a"}, value.Names{"b", "c"}, value.Names{"d"}}},
-		texts("monitor.trace_url", "https://a/{trace_id}", "http://b/{trace_id}/x", "https://c?t={trace_id}"),
+		urls("monitor.trace_url", "https://a/{trace_id}", "http://b/{trace_id}/x", "https://c?t={trace_id}"),
 		urls("database.url", "postgres://a@h/1", "host=h dbname=2", "postgresql://a:b@h1:1,h2/3").needs("OUTBOXD_NOTIFY=log"),
 		texts("database.password_file", "/a", "/b", "/c").needs("OUTBOXD_DATABASE_URL=postgres://h/0", "OUTBOXD_NOTIFY=log"),
 		texts("database.schema", "one", "two", "three"),

@@ -54,6 +54,9 @@ func (l *loading) accessRules() []rule {
 	}
 }
 
+// leastHistory is the shortest history that is not 0: that of relay.inbox_retention, which must not be shorter.
+const leastHistory = time.Minute
+
 // relayRules are the rules about times of the relay.
 func (l *loading) relayRules() []rule {
 	c := l.config
@@ -69,6 +72,11 @@ func (l *loading) relayRules() []rule {
 			return problemIf(c.Relay.InboxRetention < c.Relay.History,
 				fmt.Sprintf("%s is shorter than the %s of %s: an event sent again after that could take effect twice; lengthen the one or shorten the other",
 					value.FormatDuration(c.Relay.InboxRetention), value.FormatDuration(c.Relay.History), name("relay.history")))
+		}},
+		{[]string{"relay.history"}, func() string {
+			return problemIf(c.Relay.History > 0 && c.Relay.History < leastHistory,
+				fmt.Sprintf("%s is too short to send again what Redis loses: give at least %s, or 0 to keep none",
+					value.FormatDuration(c.Relay.History), value.FormatDuration(leastHistory)))
 		}},
 		notLonger("relay.backoff_base", &c.Relay.BackoffBase, "relay.backoff_max", &c.Relay.BackoffMax),
 		notLonger("relay.poll_min", &c.Relay.PollMin, "relay.poll_interval", &c.Relay.PollInterval),

@@ -307,7 +307,7 @@ func (c *Relay) options() []*option {
 		},
 		{
 			field: &c.History, key: "relay.history", value: "168h", min: "0s",
-			help: "How long delivered events are kept, so that they can be sent again if Redis loses them. 0 keeps none: this is faster, but then nothing can be sent again.",
+			help: "How long delivered events are kept, so that they can be sent again if Redis loses them. At least 1m, or 0, which keeps none: this is faster, but then nothing can be sent again.",
 		},
 		{
 			field: &c.Unconfirmed, key: "relay.unconfirmed", optional: true,

@@ -1,10 +1,6 @@
 package domain
 
-import (
-	"io"
-	"os"
-	"strings"
-)
+import "strings"
 
 // SecretFile is the path of a file that contains a password; "" means no file. The content of the file may change
 // at any time.
@@ -15,24 +11,13 @@ const secretMost = 64 << 10
 
 // Read returns the file's text without the line breaks at its end. Errors: CodeInvalid, with the name of the file.
 func (f SecretFile) Read() (string, error) {
-	text, err := f.start()
+	text, err := ReadSmallFile(string(f), secretMost)
 	if err != nil {
 		return "", Errorf(CodeInvalid, "the password cannot be read: %v", err)
 	}
 	secret := strings.TrimRight(string(text), "\r\n")
-	if secret == "" || len(secret) > secretMost {
+	if secret == "" {
 		return "", Errorf(CodeInvalid, "the file %s has no password in it", string(f))
 	}
 	return secret, nil
-}
-
-// start reads as much of the file as a password may have, and a byte more. The file may have no
-// end.
-func (f SecretFile) start() ([]byte, error) {
-	file, err := os.Open(string(f))
-	if err != nil {
-		return nil, err
-	}
-	defer file.Close()
-	return io.ReadAll(io.LimitReader(file, secretMost+1))
 }

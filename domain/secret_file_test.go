@@ -17,6 +17,12 @@ func TestAFileOfAPasswordHasALimit(t *testing.T) {
 	if secret, err := domain.SecretFile(file).Read(); err != nil || secret != "p w" {
 		t.Errorf("%q, %v", secret, err)
 	}
+	if err := os.WriteFile(file, []byte("\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := domain.SecretFile(file).Read(); domain.ErrorCode(err) != domain.CodeInvalid {
+		t.Errorf("an empty file: %v", err)
+	}
 	if _, err := domain.SecretFile("/dev/zero").Read(); domain.ErrorCode(err) != domain.CodeInvalid { // it has no end
 		t.Errorf("a file without an end: %v", err)
 	}

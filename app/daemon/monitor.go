@@ -120,7 +120,7 @@ func (s *source) pages(reads *reading.Reads) dashboard.Sources {
 		Pauses:      &figures.Pauses{Queues: pauses.New(d.redis), Actions: deadletters.New(s.database), OnRecord: search.NewFigures(s.database).PauseOnRecord, Receivers: search.NewOverviews(s.database).Receivers},
 		Corrections: deadletters.New(s.database), PayloadLimit: int(s.payloadLimit.Load()), Changes: recall.New(s.database).Asking(lookup.New(d.redis)),
 		Keys: reading.NewKeys(reads), Schedules: schedules.New(s.database),
-		Mask: d.cfg.Monitor.Mask, TraceURL: d.cfg.Monitor.TraceURL,
+		Mask: d.cfg.Monitor.Mask, TraceURL: string(d.cfg.Monitor.TraceURL),
 	}
 }
 

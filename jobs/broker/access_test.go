@@ -10,6 +10,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"outboxd/app/faulttest"
 	"outboxd/app/servertest"
 	"outboxd/app/servertest/certtest"
 	"outboxd/app/servertest/redistest"
@@ -125,12 +126,14 @@ func TestFilesThatCannotBeReadAreNamedAtTheStart(t *testing.T) {
 	empty := filepath.Join(t.TempDir(), "empty")
 	writeSecret(t, empty, "\n")
 	for want, o := range map[string]broker.Options{
-		"/nowhere/password": {URL: "redis://h", PasswordFile: "/nowhere/password"},
-		"no password in it": {URL: "redis://h", PasswordFile: domain.SecretFile(empty)},
-		"/nowhere/sentinel": {URL: "redis-sentinel://h?master=m", SentinelPasswordFile: "/nowhere/sentinel"},
-		"/nowhere/ca":       {URL: "rediss://h", TLS: broker.TLS{CA: "/nowhere/ca"}},
-		"--redis-tls-ca":    {URL: "rediss-cluster://h", TLS: broker.TLS{CA: empty}},
-		"--redis-tls-key":   {URL: "rediss://h", TLS: broker.TLS{Cert: empty, Key: "/nowhere/key"}},
+		"/nowhere/password":  {URL: "redis://h", PasswordFile: "/nowhere/password"},
+		"no password in it":  {URL: "redis://h", PasswordFile: domain.SecretFile(empty)},
+		"/nowhere/sentinel":  {URL: "redis-sentinel://h?master=m", SentinelPasswordFile: "/nowhere/sentinel"},
+		"/nowhere/ca":        {URL: "rediss://h", TLS: broker.TLS{CA: "/nowhere/ca"}},
+		"--redis-tls-ca":     {URL: "rediss-cluster://h", TLS: broker.TLS{CA: empty}},
+		"--redis-tls-key":    {URL: "rediss://h", TLS: broker.TLS{Cert: empty, Key: "/nowhere/key"}},
+		"/dev/zero has more": {URL: "rediss://h", TLS: broker.TLS{CA: "/dev/zero"}},
+		"--redis-tls-cert":   {URL: "rediss://h", TLS: broker.TLS{Cert: "/dev/zero"}},
 	} {
 		if _, err := broker.Open(o, 1); domain.ErrorCode(err) != domain.CodeInvalid || !strings.Contains(err.Error(), want) {
 			t.Errorf("%+v: %v, want an error with %q", o, err, want)
@@ -177,4 +180,18 @@ func TestSentinelsWithPasswordsAndTLS(t *testing.T) {
 	})
 	nodes[0].Kill()
 	servertest.Eventually(t, "the replica has taken over", func() bool { return r.Client().Set(t.Context(), "a", "c", 0).Err() == nil })
+}
+
+func TestAClusterURLOfAnotherRedisIsNamed(t *testing.T) {
+	t.Parallel()
+	url := faulttest.NewProxy(t, servertest.Redis(t)).URL()
+	handle, err := broker.Open(broker.Options{URL: strings.TrimSuffix(strings.Replace(url, "redis://", "redis-cluster://", 1), "/0")}, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer handle.Close()
+	f, _ := broker.FindingOf(handle.Client().Set(t.Context(), "a", "b", 0).Err())
+	if f.Code != "redis-cluster" || !strings.Contains(f.String(), "is not a cluster") || !strings.Contains(f.Remedy, "redis://") {
+		t.Errorf("the finding is %+v", f)
+	}
 }

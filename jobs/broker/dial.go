@@ -6,7 +6,6 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"net"
-	"os"
 
 	"outboxd/domain"
 	"outboxd/domain/line"
@@ -28,7 +27,7 @@ func (t TLS) config(addr string) (*tls.Config, error) {
 		c.ServerName, _, _ = net.SplitHostPort(addr)
 	}
 	if t.CA != "" {
-		text, err := os.ReadFile(t.CA)
+		text, err := domain.ReadSmallFile(t.CA, certificatesMost)
 		if err != nil {
 			return nil, domain.Errorf(domain.CodeInvalid, "the certificates for Redis cannot be read: %v (--redis-tls-ca)", err)
 		}
@@ -38,13 +37,29 @@ func (t TLS) config(addr string) (*tls.Config, error) {
 		}
 	}
 	if t.Cert != "" {
-		own, err := tls.LoadX509KeyPair(t.Cert, cmp.Or(t.Key, t.Cert))
+		own, err := t.own()
 		if err != nil {
 			return nil, domain.Errorf(domain.CodeInvalid, "the client's certificate for Redis cannot be read: %v (--redis-tls-cert, --redis-tls-key)", err)
 		}
 		c.Certificates = []tls.Certificate{own}
 	}
 	return c, nil
+}
+
+// certificatesMost bounds the bytes of a file with certificates or a key, in case its name is wrong.
+const certificatesMost = 4 << 20
+
+// own reads the client's certificate and key.
+func (t TLS) own() (tls.Certificate, error) {
+	cert, err := domain.ReadSmallFile(t.Cert, certificatesMost)
+	if err != nil {
+		return tls.Certificate{}, err
+	}
+	key, err := domain.ReadSmallFile(cmp.Or(t.Key, t.Cert), certificatesMost)
+	if err != nil {
+		return tls.Certificate{}, err
+	}
+	return tls.X509KeyPair(cert, key)
 }
 
 // dialer dials the servers of one Redis: Sentinels, masters, replicas.

@@ -47,6 +47,11 @@ var impediments = []impediment{
 		Found:  "Redis does not know a command that is needed, or does not keep a script",
 		Remedy: "take rename-command out of redis.conf, or connect to a Redis or Valkey of version 6.2 or later",
 	}},
+	{[]string{"cluster support disabled"}, domain.Finding{
+		Code:   "redis-cluster",
+		Found:  "this Redis is not a cluster",
+		Remedy: "begin --redis-url with redis:// and name only this server, or rediss:// with TLS",
+	}},
 	{[]string{"CROSSSLOT", "MOVED", "ASK ", "CLUSTERDOWN", "TRYAGAIN"}, domain.Finding{
 		Code:   "redis-cluster",
 		Found:  "this is a node of a Redis Cluster, or a slot of the cluster moves or has no node",

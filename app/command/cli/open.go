@@ -8,6 +8,7 @@ import (
 	"os/user"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -100,13 +101,19 @@ func RequireOne(cmd *cobra.Command, cfg *config.Config) error {
 		cmd.CommandPath(), strings.Join(cfg.Databases.Names(), " or "))}
 }
 
+// leastTimeout is the lowest value of --timeout.
+const leastTimeout = time.Millisecond
+
 // LoadAll is like LoadAs, for a command that works with several databases, too.
 func (c Commands) LoadAll(cmd *cobra.Command, role config.Role) (*config.Config, error) {
+	if *c.Timeout < leastTimeout {
+		return nil, config.Mistake{Err: fmt.Errorf("--timeout %v: give at least %v", *c.Timeout, leastTimeout)}
+	}
 	if err := config.Replace(cmd.Flags(), "roles", string(role)); err != nil {
 		return nil, fmt.Errorf("choose the role: %w", err)
 	}
 	cfg, err := c.Load(cmd)
-	if err == nil && *c.Timeout > 0 {
+	if err == nil {
 		// Connecting may take nine tenths of the command's time limit; the last
 		// tenth is kept for the queries.
 		cfg.Database.ConnectTimeout = min(cfg.Database.ConnectTimeout, *c.Timeout-*c.Timeout/10)
