@@ -160,6 +160,7 @@ func (s *Source) All(ctx context.Context) View[Queue] {
 	}
 	for name, q := range lines {
 		q.Name = name
+		q.Unserved = q.Unserved && q.Workers == 0 // the finding may be older than a worker
 		q.settle(&g.stored)
 	}
 	return viewOf(&g, lines, func(a, b Queue) int {

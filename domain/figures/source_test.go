@@ -97,3 +97,18 @@ func TestFailedAttemptsOfOtherWorkersAreNotKnown(t *testing.T) {
 		t.Errorf("known are %v, want %v", known, want)
 	}
 }
+
+// The finding that no worker serves a queue may be a minute old.
+func TestAQueueWithAWorkerIsServed(t *testing.T) {
+	t.Parallel()
+	s := &servers{
+		failing: []queued.FailingGroup{{Type: "t", Queue: "served", Tasks: 1}, {Type: "t", Queue: "unserved", Tasks: 1}},
+		workers: []overview.WorkerStatus{{Queues: map[string]int{"served": 1}}},
+	}
+	source := &figures.Source{Store: s, Queues: s, Failing: s, Unserved: func() []string { return []string{"served", "unserved"} }}
+	for _, q := range source.All(t.Context()).Lines {
+		if q.Unserved != (q.Name == "unserved") {
+			t.Errorf("queue %s is unserved: %t", q.Name, q.Unserved)
+		}
+	}
+}
