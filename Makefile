@@ -54,7 +54,7 @@ run: ## Install what is missing, build, and start everything on servers of its o
 
 .PHONY: test
 test: ## Install what is missing and run every test, race detector on
-	@.ci/setup go cc postgresql redis pgbouncer chromium promtool faketime python3 node
+	@.ci/setup go cc postgresql redis pgbouncer chromium promtool faketime python3 node curl
 	@# No test may touch the servers that somebody's environment names. The race detector would let each process sleep
 	@# for a second at its end. The modules run at the same time, because their tests wait for servers most of the time.
 	@unset DATABASE_URL REDIS_URL $${!OUTBOXD_@}; start=$$SECONDS; export CGO_ENABLED=1 GORACE="atexit_sleep_ms=0 $${GORACE:-}"; \

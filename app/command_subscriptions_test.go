@@ -37,7 +37,12 @@ func TestSubscriptionsByCommand(t *testing.T) {
 	wants(run("subscriptions", "show", "crm"), 0, "active", "user:* order:paid", "env:CRM_SECRET", "0.5/s", "region: eu", "12 attempts, at most 1 h apart", "10 s")
 	wants(run("subscriptions", "pause", "crm", "--yes", "--reason", "moves", "--as", "ada"), 0, "paused")
 	wants(run("subscriptions", "show", "crm", "-o", "json"), 0, `"state": "paused"`, `"reason": "moves"`, ` for ada"`)
+	const waits = "Subscription crm is paused: the deliveries wait until it is resumed (outboxd subscriptions resume crm)."
+	wants(run("subscriptions", "replay", "crm", "--since", "48h"), 0, waits)
 	wants(run("subscriptions", "resume", "crm", "--yes"), 0, "resumed")
+	if r := run("subscriptions", "replay", "crm", "--since", "48h"); strings.Contains(r.message(), "is paused") {
+		t.Errorf("of a subscription that goes on it says %s", r.message())
+	}
 	wants(run("subscriptions", "remove", "crm", "--yes"), 0, "removed")
 	wants(run("subscriptions", "remove", "crm", "--yes"), 1, "no subscription")
 	wants(run("subscriptions", "apply", "-f", good, "--yes"), 0, "added")

@@ -51,7 +51,7 @@ func TestDeadLetterPages(t *testing.T) {
 	signInAs(tab, ada.token)
 	tab.await(".foot .name", "ada@example.com, admin")
 
-	change := func(action string, canary string) {
+	change := func(action, canary, rate string) {
 		t.Helper()
 		tab.visit("/dead")
 		tab.await("tbody th a", "email:send_notification").MustClick()
@@ -69,6 +69,9 @@ func TestDeadLetterPages(t *testing.T) {
 		tab.MustElement("#reason").MustInput("test of " + action + canary)
 		if canary != "" {
 			tab.MustElement("#canary").MustSelectAllText().MustInput(canary)
+		}
+		if rate != "" {
+			tab.MustElement("#rate").MustSelectAllText().MustInput(rate)
 		}
 		tab.await("button", "them$").MustClick()
 	}
@@ -113,20 +116,33 @@ func TestDeadLetterPages(t *testing.T) {
 	tab.await("[role=alert]", "is not a time")
 	tab.wantQuiet("422")
 
-	change("replay", "1")
+	change("replay", "1", "")
 	tab.await("#progress", "the canary failed")
 	tab.see("dead-canary")
 	if n := ask("SELECT count(*)::text FROM outbox_dead WHERE generation = 0 AND stage = 'worker'"); n != "2" {
 		t.Errorf("%s dead letters were left alone, want 2", n)
 	}
-	change("discard", "")
+	change("discard", "", "")
 	tab.await("#progress", "Done: 1 of 1 dead letter discarded")
 	if err := openRedis(t, redisURL).Set(t.Context(), "asynq:{notifications}:paused", 1, 0).Err(); err != nil {
 		t.Fatal(err)
 	}
-	change("replay", "")
+	change("replay", "", "1")
 	tab.await("#progress", "Done: 2 of 2 dead letters replayed")
 	tab.await("#progress .notice", "^Queue notifications is paused: the 2 tasks wait there until it is resumed on the page Queues.$")
+	if n := ask("SELECT concat(count(DISTINCT xmin::text), ' of ', count(*)) FROM outbox_journal WHERE entry = 'replayed'"); n != "3 of 3" {
+		t.Errorf("the canary and, at 1 a second, the two others were replayed in %s transactions", n)
+	}
+	if rates := ask("SELECT string_agg(coalesce(filter ->> 'rate', 'none'), ', ' ORDER BY at) FROM outbox_actions WHERE action = 'replay'"); rates != "none, 1" {
+		t.Errorf("the recorded rates are %s", rates)
+	}
+	tab.visit("/dead/change?action=replay&type=email:*")
+	tab.MustEval(`() => { document.querySelector("#rate").type = "text" }`)
+	tab.MustElement("#reason").MustInput("a wrong rate")
+	tab.MustElement("#rate").MustSelectAllText().MustInput("100001")
+	tab.await("button", "^Replay them$").MustClick()
+	tab.await("[role=alert]", "The rate is a number of dead letters a second, up to 100000.")
+	tab.wantQuiet("422")
 	tab.visit("/dead")
 	tab.await("td", "test of discard")
 	tab.see("dead-actions")

@@ -7,11 +7,38 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/hibiken/asynq"
 
 	"outboxd/app/schematest"
 	"outboxd/app/servertest"
 	"outboxd/app/servertest/redistest"
 )
+
+// A task waits for its next attempt in a queue that no worker serves. The page says so until a worker serves the queue.
+func TestThePageOfQueuesSaysWhichNoWorkerServes(t *testing.T) {
+	t.Parallel()
+	databaseURL, redisURL := schematest.Database(t), servertest.Redis(t)
+	db := openLedger(t, databaseURL)
+	var id string
+	if err := db.conn.QueryRow(t.Context(), `SELECT outboxd.emit('test:lonely', '{}', queue => 'lonely')::text`).Scan(&id); err != nil {
+		t.Fatal(err)
+	}
+	tasks := asynq.NewClientFromRedisClient(openRedis(t, redisURL))
+	if _, err := tasks.EnqueueContext(t.Context(), asynq.NewTask("test:lonely", nil), asynq.TaskID(id), asynq.Queue("lonely"), asynq.ProcessIn(time.Hour)); err != nil {
+		t.Fatal(err)
+	}
+	servers := on(databaseURL, redisURL, t.TempDir())
+	p := start(t, append(servers, "--roles=relay,monitor")...)
+	marked := func(path string) bool {
+		_, body := get(t, p.monitor+path)
+		return strings.Contains(body, `<span class="badge bad">no worker</span>`)
+	}
+	eventually(t, "the pages mark the queue", func() bool { return marked("/queues") && marked("/queues?queue=lonely") })
+	start(t, append(servers, "--roles=worker", "--worker-queues=lonely=1")...)
+	eventually(t, "the mark is gone", func() bool { return !marked("/queues") })
+}
 
 // TestFigurePages pauses a queue in a browser, and emits a corrected copy of a dead letter.
 func TestFigurePages(t *testing.T) {

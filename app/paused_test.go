@@ -84,6 +84,30 @@ func TestSendingAgainIntoAPausedQueueIsTold(t *testing.T) {
 	if d := paused(canary...); len(d) != 1 || d[0]["queue"] != "mail" || d[0]["events"] != 2.0 {
 		t.Errorf("the paused queues of the retry are %v", d)
 	}
+	// A redrive sends the events again that failed, and a delivery to a subscription that is paused. Then one of these
+	// events is missing too.
+	run("subscriptions", "apply", "--yes", "-f", writeFile(t, "subscriptions.yaml", `
+- name: crm
+  types: [order:paid]
+  url: https://crm.example.com/hooks
+  secret: [env:CRM_SECRET]
+`)).wants(t, 0, "added")
+	run("subscriptions", "pause", "crm", "--yes").wants(t, 0, "paused")
+	if _, err := db.conn.Exec(t.Context(), `SELECT outboxd.emit('order:paid', '{}', queue => 'orders')`); err != nil {
+		t.Fatal(err)
+	}
+	redrive := []string{"redrive", "--since=1h"}
+	eventually(t, "the order and its delivery were handed over", func() bool { return strings.Contains(run(redrive...).stdout, "4 events were handed") })
+	run(redrive...).wants(t, usage, "Queue mail is paused: the 2 tasks wait there until it is resumed (outboxd queues resume mail).",
+		"Subscription crm is paused: the task waits there until it is resumed (outboxd subscriptions resume crm")
+	if d := paused(redrive...); len(d) != 2 {
+		t.Errorf("the paused queues of the redrive are %v", d)
+	}
+	if _, err := db.conn.Exec(t.Context(), `INSERT INTO outbox_missing (event_id, event_type, queue, generation, sent_at, task)
+		SELECT id, event_type, queue, generation, sent_at, 'lost' FROM outbox_sent WHERE queue IN ('mail', 'orders') ORDER BY queue DESC LIMIT 2`); err != nil {
+		t.Fatal(err)
+	}
+	run("redrive", "--missing").wants(t, usage, "Queue mail is paused: the task waits there until it is resumed")
 	p.stop()
 
 	// While Redis cannot be asked, the command says so, and its document names no paused queues.
