@@ -108,6 +108,18 @@ func TestSendingAgainIntoAPausedQueueIsTold(t *testing.T) {
 		t.Fatal(err)
 	}
 	run("redrive", "--missing").wants(t, usage, "Queue mail is paused: the task waits there until it is resumed")
+
+	// What waits in the paused queue is moved to later. An event that a producer planned stays as it is.
+	if _, err := db.conn.Exec(t.Context(), `SELECT outboxd.emit('mail:send', '{}', queue => 'mail', available_at => now() + interval '5 hours')`); err != nil {
+		t.Fatal(err)
+	}
+	for _, state := range []string{"in-flight", "failing"} {
+		run("events", "reschedule", "--queue=mail", "--state="+state, "--in=2h", "--yes").wants(t, 0)
+	}
+	var times string
+	if err := db.conn.QueryRow(t.Context(), `SELECT string_agg(round(extract(epoch FROM available_at - now()) / 3600)::text, ' ' ORDER BY available_at) FROM outbox WHERE queue = 'mail'`).Scan(&times); err != nil || times != "2 2 5" {
+		t.Errorf("the mails are due in %s hours, %v", times, err)
+	}
 	p.stop()
 
 	// While Redis cannot be asked, the command says so, and its document names no paused queues.
