@@ -27,7 +27,9 @@ const aboutVerify = `Account for every event that was ever emitted, as of one mo
             + cancelled + expired + unrecorded + discarded + repeated
 
 by UTC day of creation and by type. The outbox's trigger counts what is emitted,
-in a table of its own. The rest is counted where the events are. Then look for
+in a table of its own. The rest is counted where the events are. Repeated means
+that a producer wrote an event again, under the same ID, and the two rows became
+one event: it does not mean that an effect happened twice. Then look for
 single events that break a promise:
 
   in more than one place       an event is in two tables
