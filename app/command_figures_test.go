@@ -3,6 +3,7 @@ package app_test
 import (
 	"encoding/json"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -122,7 +123,7 @@ func TestTypesQueuesAndWorkersByCommand(t *testing.T) {
 	wants(run(1, "workers", "show", "nobody:1"), "no worker")
 
 	redis.Kill()
-	r := run(0, "types", "list", "-o=json")
+	r := run(1, "types", "list", "-o=json")
 	types.Types = nil
 	if err := json.Unmarshal([]byte(r.stdout), &types); err != nil || types.Types[0].Failing != nil || types.Types[0].Pending == nil || !strings.Contains(r.stdout, "redis_error") {
 		t.Errorf("without Redis: %s", r.stdout)
@@ -132,6 +133,11 @@ func TestTypesQueuesAndWorkersByCommand(t *testing.T) {
 
 	// Without PostgreSQL a queue is paused all the same. The same command records the pause later.
 	down := on("postgres://nobody@127.0.0.1:1/nothing", redis.URL(), t.TempDir())
+	for _, list := range []string{"types list", "queues list", "keys list", "events list", "dead list", "subscriptions list", "schedules list", "actions list"} {
+		if r := execute(t, nil, slices.Concat(strings.Fields(list), down, []string{"--timeout=1s"})...); r.code != 1 || !strings.Contains(r.stderr, "connection refused") {
+			t.Errorf("%s without PostgreSQL ends with %d and says %s%s", list, r.code, r.stdout, r.stderr)
+		}
+	}
 	pause := []string{"queues", "pause", "default", "--yes", "--timeout=1s"}
 	eventually(t, "Redis is back", func() bool { return tasks.SAdd(t.Context(), "asynq:queues", "default").Err() == nil })
 	if r := execute(t, nil, append(pause, down...)...); r.code == 0 || !strings.Contains(r.stderr, "could not be recorded; pause it again") {

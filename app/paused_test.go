@@ -74,6 +74,7 @@ func TestSendingAgainIntoAPausedQueueIsTold(t *testing.T) {
 	run("queues", "pause", "mail", "--yes").wants(t, 0, "mail paused")
 	run(retry...).wants(t, usage, "Queue mail is paused: the 2 tasks wait there until it is resumed (outboxd queues resume mail).")
 	run(replay...).wants(t, usage, "Queue mail is paused: the task waits there until it is resumed (outboxd queues resume mail).")
+	run("redrive", list.Events[1].ID).wants(t, usage, "Queue mail is paused: the task waits there until it is resumed (outboxd queues resume mail).")
 	run("events", "give-up", "--all").wants(t, usage, "2 failing events match")
 	for path, waits := range forms {
 		if said := page(path); !strings.Contains(said, "Queue mail is paused: "+waits+" there until it is resumed") {

@@ -34,8 +34,7 @@ func newRedriveCommand(c cli.Commands) *cobra.Command {
 		Long: `Send again the events that were handed to Redis and are not confirmed. The leader does the same by
 itself when Redis has lost its data. Nothing happens twice: Redis recognises a task that it still has
 by its ID, and the inbox stops an event that took effect. Events of the types in --relay-unconfirmed
-are not sent. If one of their queues is paused, the command says so, unless IDs are given: tasks wait
-there.
+are not sent. If one of their queues is paused, the command says so: tasks wait there.
 
 With --missing it sends only the events that the leader has found to be missing: they are not
 confirmed, and their tasks are no longer in Redis. With IDs it sends those events, unless they are
@@ -117,7 +116,6 @@ func redriveNamed(cmd *cobra.Command, o *cli.Opened, args []string, dryRun bool,
 		return err
 	}
 	events := heal.NewMissingEvents(o.DB)
-	var queues []domain.QueueCount
 	filter, what := map[string]string{"events": fmt.Sprint(len(ids))}, "events are named"
 	if len(ids) == 0 {
 		filter, what = map[string]string{"missing": "true"}, "events are not confirmed and have no task in Redis"
@@ -127,9 +125,12 @@ func redriveNamed(cmd *cobra.Command, o *cli.Opened, args []string, dryRun bool,
 		}
 		for i := range list {
 			ids = append(ids, list[i].Event.ID)
-			queues = inQueue(queues, list[i].Event.Queue)
 		}
 		sayLoss(cmd, o)
+	}
+	queues, err := events.RedriveQueues(cmd.Context(), ids)
+	if err != nil {
+		return err
 	}
 	result := dead.ChangeDocument{Action: "redrive", Matched: int64(len(ids)), DryRun: dryRun || !acting.Yes, PausedQueues: pausedAmong(cmd, o, queues)}
 	if !dryRun && len(ids) > 0 {
@@ -160,17 +161,6 @@ func pausedAmong(cmd *cobra.Command, o *cli.Opened, queues []domain.QueueCount) 
 		return nil
 	}
 	return cli.PausedQueues(cmd, o, queues)
-}
-
-// inQueue counts one more event in the queue.
-func inQueue(queues []domain.QueueCount, queue string) []domain.QueueCount {
-	for i := range queues {
-		if queues[i].Queue == queue {
-			queues[i].Count++
-			return queues
-		}
-	}
-	return append(queues, domain.QueueCount{Queue: queue, Count: 1})
 }
 
 // sayLoss says on standard error if Redis may have lost data. Until the leader heals the loss, the database has no

@@ -157,7 +157,21 @@ func (s *source) prepareSchema(ctx context.Context) error {
 			return err
 		}
 	}
+	if err := s.sayNewer(ctx); err != nil {
+		return err
+	}
 	return s.readPayloadLimit(ctx)
+}
+
+// sayNewer logs a warning if the schema has migrations that this binary does not have. During a roll-out that is as
+// it should be; afterwards a process of the old version was left behind.
+func (s *source) sayNewer(ctx context.Context) error {
+	unknown, err := migrations.Core().Unknown(ctx, s.database.SQL())
+	if unknown > 0 {
+		s.log.Warn("the schema is newer than this outboxd, which works with it; after a roll-out, replace this outboxd by the new version",
+			"schema", s.database.Schema(), "unknown_migrations", unknown)
+	}
+	return err
 }
 
 // readPayloadLimit reads the outbox's payload limit from the database, and keeps it in

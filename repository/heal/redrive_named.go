@@ -24,6 +24,23 @@ func (m *MissingEvents) RedriveEvents(ctx context.Context, action *domain.Action
 	return total, stored.End(ctx, m.db, action, err)
 }
 
+const redriveQueuesSQL = `
+SELECT s.queue, count(*) FROM outbox_sent s
+WHERE s.id = ANY ($1::uuid[]) AND s.split IS DISTINCT FROM 'instead' AND NOT EXISTS (SELECT FROM inbox i WHERE i.event_id = s.id)
+GROUP BY s.queue ORDER BY s.queue`
+
+// RedriveQueues returns the queues of the events that RedriveEvents would put back, and how many events go into each.
+// It also counts dead events.
+func (m *MissingEvents) RedriveQueues(ctx context.Context, ids []domain.ID) ([]domain.QueueCount, error) {
+	const doing = "count events by their queues"
+	rows, err := m.db.Pool().Query(ctx, redriveQueuesSQL, postgres.UUIDs(ids))
+	if err != nil {
+		return nil, postgres.Translate(err, doing)
+	}
+	queues, err := pgx.CollectRows(rows, pgx.RowToStructByPos[domain.QueueCount])
+	return queues, postgres.Translate(err, doing)
+}
+
 func (m *MissingEvents) redriveEvents(ctx context.Context, action *domain.Action, ids []domain.ID) (total int64, err error) {
 	for first := true; first || len(ids) > 0; first = false {
 		some := ids[:min(len(ids), redriveAtOnce)]

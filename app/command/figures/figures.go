@@ -197,6 +197,17 @@ func (d missingDocument) writeMissing(w io.Writer) {
 	}
 }
 
+// incomplete returns an error if a server did not answer, so that a command that showed what the other
+// server knows does not count as successful.
+func (d missingDocument) incomplete() error {
+	for _, server := range []struct{ name, fault string }{{"PostgreSQL", d.PostgresError}, {"Redis", d.RedisError}} {
+		if server.fault != "" {
+			return fmt.Errorf("not everything is shown: %s does not answer: %s", server.name, server.fault)
+		}
+	}
+	return nil
+}
+
 // lineOf returns the line of a name, or an error if nothing is known of the name at present. The parameter what
 // is "queue" or "event type", for the error.
 func lineOf[L figures.Line](view *figures.View[L], what, name string) (*L, error) {

@@ -114,7 +114,7 @@ measured once a minute. If less was measured, the headings have the shorter time
 			cli.Documents(view.Lines, func(q *figures.Queue) QueueDocument { return newQueueDocument(q, &view) }),
 			listDocument{view.Cut.Complete(), newMissingDocument(view.Seen)},
 		}
-		return out.Write(cmd.OutOrStdout(), d, func(w io.Writer) { queuesTable(w, &d, &view.Seen) })
+		return cmp.Or(out.Write(cmd.OutOrStdout(), d, func(w io.Writer) { queuesTable(w, &d, &view.Seen) }), d.incomplete())
 	})
 	return cmd
 }

@@ -1,6 +1,7 @@
 package figures
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"slices"
@@ -71,7 +72,7 @@ are counted. The leader measures RATE, FAILED and the delays once a minute.`,
 			cli.Documents(view.Lines, func(t *figures.Type) TypeDocument { return newTypeDocument(t, &view) }),
 			listDocument{view.Cut.Complete() && !view.Estimated, newMissingDocument(view.Seen)},
 		}
-		return out.Write(cmd.OutOrStdout(), d, func(w io.Writer) { typesTable(w, &d, &view.Seen) })
+		return cmp.Or(out.Write(cmd.OutOrStdout(), d, func(w io.Writer) { typesTable(w, &d, &view.Seen) }), d.incomplete())
 	})
 	return cmd
 }
