@@ -112,14 +112,14 @@ func TestTypesQueuesAndWorkersByCommand(t *testing.T) {
 
 	var workers struct {
 		Workers []struct {
-			Worker string
-			Queues map[string]int
+			Worker, Version string
+			Queues          map[string]int
 		}
 	}
-	if err := json.Unmarshal([]byte(run(0, "workers", "list", "-o=json").stdout), &workers); err != nil || len(workers.Workers) == 0 || workers.Workers[0].Queues["notifications"] != 3 {
+	if err := json.Unmarshal([]byte(run(0, "workers", "list", "-o=json").stdout), &workers); err != nil || len(workers.Workers) == 0 || workers.Workers[0].Queues["notifications"] != 3 || workers.Workers[0].Version == "" {
 		t.Fatalf("%+v, %v", workers, err)
 	}
-	wants(run(0, "workers", "show", workers.Workers[0].Worker), "notifications 3, default 1")
+	wants(run(0, "workers", "show", workers.Workers[0].Worker), "VERSION", workers.Workers[0].Version, "notifications 3, default 1")
 	wants(run(1, "workers", "show", "nobody:1"), "no worker")
 
 	redis.Kill()

@@ -75,7 +75,7 @@ func TestFigurePages(t *testing.T) {
 	tab.await("nav a", "^Types$").MustClick()
 	tab.await("tbody th a", "^pay:out$")
 	tab.await("nav a", "^Workers$").MustClick()
-	tab.await("main", "places busy")
+	tab.await("main", `places busy\. Version [^?\s]`)
 	tab.wantQuiet()
 
 	ask(`INSERT INTO outbox_schedules (name, cron, time_zone, missed, event_type, payload, next_at)

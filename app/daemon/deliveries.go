@@ -78,7 +78,7 @@ func (d *Daemon) addDeliveries() error {
 			}),
 			Name: s.Queue(), Gate: receiver, Concurrency: s.Concurrency, Queues: map[string]int{s.Queue(): 1},
 			PollInterval: d.cfg.Worker.PollInterval, Drain: share(d.cfg.ShutdownTimeout, workerShare),
-			Logger: d.log, Registry: d.registry, Tracer: d.traces.Tracer("outboxd/jobs"),
+			Logger: d.log, Registry: d.registry, Version: d.build.Version, Tracer: d.traces.Tracer("outboxd/jobs"),
 		}, receiver, sender.Close
 	}
 	d.deliveries, d.hangs = f, append(d.hangs, f.hang)

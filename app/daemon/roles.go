@@ -101,6 +101,7 @@ func (d *Daemon) addWorker() error {
 		Drain:        share(d.cfg.ShutdownTimeout, workerShare),
 		Logger:       d.log,
 		Registry:     d.registry,
+		Version:      d.build.Version,
 		Tracer:       d.traces.Tracer("outboxd/jobs"),
 	})
 	d.hangs = append(d.hangs, worker.Hangs)

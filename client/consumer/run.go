@@ -14,6 +14,7 @@ import (
 
 	"outboxd/client/bell"
 	"outboxd/client/pipeline"
+	"outboxd/client/presence"
 	"outboxd/client/spare"
 )
 
@@ -28,11 +29,14 @@ import (
 // polls for tasks that nobody announced. Errors for which this package's IsFailure is false never
 // cost an attempt, not even the last one.
 //
+// Run shows the version of the program in Redis, so that outboxd's pages and commands can list it;
+// see Version.
+//
 // If Run cannot start for a reason that it knows, the error says what to change. For example, Redis
 // may refuse the password, the database number or a command, or a host name may not exist. For
 // PostgreSQL, call Consumer.Check. Run also returns an error if the server has not stopped 15
 // seconds after config.ShutdownTimeout. Goroutines of the server then still run, so end the process.
-func Run(ctx context.Context, connect asynq.RedisConnOpt, config asynq.Config, handler asynq.Handler) error {
+func Run(ctx context.Context, connect asynq.RedisConnOpt, config asynq.Config, handler asynq.Handler, options ...RunOption) error {
 	if err := checkConfig(config, handler); err != nil {
 		return err
 	}
@@ -68,6 +72,7 @@ func Run(ctx context.Context, connect asynq.RedisConnOpt, config asynq.Config, h
 	// Ignore errors of the bell: a Redis user who may not subscribe finds tasks by
 	// polling.
 	beside.Go(func() { piped.Bell().Listen(ctx, client, func(error) {}) })
+	beside.Go(func() { presence.ShowVersion(ctx, client, versionIn(options)) })
 	<-ctx.Done()
 	if err := piped.End(server, config.ShutdownTimeout); err != nil {
 		stuck = true

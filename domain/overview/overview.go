@@ -196,6 +196,7 @@ type WorkerStatus struct {
 	Busy        int // tasks that it works on
 	Stopping    bool
 	Own         bool           // it is outboxd's own worker
+	Version     string         // of its program; "": not known
 	Queues      map[string]int // the queues that it serves, with their weights
 	Strict      bool           // the weights are priorities
 	// Tasks are the tasks that the worker is working on, the one that began first at the top, up to

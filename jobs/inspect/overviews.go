@@ -11,6 +11,7 @@ import (
 	"github.com/hibiken/asynq"
 	"github.com/redis/go-redis/v9"
 
+	"outboxd/client/presence"
 	"outboxd/domain"
 	"outboxd/domain/overview"
 	"outboxd/domain/queued"
@@ -174,7 +175,7 @@ func (o *Overviews) Workers(ctx context.Context) ([]overview.WorkerStatus, error
 			Stopping: s.Status != "active", Queues: s.Queues, Strict: s.StrictPriority, Tasks: working(s.ActiveWorkers),
 		}
 	}
-	if err := o.own(ctx, workers); err != nil {
+	if err := o.identify(ctx, workers); err != nil {
 		return nil, broker.Unavailable("look for workers", err)
 	}
 	slices.SortFunc(workers, func(a, b overview.WorkerStatus) int {
@@ -186,20 +187,24 @@ func (o *Overviews) Workers(ctx context.Context) ([]overview.WorkerStatus, error
 	return workers, nil
 }
 
-// own sets WorkerStatus.Own.
-func (o *Overviews) own(ctx context.Context, workers []overview.WorkerStatus) error {
+// versionShown is how many bytes of a worker's version are read.
+const versionShown = 100
+
+// identify sets WorkerStatus.Own and WorkerStatus.Version.
+func (o *Overviews) identify(ctx context.Context, workers []overview.WorkerStatus) error {
 	if len(workers) == 0 {
 		return nil
 	}
-	keys := make([]*redis.IntCmd, len(workers))
+	own, versions := make([]*redis.IntCmd, len(workers)), make([]*redis.StringCmd, len(workers))
 	_, err := o.redis.Pipelined(ctx, func(pipe redis.Pipeliner) error {
-		for i := range workers {
-			keys[i] = pipe.Exists(ctx, broker.OwnWorkerKey(workers[i].Host, workers[i].PID))
+		for i, w := range workers {
+			own[i] = pipe.Exists(ctx, broker.OwnWorkerKey(w.Host, w.PID))
+			versions[i] = pipe.GetRange(ctx, presence.VersionKey(w.Host, w.PID), 0, versionShown-1)
 		}
 		return nil
 	})
-	for i, key := range keys {
-		workers[i].Own = key.Val() > 0
+	for i := range workers {
+		workers[i].Own, workers[i].Version = own[i].Val() > 0, strings.ToValidUTF8(versions[i].Val(), "")
 	}
 	return err
 }

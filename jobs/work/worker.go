@@ -18,6 +18,7 @@ import (
 
 	"outboxd/client/bell"
 	"outboxd/client/pipeline"
+	"outboxd/client/presence"
 	"outboxd/client/spare"
 	"outboxd/domain"
 	"outboxd/jobs/broker"
@@ -26,7 +27,7 @@ import (
 // forwardEvery is how often Asynq checks for tasks whose retry or scheduled time is due.
 const forwardEvery = time.Second
 
-// Options are the dependencies and the tuning of a Worker. All fields are required, except Failures, the handlers and
+// Options are the dependencies and the tuning of a Worker. All fields are required, except Failures, Version, the handlers and
 // those whose comments say otherwise. At least one task type needs a handler.
 type Options struct {
 	Redis *broker.Redis
@@ -55,6 +56,8 @@ type Options struct {
 	Drain    time.Duration
 	Logger   *slog.Logger
 	Registry prometheus.Registerer
+	// Version is shown in the list of workers. "": it is not known.
+	Version string
 	// Tracer, if not nil, begins a span for each run of a task.
 	Tracer trace.Tracer
 }
@@ -134,7 +137,9 @@ func (w *Worker) Run(ctx context.Context) error {
 	w.log.Info("the worker takes tasks", "queues", w.o.Queues, "concurrency", w.o.Concurrency, "task_types", w.types())
 	var beside sync.WaitGroup
 	beside.Go(func() { listen(ctx, piped.Bell(), client, w.log, heard) })
-	beside.Go(func() { show(ctx, client) })
+	// Asynq lists the workers of all programs, and does not say whose they are.
+	beside.Go(func() { presence.Keep(ctx, client, broker.OwnWorkerKey(presence.Process()), 1) })
+	beside.Go(func() { presence.ShowVersion(ctx, client, w.o.Version) })
 	<-ctx.Done()
 	if err := piped.End(server, w.o.Drain); err != nil {
 		stuck = true

@@ -1,6 +1,7 @@
 package figures
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"strconv"
@@ -25,6 +26,7 @@ type WorkerDocument struct {
 	Worker      string         `json:"worker"` // HOST:PID
 	Host        string         `json:"host"`
 	PID         int            `json:"pid"`
+	Version     string         `json:"version,omitempty"` // of the worker's program, if the worker says it
 	StartedAt   time.Time      `json:"started_at"`
 	State       string         `json:"state"` // active or stopping
 	Concurrency int            `json:"concurrency"`
@@ -46,7 +48,7 @@ type workingDocument struct {
 
 func newWorkerDocument(w *overview.WorkerStatus) WorkerDocument {
 	d := WorkerDocument{
-		Worker: w.Host + ":" + strconv.Itoa(w.PID), Host: w.Host, PID: w.PID, StartedAt: w.StartedAt.UTC(), State: "active",
+		Worker: w.Host + ":" + strconv.Itoa(w.PID), Host: w.Host, PID: w.PID, Version: w.Version, StartedAt: w.StartedAt.UTC(), State: "active",
 		Concurrency: w.Concurrency, Busy: w.Busy, Queues: w.Queues, Strict: w.Strict, Tasks: []workingDocument{},
 	}
 	if w.Stopping {
@@ -71,8 +73,9 @@ func newWorkersListCommand(c cli.Commands) *cobra.Command {
 		Use:   "list",
 		Short: "List the workers",
 		Long: `List the workers that gave Redis a sign of life in the last ten seconds: outboxd's, and those of your own
-services. A worker is one Asynq server. A process may have several, for different queues. BUSY counts the tasks that a
-worker carries out.`,
+services. A worker is one Asynq server. A process may have several, for different queues. VERSION is the release
+of the worker's program, or ? if the worker does not say it: outboxd and consumer.Run of the Go module do, Asynq's own
+server does not. BUSY counts the tasks that a worker carries out.`,
 		Example: "  outboxd workers list",
 		Args:    cli.NoArguments,
 	}
@@ -93,14 +96,14 @@ func workersTable(w io.Writer, documents []WorkerDocument) {
 		fmt.Fprintln(w, "No workers.")
 		return
 	}
-	fmt.Fprintln(w, "WORKER\tSTATE\tBUSY\tOF\tSTARTED\tQUEUES\tLONGEST TASK")
+	fmt.Fprintln(w, "WORKER\tVERSION\tSTATE\tBUSY\tOF\tSTARTED\tQUEUES\tLONGEST TASK")
 	for i := range documents {
 		d := &documents[i]
 		longest := "-"
 		if len(d.Tasks) > 0 {
 			longest = fmt.Sprintf("%s, %s", terminal.OneLine(d.Tasks[0].Type, 40), words.Rough(max(time.Since(d.Tasks[0].Since), 0)))
 		}
-		fmt.Fprintf(w, "%s\t%s\t%d\t%d\t%s\t%s\t%s\n", terminal.OneLine(d.Worker, 60), d.State, d.Busy, d.Concurrency, terminal.Instant(d.StartedAt), terminal.OneLine(d.queues(), 60), longest)
+		fmt.Fprintf(w, "%s\t%s\t%s\t%d\t%d\t%s\t%s\t%s\n", terminal.OneLine(d.Worker, 60), terminal.OneLine(cmp.Or(d.Version, "?"), 50), d.State, d.Busy, d.Concurrency, terminal.Instant(d.StartedAt), terminal.OneLine(d.queues(), 60), longest)
 	}
 }
 

@@ -75,18 +75,6 @@ func (s *State) Late() time.Duration { return diagnosis.Late(s.Quick.Standing) }
 // TooLate reports whether events have been due for so long that it is a problem.
 func (s *State) TooLate() bool { return s.Late() > diagnosis.EventsLate }
 
-// WorkerVersion returns the version of a worker, or "" if it is not known. Asynq does not
-// know a worker's version, so WorkerVersion returns the version of the relay in the same
-// process, if there is one.
-func (s *State) WorkerVersion(w overview.WorkerStatus) string {
-	for _, r := range s.Quick.Standing.Relays {
-		if r.Host == w.Host && r.PID == w.PID {
-			return r.Version
-		}
-	}
-	return ""
-}
-
 // BreakerOf returns the circuit breaker of the server whose readiness check has the given name; nil if there is none.
 func (s *State) BreakerOf(check string) *diagnosis.Breaker {
 	for i := range s.Quick.Process.Breakers {

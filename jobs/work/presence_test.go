@@ -1,0 +1,70 @@
+package work_test
+
+import (
+	"context"
+	"testing"
+
+	"github.com/hibiken/asynq"
+
+	"outboxd/app/servertest"
+	"outboxd/client/consumer"
+	"outboxd/domain"
+	"outboxd/jobs/inspect"
+	"outboxd/jobs/work"
+)
+
+// outboxd's worker and consumer.Run say which release they are. A plain Asynq server does not. Only outboxd's worker
+// counts as outboxd's own.
+func TestWorkersSayTheirVersion(t *testing.T) {
+	t.Parallel()
+	module := func(options ...consumer.RunOption) func(*shop) func(context.Context) error {
+		return func(s *shop) func(context.Context) error {
+			return func(ctx context.Context) error {
+				return consumer.Run(ctx, s.options.Redis, asynq.Config{LogLevel: asynq.FatalLevel}, asynq.NewServeMux(), options...)
+			}
+		}
+	}
+	for name, c := range map[string]struct {
+		run     func(*shop) func(context.Context) error
+		version string
+		own     bool
+	}{
+		"outboxd": {func(s *shop) func(context.Context) error { return work.New(s.options).Run }, "v2.0.0", true},
+		"module":  {module(consumer.Version("orders 14")), "orders 14", false},
+		// The binary of a test has no version.
+		"module without a version": {module(), "", false},
+		"Asynq": {func(s *shop) func(context.Context) error {
+			return func(ctx context.Context) error {
+				server := asynq.NewServer(s.options.Redis, asynq.Config{LogLevel: asynq.FatalLevel})
+				if err := server.Start(asynq.NewServeMux()); err != nil {
+					return err
+				}
+				<-ctx.Done()
+				server.Shutdown()
+				return nil
+			}
+		}, "", false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := newShop(t, servertest.Redis(t), map[string]work.Handler{"test:a": func(context.Context, domain.Effects, work.Task) error { return nil }})
+			s.options.Version = "v2.0.0"
+			ctx, stop := context.WithCancel(t.Context())
+			ended := make(chan error, 1)
+			run := c.run(s)
+			go func() { ended <- run(ctx) }()
+			overviews := inspect.NewOverviews(s.options.Redis)
+			servertest.Eventually(t, "the worker is listed with its version", func() bool {
+				workers, err := overviews.Workers(t.Context())
+				if err != nil {
+					t.Fatal(err)
+				}
+				return len(workers) == 1 && workers[0].Version == c.version && workers[0].Own == c.own
+			})
+			stop()
+			if err := <-ended; err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
