@@ -299,12 +299,13 @@ CREATE TABLE outbox_type_samples (
     event_type text        NOT NULL,
     queue      text        NOT NULL,
     seconds    real        NOT NULL, -- how many seconds the row covers
-    confirmed  bigint      NOT NULL, -- an estimate if there were more than 20,000
+    confirmed  bigint      NOT NULL, -- an estimate if the row of this time without type and queue is marked as estimated
     failed     bigint      NOT NULL, -- attempts of handlers that failed, and refusals; at most 20,000 are counted
     died       bigint      NOT NULL,
     delay_p50  real,                 -- seconds from the time in an event's ID to its handler; null: none was confirmed
     delay_p99  real,
     queued     bigint,               -- tasks that waited in Redis; only where there is no type
+    estimated  boolean     NOT NULL DEFAULT false, -- of more than 20,000 confirmations, only a random part was looked at; only where there is neither type nor queue
     PRIMARY KEY (at, event_type, queue)
 ) WITH (autovacuum_vacuum_threshold = 5000, autovacuum_vacuum_scale_factor = 0);
 

@@ -83,6 +83,9 @@ const Counted = 50_000
 type Point struct {
 	At      time.Time // when the step begins
 	Seconds float64
+	// Estimated says that Confirmed is an estimate, because the leader looked only at a random part of the events of a
+	// busy minute. Even 0 may be one.
+	Estimated bool
 	Passed
 	// Queued is the most tasks that waited in Redis, of one queue; negative: not known.
 	Queued int64

@@ -142,16 +142,16 @@ func (r *passedRow) read() figures.Passed {
 }
 
 // The first step is read whole, even if it begins before the window. The row without type and queue says how much of a
-// step was measured. The rows with a queue and no type have the number of tasks that waited in the queue.
+// step was measured, and whether its counts are estimates. The rows with a queue and no type have the number of tasks that waited in the queue.
 var figuresHistorySQL = `
 WITH measured AS (
-    SELECT ` + stepSQL + ` AS step, sum(seconds)::float8 AS seconds FROM outbox_type_samples
+    SELECT ` + stepSQL + ` AS step, sum(seconds)::float8 AS seconds, bool_or(estimated) AS estimated FROM outbox_type_samples
     WHERE at > ` + firstStepSQL + ` AND event_type = '' AND queue = '' GROUP BY 1
 ), passed (step, c, f, d, m, t, queued) AS (
     SELECT ` + stepSQL + `, ` + passedSQL("") + `, max(queued) FROM outbox_type_samples
     WHERE at > ` + firstStepSQL + ` AND ($3 = '' OR event_type = $3) AND ($4 = '' OR queue = $4) AND (event_type <> '' OR $4 <> '') GROUP BY 1
 )
-SELECT step, seconds, coalesce(c, 0), coalesce(f, 0), coalesce(d, 0), coalesce(m, -1), coalesce(t, -1), coalesce(queued, -1)
+SELECT step, seconds, estimated, coalesce(c, 0), coalesce(f, 0), coalesce(d, 0), coalesce(m, -1), coalesce(t, -1), coalesce(queued, -1)
 FROM measured LEFT JOIN passed USING (step) ORDER BY 1`
 
 // stepSQL is the beginning of a sample's step, of $2 seconds. A sample is about the time before its own time. firstStepSQL
@@ -172,7 +172,7 @@ func (f *Figures) History(ctx context.Context, eventType, queue string, window, 
 	}
 	points, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (p figures.Point, err error) {
 		var passed passedRow
-		err = row.Scan(append(append([]any{&p.At, &p.Seconds}, passed.targets()...), &p.Queued)...)
+		err = row.Scan(append(append([]any{&p.At, &p.Seconds, &p.Estimated}, passed.targets()...), &p.Queued)...)
 		p.Passed = passed.read()
 		return p, err
 	})

@@ -26,7 +26,8 @@ const (
 //
 //   - The statement looks up the type and queue of each confirmation by its ID. If there are more than $4, it looks up
 //     a random part of them, about half of $4, and multiplies the counts of each minute. The part is random, because
-//     many events of one type may be confirmed within a second.
+//     many events of one type may be confirmed within a second. The row without type and queue says that the
+//     minute's counts are estimates, also for types that the part lacks.
 //   - The event of a failed attempt is also looked up by its ID. The statement reads the $4 latest entries of the
 //     journal, of any kind, and the $4 latest dead letters. If there were more in the span, failures and deaths are
 //     missing.
@@ -54,8 +55,10 @@ WITH bounds AS (
     SELECT least(minute + interval '1 minute', ended) AS at, extract(epoch FROM least(minute + interval '1 minute', ended) - greatest(minute, begun)) AS seconds
     FROM span, generate_series(date_trunc('minute', begun), ended, interval '1 minute') AS minute WHERE minute < ended
 ), scale AS (
-    SELECT ` + partSQL("processed_at") + ` AS at, count(*)::float8 / nullif(count(*) FILTER (WHERE uuid_hash(event_id) % nth = 0), 0) AS factor
-    FROM met, span WHERE processed_at < ended GROUP BY 1
+    SELECT at, n::float8 / nullif(looked_up, 0) AS factor, looked_up < n AS estimated FROM (
+        SELECT ` + partSQL("processed_at") + ` AS at, count(*) AS n, count(*) FILTER (WHERE uuid_hash(event_id) % nth = 0) AS looked_up
+        FROM met, span WHERE processed_at < ended GROUP BY 1
+    ) AS counts
 ), confirmed AS (
     SELECT at, event_type, queue, count(*) AS n, percentile_disc(ARRAY[0.5, 0.99]) WITHIN GROUP (ORDER BY delay) AS p
     FROM (SELECT event_id, coalesce(began_at, processed_at) AS began, ` + partSQL("processed_at") + ` AS at FROM met, span WHERE processed_at < ended AND uuid_hash(event_id) % nth = 0) AS few
@@ -86,11 +89,11 @@ WITH bounds AS (
 ), trimmed AS (
     DELETE FROM outbox_type_samples WHERE at < now() - interval '25 hours'
 ), written AS (
-    INSERT INTO outbox_type_samples (at, event_type, queue, seconds, confirmed, failed, died, delay_p50, delay_p99, queued)
-    SELECT at, event_type, queue, seconds, confirmed, failed, died, p50, p99, NULL FROM pairs JOIN parts USING (at) WHERE place <= 100
-    UNION ALL SELECT at, '', queue, seconds, 0, 0, 0, NULL, NULL, queued
+    INSERT INTO outbox_type_samples (at, event_type, queue, seconds, confirmed, failed, died, delay_p50, delay_p99, queued, estimated)
+    SELECT at, event_type, queue, seconds, confirmed, failed, died, p50, p99, NULL, false FROM pairs JOIN parts USING (at) WHERE place <= 100
+    UNION ALL SELECT at, '', queue, seconds, 0, 0, 0, NULL, NULL, queued, false
     FROM span JOIN parts ON at = ended, unnest($1::text[], $2::bigint[]) AS waiting (queue, queued) WHERE NOT full_up
-    UNION ALL SELECT at, '', '', seconds, 0, 0, 0, NULL, NULL, NULL FROM parts
+    UNION ALL SELECT at, '', '', seconds, 0, 0, 0, NULL, NULL, NULL, coalesce(estimated, false) FROM parts LEFT JOIN scale USING (at)
 )
 SELECT EXISTS (SELECT FROM span WHERE full_up)`
 

@@ -339,7 +339,8 @@ type pointDocument struct {
 	At        time.Time `json:"at"` // when the step begins
 	Seconds   float64   `json:"seconds"`
 	Confirmed int64     `json:"confirmed"`
-	Failed    *int64    `json:"failed_attempts"` // as failed_attempts_of_hour
+	Estimated bool      `json:"confirmed_estimated"` // more than 20,000 events of all types were confirmed within a minute, and the leader looked at a random part
+	Failed    *int64    `json:"failed_attempts"`     // as failed_attempts_of_hour
 	Died      int64     `json:"died"`
 	P50       *float64  `json:"delay_p50_seconds"`
 	P99       *float64  `json:"delay_p99_seconds"`
@@ -357,7 +358,7 @@ func (s *sight) historyOf(ctx context.Context, eventType, queue string, unseen b
 	points, err := s.Store.History(ctx, eventType, queue, figures.Long, step)
 	for _, p := range points {
 		d := pointDocument{
-			At: p.At.UTC(), Seconds: p.Seconds, Confirmed: p.Confirmed, Failed: knownNumber(p.Failed, !unseen), Died: p.Died,
+			At: p.At.UTC(), Seconds: p.Seconds, Confirmed: p.Confirmed, Estimated: p.Estimated, Failed: knownNumber(p.Failed, !unseen), Died: p.Died,
 			P50: notNegative(p.P50.Seconds()), P99: notNegative(p.P99.Seconds()),
 		}
 		if p.Queued >= 0 {
@@ -394,6 +395,13 @@ func historyTable(w io.Writer, history []pointDocument, queue bool) {
 			}
 			return words.Duration(time.Duration(*s * float64(time.Second)))
 		}
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s%s\n", terminal.Instant(p.At), words.Count(p.Confirmed), cli.Counted(p.Failed), words.Count(p.Died), delay(p.P50), delay(p.P99), waited)
+		confirmed := words.Count(p.Confirmed)
+		if p.Estimated {
+			confirmed = "~" + confirmed
+		}
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s%s\n", terminal.Instant(p.At), confirmed, cli.Counted(p.Failed), words.Count(p.Died), delay(p.P50), delay(p.P99), waited)
+	}
+	if slices.ContainsFunc(history, func(p pointDocument) bool { return p.Estimated }) {
+		fmt.Fprintln(w, "CONFIRMED ~: an estimate. More than 20,000 events of all types were confirmed within a minute, and a random part was looked at.")
 	}
 }
