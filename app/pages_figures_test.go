@@ -102,6 +102,14 @@ func TestFigurePages(t *testing.T) {
 
 	ask(`SELECT count(outboxd.emit('test:later', '{}', available_at => now() + interval '1 day'))::text FROM generate_series(1, 3)`)
 	ask(`SELECT outboxd.emit('test:other', '{}', available_at => now() + interval '1 day')::text`)
+	tab.visit("/events?type=test:later&not-state=dead")
+	tab.await("p[role=status]", "^3 events match")
+	tab.MustElement("#not-state").MustSelect("pending")
+	tab.await("button", "^Search$").MustClick()
+	tab.await(".empty", "^No matching events")
+	if n := len(tab.MustElements("[name=not-state]")); n != 3 {
+		t.Errorf("%d fields leave out states, want two and one more", n)
+	}
 	tab.visit("/events?type=test:*&state=pending")
 	tab.MustElement("#not-type").MustInput("test:o*")
 	tab.await("button", "^Search$").MustClick()

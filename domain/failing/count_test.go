@@ -18,7 +18,10 @@ type events struct {
 	ids []domain.ID
 }
 
-func (e events) Count(_ context.Context, _ lives.Filter, limit int, _ time.Duration) (lives.Counted, error) {
+func (e events) Count(_ context.Context, f lives.Filter, limit int, _ time.Duration) (lives.Counted, error) {
+	if !f.Finds(lives.StateInFlight) && !f.Finds(lives.StateFailing) {
+		return lives.Counted{All: true}, nil
+	}
 	return lives.Counted{Events: int64(min(len(e.ids), limit)), All: true}, nil
 }
 
@@ -46,7 +49,9 @@ func (f tasks) All(context.Context, int) (refs []queued.TaskRef, more bool, err 
 func (f tasks) Failing(_ context.Context, refs []queued.TaskRef) (map[string]queued.FailingTask, error) {
 	found := map[string]queued.FailingTask{}
 	for _, ref := range refs {
-		found[ref.TaskID] = queued.FailingTask{Type: "a", Error: f.errors[ref.TaskID]}
+		if text, fails := f.errors[ref.TaskID]; fails {
+			found[ref.TaskID] = queued.FailingTask{Type: "a", Error: text}
+		}
 	}
 	return found, nil
 }
@@ -74,6 +79,10 @@ func TestFailingEventsAreCountedAsTheSearchListsThem(t *testing.T) {
 		"failing":                  {lives.Filter{State: lives.StateFailing}, 100, lives.Counted{Events: 4, All: true}},
 		"failing, up to three":     {lives.Filter{State: lives.StateFailing}, 3, lives.Counted{Events: 3, All: true}},
 		"failing with an error":    {lives.Filter{State: lives.StateFailing, Error: "out 1"}, 100, lives.Counted{Events: 2, All: true}},
+		"not failing":              {lives.Filter{NotStates: []lives.State{lives.StateFailing}}, 100, lives.Counted{Events: 6, All: true}},
+		"not in flight":            {lives.Filter{NotStates: []lives.State{lives.StateInFlight}}, 100, lives.Counted{Events: 4, All: true}},
+		"neither":                  {lives.Filter{NotStates: []lives.State{lives.StateInFlight, lives.StateFailing}}, 100, lives.Counted{All: true}},
+		"failing and not failing":  {lives.Filter{State: lives.StateFailing, NotStates: []lives.State{lives.StateFailing}}, 100, lives.Counted{All: true}},
 		"without an error":         {lives.Filter{NotErrors: []string{"OUT 1"}}, 100, lives.Counted{Events: 8, All: true}},
 	} {
 		if n, err := reader.Count(t.Context(), c.filter, c.limit, time.Minute); err != nil || n != c.want {

@@ -34,37 +34,64 @@ type Lives struct {
 var _ lives.Reader = Lives{}
 
 // Search implements lives.Reader. If Redis does not answer, failing events are listed as in flight. A search
-// for failing events then returns the error of Redis.
+// for failing events, or for others without those in flight, then returns the error of Redis.
 func (l Lives) Search(ctx context.Context, filter lives.Filter, before domain.ID, limit int) (lives.Page, error) {
-	if filter.State == lives.StateFailing {
+	fails := filter.Finds(lives.StateFailing)
+	switch {
+	case filter.State == lives.StateFailing && fails:
 		return l.failing(ctx, filter, before, limit)
+	case !fails && !filter.Finds(lives.StateInFlight):
+		return l.Reader.Search(ctx, filter, before, limit)
 	}
+	// If all events of a page are left out, look at the next one: an empty page would read as if none matched.
+	for began, examined := time.Now(), 0; ; {
+		page, err := l.searchMarked(ctx, filter, before, limit)
+		page.Examined, examined = page.Examined+examined, page.Examined+examined
+		if err != nil || len(page.Events) > 0 || page.GaveUp || page.Next.IsZero() {
+			return page, err
+		}
+		if time.Since(began) > l.Patience {
+			page.GaveUp = true
+			return page, nil
+		}
+		before = page.Next
+	}
+}
+
+// searchMarked reads a page from the database, and leaves out events that do not match because they are failing, or
+// because they are not.
+func (l Lives) searchMarked(ctx context.Context, filter lives.Filter, before domain.ID, limit int) (lives.Page, error) {
 	page, err := l.Reader.Search(ctx, filter, before, limit)
-	if err != nil || filter.State != "" && filter.State != lives.StateInFlight {
+	if err != nil {
 		return page, err
 	}
+	flies := filter.Finds(lives.StateInFlight)
 	if err := l.mark(ctx, page.Events); err != nil {
+		if !flies {
+			return page, err
+		}
 		page.QueueFault = err.Error()
 	}
 	page.Events = slices.DeleteFunc(page.Events, func(e lives.Summary) bool {
-		return e.State == lives.StateFailing && drops(&filter, &e)
+		return e.State == lives.StateFailing && drops(&filter, &e) || e.State == lives.StateInFlight && !flies
 	})
 	return page, nil
 }
 
-// Count implements lives.Reader. If Redis does not answer, failing events count as in flight. Only a count of failing
-// events then returns the error of Redis.
+// Count implements lives.Reader. If Redis does not answer, failing events count as in flight. A count of failing
+// events, or of others without those in flight, then returns the error of Redis.
 func (l Lives) Count(ctx context.Context, filter lives.Filter, limit int, patience time.Duration) (lives.Counted, error) {
-	if filter.State == lives.StateFailing {
-		return l.countFailing(ctx, filter, limit, patience, func(*lives.Summary) bool { return true })
+	flies, fails := filter.Finds(lives.StateInFlight), filter.Finds(lives.StateFailing)
+	if fails && !flies {
+		return l.countWithoutInFlight(ctx, filter, limit, patience)
 	}
 	counted, err := l.Reader.Count(ctx, filter, limit, patience)
-	if err != nil || l.Tasks == nil || l.NoHistory || filter.State != lives.StateInFlight && (filter.State != "" || len(filter.NotErrors) == 0) {
+	if err != nil || l.Tasks == nil || l.NoHistory || !flies || fails && len(filter.NotErrors) == 0 {
 		return counted, err
 	}
 	// The database counts events in flight that Search leaves out, because they are failing.
 	among := filter
-	among.State, among.Error, among.NotErrors = lives.StateFailing, "", nil
+	among.State, among.NotStates, among.Error, among.NotErrors = lives.StateFailing, nil, "", nil
 	dropped, err := l.countFailing(ctx, among, listed, patience, func(e *lives.Summary) bool { return drops(&filter, e) })
 	switch {
 	case err != nil:
@@ -76,6 +103,19 @@ func (l Lives) Count(ctx context.Context, filter lives.Filter, limit int, patien
 	}
 	counted.Events = max(counted.Events-dropped.Events, 0)
 	return counted, nil
+}
+
+// countWithoutInFlight counts the failing events from their tasks, and the database counts those of the other states.
+func (l Lives) countWithoutInFlight(ctx context.Context, filter lives.Filter, limit int, patience time.Duration) (lives.Counted, error) {
+	counted, err := l.countFailing(ctx, filter, limit, patience, func(*lives.Summary) bool { return true })
+	left := limit - int(counted.Events)
+	if err != nil || filter.State != "" || left == 0 {
+		return counted, err
+	}
+	others := filter
+	others.NotStates = append(slices.Clip(filter.NotStates), lives.StateFailing)
+	rest, err := l.Reader.Count(ctx, others, left, patience)
+	return lives.Counted{Events: counted.Events + rest.Events, All: counted.All && rest.All}, err
 }
 
 // countFailing counts those failing events that match the filter and for which the function wanted returns true. It
@@ -113,7 +153,7 @@ func (l Lives) countFailing(ctx context.Context, filter lives.Filter, limit int,
 
 // drops reports whether Search leaves out a failing event, although the database found it in flight.
 func drops(filter *lives.Filter, failing *lives.Summary) bool {
-	return filter.State == lives.StateInFlight || !filter.ErrorMatches(failing.Error, failing.Type)
+	return !filter.Finds(lives.StateFailing) || !filter.ErrorMatches(failing.Error, failing.Type)
 }
 
 // mark looks up the tasks of the events in flight, and sets StateFailing where the task is failing.

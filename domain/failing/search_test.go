@@ -1,7 +1,9 @@
 package failing_test
 
 import (
+	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -68,5 +70,50 @@ func TestASearchForFailingEventsStopsInTime(t *testing.T) {
 	}
 	if len(all) != 3 || !all[0].GaveUp || all[0].Examined != 200 || !all[1].GaveUp || all[2].GaveUp || all[2].Examined != 50 || found != 11 {
 		t.Errorf("%d pages with %d events: %+v", len(all), found, all)
+	}
+}
+
+// Search lists the events in flight, newest first.
+func (e events) Search(_ context.Context, _ lives.Filter, before domain.ID, limit int) (page lives.Page, _ error) {
+	for _, id := range slices.Backward(e.ids) {
+		switch {
+		case !before.IsZero() && string(id[:]) >= string(before[:]):
+		case len(page.Events) == limit:
+			page.Next = page.Events[limit-1].ID
+			return page, nil
+		default:
+			page.Events = append(page.Events, lives.Summary{ID: id, State: lives.StateInFlight, Queue: "q", Type: "a"})
+			page.Examined++
+		}
+	}
+	return page, nil
+}
+
+// The newest 10 of 14 events are in flight, the others are failing. A search that leaves out the events in flight
+// goes on until it has found one, or says that it stopped.
+func TestEventsAreLeftOutByAStateThatOnlyRedisKnows(t *testing.T) {
+	t.Parallel()
+	in, failed := failingTasks(14)
+	for _, id := range in.ids[4:] {
+		delete(failed.errors, id.String())
+	}
+	reader := failing.Lives{Reader: in, Tasks: failed, Patience: time.Minute}
+	notInFlight := lives.Filter{NotStates: []lives.State{lives.StateInFlight}}
+	page, err := reader.Search(t.Context(), notInFlight, domain.ID{}, 3)
+	if err != nil || len(page.Events) != 2 || page.Events[0].State != lives.StateFailing || page.Examined != 12 || page.Next.IsZero() || page.GaveUp {
+		t.Errorf("not in flight: %+v, %v", page, err)
+	}
+	page, err = reader.Search(t.Context(), lives.Filter{NotStates: []lives.State{lives.StateFailing}}, domain.ID{}, 100)
+	if err != nil || len(page.Events) != 10 || page.Events[9].State != lives.StateInFlight {
+		t.Errorf("not failing: %+v, %v", page, err)
+	}
+	reader.Patience = -1
+	page, err = reader.Search(t.Context(), notInFlight, domain.ID{}, 3)
+	if err != nil || len(page.Events) != 0 || !page.GaveUp || page.Next.IsZero() {
+		t.Errorf("without patience: %+v, %v", page, err)
+	}
+	// Without Redis nobody knows which events in flight are failing.
+	if _, err := (failing.Lives{Reader: in}).Search(t.Context(), notInFlight, domain.ID{}, 3); domain.ErrorCode(err) != domain.CodeUnavailable {
+		t.Errorf("without Redis: %v", err)
 	}
 }

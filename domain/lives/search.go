@@ -49,7 +49,8 @@ type Filter struct {
 	Queue       string // as Type
 	OrderingKey string
 	State       State
-	Open        bool // only events in states that are open, see State.Open
+	NotStates   []State // leaves out events in these states
+	Open        bool    // only events in states that are open, see State.Open
 	// Since (inclusive) and Until (exclusive) bound the time in the event's ID, which is when the ID was made: usually
 	// when the event was emitted. An ID that is not of version 7 contains no time; a search compares its bytes like
 	// those of any other ID.
@@ -68,6 +69,11 @@ type Filter struct {
 	NotHeaders          []domain.Header       // leaves out events that have one of these
 }
 
+// Finds reports whether the filter chooses events in a state, as far as only their state matters.
+func (f *Filter) Finds(state State) bool {
+	return (f.State == "" || f.State == state) && !slices.Contains(f.NotStates, state) && (!f.Open || state.Open())
+}
+
 // ErrorMatches reports whether an event with this error and type passes the filter's conditions on error and type.
 func (f *Filter) ErrorMatches(text, eventType string) bool {
 	named := func(name string) bool { return name != "" && Names(name, eventType) }
@@ -82,7 +88,8 @@ func (f *Filter) AsksDatabase() bool {
 }
 
 // Narrows reports whether the filter has a condition that may leave an event out; see domain.DeadFilter.Narrows. Open
-// does not count, because people do not choose it.
+// does not count, because people do not choose it. NotStates does not count either: a filter without confirmed events
+// chooses every event that can still be changed.
 func (f *Filter) Narrows() bool {
 	return domain.Narrows(f.Type) || domain.Narrows(f.Queue) || !f.ID.IsZero() || f.OrderingKey != "" || f.State != "" || f.HeaderName != "" || f.Error != "" ||
 		len(f.Payload.Path)+len(domain.Named(f.NotErrors))+len(domain.Named(f.NotTypes))+len(domain.Named(f.NotKeys))+len(f.NotHeaders)+len(f.NotFields) > 0 || !f.Since.IsZero() || !f.Until.IsZero()
@@ -210,4 +217,16 @@ func ParseState(text string) (State, error) {
 		return state, nil
 	}
 	return "", domain.Errorf(domain.CodeInvalid, "%.40q is not a state: the states are pending, held, in-flight, failing, confirmed, dead, suppressed and cancelled", text)
+}
+
+// ParseStates is ParseState for several names. It leaves out the empty ones.
+func ParseStates(texts []string) (states []State, err error) {
+	for _, text := range domain.Named(texts) {
+		state, err := ParseState(text)
+		if err != nil {
+			return nil, err
+		}
+		states = append(states, state)
+	}
+	return states, nil
 }

@@ -61,7 +61,7 @@ WITH ` + stored.Places.Each(`{table}_read AS MATERIALIZED (
           AND ` + stored.NotKeysSQL("$21") + ` AND ` + stored.NotHeadersSQL(22) + `
           AND ($8 = '' OR CASE WHEN $9 = '' THEN headers ->> $8 IS NOT NULL ELSE headers ->> $8 = $9 END)
     ) AS chosen
-    WHERE CASE $10 WHEN 'in flight' THEN confirmed_at IS NULL WHEN 'confirmed' THEN confirmed_at IS NOT NULL ELSE true END
+    WHERE state <> 'in flight' OR CASE $10 WHEN 'in flight' THEN confirmed_at IS NULL WHEN 'confirmed' THEN confirmed_at IS NOT NULL ELSE true END
 )`
 
 // Even without a matching event the result of searchSQL has one row, with floor and how long
@@ -147,7 +147,7 @@ func searchRange(filter lives.Filter, before domain.ID) (first, last domain.ID) 
 // pgx cannot encode another type unless the statement is prepared.
 func readFor(f *lives.Filter) (states []string) {
 	for _, s := range lives.States() {
-		if (f.State == "" || f.State == s) && (!f.Open || s.Open()) {
+		if f.Finds(s) {
 			if s == lives.StateConfirmed || s == lives.StateFailing {
 				s = lives.StateInFlight
 			}
@@ -157,13 +157,17 @@ func readFor(f *lives.Filter) (states []string) {
 	return states
 }
 
-// The function only returns the value of $10 in matchingSQL, which tells events in flight from
-// confirmed events. An open filter leaves confirmed events out.
+// The function only returns the value of $10 in matchingSQL, which tells events in flight from confirmed events: the
+// state of the two that the filter finds, or "" if it finds both. In the database failing events are in flight.
 func only(f *lives.Filter) string {
-	if f.Open {
+	inFlight, confirmed := f.Finds(lives.StateInFlight) || f.Finds(lives.StateFailing), f.Finds(lives.StateConfirmed)
+	switch {
+	case inFlight && !confirmed:
 		return string(lives.StateInFlight)
+	case confirmed && !inFlight:
+		return string(lives.StateConfirmed)
 	}
-	return string(f.State)
+	return ""
 }
 
 // stepArgs returns the parameters of one step. The parameter step is how many rows of each

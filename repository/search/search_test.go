@@ -82,6 +82,11 @@ func TestEventsAreSearched(t *testing.T) {
 		{"in flight", lives.Filter{State: lives.StateInFlight}, all[3:4]},
 		{"confirmed", lives.Filter{State: lives.StateConfirmed}, all[2:3]},
 		{"dead", lives.Filter{State: lives.StateDead}, all[4:]},
+		{"not confirmed", lives.Filter{NotStates: []lives.State{lives.StateConfirmed}}, []string{all[0], all[1], all[3], all[4]}},
+		{"not in flight and not failing", lives.Filter{NotStates: []lives.State{lives.StateInFlight, lives.StateFailing}}, []string{all[0], all[1], all[2], all[4]}},
+		{"not failing", lives.Filter{NotStates: []lives.State{lives.StateFailing}}, all}, // only Redis knows what fails
+		{"not dead and not held", lives.Filter{NotStates: []lives.State{lives.StateDead, lives.StateHeld}}, []string{all[0], all[2], all[3]}},
+		{"dead and not dead", lives.Filter{State: lives.StateDead, NotStates: []lives.State{lives.StateDead}}, nil},
 		{"by header name", lives.Filter{HeaderName: "tenant"}, all[2:3]},
 		{"by header", lives.Filter{HeaderName: "tenant", HeaderValue: "acme"}, all[2:3]},
 		{"without a header", lives.Filter{NotHeaders: []domain.Header{{Name: "tenant", Value: "acme"}}, HeaderName: "tenant"}, nil},

@@ -21,10 +21,12 @@ func newEventsExportCommand(c cli.Commands) *cobra.Command {
 		Short: "Write events as CSV or JSON, without their payloads",
 		Long:  `Write all events that the filter chooses as CSV or JSON, the newest first. It has the columns of events list.`,
 		Example: `  outboxd events export --type email:send_notification --since 1h > events.csv
+  outboxd events export --type invoice:send --not-state confirmed > open.csv
   outboxd events export --state failing -o json > failing.json`,
 		Args: cli.NoArguments,
 	}
 	flags.addFilter(cmd)
+	flags.addNotState(cmd)
 	out.AddFormsFlag(cmd, export.Forms()...)
 	cmd.RunE = c.WithServersIfNamed(&out, func(cmd *cobra.Command, _ []string, o *cli.Opened) error {
 		filter, _, err := flags.read()

@@ -101,10 +101,12 @@ func newEventListDocument(page *lives.Page) EventListDocument {
 type eventFlags struct {
 	choiceFlags
 	state, since, until, next string
+	notStates                 []string
 }
 
 func (f *eventFlags) add(cmd *cobra.Command) {
 	f.addFilter(cmd)
+	f.addNotState(cmd)
 	cmd.Flags().StringVar(&f.next, "after", "", "start after this event: the \"next\" of the previous page")
 }
 
@@ -115,11 +117,22 @@ func (f *eventFlags) addFilter(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&f.state, "state", "", "only: pending, held, in-flight, failing, confirmed, dead, suppressed or cancelled")
 	cmd.Flags().StringVar(&f.since, "since", "", "only events emitted within this time (15m, 24h), or since this moment (RFC 3339)")
 	cmd.Flags().StringVar(&f.until, "until", "", "only events emitted before this; written as --since")
+	completeStates(cmd, "state")
+}
+
+// addNotState adds a flag for commands that only look. It is no filter for a change: without confirmed events, for
+// example, every event would match that can still be changed.
+func (f *eventFlags) addNotState(cmd *cobra.Command) {
+	cmd.Flags().StringArrayVar(&f.notStates, "not-state", nil, "leave out this state, written as --state; may be repeated")
+	completeStates(cmd, "not-state")
+}
+
+func completeStates(cmd *cobra.Command, flag string) {
 	states := make([]string, 0, len(lives.States()))
 	for _, state := range lives.States() {
 		states = append(states, strings.ReplaceAll(string(state), " ", "-"))
 	}
-	_ = cmd.RegisterFlagCompletionFunc("state", cobra.FixedCompletions(states, cobra.ShellCompDirectiveNoFileComp))
+	_ = cmd.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(states, cobra.ShellCompDirectiveNoFileComp))
 }
 
 // read returns the filter, and the event after which the list begins.
@@ -127,6 +140,9 @@ func (f *eventFlags) read() (lives.Filter, domain.ID, error) {
 	var err error
 	if f.filter.State, err = lives.ParseState(f.state); err != nil {
 		return f.filter, domain.ID{}, config.Mistake{Err: fmt.Errorf("--state: %w", err)}
+	}
+	if f.filter.NotStates, err = lives.ParseStates(f.notStates); err != nil {
+		return f.filter, domain.ID{}, config.Mistake{Err: fmt.Errorf("--not-state: %w", err)}
 	}
 	now := time.Now()
 	for _, moment := range []struct {
@@ -167,6 +183,7 @@ says so if that was not enough.`,
 		Example: `  outboxd events list --type email:send_notification --since 1h
   outboxd events list --state held
   outboxd events list --state failing --type email:send_notification
+  outboxd events list --type invoice:send --not-state confirmed
   outboxd events list --state in-flight --header tenant=acme --until 15m -o json`,
 		Args: cli.NoArguments,
 	}

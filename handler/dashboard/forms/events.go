@@ -3,6 +3,7 @@ package forms
 import (
 	"html/template"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -14,11 +15,13 @@ import (
 type Events struct {
 	Choice
 	ID, State string
+	NotStates []string // left out
 }
 
 // ReadEvents reads the query of an address, or a form.
 func ReadEvents(values url.Values, hides Hides) (q Events, f lives.Filter, err error) {
 	q.ID, q.State = strings.TrimSpace(values.Get("id")), values.Get("state")
+	q.NotStates = domain.Named(values["not-state"])
 	if q.Choice, err = readChoice(values); err != nil {
 		return q, f, err
 	}
@@ -30,7 +33,10 @@ func ReadEvents(values url.Values, hides Hides) (q Events, f lives.Filter, err e
 		Type: q.Type, Queue: q.Queue, OrderingKey: q.Key, Error: q.Error, NotTypes: q.NotTypes, NotErrors: q.NotErrors,
 		HeaderName: m.headerName, HeaderValue: m.headerValue, Payload: m.payload, NotFields: m.notFields, NotKeys: q.NotKeys, NotHeaders: m.notHeaders, Since: m.since, Until: m.until,
 	}
-	if f.State, err = lives.ParseState(q.State); err != nil || q.ID == "" {
+	if f.State, err = lives.ParseState(q.State); err != nil {
+		return q, f, err
+	}
+	if f.NotStates, err = lives.ParseStates(q.NotStates); err != nil || q.ID == "" {
 		return q, f, err
 	}
 	f.ID, err = domain.EventID(q.ID)
@@ -39,7 +45,7 @@ func ReadEvents(values url.Values, hides Hides) (q Events, f lives.Filter, err e
 
 // Pairs returns the choice as names and values.
 func (q *Events) Pairs() []Pair {
-	return append(filled(Pair{"id", q.ID}, Pair{"state", q.State}), q.pairs()...)
+	return slices.Concat(filled(Pair{"id", q.ID}, Pair{"state", q.State}), named("not-state", q.NotStates), q.pairs())
 }
 
 // Query returns the choice, followed by the given pairs, as the query of an address.
@@ -48,7 +54,7 @@ func (q *Events) Query(more ...Pair) template.URL { return query(append(q.Pairs(
 // Says describes in words which events the query chooses; empty if it chooses all.
 func (q *Events) Says() []Clause {
 	clauses := append(texts(filled(Pair{"with the ID", q.ID})), q.says()...)
-	clauses = append(clauses, texts(filled(Pair{"in the state", q.State}))...)
+	clauses = append(clauses, texts(append(filled(Pair{"in the state", q.State}), named("not in the state", q.NotStates)...))...)
 	return append(clauses, moments("emitted", q.Since, q.Until)...)
 }
 

@@ -2,10 +2,12 @@ package forms
 
 import (
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 
 	"outboxd/domain"
+	"outboxd/domain/lives"
 )
 
 const letter = "01980000-0000-7000-8000-000000000000"
@@ -83,6 +85,22 @@ func TestAConfirmedCancellationKeepsItsID(t *testing.T) {
 	}
 	if _, filter, err := ReadCancel(confirmed, hidesNothing); err != nil || filter.ID.String() != letter {
 		t.Errorf("the confirmed form chooses %+v, %v", filter, err)
+	}
+}
+
+// The states that a search leaves out stay left out on the next page and in the form that cancels what matches.
+func TestStatesAreLeftOut(t *testing.T) {
+	t.Parallel()
+	q, filter, err := ReadEvents(url.Values{"not-state": {"confirmed", "", "in-flight"}}, hidesNothing)
+	if err != nil || !slices.Equal(filter.NotStates, []lives.State{lives.StateConfirmed, lives.StateInFlight}) || ChoosesEvents(filter) {
+		t.Errorf("%+v, %v", filter, err)
+	}
+	again, err := url.ParseQuery(string(q.Query()))
+	if err != nil || !slices.Equal(again["not-state"], []string{"confirmed", "in-flight"}) {
+		t.Errorf("%q, %v", q.Query(), err)
+	}
+	if _, _, err := ReadEvents(url.Values{"not-state": {"gone"}}, hidesNothing); domain.ErrorCode(err) != domain.CodeInvalid {
+		t.Error(err)
 	}
 }
 

@@ -31,7 +31,7 @@ func Sent(c *fiber.Ctx) (url.Values, error) {
 // fields are the names that an address or a form may have.
 var fields = []string{
 	"action", "after", "as", "by", "canary", "discard", "error", "error-form", "field", "from", "header", "id", "key", "next", "not-error", "not-error-form", "not-field", "not-header", "not-key",
-	"not-type", "of", "payload", "queue", "rate", "reason", "schedule", "scope", "since", "state", "type", "until", "window",
+	"not-state", "not-type", "of", "payload", "queue", "rate", "reason", "schedule", "scope", "since", "state", "type", "until", "window",
 }
 
 // refuseUnknown refuses a name that no page knows. If a misspelt not-field were ignored, a replay would take more than
