@@ -23,11 +23,11 @@ type transaction[T, Tx any] struct {
 // that has the turn of an ordering key come the key's next events, as far as there is
 // room for them. They need neither a task nor a pass of the relay.
 func (t *transaction[T, Tx]) run(ctx context.Context, members []*member[T]) error {
-	tx, err := t.c.db.Begin(ctx)
+	tx, rollback, err := t.c.begin(ctx)
 	if err != nil {
 		return fmt.Errorf("%w: %w", errBegin, err)
 	}
-	defer func() { _ = tx.Rollback(context.WithoutCancel(ctx)) }()
+	defer rollback()
 	if t.each {
 		var one int
 		if err := t.c.distance.Measure(func() error { return tx.QueryRow(ctx, "SELECT 1").Scan(&one) }); err != nil {

@@ -118,12 +118,11 @@ func (c *Consumer[Tx]) process(ctx context.Context, task *asynq.Task, handle fun
 }
 
 func (c *Consumer[Tx]) once(ctx context.Context, event Event, handle func(context.Context, Tx) error) error {
-	tx, err := c.db.Begin(ctx)
+	tx, rollback, err := c.begin(ctx)
 	if err != nil {
 		return fmt.Errorf("%w: %w", errBegin, err)
 	}
-	// Roll back with another context, because the task's context may have ended.
-	defer func() { _ = tx.Rollback(context.WithoutCancel(ctx)) }()
+	defer rollback()
 	first := true
 	if !event.ID.IsZero() {
 		if first, err = c.inbox.confirm(ctx, tx.QueryRow, event); err != nil {

@@ -61,11 +61,11 @@ func (c *Consumer[Tx]) CreateInbox(ctx context.Context) error {
 	if !ok {
 		return errors.New("only a Consumer by NewRemote has an inbox of its own")
 	}
-	tx, err := c.db.Begin(ctx)
+	tx, rollback, err := c.begin(ctx)
 	if err != nil {
 		return fmt.Errorf("make the inbox: %w", err)
 	}
-	defer func() { _ = tx.Rollback(context.WithoutCancel(ctx)) }()
+	defer rollback()
 	// First look whether the table exists. CREATE INDEX would wait for all running
 	// handlers even if the index exists, and two callers at the same time would
 	// conflict.
@@ -101,11 +101,11 @@ func (c *Consumer[Tx]) TrimInbox(ctx context.Context, age time.Duration) (n int6
 	if age < time.Second {
 		return 0, fmt.Errorf("trim the inbox: the age is %v; it has to be longer than outboxd's --relay-history", age)
 	}
-	tx, err := c.db.Begin(ctx)
+	tx, rollback, err := c.begin(ctx)
 	if err != nil {
 		return 0, fmt.Errorf("trim the inbox: %w", err)
 	}
-	defer func() { _ = tx.Rollback(context.WithoutCancel(ctx)) }()
+	defer rollback()
 	if err := tx.QueryRow(ctx, r.named(trimSQL), fmt.Sprintf("%d seconds", int64(age.Seconds()))).Scan(&n); err != nil {
 		return 0, fmt.Errorf("trim the inbox: %w", err)
 	}

@@ -131,11 +131,11 @@ func awaitRedis(ctx context.Context, client redis.UniversalClient, logger asynq.
 // An error of Check names what to change, as far as Check knows it. If outage.Is is
 // true for the error of Check, the problem may pass by itself.
 func (c *Consumer[Tx]) Check(ctx context.Context) error {
-	tx, err := c.db.Begin(ctx)
+	tx, rollback, err := c.begin(ctx)
 	if err != nil {
 		return fmt.Errorf("%s: %w", beginCure(err), err)
 	}
-	defer func() { _ = tx.Rollback(context.WithoutCancel(ctx)) }()
+	defer rollback()
 	return c.inbox.check(ctx, tx.QueryRow)
 }
 
