@@ -9,8 +9,10 @@ import (
 
 	"outboxd/app/faulttest"
 	"outboxd/app/schematest"
+	"outboxd/app/servertest"
 	"outboxd/domain"
 	"outboxd/repository"
+	"outboxd/repository/postgres"
 )
 
 // A NAT device forgets the connection that listens: nothing arrives any more, and nothing ends. Listen returns, and the
@@ -46,4 +48,29 @@ func TestAListenThatHearsNothingIsNoticed(t *testing.T) {
 	if err := <-ended; err != nil && !errors.Is(err, context.Canceled) {
 		t.Errorf("listen: %v", err)
 	}
+}
+
+// PostgreSQL does not answer a rollback. The connection leaves the pool, and the next
+// transaction has another one.
+func TestARollbackThatIsNotAnswered(t *testing.T) {
+	t.Parallel()
+	nat := faulttest.NewProxy(t, schematest.Database(t))
+	db := schematest.Connect(t, nat.URL())
+	t.Cleanup(nat.Close) // ends a rollback that waits, so that the pool can be closed
+	tx, err := db.Pool().Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	nat.Forget()
+	over := make(chan struct{})
+	go func() { postgres.RollBack(t.Context(), tx); close(over) }()
+	select {
+	case <-over:
+	case <-time.After(servertest.Patience):
+		t.Fatal("the rollback still waits")
+	}
+	if n := db.Pool().Stat().AcquiredConns(); n != 0 {
+		t.Errorf("%d connections are in use", n)
+	}
+	exec(t, db, "SELECT 1")
 }

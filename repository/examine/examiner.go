@@ -136,7 +136,7 @@ func (e *Examiner) read(ctx context.Context, checks []check, facts *diagnosis.Po
 	if err != nil {
 		return checks[1:], err
 	}
-	defer func() { _ = tx.Rollback(context.WithoutCancel(ctx)) }()
+	defer postgres.RollBack(ctx, tx)
 	limits := fmt.Sprintf("SET LOCAL statement_timeout = %s; SET LOCAL lock_timeout = %[1]s", postgres.Milliseconds(questionPatience))
 	if _, err := tx.Conn().PgConn().Exec(ctx, limits).ReadAll(); err != nil {
 		return checks[1:], err

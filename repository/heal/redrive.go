@@ -230,7 +230,7 @@ func (o *Redriver) backMadeUp(ctx context.Context, r redrive) error {
 	if err != nil {
 		return err
 	}
-	defer func() { _ = tx.Rollback(context.WithoutCancel(ctx)) }()
+	defer postgres.RollBack(ctx, tx)
 	_, err = tx.Exec(ctx, backMadeUpSQL, string(r.stage), r.why)
 	return err
 }
