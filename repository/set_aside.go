@@ -23,11 +23,12 @@ import (
 // claim sets aside more.
 const maxAside = 32
 
-// aroundSQL locks the rows that the claim statement would lock.
+// aroundSQL locks the rows that the claim statement would lock, except those at the places $4.
 const aroundSQL = `
 SELECT ctid::text FROM outbox
 WHERE available_at <= now() AND (available_at, id) >= ($1, $2::uuid)
   AND CASE WHEN queue = ANY ($3::text[]) THEN false ELSE true END
+  AND ctid <> ALL ($4::text[]::tid[])
 ORDER BY available_at, id
 LIMIT %d
 FOR UPDATE SKIP LOCKED`
@@ -62,35 +63,57 @@ func (b *batch) loadAround(ctx context.Context, from domain.Cursor, limit int, e
 	if err := b.begin(ctx); err != nil {
 		return err
 	}
-	rows, err := b.conn.Query(ctx, fmt.Sprintf(aroundSQL, limit), dueFrom(from), [16]byte(from.ID), append([]string{}, except...))
+	var left []stuckRow // rows that can neither be relayed nor become dead letters
+	for {
+		places, err := b.around(ctx, from, limit, except, left)
+		if err != nil {
+			return err
+		}
+		s := sifting{batch: b}
+		if err := s.sift(ctx, places); err != nil {
+			return err
+		}
+		if len(left) == 0 && len(s.stuck) > 0 {
+			if err := b.claimMadeUp(ctx); err != nil {
+				if stored.IsOfRow(err) {
+					return cause // a faultless event cannot be claimed either
+				}
+				return err
+			}
+		}
+		stay := b.setAside(ctx, s.stuck)
+		b.aside = len(s.stuck) - len(stay)
+		left = append(left, stay...)
+		if b.aside == 0 && len(s.fit) == 0 && len(places) > 0 {
+			continue // behind rows that all have to stay there may be others
+		}
+		b.reportLeft(ctx, left)
+		b.events, b.held = nil, held{} // what was tried, such as the made-up event, was rolled back
+		if len(s.fit) > 0 {
+			if err := b.take(ctx, s.fit); err != nil {
+				return err
+			}
+		}
+		b.full = b.aside > 0 || len(s.fit) > 0 && len(places) == limit
+		return nil
+	}
+}
+
+// around locks up to limit due rows that are not among those left, and returns their places.
+func (b *batch) around(ctx context.Context, from domain.Cursor, limit int, except []string, left []stuckRow) ([]string, error) {
+	passed := make([]string, len(left))
+	for i, row := range left {
+		passed[i] = row.place
+	}
+	rows, err := b.conn.Query(ctx, fmt.Sprintf(aroundSQL, limit), dueFrom(from), [16]byte(from.ID), append([]string{}, except...), passed)
 	if err != nil {
-		return fmt.Errorf("look at due events one by one: %w", err)
+		return nil, fmt.Errorf("look at due events one by one: %w", err)
 	}
 	places, err := pgx.CollectRows(rows, pgx.RowTo[string])
 	if err != nil {
-		return fmt.Errorf("look at due events one by one: %w", err)
+		return nil, fmt.Errorf("look at due events one by one: %w", err)
 	}
-	s := sifting{batch: b}
-	if err := s.sift(ctx, places); err != nil {
-		return err
-	}
-	if len(s.stuck) > 0 {
-		if err := b.claimMadeUp(ctx); err != nil {
-			if stored.IsOfRow(err) {
-				return cause // a faultless event cannot be claimed either
-			}
-			return err
-		}
-	}
-	aside := b.setAside(ctx, s.stuck)
-	if len(s.fit) > 0 {
-		if err := b.take(ctx, s.fit); err != nil {
-			return err
-		}
-	}
-	b.full = aside > 0 || len(s.fit) > 0 && len(places) == limit
-	b.aside = aside
-	return nil
+	return places, nil
 }
 
 // sifting separates the rows that can be claimed from those that cannot. sifting tries to
@@ -103,7 +126,8 @@ type sifting struct {
 
 type stuckRow struct {
 	place string // its ctid
-	why   error
+	why   error  // why it cannot be claimed
+	unset error  // why it cannot become a dead letter; nil if PostgreSQL does not say
 }
 
 func (s *sifting) sift(ctx context.Context, places []string) error {
@@ -118,7 +142,7 @@ func (s *sifting) sift(ctx context.Context, places []string) error {
 	case !stored.IsOfRow(err):
 		return err
 	case len(places) == 1:
-		s.stuck = append(s.stuck, stuckRow{places[0], err})
+		s.stuck = append(s.stuck, stuckRow{place: places[0], why: err})
 		return nil
 	}
 	if err := s.sift(ctx, places[:len(places)/2]); err != nil {
@@ -170,10 +194,9 @@ func (b *batch) claimMadeUp(ctx context.Context) error {
 	}, false)
 }
 
-// setAside turns rows into dead letters, and returns how many it could turn. A row that
-// cannot become a dead letter stays in the outbox, and later claims find it again.
-func (b *batch) setAside(ctx context.Context, stuck []stuckRow) int {
-	aside := 0
+// setAside turns rows into dead letters, and returns those that it could not turn. They stay
+// in the outbox, and later claims find them again.
+func (b *batch) setAside(ctx context.Context, stuck []stuckRow) (left []stuckRow) {
 	for _, row := range stuck {
 		var id *[16]byte
 		var key *string
@@ -188,19 +211,26 @@ func (b *batch) setAside(ctx context.Context, stuck []stuckRow) int {
 			_, err = b.conn.Exec(ctx, stored.PassEndedTurnsSQL, [][16]byte{*id})
 			return err
 		}, true)
-		log := b.outbox.db.Logger().With("place", row.place, "error", row.why)
-		switch {
-		case err != nil || id == nil:
-			log.ErrorContext(ctx, "an event can neither be relayed nor become a dead letter; the relay skips it", "set_aside", err)
-		default:
-			aside++
-			log.ErrorContext(ctx, "an event is dead: it cannot be relayed as it is in the outbox", "event_id", domain.ID(*id))
-			if key != nil {
-				b.freed = append(b.freed, *key)
-			}
+		if err != nil || id == nil {
+			row.unset = err
+			left = append(left, row)
+			continue
+		}
+		b.outbox.db.Logger().ErrorContext(ctx, "an event is dead: it cannot be relayed as it is in the outbox", "event_id", domain.ID(*id), "place", row.place, "error", row.why)
+		if key != nil {
+			b.freed = append(b.freed, *key)
 		}
 	}
-	return aside
+	return left
+}
+
+// reportLeft logs that the claim skips rows. It names the first one.
+func (b *batch) reportLeft(ctx context.Context, left []stuckRow) {
+	if len(left) > 0 {
+		first := left[0]
+		b.outbox.db.Logger().ErrorContext(ctx, "events can neither be relayed nor become dead letters; the relay skips them",
+			"events", len(left), "place", first.place, "error", first.why, "set_aside", first.unset)
+	}
 }
 
 func (b *batch) asideText(err error) string {

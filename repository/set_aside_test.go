@@ -146,18 +146,42 @@ func TestAnErrorOfTheSchemaKillsNoEvent(t *testing.T) {
 // If even the dead letters refuse a row, it stays where it is and is skipped.
 func TestARowThatCannotBeSetAsideIsPassedOver(t *testing.T) {
 	t.Parallel()
-	db := schematest.Open(t)
-	exec(t, db, unchecked)
-	exec(t, db, "ALTER TABLE outbox_dead ADD CHECK (event_type <> 'test:odd')")
-	exec(t, db, `INSERT INTO outbox (event_type, payload, created_at, available_at) VALUES ('test:odd', 'x', '-infinity', '2020-01-01')`)
-	emit(t, db, 5)
-	batch := claim(t, repository.NewOutbox(db, repository.OutboxOptions{History: true}), 10)
-	if got := len(batch.Events()); got != 5 {
-		t.Errorf("%d events, want 5", got)
+	for name, odd := range map[string]int{"one": 1, "more than a claim sets aside": 40, "more than a claim takes": 130} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			db := schematest.Open(t)
+			exec(t, db, unchecked)
+			exec(t, db, "ALTER TABLE outbox_dead ADD CHECK (event_type <> 'test:odd')")
+			exec(t, db, fmt.Sprintf(`INSERT INTO outbox (event_type, payload, created_at, available_at) SELECT 'test:odd', 'x', '-infinity', '2020-01-01' FROM generate_series(1, %d)`, odd))
+			emit(t, db, 5)
+			batch := claim(t, repository.NewOutbox(db, repository.OutboxOptions{History: true}), 60)
+			if got := len(batch.Events()); got != 5 {
+				t.Errorf("%d events, want 5", got)
+			}
+			deliverAll(t, batch)
+			if n := count(t, db, "SELECT count(*) FROM outbox WHERE event_type = 'test:odd'"); n != odd {
+				t.Errorf("%d rows stayed, want %d", n, odd)
+			}
+		})
 	}
-	deliverAll(t, batch)
-	if n := count(t, db, "SELECT count(*) FROM outbox WHERE event_type = 'test:odd'"); n != 1 {
-		t.Errorf("%d rows stayed, want 1", n)
+}
+
+// If every due row is odd, the claim has no events, not even the one that it made up.
+func TestOddRowsAloneAreNoEvents(t *testing.T) {
+	t.Parallel()
+	for name, refuse := range map[string]string{"they die": "SELECT", "they stay": "ALTER TABLE outbox_dead ADD CHECK (event_type <> 'test:odd')"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			db := schematest.Open(t)
+			exec(t, db, unchecked)
+			exec(t, db, refuse)
+			exec(t, db, `INSERT INTO outbox (event_type, payload, created_at, available_at) VALUES ('test:odd', 'x', '-infinity', '2020-01-01')`)
+			batch := claim(t, repository.NewOutbox(db, repository.OutboxOptions{History: true}), 10)
+			if got := batch.Events(); len(got) != 0 || batch.Held() != 0 {
+				t.Errorf("the claim has the events %v, and held %d", got, batch.Held())
+			}
+			deliverAll(t, batch)
+		})
 	}
 }
 

@@ -55,11 +55,11 @@ func (p *Process) OS() *os.Process { return p.cmd.Process }
 // Done returns a channel that is closed when the child has ended.
 func (p *Process) Done() <-chan struct{} { return p.done }
 
-// State returns how the child ended. It may be called once Done is closed.
+// State returns how the child ended. Call it only after the channel of Done is closed.
 func (p *Process) State() *os.ProcessState { return p.cmd.ProcessState }
 
-// Err returns the error of Wait: nil if the child exited with 0. It may be called
-// once Done is closed.
+// Err returns the error of Wait: nil if the child exited with 0. Call it only after
+// the channel of Done is closed.
 func (p *Process) Err() error { return p.err }
 
 // Signal sends a signal. It is no error if the child has ended.

@@ -7,7 +7,8 @@ import (
 	"outboxd/app/daemon"
 )
 
-// TestEnv prints configured addresses for a shell. Those of running servers are in TestTutorial.
+// TestEnv checks what env prints for configured servers. TestTutorial uses what env prints for servers that a running
+// outboxd started.
 func TestEnv(t *testing.T) {
 	t.Parallel()
 	run := func(args ...string) (string, error) {

@@ -27,8 +27,8 @@ type Passed struct {
 	P50, P99 time.Duration
 }
 
-// unmeasured is how much of a window the leader may not have measured yet: it measures once a minute, up to
-// overview.ConfirmedLate ago.
+// unmeasured is how much of a window the leader may not have measured yet. It measures once a minute, and what it
+// measures ends overview.ConfirmedLate before.
 const unmeasured = 90 * time.Second
 
 // Measurement says over which time the figures of the windows are.

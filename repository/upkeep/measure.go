@@ -36,7 +36,7 @@ var lateSQL = fmt.Sprintf("interval '%g seconds'", overview.ConfirmedLate.Second
 //     counters that PostgreSQL keeps of the partitions of the history. The history has no
 //     index by time, because such an index would cost something in every batch.
 //     PostgreSQL's counters are about a second late, and start at zero after a crash.
-//   - The statement counts confirmations up to overview.ConfirmedLate ago.
+//   - The time for which confirmations are counted ends overview.ConfirmedLate ago.
 //   - A cancelled event also has a row in the inbox, but does not count as confirmed.
 //   - The delays are measured on at most 1,000 confirmations of the last 20 seconds.
 var measureSQL = `
