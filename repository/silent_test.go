@@ -69,8 +69,6 @@ func TestARollbackThatIsNotAnswered(t *testing.T) {
 	case <-time.After(servertest.Patience):
 		t.Fatal("the rollback still waits")
 	}
-	if n := db.Pool().Stat().AcquiredConns(); n != 0 {
-		t.Errorf("%d connections are in use", n)
-	}
+	servertest.Eventually(t, "the connection has left the pool", func() bool { return db.Pool().Stat().AcquiredConns() == 0 })
 	exec(t, db, "SELECT 1")
 }
