@@ -142,7 +142,7 @@ func TestFailingEvents(t *testing.T) {
 		{0, []string{"retry", "--not-header=tenant=acme", "--yes"}, "No failing event matches"},
 		{2, []string{"retry", "--not-field=", "--not-header=", "--yes"}, "say which failing events"},
 		{2, []string{"give-up", "--type=mail:send"}, "say --yes to give them up"},
-		{0, []string{"retry", ids[0], "--rate=50", "--yes", "--reason=the server is back"}, "Retried 1 of 1 failing event.\noutboxd types show TYPE says whether they take effect."},
+		{0, []string{"retry", ids[0], "--rate=50", "--yes", "--reason=the server is back"}, "Retried 1 of 1 failing event.\nEvents whose next attempt had come by itself before are not counted: workers try them without this command.\noutboxd types show TYPE says whether they take effect."},
 		{1, []string{"retry", ids[0], "--yes"}, "not failing: 1 of the 1 events named"},
 		{0, []string{"give-up", "--type=mail:send", "--error=CONNECTION", "--yes", "--as=ada"}, "Gave up 2 of 2 failing events."},
 		{0, []string{"show", ids[1]}, " for ada; outboxd dead replay sends it again"},

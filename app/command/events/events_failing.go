@@ -82,12 +82,17 @@ func (f *failingFlags) read(cmd *cobra.Command, args []string, history bool) (fi
 type FailingChangeDocument struct {
 	Action   string     `json:"action"`
 	ActionID *domain.ID `json:"action_id,omitempty"` // in outbox_actions; none: nothing was done
-	Matched  int64      `json:"matched"`
-	Changed  int64      `json:"changed"`
+	// Matched counts the events that were failing when the change began. An event is no longer failing when its next
+	// attempt has come by itself.
+	Matched int64 `json:"matched"`
+	Changed int64 `json:"changed"` // with those of the canary
 	// TriedMeanwhile counts the events that a retry left out, because they no longer waited for their next attempt.
 	TriedMeanwhile int64 `json:"tried_meanwhile"`
-	DryRun         bool  `json:"dry_run"`
-	More           bool  `json:"more"` // there are more failing tasks than one command looks at
+	// Left counts the events that a retry did not come to, for example because the canary failed. They keep their
+	// planned attempts.
+	Left   int64 `json:"left"`
+	DryRun bool  `json:"dry_run"`
+	More   bool  `json:"more"` // there are more failing tasks than one command looks at
 	// PausedQueues has the paused queues in which tasks of a retry wait. It is missing if Redis did not say which
 	// queues are paused.
 	PausedQueues []cli.PausedQueue `json:"paused_queues,omitzero"`
@@ -183,6 +188,9 @@ func newFailingCommand(c cli.Commands, change failingChange) *cobra.Command {
 			return err
 		}
 		document := FailingChangeDocument{Action: change.verb, Matched: result.Matched, Changed: result.Changed, TriedMeanwhile: result.Meanwhile, DryRun: !acting.Yes, More: result.More, PausedQueues: paused}
+		if change.again && acting.Yes {
+			document.Left = result.Matched - result.Changed - result.Meanwhile
+		}
 		if !action.ID.IsZero() {
 			document.ActionID = &action.ID
 		}
@@ -197,12 +205,18 @@ func newFailingCommand(c cli.Commands, change failingChange) *cobra.Command {
 	return cmd
 }
 
-// meanwhile says that n events were left out; "" for none.
-func meanwhile(n int64) string {
-	if n == 0 {
-		return ""
+// others says which of the matched events a retry changed first, and what became of those that it did not change.
+func (d *FailingChangeDocument) others() (said string) {
+	if d.Canary != nil {
+		said = ", with the " + words.Count(d.Canary.Retried) + " of the canary"
 	}
-	return "; " + words.Count(n) + words.Plural(n, " was", " were") + " tried meanwhile"
+	if n := d.TriedMeanwhile; n > 0 {
+		said += "; " + words.Count(n) + words.Plural(n, " was", " were") + " tried meanwhile"
+	}
+	if n := d.Left; n > 0 {
+		said += "; " + words.Count(n) + words.Plural(n, " keeps its planned attempt", " keep their planned attempts")
+	}
+	return said
 }
 
 // table prints the result of a change of failing events. kind is the filter's type.
@@ -216,7 +230,10 @@ func (f failingChange) table(w io.Writer, d *FailingChangeDocument, kind string)
 		if c := d.Canary; c != nil {
 			fmt.Fprintf(w, "Canary: %s retried, %s confirmed, %s failed again, %s undecided.\n", words.Count(c.Retried), words.Count(c.Confirmed), words.Count(c.Failed), words.Count(c.Open))
 		}
-		fmt.Fprintf(w, "%s %s of %s%s.\n", f.past, words.Count(d.Changed), words.Many(d.Matched, "failing event"), meanwhile(d.TriedMeanwhile))
+		fmt.Fprintf(w, "%s %s of %s%s.\n", f.past, words.Count(d.Changed), words.Many(d.Matched, "failing event"), d.others())
+		if f.again {
+			fmt.Fprintln(w, "Events whose next attempt had come by itself before are not counted: workers try them without this command.")
+		}
 	}
 	if d.More {
 		fmt.Fprintln(w, "There may be more: run it again.")

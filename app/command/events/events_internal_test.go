@@ -101,3 +101,20 @@ func TestASearchThatStoppedSaysThatItFoundNothingSoFar(t *testing.T) {
 		t.Errorf("it says %q", said)
 	}
 }
+
+// The result of a retry says whether its number has the canary, and what became of the other events.
+func TestARetrySaysWhatBecameOfTheOtherEvents(t *testing.T) {
+	t.Parallel()
+	retry := failingChange{past: "Retried", again: true}
+	for want, d := range map[string]FailingChangeDocument{
+		"Retried 7 of 7 failing events, with the 3 of the canary.\n":                                              {Matched: 7, Changed: 7, Canary: &retryCanaryDocument{Retried: 3}},
+		"Retried 3 of 12 failing events, with the 3 of the canary; 9 keep their planned attempts.\n":              {Matched: 12, Changed: 3, Left: 9, Canary: &retryCanaryDocument{Retried: 3}},
+		"Retried 9 of 12 failing events; 2 were tried meanwhile; 1 keeps its planned attempt.\nEvents whose next": {Matched: 12, Changed: 9, TriedMeanwhile: 2, Left: 1},
+	} {
+		var table strings.Builder
+		retry.table(&table, &d, "")
+		if !strings.Contains(table.String(), want) {
+			t.Errorf("it says %q, want %q", table.String(), want)
+		}
+	}
+}
