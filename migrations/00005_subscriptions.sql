@@ -154,11 +154,15 @@ EXCEPTION WHEN lock_not_available OR SQLSTATE 'OB001' THEN
 END $$;
 -- +goose StatementEnd
 
+-- outbox_reschedule_one inserts a delivery into the inbox only as a lock, and deletes the row at once. The setting
+-- outboxd.barring names that delivery: it has not ended.
 -- +goose StatementBegin
 CREATE FUNCTION outbox_delivery_confirmed() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
 BEGIN
-    PERFORM outbox_delivery_ended(NEW.event_id);
+    IF current_setting('outboxd.barring', true) IS DISTINCT FROM NEW.event_id::text THEN
+        PERFORM outbox_delivery_ended(NEW.event_id);
+    END IF;
     RETURN NULL;
 END $$;
 -- +goose StatementEnd

@@ -342,6 +342,12 @@ func TestADeliveryEndsBeforeTheTimeOfItsEvent(t *testing.T) {
 			if n := count(t, db, "SELECT count(*) FROM outbox"); n != 2 {
 				t.Fatalf("%d were moved, want the event and its delivery", n)
 			}
+			if n := count(t, db, "SELECT count(*) FROM inbox"); n != 0 {
+				t.Errorf("%d are confirmed, and they were only moved", n)
+			}
+			if n := count(t, db, "SELECT count(*) FROM outbox_awaited"); n != 1 {
+				t.Errorf("the event waits for %d deliveries, want 1", n)
+			}
 			exec(t, db, end)
 			if n := count(t, db, "SELECT count(*) FROM inbox"); n != 2 {
 				t.Errorf("%d are confirmed, want the event and its delivery", n)
