@@ -94,7 +94,7 @@ func (b *batch) loadAround(ctx context.Context, from domain.Cursor, limit int, e
 				return err
 			}
 		}
-		b.full = b.aside > 0 || len(s.fit) > 0 && len(places) == limit
+		b.full = b.aside > 0 || s.cut || len(s.fit) > 0 && (len(places) == limit || len(b.events)+b.Held() < len(s.fit))
 		return nil
 	}
 }
@@ -122,6 +122,7 @@ type sifting struct {
 	*batch
 	fit   []string
 	stuck []stuckRow
+	cut   bool // some rows were not looked at
 }
 
 type stuckRow struct {
@@ -131,7 +132,11 @@ type stuckRow struct {
 }
 
 func (s *sifting) sift(ctx context.Context, places []string) error {
-	if len(places) == 0 || len(s.stuck) >= maxAside {
+	if len(places) == 0 {
+		return nil
+	}
+	if len(s.stuck) >= maxAside {
+		s.cut = true
 		return nil // the next claim looks at the rest
 	}
 	err := s.try(ctx, func() error { return s.take(ctx, places) }, false)

@@ -166,6 +166,31 @@ func TestARowThatCannotBeSetAsideIsPassedOver(t *testing.T) {
 	}
 }
 
+// A claim ends before it has looked at all due rows. It says so: otherwise the relay would wait, and its cursor would
+// pass the rest.
+func TestAClaimAroundOddRowsSaysThatMoreIsDue(t *testing.T) {
+	t.Parallel()
+	for name, rows := range map[string]string{
+		"many odd rows": `INSERT INTO outbox (event_type, payload, created_at, available_at) SELECT 'test:odd', 'x', '-infinity', '2020-01-02' FROM generate_series(1, 40)`,
+		"large events":  `INSERT INTO outbox (event_type, payload, created_at, available_at) VALUES ('test:odd', 'x', '-infinity', '2020-01-02'), ('test:large', 'xxx', now(), '2020-01-03')`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			db := schematest.Open(t)
+			exec(t, db, unchecked)
+			exec(t, db, "ALTER TABLE outbox_dead ADD CHECK (event_type <> 'test:odd')")
+			exec(t, db, "INSERT INTO outbox (event_type, payload, available_at) VALUES ('test:first', 'x', '2020-01-01')")
+			exec(t, db, rows)
+			emit(t, db, 1)
+			batch := claim(t, repository.NewOutbox(db, repository.OutboxOptions{History: true, BatchBytes: 2}), 100)
+			if got := len(batch.Events()); got == 0 || got == 3 || !batch.Full() {
+				t.Errorf("%d events, full %t; want some, and more to come", got, batch.Full())
+			}
+			deliverAll(t, batch)
+		})
+	}
+}
+
 // If every due row is odd, the claim has no events, not even the one that it made up.
 func TestOddRowsAloneAreNoEvents(t *testing.T) {
 	t.Parallel()
