@@ -120,7 +120,17 @@ func (p *tab) untilTrue(function string) {
 // over this chart.
 func (p *tab) zoomsTo(from, until float64) (move func(share float64)) {
 	p.t.Helper()
-	box := p.MustElement("#chart-rates .u-over").MustScrollIntoView().MustShape().Box()
+	var box struct{ X, Y, Width, Height float64 }
+	// In one step, because a new drawing may replace the chart at any time.
+	err := p.MustEval(`() => {
+		const chart = document.querySelector("#chart-rates .u-over");
+		chart.scrollIntoView({block: "center", behavior: "instant"});
+		const {x, y, width, height} = chart.getBoundingClientRect();
+		return {x, y, width, height};
+	}`).Unmarshal(&box)
+	if err != nil {
+		p.t.Fatal(err)
+	}
 	move = func(share float64) {
 		p.t.Helper()
 		if err := p.Mouse.MoveTo(proto.Point{X: box.X + share*box.Width, Y: box.Y + box.Height/2}); err != nil {

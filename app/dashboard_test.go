@@ -83,7 +83,7 @@ func (p *tab) zoomsCharts() {
 	p.MustElement("#charts-whole[hidden]")
 	p.press(p.MustElement("#charts-log"))
 	p.await("#charts-log[aria-pressed=true]", "Log")
-	p.MustElement("#chart-rates .u-over").MustScrollIntoView()
+	p.MustEval(`() => document.querySelector("#chart-rates .u-over").scrollIntoView({block: "center", behavior: "instant"})`) // a new drawing may replace it at any time
 	move(0.9)
 	p.await("#chart-rates .u-legend tr:first-child", "[0-9]{2}:[0-9]{2}")
 	p.see("overview-log")
