@@ -317,14 +317,7 @@ type question struct {
 // was taken from them: they have to be asked again. It also returns whether any task was taken.
 func (t *taker) round(open []*queue, shares map[*queue]int) (waiting []*queue, found bool, err error) {
 	until := time.Now()
-	questions := t.put(open, shares, false)
-	for i := range questions {
-		if q := &questions[i]; q.take != nil && isNoScript(q.take.Err()) {
-			questions = t.put(open, shares, true)
-			break
-		}
-	}
-	for _, q := range questions {
+	for _, q := range t.answered(open, shares) {
 		again := q.count != nil && q.hasTasks()
 		if q.take != nil {
 			unknown, taken, failed := t.read(q, shares[q.queue], until)
@@ -348,6 +341,23 @@ func (q question) hasTasks() bool {
 		return true
 	}
 	return false
+}
+
+// answered sends the requests of a round, and those with the whole script again whose server does not know the script's
+// hash. In a cluster the other masters may know it and have given out tasks, so their answers must be read.
+func (t *taker) answered(open []*queue, shares map[*queue]int) []question {
+	questions := t.put(open, shares, false)
+	var places []int
+	var again []*queue
+	for i, q := range questions {
+		if q.take != nil && isNoScript(q.take.Err()) {
+			places, again = append(places, i), append(again, q.queue)
+		}
+	}
+	for i, q := range t.put(again, shares, true) {
+		questions[places[i]] = q
+	}
+	return questions
 }
 
 // put sends the requests of a round. If inFull is true, it sends the whole script, because Redis does not know the
