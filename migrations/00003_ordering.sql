@@ -75,7 +75,8 @@ END $$;
 -- outbox_let_go moves a held event back to outbox. If the event's due time is in the past, the event becomes due now,
 -- because the relay's cursor may have passed the earlier time. The event's deliveries were made when it was first
 -- claimed. The function returns false if the event is not in outbox afterwards, because it was no longer held, or
--- because outbox refused it. In the second case it is a dead letter now, or still held if it cannot become one.
+-- because outbox refused it. In the second case it is a dead letter now. If it cannot become one either, it is still
+-- held, and the server logs a warning.
 --
 -- If the producer meanwhile wrote the same ID again, that repeat is removed from outbox. If a relay is claiming the
 -- repeat, the function does not wait for the relay, because the function may run in the commit of a consumer. The
@@ -121,8 +122,8 @@ BEGIN
     EXCEPTION WHEN data_exception OR integrity_constraint_violation OR program_limit_exceeded OR data_corrupted OR raise_exception THEN
         moved := 0;
         SELECT ctid INTO place FROM outbox_held WHERE id = event FOR UPDATE;
-        IF FOUND THEN
-            PERFORM outbox_set_aside('outbox_held', place, SQLERRM);
+        IF FOUND AND outbox_set_aside('outbox_held', place, SQLERRM) IS NULL THEN
+            RAISE WARNING 'event %% stays held: it can neither return to the outbox nor become a dead letter: %%', event, SQLERRM;
         END IF;
     END;
     PERFORM set_config('outboxd.moving', moving, true);

@@ -6,6 +6,9 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+
 	"outboxd/app/schematest"
 	"outboxd/domain"
 	"outboxd/repository"
@@ -188,6 +191,37 @@ func TestAClaimAroundOddRowsSaysThatMoreIsDue(t *testing.T) {
 			}
 			deliverAll(t, batch)
 		})
+	}
+}
+
+// A held event that neither the outbox nor the dead letters take stays held, and the server says so.
+func TestAHeldEventThatCannotBeSetAsideIsReported(t *testing.T) {
+	t.Parallel()
+	url := schematest.Database(t)
+	db := schematest.Connect(t, url)
+	emitKeyed(t, db, "a1", "a2")
+	relayAll(t, repository.NewOutbox(db, repository.OutboxOptions{History: true}))
+	exec(t, db, "ALTER TABLE outbox ADD CHECK (event_type <> 'a2') NOT VALID")
+	exec(t, db, "ALTER TABLE outbox_dead ADD CHECK (event_type <> 'a2')")
+	config, err := pgx.ParseConfig(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var said []string
+	config.OnNotice = func(_ *pgconn.PgConn, n *pgconn.Notice) { said = append(said, n.Message) }
+	conn, err := pgx.ConnectConfig(t.Context(), config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close(context.Background())
+	if _, err := conn.Exec(t.Context(), "SELECT outboxd.confirm(id) FROM outboxd.outbox_sent WHERE event_type = 'a1'"); err != nil {
+		t.Fatal(err)
+	}
+	if len(said) != 1 || !strings.Contains(said[0], "stays held") {
+		t.Errorf("the server said %q", said)
+	}
+	if n := count(t, db, "SELECT count(*) FROM outbox_held"); n != 1 {
+		t.Errorf("%d events are held, want 1", n)
 	}
 }
 
