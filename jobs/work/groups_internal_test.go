@@ -2,6 +2,8 @@ package work
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"log/slog"
 	"testing"
 
@@ -35,5 +37,30 @@ func TestAGroupThatEverybodyLeftAsksNothing(t *testing.T) {
 	}
 	if groups.ask([]*member{left, stays}); inbox.times != 1 || (<-stays.answer).alone {
 		t.Errorf("the inbox was asked %d times for a task that stays", inbox.times)
+	}
+}
+
+// hangs is an inbox of a database that does not answer.
+type hangs struct{ domain.Inbox }
+
+func (hangs) Process(ctx context.Context, _ domain.ID, _ func(context.Context, domain.Effects) error) (bool, error) {
+	<-ctx.Done()
+	return false, fmt.Errorf("process an event: %w", ctx.Err())
+}
+
+func (h hangs) ProcessAll(ctx context.Context, _ []domain.ID, _ func(context.Context, domain.Effects, []domain.ID) error) ([]domain.Confirmation, error) {
+	_, err := h.Process(ctx, domain.ID{}, nil)
+	return nil, err
+}
+
+// If the worker stops while the database does not answer, a task whose effect has happened loses no attempt.
+func TestAConfirmationThatTheStopInterruptsCostsNoAttempt(t *testing.T) {
+	t.Parallel()
+	w := New(Options{Inbox: hangs{}, Concurrency: 1, Logger: slog.New(slog.DiscardHandler), Registry: prometheus.NewRegistry()})
+	running, stop := context.WithCancel(t.Context())
+	stop()
+	_, err := w.record(t.Context(), running, newGroups(running, w), Task{EventID: domain.ID{1}}, nil)
+	if !errors.Is(err, errStopping) || !isBlameless(err) {
+		t.Errorf("the task ends with %v", err)
 	}
 }

@@ -143,7 +143,8 @@ func (w *Worker) record(ctx, running context.Context, together *groups, task Tas
 		first, err = together.Confirm(attempt, task, record)
 		done()
 		// This transaction only writes the confirmation and the Record. So it can be repeated after an outage.
-		if domain.ErrorCode(err) != domain.CodeUnavailable {
+		// After the end of ctx the error may be that of ctx, and says nothing about the task.
+		if domain.ErrorCode(err) != domain.CodeUnavailable && (err == nil || ctx.Err() == nil) {
 			return first, err
 		}
 		w.outage.Do(func() {
