@@ -138,3 +138,39 @@ func TestATaskThatWasArchivedLongAgoMakesADeadLetter(t *testing.T) {
 	}
 	f.eventually(1, "SELECT count(*) FROM outbox_dead WHERE event_type = 'test:again' AND stage = 'worker'")
 }
+
+// An event that cannot become a dead letter keeps no other archived task of its queue from becoming one, and no lost
+// event from being sent again.
+func TestAnEventThatCannotDieHidesNoOther(t *testing.T) {
+	t.Parallel()
+	redisURL, databaseURL := servertest.Redis(t), schematest.Database(t)
+	db := schematest.Connect(t, databaseURL)
+	w := newTown(t, databaseURL, redisURL, func(o *relay.Options) {
+		o.PollInterval = 100 * time.Millisecond // what is sent again wakes nobody
+		o.Archives = &lead.Archives{
+			Queue: inspect.NewArchive(openRedis(t, redisURL)), Failures: deadletters.NewFailedTasks(db, true), Every: 20 * time.Millisecond,
+		}
+		o.Reconciliation = &lead.Reconciliation{
+			Events: heal.NewMissingEvents(db), Tasks: o.Publisher.(*publish.Publisher).Tasks(), Resend: true, Age: 50 * time.Millisecond, Every: 50 * time.Millisecond,
+		}
+	})
+	w.exec("ALTER TABLE outbox_dead ADD CHECK (event_type <> 'test:stays')")
+	w.start()
+	w.watched()
+	stop := w.work()
+	w.exec(emitEffects, 1) // of a type that is confirmed
+	w.eventually(1, "SELECT count(*) FROM inbox")
+	stop()
+	w.exec("SELECT outboxd.emit('test:stays', '{}', queue => 'billing')")
+	w.exec("SELECT outboxd.emit('test:dies', '{}', queue => 'billing')")
+	w.eventually(0, "SELECT count(*) FROM outbox")
+	if n, err := asynq.NewInspectorFromRedisClient(w.redis).ArchiveAllPendingTasks("billing"); err != nil || n != 2 {
+		t.Fatalf("%d tasks archived, %v", n, err)
+	}
+	w.eventually(1, "SELECT count(*) FROM outbox_dead WHERE event_type = 'test:dies'")
+
+	w.exec(emitEffects, 1)
+	w.eventually(0, "SELECT count(*) FROM outbox")
+	w.redis.Del(t.Context(), "asynq:{default}:pending")
+	w.eventually(1, "SELECT count(*) FROM outbox_journal WHERE entry = 'redriven'")
+}

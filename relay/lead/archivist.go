@@ -74,8 +74,10 @@ func (a *archivist) look(ctx context.Context) error {
 	return failed
 }
 
-// lookInto reads the tasks of a queue that were archived since the last search, and some older ones.
+// lookInto reads the tasks of a queue that were archived since the last search, and some older ones. An event that
+// cannot become a dead letter keeps no other from becoming one; its error is returned at the end.
 func (a *archivist) lookInto(ctx context.Context, queue string) error {
+	var failed error
 	from, seen := time.Unix(0, 0), a.seen[queue]
 	if !seen.IsZero() {
 		from = seen.Add(-archiveOverlap)
@@ -86,16 +88,26 @@ func (a *archivist) lookInto(ctx context.Context, queue string) error {
 			return err
 		}
 		if err := a.bury(ctx, queue, batch); err != nil {
-			return err
+			if !isOfOneEvent(ctx, err) {
+				return err
+			}
+			failed = err
 		}
 		if len(batch) > 0 {
 			seen = batch[len(batch)-1].At
 		}
 		if len(batch) < archiveBatch { // it is empty if there was a whole number of batches, as in a full archive
-			a.seen[queue] = seen
-			return nil
+			if failed == nil {
+				a.seen[queue] = seen
+			}
+			return failed
 		}
 	}
+}
+
+// isOfOneEvent reports whether a dead letter could not be made for a reason that need not concern other events.
+func isOfOneEvent(ctx context.Context, err error) bool {
+	return err != nil && ctx.Err() == nil && domain.ErrorCode(err) != domain.CodeUnavailable
 }
 
 // bury makes dead letters of a batch of archived tasks. One query for the batch finds the events that are pending,
@@ -115,14 +127,17 @@ func (a *archivist) bury(ctx context.Context, queue string, batch []queued.Archi
 	if err != nil {
 		return err
 	}
+	var failed error
 	for _, id := range open {
 		for _, task := range tasks[id] {
-			if err := a.buryTask(ctx, queue, task); err != nil {
+			if err := a.buryTask(ctx, queue, task); isOfOneEvent(ctx, err) {
+				failed = err
+			} else if err != nil {
 				return err
 			}
 		}
 	}
-	return nil
+	return failed
 }
 
 func (a *archivist) buryTask(ctx context.Context, queue, taskID string) error {
