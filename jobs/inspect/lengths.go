@@ -13,10 +13,11 @@ var _ domain.QueueLengths = (*Overviews)(nil)
 
 // Lengths implements domain.QueueLengths, in one round trip. The length of a queue is the number of
 // its pending, active, scheduled and failing tasks. Lengths leaves out a queue whose keys this user
-// may not use.
+// may not use, and a queue whose master in a cluster does not answer while another master does.
 func (o *Overviews) Lengths(ctx context.Context, queues []string) (map[string]int64, error) {
 	counts := make([][]*redis.IntCmd, len(queues))
-	_, err := o.redis.Pipelined(ctx, func(pipe redis.Pipeliner) error {
+	// Each answer has its own error.
+	_, _ = o.redis.Pipelined(ctx, func(pipe redis.Pipeliner) error {
 		for i, queue := range queues {
 			counts[i] = []*redis.IntCmd{
 				pipe.LLen(ctx, broker.PendingKey(queue)), pipe.LLen(ctx, broker.ActiveKey(queue)),
@@ -25,9 +26,7 @@ func (o *Overviews) Lengths(ctx context.Context, queues []string) (map[string]in
 		}
 		return nil
 	})
-	if err != nil && !broker.IsForbiddenKey(err) {
-		return nil, broker.Unavailable("measure the queues", err)
-	}
+	var failed error
 	lengths := make(map[string]int64, len(queues))
 	for i, queue := range queues {
 		length, err := sum(counts[i])
@@ -35,8 +34,11 @@ func (o *Overviews) Lengths(ctx context.Context, queues []string) (map[string]in
 		case err == nil:
 			lengths[queue] = length
 		case !broker.IsForbiddenKey(err):
-			return nil, broker.Unavailable("measure the queues", err)
+			failed = err
 		}
+	}
+	if failed != nil && len(lengths) == 0 {
+		return nil, broker.Unavailable("measure the queues", failed)
 	}
 	return lengths, nil
 }
