@@ -153,7 +153,10 @@ func (g *groups) Confirm(ctx context.Context, task Task, record Record) (first b
 }
 
 func (g *groups) confirmOne(ctx context.Context, task Task, record Record) (first bool, err error) {
-	return g.w.o.Inbox.Process(ctx, task.EventID, func(ctx context.Context, tx domain.Effects) error { return recorded(ctx, tx, record) })
+	return g.w.o.Inbox.Process(ctx, task.EventID, func(ctx context.Context, tx domain.Effects) error {
+		// Asynq recovers panics of its own goroutines only, and this is another.
+		return domain.Recovered("the record panicked", func() error { return recorded(ctx, tx, record) })
+	})
 }
 
 func recorded(ctx context.Context, tx domain.Effects, record Record) error {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"testing"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -61,6 +62,28 @@ func TestAConfirmationThatTheStopInterruptsCostsNoAttempt(t *testing.T) {
 	stop()
 	_, err := w.record(t.Context(), running, newGroups(running, w), Task{EventID: domain.ID{1}}, nil)
 	if !errors.Is(err, errStopping) || !isBlameless(err) {
+		t.Errorf("the task ends with %v", err)
+	}
+}
+
+// takes is an inbox in which every event takes effect.
+type takes struct{ domain.Inbox }
+
+func (takes) Process(ctx context.Context, _ domain.ID, effect func(context.Context, domain.Effects) error) (bool, error) {
+	return true, effect(ctx, nil)
+}
+
+func (t takes) ProcessAll(ctx context.Context, ids []domain.ID, effect func(context.Context, domain.Effects, []domain.ID) error) ([]domain.Confirmation, error) {
+	return nil, effect(ctx, nil, ids)
+}
+
+// A Record that panics costs its task an attempt, and does not end the process.
+func TestARecordThatPanicsFailsItsTaskAlone(t *testing.T) {
+	t.Parallel()
+	w := New(Options{Inbox: takes{}, Concurrency: 1, Logger: slog.New(slog.DiscardHandler), Registry: prometheus.NewRegistry()})
+	record := func(context.Context, domain.Effects) error { panic("no such column") }
+	_, err := w.record(t.Context(), t.Context(), newGroups(t.Context(), w), Task{EventID: domain.ID{1}}, record)
+	if err == nil || !strings.Contains(err.Error(), "no such column") || isBlameless(err) {
 		t.Errorf("the task ends with %v", err)
 	}
 }
