@@ -21,9 +21,11 @@ const (
 	// does nothing else during the call.
 	atOnce = 200
 	// sampled is the largest number of tasks of a queue that a summary reads, half of them
-	// at each end. sampledMost is the largest number for all queues together.
+	// at each end. sampledMost is the largest number for all queues together. If they have more failing tasks, each
+	// queue gets a share, so that no queue is left out.
 	sampled     = 2000
 	sampledMost = 10_000
+	shareLeast  = 2 // one task at each end
 )
 
 // Tasks are the failing tasks of a Redis. They are safe for concurrent use.
@@ -202,15 +204,20 @@ func (t *Tasks) summary(ctx context.Context) (s queued.FailingSummary, err error
 	if err != nil && !broker.IsForbiddenKey(err) {
 		return s, err
 	}
-	left := int64(sampledMost)
+	left, unread := int64(sampledMost), int64(0)
+	for _, count := range counts {
+		if count.Val() > 0 {
+			unread++
+		}
+	}
 	for i, queue := range queues {
 		count := counts[i].Val()
-		s.Tasks += count
-		if count == 0 || left == 0 {
-			s.Estimated = s.Estimated || count > 0
+		if count == 0 {
 			continue
 		}
-		most := min(sampled, left)
+		most := min(sampled, max(left/unread, shareLeast))
+		unread--
+		s.Tasks += count
 		tasks, err := t.sample(ctx, queue, count, most)
 		if err != nil && !broker.IsForbiddenKey(err) {
 			return s, err

@@ -141,3 +141,39 @@ func TestASummaryOfManyTasksIsBounded(t *testing.T) {
 }
 
 func newID() string { return ids.NewID().String() }
+
+// Each queue with failing tasks is in a summary, however many failing tasks the queues before it have.
+func TestASummaryLeavesOutNoQueue(t *testing.T) {
+	t.Parallel()
+	const many, queues = 2001, 7
+	server := redistest.Start(t)
+	r := jobstest.OpenRedis(t, server.URL())
+	client, _ := r.Client().(*redis.Client)
+	fail(t, client, map[string]*asynq.Task{newID(): asynq.NewTask("mail:send", nil)})
+	id := client.ZRange(t.Context(), "asynq:{mail}:retry", 0, 0).Val()[0]
+	message := client.HGet(t.Context(), "asynq:{mail}:t:"+id, "msg").Val()
+	_, err := client.Pipelined(t.Context(), func(pipe redis.Pipeliner) error {
+		for n := range queues {
+			name := fmt.Sprintf("all-%d", n) // before "mail"
+			pipe.SAdd(t.Context(), "asynq:queues", name)
+			for i := range many {
+				other := newID()
+				pipe.ZAdd(t.Context(), "asynq:{"+name+"}:retry", redis.Z{Score: float64(time.Now().Unix() + int64(i)), Member: other})
+				pipe.HSet(t.Context(), "asynq:{"+name+"}:t:"+other, "msg", message, "state", "retry")
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := retries.New(r).Summary(t.Context())
+	if err != nil || s.Tasks != queues*many+1 || !s.Estimated || len(s.Groups) != queues+1 {
+		t.Fatalf("%d tasks in %d groups, estimated: %t, %v", s.Tasks, len(s.Groups), s.Estimated, err)
+	}
+	for n, g := range s.Groups {
+		if want := int64(many); n < queues && g.Tasks != want || n == queues && (g.Tasks != 1 || g.Queue != "mail") {
+			t.Errorf("%d tasks in queue %s", g.Tasks, g.Queue)
+		}
+	}
+}
