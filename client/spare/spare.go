@@ -28,7 +28,9 @@ const holds = time.Minute
 // the given delay instead.
 func (t *Tasks) Spare(id string, delay time.Duration) {
 	now := time.Now()
-	t.byID.Store(id, task{now.Add(holds), now.Add(delay)})
+	one := task{now.Add(holds), now.Add(delay)}
+	t.byID.Store(id, one)
+	time.AfterFunc(holds, func() { t.byID.CompareAndDelete(id, one) })
 }
 
 // The script does the same as Asynq's script for a retry, but does not change the
