@@ -49,7 +49,8 @@ type MissingEvents interface {
 	Note(ctx context.Context, events []MissingEvent) ([]MissingEvent, error)
 
 	// Resend puts the given events back into the outbox, except confirmed and dead ones, and returns how many it put
-	// back. It leaves out events that have only deliveries.
+	// back. It leaves out events that have only deliveries. An event that the outbox refuses stays in the history, and
+	// the try counts as one of its Resends.
 	Resend(ctx context.Context, ids []domain.ID, why string) (int64, error)
 
 	// Settle deletes stored events that are no longer missing: they were confirmed, ended in another way, or were

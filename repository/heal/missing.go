@@ -3,6 +3,7 @@ package heal
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -212,13 +213,33 @@ WITH moving AS MATERIALIZED (
 )
 SELECT count(*) FROM back`
 
-// Resend implements lost.MissingEvents.
+// triedSQL counts a try to send an event again that the outbox refused.
+const triedSQL = `UPDATE outbox_missing SET resends = resends + 1, resent_at = clock_timestamp() WHERE event_id = $1`
+
+// Resend implements lost.MissingEvents. If the outbox may refuse one of the events, Resend tries each half of them
+// alone.
 func (m *MissingEvents) Resend(ctx context.Context, ids []domain.ID, why string) (back int64, err error) {
+	const doing = "send missing events again"
 	err = pgx.BeginFunc(ctx, m.db.Pool(), func(tx pgx.Tx) error {
 		back, err = resendIn(ctx, tx, ids, domain.StageRelay, why)
 		return err
 	})
-	return back, postgres.Translate(err, "send missing events again")
+	if !stored.IsOfRow(err) || postgres.IsFleeting(err) {
+		return back, postgres.Translate(err, doing)
+	}
+	if len(ids) == 1 {
+		m.db.Logger().ErrorContext(ctx, "a missing event cannot be sent again as it is in the history", "event_id", ids[0], "error", err)
+		_, err = m.db.Pool().Exec(ctx, triedSQL, [16]byte(ids[0]))
+		return 0, postgres.Translate(err, doing)
+	}
+	back = 0
+	for half := range slices.Chunk(ids, (len(ids)+1)/2) {
+		n, err := m.Resend(ctx, half, why)
+		if back += n; err != nil {
+			return back, err
+		}
+	}
+	return back, nil
 }
 
 func resendIn(ctx context.Context, tx pgx.Tx, ids []domain.ID, stage domain.Stage, why string) (back int64, err error) {
