@@ -15,6 +15,7 @@ import (
 	"outboxd/app/servertest/redistest"
 	ids "outboxd/client"
 	"outboxd/domain/queued"
+	"outboxd/jobs/broker"
 	"outboxd/jobs/jobstest"
 	"outboxd/jobs/retries"
 )
@@ -118,22 +119,8 @@ func TestASummaryOfManyTasksIsBounded(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
 	r := jobstest.OpenRedis(t, server.URL())
-	client, _ := r.Client().(*redis.Client)
-	fail(t, client, map[string]*asynq.Task{newID(): asynq.NewTask("mail:send", nil)})
-	id := client.ZRange(t.Context(), "asynq:{mail}:retry", 0, 0).Val()[0]
-	message := client.HGet(t.Context(), "asynq:{mail}:t:"+id, "msg").Val()
 	const many = 2999
-	_, err := client.Pipelined(t.Context(), func(pipe redis.Pipeliner) error {
-		for i := range many {
-			other := newID()
-			pipe.ZAdd(t.Context(), "asynq:{mail}:retry", redis.Z{Score: float64(time.Now().Unix() + int64(i)), Member: other})
-			pipe.HSet(t.Context(), "asynq:{mail}:t:"+other, "msg", message, "state", "retry")
-		}
-		return nil
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
+	failMany(t, r, many, "mail")
 	s, err := retries.New(r).Summary(t.Context())
 	if err != nil || s.Tasks != many+1 || !s.Estimated || len(s.Groups) != 1 || s.Groups[0].Tasks != many+1 {
 		t.Errorf("summary %+v, %v", s, err)
@@ -142,24 +129,20 @@ func TestASummaryOfManyTasksIsBounded(t *testing.T) {
 
 func newID() string { return ids.NewID().String() }
 
-// Each queue with failing tasks is in a summary, however many failing tasks the queues before it have.
-func TestASummaryLeavesOutNoQueue(t *testing.T) {
-	t.Parallel()
-	const many, queues = 2001, 7
-	server := redistest.Start(t)
-	r := jobstest.OpenRedis(t, server.URL())
+// failMany lets a task of the queue mail fail, and puts many copies of it into the retry set of each of the queues.
+func failMany(t *testing.T, r *broker.Redis, many int, queues ...string) {
+	t.Helper()
 	client, _ := r.Client().(*redis.Client)
 	fail(t, client, map[string]*asynq.Task{newID(): asynq.NewTask("mail:send", nil)})
 	id := client.ZRange(t.Context(), "asynq:{mail}:retry", 0, 0).Val()[0]
 	message := client.HGet(t.Context(), "asynq:{mail}:t:"+id, "msg").Val()
 	_, err := client.Pipelined(t.Context(), func(pipe redis.Pipeliner) error {
-		for n := range queues {
-			name := fmt.Sprintf("all-%d", n) // before "mail"
-			pipe.SAdd(t.Context(), "asynq:queues", name)
+		for _, queue := range queues {
+			pipe.SAdd(t.Context(), "asynq:queues", queue)
 			for i := range many {
 				other := newID()
-				pipe.ZAdd(t.Context(), "asynq:{"+name+"}:retry", redis.Z{Score: float64(time.Now().Unix() + int64(i)), Member: other})
-				pipe.HSet(t.Context(), "asynq:{"+name+"}:t:"+other, "msg", message, "state", "retry")
+				pipe.ZAdd(t.Context(), "asynq:{"+queue+"}:retry", redis.Z{Score: float64(time.Now().Unix() + int64(i)), Member: other})
+				pipe.HSet(t.Context(), "asynq:{"+queue+"}:t:"+other, "msg", message, "state", "retry")
 			}
 		}
 		return nil
@@ -167,6 +150,19 @@ func TestASummaryLeavesOutNoQueue(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+}
+
+// Each queue with failing tasks is in a summary, however many failing tasks the queues before it have.
+func TestASummaryLeavesOutNoQueue(t *testing.T) {
+	t.Parallel()
+	const many, queues = 2001, 7
+	server := redistest.Start(t)
+	r := jobstest.OpenRedis(t, server.URL())
+	var names []string
+	for n := range queues {
+		names = append(names, fmt.Sprintf("all-%d", n)) // before "mail"
+	}
+	failMany(t, r, many, names...)
 	s, err := retries.New(r).Summary(t.Context())
 	if err != nil || s.Tasks != queues*many+1 || !s.Estimated || len(s.Groups) != queues+1 {
 		t.Fatalf("%d tasks in %d groups, estimated: %t, %v", s.Tasks, len(s.Groups), s.Estimated, err)
