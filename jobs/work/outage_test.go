@@ -69,7 +69,7 @@ func TestAnOutageAfterAnEffectOutsideIsWaitedFor(t *testing.T) {
 		return note(task), nil
 	}}
 	for i, retries := range []int{0, 5} {
-		s.enqueue("mail", newID(byte(i+1)).String(), nil, asynq.MaxRetry(retries), asynq.Timeout(2*time.Second), asynq.Retention(time.Hour))
+		s.enqueue("mail", newID(byte(i+1)).String(), nil, asynq.MaxRetry(retries), asynq.Timeout(10*time.Second), asynq.Retention(time.Hour))
 	}
 	s.start()
 	s.backUncharged(newID(1), newID(2))
@@ -117,7 +117,7 @@ func TestAnOutageThatOutlastsATaskCostsNoAttempt(t *testing.T) {
 	s, proxy := newShopBehind(t, map[string]work.Handler{"test:a": l.handle})
 	proxy.Refuse()
 	for i, retries := range []int{0, 5} {
-		s.enqueue("test:a", newID(byte(i+1)).String(), nil, asynq.MaxRetry(retries), asynq.Timeout(time.Second), asynq.Retention(time.Hour))
+		s.enqueue("test:a", newID(byte(i+1)).String(), nil, asynq.MaxRetry(retries), asynq.Timeout(10*time.Second), asynq.Retention(time.Hour))
 	}
 	s.start()
 	s.backUncharged(newID(1), newID(2))
