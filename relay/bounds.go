@@ -41,6 +41,7 @@ type bounds struct {
 
 type boundedQueue struct {
 	length   int64
+	added    int64 // how many events this process has ever enqueued
 	measured bool
 	full     bool
 	since    time.Time // when it last opened after it had been full
@@ -65,8 +66,9 @@ func (b *bounds) run(ctx context.Context) error {
 	ticker := time.NewTicker(boundsEvery)
 	defer ticker.Stop()
 	for {
+		added := b.addedUntil()
 		if lengths, err := b.lengths.Lengths(ctx, names); err == nil {
-			b.measured(lengths, time.Now())
+			b.measured(lengths, added, time.Now())
 		}
 		select {
 		case <-ctx.Done():
@@ -76,13 +78,27 @@ func (b *bounds) run(ctx context.Context) error {
 	}
 }
 
-func (b *bounds) measured(lengths map[string]int64, now time.Time) {
-	if b.update(lengths, now) {
+// addedUntil returns how many events this process has enqueued into each queue until now.
+func (b *bounds) addedUntil() map[string]int64 {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	added := make(map[string]int64, len(b.queues))
+	for name, q := range b.queues {
+		added[name] = q.added
+	}
+	return added
+}
+
+// measured takes the lengths of a measurement. The parameter added is what addedUntil returned before it.
+func (b *bounds) measured(lengths, added map[string]int64, now time.Time) {
+	if b.update(lengths, added, now) {
 		b.opened()
 	}
 }
 
-func (b *bounds) update(lengths map[string]int64, now time.Time) (opened bool) {
+// update counts what was enqueued during the measurement on top of its lengths: Redis may have counted before that.
+// If it counted later, those events count twice until the next measurement.
+func (b *bounds) update(lengths, added map[string]int64, now time.Time) (opened bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for name, q := range b.queues {
@@ -90,6 +106,7 @@ func (b *bounds) update(lengths map[string]int64, now time.Time) (opened bool) {
 		if !answered {
 			continue // the queue stays as it is
 		}
+		length += q.added - added[name]
 		limit := int64(b.limits[name])
 		if !q.measured && length < limit || q.full && length <= limit-max(limit/reopenShare, 1) {
 			if q.full {
@@ -114,6 +131,7 @@ func (b *bounds) added(events []domain.Event, outcomes []domain.Outcome) {
 	for i, o := range outcomes {
 		if q := b.queues[events[i].Queue]; q != nil && o.Verdict == domain.Delivered {
 			q.length++
+			q.added++
 			b.closeIfFull(events[i].Queue, q, time.Now())
 		}
 	}
