@@ -14,7 +14,7 @@ import (
 // them.
 func TestWhatIsEnqueuedDuringAMeasurementCounts(t *testing.T) {
 	t.Parallel()
-	gauge := prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "full"}, []string{"queue"})
+	gauge := prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "full", Help: "1 if a queue is full."}, []string{"queue"})
 	b := newBounds(nil, map[string]int{"mail": 100}, gauge, slog.New(slog.DiscardHandler), func() {})
 	events := func(n int) ([]domain.Event, []domain.Outcome) {
 		list, outcomes := make([]domain.Event, n), make([]domain.Outcome, n)
