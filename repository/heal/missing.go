@@ -3,7 +3,6 @@ package heal
 import (
 	"context"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -194,58 +193,4 @@ func (m *MissingEvents) Missing(ctx context.Context, limit int) ([]lost.MissingE
 	}
 	list, err := pgx.CollectRows(rows, scanMissing)
 	return list, postgres.Translate(err, "list missing events")
-}
-
-// resendSQL does what redriveSQL does, for the events with the given IDs.
-var resendSQL = `
-WITH moving AS MATERIALIZED (
-    SELECT set_config('outboxd.moving', 'on', true)
-), gone AS (
-    DELETE FROM outbox_sent s
-    WHERE s.id = ANY ($1::uuid[]) AND s.split IS DISTINCT FROM 'instead' -- only its deliveries carry such an event
-      AND NOT EXISTS (SELECT FROM inbox i WHERE i.event_id = s.id)
-      AND NOT EXISTS (SELECT FROM outbox_dead d WHERE d.id = s.id AND d.generation >= s.generation)
-    RETURNING s.*
-` + backSQL + `), counted AS (
-    UPDATE outbox_missing SET resends = resends + 1, resent_at = clock_timestamp() WHERE event_id IN (SELECT id FROM back)
-), noted AS (
-    INSERT INTO outbox_journal (event_id, stage, entry, generation, detail, sent_at) SELECT id, $2, 'redriven', generation, $3, sent_at FROM back JOIN was USING (id)
-)
-SELECT count(*) FROM back`
-
-// triedSQL counts a try to send an event again that the outbox refused.
-const triedSQL = `UPDATE outbox_missing SET resends = resends + 1, resent_at = clock_timestamp() WHERE event_id = $1`
-
-// Resend implements lost.MissingEvents. If the outbox may refuse one of the events, Resend tries each half of them
-// alone.
-func (m *MissingEvents) Resend(ctx context.Context, ids []domain.ID, why string) (back int64, err error) {
-	const doing = "send missing events again"
-	err = pgx.BeginFunc(ctx, m.db.Pool(), func(tx pgx.Tx) error {
-		back, err = resendIn(ctx, tx, ids, domain.StageRelay, why)
-		return err
-	})
-	if !stored.IsOfRow(err) || postgres.IsFleeting(err) {
-		return back, postgres.Translate(err, doing)
-	}
-	if len(ids) == 1 {
-		m.db.Logger().ErrorContext(ctx, "a missing event cannot be sent again as it is in the history", "event_id", ids[0], "error", err)
-		_, err = m.db.Pool().Exec(ctx, triedSQL, [16]byte(ids[0]))
-		return 0, postgres.Translate(err, doing)
-	}
-	back = 0
-	for half := range slices.Chunk(ids, (len(ids)+1)/2) {
-		n, err := m.Resend(ctx, half, why)
-		if back += n; err != nil {
-			return back, err
-		}
-	}
-	return back, nil
-}
-
-func resendIn(ctx context.Context, tx pgx.Tx, ids []domain.ID, stage domain.Stage, why string) (back int64, err error) {
-	if _, err := tx.Exec(ctx, stillPartitionsSQL); err != nil {
-		return 0, err
-	}
-	err = tx.QueryRow(ctx, resendSQL, postgres.UUIDs(ids), string(stage), why).Scan(&back)
-	return back, err
 }

@@ -176,7 +176,7 @@ func (o *Redriver) redriveAround(ctx context.Context, after domain.ID, rows int,
 		case !stored.IsOfRow(err) || postgres.IsFleeting(err):
 			return back, last, err
 		case limit == 1:
-			if none := o.backMadeUp(ctx, r); stored.IsOfRow(none) {
+			if none := NewMissingEvents(o.db).backMadeUp(ctx, r); stored.IsOfRow(none) {
 				return 0, last, err // a faultless event cannot go back either
 			} else if none != nil {
 				return 0, last, none
@@ -213,26 +213,6 @@ func (o *Redriver) redrivePiece(ctx context.Context, after domain.ID, rows, limi
 		return nil
 	})
 	return back, last, err
-}
-
-const backMadeUpSQL = `
-WITH moving AS MATERIALIZED (
-    SELECT set_config('outboxd.moving', 'on', true)
-), back AS (
-    INSERT INTO outbox (event_type, payload) SELECT 'outboxd:probe', '' FROM moving RETURNING id
-)
-INSERT INTO outbox_journal (event_id, stage, entry, generation, detail) SELECT id, $1, 'redriven', 0, $2 FROM back`
-
-// backMadeUp inserts a made-up valid event as if the event went back, and rolls that
-// back. If that fails too, the fault is not in a row.
-func (o *Redriver) backMadeUp(ctx context.Context, r redrive) error {
-	tx, err := o.db.Pool().Begin(ctx)
-	if err != nil {
-		return err
-	}
-	defer postgres.RollBack(ctx, tx)
-	_, err = tx.Exec(ctx, backMadeUpSQL, string(r.stage), r.why)
-	return err
 }
 
 // setSentAsideSQL makes a dead letter of the one event that the outbox refuses. If even

@@ -2,6 +2,7 @@ package heal
 
 import (
 	"context"
+	"slices"
 
 	"github.com/jackc/pgx/v5"
 
@@ -16,7 +17,8 @@ const redriveAtOnce = 1000
 
 // RedriveEvents puts events back into the outbox, and records that as an action. Of the
 // given IDs it takes those that were published and are neither confirmed nor dead. It
-// leaves out an event that has only deliveries. It returns how many events it put back.
+// leaves out an event that has only deliveries. If the outbox refuses an event,
+// RedriveEvents makes a dead letter of it. It returns how many events it put back.
 //
 // Errors: domain.CodeUnavailable if the database cannot be reached.
 func (m *MissingEvents) RedriveEvents(ctx context.Context, action *domain.Action, ids []domain.ID) (int64, error) {
@@ -42,16 +44,22 @@ func (m *MissingEvents) RedriveQueues(ctx context.Context, ids []domain.ID) ([]d
 }
 
 func (m *MissingEvents) redriveEvents(ctx context.Context, action *domain.Action, ids []domain.ID) (total int64, err error) {
-	for first := true; first || len(ids) > 0; first = false {
-		some := ids[:min(len(ids), redriveAtOnce)]
-		ids = ids[len(some):]
-		err := stored.Step(ctx, m.db, "redrive", action, func(tx pgx.Tx) (int64, error) {
-			n, err := resendIn(ctx, tx, some, domain.StagePerson, stored.ByWhom(m.db, action))
-			total += n
+	const doing = "send events again"
+	// The action is recorded before the first event goes back, as in RedriveByHand.
+	if err := stored.Step(ctx, m.db, "redrive", action, func(pgx.Tx) (int64, error) { return 0, nil }); err != nil {
+		return 0, postgres.Translate(err, doing)
+	}
+	r := redrive{stage: domain.StagePerson, why: stored.ByWhom(m.db, action)}
+	for some := range slices.Chunk(ids, redriveAtOnce) {
+		back, err := m.resendAround(ctx, some, r, func(some []domain.ID) (n int64, err error) {
+			err = stored.Step(ctx, m.db, "redrive", action, func(tx pgx.Tx) (int64, error) {
+				n, err = resendIn(ctx, tx, some, r)
+				return n, err
+			})
 			return n, err
 		})
-		if err != nil {
-			return total, postgres.Translate(err, "send events again")
+		if total += back; err != nil {
+			return total, postgres.Translate(err, doing)
 		}
 	}
 	return total, nil
