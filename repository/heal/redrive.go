@@ -31,7 +31,7 @@ const redriveShare = 10
 //     ended ($1), and the inbox in the same order. So all batches together read the
 //     history and the inbox once. WITH TIES is there because a replayed event has one row
 //     for each generation, and an event that was written twice may have two rows. Only one
-//     of the rows goes back. A piece ends at ID $9, because there may be a million
+//     of the rows goes back. A piece ends at ID $7, because there may be a million
 //     confirmed events in a row and nothing to put back. The limit is a number in the text
 //     (%d), for the same reason as in a claim: for a parameter the planner would assume a
 //     tenth of the table.
@@ -39,14 +39,14 @@ const redriveShare = 10
 //     before the redrive ends. $4 leaves out events that the relay publishes during the
 //     redrive. Otherwise the redrive would never end.
 //   - An event that has only deliveries has no task, so it is left out.
-//   - $10 leaves out the queues that lost nothing. But if the acknowledgements are lost
-//     too ($11), events whose consumers acknowledge them go back from every queue.
+//   - $8 leaves out the queues that lost nothing. But if the acknowledgements are lost
+//     too ($9), events whose consumers acknowledge them go back from every queue.
 const lostSQL = `
     SELECT s.tableoid AS part, s.ctid AS place, s.id, s.generation, s.sent_at FROM outbox_sent s
-    WHERE s.id > $1::uuid AND s.id <= $9::uuid AND s.sent_at >= $2::timestamptz AND s.sent_at >= now() - $3::float8 * interval '1 second' AND s.sent_at <= $4::timestamptz
+    WHERE s.id > $1::uuid AND s.id <= $7::uuid AND s.sent_at >= $2::timestamptz AND s.sent_at >= now() - $3::float8 * interval '1 second' AND s.sent_at <= $4::timestamptz
       AND (s.event_type <> ALL ($5::text[]) OR s.subscription IS NOT NULL) AND ($6 = '' OR s.event_type = $6) AND s.split IS DISTINCT FROM 'instead'
-      AND (s.queue <> ALL ($10::text[]) OR $11 AND s.event_type = ANY (ARRAY(SELECT unnest(elsewhere) FROM outbox_queue_identity)))
-      AND NOT EXISTS (SELECT FROM inbox i WHERE i.event_id = s.id AND i.event_id > $1::uuid AND i.event_id <= $9::uuid)
+      AND (s.queue <> ALL ($8::text[]) OR $9 AND s.event_type = ANY (ARRAY(SELECT unnest(elsewhere) FROM outbox_queue_identity)))
+      AND NOT EXISTS (SELECT FROM inbox i WHERE i.event_id = s.id AND i.event_id > $1::uuid AND i.event_id <= $7::uuid)
     ORDER BY s.id
     FETCH FIRST %d ROWS WITH TIES
 `
@@ -78,7 +78,7 @@ WITH moving AS MATERIALIZED (
       AND s.sent_at >= (SELECT min(sent_at) FROM lost) AND s.sent_at <= (SELECT max(sent_at) FROM lost)
     RETURNING s.*
 ` + backSQL + `), noted AS (
-    INSERT INTO outbox_journal (event_id, stage, entry, generation, detail, sent_at) SELECT id, $7, 'redriven', generation, $8, sent_at FROM back JOIN was USING (id)
+    INSERT INTO outbox_journal (event_id, stage, entry, generation, detail, sent_at) SELECT id, $10, 'redriven', generation, $11, sent_at FROM back JOIN was USING (id)
 )
 SELECT (SELECT count(*) FROM back), (SELECT count(*) FROM unconfirmed), (SELECT id FROM unconfirmed ORDER BY id DESC LIMIT 1)`
 
@@ -126,6 +126,8 @@ var backSQL = `), back AS (
 // redrive says which events to put back, and has the reason for the journal.
 type redrive struct {
 	window    time.Duration
+	from      time.Time // only events that were sent from then on
+	until     time.Time // and up to then
 	except    []string
 	eventType string // empty: all
 	stage     domain.Stage
@@ -141,110 +143,110 @@ func (o *Redriver) redrive(ctx context.Context, r redrive) (int64, error) {
 	if err != nil {
 		return 0, err
 	}
-	total, err := o.redriveSent(ctx, time.Time{}, open.latest, r)
+	r.until = open.latest
+	total, err := o.redriveSent(ctx, r)
 	if err != nil || len(open.transactions) == 0 {
 		return total, err
 	}
 	if err := o.awaitBatches(ctx, open.transactions); err != nil {
 		return total, err
 	}
-	late, err := o.redriveSent(ctx, open.oldest, open.latest, r)
+	r.from = open.oldest
+	late, err := o.redriveSent(ctx, r)
 	return total + late, err
 }
 
-func (o *Redriver) redriveSent(ctx context.Context, from, until time.Time, r redrive) (int64, error) {
+func (o *Redriver) redriveSent(ctx context.Context, r redrive) (int64, error) {
 	total, after := int64(0), domain.ID{}
 	err := postgres.InPieces(ctx, postgres.LargestPiece, func(rows int) (done bool, err error) {
-		back, last, err := o.redriveAround(ctx, after, rows, from, until, r)
-		if err != nil {
+		back, last, err := o.redriveAround(ctx, after, rows, r)
+		if total += back; err != nil {
 			return false, err
 		}
-		total, after = total+back, last
+		after = last
 		crashpoint.Reach(crashpoint.HealBatch)
 		return after == stored.LastID, nil
 	})
 	return total, postgres.Translate(err, "put unconfirmed events back")
 }
 
-// redriveAround puts back a piece in which the outbox may refuse an event. It calls
-// redrivePiece with fewer and fewer events until a call succeeds or until it has found
-// the refused event.
-func (o *Redriver) redriveAround(ctx context.Context, after domain.ID, rows int, from, until time.Time, r redrive) (back int64, last domain.ID, err error) {
-	for limit := max(1, rows/redriveShare); ; limit /= 2 {
-		back, last, err = o.redrivePiece(ctx, after, rows, limit, from, until, r)
-		switch {
-		case !stored.IsOfRow(err) || postgres.IsFleeting(err):
-			return back, last, err
-		case limit == 1:
-			if none := NewMissingEvents(o.db).backMadeUp(ctx, r); stored.IsOfRow(none) {
-				return 0, last, err // a faultless event cannot go back either
-			} else if none != nil {
-				return 0, last, none
-			}
-			last, err = o.setSentAside(ctx, after, rows, from, until, r, err)
-			return 0, last, err
-		}
+// redriveAround puts back a piece in which the outbox may refuse events. It returns the
+// last ID that it read.
+func (o *Redriver) redriveAround(ctx context.Context, after domain.ID, rows int, r redrive) (back int64, last domain.ID, err error) {
+	back, last, err = o.redrivePiece(ctx, after, rows, r)
+	switch {
+	case err == nil:
+		return back, last, nil
+	case !stored.IsOfRow(err), postgres.IsFleeting(err):
+		return 0, last, err
 	}
+	events, last, err := o.lostEvents(ctx, after, rows, r)
+	if err != nil {
+		return 0, last, err
+	}
+	back, err = NewMissingEvents(o.db).resend(ctx, events, r)
+	return back, last, err
 }
 
 // redrivePiece puts back events whose IDs follow the given one, and returns the last ID
 // that it read.
-func (o *Redriver) redrivePiece(ctx context.Context, after domain.ID, rows, limit int, from, until time.Time, r redrive) (back int64, last domain.ID, err error) {
-	err = pgx.BeginFunc(ctx, o.db.Pool(), func(tx pgx.Tx) error {
-		if _, err := tx.Exec(ctx, stillPartitionsSQL); err != nil {
-			return err
-		}
-		if after, last, err = stored.PieceBesideInbox(ctx, tx, after, rows, from, r.window); err != nil {
-			return err
-		}
-		var unconfirmed int
-		var lastLost *domain.ID
-		spared, err := r.spared(ctx, tx, after, last)
-		if err != nil {
-			return err
-		}
-		if err := tx.QueryRow(ctx, fmt.Sprintf(redriveSQL, limit), [16]byte(after), from, r.window.Seconds(), until, r.except, r.eventType,
-			string(r.stage), r.why, [16]byte(last), spared, r.losesAcknowledgements()).Scan(&back, &unconfirmed, &lastLost); err != nil {
-			return err
-		}
-		if unconfirmed >= limit {
-			last = *lastLost
-		}
-		return nil
+func (o *Redriver) redrivePiece(ctx context.Context, after domain.ID, rows int, r redrive) (back int64, last domain.ID, err error) {
+	last, err = o.readPiece(ctx, after, rows, r, func(tx pgx.Tx, limit int, lost []any) (unconfirmed int, lastLost *domain.ID, err error) {
+		err = tx.QueryRow(ctx, fmt.Sprintf(redriveSQL, limit), append(lost, string(r.stage), r.why)...).Scan(&back, &unconfirmed, &lastLost)
+		return unconfirmed, lastLost, err
 	})
 	return back, last, err
 }
 
-// setSentAsideSQL makes a dead letter of the one event that the outbox refuses. If even
-// that fails, the rows of the event stay in the history.
-var setSentAsideSQL = `
-SELECT outbox_set_aside(part::regclass, place, $7::text || $8::text), id FROM (` + fmt.Sprintf(lostSQL, 1) + `) AS unconfirmed WHERE ` + notDeadSQL
+const lostEventsSQL = `
+SELECT id, ` + notDeadSQL + ` FROM (` + lostSQL + `) AS unconfirmed ORDER BY id`
 
-// setSentAside makes a dead letter of the event that the outbox refuses, and returns its
-// ID.
-func (o *Redriver) setSentAside(ctx context.Context, after domain.ID, rows int, from, until time.Time, r redrive, cause error) (last domain.ID, err error) {
+// lostEvents returns the events that redrivePiece would put back, and the last ID that it
+// read.
+func (o *Redriver) lostEvents(ctx context.Context, after domain.ID, rows int, r redrive) (events []domain.ID, last domain.ID, err error) {
+	last, err = o.readPiece(ctx, after, rows, r, func(tx pgx.Tx, limit int, lost []any) (unconfirmed int, lastLost *domain.ID, err error) {
+		found, err := tx.Query(ctx, fmt.Sprintf(lostEventsSQL, limit), lost...)
+		if err != nil {
+			return 0, nil, err
+		}
+		var id domain.ID
+		var living bool
+		_, err = pgx.ForEachRow(found, []any{(*[16]byte)(&id), &living}, func() error {
+			if unconfirmed++; living {
+				events = append(events, id)
+			}
+			return nil
+		})
+		return unconfirmed, &id, err
+	})
+	return events, last, err
+}
+
+// readPiece calls the function read with a limit and with the parameters of lostSQL for
+// the piece whose IDs follow the given one. The function returns how many rows of lostSQL
+// it read, and the last ID of these rows. readPiece returns the last ID of the piece, or
+// the function's last ID if the limit cut the piece short.
+func (o *Redriver) readPiece(
+	ctx context.Context, after domain.ID, rows int, r redrive, read func(tx pgx.Tx, limit int, lost []any) (n int, last *domain.ID, err error),
+) (last domain.ID, err error) {
+	limit := max(1, rows/redriveShare)
 	err = pgx.BeginFunc(ctx, o.db.Pool(), func(tx pgx.Tx) error {
 		if _, err := tx.Exec(ctx, stillPartitionsSQL); err != nil {
 			return err
 		}
-		if after, last, err = stored.PieceBesideInbox(ctx, tx, after, rows, from, r.window); err != nil {
+		if after, last, err = stored.PieceBesideInbox(ctx, tx, after, rows, r.from, r.window); err != nil {
 			return err
 		}
 		spared, err := r.spared(ctx, tx, after, last)
 		if err != nil {
 			return err
 		}
-		found, err := tx.Query(ctx, setSentAsideSQL, [16]byte(after), from, r.window.Seconds(), until, r.except, r.eventType,
-			"the outbox does not take the event back: ", o.db.Storable(cause.Error()), [16]byte(last), spared, r.losesAcknowledgements())
-		if err != nil {
-			return err
-		}
-		var aside, id *[16]byte
-		_, err = pgx.ForEachRow(found, []any{&aside, &id}, func() error {
-			last = *id
-			o.db.Logger().ErrorContext(ctx, "an event cannot be sent again as it is in the history", "event_id", last, "dead_letter", aside != nil, "error", cause)
-			return nil
+		unconfirmed, lastLost, err := read(tx, limit, []any{
+			[16]byte(after), r.from, r.window.Seconds(), r.until, r.except, r.eventType, [16]byte(last), spared, r.losesAcknowledgements(),
 		})
+		if err == nil && unconfirmed >= limit {
+			last = *lastLost
+		}
 		return err
 	})
 	return last, err

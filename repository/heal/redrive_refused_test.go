@@ -7,6 +7,7 @@ import (
 
 	"outboxd/app/schematest"
 	"outboxd/repository/heal"
+	"outboxd/repository/repositorytest"
 )
 
 // If the outbox takes no event back at all, no single event is at fault. The
@@ -31,5 +32,49 @@ func TestAnOutboxThatTakesNothingBackMakesNoDeadLetters(t *testing.T) {
 	}
 	if dead := count(t, db, "SELECT count(*) FROM outbox_dead WHERE event_type = 'test:7'"); dead != 1 {
 		t.Errorf("%d of the one that is refused are dead, want 1", dead)
+	}
+}
+
+// An event that the outbox refuses is confirmed, or becomes a dead letter, before the
+// leader has set it aside. No other event dies in its place, and all that are behind it
+// go back.
+func TestARefusedEventThatEndsMeanwhileChangesNoOther(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		end  string
+		dead int
+	}{
+		"confirmed": {"INSERT INTO inbox (event_id) SELECT o.id ", 0},
+		"dead":      {schematest.DeadOf("e"), 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			db := schematest.Open(t)
+			exec(t, db, `INSERT INTO outbox_sent (id, event_type, payload, headers, queue, available_at, attempts, generation, created_at)
+				SELECT outbox_new_id(), 'test:' || n, '', '{}', 'default', now(), 0, 0, now() FROM generate_series(1, 20) n`)
+			exec(t, db, "ALTER TABLE outbox ADD CONSTRAINT but_seven CHECK (event_type <> 'test:7')")
+			// Before the leader sets an event aside, it tries whether the outbox takes a made-up one.
+			exec(t, db, "CREATE FUNCTION tried() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_advisory_xact_lock(7); RETURN NEW; END'")
+			exec(t, db, "CREATE TRIGGER tried BEFORE INSERT ON outbox FOR EACH ROW WHEN (NEW.event_type = 'outboxd:probe') EXECUTE FUNCTION tried()")
+			_, run := repositorytest.Session(t, db)
+			run("SELECT pg_advisory_lock(7)")
+			healed := make(chan int64, 1)
+			go func() {
+				n, err := heal.NewRedriver(db).Redrive(t.Context(), time.Hour)
+				if err != nil {
+					t.Error(err)
+				}
+				healed <- n
+			}()
+			repositorytest.AwaitWaiting(t, db)
+			exec(t, db, c.end+"FROM outbox_sent o WHERE o.event_type = 'test:7'")
+			run("SELECT pg_advisory_unlock(7)")
+			if n := <-healed; n != 19 {
+				t.Errorf("%d went back, want 19", n)
+			}
+			if dead := count(t, db, "SELECT count(*) FROM outbox_dead"); dead != c.dead {
+				t.Errorf("%d are dead, want %d", dead, c.dead)
+			}
+		})
 	}
 }
