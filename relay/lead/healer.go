@@ -340,7 +340,9 @@ func (h *healer) heal(ctx context.Context, seen lost.QueueIdentity, database los
 	events, err := h.o.Memory.Redrive(ctx, lost.Redrive{Window: h.history, Except: h.o.Unconfirmed, Why: l.what() + ": " + l.reason, Slots: l.slots})
 	h.metrics.healedEvents.Add(float64(events))
 	took := time.Since(begun)
-	h.rest = time.Now().Add(min(healShare*took, healRest))
+	if ctx.Err() == nil { // otherwise the leadership has ended, and the next heal need not wait
+		h.rest = time.Now().Add(min(healShare*took, healRest))
+	}
 	if err != nil {
 		return err
 	}

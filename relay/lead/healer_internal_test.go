@@ -1,0 +1,90 @@
+package lead
+
+import (
+	"context"
+	"log/slog"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"outboxd/domain/lost"
+)
+
+// emptied is a Redis that has lost its data, and the database that knows it. A redrive in
+// it lasts until its context ends, if slow is true.
+type emptied struct {
+	lost.IdentifiedQueue
+	lost.QueueMemory
+	canary   string
+	record   lost.QueueRecord
+	slow     bool
+	redrives int
+}
+
+func (e *emptied) Identify(context.Context, string) (lost.QueueIdentity, error) {
+	return lost.QueueIdentity{RunID: "run", Canary: e.canary}, nil
+}
+
+func (e *emptied) Mark(_ context.Context, _, next string) error {
+	e.canary = next
+	return nil
+}
+
+func (e *emptied) Advance(_ context.Context, _, _, next string) (bool, error) {
+	e.canary = next
+	return true, nil
+}
+
+func (e *emptied) Renew() {}
+
+func (e *emptied) Recall(context.Context) (lost.QueueRecord, error) { return e.record, nil }
+
+func (e *emptied) Database(context.Context) (is lost.DatabaseIdentity, err error) { return is, nil }
+
+func (e *emptied) RememberDatabase(context.Context, lost.DatabaseIdentity, time.Duration) error {
+	return nil
+}
+
+func (e *emptied) BeginHeal(_ context.Context, _ lost.QueueIdentity, heal lost.Heal) error {
+	e.record.Heal = heal
+	return nil
+}
+
+func (e *emptied) Remember(_ context.Context, _, next lost.QueueIdentity, _ string) error {
+	e.record.Identity, e.record.Heal = next, lost.Heal{}
+	return nil
+}
+
+func (e *emptied) Redrive(ctx context.Context, _ lost.Redrive) (int64, error) {
+	e.redrives++
+	if e.slow {
+		<-ctx.Done()
+	}
+	return 0, ctx.Err()
+}
+
+// A heal that was interrupted because the leadership ended is no failure. When the process
+// leads again, it heals at once.
+func TestAHealThatTheEndOfTheLeadershipInterruptedGoesOnAtOnce(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		f, store, fails := notes(t, false)
+		redis := &emptied{record: lost.QueueRecord{Name: "test", Identity: lost.QueueIdentity{RunID: "run", Canary: "first"}}, slow: true}
+		h := newHealer(Healing{Queue: redis, Memory: redis, CheckInterval: time.Second}, time.Hour, Relay{
+			Logger: slog.New(slog.DiscardHandler), Unreachable: func() bool { return false }, HandedOver: func() int64 { return 0 },
+		}, newMetrics(prometheus.NewRegistry()), f)
+		lead := func(term time.Duration) {
+			ctx, end := context.WithTimeout(t.Context(), term)
+			defer end()
+			h.run(ctx, func(ctx context.Context) error { return ctx.Err() })
+		}
+		lead(20 * time.Second)
+		redis.slow = false
+		lead(1500 * time.Millisecond)
+		if redis.redrives != 2 || fails() || store.cause != nil {
+			t.Errorf("%d redrives, want 2; recorded is %v", redis.redrives, store.cause)
+		}
+	})
+}
