@@ -27,6 +27,7 @@ type MissingEvent struct {
 	Resends  int       // how often it was sent again because it was missing
 	ResentAt time.Time // zero: never
 	New      bool      // noted for the first time by this call
+	Proven   bool      // other events of its type were confirmed
 }
 
 // MissingEvents reads the history for the comparison with Redis, and stores which events have lost their task. Its
@@ -44,8 +45,9 @@ type MissingEvents interface {
 	// Events that have only deliveries count as confirmed.
 	Page(ctx context.Context, after, until domain.ID, limit int, age time.Duration, except []string) (SentPage, error)
 
-	// Note stores events as missing. Once MissingNoted events are stored, it adds no others. Note returns those of
-	// the given events that are stored and are still neither confirmed nor sent again.
+	// Note stores events as missing. Once MissingNoted events are stored, it adds no others. Once half as many are
+	// stored, it adds only events with the field Proven: a consumer that confirms nothing must not fill the store. Note
+	// returns those of the given events that are stored and are still neither confirmed nor sent again.
 	Note(ctx context.Context, events []MissingEvent) ([]MissingEvent, error)
 
 	// Resend puts the given events back into the outbox, except confirmed and dead ones, and returns how many it put

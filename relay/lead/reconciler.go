@@ -290,6 +290,9 @@ func (r *reconciler) missing(ctx context.Context, waiting []domain.SentEvent) (m
 
 // deal is called with missing events: it records them, and sends them again where that is allowed (see resends).
 func (r *reconciler) deal(ctx context.Context, missing []lost.MissingEvent) error {
+	for i := range missing {
+		missing[i].Proven = r.proven[missing[i].Event.Type]
+	}
 	noted, err := r.o.Events.Note(ctx, missing)
 	if err != nil {
 		return err

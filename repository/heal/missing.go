@@ -120,10 +120,10 @@ func (m *MissingEvents) Page(ctx context.Context, after, until domain.ID, limit 
 const noteMissingSQL = `
 INSERT INTO outbox_missing AS m (event_id, event_type, queue, generation, sent_at, task)
 SELECT a.id, a.event_type, a.queue, a.generation, a.sent_at, a.task
-FROM unnest($1::uuid[], $2::text[], $3::text[], $4::integer[], $5::timestamptz[], $6::text[]) AS a (id, event_type, queue, generation, sent_at, task)
+FROM unnest($1::uuid[], $2::text[], $3::text[], $4::integer[], $5::timestamptz[], $6::text[], $8::boolean[]) AS a (id, event_type, queue, generation, sent_at, task, proven)
 WHERE EXISTS (SELECT FROM outbox_sent s WHERE s.id = a.id AND s.generation = a.generation AND s.sent_at = a.sent_at)
   AND NOT EXISTS (SELECT FROM inbox i WHERE i.event_id = a.id)
-  AND (EXISTS (SELECT FROM outbox_missing k WHERE k.event_id = a.id) OR (SELECT count(*) FROM outbox_missing) < $7)
+  AND (EXISTS (SELECT FROM outbox_missing k WHERE k.event_id = a.id) OR (SELECT count(*) FROM outbox_missing) < CASE WHEN a.proven THEN $7::bigint ELSE $7 / 2 END)
 ORDER BY a.id
 ON CONFLICT (event_id) DO UPDATE SET generation = excluded.generation, sent_at = excluded.sent_at, task = excluded.task, seen_at = clock_timestamp()
 RETURNING m.event_id, m.event_type, m.queue, m.generation, m.sent_at, m.found_at, m.resends, m.resent_at, m.xmax = 0`
@@ -133,14 +133,15 @@ func (m *MissingEvents) Note(ctx context.Context, events []lost.MissingEvent) ([
 	const doing = "note missing events"
 	n := len(events)
 	ids, types, queues := make([][16]byte, n), make([]string, n), make([]string, n)
-	generations, sent, tasks := make([]int, n), make([]time.Time, n), make([]string, n)
+	generations, sent, tasks, proven := make([]int, n), make([]time.Time, n), make([]string, n), make([]bool, n)
 	found := map[domain.ID]queued.TaskPresence{}
 	for i := range events {
 		e := &events[i]
 		ids[i], types[i], queues[i], generations[i], sent[i], tasks[i] = e.Event.ID, e.Event.Type, e.Event.Queue, e.Event.Generation, e.SentAt, e.Task.String()
+		proven[i] = e.Proven
 		found[e.Event.ID] = e.Task
 	}
-	rows, err := m.db.Pool().Query(ctx, noteMissingSQL, ids, types, queues, generations, sent, tasks, lost.MissingNoted)
+	rows, err := m.db.Pool().Query(ctx, noteMissingSQL, ids, types, queues, generations, sent, tasks, lost.MissingNoted, proven)
 	if err != nil {
 		return nil, postgres.Translate(err, doing)
 	}
