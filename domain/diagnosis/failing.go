@@ -46,7 +46,8 @@ func (q Quick) judgeFailing(failing int64, rests map[string]bool) []domain.Findi
 	}
 	return of("tasks-failing", text,
 		words.Plural(failing, "its effect is late, and its event dies", "their effects are late, and their events die")+" when the attempts are used up",
-		"mend the cause, which outboxd events list --state failing names; the next attempt comes by itself, and outboxd events retry makes it now")
+		"outboxd events list --state failing says how many attempts are left: if few, pause the queue first (outboxd queues pause); mend the cause; "+
+			"the next attempt comes by itself, and outboxd events retry makes it now")
 }
 
 // howManyFail counts tasks without a handler separately, because their cause and remedy are different.
@@ -76,7 +77,7 @@ func judgeArchived(archived, settled int64) []domain.Finding {
 		which = "the other"
 	}
 	return of("tasks-archived", text,
-		"no worker takes them; the leader makes dead letters of "+which+" events within a minute, and Asynq deletes the tasks after 90 days",
+		"no worker takes them; the leader makes dead letters of "+which+" events within a minute, and the leader deletes the tasks of discarded events, and Asynq the others after 90 days",
 		"none is needed: outboxd dead list shows the events, and replaying one makes a new task")
 }
 

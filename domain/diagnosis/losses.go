@@ -37,7 +37,7 @@ func judgeHeal(s overview.Standing) []domain.Finding {
 		named = append(named, words.Many(more, "time")+" before that")
 	}
 	return of("healed", "unconfirmed events were sent again "+words.Many(s.Heals, "time")+" in the last hour: "+strings.Join(named, "; "),
-		"events may take effect later than usual; none takes effect twice",
+		"events may take effect later than usual; none takes effect in the database twice, but a mail or a request may have been repeated",
 		strings.Join(remedies, "; ")+"; this warning ends 15 minutes after the last time")
 }
 

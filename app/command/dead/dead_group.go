@@ -54,7 +54,8 @@ func newDeadGroupCommand(c cli.Commands) *cobra.Command {
 	var out terminal.Output
 	var field string
 	cmd := &cobra.Command{
-		Use:   "group [ID...]",
+		Use:     "group [ID...]",
+		Aliases: []string{"groups"},
 		Short: "Count dead letters by type and error, or by a payload field",
 		Long: `Count dead letters by type and error. Errors that differ only in UUIDs or numbers are one group, with #
 in place of each UUID and number. With --by-field, count them by the values that a field of the JSON

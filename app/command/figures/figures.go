@@ -376,6 +376,15 @@ func writeHistory(w io.Writer, history []pointDocument, flag, name string) {
 	fmt.Fprintf(w, "\nIts events: outboxd events list --%[1]s %[2]s; its dead letters: outboxd dead list --%[1]s %[2]s\n", flag, terminal.ShellWord(name))
 }
 
+// estimate writes an estimated number. A part of the events without one of this queue or type does not mean that there
+// was none.
+func estimate(n int64) string {
+	if n == 0 {
+		return "few"
+	}
+	return "~" + words.Count(n)
+}
+
 func historyTable(w io.Writer, history []pointDocument, queue bool) {
 	if len(history) == 0 {
 		return
@@ -397,11 +406,11 @@ func historyTable(w io.Writer, history []pointDocument, queue bool) {
 		}
 		confirmed := words.Count(p.Confirmed)
 		if p.Estimated {
-			confirmed = "~" + confirmed
+			confirmed = estimate(p.Confirmed)
 		}
 		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s%s\n", terminal.Instant(p.At), confirmed, cli.Counted(p.Failed), words.Count(p.Died), delay(p.P50), delay(p.P99), waited)
 	}
 	if slices.ContainsFunc(history, func(p pointDocument) bool { return p.Estimated }) {
-		fmt.Fprintln(w, "CONFIRMED ~: an estimate. More than 20,000 events of all types were confirmed within a minute, and a random part was looked at.")
+		fmt.Fprintln(w, "CONFIRMED ~ or few: an estimate. More than 20,000 events of all types were confirmed within a minute, and a random part was looked at.")
 	}
 }

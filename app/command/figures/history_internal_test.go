@@ -24,7 +24,7 @@ func TestEstimatesInAHistoryAreMarked(t *testing.T) {
 	if text := exact.String(); strings.Contains(text, "~") {
 		t.Errorf("exact: %s", text)
 	}
-	if text := mixed.String(); !strings.Contains(text, "\t4\t") || !strings.Contains(text, "\t~0\t") || !strings.Contains(text, "CONFIRMED ~: an estimate.") {
+	if text := mixed.String(); !strings.Contains(text, "\t4\t") || !strings.Contains(text, "\tfew\t") || !strings.Contains(text, "CONFIRMED ~ or few: an estimate.") {
 		t.Errorf("mixed: %s", text)
 	}
 }
