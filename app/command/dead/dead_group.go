@@ -56,7 +56,7 @@ func newDeadGroupCommand(c cli.Commands) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     "group [ID...]",
 		Aliases: []string{"groups"},
-		Short: "Count dead letters by type and error, or by a payload field",
+		Short:   "Count dead letters by type and error, or by a payload field",
 		Long: `Count dead letters by type and error. Errors that differ only in UUIDs or numbers are one group, with #
 in place of each UUID and number. With --by-field, count them by the values that a field of the JSON
 payload has, and print the flag that chooses those of each value. The command reads the 10,000 dead
