@@ -172,7 +172,8 @@ func (d *Daemon) openRedis() (err error) {
 }
 
 // Run runs the roles until ctx ends, drains them, and closes everything. Run
-// returns nil if ctx ended and all roles drained in time. Call it only once.
+// returns nil if ctx ended and all roles drained in time and without a failure. Call it
+// only once.
 func (d *Daemon) Run(ctx context.Context) error {
 	defer d.close()
 	attrs := []any{"after", time.Since(d.begun).Round(time.Millisecond), "roles", d.cfg.Roles}
@@ -188,7 +189,7 @@ func (d *Daemon) Run(ctx context.Context) error {
 	d.log.Info("ready", attrs...)
 	defer systemd.NewManager(d.log).Accompany(d.lineup.draining, d.alive)()
 	err := d.lineup.run(ctx)
-	if err == nil || errors.Is(err, ctx.Err()) {
+	if err == nil {
 		d.log.Info("drained", "roles", d.cfg.Roles)
 	}
 	return err

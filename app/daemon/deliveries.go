@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
@@ -49,6 +50,7 @@ type delivering struct {
 	hangs    func() error
 	cancel   context.CancelFunc
 	done     chan struct{}
+	err      error // with which the worker ended; set before done is closed
 }
 
 // addDeliveries adds the actor that runs the workers of subscriptions. It is part
@@ -122,10 +124,10 @@ func (f *deliveries) lookNow() {
 }
 
 // run starts and stops workers as subscriptions change, until ctx ends. Then it stops all
-// workers and waits until they have ended. While the database cannot be reached, it starts
-// and stops no workers.
-func (f *deliveries) run(ctx context.Context) error {
-	defer f.stopAll()
+// workers, waits until they have ended, and returns the error of one that could not finish
+// its work. While the database cannot be reached, it starts and stops no workers.
+func (f *deliveries) run(ctx context.Context) (err error) {
+	defer func() { err = f.stopAll() }()
 	for {
 		list, err := f.store.List(ctx)
 		switch {
@@ -202,6 +204,9 @@ func (f *deliveries) adjust(ctx context.Context, list []setup.Subscription) {
 	for name, r := range f.running {
 		select {
 		case <-r.done:
+			if r.err != nil {
+				f.log.ErrorContext(ctx, "the worker of a subscription failed; while the subscription is active, a new worker is started", "subscription", name, "error", r.err)
+			}
 			delete(f.running, name)
 			if wanted[name] == nil {
 				f.metrics.Forget(name)
@@ -232,9 +237,7 @@ func (f *deliveries) start(ctx context.Context, s *setup.Subscription) {
 		defer close(r.done)
 		defer cancel()
 		defer closeSender()
-		if err := supervise(ctx, name, f.log, worker.Run); err != nil {
-			f.log.ErrorContext(ctx, name+" stopped, and is started again with the next look", "error", err)
-		}
+		r.err = supervise(ctx, name, f.log, worker.Run)
 	}()
 }
 
@@ -250,10 +253,10 @@ func (f *deliveries) hang() error {
 	return nil
 }
 
-// stopAll stops all workers and waits until they have finished. stopAll does not
-// hold the lock while it waits, because the monitor calls findings while the
-// process drains.
-func (f *deliveries) stopAll() {
+// stopAll stops all workers and waits until they have finished. It returns the first error
+// with which one of them ended. stopAll does not hold the lock while it waits, because the
+// monitor calls findings while the process drains.
+func (f *deliveries) stopAll() (err error) {
 	f.mu.Lock()
 	stopping := slices.Collect(maps.Values(f.running))
 	clear(f.running)
@@ -263,7 +266,9 @@ func (f *deliveries) stopAll() {
 	}
 	for _, r := range stopping {
 		<-r.done
+		err = cmp.Or(err, r.err)
 	}
+	return err
 }
 
 // observe reports which receivers are down, in the metrics of this process and in

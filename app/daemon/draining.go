@@ -47,6 +47,7 @@ type lineup struct {
 	mu      sync.Mutex
 	running []string
 	over    []string // actors that have returned
+	late    []error  // of actors that failed while the process drained
 }
 
 // newLineup returns a lineup without actors. The actors get contexts derived from
@@ -74,10 +75,9 @@ func (l *lineup) add(at stage, name string, actor func(context.Context) error) {
 		if err == nil && s.ctx.Err() == nil {
 			return fmt.Errorf("%s stopped without being asked to", name)
 		}
-		// The run group returns only the first error, which begins the draining. So
-		// log later errors here.
+		// The run group returns only the first error, which begins the draining.
 		if err != nil && l.isDraining() {
-			l.log.Warn(name+" failed while draining", "error", err)
+			l.failedLate(err)
 		}
 		return err
 	}, func(error) { l.drain() })
@@ -98,7 +98,7 @@ func (l *lineup) drain() {
 }
 
 // run runs all actors. run returns nil if the context ended and everything drained
-// in time.
+// in time and without a failure.
 func (l *lineup) run(ctx context.Context) error {
 	execute, interrupt := run.ContextHandler(ctx)
 	l.group.Add(execute, func(err error) { interrupt(err); l.drain() })
@@ -118,18 +118,34 @@ func (l *lineup) run(ctx context.Context) error {
 	case err := <-result:
 		return l.verdict(ctx, err)
 	case <-deadline.C:
-		return fmt.Errorf("not drained within %v (--shutdown-timeout): still running: %s; nothing is lost, unfinished work is done again at the next start",
-			l.patient, strings.Join(l.left(), ", "))
+		return l.verdict(ctx, fmt.Errorf("not drained within %v (--shutdown-timeout): still running: %s; nothing is lost, unfinished work is done again at the next start",
+			l.patient, strings.Join(l.left(), ", ")))
 	}
 }
 
-// verdict returns the error with which the process ends: that of the actor that
-// returned first, or nil if ctx ended first.
+// verdict returns the error with which the process ends: that of the actor that returned
+// first, or, if ctx ended first, that of the first actor that failed while the process
+// drained. verdict logs the errors of the other actors.
 func (l *lineup) verdict(ctx context.Context, err error) error {
 	if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
-		return nil
+		err = nil
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, late := range l.late {
+		if err == nil {
+			err = late
+			continue
+		}
+		l.log.Warn("a part of the process failed while it drained", "error", late)
 	}
 	return err
+}
+
+func (l *lineup) failedLate(err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.late = append(l.late, err)
 }
 
 func (l *lineup) finished(name string) {

@@ -137,6 +137,26 @@ func TestLineupKeepsTheFirstErrorAndLogsTheOthers(t *testing.T) {
 	})
 }
 
+// An actor that fails while the process drains makes the process fail, although the process was told to end.
+func TestLineupFailsIfAnActorCannotDrain(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var log bytes.Buffer
+		l := newLineup(context.Background(), time.Minute, slog.New(slog.NewTextHandler(&log, nil)))
+		stuck, closed := errors.New("the worker has not stopped"), errors.New("the monitor was closed")
+		l.add(stageWorker, "worker", func(ctx context.Context) error { <-ctx.Done(); return stuck })
+		l.add(stageMonitor, "monitor", func(ctx context.Context) error { <-ctx.Done(); return closed })
+		ctx, stop := context.WithCancel(t.Context())
+		time.AfterFunc(time.Second, stop)
+		if err := l.run(ctx); !errors.Is(err, stuck) {
+			t.Errorf("got %v, want the first error", err)
+		}
+		if text := log.String(); !strings.Contains(text, "the monitor was closed") || strings.Contains(text, "has not stopped") {
+			t.Errorf("the log should have the second error only: %s", text)
+		}
+	})
+}
+
 func TestLineupTakesASilentEndForAFailure(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

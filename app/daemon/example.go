@@ -28,7 +28,7 @@ func (d *Daemon) addAPI() {
 		BodyLimit: int(d.cfg.API.BodyLimit), HashConcurrency: d.cfg.API.HashConcurrency,
 		RateLimit: d.cfg.API.RateLimit, TrustedProxies: d.cfg.API.TrustedProxies,
 	})
-	d.lineup.add(stageAPI, "api", serve(app, d.apiListener, share(d.cfg.ShutdownTimeout, requestShare)))
+	d.lineup.add(stageAPI, "api", serve(app, d.apiListener, share(d.cfg.ShutdownTimeout, requestShare), d.log))
 	d.addSupervised(stageAPI, "trimming of idempotency keys", api.TrimKeys(users, d.cfg.API.IdempotencyRetention, d.log))
 }
 

@@ -55,13 +55,13 @@ func (d *Daemon) addMonitor() error {
 	}
 	patience := share(d.cfg.ShutdownTimeout, requestShare) / 2
 	if d.probeListener == nil {
-		d.lineup.add(stageMonitor, "monitor", serve(monitor.New(options), d.monitorListener, patience))
+		d.lineup.add(stageMonitor, "monitor", serve(monitor.New(options), d.monitorListener, patience, d.log))
 		return nil
 	}
 	probes, shown := monitor.NewApart(options)
-	d.lineup.add(stageMonitor, "probes", serve(probes, d.probeListener, patience))
+	d.lineup.add(stageMonitor, "probes", serve(probes, d.probeListener, patience, d.log))
 	if d.monitorListener != nil {
-		d.lineup.add(stageMonitor, "monitor", serve(shown, d.monitorListener, patience))
+		d.lineup.add(stageMonitor, "monitor", serve(shown, d.monitorListener, patience, d.log))
 	}
 	return nil
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"time"
 
@@ -110,8 +111,9 @@ func (d *Daemon) addWorker() error {
 }
 
 // serve runs an HTTP listener until ctx ends. Then it lets the running requests finish,
-// for at most the given time.
-func serve(app *fiber.App, listener net.Listener, patience time.Duration) func(context.Context) error {
+// for at most the given time. A request that lasts longer is cut off. That is no failure
+// of this process, because a client can cause it.
+func serve(app *fiber.App, listener net.Listener, patience time.Duration, log *slog.Logger) func(context.Context) error {
 	return func(ctx context.Context) error {
 		result := make(chan error, 1)
 		go func() { result <- app.Listener(listener) }()
@@ -121,6 +123,10 @@ func serve(app *fiber.App, listener net.Listener, patience time.Duration) func(c
 		case <-ctx.Done():
 		}
 		err := app.ShutdownWithTimeout(patience)
+		if errors.Is(err, context.DeadlineExceeded) {
+			log.Warn("requests did not finish in time, and are cut off when the process ends", "listener", listener.Addr(), "patience", patience)
+			err = nil
+		}
 		// If the server has not begun to listen yet, Shutdown does nothing. So
 		// close the listener too, which ends the server.
 		_ = listener.Close()

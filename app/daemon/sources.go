@@ -3,6 +3,7 @@ package daemon
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"maps"
 	"slices"
@@ -10,6 +11,7 @@ import (
 	"time"
 
 	"github.com/cenkalti/backoff/v5"
+	"golang.org/x/sync/errgroup"
 
 	"outboxd/domain"
 	"outboxd/domain/diagnosis"
@@ -26,22 +28,25 @@ const restAfterGivingUp = time.Minute
 
 // run serves one of several sources until ctx ends. run opens the source's database as
 // soon as that database can be used. No failure of the database ends run, so the other
-// sources go on.
+// sources go on. run returns the error of a part that could not finish its work after ctx
+// had ended.
 func (s *source) run(ctx context.Context) error {
 	if !s.awaitOpen(ctx) {
 		return nil
 	}
-	var running sync.WaitGroup
+	var running errgroup.Group
 	if s.relay != nil {
 		for _, actor := range s.relay.Actors() {
-			running.Go(func() { s.endure(ctx, actor) })
+			running.Go(func() error { return s.endure(ctx, actor) })
 		}
 	}
 	if s.watch != nil {
-		running.Go(func() { s.endure(ctx, relay.Actor{Name: examination, Run: s.watch.run}) })
+		running.Go(func() error { return s.endure(ctx, relay.Actor{Name: examination, Run: s.watch.run}) })
 	}
 	<-ctx.Done()
-	running.Wait()
+	if err := running.Wait(); err != nil {
+		return fmt.Errorf("%s: %w", s.name, err)
+	}
 	return nil
 }
 
@@ -130,8 +135,8 @@ func (s *source) disconnect() {
 
 // endure runs one part of the source until ctx ends. When supervise gives the part up, the
 // part rests for a while and is started again. The fault of the part ends when the part has
-// run for healthyAfter.
-func (s *source) endure(ctx context.Context, actor relay.Actor) {
+// run for healthyAfter. endure returns the error of a part that failed after ctx had ended.
+func (s *source) endure(ctx context.Context, actor relay.Actor) error {
 	run := func(ctx context.Context) error {
 		healthy := time.AfterFunc(healthyAfter, func() { s.mended(actor.Name) })
 		defer healthy.Stop()
@@ -139,15 +144,15 @@ func (s *source) endure(ctx context.Context, actor relay.Actor) {
 	}
 	for {
 		err := supervise(ctx, actor.Name, s.log, run)
-		if err == nil {
-			return
+		if err == nil || ctx.Err() != nil {
+			return err
 		}
 		s.failed(actor.Name, err, actor.Name+" rests; the other databases go on", restAfterGivingUp)
 		timer := time.NewTimer(restAfterGivingUp)
 		select {
 		case <-ctx.Done():
 			timer.Stop()
-			return
+			return nil
 		case <-timer.C:
 		}
 	}

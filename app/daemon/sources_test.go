@@ -151,3 +151,31 @@ func TestPagesThatOpenWhileTheProcessEnds(t *testing.T) {
 		t.Error("the pages may still open a pool on the standby, which nobody closes")
 	}
 }
+
+// TestASourceReturnsWhatItCouldNotFinish has a part that fails after the process was told to end.
+func TestASourceReturnsWhatItCouldNotFinish(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := openSource("orders")
+		ctx, stop := context.WithCancel(t.Context())
+		time.AfterFunc(time.Second, stop)
+		err := s.endure(ctx, relay.Actor{Name: "poller", Run: func(ctx context.Context) error { <-ctx.Done(); return errFlaky }})
+		if !errors.Is(err, errFlaky) || s.faults["poller"] != nil {
+			t.Errorf("got %v and faults %v, want the error alone", err, s.faults)
+		}
+	})
+}
+
+// TestDeliveriesReturnWhatAWorkerCouldNotFinish has two workers, of which one does not stop in time.
+func TestDeliveriesReturnWhatAWorkerCouldNotFinish(t *testing.T) {
+	t.Parallel()
+	f := &deliveries{running: map[string]*delivering{}}
+	for name, err := range map[string]error{"crm": nil, "billing": errFlaky} {
+		r := &delivering{done: make(chan struct{}), err: err}
+		r.cancel = func() { close(r.done) }
+		f.running[name] = r
+	}
+	if err := f.stopAll(); !errors.Is(err, errFlaky) || len(f.running) != 0 {
+		t.Errorf("got %v, and %d workers run", err, len(f.running))
+	}
+}

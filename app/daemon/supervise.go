@@ -19,9 +19,9 @@ const (
 )
 
 // supervise calls the function run, and calls it again when it fails or panics.
-// supervise returns nil when ctx ends or the function returns nil. supervise gives up
-// and returns an error if a restart cannot help (see isPermanent), or if the function
-// failed ten times in a row.
+// supervise returns nil if the function returns nil, or if ctx ends. It returns an error
+// if a restart cannot help (see isPermanent), if the function failed ten times in a row, or
+// if it failed after ctx had ended, for example because it could not finish its work.
 func supervise(ctx context.Context, name string, log *slog.Logger, run func(context.Context) error) error {
 	pause := backoff.NewExponentialBackOff()
 	pause.InitialInterval, pause.Multiplier, pause.MaxInterval = 500*time.Millisecond, 2, 30*time.Second
@@ -32,10 +32,10 @@ func supervise(ctx context.Context, name string, log *slog.Logger, run func(cont
 			return nil
 		}
 		if ctx.Err() != nil {
-			if !errors.Is(err, context.Canceled) {
-				log.Warn(name+" failed while it was stopped", "error", err)
+			if errors.Is(err, context.Canceled) {
+				return nil
 			}
-			return nil
+			return fmt.Errorf("%s failed while it was stopped: %w", name, err)
 		}
 		if isPermanent(err) {
 			return fmt.Errorf("%s: %w", name, err)

@@ -154,19 +154,20 @@ func TestSuperviseTakesNoNoteOfTheEnd(t *testing.T) {
 			}
 		})
 	})
-	t.Run("with another error", func(t *testing.T) {
-		t.Parallel()
-		synctest.Test(t, func(t *testing.T) {
-			var log bytes.Buffer
-			ctx, stop := context.WithCancel(t.Context())
-			time.AfterFunc(time.Second, stop)
-			_, err := attempts(ctx, slog.New(slog.NewTextHandler(&log, nil)), func(ctx context.Context, _ int) error {
-				<-ctx.Done()
-				panic("while draining")
-			})
-			if err != nil || !strings.Contains(log.String(), "while draining") {
-				t.Errorf("got %v and log %q, want nil and the panic in the log", err, log.String())
-			}
+}
+
+// What could not finish its work must not end as if it had.
+func TestSuperviseReturnsAFailureAfterTheEnd(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		ctx, stop := context.WithCancel(t.Context())
+		time.AfterFunc(time.Second, stop)
+		begun, err := attempts(ctx, slog.New(slog.DiscardHandler), func(ctx context.Context, _ int) error {
+			<-ctx.Done()
+			panic("while draining")
 		})
+		if err == nil || !strings.Contains(err.Error(), "the poller failed while it was stopped: panic: while draining") || len(begun) != 1 {
+			t.Errorf("got %v after %d attempts, want the panic after one", err, len(begun))
+		}
 	})
 }
