@@ -6,47 +6,105 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/redis/go-redis/v9"
 )
 
-// How long a key lasts, and how often it is written again.
+// Presence is what the workers of a process say about themselves.
+type Presence struct {
+	Own     bool   // they are outboxd's own workers
+	Version string // "": not known
+}
+
+// How long a key lasts, and how often it is written again. The second time comes soon, because an
+// Asynq server that begins at the same time as Show may note a later start than the first writing.
 const (
 	lasts = 3 * time.Minute
 	every = time.Minute
+	soon  = time.Second
 )
 
-// VersionKey returns the key with the version of the workers of a process. The key begins like
-// Asynq's keys, because some Redis users may access only keys that begin so.
-func VersionKey(host string, pid int) string {
-	return fmt.Sprintf("asynq:{outboxd}:version:%s:%d", host, pid)
-}
-
 // ShowVersion shows the version of this process's workers until ctx ends, and up to three minutes
-// longer. All workers of a process have one version: the latest that was written. The version "" is
-// written too, because another process may have had the same host and PID. If Redis does not
+// longer. All workers of a process have one version: the latest that was written. If Redis does not
 // accept it, ShowVersion tries again a minute later.
 func ShowVersion(ctx context.Context, client redis.UniversalClient, version string) {
-	Keep(ctx, client, VersionKey(Process()), version)
+	Show(ctx, client, Presence{Version: version})
 }
 
-// Keep writes a key that lasts three minutes, and writes it again every minute until ctx ends.
-func Keep(ctx context.Context, client redis.UniversalClient, key string, value any) {
-	tick := time.NewTicker(every)
-	defer tick.Stop()
-	for {
-		_ = client.Set(ctx, key, value, lasts).Err()
+// Show does the same as ShowVersion for a whole Presence.
+func Show(ctx context.Context, client redis.UniversalClient, p Presence) {
+	begun := time.Now()
+	for pause := soon; ; pause = every {
+		_ = client.Set(ctx, key(process()), p.text(latest(begun)), lasts).Err()
+		timer := time.NewTimer(pause)
 		select {
 		case <-ctx.Done():
+			timer.Stop()
 			return
-		case <-tick.C:
+		case <-timer.C:
 		}
 	}
 }
 
-// Process returns the host and the PID with which Asynq lists the workers of this process.
-func Process() (host string, pid int) {
+// latest returns the time of now, and not an earlier one if the clock was put back after the given
+// time.
+func latest(begun time.Time) time.Time {
+	now, elapsed := time.Now().Round(0), begun.Round(0).Add(time.Since(begun))
+	if elapsed.After(now) {
+		return elapsed
+	}
+	return now
+}
+
+const (
+	own    = "own"
+	others = "others"
+)
+
+// text returns the value of the key: when it is written, in milliseconds since 1970, whose the
+// workers are, and their version.
+func (p Presence) text(at time.Time) string {
+	whose := others
+	if p.Own {
+		whose = own
+	}
+	return fmt.Sprintf("%d %s %s", at.UnixMilli(), whose, p.Version)
+}
+
+// shown is how many bytes of a key's value are read, so about 100 of the version.
+const shown = 120
+
+// Read reads the key of a process in a pipeline. Parse reads its answer.
+func Read(ctx context.Context, pipe redis.Pipeliner, host string, pid int) *redis.StringCmd {
+	return pipe.GetRange(ctx, key(host, pid), 0, shown-1)
+}
+
+// Parse returns what a process says about a worker that Asynq lists with the given start. If the
+// text was written before, it is from an earlier process that had the same host and PID. Then, and
+// if the text has another form, the worker has said nothing.
+func Parse(text string, started time.Time) Presence {
+	fields := strings.SplitN(text, " ", 3)
+	if len(fields) < 3 {
+		return Presence{}
+	}
+	written, err := strconv.ParseInt(fields[0], 10, 64)
+	if err != nil || started.After(time.UnixMilli(written)) {
+		return Presence{}
+	}
+	return Presence{Own: fields[1] == own, Version: strings.ToValidUTF8(fields[2], "")}
+}
+
+// key returns the key of a process. The key begins like Asynq's keys, because some Redis users may
+// access only keys that begin so.
+func key(host string, pid int) string {
+	return fmt.Sprintf("asynq:{outboxd}:worker:%s:%d", host, pid)
+}
+
+// process returns the host and the PID with which Asynq lists the workers of this process.
+func process() (host string, pid int) {
 	host, err := os.Hostname()
 	if err != nil {
 		host = "unknown-host" // as Asynq calls it

@@ -1,7 +1,6 @@
 package broker
 
 import (
-	"fmt"
 	"strings"
 	"time"
 )
@@ -78,12 +77,6 @@ const (
 	// values.
 	leftKey = "asynq:{outboxd}:left"
 )
-
-// OwnWorkerKey returns the key that exists while a process runs workers of outboxd, and up to three
-// minutes longer.
-func OwnWorkerKey(host string, pid int) string {
-	return fmt.Sprintf("asynq:{outboxd}:worker:%s:%d", host, pid)
-}
 
 // CanaryKey returns the key of a canary: a key that never expires. If it is gone, Redis
 // has lost data.

@@ -187,24 +187,22 @@ func (o *Overviews) Workers(ctx context.Context) ([]overview.WorkerStatus, error
 	return workers, nil
 }
 
-// versionShown is how many bytes of a worker's version are read.
-const versionShown = 100
-
 // identify sets WorkerStatus.Own and WorkerStatus.Version.
 func (o *Overviews) identify(ctx context.Context, workers []overview.WorkerStatus) error {
 	if len(workers) == 0 {
 		return nil
 	}
-	own, versions := make([]*redis.IntCmd, len(workers)), make([]*redis.StringCmd, len(workers))
+	said := make([]*redis.StringCmd, len(workers))
 	_, err := o.redis.Pipelined(ctx, func(pipe redis.Pipeliner) error {
 		for i, w := range workers {
-			own[i] = pipe.Exists(ctx, broker.OwnWorkerKey(w.Host, w.PID))
-			versions[i] = pipe.GetRange(ctx, presence.VersionKey(w.Host, w.PID), 0, versionShown-1)
+			said[i] = presence.Read(ctx, pipe, w.Host, w.PID)
 		}
 		return nil
 	})
 	for i := range workers {
-		workers[i].Own, workers[i].Version = own[i].Val() > 0, strings.ToValidUTF8(versions[i].Val(), "")
+		w := &workers[i]
+		p := presence.Parse(said[i].Val(), w.StartedAt)
+		w.Own, w.Version = p.Own, p.Version
 	}
 	return err
 }

@@ -33,38 +33,60 @@ func TestWorkersSayTheirVersion(t *testing.T) {
 		"module":  {module(consumer.Version("orders 14")), "orders 14", false},
 		// The binary of a test has no version.
 		"module without a version": {module(), "", false},
-		"Asynq": {func(s *shop) func(context.Context) error {
-			return func(ctx context.Context) error {
-				server := asynq.NewServer(s.options.Redis, asynq.Config{LogLevel: asynq.FatalLevel})
-				if err := server.Start(asynq.NewServeMux()); err != nil {
-					return err
-				}
-				<-ctx.Done()
-				server.Shutdown()
-				return nil
-			}
-		}, "", false},
+		"Asynq":                    {plain, "", false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			s := newShop(t, servertest.Redis(t), map[string]work.Handler{"test:a": func(context.Context, domain.Effects, work.Task) error { return nil }})
-			s.options.Version = "v2.0.0"
-			ctx, stop := context.WithCancel(t.Context())
-			ended := make(chan error, 1)
-			run := c.run(s)
-			go func() { ended <- run(ctx) }()
-			overviews := inspect.NewOverviews(s.options.Redis)
-			servertest.Eventually(t, "the worker is listed with its version", func() bool {
-				workers, err := overviews.Workers(t.Context())
-				if err != nil {
-					t.Fatal(err)
-				}
-				return len(workers) == 1 && workers[0].Version == c.version && workers[0].Own == c.own
-			})
-			stop()
-			if err := <-ended; err != nil {
-				t.Error(err)
-			}
+			listed(t, newNamed(t), c.run, c.version, c.own)
 		})
+	}
+}
+
+// A plain Asynq server has the host and the PID of a worker that ended a moment ago.
+func TestAWorkerInPlaceOfAnotherDoesNotHaveItsVersion(t *testing.T) {
+	t.Parallel()
+	s := newNamed(t)
+	listed(t, s, func(s *shop) func(context.Context) error { return work.New(s.options).Run }, "v2.0.0", true)
+	listed(t, s, plain, "", false)
+}
+
+// newNamed returns a shop whose worker has the version v2.0.0.
+func newNamed(t *testing.T) *shop {
+	s := newShop(t, servertest.Redis(t), map[string]work.Handler{"test:a": func(context.Context, domain.Effects, work.Task) error { return nil }})
+	s.options.Version = "v2.0.0"
+	return s
+}
+
+// plain returns a function that runs an Asynq server.
+func plain(s *shop) func(context.Context) error {
+	return func(ctx context.Context) error {
+		server := asynq.NewServer(s.options.Redis, asynq.Config{LogLevel: asynq.FatalLevel})
+		if err := server.Start(asynq.NewServeMux()); err != nil {
+			return err
+		}
+		<-ctx.Done()
+		server.Shutdown()
+		return nil
+	}
+}
+
+// listed runs a worker until it is listed in this way.
+func listed(t *testing.T, s *shop, runOf func(*shop) func(context.Context) error, version string, own bool) {
+	t.Helper()
+	ctx, stop := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	run := runOf(s)
+	go func() { ended <- run(ctx) }()
+	overviews := inspect.NewOverviews(s.options.Redis)
+	servertest.Eventually(t, "the worker is listed with its version", func() bool {
+		workers, err := overviews.Workers(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(workers) == 1 && workers[0].Version == version && workers[0].Own == own
+	})
+	stop()
+	if err := <-ended; err != nil {
+		t.Error(err)
 	}
 }

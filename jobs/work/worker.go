@@ -138,8 +138,7 @@ func (w *Worker) Run(ctx context.Context) error {
 	var beside sync.WaitGroup
 	beside.Go(func() { listen(ctx, piped.Bell(), client, w.log, heard) })
 	// Asynq lists the workers of all programs, and does not say whose they are.
-	beside.Go(func() { presence.Keep(ctx, client, broker.OwnWorkerKey(presence.Process()), 1) })
-	beside.Go(func() { presence.ShowVersion(ctx, client, w.o.Version) })
+	beside.Go(func() { presence.Show(ctx, client, presence.Presence{Own: true, Version: w.o.Version}) })
 	<-ctx.Done()
 	if err := piped.End(server, w.o.Drain); err != nil {
 		stuck = true
