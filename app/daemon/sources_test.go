@@ -88,14 +88,22 @@ func TestARestingPartOfASourceIsSeen(t *testing.T) {
 		ctx, stop := context.WithCancel(t.Context())
 		defer stop()
 		works := func(ctx context.Context) error { <-ctx.Done(); return nil }
-		go s.endure(ctx, relay.Actor{Name: "poller 2", Run: works})
-		go s.endure(ctx, relay.Actor{Name: examination, Run: func(context.Context) error { panic("out of range") }})
-		go s.endure(ctx, relay.Actor{Name: "poller 1", Run: func(ctx context.Context) error {
-			if mended.Load() {
-				return works(ctx)
-			}
-			return errors.New("a secret")
-		}})
+		for name, run := range map[string]func(context.Context) error{
+			"poller 2":  works,
+			examination: func(context.Context) error { panic("out of range") },
+			"poller 1": func(ctx context.Context) error {
+				if mended.Load() {
+					return works(ctx)
+				}
+				return errors.New("a secret")
+			},
+		} {
+			go func() {
+				if err := s.endure(ctx, relay.Actor{Name: name, Run: run}); err != nil {
+					t.Errorf("%s: %v", name, err)
+				}
+			}()
+		}
 		served := func() bool {
 			synctest.Wait()
 			found, _ := s.look(0)
