@@ -120,7 +120,8 @@ type EventStore interface {
 	// until the batch is committed or released, or its connection ends. Claim skips events that another claim has
 	// locked, and events of the queues that the parameter except lists. Claim moves a claimed event that does not have
 	// the turn of its ordering key to outbox_held, and leaves it out of the batch. A row that makes the claim fail
-	// becomes a dead letter. A batch without events needs neither Commit nor Release.
+	// becomes a dead letter. If even that fails, the row stays, and later claims pass it over and try it again from
+	// time to time. A batch without events needs neither Commit nor Release.
 	//
 	// Errors: CodeUnavailable if the database cannot be reached.
 	Claim(ctx context.Context, from Cursor, limit int, except ...string) (Batch, error)
@@ -204,13 +205,17 @@ type Batch interface {
 	// delivered events. The parameter outcomes has one outcome for each event, in the order of Events. After an error
 	// nothing has changed, unless the connection was lost during the commit: then nobody knows whether it succeeded.
 	//
-	// Errors: CodeUnavailable if the database cannot be reached.
+	// Errors: CodeUnavailable if the database cannot be reached; ErrPassedOver.
 	Commit(ctx context.Context, outcomes []Outcome) error
 
 	// Release ends the claim and leaves every event as it was. It may follow a
 	// failed Commit.
 	Release() error
 }
+
+// ErrPassedOver means that no table takes some events of a batch that were not delivered. Later claims pass these events
+// over, so that the other events of the batch can be claimed and settled.
+var ErrPassedOver = Errorf(CodeConflict, "events can neither return to the outbox nor become dead letters")
 
 // Verdict is the result of one attempt to publish one event.
 type Verdict int

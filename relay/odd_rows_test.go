@@ -2,6 +2,7 @@ package relay_test
 
 import (
 	"context"
+	"errors"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -135,4 +136,31 @@ func TestTimesOfLongAgoAreHeldLikeOthers(t *testing.T) {
 			f.eventually(2, "SELECT count(*) FROM outbox_sent")
 		})
 	}
+}
+
+// refusing refuses events of one type, as Redis might.
+type refusing struct{ domain.Publisher }
+
+func (r refusing) Publish(ctx context.Context, events []domain.Event) []domain.Receipt {
+	receipts := r.Publisher.Publish(ctx, events)
+	for i := range events {
+		if events[i].Type == "test:odd" {
+			receipts[i] = domain.Receipt{Answer: domain.Rejected, Err: errors.New("no")}
+		}
+	}
+	return receipts
+}
+
+// An event that Redis, the outbox and the dead letters all refuse holds up no other event, and fails no poller.
+func TestAnEventThatEverybodyRefusesHoldsUpNoOther(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, schematest.Database(t), servertest.Redis(t), func(o *relay.Options) { o.Publisher = refusing{o.Publisher} })
+	f.exec(emitMany, 20)
+	f.exec("INSERT INTO outbox (event_type, payload) VALUES ('test:odd', '')")
+	f.exec("ALTER TABLE outbox ADD CONSTRAINT stricter_by_now CHECK (event_type <> 'test:odd') NOT VALID")
+	f.exec("ALTER TABLE outbox_dead ADD CONSTRAINT no_dead CHECK (event_type <> 'test:odd')")
+	f.exec(emitMany, 20)
+	f.start()
+	f.eventually(40, "SELECT count(*) FROM outbox_sent")
+	f.eventually(1, "SELECT count(*) FROM outbox")
 }

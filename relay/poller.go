@@ -180,6 +180,9 @@ func (p *poller) pass(ctx context.Context) (claimed int, more bool, err error) {
 	defer cancel()
 	if err := batch.Commit(committing, outcomes); err != nil {
 		from = events[0].Cursor()
+		if errors.Is(err, domain.ErrPassedOver) {
+			return len(events), true, nil
+		}
 		return len(events), batch.Full(), fmt.Errorf("commit %d events: %w", len(events), err)
 	}
 	if untried == 0 && batch.Full() && len(events)+batch.Held() < p.o.BatchSize {

@@ -33,3 +33,8 @@ func (p *Presence) WithPatience(check, patience time.Duration) *Presence {
 	p.check, p.patience = check, patience
 	return p
 }
+
+// Later makes the time at which stuck events are tried again come earlier.
+func (o *Outbox) Later(by time.Duration) {
+	o.passed.now = func() time.Time { return time.Now().Add(by) }
+}

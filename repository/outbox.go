@@ -49,6 +49,7 @@ type Outbox struct {
 	claim      string
 	splitClaim string      // used if there are subscriptions
 	subscribed atomic.Bool // whether the last claim found subscriptions
+	passed     *passedOver
 }
 
 // NewOutbox returns the outbox of db.
@@ -56,7 +57,7 @@ func NewOutbox(db *postgres.Database, o OutboxOptions) *Outbox {
 	if o.BatchBytes <= 0 {
 		o.BatchBytes = defaultBatchBytes
 	}
-	store := &Outbox{db: db, o: o, claim: claimSQL}
+	store := &Outbox{db: db, o: o, claim: claimSQL, passed: newPassedOver()}
 	if o.History {
 		store.claim = claimWithHistorySQL
 	}
@@ -163,29 +164,49 @@ var claimWithHistorySQL = claimSQL[:len(claimSQL)-len(claimedSQL)] + `, kept AS 
     INSERT INTO outbox_sent (` + stored.Columns + `) SELECT ` + stored.Columns + ` FROM going
 )` + claimedSQL
 
+// scope says which due events a claim takes: up to limit events from a place on, except those of
+// some queues and those that are passed over.
+type scope struct {
+	from   domain.Cursor
+	limit  int
+	except []string
+	passed [][16]byte
+}
+
 // Claim implements domain.EventStore.
 func (o *Outbox) Claim(ctx context.Context, from domain.Cursor, limit int, except ...string) (domain.Batch, error) {
-	const doing = "claim events"
+	passed, tried := o.passed.begin(from)
+	b, err := o.claimAgain(ctx, scope{from, limit, append([]string{}, except...), passed})
+	switch {
+	case err != nil:
+		o.passed.end(tried, false)
+		return nil, postgres.TranslateWork(err, "claim events")
+	case b.conn == nil: // it has ended
+		o.passed.end(tried, true)
+	default:
+		b.tried = tried
+	}
+	return b, nil
+}
+
+func (o *Outbox) claimAgain(ctx context.Context, s scope) (*batch, error) {
 	for attempt := 1; ; attempt++ {
-		batch, err := o.claimOnce(ctx, from, limit, except)
+		batch, err := o.claimOnce(ctx, s)
 		if stored.IsOfRow(err) && !postgres.IsFleeting(err) {
-			batch, err = o.claimAround(ctx, from, limit, except, err)
+			batch, err = o.claimAround(ctx, s, err)
 		}
-		if err == nil {
-			return batch, nil
-		}
-		if attempt >= postgres.StaleConnections || !postgres.IsConnectionLost(err) && !postgres.IsFleeting(err) || ctx.Err() != nil {
-			return nil, postgres.TranslateWork(err, doing)
+		if err == nil || attempt >= postgres.StaleConnections || !postgres.IsConnectionLost(err) && !postgres.IsFleeting(err) || ctx.Err() != nil {
+			return batch, err
 		}
 	}
 }
 
-func (o *Outbox) claimOnce(ctx context.Context, from domain.Cursor, limit int, except []string) (*batch, error) {
+func (o *Outbox) claimOnce(ctx context.Context, s scope) (*batch, error) {
 	b, err := o.newBatch(ctx)
 	if err != nil {
 		return nil, err
 	}
-	if err := b.load(ctx, from, limit, except); err != nil {
+	if err := b.load(ctx, s); err != nil {
 		_ = b.Release()
 		return nil, err
 	}
@@ -263,7 +284,8 @@ type batch struct {
 	freed    []string // the ordering keys of the rows that were set aside
 	// subscribed: there are subscriptions.
 	subscribed bool
-	mark       string // of the outbox
+	mark       string          // of the outbox
+	tried      []domain.Cursor // stuck events that this claim tries again
 }
 
 // Events implements domain.Batch.
@@ -300,6 +322,7 @@ func (b *batch) Release() error {
 		return nil
 	}
 	_, err := b.conn.Exec(b.life, "ROLLBACK")
+	b.outbox.passed.end(b.tried, false)
 	b.giveBack()
 	if err == nil || postgres.IsConnectionLost(err) {
 		return nil
@@ -318,18 +341,18 @@ func (b *batch) giveBack() {
 // load begins the transaction and claims the events, in one round trip. If the claim finds that
 // subscriptions exist and it has made no deliveries, it begins again with the statement that
 // makes them.
-func (b *batch) load(ctx context.Context, from domain.Cursor, limit int, except []string) error {
+func (b *batch) load(ctx context.Context, s scope) error {
 	b.subscribed = b.outbox.subscribed.Load()
 	for {
 		expected := b.subscribed
-		rows, results, err := b.tryLoad(ctx, from, limit, except)
+		rows, results, err := b.tryLoad(ctx, s)
 		if err != nil {
 			return err
 		}
 		if b.subscribed == expected || expected {
 			b.outbox.subscribed.Store(b.subscribed)
 			defer results.Close()
-			return b.read(rows, limit)
+			return b.read(rows, s.limit)
 		}
 		rows.Close()
 		if err := results.Close(); err != nil {
@@ -341,11 +364,15 @@ func (b *batch) load(ctx context.Context, from domain.Cursor, limit int, except 
 	}
 }
 
-func (b *batch) tryLoad(ctx context.Context, from domain.Cursor, limit int, except []string) (pgx.Rows, pgx.BatchResults, error) {
+func (b *batch) tryLoad(ctx context.Context, s scope) (pgx.Rows, pgx.BatchResults, error) {
+	claim, args := b.claimSQL(), []any{dueFrom(s.from), [16]byte(s.from.ID), b.outbox.o.BatchBytes, s.except}
+	if len(s.passed) > 0 {
+		claim, args = passing(claim), append(args, s.passed)
+	}
 	var steps pgx.Batch
 	b.queueBegin(&steps)
 	begin := steps.Len()
-	steps.Queue(fmt.Sprintf(b.claimSQL(), limit), dueFrom(from), [16]byte(from.ID), b.outbox.o.BatchBytes, append([]string{}, except...))
+	steps.Queue(fmt.Sprintf(claim, s.limit), args...)
 	results := b.conn.SendBatch(ctx, &steps)
 	if err := b.readBegin(results, begin); err != nil {
 		_ = results.Close()
@@ -403,7 +430,7 @@ func (b *batch) read(rows pgx.Rows, limit int) error {
 	withoutEvent := scan.WithoutEvent()
 	b.events = make([]domain.Event, 0, min(limit, 1024))
 	for rows.Next() {
-		if rows.RawValues()[0] == nil {
+		if raw := rows.RawValues(); raw[0] == nil && raw[len(raw)-1] != nil {
 			if err := rows.Scan(withoutEvent...); err != nil {
 				return fmt.Errorf("read what was held: %w", err)
 			}

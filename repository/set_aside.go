@@ -7,8 +7,10 @@ import (
 	"strings"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgtype"
 
 	"outboxd/domain"
+	"outboxd/repository/postgres"
 	"outboxd/repository/stored"
 )
 
@@ -19,18 +21,28 @@ import (
 // need not send it to outboxd. Setting rows aside costs nothing as long as no claim
 // fails.
 
-// maxAside is the largest number of rows that one claim makes dead letters. The next
-// claim sets aside more.
+// maxAside is the largest number of faulty rows that one claim looks for. The next claim looks
+// for more.
 const maxAside = 32
 
-// aroundSQL locks the rows that the claim statement would lock, except those at the places $4.
-const aroundSQL = `
-SELECT ctid::text FROM outbox
+// passing returns a claim statement that passes over the events $5. The subquery is in a CASE,
+// where PostgreSQL makes one hash table of the events, and looks each row up in it.
+func passing(claim string) string {
+	before, after, _ := strings.Cut(claim, dueOrder)
+	return before + fmt.Sprintf(passedSQL, 5) + dueOrder + after
+}
+
+const (
+	dueOrder  = "\n    ORDER BY available_at, id\n"
+	passedSQL = `
+      AND CASE WHEN coalesce(id, '00000000-0000-0000-0000-000000000000') IN (SELECT unnest($%d::uuid[])) THEN false ELSE true END`
+)
+
+// aroundSQL locks the rows that the claim statement would lock, except the events $4.
+var aroundSQL = `
+SELECT ctid::text, available_at, coalesce(id, '00000000-0000-0000-0000-000000000000') FROM outbox
 WHERE available_at <= now() AND (available_at, id) >= ($1, $2::uuid)
-  AND CASE WHEN queue = ANY ($3::text[]) THEN false ELSE true END
-  AND ctid <> ALL ($4::text[]::tid[])
-ORDER BY available_at, id
-LIMIT %d
+  AND CASE WHEN queue = ANY ($3::text[]) THEN false ELSE true END` + fmt.Sprintf(passedSQL, 4) + dueOrder + `LIMIT %d
 FOR UPDATE SKIP LOCKED`
 
 // theseSQL returns a claim statement that takes the rows with the given tuple
@@ -47,73 +59,76 @@ WITH due AS MATERIALIZED (
 // claimAround claims again after a claim failed because of a row. The faulty rows become
 // dead letters. claimAround returns the given cause if it cannot claim even a valid event
 // that it has made up: then the fault is not in a row.
-func (o *Outbox) claimAround(ctx context.Context, from domain.Cursor, limit int, except []string, cause error) (*batch, error) {
+func (o *Outbox) claimAround(ctx context.Context, s scope, cause error) (*batch, error) {
 	b, err := o.newBatch(ctx)
 	if err != nil {
 		return nil, err
 	}
-	if err := b.loadAround(ctx, from, limit, except, cause); err != nil {
+	if err := b.loadAround(ctx, s, cause); err != nil {
 		_ = b.Release()
 		return nil, err
 	}
 	return o.begun(b)
 }
 
-func (b *batch) loadAround(ctx context.Context, from domain.Cursor, limit int, except []string, cause error) error {
+func (b *batch) loadAround(ctx context.Context, s scope, cause error) error {
 	if err := b.begin(ctx); err != nil {
 		return err
 	}
-	var left []stuckRow // rows that can neither be relayed nor become dead letters
-	for {
-		places, err := b.around(ctx, from, limit, except, left)
-		if err != nil {
-			return err
-		}
-		s := sifting{batch: b}
-		if err := s.sift(ctx, places); err != nil {
-			return err
-		}
-		if len(left) == 0 && len(s.stuck) > 0 {
-			if err := b.claimMadeUp(ctx); err != nil {
-				if stored.IsOfRow(err) {
-					return cause // a faultless event cannot be claimed either
-				}
-				return err
-			}
-		}
-		stay := b.setAside(ctx, s.stuck)
-		b.aside = len(s.stuck) - len(stay)
-		left = append(left, stay...)
-		if b.aside == 0 && len(s.fit) == 0 && len(places) > 0 {
-			continue // behind rows that all have to stay there may be others
-		}
-		b.reportLeft(ctx, left)
-		b.events, b.held = nil, held{} // what was tried, such as the made-up event, was rolled back
-		if len(s.fit) > 0 {
-			if err := b.take(ctx, s.fit); err != nil {
-				return err
-			}
-		}
-		b.full = b.aside > 0 || s.cut || len(s.fit) > 0 && (len(places) == limit || len(b.events)+b.Held() < len(s.fit))
-		return nil
+	rows, err := b.around(ctx, s)
+	if err != nil {
+		return err
 	}
+	sifted := sifting{batch: b}
+	if err := sifted.sift(ctx, rows); err != nil {
+		return err
+	}
+	if len(sifted.stuck) > 0 {
+		if err := b.claimMadeUp(ctx); stored.IsOfRow(err) {
+			return cause // a faultless event cannot be claimed either
+		} else if err != nil {
+			return err
+		}
+	}
+	left, err := b.setAside(ctx, sifted.stuck)
+	if err != nil {
+		return err
+	}
+	b.outbox.passed.passOver(ctx, left, b.outbox.db.Logger())
+	b.aside = len(sifted.stuck) - len(left)
+	b.events, b.held = nil, held{} // what was tried, such as the made-up event, was rolled back
+	if len(sifted.fit) > 0 {
+		if err := b.take(ctx, sifted.fit); err != nil {
+			return err
+		}
+	}
+	// The next claim passes over the rows that are left.
+	b.full = len(sifted.stuck) > 0 || sifted.cut || len(sifted.fit) > 0 && (len(rows) == s.limit || len(b.events)+b.Held() < len(sifted.fit))
+	return nil
 }
 
-// around locks up to limit due rows that are not among those left, and returns their places.
-func (b *batch) around(ctx context.Context, from domain.Cursor, limit int, except []string, left []stuckRow) ([]string, error) {
-	passed := make([]string, len(left))
-	for i, row := range left {
-		passed[i] = row.place
-	}
-	rows, err := b.conn.Query(ctx, fmt.Sprintf(aroundSQL, limit), dueFrom(from), [16]byte(from.ID), append([]string{}, except...), passed)
+// dueRow is a row of the outbox: its ctid and its place among the due events.
+type dueRow struct {
+	place string
+	at    domain.Cursor
+}
+
+// around locks the due rows, and returns them.
+func (b *batch) around(ctx context.Context, s scope) ([]dueRow, error) {
+	rows, err := b.conn.Query(ctx, fmt.Sprintf(aroundSQL, s.limit), dueFrom(s.from), [16]byte(s.from.ID), s.except, append([][16]byte{}, s.passed...))
 	if err != nil {
 		return nil, fmt.Errorf("look at due events one by one: %w", err)
 	}
-	places, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	list, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (r dueRow, err error) {
+		var due pgtype.Timestamptz // may be infinite
+		err = row.Scan(&r.place, &due, (*[16]byte)(&r.at.ID))
+		r.at.Due = due.Time
+		return r, err
+	})
 	if err != nil {
 		return nil, fmt.Errorf("look at due events one by one: %w", err)
 	}
-	return places, nil
+	return list, nil
 }
 
 // sifting separates the rows that can be claimed from those that cannot. sifting tries to
@@ -125,19 +140,17 @@ type sifting struct {
 	cut   bool // some rows were not looked at
 }
 
-type stuckRow struct {
-	place string // its ctid
-	why   error  // why it cannot be claimed
-	unset error  // why it cannot become a dead letter; nil if PostgreSQL does not say
-}
-
-func (s *sifting) sift(ctx context.Context, places []string) error {
-	if len(places) == 0 {
+func (s *sifting) sift(ctx context.Context, rows []dueRow) error {
+	if len(rows) == 0 {
 		return nil
 	}
 	if len(s.stuck) >= maxAside {
 		s.cut = true
 		return nil // the next claim looks at the rest
+	}
+	places := make([]string, len(rows))
+	for i := range rows {
+		places[i] = rows[i].place
 	}
 	err := s.try(ctx, func() error { return s.take(ctx, places) }, false)
 	switch {
@@ -146,14 +159,14 @@ func (s *sifting) sift(ctx context.Context, places []string) error {
 		return nil
 	case !stored.IsOfRow(err):
 		return err
-	case len(places) == 1:
-		s.stuck = append(s.stuck, stuckRow{place: places[0], why: err})
+	case len(rows) == 1:
+		s.stuck = append(s.stuck, stuckRow{dueRow: rows[0], why: err})
 		return nil
 	}
-	if err := s.sift(ctx, places[:len(places)/2]); err != nil {
+	if err := s.sift(ctx, rows[:len(rows)/2]); err != nil {
 		return err
 	}
-	return s.sift(ctx, places[len(places)/2:])
+	return s.sift(ctx, rows[len(rows)/2:])
 }
 
 // try calls the function do under a savepoint. The changes that the function makes stay
@@ -200,8 +213,8 @@ func (b *batch) claimMadeUp(ctx context.Context) error {
 }
 
 // setAside turns rows into dead letters, and returns those that it could not turn. They stay
-// in the outbox, and later claims find them again.
-func (b *batch) setAside(ctx context.Context, stuck []stuckRow) (left []stuckRow) {
+// in the outbox. An error is no fault of a row, and nothing was decided about the rows.
+func (b *batch) setAside(ctx context.Context, stuck []stuckRow) (left []stuckRow, err error) {
 	for _, row := range stuck {
 		var id *[16]byte
 		var key *string
@@ -216,6 +229,9 @@ func (b *batch) setAside(ctx context.Context, stuck []stuckRow) (left []stuckRow
 			_, err = b.conn.Exec(ctx, stored.PassEndedTurnsSQL, [][16]byte{*id})
 			return err
 		}, true)
+		if postgres.IsUnavailable(err) || postgres.IsFleeting(err) {
+			return nil, fmt.Errorf("set a row aside: %w", err)
+		}
 		if err != nil || id == nil {
 			row.unset = err
 			left = append(left, row)
@@ -226,16 +242,7 @@ func (b *batch) setAside(ctx context.Context, stuck []stuckRow) (left []stuckRow
 			b.freed = append(b.freed, *key)
 		}
 	}
-	return left
-}
-
-// reportLeft logs that the claim skips rows. It names the first one.
-func (b *batch) reportLeft(ctx context.Context, left []stuckRow) {
-	if len(left) > 0 {
-		first := left[0]
-		b.outbox.db.Logger().ErrorContext(ctx, "events can neither be relayed nor become dead letters; the relay skips them",
-			"events", len(left), "place", first.place, "error", first.why, "set_aside", first.unset)
-	}
+	return left, nil
 }
 
 func (b *batch) asideText(err error) string {

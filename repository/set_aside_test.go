@@ -157,7 +157,11 @@ func TestARowThatCannotBeSetAsideIsPassedOver(t *testing.T) {
 			exec(t, db, "ALTER TABLE outbox_dead ADD CHECK (event_type <> 'test:odd')")
 			exec(t, db, fmt.Sprintf(`INSERT INTO outbox (event_type, payload, created_at, available_at) SELECT 'test:odd', 'x', '-infinity', '2020-01-01' FROM generate_series(1, %d)`, odd))
 			emit(t, db, 5)
-			batch := claim(t, repository.NewOutbox(db, repository.OutboxOptions{History: true}), 60)
+			store := repository.NewOutbox(db, repository.OutboxOptions{History: true})
+			batch := claim(t, store, 60)
+			for len(batch.Events()) == 0 && batch.Full() {
+				batch = claim(t, store, 60)
+			}
 			if got := len(batch.Events()); got != 5 {
 				t.Errorf("%d events, want 5", got)
 			}

@@ -99,6 +99,7 @@ func (b *batch) end(ctx context.Context) error {
 		return fmt.Errorf("commit: %w", err)
 	}
 	crashpoint.Reach(crashpoint.RelayCommitted)
+	b.outbox.passed.end(b.tried, true)
 	b.advance(ctx)
 	b.giveBack()
 	return nil

@@ -12,7 +12,7 @@ import (
 
 // settleSafely does what settle does. If the outbox or the dead letters refuse an event,
 // only that event gets another outcome. settleSafely returns the outcomes that took
-// effect. The savepoint of settleSafely costs two round trips, but only in a batch with
+// effect. If all tables refuse an event, settleSafely returns domain.ErrPassedOver. The savepoint of settleSafely costs two round trips, but only in a batch with
 // events that were not published.
 func (b *batch) settleSafely(ctx context.Context, outcomes []domain.Outcome) ([]domain.Outcome, error) {
 	if !slices.ContainsFunc(outcomes, func(o domain.Outcome) bool { return o.Verdict != domain.Delivered }) {
@@ -23,13 +23,21 @@ func (b *batch) settleSafely(ctx context.Context, outcomes []domain.Outcome) ([]
 		return outcomes, err
 	}
 	outcomes = slices.Clone(outcomes)
-	for i := range outcomes {
+	var stuck []stuckRow
+	for i := 0; i < len(outcomes) && len(stuck) < maxAside; i++ {
 		if outcomes[i].Verdict == domain.Delivered {
 			continue
 		}
-		if outcomes[i], err = b.settleOne(ctx, i, outcomes[i]); err != nil {
+		why := outcomes[i].Err
+		if outcomes[i], err = b.settleOne(ctx, i, outcomes[i]); stored.IsOfRow(err) {
+			stuck = append(stuck, stuckRow{dueRow: dueRow{at: b.events[i].Cursor()}, why: why, unset: err})
+		} else if err != nil {
 			return outcomes, err
 		}
+	}
+	if len(stuck) > 0 {
+		b.outbox.passed.passOver(ctx, stuck, b.outbox.db.Logger())
+		return outcomes, domain.ErrPassedOver
 	}
 	return outcomes, nil
 }
