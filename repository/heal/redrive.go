@@ -159,13 +159,20 @@ func (o *Redriver) redrive(ctx context.Context, r redrive) (int64, error) {
 func (o *Redriver) redriveSent(ctx context.Context, r redrive) (int64, error) {
 	total, after := int64(0), domain.ID{}
 	err := postgres.InPieces(ctx, postgres.LargestPiece, func(rows int) (done bool, err error) {
-		back, last, err := o.redriveAround(ctx, after, rows, r)
-		if total += back; err != nil {
-			return false, err
+		for try := 1; ; try++ {
+			back, last, err := o.redriveAround(ctx, after, rows, r)
+			if total += back; err == nil {
+				after = last
+				crashpoint.Reach(crashpoint.HealBatch)
+				return after == stored.LastID, nil
+			}
+			// A heal that fails begins at the first event again. The piece can be repeated even if
+			// it was committed: what went back is no longer in the history.
+			if try >= postgres.StaleConnections || !postgres.IsConnectionLost(err) && !postgres.IsFleeting(err) || ctx.Err() != nil {
+				return false, err
+			}
+			o.db.Logger().DebugContext(ctx, "a piece of a redrive failed, trying again", "try", try, "error", err)
 		}
-		after = last
-		crashpoint.Reach(crashpoint.HealBatch)
-		return after == stored.LastID, nil
 	})
 	return total, postgres.Translate(err, "put unconfirmed events back")
 }
