@@ -58,7 +58,8 @@ CREATE TABLE outbox_former_subscriptions (
 );
 
 -- outbox_awaited has the unfinished deliveries of events that have only deliveries and no task of their own. An event
--- that has only deliveries is confirmed when all its deliveries have ended.
+-- that has only deliveries is confirmed when all its deliveries have ended. If delivery_id is the event's own ID, the
+-- leader still has to look for deliveries that were made before; see outbox_await.
 CREATE TABLE outbox_awaited (
     delivery_id uuid PRIMARY KEY,
     event_id    uuid NOT NULL
@@ -132,22 +133,31 @@ BEGIN
 END $$;
 -- +goose StatementEnd
 
--- outbox_await is for an event that a producer wrote again and that has only deliveries now, if some of its deliveries
--- were made before. The event waits for those that have not ended. If all have ended, the function confirms the event.
+-- The leader calls outbox_await for an event that has only deliveries, in two cases:
 --
--- A relay calls outbox_await in its claim, which must not wait for long. So the function gives up after 500 ms, and
--- then the event is not confirmed.
+--   - A producer wrote the event again, and some of its deliveries were made before. The event waits for those that
+--     have not ended.
+--   - A delivery of the event is confirmed, and the event still waits for it. The transaction that confirmed the delivery
+--     was open when the event was claimed again, so neither saw the other.
+--
+-- If all deliveries have ended, the function confirms the event. The function does not wait: if another session works
+-- on the event, the function does nothing, and the leader calls it again later.
 -- +goose StatementBegin
 CREATE FUNCTION outbox_await(event uuid) RETURNS void
-LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path FROM CURRENT SET lock_timeout = '500ms' AS $$
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path FROM CURRENT SET lock_timeout = '10ms' AS $$
 BEGIN
-    PERFORM pg_advisory_xact_lock(hashtextextended(current_schema() || ' ' || event, 5130742286));
-    INSERT INTO outbox_awaited (delivery_id, event_id)
-    SELECT d.id, event FROM outbox_deliveries_of(event) AS d(id)
-    WHERE NOT EXISTS (SELECT FROM inbox i WHERE i.event_id = d.id)
-      AND (EXISTS (SELECT FROM outbox o WHERE o.id = d.id) OR EXISTS (SELECT FROM outbox_held h WHERE h.id = d.id)
-        OR EXISTS (SELECT FROM outbox_sent s WHERE s.id = d.id) OR EXISTS (SELECT FROM outbox_dead e WHERE e.id = d.id))
-    ON CONFLICT (delivery_id) DO NOTHING;
+    IF NOT pg_try_advisory_xact_lock(hashtextextended(current_schema() || ' ' || event, 5130742286)) THEN
+        RETURN;
+    END IF;
+    DELETE FROM outbox_awaited WHERE delivery_id = event;
+    IF FOUND THEN
+        INSERT INTO outbox_awaited (delivery_id, event_id)
+        SELECT d.id, event FROM outbox_deliveries_of(event) AS d(id)
+        WHERE EXISTS (SELECT FROM outbox o WHERE o.id = d.id) OR EXISTS (SELECT FROM outbox_held h WHERE h.id = d.id)
+           OR EXISTS (SELECT FROM outbox_sent s WHERE s.id = d.id) OR EXISTS (SELECT FROM outbox_dead e WHERE e.id = d.id)
+        ON CONFLICT (delivery_id) DO NOTHING;
+    END IF;
+    DELETE FROM outbox_awaited a WHERE a.event_id = event AND EXISTS (SELECT FROM inbox i WHERE i.event_id = a.delivery_id);
     PERFORM outbox_deliveries_over(event);
 EXCEPTION WHEN lock_not_available OR SQLSTATE 'OB001' THEN
     NULL;

@@ -1,13 +1,11 @@
 package repository
 
 import (
-	"context"
 	"fmt"
 	"strings"
 	"time"
 
 	"outboxd/domain"
-	"outboxd/repository/postgres"
 	"outboxd/repository/stored"
 )
 
@@ -38,7 +36,10 @@ import (
 //     of the claim statement do not see these events.
 //   - again has those of them that a producer wrote again and that have deliveries from
 //     before: a delivery that is confirmed or pending is not made again. Those deliveries
-//     may be all that the event has, so the claim also calls outbox_await for the event.
+//     may be all that the event has. A row of outbox_awaited, in which the event waits for
+//     itself, asks the leader to call outbox_await, because the claim must not wait for a
+//     transaction that ends one of these deliveries. For the same reason an event waits for
+//     itself if it was awaiting a delivery before that is made again.
 var splitSQL = `, wanted AS MATERIALIZED (
     SELECT t.event_type, s.id AS subscription_id, s.name, s.headers AS wanted_headers, s.ordering, s.instead_of_queue, s.attempts AS most_attempts
     FROM (SELECT DISTINCT event_type FROM gone WHERE split IS NULL AND subscription IS NULL) AS t
@@ -67,7 +68,9 @@ var splitSQL = `, wanted AS MATERIALIZED (
     WHERE wanted_deliveries > coalesce(made_deliveries, 0)
 ), awaited AS (
     INSERT INTO outbox_awaited (delivery_id, event_id)
-    SELECT id, origin_id FROM made WHERE %[1]t AND origin_id IN (SELECT id FROM instead)
+    SELECT CASE WHEN (SELECT true FROM outbox_awaited a WHERE a.delivery_id = made.id) THEN origin_id ELSE id END, origin_id
+    FROM made WHERE %[1]t AND origin_id IN (SELECT id FROM instead)
+    UNION ALL SELECT id, id FROM again
     ON CONFLICT (delivery_id) DO NOTHING
 ), recorded AS (
     %[2]s
@@ -88,8 +91,7 @@ const splitRowSQL = `,
        jsonb_build_object('made', (SELECT count(*) FROM made), 'first', (SELECT encode(timestamptz_send(min(available_at)), 'hex') FROM made),
                           'instead', count(*), 'instead_keys', coalesce(jsonb_agg(DISTINCT ordering_key) FILTER (WHERE ordering_key IS NOT NULL), '[]'),
                           'instead_due', encode(timestamptz_send(max(available_at)), 'hex'),
-                          'instead_id', (array_agg(id ORDER BY available_at DESC, id DESC))[1],
-                          'again', (SELECT coalesce(jsonb_agg(id), '[]') FROM again))
+                          'instead_id', (array_agg(id ORDER BY available_at DESC, id DESC))[1])
 FROM carried HAVING count(*) > 0 OR EXISTS (SELECT FROM made)`
 
 const (
@@ -120,25 +122,10 @@ type split struct {
 	InsteadKeys []string  `json:"instead_keys"`
 	InsteadDue  sentTime  `json:"instead_due"` // with InsteadID: the place of the last of those
 	InsteadID   domain.ID `json:"instead_id"`
-	// Again has those of the events that have only deliveries whose deliveries were not all made by this claim.
-	Again []domain.ID `json:"again"`
 }
 
 func (s *split) lastInstead() domain.Cursor {
 	return domain.Cursor{Due: time.Time(s.InsteadDue), ID: s.InsteadID}
-}
-
-const awaitSQL = `SELECT outbox_await(id) FROM (SELECT unnest($1::uuid[]) AS id ORDER BY 1) AS again`
-
-// awaitDeliveries lets events wait for deliveries that were made before this claim.
-func (b *batch) awaitDeliveries(ctx context.Context) error {
-	if len(b.held.Again) == 0 {
-		return nil
-	}
-	if _, err := b.conn.Exec(ctx, awaitSQL, postgres.UUIDs(b.held.Again)); err != nil {
-		return fmt.Errorf("wait for deliveries: %w", err)
-	}
-	return nil
 }
 
 // Deliveries implements domain.Batch.

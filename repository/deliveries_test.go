@@ -16,6 +16,7 @@ import (
 	"outboxd/repository/postgres"
 	"outboxd/repository/repositorytest"
 	"outboxd/repository/subscriptions"
+	"outboxd/repository/upkeep"
 )
 
 // subscribe adds the subscriptions of list, or changes them. Each gets a URL and the defaults.
@@ -284,12 +285,76 @@ func TestAnEventThatIsWrittenAgainEndsWithItsEarlierDelivery(t *testing.T) {
 			one.InsteadOfQueue = true
 			subscribe(t, db, one)
 			write(t, db, store, later)
+			lookAfterDeliveries(t, db)
 			confirmed := func() int { return count(t, db, "SELECT count(*) FROM inbox WHERE event_id = '"+id+"'") }
 			if name != "confirmed" && confirmed() != 0 {
 				t.Error("the event is confirmed, and its delivery is not")
 			}
 			exec(t, db, "UPDATE outbox_void_tasks SET until = '-infinity'")
 			exec(t, db, "SELECT outboxd.confirm(id) FROM (SELECT id FROM outbox WHERE subscription = 'one' UNION SELECT id FROM outbox_sent WHERE subscription = 'one') AS delivery")
+			if confirmed() != 1 {
+				t.Error("the delivery has ended, and the event is not confirmed")
+			}
+			if n := count(t, db, "SELECT count(*) FROM outbox_awaited"); n != 0 {
+				t.Errorf("%d deliveries are awaited", n)
+			}
+		})
+	}
+}
+
+// lookAfterDeliveries does what the leader does twice a minute.
+func lookAfterDeliveries(t *testing.T, db *postgres.Database) {
+	t.Helper()
+	if _, _, _, err := upkeep.NewHousekeeping(db, "").AdvanceKeys(t.Context(), "", 1000, true); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// A delivery is confirmed in a transaction that is still open while its event is written again and claimed. Neither sees
+// the other. The event is confirmed all the same when that transaction has ended, and not before. The relay has
+// forgotten the delivery, or it is still pending, or the event waits for it already.
+func TestADeliveryThatEndsWhileItsEventIsWrittenAgainConfirmsIt(t *testing.T) {
+	t.Parallel()
+	const id = "019a0000-0000-7000-8000-000000000001"
+	const write = "INSERT INTO outbox (id, event_type, payload) VALUES ('" + id + "', 'new', '')"
+	for name, before := range map[string]struct {
+		instead bool
+		moved   string
+	}{
+		"in flight": {false, "SELECT"},
+		"pending":   {false, "SELECT outbox_reschedule_one(id, now() - interval '1 second', 'ada', '', true) FROM outbox_sent WHERE subscription = 'one'"},
+		"awaited":   {true, "SELECT outbox_reschedule_one(id, now() - interval '1 second', 'ada', '', true) FROM outbox_sent WHERE subscription = 'one'"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			db, store := repositorytest.Outbox(t)
+			one := wants("one", "new")
+			one.InsteadOfQueue = before.instead
+			subscribe(t, db, one)
+			exec(t, db, write)
+			relayAll(t, store)
+			exec(t, db, "DELETE FROM outbox_sent WHERE id = '"+id+"'")
+			exec(t, db, before.moved)
+			one.InsteadOfQueue = true
+			subscribe(t, db, one)
+			open := repository.Begin(t.Context(), db)
+			defer open.Rollback()
+			if err := open.Exec("SELECT outboxd.confirm(id) FROM (SELECT id FROM outbox WHERE subscription = 'one' UNION SELECT id FROM outbox_sent WHERE subscription = 'one') AS delivery").Error; err != nil {
+				t.Fatal(err)
+			}
+			exec(t, db, write)
+			relayAll(t, store)
+			confirmed := func() int { return count(t, db, "SELECT count(*) FROM inbox WHERE event_id = '"+id+"'") }
+			for range 2 {
+				lookAfterDeliveries(t, db)
+			}
+			if confirmed() != 0 {
+				t.Error("the event is confirmed, and its delivery is not")
+			}
+			if err := open.Commit().Error; err != nil {
+				t.Fatal(err)
+			}
+			lookAfterDeliveries(t, db)
 			if confirmed() != 1 {
 				t.Error("the delivery has ended, and the event is not confirmed")
 			}

@@ -86,9 +86,6 @@ func (b *batch) Commit(ctx context.Context, outcomes []domain.Outcome) error {
 }
 
 func (b *batch) end(ctx context.Context) error {
-	if err := b.awaitDeliveries(ctx); err != nil {
-		return err
-	}
 	// If a statement of the transaction failed, PostgreSQL answers COMMIT with ROLLBACK and
 	// reports no error.
 	tag, err := b.conn.Exec(ctx, "COMMIT")

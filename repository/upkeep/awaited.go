@@ -1,0 +1,42 @@
+package upkeep
+
+import (
+	"context"
+
+	"outboxd/repository/postgres"
+)
+
+// Events that have only deliveries. The transaction that ends the last delivery confirms the event. But it does not
+// know that the event waits if the event was written again, and claimed, while that transaction was open. A claim leaves
+// it to the leader to look for deliveries that were made before; see outbox_await.
+
+// endedSQL looks at a piece of outbox_awaited, from the row after $1 on. It returns the events about which something is to
+// be done, and the last row that it read, or the zero UUID if it has read the last row of the table.
+const endedSQL = `
+WITH looked AS MATERIALIZED (
+    SELECT delivery_id, event_id FROM outbox_awaited WHERE delivery_id > $1 ORDER BY delivery_id LIMIT $2
+)
+SELECT coalesce(array_agg(DISTINCT event_id) FILTER (WHERE delivery_id = event_id OR (SELECT i.event_id FROM inbox i WHERE i.event_id = delivery_id) IS NOT NULL), '{}'),
+       coalesce((SELECT delivery_id FROM looked ORDER BY delivery_id OFFSET $2 - 1 LIMIT 1), '00000000-0000-0000-0000-000000000000')
+FROM looked`
+
+// confirmDelivered confirms the events whose deliveries have all ended. A call looks at up to limit deliveries that
+// events wait for, and the next call goes on from there.
+func (h *Housekeeping) confirmDelivered(ctx context.Context, limit int) error {
+	const doing = "confirm events whose deliveries have ended"
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	var events [][16]byte
+	last := h.awaited
+	if err := h.db.Pool().QueryRow(ctx, endedSQL, [16]byte(h.awaited), limit).Scan(&events, (*[16]byte)(&last)); err != nil {
+		return postgres.Translate(err, doing)
+	}
+	for _, id := range events {
+		// A transaction for each event: the lock of one event must not wait for another event.
+		if _, err := h.db.Pool().Exec(ctx, "SELECT outbox_await($1)", id); err != nil {
+			return postgres.Translate(err, doing)
+		}
+	}
+	h.awaited = last
+	return nil
+}
