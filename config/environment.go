@@ -4,6 +4,8 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+
+	"outboxd/config/address"
 )
 
 const envPrefix = "OUTBOXD_"
@@ -22,7 +24,8 @@ var serviceVariable = regexp.MustCompile(`^OUTBOXD_(\w+_)?(SERVICE_HOST|SERVICE_
 
 // variables returns the environment variables that set an option. variables records a
 // fault for each variable that begins like one of outboxd's but is unknown, unless
-// Kubernetes has probably set it.
+// Kubernetes has probably set it. It also records a fault for each variable of libpq that
+// names an unusable file.
 func (l *loading) variables(environ []string) map[string]string {
 	known := map[string]bool{configOption().variable(): true}
 	for _, o := range l.options {
@@ -40,6 +43,10 @@ func (l *loading) variables(environ []string) map[string]string {
 			found[name] = value
 		case strings.HasPrefix(name, envPrefix) && !isServiceVariable(name, value):
 			unknown = append(unknown, name)
+		case slices.Contains(address.FileVariables, name):
+			if err := address.CheckFile(value); err != nil {
+				l.faults = append(l.faults, Fault{Variable: name, Problem: err.Error(), Origin: "the environment"})
+			}
 		}
 	}
 	slices.Sort(unknown)

@@ -50,6 +50,10 @@ func TestFaults(t *testing.T) {
 		{"database with ;", setting{flags: []string{"--database-url=postgres://h/d?user=u;password=p", "--notify=log"}}, []string{"with & between"}},
 		{"database with @ in a name", setting{flags: []string{"--database-url=postgres://u:p@a/b?c@h/d", "--notify=log"}}, []string{"percent-encoded"}},
 		{"database pairs with ;", setting{flags: []string{"--database-url=host=h;user=u", "--notify=log"}}, []string{"spaces between"}},
+		{"database names a file without an end", setting{flags: []string{"--database-url=postgres://h/d?sslrootcert=/dev/zero", "--notify=log"}}, []string{"--database-url", "sslrootcert: /dev/zero is no plain file"}},
+		{"database pairs name a file without an end", setting{flags: []string{`--database-url=host=h passfile='/dev/\zero'`, "--notify=log"}}, []string{"passfile: /dev/zero is no plain file"}},
+		{"a variable of libpq names a file without an end", setting{env: []string{"PGSSLKEY=/dev/zero"}}, []string{"PGSSLKEY: /dev/zero is no plain file"}},
+		{"configuration without an end", setting{flags: []string{"--config=/dev/zero"}}, []string{"--config", "more than 1048576 bytes"}},
 		{"shortest sleep above the longest", setting{flags: []string{"--relay-poll-min=7s", "--relay-poll-without-listen=10s"}}, []string{"7s", "6s", "relay.poll_interval"}},
 		{"shortest sleep above the longest without LISTEN", setting{flags: []string{"--relay-poll-min=1s"}}, []string{"1s", "500ms", "relay.poll_without_listen"}},
 		{"listen", setting{flags: []string{"--relay-listen=maybe"}}, []string{"on, off"}},
@@ -137,7 +141,7 @@ func TestFaults(t *testing.T) {
 		{"file missing", setting{flags: []string{"--config=nowhere.yaml"}}, []string{"--config", "OUTBOXD_CONFIG", "nowhere.yaml", "flag --config"}},
 		{"file missing by variable", setting{env: []string{"OUTBOXD_CONFIG=/nowhere/x.yaml"}}, []string{"/nowhere/x.yaml", "environment OUTBOXD_CONFIG"}},
 		{"file is a folder", setting{flags: []string{"--config=."}}, []string{"directory"}},
-		{"file too large", setting{file: "#" + strings.Repeat("x", 1<<20)}, []string{"larger than"}},
+		{"file too large", setting{file: "#" + strings.Repeat("x", 1<<20)}, []string{"has more than 1048576 bytes"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
@@ -193,6 +197,7 @@ func TestNoFault(t *testing.T) {
 			"OUTBOXD_PORT=tcp://10.0.0.1:80", "OUTBOXD_API_PORT_80_TCP_ADDR=10.0.0.1", "OUTBOXD_PORT_80_TCP=tcp://10.0.0.1:80",
 		}},
 		"others' variables": {env: []string{"HOME=/root", "OUTBOX=1", "PATH", ""}},
+		"no password file":  {env: []string{"PGPASSFILE=/dev/null", "DATABASE_URL=postgres://h/d?passfile=/dev/null&sslcert=/nowhere", "OUTBOXD_NOTIFY=log"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

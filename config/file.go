@@ -6,12 +6,13 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"strings"
 
 	"github.com/spf13/pflag"
 	"gopkg.in/yaml.v3"
+
+	"outboxd/domain/smallfile"
 )
 
 // FileName is the configuration file that outboxd reads if no other file is named.
@@ -37,7 +38,7 @@ func (l *loading) readFile(flags *pflag.FlagSet, variables map[string]string, di
 	if !filepath.IsAbs(name) {
 		name = filepath.Join(dir, name)
 	}
-	text, err := readLimited(name)
+	text, err := smallfile.Read(name, maxFile)
 	if origin == "" && errors.Is(err, fs.ErrNotExist) {
 		return
 	}
@@ -47,22 +48,6 @@ func (l *loading) readFile(flags *pflag.FlagSet, variables map[string]string, di
 	}
 	l.config.path = name
 	l.parseFile(name, text)
-}
-
-// readLimited reads at most maxFile bytes, because a wrong path may name a huge file that
-// is no configuration file.
-func readLimited(name string) (text []byte, err error) {
-	f, err := os.Open(name)
-	if err != nil {
-		return nil, err
-	}
-	// The file was only read, so nothing is lost if Close returns an error.
-	defer func() { _ = f.Close() }()
-	text, err = io.ReadAll(io.LimitReader(f, maxFile+1))
-	if err == nil && len(text) > maxFile {
-		err = fmt.Errorf("%s is larger than %d bytes", name, maxFile)
-	}
-	return text, err
 }
 
 // yamlFile reads one file. yamlFile works on YAML nodes, because YAML nodes have line

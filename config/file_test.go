@@ -1,9 +1,11 @@
 package config_test
 
 import (
+	"os"
 	"path/filepath"
 	"reflect"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/spf13/pflag"
@@ -128,5 +130,25 @@ func TestOriginWithNewline(t *testing.T) {
 	}
 	if again := (setting{file: effective(t, c)}).mustLoad(t); len(again.Roles) != 4 {
 		t.Errorf("the file's name became configuration:\n%s", effective(t, c))
+	}
+}
+
+// A pipe into which nobody writes ends the start with a message.
+func TestAConfigurationThatNobodyWrites(t *testing.T) {
+	t.Parallel()
+	pipe := filepath.Join(t.TempDir(), "pipe")
+	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := (setting{flags: []string{"--config=" + pipe}}).load(t); err == nil || !strings.Contains(err.Error(), "gave nothing within") {
+		t.Errorf("got %v", err)
+	}
+	// Let the goroutine that waits for a writer end.
+	writer, err := os.OpenFile(pipe, os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := writer.Close(); err != nil {
+		t.Error(err)
 	}
 }

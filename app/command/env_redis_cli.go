@@ -7,7 +7,7 @@ import (
 	"outboxd/app/embedded/keeper"
 	"outboxd/config"
 	"outboxd/config/address"
-	"outboxd/domain"
+	"outboxd/domain/smallfile"
 )
 
 // redisCLICommand returns the command, for a shell, with which redis-cli reaches the Redis of a URL, with the user, the
@@ -23,7 +23,7 @@ func redisCLICommand(o *config.Redis, url string) (string, error) {
 	}
 	if o.PasswordFile != "" {
 		var err error
-		if cli.Password, err = domain.SecretFile(o.PasswordFile).Read(); err != nil {
+		if cli.Password, err = smallfile.Secret(o.PasswordFile).Read(); err != nil {
 			return "", err
 		}
 	}

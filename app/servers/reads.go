@@ -5,7 +5,7 @@ import (
 	"log/slog"
 
 	"outboxd/config"
-	"outboxd/domain"
+	"outboxd/domain/smallfile"
 	"outboxd/repository/postgres"
 	"outboxd/repository/reading"
 )
@@ -22,7 +22,7 @@ func NewReads(cfg *config.Config, db *postgres.Database, log *slog.Logger) *read
 	}
 	return reading.New(db, func(ctx context.Context) (*postgres.Database, error) {
 		return postgres.Open(ctx, postgres.Options{
-			URL: string(cfg.Database.ReadURL), PasswordFile: domain.SecretFile(cfg.Database.PasswordFile), Schema: cfg.Database.Schema,
+			URL: string(cfg.Database.ReadURL), PasswordFile: smallfile.Secret(cfg.Database.PasswordFile), Schema: cfg.Database.Schema,
 			MaxConns: readConnections, ExecMode: cfg.Database.ExecMode, ConnectTimeout: cfg.Database.ConnectTimeout, Logger: log,
 		})
 	}, log)

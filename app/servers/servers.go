@@ -13,6 +13,7 @@ import (
 	"outboxd/app/embedded/keeper"
 	"outboxd/config"
 	"outboxd/domain"
+	"outboxd/domain/smallfile"
 	"outboxd/jobs/broker"
 	"outboxd/repository/postgres"
 )
@@ -132,9 +133,9 @@ func DataDir(cfg *config.Config) (string, error) {
 func (s *Servers) OpenRedis(connections int) (*broker.Redis, error) {
 	return broker.Open(broker.Options{
 		URL:      s.RedisURL,
-		Username: s.redis.Username, PasswordFile: domain.SecretFile(s.redis.PasswordFile),
+		Username: s.redis.Username, PasswordFile: smallfile.Secret(s.redis.PasswordFile),
 		SentinelUsername: s.redis.SentinelUsername, SentinelPassword: string(s.redis.SentinelPassword),
-		SentinelPasswordFile: domain.SecretFile(s.redis.SentinelPasswordFile),
+		SentinelPasswordFile: smallfile.Secret(s.redis.SentinelPasswordFile),
 		TLS:                  broker.TLS{CA: s.redis.TLSCA, Cert: s.redis.TLSCert, Key: s.redis.TLSKey, ServerName: s.redis.TLSServerName},
 		Patience:             s.Patience,
 	}, connections)
@@ -152,7 +153,7 @@ func OpenSource(ctx context.Context, cfg *config.Config, url string, conns int, 
 
 func openDatabase(ctx context.Context, cfg *config.Config, url string, conns int, tracer pgx.QueryTracer, log *slog.Logger, hint string) (*postgres.Database, error) {
 	db, err := postgres.Open(ctx, postgres.Options{
-		URL: url, PasswordFile: domain.SecretFile(cfg.Database.PasswordFile), Schema: cfg.Database.Schema, MaxConns: conns, ExecMode: cfg.Database.ExecMode, ConnectTimeout: cfg.Database.ConnectTimeout, Tracer: tracer, Logger: log,
+		URL: url, PasswordFile: smallfile.Secret(cfg.Database.PasswordFile), Schema: cfg.Database.Schema, MaxConns: conns, ExecMode: cfg.Database.ExecMode, ConnectTimeout: cfg.Database.ConnectTimeout, Tracer: tracer, Logger: log,
 	})
 	switch domain.ErrorCode(err) {
 	case "":

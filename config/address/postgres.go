@@ -24,7 +24,8 @@ func cutScheme(text string) (scheme, rest string, isURL bool) {
 var schemePattern = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9+.-]*$`)
 
 // CheckPostgres returns an error unless text has the form of a URL of PostgreSQL, with one host or
-// several, or of key=value pairs.
+// several, or of key=value pairs. It also returns the error of CheckFile for each file that text
+// names.
 func CheckPostgres(text string) error {
 	scheme, rest, isURL := cutScheme(text)
 	if !isURL {
@@ -72,7 +73,7 @@ func checkPostgresQuery(query string) error {
 			return errors.New("what follows the ? in the URL has a name that no parameter has" + encodeHint)
 		}
 	}
-	return nil
+	return checkFiles(func(name string) []string { return parameters[name] })
 }
 
 // checkPairs refuses a text that is not key=value pairs. It also refuses pairs that are separated
@@ -88,12 +89,30 @@ func checkPairs(text string) error {
 			return errors.New("the key=value pairs must have spaces between them, not ;")
 		}
 	}
-	return nil
+	return checkFiles(func(name string) (values []string) {
+		for _, p := range pairs {
+			if p.key == name {
+				values = append(values, p.value())
+			}
+		}
+		return values
+	})
 }
 
 var separated = regexp.MustCompile(`^[^']*;[A-Za-z_]+=`)
 
 type pair struct{ key, raw string }
+
+// value returns the value without the quotes and backslashes of the key=value form.
+func (p pair) value() string {
+	text := p.raw
+	if len(text) >= 2 && text[0] == '\'' {
+		text = text[1 : len(text)-1]
+	}
+	return quoted.ReplaceAllString(text, "$1")
+}
+
+var quoted = regexp.MustCompile(`(?s)\\(.)`)
 
 // A value of libpq's key=value form stands in single quotes, or is a run of characters
 // without spaces. A backslash quotes the next character.

@@ -15,6 +15,7 @@ import (
 	"outboxd/app/servertest/certtest"
 	"outboxd/app/servertest/redistest"
 	"outboxd/domain"
+	"outboxd/domain/smallfile"
 	"outboxd/jobs/broker"
 )
 
@@ -57,7 +58,7 @@ func TestTLSAndRotatingPassword(t *testing.T) {
 	writeSecret(t, password, "first\n")
 	url := fmt.Sprintf("rediss://127.0.0.1:%d/2", server.Port)
 	access := broker.TLS{CA: authority.CA, Cert: own, Key: ownKey, ServerName: "redis.example.com"}
-	r := openWith(t, broker.Options{URL: url, Username: "outboxd", PasswordFile: domain.SecretFile(password), TLS: access})
+	r := openWith(t, broker.Options{URL: url, Username: "outboxd", PasswordFile: smallfile.Secret(password), TLS: access})
 	if err := r.Client().Set(t.Context(), "a", "b", 0).Err(); err != nil {
 		t.Fatal(err)
 	}
@@ -71,7 +72,7 @@ func TestTLSAndRotatingPassword(t *testing.T) {
 		"another name":          {CA: authority.CA, Cert: own, Key: ownKey, ServerName: "other.example.com"},
 		"no certificate of its": {CA: authority.CA, ServerName: "redis.example.com"},
 	} {
-		err := openWith(t, broker.Options{URL: url, Username: "outboxd", PasswordFile: domain.SecretFile(password), TLS: wrong}).Client().Ping(t.Context()).Err()
+		err := openWith(t, broker.Options{URL: url, Username: "outboxd", PasswordFile: smallfile.Secret(password), TLS: wrong}).Client().Ping(t.Context()).Err()
 		if err == nil || !broker.IsOutage(err) {
 			t.Errorf("%s: %v, want an outage", name, err)
 		}
@@ -127,7 +128,7 @@ func TestFilesThatCannotBeReadAreNamedAtTheStart(t *testing.T) {
 	writeSecret(t, empty, "\n")
 	for want, o := range map[string]broker.Options{
 		"/nowhere/password":  {URL: "redis://h", PasswordFile: "/nowhere/password"},
-		"no password in it":  {URL: "redis://h", PasswordFile: domain.SecretFile(empty)},
+		"no password in it":  {URL: "redis://h", PasswordFile: smallfile.Secret(empty)},
 		"/nowhere/sentinel":  {URL: "redis-sentinel://h?master=m", SentinelPasswordFile: "/nowhere/sentinel"},
 		"/nowhere/ca":        {URL: "rediss://h", TLS: broker.TLS{CA: "/nowhere/ca"}},
 		"--redis-tls-ca":     {URL: "rediss-cluster://h", TLS: broker.TLS{CA: empty}},
@@ -169,7 +170,7 @@ func TestSentinelsWithPasswordsAndTLS(t *testing.T) {
 	writeSecret(t, watchers, "watchers")
 	r := openWith(t, broker.Options{
 		URL:                  "rediss-sentinel://outboxd:data@" + strings.Join(addresses, ",") + "/3?master=main",
-		SentinelPasswordFile: domain.SecretFile(watchers),
+		SentinelPasswordFile: smallfile.Secret(watchers),
 		TLS:                  broker.TLS{CA: authority.CA, Cert: own, Key: ownKey, ServerName: "redis.example.com"},
 	})
 	if err := r.Client().Set(t.Context(), "a", "b", 0).Err(); err != nil {

@@ -5,7 +5,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
-	"outboxd/domain"
+	"outboxd/domain/smallfile"
 )
 
 // credentials are a user and a password. If file is set, that file has the password.
@@ -13,7 +13,7 @@ import (
 // restart.
 type credentials struct {
 	username, password string
-	file               domain.SecretFile
+	file               smallfile.Secret
 }
 
 func (c credentials) read() (username, password string, err error) {

@@ -9,6 +9,7 @@ import (
 
 	"outboxd/domain"
 	"outboxd/domain/line"
+	"outboxd/domain/smallfile"
 )
 
 // TLS names the files for encrypted connections, and the name that the server's
@@ -27,7 +28,7 @@ func (t TLS) config(addr string) (*tls.Config, error) {
 		c.ServerName, _, _ = net.SplitHostPort(addr)
 	}
 	if t.CA != "" {
-		text, err := domain.ReadSmallFile(t.CA, certificatesMost)
+		text, err := smallfile.Read(t.CA, certificatesMost)
 		if err != nil {
 			return nil, domain.Errorf(domain.CodeInvalid, "the certificates for Redis cannot be read: %v (--redis-tls-ca)", err)
 		}
@@ -51,11 +52,11 @@ const certificatesMost = 4 << 20
 
 // own reads the client's certificate and key.
 func (t TLS) own() (tls.Certificate, error) {
-	cert, err := domain.ReadSmallFile(t.Cert, certificatesMost)
+	cert, err := smallfile.Read(t.Cert, certificatesMost)
 	if err != nil {
 		return tls.Certificate{}, err
 	}
-	key, err := domain.ReadSmallFile(cmp.Or(t.Key, t.Cert), certificatesMost)
+	key, err := smallfile.Read(cmp.Or(t.Key, t.Cert), certificatesMost)
 	if err != nil {
 		return tls.Certificate{}, err
 	}

@@ -10,7 +10,7 @@ import (
 	"github.com/redis/go-redis/v9"
 	"github.com/redis/go-redis/v9/maintnotifications"
 
-	"outboxd/domain"
+	"outboxd/domain/smallfile"
 )
 
 // dialTimeout and readTimeout limit one exchange with Redis. A relay must notice an outage
@@ -27,11 +27,11 @@ type Options struct {
 	// Username replaces the user name of the URL, and the password in PasswordFile replaces
 	// that of the URL. "": the URL's is used.
 	Username     string
-	PasswordFile domain.SecretFile
+	PasswordFile smallfile.Secret
 	// The user and the password for Sentinels. If they have no password, Sentinels get the
 	// user and the password of the data servers.
 	SentinelUsername, SentinelPassword string
-	SentinelPasswordFile               domain.SecretFile
+	SentinelPasswordFile               smallfile.Secret
 	TLS                                TLS // for URLs that begin with rediss
 	// Patience is for outboxd's commands: how long one exchange waits for an answer, at most 3 s. If no answer
 	// comes in that time, further exchanges fail at once for the next two seconds. 0 is for processes that work

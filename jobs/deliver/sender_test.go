@@ -198,7 +198,7 @@ func TestWithoutAnAnswerADeliveryIsRepeated(t *testing.T) {
 		"another scheme":  {url: "ftp://127.0.0.1", want: "unsupported protocol"},
 		"no secret":       {url: closed.URL, secrets: []string{"env:OUTBOXD_NO_SUCH"}, want: "not set"},
 		"no secret file":  {url: closed.URL, secrets: []string{"file:/nowhere/key"}, want: "no such file"},
-		"a large file":    {url: closed.URL, secrets: []string{large}, want: "larger than 4096 bytes"},
+		"a large file":    {url: closed.URL, secrets: []string{large}, want: "has more than 4096 bytes"},
 		"a secret itself": {url: closed.URL, secrets: []string{"whsec_abcd"}, want: "neither"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -3,12 +3,13 @@ package deliver
 import (
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"strings"
 	"time"
 
 	standardwebhooks "github.com/standard-webhooks/standard-webhooks/libraries/go"
+
+	"outboxd/domain/smallfile"
 )
 
 // errSecret is the error if a delivery could not be signed.
@@ -28,17 +29,9 @@ func readSecret(reference string) (string, error) {
 			return "", fmt.Errorf("the secret %s is not set in this process's environment", reference)
 		}
 	case kind == "file" && place != "":
-		file, err := os.Open(place)
+		content, err := smallfile.Read(place, maxSecret)
 		if err != nil {
-			return "", fmt.Errorf("the secret %s cannot be read: %w", reference, errors.Unwrap(err))
-		}
-		defer file.Close()
-		content, err := io.ReadAll(io.LimitReader(file, maxSecret+1))
-		if err != nil {
-			return "", fmt.Errorf("the secret %s cannot be read: %w", reference, errors.Unwrap(err))
-		}
-		if len(content) > maxSecret {
-			return "", fmt.Errorf("the secret %s is larger than %d bytes", reference, maxSecret)
+			return "", fmt.Errorf("the secret cannot be read: %w", err)
 		}
 		secret = strings.TrimSpace(string(content))
 	default:

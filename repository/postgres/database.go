@@ -17,6 +17,7 @@ import (
 
 	"outboxd/domain"
 	"outboxd/domain/line"
+	"outboxd/domain/smallfile"
 )
 
 // Options say how to reach the database.
@@ -25,7 +26,7 @@ type Options struct {
 	// PasswordFile names a file with the password. The password in the file replaces the
 	// password of URL, and is also used for a URL for direct connections that has no
 	// password. "": there is no file.
-	PasswordFile domain.SecretFile
+	PasswordFile smallfile.Secret
 	MaxConns     int // size of the pool; at least 1
 	// Schema is the schema of outboxd's tables and functions. "" means outboxd. Schema takes
 	// precedence over a search_path of the URL, the role or the database.

@@ -14,6 +14,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"outboxd/domain"
+	"outboxd/domain/smallfile"
 )
 
 // setting is a parameter of PostgreSQL that outboxd needs to have a certain value.
@@ -115,9 +116,9 @@ func (s setting) known(version int) bool {
 // way to it. It is safe for concurrent use.
 type session struct {
 	logger   *slog.Logger
-	schema   string            // outboxd's schema
-	url      string            // of the pool
-	password domain.SecretFile // "": the URL's password
+	schema   string           // outboxd's schema
+	url      string           // of the pool
+	password smallfile.Secret // "": the URL's password
 
 	mu sync.Mutex
 	// pooled says that a pooler stands between outboxd and PostgreSQL, so a connection of

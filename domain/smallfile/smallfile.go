@@ -1,4 +1,6 @@
-package domain
+// Package smallfile reads the small files that options name, such as those with passwords and
+// certificates. A wrong name must not fill the memory or stop the process.
+package smallfile
 
 import (
 	"fmt"
@@ -7,13 +9,13 @@ import (
 	"time"
 )
 
-// fileWithin is how long a small file may take to be read.
-const fileWithin = 5 * time.Second
+// within is how long a file may take to be read.
+const within = 5 * time.Second
 
-// ReadSmallFile reads a file of at most the given number of bytes. It refuses a longer file, such as a device
+// Read reads a file of at most the given number of bytes. It refuses a longer file, such as a device
 // without an end, and a file that cannot be read within five seconds, such as a pipe into which nobody writes.
 // After those five seconds it leaves a goroutine behind, until the pipe is written to.
-func ReadSmallFile(path string, most int64) ([]byte, error) {
+func Read(path string, most int64) ([]byte, error) {
 	type outcome struct {
 		text []byte
 		err  error
@@ -23,7 +25,7 @@ func ReadSmallFile(path string, most int64) ([]byte, error) {
 		text, err := readStart(path, most+1)
 		read <- outcome{text, err}
 	}()
-	timer := time.NewTimer(fileWithin)
+	timer := time.NewTimer(within)
 	defer timer.Stop()
 	select {
 	case o := <-read:
@@ -32,7 +34,7 @@ func ReadSmallFile(path string, most int64) ([]byte, error) {
 		}
 		return o.text, o.err
 	case <-timer.C:
-		return nil, fmt.Errorf("the file %s gave nothing within %v", path, fileWithin)
+		return nil, fmt.Errorf("the file %s gave nothing within %v", path, within)
 	}
 }
 

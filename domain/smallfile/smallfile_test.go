@@ -1,4 +1,4 @@
-package domain_test
+package smallfile_test
 
 import (
 	"os"
@@ -6,7 +6,7 @@ import (
 	"syscall"
 	"testing"
 
-	"outboxd/domain"
+	"outboxd/domain/smallfile"
 )
 
 func TestAPipeThatNobodyWritesToIsRefused(t *testing.T) {
@@ -15,7 +15,7 @@ func TestAPipeThatNobodyWritesToIsRefused(t *testing.T) {
 	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if text, err := domain.ReadSmallFile(pipe, 10); err == nil {
+	if text, err := smallfile.Read(pipe, 10); err == nil {
 		t.Errorf("%q was read", text)
 	}
 	// Let the goroutine that waits for a writer end.

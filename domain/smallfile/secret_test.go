@@ -1,4 +1,4 @@
-package domain_test
+package smallfile_test
 
 import (
 	"os"
@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"outboxd/domain"
+	"outboxd/domain/smallfile"
 )
 
 func TestAFileOfAPasswordHasALimit(t *testing.T) {
@@ -14,16 +15,16 @@ func TestAFileOfAPasswordHasALimit(t *testing.T) {
 	if err := os.WriteFile(file, []byte("p w\r\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if secret, err := domain.SecretFile(file).Read(); err != nil || secret != "p w" {
+	if secret, err := smallfile.Secret(file).Read(); err != nil || secret != "p w" {
 		t.Errorf("%q, %v", secret, err)
 	}
 	if err := os.WriteFile(file, []byte("\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := domain.SecretFile(file).Read(); domain.ErrorCode(err) != domain.CodeInvalid {
+	if _, err := smallfile.Secret(file).Read(); domain.ErrorCode(err) != domain.CodeInvalid {
 		t.Errorf("an empty file: %v", err)
 	}
-	if _, err := domain.SecretFile("/dev/zero").Read(); domain.ErrorCode(err) != domain.CodeInvalid { // it has no end
+	if _, err := smallfile.Secret("/dev/zero").Read(); domain.ErrorCode(err) != domain.CodeInvalid { // it has no end
 		t.Errorf("a file without an end: %v", err)
 	}
 }
