@@ -8,6 +8,7 @@ import (
 
 	"outboxd/domain"
 	"outboxd/domain/access"
+	"outboxd/handler/dashboard/shell"
 	"outboxd/handler/dashboard/sight"
 )
 
@@ -34,10 +35,8 @@ type member struct {
 }
 
 func newMember(o Options, database Database) *member {
-	o.Databases = nil
-	pages := New(o)
-	pages.database, pages.base = database.Name, databasesPath+database.Name+"/"
-	return &member{Database: database, pages: pages}
+	place := shell.Place{Database: database.Name, Base: databasesPath + database.Name + "/"}
+	return &member{Database: database, pages: newAt(o, place)}
 }
 
 // open returns nil if the pages may be served, or why not.
@@ -58,17 +57,17 @@ func (m *member) open() error {
 
 // databaseRoutes adds the list of the databases and the pages of each. While a database is
 // not open, its pages say why.
-func (d *Dashboard) databaseRoutes(r routes) {
-	r.get("/", d.databases)
+func (d *Dashboard) databaseRoutes(app fiber.Router, r shell.Router) {
+	r.Get("/", d.databases)
 	for _, m := range d.members {
-		r.app.Get(m.Path(), func(c *fiber.Ctx) error { return c.Redirect(m.Name+"/", fiber.StatusPermanentRedirect) })
-		r.app.Use(m.Path()+"/", d.Explain, d.may(access.See), func(c *fiber.Ctx) error {
+		app.Get(m.Path(), func(c *fiber.Ctx) error { return c.Redirect(m.Name+"/", fiber.StatusPermanentRedirect) })
+		app.Use(m.Path()+"/", d.Explain, d.Guard(access.See), func(c *fiber.Ctx) error {
 			if err := m.open(); err != nil {
 				return err
 			}
 			return c.Next()
 		})
-		m.pages.Routes(r.app.Group(m.Path()))
+		m.pages.Routes(app.Group(m.Path()))
 	}
 }
 
@@ -86,7 +85,7 @@ func (d *Dashboard) databases(c *fiber.Ctx) error {
 		asked.Go(func() { lines[i] = m.line() })
 	}
 	asked.Wait()
-	return d.Render(c, Page{Template: "databases", Title: "Databases", Section: SectionDatabases, Data: lines})
+	return d.Render(c, shell.Page{Template: "databases", Title: "Databases", Section: shell.SectionDatabases, Data: lines})
 }
 
 func (m *member) line() databaseLine {
@@ -97,5 +96,5 @@ func (m *member) line() databaseLine {
 		}
 		return databaseLine{Name: m.Name, Fault: fault}
 	}
-	return databaseLine{Name: m.Name, Verdict: sight.Judge(m.pages.watch.Look())}
+	return databaseLine{Name: m.Name, Verdict: sight.Judge(m.pages.Watch.Look())}
 }

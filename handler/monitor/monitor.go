@@ -15,6 +15,8 @@ import (
 	"outboxd/handler"
 	"outboxd/handler/dashboard"
 	"outboxd/handler/dashboard/assets"
+	"outboxd/handler/dashboard/events"
+	"outboxd/handler/dashboard/shell"
 	"outboxd/handler/signin"
 )
 
@@ -31,7 +33,7 @@ const (
 // bytes for each byte of the payload (%0A), and all have further fields. A payload that is somewhat
 // too large mostly fits, so that its sender is told so.
 func (o Options) largeBody(method, path string) int {
-	if method != http.MethodPost || !dashboard.IsCorrection(path) {
+	if method != http.MethodPost || !events.IsCorrection(path) {
 		return 0
 	}
 	limit := 0
@@ -127,12 +129,12 @@ func addProbes(app *fiber.App, ready *readiness, o Options, s *handler.Server) {
 func addPages(app *fiber.App, ready *readiness, o Options, s *handler.Server) {
 	in := signin.New(o.Ways, s.Logger())
 	pages := dashboard.New(dashboard.Options{
-		Version: o.Version, Sources: o.Sources, Databases: o.Databases, Check: in.Check, Visitor: in.Visitor, Explain: explain(s),
-		Readiness: ready.forPeople,
+		Options: shell.Options{Version: o.Version, Readiness: ready.forPeople, Check: in.Check, Visitor: in.Visitor, Explain: explain(s)},
+		Sources: o.Sources, Databases: o.Databases,
 	})
 	pages.Routes(app)
 	app.Hooks().OnShutdown(pages.Close)
-	in.Routes(app, pages)
+	in.Routes(app, pages.Shell)
 	o.Pages.routes(app, in, s.Logger(), o.Sources.Mask)
 	app.Get("/*", pages.Missing)
 }
@@ -151,12 +153,12 @@ func exposition(registry *prometheus.Registry, logger *slog.Logger) http.Handler
 
 // explain returns a function for the pages. The function logs an error and returns what
 // the pages may show of it.
-func explain(s *handler.Server) func(*fiber.Ctx, error) dashboard.Fault {
-	return func(c *fiber.Ctx, err error) dashboard.Fault {
+func explain(s *handler.Server) func(*fiber.Ctx, error) shell.Fault {
+	return func(c *fiber.Ctx, err error) shell.Fault {
 		p := s.Problem(c.UserContext(), err)
 		for name := range p.GetHeaders() {
 			c.Set(name, p.GetHeaders().Get(name))
 		}
-		return dashboard.Fault{Status: p.Status, Title: p.Title, Detail: p.Detail, RequestID: p.RequestID}
+		return shell.Fault{Status: p.Status, Title: p.Title, Detail: p.Detail, RequestID: p.RequestID}
 	}
 }

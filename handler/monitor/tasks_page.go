@@ -7,7 +7,7 @@ import (
 
 	"github.com/gofiber/fiber/v2"
 
-	"outboxd/handler/dashboard"
+	"outboxd/handler/dashboard/shell"
 )
 
 // The parts that outboxd adds to Asynqmon's page: colours, and a link back to the
@@ -31,7 +31,7 @@ func settle(c *fiber.Ctx) {
 	}
 	page := tasksIcons.ReplaceAll(c.Response().Body(), nil)
 	for _, change := range []struct{ old, new string }{
-		{`="` + tasksPath + "/", `="` + dashboard.Root(c.Path()) + tasksPath[1:] + "/"},
+		{`="` + tasksPath + "/", `="` + shell.Root(c.Path()) + tasksPath[1:] + "/"},
 		{`i.p="` + strings.ReplaceAll(tasksPath, "/", `\/`) + `/"`, `i.p=window.FLAG_ROOT_PATH+"/"`},
 		{"</head>", tasksHead},
 		{`<div id="root">`, tasksBack},

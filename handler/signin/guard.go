@@ -12,7 +12,7 @@ import (
 	"outboxd/domain"
 	"outboxd/domain/access"
 	"outboxd/handler"
-	"outboxd/handler/dashboard"
+	"outboxd/handler/dashboard/shell"
 )
 
 // adminTokenName is the name under which the actions of a person with Ways.AdminToken are
@@ -107,9 +107,9 @@ func visitOf(c *fiber.Ctx) visit {
 }
 
 // visitor returns the visitor of a request, for the pages.
-func (g *guard) visitor(c *fiber.Ctx) dashboard.Visitor {
+func (g *guard) visitor(c *fiber.Ctx) shell.Visitor {
 	v := visitOf(c)
-	return dashboard.Visitor{Identity: v.Identity, CanSignIn: g.canSignIn(), CanSignOut: v.by == bySession}
+	return shell.Visitor{Identity: v.Identity, CanSignIn: g.canSignIn(), CanSignOut: v.by == bySession}
 }
 
 // visit finds out who makes a request.
@@ -209,7 +209,7 @@ func (g *guard) refuse(c *fiber.Ctx, v visit, action string) error {
 	case !g.canSignIn():
 		return domain.Errorf(domain.CodeForbidden, "the proxy in front of outboxd named nobody")
 	case c.Accepts(fiber.MIMEApplicationJSON, fiber.MIMETextHTML) == fiber.MIMETextHTML:
-		return c.Redirect(dashboard.Root(c.Path())+signInPath+"?next="+url.QueryEscape(backTo(c)), http.StatusSeeOther)
+		return c.Redirect(shell.Root(c.Path())+signInPath+"?next="+url.QueryEscape(backTo(c)), http.StatusSeeOther)
 	default:
 		return unauthorized(fmt.Sprintf("this takes the role %s: sign in at /%s, or send a token as a bearer token", access.LeastRole(action), signInPath))
 	}

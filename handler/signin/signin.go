@@ -13,7 +13,7 @@ import (
 
 	"outboxd/domain/access"
 	"outboxd/handler"
-	"outboxd/handler/dashboard"
+	"outboxd/handler/dashboard/shell"
 )
 
 // The paths for signing in and out, relative to the first page. These paths are in the
@@ -71,10 +71,10 @@ func (s *SignIn) Identity(c *fiber.Ctx) access.Identity { return visitOf(c).Iden
 
 // Visitor returns who made a request, for the pages. It is nobody if Check was not called or
 // could not tell who it is. A request that Check refused also has a visitor.
-func (s *SignIn) Visitor(c *fiber.Ctx) dashboard.Visitor { return s.guard.visitor(c) }
+func (s *SignIn) Visitor(c *fiber.Ctx) shell.Visitor { return s.guard.visitor(c) }
 
 // Routes adds the pages for signing in and out.
-func (s *SignIn) Routes(app fiber.Router, pages *dashboard.Dashboard) {
+func (s *SignIn) Routes(app fiber.Router, pages *shell.Shell) {
 	in := &signing{s, pages}
 	app.Get("/"+signInPath, pages.Explain, in.signIn)
 	app.Post("/"+signInPath, pages.Explain, in.openSession)
@@ -86,7 +86,7 @@ func (s *SignIn) Routes(app fiber.Router, pages *dashboard.Dashboard) {
 // signing serves the pages for signing in and out.
 type signing struct {
 	*SignIn
-	pages *dashboard.Dashboard
+	pages *shell.Shell
 }
 
 // signIn serves the sign-in page, with a form if people can sign in by token.
@@ -105,7 +105,7 @@ type signInForm struct {
 }
 
 func (s *signing) form(c *fiber.Ctx, next, fault string) error {
-	return s.pages.Render(c, dashboard.Page{Template: "signin", Title: "Sign in", Data: signInForm{
+	return s.pages.Render(c, shell.Page{Template: "signin", Title: "Sign in", Data: signInForm{
 		next, fault, len(s.guard.tokens) > 0, s.provider.host(),
 	}})
 }

@@ -1,7 +1,7 @@
 // Package live does once the work that all open pages share. The package sends the parts
 // of the overview that change as server-sent events, and caches the data of charts.
 //
-// The package dashboard renders the parts and decides who may see them.
+// Package dashboard renders the parts, and package shell decides who may see them.
 package live
 
 import (

@@ -5,6 +5,8 @@ package show
 import (
 	"html/template"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"outboxd/domain/diagnosis"
 	"outboxd/domain/figures"
@@ -45,6 +47,15 @@ func Title(name string) string {
 	default:
 		return name
 	}
+}
+
+// Capital returns a text with a capital first letter.
+func Capital(text string) string {
+	first, size := utf8.DecodeRuneInString(text)
+	if size == 0 {
+		return text
+	}
+	return string(unicode.ToUpper(first)) + text[size:]
 }
 
 // leg is one step of the flow of events (emitted, enqueued or confirmed). Now and Hour are

@@ -1,0 +1,115 @@
+package changes
+
+import (
+	"context"
+	"errors"
+	"sync"
+
+	"outboxd/domain"
+	"outboxd/domain/access"
+	"outboxd/domain/replay"
+	"outboxd/handler/dashboard/forms"
+)
+
+const (
+	changesAtOnce = 4
+	changesKept   = 100
+)
+
+// list has the changes of dead letters and of failing events, and the cancellations of events, that people began on
+// these pages. The changes run in the background.
+type list struct {
+	mu      sync.Mutex
+	last    int
+	known   map[int]*change
+	running sync.WaitGroup
+	active  int
+	ctx     context.Context //nolint:containedctx // of the changes, which outlast their requests
+	wrote   func(context.Context)
+}
+
+// change is a change that a visitor confirmed, and its progress.
+type change struct {
+	ID       int
+	Form     forms.Change
+	Progress replay.Progress
+	Done     bool
+	Fault    string // why the change failed; "" if it did not, or is not done
+}
+
+// changeWords are the words about one kind of change, and the page to which its page leads back.
+type changeWords struct{ Verb, Done, One, Path, Title string }
+
+// Words returns the words about the change.
+func (c change) Words() changeWords {
+	switch c.Form.Action {
+	case access.Cancel:
+		return changeWords{"Cancel", "cancelled", "event", "events", "Events"}
+	case domain.ActionRetry:
+		return changeWords{"Retry now", "retried", "failing event", "failing", "Failing"}
+	case domain.ActionGiveUp:
+		return changeWords{"Give up", "given up", "failing event", "failing", "Failing"}
+	case access.Discard:
+		return changeWords{"Discard", "discarded", "dead letter", "dead", "Dead letters"}
+	default:
+		return changeWords{"Replay", "replayed", "dead letter", "dead", "Dead letters"}
+	}
+}
+
+// newList returns a list of changes that the end of ctx ends. At the end of each change, before the change counts as
+// done, the list calls the function wrote, because the change's request has ended long before.
+func newList(ctx context.Context, wrote func(context.Context)) *list {
+	return &list{known: map[int]*change{}, ctx: ctx, wrote: wrote}
+}
+
+// begin calls the function work in the background, and returns the ID of the change. Errors: domain.CodeConflict if
+// too many changes run already, or after the end of the list's context.
+func (l *list) begin(form forms.Change, work func(ctx context.Context, tell func(replay.Progress)) error) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.active >= changesAtOnce || l.ctx.Err() != nil {
+		return 0, domain.Errorf(domain.CodeConflict, "too many changes are under way; wait until one of them is done")
+	}
+	l.last++
+	l.active++
+	c := &change{ID: l.last, Form: form}
+	l.known[c.ID] = c
+	delete(l.known, c.ID-changesKept)
+	l.running.Go(func() {
+		err := work(l.ctx, func(p replay.Progress) {
+			l.mu.Lock()
+			defer l.mu.Unlock()
+			c.Progress = p
+			// Events that died while the dead letters were counted may be changed too.
+			c.Form.Matched = max(c.Form.Matched, p.Changed)
+		})
+		l.wrote(l.ctx)
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.active--
+		if c.Done = true; err == nil {
+			c.Form.More = c.Form.Limited // the change has read all that it can
+		}
+		_, stopped := errors.AsType[*domain.Stopped](err)
+		switch code := domain.ErrorCode(err); {
+		case err == nil:
+		case stopped, code == domain.CodeInvalid: // the error says that the canary failed, or what the outbox refuses
+			c.Fault = err.Error()
+		case code == domain.CodeUnavailable:
+			c.Fault = "the database or Redis is unavailable; what was done until then stays done"
+		default:
+			c.Fault = "it failed; what was done until then stays done"
+		}
+	})
+	return c.ID, nil
+}
+
+func (l *list) find(id int) (change, bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	c, known := l.known[id]
+	if !known {
+		return change{}, false
+	}
+	return *c, true
+}

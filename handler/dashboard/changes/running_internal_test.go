@@ -1,0 +1,71 @@
+package changes
+
+import (
+	"context"
+	"testing"
+
+	"outboxd/domain"
+	"outboxd/domain/replay"
+	"outboxd/handler/dashboard/forms"
+	"outboxd/handler/dashboard/shell"
+)
+
+// Closing ends a running change. The change then has a fault, and keeps its
+// progress. After that no change begins.
+func TestClosingEndsARunningChange(t *testing.T) {
+	t.Parallel()
+	p := New(shell.New(shell.Options{}, shell.Place{}))
+	running := make(chan struct{})
+	id, err := p.begun.begin(forms.Change{Action: "replay"}, func(ctx context.Context, tell func(replay.Progress)) error {
+		tell(replay.Progress{Changed: 500})
+		close(running)
+		<-ctx.Done()
+		return ctx.Err()
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	<-running
+	if c, known := p.begun.find(id); !known || c.Done || c.Progress.Changed != 500 {
+		t.Errorf("while it runs the change is %+v", c)
+	}
+	p.Close()
+	if c, known := p.begun.find(id); !known || !c.Done || c.Fault == "" || c.Progress.Changed != 500 {
+		t.Errorf("after the end the change is %+v", c)
+	}
+	_, err = p.begun.begin(forms.Change{}, func(context.Context, func(replay.Progress)) error {
+		t.Error("a change began after the end")
+		return nil
+	})
+	if domain.ErrorCode(err) != domain.CodeConflict {
+		t.Errorf("a change after the end: %v, want a conflict", err)
+	}
+}
+
+// The standby must be told at the end of a change, because the pages must not miss what the
+// change wrote. The change's request has ended long before.
+func TestTheEndOfAChangeIsAwaitedFromTheStandby(t *testing.T) {
+	t.Parallel()
+	var steps []string
+	wrote := make(chan int, 1)
+	s := shell.New(shell.Options{}, shell.Place{})
+	s.Connect(shell.Sources{Wrote: func(context.Context) {
+		steps = append(steps, "the standby is told")
+		wrote <- len(steps)
+	}})
+	p := New(s)
+	id, err := p.begun.begin(forms.Change{}, func(context.Context, func(replay.Progress)) error {
+		steps = append(steps, "changed")
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := <-wrote; n != 2 || steps[0] != "changed" {
+		t.Errorf("the steps are %q", steps)
+	}
+	p.Close()
+	if c, _ := p.begun.find(id); !c.Done || c.Fault != "" {
+		t.Errorf("the change is %+v", c)
+	}
+}

@@ -1,0 +1,31 @@
+package events
+
+import (
+	"context"
+	"io"
+
+	"github.com/gofiber/fiber/v2"
+
+	"outboxd/domain/export"
+	"outboxd/handler/dashboard/forms"
+	"outboxd/handler/dashboard/shell"
+)
+
+// export sends the events that the search form chooses as a file.
+func (p *Pages) export(c *fiber.Ctx) error {
+	if p.Lives == nil {
+		return shell.NoDatabase()
+	}
+	values, err := forms.Asked(c)
+	if err != nil {
+		return err
+	}
+	_, filter, err := forms.ReadEvents(values, p.HiddenFrom(c))
+	if err != nil {
+		return err
+	}
+	return p.SendFile(c, "events", func(ctx context.Context, w io.Writer, form string) error {
+		_, _, err := export.Events(ctx, w, form, p.Lives, filter)
+		return err
+	})
+}

@@ -1,0 +1,51 @@
+package shell
+
+import (
+	"bufio"
+	"context"
+	"io"
+	"net"
+	"time"
+
+	"github.com/gofiber/fiber/v2"
+
+	"outboxd/domain/export"
+	"outboxd/handler/dashboard/live"
+)
+
+// SendFile streams a file in the form that the query asks for, CSV or JSON. The name has no ending. If the file
+// cannot be written in full, SendFile cuts the connection, so that the browser does not
+// take a part for the whole file.
+func (s *Shell) SendFile(c *fiber.Ctx, name string, write func(ctx context.Context, w io.Writer, form string) error) error {
+	form := c.Query("as")
+	if err := export.Check(form); err != nil {
+		return err
+	}
+	mediaType := "text/csv; charset=utf-8"
+	if form == export.JSON {
+		mediaType = fiber.MIMEApplicationJSON
+	}
+	c.Set(fiber.HeaderContentType, mediaType)
+	c.Set(fiber.HeaderContentDisposition, `attachment; filename="`+name+"."+form+`"`)
+	connection := c.Context().Conn()
+	c.Context().SetBodyStreamWriter(func(w *bufio.Writer) {
+		if err := write(s.Lasting, patient{w, connection}, form); err != nil {
+			_ = connection.Close()
+		}
+	})
+	return nil
+}
+
+// patient sets a new deadline for each part of a streamed file, because the server's own
+// deadline is for a whole answer. A large file may take longer.
+type patient struct {
+	io.Writer
+	connection net.Conn
+}
+
+func (p patient) Write(part []byte) (int, error) {
+	if err := p.connection.SetWriteDeadline(time.Now().Add(live.Patience)); err != nil {
+		return 0, err
+	}
+	return p.Writer.Write(part)
+}
