@@ -79,9 +79,10 @@ END $$;
 -- held, and the server logs a warning.
 --
 -- If the producer meanwhile wrote the same ID again, that repeat is removed from outbox. If a relay is claiming the
--- repeat, the function does not wait for the relay, because the function may run in the commit of a consumer. The
--- event then stays held, with the turn. The relay that claims the repeat, or else the leader, calls outbox_advance,
--- which calls this function again.
+-- repeat, the function does not wait for the relay, because the function may run in the commit of a consumer. For the
+-- same reason the function waits only briefly for a transaction that has cancelled or moved the held event, or written
+-- it again, and that is still open. In these cases the event stays held, with the turn. The relay that claims the
+-- repeat, or else the leader, calls outbox_advance, which calls this function again.
 -- +goose StatementBegin
 DO $do$
 DECLARE
@@ -89,7 +90,7 @@ DECLARE
                      WHERE attrelid = 'outbox'::regclass AND attnum > 0 AND NOT attisdropped);
 BEGIN EXECUTE format($ddl$
 CREATE FUNCTION outbox_let_go(event uuid) RETURNS boolean
-LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path FROM CURRENT AS $$
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path FROM CURRENT SET lock_timeout = '100ms' AS $$
 DECLARE
     moving text := coalesce(current_setting('outboxd.moving', true), '');
     moved integer;
@@ -119,9 +120,12 @@ BEGIN
             SELECT event_type, created_at, 1 FROM gone WHERE NOT EXISTS (SELECT FROM back)
         )
         SELECT count(*) INTO moved FROM gone;
-    EXCEPTION WHEN data_exception OR integrity_constraint_violation OR program_limit_exceeded OR data_corrupted OR raise_exception THEN
+    EXCEPTION
+    WHEN lock_not_available THEN
+        moved := 1;
+    WHEN data_exception OR integrity_constraint_violation OR program_limit_exceeded OR data_corrupted OR raise_exception THEN
         moved := 0;
-        SELECT ctid INTO place FROM outbox_held WHERE id = event FOR UPDATE;
+        SELECT ctid INTO place FROM outbox_held WHERE id = event FOR UPDATE SKIP LOCKED;
         IF FOUND AND outbox_set_aside('outbox_held', place, SQLERRM) IS NULL THEN
             RAISE WARNING 'event %% stays held: it can neither return to the outbox nor become a dead letter: %%', event, SQLERRM;
         END IF;
@@ -225,10 +229,9 @@ BEGIN
             PERFORM outbox_pass_turn(owner);
             advanced := advanced + 1;
         END IF;
-        -- An event can have the turn and still be held, if a relay was claiming a repeat of it when it got the
-        -- turn.
+        -- An event can have the turn and still be held; see outbox_let_go.
         SELECT t.event_id INTO owner FROM outbox_turns t JOIN outbox_held h ON h.id = t.event_id
-        WHERE t.ordering_key = key AND h.ordering_key = key;
+        WHERE t.ordering_key = key AND h.ordering_key = key FOR UPDATE OF h SKIP LOCKED;
         IF FOUND AND outbox_let_go(owner) THEN
             advanced := advanced + 1;
         END IF;

@@ -628,7 +628,9 @@ BEGIN
             END;
         END LOOP;
     END IF;
-    -- Lock this row last, because the healer needs it, and the inserts above may wait for a producer that is
+    -- Pass the turns on now: at the commit, this would wait for other transactions without the lock_timeout.
+    SET CONSTRAINTS outbox_confirmed IMMEDIATE;
+    -- Lock this row last, because the healer needs it, and the statements above may wait for a producer that is
     -- cancelling an event.
     UPDATE outbox_queue_identity SET acknowledged = upto, elsewhere = elsewhere || ARRAY(
         SELECT DISTINCT a.event_type FROM unnest(ids, types) AS a(id, event_type) WHERE a.id = ANY (known) AND a.event_type <> ALL (elsewhere))

@@ -1,0 +1,104 @@
+package repository_test
+
+import (
+	"context"
+	"strings"
+	"testing"
+	"time"
+
+	"gorm.io/gorm"
+
+	"outboxd/domain"
+	"outboxd/repository"
+	"outboxd/repository/postgres"
+	"outboxd/repository/repositorytest"
+	"outboxd/repository/upkeep"
+)
+
+// A producer's transaction has cancelled a held event, moved it to another time or written it again, and stays open. The
+// event before it is confirmed meanwhile by a consumer, or by an acknowledgement. Neither waits for the producer, and the
+// key goes on when the producer has ended.
+func TestAConfirmationDoesNotWaitForAnOpenTransaction(t *testing.T) {
+	t.Parallel()
+	const write = `INSERT INTO outbox (id, event_type, payload, ordering_key) SELECT id, event_type, payload, ordering_key FROM outbox_held WHERE event_type = 'a2'`
+	for name, open := range map[string]struct {
+		does  string
+		ended func(*gorm.DB) *gorm.DB
+		next  string
+	}{
+		"cancelled":              {"SELECT outboxd.cancel(id) FROM outbox_held WHERE event_type = 'a2'", (*gorm.DB).Commit, "a3"},
+		"cancelled, rolled back": {"SELECT outboxd.cancel(id) FROM outbox_held WHERE event_type = 'a2'", (*gorm.DB).Rollback, "a2"},
+		"moved":                  {"SELECT outboxd.reschedule(id, now() - interval '1 second') FROM outbox_held WHERE event_type = 'a2'", (*gorm.DB).Commit, "a2"},
+		"written again":          {write, (*gorm.DB).Commit, "a2"},
+	} {
+		for by, confirm := range map[string]func(context.Context, *postgres.Database, domain.ID) error{
+			"consumer": func(ctx context.Context, db *postgres.Database, id domain.ID) error {
+				_, err := db.SQL().ExecContext(ctx, "SELECT outboxd.confirm($1)", id)
+				return err
+			},
+			"acknowledgement": func(ctx context.Context, db *postgres.Database, id domain.ID) error {
+				_, err := repository.NewAcknowledgedEvents(db).Acknowledge(ctx, []domain.Acknowledgement{{EventID: id, Type: "a1", Queue: "default"}}, "", "1-0")
+				return err
+			},
+		} {
+			t.Run(name+", "+by, func(t *testing.T) {
+				t.Parallel()
+				db, store := repositorytest.Outbox(t)
+				emitKeyed(t, db, "a1", "a2", "a3")
+				if got := relayAll(t, store); got != "a1" {
+					t.Fatalf("%q went, want a1", got)
+				}
+				tx := repository.Begin(t.Context(), db)
+				defer tx.Rollback()
+				if err := tx.Exec(open.does).Error; err != nil {
+					t.Fatal(err)
+				}
+				ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+				defer cancel()
+				if err := confirm(ctx, db, find(t, db, "a1")); err != nil {
+					t.Errorf("while the transaction is open: %v", err)
+				}
+				house := upkeep.NewHousekeeping(db, "")
+				if _, _, _, err := house.AdvanceKeys(ctx, "", 10, true); err != nil {
+					t.Errorf("the leader, while the transaction is open: %v", err)
+				}
+				if got := relayAll(t, store); got != "" {
+					t.Errorf("%q went while the transaction is open", got)
+				}
+				if err := open.ended(tx).Error; err != nil {
+					t.Fatal(err)
+				}
+				if _, _, _, err := house.AdvanceKeys(ctx, "", 10, true); err != nil {
+					t.Fatal(err)
+				}
+				if got := relayAll(t, store); got != open.next {
+					t.Errorf("then %q went, want %s", got, open.next)
+				}
+				exec(t, db, "INSERT INTO inbox (event_id) SELECT id FROM outbox_sent ON CONFLICT DO NOTHING")
+				if got, want := relayAll(t, store), map[string]string{"a2": "a3"}[open.next]; got != want {
+					t.Errorf("at last %q went, want %q", got, want)
+				}
+			})
+		}
+	}
+}
+
+// An open transaction has the turn of an acknowledged event locked. The acknowledgement gives up after a while: it must
+// not wait in its commit, where no lock_timeout ends it.
+func TestAnAcknowledgementGivesUpAfterItsLockTimeout(t *testing.T) {
+	t.Parallel()
+	db, store := repositorytest.Outbox(t)
+	emitKeyed(t, db, "a1")
+	relayAll(t, store)
+	tx := repository.Begin(t.Context(), db)
+	defer tx.Rollback()
+	if err := tx.Exec("SELECT FROM outbox_turns FOR UPDATE").Error; err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	_, err := repository.NewAcknowledgedEvents(db).Acknowledge(ctx, []domain.Acknowledgement{{EventID: find(t, db, "a1"), Type: "a1", Queue: "default"}}, "", "1-0")
+	if err == nil || !strings.Contains(err.Error(), "55P03") {
+		t.Errorf("the acknowledgement ended with %v, want a lock timeout", err)
+	}
+}
