@@ -78,7 +78,7 @@ WITH moving AS MATERIALIZED (
       AND s.sent_at >= (SELECT min(sent_at) FROM lost) AND s.sent_at <= (SELECT max(sent_at) FROM lost)
     RETURNING s.*
 ` + backSQL + `), noted AS (
-    INSERT INTO outbox_journal (event_id, stage, entry, generation, detail, sent_at) SELECT id, $10, 'redriven', generation, $11, sent_at FROM back JOIN was USING (id)
+    INSERT INTO outbox_journal (event_id, stage, entry, generation, detail, sent_at) SELECT id, $10, 'redriven', generation, $11, sent_at FROM was WHERE is_back
 )
 SELECT (SELECT count(*) FROM back), (SELECT count(*) FROM unconfirmed), (SELECT id FROM unconfirmed ORDER BY id DESC LIMIT 1)`
 
@@ -108,14 +108,16 @@ func (o *Redriver) Redrive(ctx context.Context, window time.Duration, except ...
 // relay claims it before this transaction ends. Otherwise outbox_absorb could take the
 // deleted row of the history for the one that is left, and remove this row too.
 //
-// "was" says when each event had been handed over, for the journal.
+// "was" says when each event had been handed over, for the journal. IN stands in its list
+// of columns, where PostgreSQL always makes a hash table of it. A join would compare every
+// row with every other, because the planner expects one row.
 var backSQL = `), back AS (
     INSERT INTO outbox (` + stored.Columns + `)
     SELECT DISTINCT ON (id) ` + stored.ColumnsWith(map[string]string{"split": stored.Met}) + ` FROM moving, gone ORDER BY id, generation DESC
     ON CONFLICT (id) DO UPDATE SET generation = excluded.generation WHERE false
-    RETURNING id, generation
-), was AS (
-    SELECT id, max(sent_at) AS sent_at FROM gone GROUP BY id
+    RETURNING id
+), was AS MATERIALIZED (
+    SELECT id, max(generation) AS generation, max(sent_at) AS sent_at, id IN (SELECT id FROM back) AS is_back FROM gone GROUP BY id
 ), absorbed AS (
     INSERT INTO outbox_entries (event_type, created_at, repeated)
     SELECT event_type, created_at, 1 FROM (

@@ -22,7 +22,7 @@ WITH moving AS MATERIALIZED (
 ` + backSQL + `), counted AS (
     UPDATE outbox_missing SET resends = resends + 1, resent_at = clock_timestamp() WHERE event_id IN (SELECT id FROM back)
 ), noted AS (
-    INSERT INTO outbox_journal (event_id, stage, entry, generation, detail, sent_at) SELECT id, $2, 'redriven', generation, $3, sent_at FROM back JOIN was USING (id)
+    INSERT INTO outbox_journal (event_id, stage, entry, generation, detail, sent_at) SELECT id, $2, 'redriven', generation, $3, sent_at FROM was WHERE is_back
 )
 SELECT count(*) FROM back`
 
