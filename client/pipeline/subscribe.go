@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
-	"github.com/redis/go-redis/v9/maintnotifications"
 
 	"outboxd/client/redisreply"
 )
@@ -47,7 +46,7 @@ func (c *Client) confirm(ctx context.Context, subscription *redis.PubSub) error 
 func failing(ctx context.Context, err error, channels []string) *redis.PubSub {
 	client := redis.NewClient(&redis.Options{
 		Dialer:                   func(context.Context, string, string) (net.Conn, error) { return nil, err },
-		MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
+		MaintNotificationsConfig: withoutNotices(),
 	})
 	return client.Subscribe(ctx, channels...)
 }

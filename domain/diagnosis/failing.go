@@ -8,6 +8,7 @@ import (
 	"outboxd/domain"
 	"outboxd/domain/overview"
 	"outboxd/domain/queued"
+	"outboxd/domain/setup"
 	"outboxd/domain/words"
 )
 
@@ -16,6 +17,8 @@ const (
 	failingNamed = 3
 	// errorNamed is how many characters of an error text a finding quotes.
 	errorNamed = 120
+	// fewLeft is how many attempts left are few: outboxd's worker carries out so many within a minute.
+	fewLeft = 5
 )
 
 // judgeFailing reports the failing tasks by type, with one of their errors as an example. Queues of paused or removed
@@ -28,9 +31,17 @@ func (q Quick) judgeFailing(failing int64, rests map[string]bool) []domain.Findi
 		return rests[g.Queue] || slices.Contains(q.Foreign, g.Queue)
 	})
 	var unhandled int64
-	var named []string
+	paused := q.paused()
+	var named, hurry []string
 	for _, g := range groups {
-		said := fmt.Sprintf("%s of type %.100q (queue %s), such as: %s", words.Count(g.Tasks), g.Type, g.Queue, words.Cut(g.Error, errorNamed))
+		left := ""
+		if g.Left > 0 && g.Left <= fewLeft && !g.Unhandled {
+			left = ", some with " + words.Many(int64(g.Left), "attempt") + " left"
+			if !slices.Contains(hurry, g.Queue) && !slices.Contains(paused, g.Queue) {
+				hurry = append(hurry, g.Queue)
+			}
+		}
+		said := fmt.Sprintf("%s of type %.100q (queue %s)%s, such as: %s", words.Count(g.Tasks), g.Type, g.Queue, left, words.Cut(g.Error, errorNamed))
 		if g.Unhandled {
 			unhandled += g.Tasks
 			said = fmt.Sprintf("%s of type %.100q (queue %s) without a handler", words.Count(g.Tasks), g.Type, g.Queue)
@@ -46,8 +57,17 @@ func (q Quick) judgeFailing(failing int64, rests map[string]bool) []domain.Findi
 	}
 	return of("tasks-failing", text,
 		words.Plural(failing, "its effect is late, and its event dies", "their effects are late, and their events die")+" when the attempts are used up",
-		"outboxd events list --state failing says how many attempts are left: if few, pause the queue first (outboxd queues pause); mend the cause; "+
-			"the next attempt comes by itself, and outboxd events retry makes it now")
+		pauseFirst(hurry)+"mend the cause, which outboxd events list --state failing names; the next attempt comes by itself, and outboxd events retry makes it now; "+
+			"if a repeat would do harm, compare first (docs/guides/runbook/events.md, Repeats)")
+}
+
+// pauseFirst is the first step while events of some queues have few attempts left. Deliveries have a pause of their own.
+func pauseFirst(queues []string) string {
+	queues = slices.DeleteFunc(slices.Clone(queues), func(queue string) bool { _, of := setup.SubscriptionOfQueue(queue); return of })
+	if len(queues) == 0 {
+		return ""
+	}
+	return "pause first, because few attempts are left: outboxd queues pause " + strings.Join(queues[:min(len(queues), failingNamed)], " ") + " --yes; then "
 }
 
 // howManyFail counts tasks without a handler separately, because their cause and remedy are different.
@@ -78,7 +98,7 @@ func judgeArchived(archived, settled int64) []domain.Finding {
 	}
 	return of("tasks-archived", text,
 		"no worker takes them; the leader makes dead letters of "+which+" events within a minute, and the leader deletes the tasks of discarded events, and Asynq the others after 90 days",
-		"none is needed: outboxd dead list shows the events, and replaying one makes a new task")
+		"none is needed: outboxd dead list shows the events, and replaying one makes a new task; this note ends when each was replayed or discarded")
 }
 
 // judgeGrowth reports a backlog in Redis that grows. If Redis answers, and fewer than BacklogLarge tasks wait in

@@ -26,11 +26,16 @@ func judgeHeal(s overview.Standing) []domain.Finding {
 	if len(s.LastHeals) == 0 || s.At.Sub(s.LastHeals[0].At) > HealRecent {
 		return nil
 	}
-	var named, remedies []string
+	var named, remedies, reasons []string
 	for _, h := range s.LastHeals {
 		named = append(named, words.Ago(s.At, h.At)+", because "+h.Reason)
 		if remedy := against(h.Reason); !slices.Contains(remedies, remedy) {
-			remedies = append(remedies, remedy)
+			remedies, reasons = append(remedies, remedy), append(reasons, h.Reason)
+		}
+	}
+	for i := range remedies {
+		if len(remedies) > 1 {
+			remedies[i] = "(" + reasons[i] + ") " + remedies[i]
 		}
 	}
 	if more := s.Heals - int64(len(named)); more > 0 {

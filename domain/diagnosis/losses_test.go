@@ -55,4 +55,7 @@ func TestAHealSaysWhatToDoAgainstItsReason(t *testing.T) {
 	if remedy(lost.QueueEmptied, lost.QueueEmptied) != one || !strings.Contains(remedy(lost.QueueEmptied, lost.QueueRestarted), "if somebody restarted") {
 		t.Error("a remedy is missing, or said twice")
 	}
+	if both := remedy(lost.QueueEmptied, lost.QueueRestarted); !strings.Contains(both, "("+lost.QueueEmptied+") ") || !strings.Contains(both, "; ("+lost.QueueRestarted+") ") {
+		t.Errorf("it is not said which remedy is against which reason: %s", both)
+	}
 }

@@ -103,7 +103,7 @@ func judgeDead(s overview.Standing) []domain.Finding {
 	}
 	return of("dead-letters", many,
 		"their effects will not happen; one with an ordering key may hold back all later events of its key",
-		"mend the cause that outboxd dead list names; then outboxd dead replay --canary 5, or outboxd dead discard")
+		"mend the cause that outboxd dead list names; then outboxd dead replay --type TYPE --canary 5, or outboxd dead discard --type TYPE")
 }
 
 // Late returns how long the oldest due event has been due.

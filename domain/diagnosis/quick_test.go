@@ -82,6 +82,10 @@ func TestQuickFindings(t *testing.T) {
 			q.Queues[0].Retry, q.Standing.Dead = 2, 1
 			q.Failing.Groups = []queued.FailingGroup{{Type: "mail:send", Queue: "q", Tasks: 2, Error: "send to c-17@example.com: refused", ErrorForm: "send to c-#@example.com: refused"}}
 		}, "tasks-failing/warning dead-letters/warning", `2 of type "mail:send" (queue q), such as: send to c-17@example.com: refused`},
+		"failing with few attempts left": {func(q *diagnosis.Quick) {
+			q.Queues[0].Retry = 2
+			q.Failing.Groups = []queued.FailingGroup{{Type: "mail:send", Queue: "q", Tasks: 2, Error: "refused", Left: 1}}
+		}, "tasks-failing/warning", `2 of type "mail:send" (queue q), some with 1 attempt left, such as: refused`},
 		"archived": {func(q *diagnosis.Quick) {
 			q.Queues[0].Archived, q.Settled = 3, map[string]int64{"q": 1}
 		}, "tasks-archived/note", "3 tasks are archived in Redis; the events of 1 of them are settled, for example replayed or discarded"},

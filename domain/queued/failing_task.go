@@ -56,6 +56,8 @@ type FailingGroup struct {
 	Unhandled   bool
 	Tasks       int64
 	Next        time.Time // the soonest next attempt
+	// Left is how many attempts the task has left that has the fewest, of those whose attempts are known; 0: of none.
+	Left int
 }
 
 // FailingSummary counts all failing tasks by group, largest group first.

@@ -261,6 +261,9 @@ func groupsOf(tasks []queued.FailingTask, count int64) (groups []queued.FailingG
 			groups = append(groups, queued.FailingGroup{Type: task.Type, Queue: task.Queue, ErrorForm: form, Error: task.Error, Unhandled: task.Unhandled, Next: task.NextAt})
 		}
 		groups[at].Tasks++
+		if left := task.Attempts - task.Failed; left > 0 && (groups[at].Left == 0 || left < groups[at].Left) {
+			groups[at].Left = left
+		}
 		if task.NextAt.Before(groups[at].Next) {
 			groups[at].Next = task.NextAt
 		}

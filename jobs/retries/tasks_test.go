@@ -90,7 +90,7 @@ func TestFailingTasks(t *testing.T) {
 	if err != nil || s.Tasks != 5 || s.Estimated || len(s.Groups) != 3 {
 		t.Fatalf("summary %+v, %v", s, err)
 	}
-	if g := s.Groups[0]; g.Type != "mail:send" || g.Tasks != 3 || g.ErrorForm != "dial tcp #.#.#.#:#: connection refused, for #" {
+	if g := s.Groups[0]; g.Type != "mail:send" || g.Tasks != 3 || g.ErrorForm != "dial tcp #.#.#.#:#: connection refused, for #" || g.Left != 7 {
 		t.Errorf("the largest group is %+v", g)
 	}
 

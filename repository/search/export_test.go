@@ -30,7 +30,7 @@ func PageStatements() map[string][]any {
 		"history of a day":  {windowSQL, 300.0, 86400.0},
 		"history of a zoom": {betweenSQL, 10.0, time.Now().Add(-2 * time.Hour), time.Now()},
 
-		"types and queues":  {pairsSQL, figures.Counted, 300.0, 3600.0, pairsShown},
+		"types and queues":  {pairsSQL, figures.Counted, time.Now().Add(-figures.Recent), figures.Long.Seconds(), pairsShown, time.Now().Add(-figures.Long)},
 		"measured":          {measuredSQL, 300.0, 3600.0},
 		"emitted of a day":  {emittedSQL, CountLimit, pairsShown},
 		"history of a type": {figuresHistorySQL, 86400.0, 300.0, "test:a", ""},

@@ -44,8 +44,8 @@ WITH parts AS (
 ), waiting AS (
     SELECT event_type, queue, sum(pending)::bigint AS pending, sum(held)::bigint AS held, sum(dead)::bigint AS dead, sum(died)::bigint AS died, min(due) AS due FROM parts GROUP BY 1, 2
 ), passed (event_type, queue, c1, f1, d1, m1, t1, c2, f2, d2, m2, t2) AS (
-    SELECT event_type, queue, ` + passedSQL("WHERE at > now() - $2 * interval '1 second'") + `, ` + passedSQL("") + `
-    FROM outbox_type_samples WHERE at > now() - $3 * interval '1 second' AND event_type <> '' GROUP BY 1, 2
+    SELECT event_type, queue, ` + passedSQL("WHERE at > $2") + `, ` + passedSQL("") + `
+    FROM outbox_type_samples WHERE at > $5 AND event_type <> '' GROUP BY 1, 2
 )
 SELECT event_type, queue, coalesce(pending, 0), coalesce(held, 0), coalesce(dead, 0), due,
        coalesce(c1, 0), coalesce(f1, 0), coalesce(d1, 0), coalesce(m1, -1), coalesce(t1, -1), coalesce(c2, 0), coalesce(f2, 0), greatest(d2, died, 0), coalesce(m2, -1), coalesce(t2, -1),
@@ -64,10 +64,12 @@ func passedSQL(which string) string {
 }
 
 // measuredSQL reads up to when figures were measured, and how many seconds of the windows, from the rows without type
-// and queue.
+// and queue. Both windows end with the last measurement, so that the figures do not change until the next one. If that
+// measurement is older than the shorter window, nothing recent is known.
 const measuredSQL = `
-SELECT now(), max(at), coalesce(sum(seconds) FILTER (WHERE at > now() - $1 * interval '1 second'), 0), coalesce(sum(seconds), 0)
-FROM outbox_type_samples WHERE at > now() - $2 * interval '1 second' AND event_type = '' AND queue = ''`
+SELECT now(), max(until), coalesce(sum(seconds) FILTER (WHERE at > until - $1 * interval '1 second' AND until > now() - $1 * interval '1 second'), 0), coalesce(sum(seconds), 0)
+FROM (SELECT at, seconds, max(at) OVER () AS until FROM outbox_type_samples WHERE at > now() - 2 * $2 * interval '1 second' AND event_type = '' AND queue = '') AS measured
+WHERE until > now() - $2 * interval '1 second' AND at > until - $2 * interval '1 second'`
 
 // emittedSQL reads the account of the present day, and up to $1 entries that the leader has not added up yet,
 // usually those of the last minute. The last column says whether there are $1 entries or more.
@@ -86,7 +88,7 @@ func (f *Figures) Snapshot(ctx context.Context) (s figures.Snapshot, err error) 
 	if s.At, s.Measurement, err = f.measured(ctx); err != nil {
 		return s, postgres.Translate(err, "read how long was measured")
 	}
-	rows, err := f.db.Pool().Query(ctx, pairsSQL, figures.Counted, figures.Recent.Seconds(), figures.Long.Seconds(), pairsShown)
+	rows, err := f.db.Pool().Query(ctx, pairsSQL, figures.Counted, begin(s.MeasuredUntil, figures.Recent, s.RecentMeasured), figures.Long.Seconds(), pairsShown, begin(s.MeasuredUntil, figures.Long, s.HourMeasured))
 	if err != nil {
 		return s, postgres.Translate(err, "look at types and queues")
 	}
@@ -126,6 +128,15 @@ func (f *Figures) measured(ctx context.Context) (now time.Time, m figures.Measur
 		m = figures.Measurement{MeasuredUntil: *until, RecentMeasured: inSeconds(recent), HourMeasured: inSeconds(hour)}
 	}
 	return now, m, err
+}
+
+// begin returns when a window begins that ends with the last measurement. The window is empty if nothing of it was measured.
+func begin(until time.Time, window, measured time.Duration) *time.Time {
+	if measured <= 0 {
+		return nil
+	}
+	from := until.Add(-window)
+	return &from
 }
 
 // passedRow is the columns of passedSQL.

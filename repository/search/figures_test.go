@@ -111,6 +111,24 @@ func TestNoMoreDeadLettersOfATypeWaitThanDied(t *testing.T) {
 	}
 }
 
+// The windows end with the last measurement, so the figures stay as they are until the next one. Figures older than a
+// window are no figures of it.
+func TestFiguresStayUntilTheNextMeasurement(t *testing.T) {
+	t.Parallel()
+	db := schematest.Open(t)
+	exec(t, db, `INSERT INTO outbox_type_samples (at, event_type, queue, seconds, confirmed, failed, died)
+		SELECT now() - n * interval '1 minute', kind, kind, 60, 6, 0, 0 FROM generate_series(4, 8) AS n, unnest(ARRAY['', 'mail']) AS kind`)
+	s := snapshot(t, db)
+	if p := pair(t, s, "mail", "mail"); p.Recent.Confirmed != 30 || p.Hour.Confirmed != 30 || s.RecentMeasured != 5*time.Minute || s.HourMeasured != 5*time.Minute {
+		t.Errorf("measured up to four minutes ago: %+v, %+v", p, s.Measurement)
+	}
+	exec(t, db, `UPDATE outbox_type_samples SET at = at - interval '130 seconds'`)
+	s = snapshot(t, db)
+	if p := pair(t, s, "mail", "mail"); p.Recent.Confirmed != 0 || p.Hour.Confirmed != 30 || s.RecentMeasured != 0 {
+		t.Errorf("measured up to six minutes ago: %+v, %+v", p, s.Measurement)
+	}
+}
+
 // The figures count up to a limit, and say so.
 func TestFiguresSayWhichOfThemAreCut(t *testing.T) {
 	t.Parallel()

@@ -6,6 +6,7 @@ import (
 	"cmp"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -30,12 +31,18 @@ func NoArguments(cmd *cobra.Command, args []string) error {
 	if len(args) == 0 {
 		return nil
 	}
-	var names []string
+	var names, meant []string
 	for _, c := range cmd.Commands() {
 		names = append(names, c.Name())
+		if slices.Contains(c.SuggestFor, args[0]) {
+			meant = append(meant, c.Name())
+		}
+	}
+	if meant == nil {
+		meant = config.Alike(args[0], names)
 	}
 	return config.Mistake{Err: fmt.Errorf("%s takes no argument, and there is no command %q%s\nRun outboxd --help for the list of commands",
-		cmd.CommandPath(), args[0], DidYouMean("", config.Alike(args[0], names)))}
+		cmd.CommandPath(), args[0], DidYouMean("", meant))}
 }
 
 // DidYouMean suggests names, each with the prefix. It returns "" for no names and for more

@@ -96,9 +96,10 @@ func NewDoctor(c cli.Commands) *cobra.Command {
 	var out terminal.Output
 	var flags doctorFlags
 	doctor := &cobra.Command{
-		Use:   "doctor",
-		Short: "Check PostgreSQL and Redis for dangers to events, and say how to mend them",
-		Long:  aboutDoctor,
+		Use:        "doctor",
+		SuggestFor: []string{"status", "health", "check"},
+		Short:      "Check PostgreSQL and Redis for dangers to events, and say how to mend them",
+		Long:       aboutDoctor,
 		Example: `  outboxd doctor
   outboxd doctor --producer-role shop
   outboxd doctor -o json | jq -r '.findings[] | .code + ": " + .remedy'`,

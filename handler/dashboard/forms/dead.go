@@ -50,7 +50,9 @@ func ReadDead(values url.Values, hides Hides) (q Dead, f domain.DeadFilter, err 
 }
 
 // GroupedBy returns the payload field by whose values the page groups dead letters, as the visitor wrote it; "": none.
-func GroupedBy(values url.Values) string { return strings.TrimSpace(show.Typed(values.Get("by"))) }
+func GroupedBy(values url.Values) string {
+	return strings.TrimSpace(show.Typed(values.Get("by-field")))
+}
 
 // Among returns the query of those chosen dead letters that have a value in a payload field, and of those that do not
 // have it. A query is "" if it cannot choose just these, for example because the form chooses by a single payload

@@ -30,7 +30,7 @@ func Sent(c *fiber.Ctx) (url.Values, error) {
 
 // fields are the names that an address or a form may have.
 var fields = []string{
-	"action", "after", "as", "by", "canary", "discard", "error", "error-form", "field", "from", "header", "id", "key", "next", "not-error", "not-error-form", "not-field", "not-header", "not-key",
+	"action", "after", "as", "by-field", "canary", "discard", "error", "error-form", "field", "from", "header", "id", "key", "next", "not-error", "not-error-form", "not-field", "not-header", "not-key",
 	"not-state", "not-type", "of", "payload", "queue", "rate", "reason", "schedule", "scope", "since", "state", "type", "until", "window",
 }
 
