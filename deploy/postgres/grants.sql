@@ -91,7 +91,7 @@ GRANT INSERT, DELETE, UPDATE ON outbox_dead TO outboxd_operator;
 GRANT INSERT ON outbox, outbox_journal, outbox_entries TO outboxd_operator;
 GRANT UPDATE (generation) ON outbox TO outboxd_operator;
 GRANT UPDATE (event_id) ON outbox_turns TO outboxd_operator;
-GRANT DELETE ON outbox_sent TO outboxd_operator;
+GRANT UPDATE (generation), DELETE ON outbox_sent TO outboxd_operator;
 GRANT UPDATE ON outbox_missing TO outboxd_operator;
 GRANT INSERT, UPDATE ON outbox_void_tasks TO outboxd_operator;
 -- The database sets the time of an action. After the insert, only how far the action came and how it

@@ -51,7 +51,7 @@ type MissingEvents interface {
 	Note(ctx context.Context, events []MissingEvent) ([]MissingEvent, error)
 
 	// Resend puts the given events back into the outbox, except confirmed and dead ones, and returns how many it put
-	// back. It leaves out events that have only deliveries. If the outbox refuses an event, Resend makes a dead letter
+	// back. It leaves out events that have only deliveries, and events that another transaction has locked. If the outbox refuses an event, Resend makes a dead letter
 	// of it, so that the other events go back. If that fails too, the event stays in the history, and the try counts as
 	// one of its Resends. If the outbox refuses every event, Resend returns an error, and the tries do not count.
 	Resend(ctx context.Context, ids []domain.ID, why string) (int64, error)

@@ -65,22 +65,15 @@ const notDeadSQL = `coalesce((SELECT d.generation FROM outbox_dead d WHERE d.id 
 //   - Dead letters are left out: a person may replay them.
 //   - outboxd.moving says that these events return to the outbox: the account does not
 //     count them as emitted again.
-//   - A deletion by ctid and a range of sent_at reads single rows in few partitions. A
-//     join with lost alone would read the whole history in each batch.
 var redriveSQL = `
 WITH moving AS MATERIALIZED (
     SELECT set_config('outboxd.moving', 'on', true)
 ), unconfirmed AS MATERIALIZED (` + lostSQL + `), lost AS MATERIALIZED (
-    SELECT part, place, id, sent_at FROM unconfirmed WHERE ` + notDeadSQL + `
-), gone AS (
-    DELETE FROM outbox_sent s
-    WHERE s.ctid = ANY (ARRAY(SELECT place FROM lost)) AND (s.tableoid, s.ctid) IN (SELECT part, place FROM lost)
-      AND s.sent_at >= (SELECT min(sent_at) FROM lost) AND s.sent_at <= (SELECT max(sent_at) FROM lost)
-    RETURNING s.*
+    SELECT part, place, sent_at FROM unconfirmed WHERE ` + notDeadSQL + `
 ` + backSQL + `), noted AS (
     INSERT INTO outbox_journal (event_id, stage, entry, generation, detail, sent_at) SELECT id, $10, 'redriven', generation, $11, sent_at FROM was WHERE is_back
 )
-SELECT (SELECT count(*) FROM back), (SELECT count(*) FROM unconfirmed), (SELECT id FROM unconfirmed ORDER BY id DESC LIMIT 1)`
+` + movedSQL + `, (SELECT count(*) FROM unconfirmed), (SELECT id FROM unconfirmed ORDER BY id DESC LIMIT 1)`
 
 // Redrive puts back the events that were published within the window and are neither
 // confirmed nor dead, and returns how many. The parameter except has the event types that no
@@ -99,10 +92,12 @@ func (o *Redriver) Redrive(ctx context.Context, window time.Duration, except ...
 	return o.redrive(ctx, redrive{window: window, except: except, stage: domain.StageRelay, why: "the queue may have lost it"})
 }
 
-// backSQL inserts the rows that "gone" deleted from the history into the outbox. Of several
-// rows of an event, it inserts the one with the highest generation. If a producer wrote the
-// event again and that row is still in the outbox, backSQL inserts none. The account counts
-// the rows that are not inserted as repeats.
+// backSQL moves the rows that "lost" names from the history to the outbox. It leaves out
+// rows that another transaction has locked, for example because it has cancelled the
+// event: such a transaction may stay open for hours. Of several rows of an event, backSQL
+// inserts the one with the highest generation. If a producer wrote the event again and that
+// row is still in the outbox, backSQL inserts none. The account counts the rows that are
+// not inserted as repeats.
 //
 // The row that the outbox already has is locked, although it is not changed, so that no
 // relay claims it before this transaction ends. Otherwise outbox_absorb could take the
@@ -111,7 +106,14 @@ func (o *Redriver) Redrive(ctx context.Context, window time.Duration, except ...
 // "was" says when each event had been handed over, for the journal. IN stands in its list
 // of columns, where PostgreSQL always makes a hash table of it. A join would compare every
 // row with every other, because the planner expects one row.
-var backSQL = `), back AS (
+var backSQL = `), free AS MATERIALIZED (
+    SELECT s.tableoid AS part, s.ctid AS place FROM outbox_sent s WHERE ` + isLostSQL + ` FOR UPDATE SKIP LOCKED
+), locked AS MATERIALIZED (
+    SELECT part, place FROM lost EXCEPT SELECT part, place FROM free
+), gone AS (
+    DELETE FROM outbox_sent s WHERE ` + isLostSQL + ` AND (s.tableoid, s.ctid) NOT IN (SELECT part, place FROM locked)
+    RETURNING s.*
+), back AS (
     INSERT INTO outbox (` + stored.Columns + `)
     SELECT DISTINCT ON (id) ` + stored.ColumnsWith(map[string]string{"split": stored.Met}) + ` FROM moving, gone ORDER BY id, generation DESC
     ON CONFLICT (id) DO UPDATE SET generation = excluded.generation WHERE false
@@ -124,6 +126,24 @@ var backSQL = `), back AS (
         SELECT event_type, created_at, id, row_number() OVER (PARTITION BY id ORDER BY generation DESC) AS n FROM gone
     ) AS ranked WHERE n > 1 OR NOT EXISTS (SELECT FROM back WHERE back.id = ranked.id)
 `
+
+// isLostSQL is true for the rows that "lost" names. A condition on ctid and a range of
+// sent_at reads single rows in few partitions. A join with lost would read the whole
+// history, or compare every row with every other; IS TRUE prevents such a join.
+const isLostSQL = `s.ctid = ANY (ARRAY(SELECT place FROM lost)) AND ((s.tableoid, s.ctid) IN (SELECT part, place FROM lost)) IS TRUE
+      AND s.sent_at >= (SELECT min(sent_at) FROM lost) AND s.sent_at <= (SELECT max(sent_at) FROM lost)`
+
+// movedSQL selects the fields of moved.
+const movedSQL = `SELECT (SELECT count(*) FROM back), (SELECT count(*) FROM locked)`
+
+// moved says what became of lost events: how many went back, and how many rows of the
+// history stay because another transaction has locked them.
+type moved struct{ back, locked int64 }
+
+func (m *moved) add(more moved) {
+	m.back += more.back
+	m.locked += more.locked
+}
 
 // redrive says which events to put back, and has the reason for the journal.
 type redrive struct {
@@ -147,23 +167,38 @@ func (o *Redriver) redrive(ctx context.Context, r redrive) (int64, error) {
 	}
 	r.until = open.latest
 	total, err := o.redriveSent(ctx, r)
-	if err != nil || len(open.transactions) == 0 {
-		return total, err
-	}
-	if err := o.awaitBatches(ctx, open.transactions); err != nil {
-		return total, err
+	if err != nil {
+		return total.back, err
 	}
 	r.from = open.oldest
+	if total.locked > 0 {
+		// A transaction that has locked an event also counts as an open batch. The event
+		// may be older than the transaction.
+		now, err := o.openBatches(ctx)
+		if err != nil {
+			return total.back, err
+		}
+		open.transactions, r.from = append(open.transactions, now.transactions...), time.Time{}
+	}
+	if len(open.transactions) == 0 {
+		return total.back, nil
+	}
+	if err := o.awaitBatches(ctx, open.transactions); err != nil {
+		return total.back, err
+	}
 	late, err := o.redriveSent(ctx, r)
-	return total + late, err
+	if late.locked > 0 {
+		o.db.Logger().WarnContext(ctx, "the redrive leaves out events that other transactions have locked", "events", late.locked)
+	}
+	return total.back + late.back, err
 }
 
-func (o *Redriver) redriveSent(ctx context.Context, r redrive) (int64, error) {
-	total, after := int64(0), domain.ID{}
+func (o *Redriver) redriveSent(ctx context.Context, r redrive) (moved, error) {
+	total, after := moved{}, domain.ID{}
 	err := postgres.InPieces(ctx, postgres.LargestPiece, func(rows int) (done bool, err error) {
 		for try := 1; ; try++ {
-			back, last, err := o.redriveAround(ctx, after, rows, r)
-			if total += back; err == nil {
+			events, last, err := o.redriveAround(ctx, after, rows, r)
+			if total.add(events); err == nil {
 				after = last
 				crashpoint.Reach(crashpoint.HealBatch)
 				return after == stored.LastID, nil
@@ -181,30 +216,30 @@ func (o *Redriver) redriveSent(ctx context.Context, r redrive) (int64, error) {
 
 // redriveAround puts back a piece in which the outbox may refuse events. It returns the
 // last ID that it read.
-func (o *Redriver) redriveAround(ctx context.Context, after domain.ID, rows int, r redrive) (back int64, last domain.ID, err error) {
-	back, last, err = o.redrivePiece(ctx, after, rows, r)
+func (o *Redriver) redriveAround(ctx context.Context, after domain.ID, rows int, r redrive) (events moved, last domain.ID, err error) {
+	events, last, err = o.redrivePiece(ctx, after, rows, r)
 	switch {
 	case err == nil:
-		return back, last, nil
+		return events, last, nil
 	case !stored.IsOfRow(err), postgres.IsFleeting(err):
-		return 0, last, err
+		return moved{}, last, err
 	}
-	events, last, err := o.lostEvents(ctx, after, rows, r)
+	ids, last, err := o.lostEvents(ctx, after, rows, r)
 	if err != nil {
-		return 0, last, err
+		return moved{}, last, err
 	}
-	back, err = NewMissingEvents(o.db).resend(ctx, events, r)
-	return back, last, err
+	events, err = NewMissingEvents(o.db).resend(ctx, ids, r)
+	return events, last, err
 }
 
 // redrivePiece puts back events whose IDs follow the given one, and returns the last ID
 // that it read.
-func (o *Redriver) redrivePiece(ctx context.Context, after domain.ID, rows int, r redrive) (back int64, last domain.ID, err error) {
+func (o *Redriver) redrivePiece(ctx context.Context, after domain.ID, rows int, r redrive) (events moved, last domain.ID, err error) {
 	last, err = o.readPiece(ctx, after, rows, r, func(tx pgx.Tx, limit int, lost []any) (unconfirmed int, lastLost *domain.ID, err error) {
-		err = tx.QueryRow(ctx, fmt.Sprintf(redriveSQL, limit), append(lost, string(r.stage), r.why)...).Scan(&back, &unconfirmed, &lastLost)
+		err = tx.QueryRow(ctx, fmt.Sprintf(redriveSQL, limit), append(lost, string(r.stage), r.why)...).Scan(&events.back, &events.locked, &unconfirmed, &lastLost)
 		return unconfirmed, lastLost, err
 	})
-	return back, last, err
+	return events, last, err
 }
 
 const lostEventsSQL = `
@@ -212,7 +247,7 @@ SELECT id, ` + notDeadSQL + ` FROM (` + lostSQL + `) AS unconfirmed ORDER BY id`
 
 // lostEvents returns the events that redrivePiece would put back, and the last ID that it
 // read.
-func (o *Redriver) lostEvents(ctx context.Context, after domain.ID, rows int, r redrive) (events []domain.ID, last domain.ID, err error) {
+func (o *Redriver) lostEvents(ctx context.Context, after domain.ID, rows int, r redrive) (ids []domain.ID, last domain.ID, err error) {
 	last, err = o.readPiece(ctx, after, rows, r, func(tx pgx.Tx, limit int, lost []any) (unconfirmed int, lastLost *domain.ID, err error) {
 		found, err := tx.Query(ctx, fmt.Sprintf(lostEventsSQL, limit), lost...)
 		if err != nil {
@@ -222,13 +257,13 @@ func (o *Redriver) lostEvents(ctx context.Context, after domain.ID, rows int, r 
 		var living bool
 		_, err = pgx.ForEachRow(found, []any{(*[16]byte)(&id), &living}, func() error {
 			if unconfirmed++; living {
-				events = append(events, id)
+				ids = append(ids, id)
 			}
 			return nil
 		})
 		return unconfirmed, &id, err
 	})
-	return events, last, err
+	return ids, last, err
 }
 
 // readPiece calls the function read with a limit and with the parameters of lostSQL for

@@ -17,7 +17,8 @@ const redriveAtOnce = 1000
 
 // RedriveEvents puts events back into the outbox, and records that as an action. Of the
 // given IDs it takes those that were published and are neither confirmed nor dead. It
-// leaves out an event that has only deliveries. If the outbox refuses an event,
+// leaves out an event that has only deliveries, and an event that another transaction has
+// locked. If the outbox refuses an event,
 // RedriveEvents makes a dead letter of it. It returns how many events it put back.
 //
 // Errors: domain.CodeUnavailable if the database cannot be reached.
@@ -51,14 +52,14 @@ func (m *MissingEvents) redriveEvents(ctx context.Context, action *domain.Action
 	}
 	r := redrive{stage: domain.StagePerson, why: stored.ByWhom(m.db, action)}
 	for some := range slices.Chunk(ids, redriveAtOnce) {
-		back, err := m.resendAround(ctx, some, r, func(some []domain.ID) (n int64, err error) {
+		events, err := m.resendAround(ctx, some, r, func(some []domain.ID) (events moved, err error) {
 			err = stored.Step(ctx, m.db, "redrive", action, func(tx pgx.Tx) (int64, error) {
-				n, err = resendIn(ctx, tx, some, r)
-				return n, err
+				events, err = resendIn(ctx, tx, some, r)
+				return events.back, err
 			})
-			return n, err
+			return events, err
 		})
-		if total += back; err != nil {
+		if total += events.back; err != nil {
 			return total, postgres.Translate(err, doing)
 		}
 	}

@@ -13,40 +13,39 @@ import (
 var resendSQL = `
 WITH moving AS MATERIALIZED (
     SELECT set_config('outboxd.moving', 'on', true)
-), gone AS (
-    DELETE FROM outbox_sent s
+), lost AS MATERIALIZED (
+    SELECT s.tableoid AS part, s.ctid AS place, s.sent_at FROM outbox_sent s
     WHERE s.id = ANY ($1::uuid[]) AND s.split IS DISTINCT FROM 'instead' -- only its deliveries carry such an event
       AND NOT EXISTS (SELECT FROM inbox i WHERE i.event_id = s.id)
       AND NOT EXISTS (SELECT FROM outbox_dead d WHERE d.id = s.id AND d.generation >= s.generation)
-    RETURNING s.*
 ` + backSQL + `), counted AS (
     UPDATE outbox_missing SET resends = resends + 1, resent_at = clock_timestamp() WHERE event_id IN (SELECT id FROM back)
 ), noted AS (
     INSERT INTO outbox_journal (event_id, stage, entry, generation, detail, sent_at) SELECT id, $2, 'redriven', generation, $3, sent_at FROM was WHERE is_back
 )
-SELECT count(*) FROM back`
+` + movedSQL
 
 // Resend implements lost.MissingEvents.
 func (m *MissingEvents) Resend(ctx context.Context, ids []domain.ID, why string) (int64, error) {
-	back, err := m.resend(ctx, ids, redrive{stage: domain.StageRelay, why: why})
-	return back, postgres.Translate(err, "send missing events again")
+	events, err := m.resend(ctx, ids, redrive{stage: domain.StageRelay, why: why})
+	return events.back, postgres.Translate(err, "send missing events again")
 }
 
 // resend puts events back in a transaction, or in several if the outbox refuses some.
-func (m *MissingEvents) resend(ctx context.Context, ids []domain.ID, r redrive) (int64, error) {
-	return m.resendAround(ctx, ids, r, func(some []domain.ID) (back int64, err error) {
+func (m *MissingEvents) resend(ctx context.Context, ids []domain.ID, r redrive) (moved, error) {
+	return m.resendAround(ctx, ids, r, func(some []domain.ID) (events moved, err error) {
 		err = pgx.BeginFunc(ctx, m.db.Pool(), func(tx pgx.Tx) error {
-			back, err = resendIn(ctx, tx, some, r)
+			events, err = resendIn(ctx, tx, some, r)
 			return err
 		})
-		return back, err
+		return events, err
 	})
 }
 
-func resendIn(ctx context.Context, tx pgx.Tx, ids []domain.ID, r redrive) (back int64, err error) {
+func resendIn(ctx context.Context, tx pgx.Tx, ids []domain.ID, r redrive) (events moved, err error) {
 	if _, err := tx.Exec(ctx, stillPartitionsSQL); err != nil {
-		return 0, err
+		return events, err
 	}
-	err = tx.QueryRow(ctx, resendSQL, postgres.UUIDs(ids), string(r.stage), r.why).Scan(&back)
-	return back, err
+	err = tx.QueryRow(ctx, resendSQL, postgres.UUIDs(ids), string(r.stage), r.why).Scan(&events.back, &events.locked)
+	return events, err
 }

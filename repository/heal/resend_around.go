@@ -15,26 +15,26 @@ import (
 // event, resendAround calls resend with each half of the events, and so on. An event that
 // is refused alone becomes a dead letter. If the outbox refuses every event,
 // resendAround returns the error of resend and makes no dead letter. With an error,
-// resendAround returns how many events went back before it.
-func (m *MissingEvents) resendAround(ctx context.Context, ids []domain.ID, r redrive, resend func([]domain.ID) (int64, error)) (int64, error) {
+// resendAround returns what it did before it.
+func (m *MissingEvents) resendAround(ctx context.Context, ids []domain.ID, r redrive, resend func([]domain.ID) (moved, error)) (moved, error) {
 	total, err := resend(ids)
 	switch {
 	case err == nil:
 		return total, nil
 	case !stored.IsOfRow(err), postgres.IsFleeting(err), len(ids) == 0:
-		return 0, err
+		return moved{}, err
 	case len(ids) == 1:
 		if none := m.backMadeUp(ctx, r); stored.IsOfRow(none) {
-			return 0, err // a faultless event cannot go back either
+			return moved{}, err // a faultless event cannot go back either
 		} else if none != nil {
-			return 0, none
+			return moved{}, none
 		}
-		return 0, m.setAside(ctx, ids[0], err)
+		return moved{}, m.setAside(ctx, ids[0], err)
 	}
-	total = 0
+	total = moved{}
 	for _, half := range [][]domain.ID{ids[:len(ids)/2], ids[len(ids)/2:]} {
-		back, err := m.resendAround(ctx, half, r, resend)
-		if total += back; err != nil {
+		events, err := m.resendAround(ctx, half, r, resend)
+		if total.add(events); err != nil {
 			return total, err
 		}
 	}
