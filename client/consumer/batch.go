@@ -154,12 +154,20 @@ func (b *batching[T, Tx]) gatherer(ctx context.Context, queue string) *gather.Ga
 		}
 		run := gather.NewRunLimit(b.batch.Max)
 		g = gather.New(o, func(members []*member[T]) { b.carryOut(run, members) })
-		if of.server != nil {
-			context.AfterFunc(of.server.running, g.Hurry)
-		}
 		b.gatherers[of] = g
+		if of.server != nil {
+			context.AfterFunc(of.server.running, func() { g.Hurry(); b.forget(of) })
+		}
 	}
 	return g
+}
+
+// forget is called when a server stops, because a service may call Run again and again with the same handler. A task
+// that still comes gets a Gatherer of its own.
+func (b *batching[T, Tx]) forget(of gathererOf) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	delete(b.gatherers, of)
 }
 
 // mostConns returns how many connections batches may use: half of the pool, because the
