@@ -48,6 +48,7 @@ type delivering struct {
 	receiver *deliver.Receiver
 	said     time.Time // when the database was last told that the receiver is down; zero if the database has no such report
 	hangs    func() error
+	forget   func() // removes the worker's time series
 	cancel   context.CancelFunc
 	done     chan struct{}
 	err      error // with which the worker ended; set before done is closed
@@ -210,6 +211,7 @@ func (f *deliveries) adjust(ctx context.Context, list []setup.Subscription) {
 			delete(f.running, name)
 			if wanted[name] == nil {
 				f.metrics.Forget(name)
+				r.forget()
 			}
 			continue
 		default:
@@ -231,7 +233,7 @@ func (f *deliveries) start(ctx context.Context, s *setup.Subscription) {
 	r := &delivering{is: *s, receiver: receiver, cancel: cancel, done: make(chan struct{})}
 	f.running[s.Name] = r
 	name, worker := fmt.Sprintf("deliveries to %s", s.Name), work.New(options)
-	r.hangs = worker.Hangs
+	r.hangs, r.forget = worker.Hangs, worker.Forget
 	go func() {
 		defer f.lookNow()
 		defer close(r.done)

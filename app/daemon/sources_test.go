@@ -173,17 +173,3 @@ func TestASourceReturnsWhatItCouldNotFinish(t *testing.T) {
 		}
 	})
 }
-
-// TestDeliveriesReturnWhatAWorkerCouldNotFinish has two workers, of which one does not stop in time.
-func TestDeliveriesReturnWhatAWorkerCouldNotFinish(t *testing.T) {
-	t.Parallel()
-	f := &deliveries{running: map[string]*delivering{}}
-	for name, err := range map[string]error{"crm": nil, "billing": errFlaky} {
-		r := &delivering{done: make(chan struct{}), err: err}
-		r.cancel = func() { close(r.done) }
-		f.running[name] = r
-	}
-	if err := f.stopAll(); !errors.Is(err, errFlaky) || len(f.running) != 0 {
-		t.Errorf("got %v, and %d workers run", err, len(f.running))
-	}
-}

@@ -67,6 +67,16 @@ func (m *metrics) observe(taskType, outcome string, took time.Duration, traceID 
 	observe.Duration(m.duration.WithLabelValues(taskType), took, traceID)
 }
 
+// forget removes the time series of a worker that no longer runs: those of the types that Options.Any
+// handles, and those of its queues.
+func (m *metrics) forget(name string, queues map[string]int) {
+	m.tasks.DeletePartialMatch(prometheus.Labels{"type": name})
+	m.duration.DeletePartialMatch(prometheus.Labels{"type": name})
+	for queue := range queues {
+		m.blocked.DeleteLabelValues(queue)
+	}
+}
+
 // done is called when an event has been confirmed. done records the time since the event's
 // emission, which it reads from the event's ID.
 func (m *metrics) done(id domain.ID, traceID string) {

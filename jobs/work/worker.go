@@ -95,6 +95,10 @@ func (w *Worker) Hangs() error {
 	return nil
 }
 
+// Forget removes the time series of this worker alone: those of Options.Name and of its queues. Call it when Run has
+// returned and the worker does not run again, while others go on in this process.
+func (w *Worker) Forget() { w.metrics.forget(w.o.Name, w.o.Queues) }
+
 // New returns a Worker. It does not connect.
 func New(o Options) *Worker {
 	sometimes := func() *rate.Sometimes { return &rate.Sometimes{Interval: 30 * time.Second} }
