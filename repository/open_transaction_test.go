@@ -102,3 +102,44 @@ func TestAnAcknowledgementGivesUpAfterItsLockTimeout(t *testing.T) {
 		t.Errorf("the acknowledgement ended with %v, want a lock timeout", err)
 	}
 }
+
+// A transaction stays open after it has cancelled a held event, or the pending delivery of one, and the event is written
+// again. The claim of that row would wait for the transaction. The relay passes it over, and claims all others.
+func TestAClaimPassesOverAnEventOfAnOpenTransaction(t *testing.T) {
+	t.Parallel()
+	for name, open := range map[string]struct{ before, does string }{
+		"held":     {"SELECT outboxd.emit('a1', '{}', ordering_key => 'a'), outboxd.emit('a2', '{}', ordering_key => 'a')", "SELECT outbox_cancel_one(id, 'ada', '', true, true) FROM outbox_held WHERE subscription IS NULL"},
+		"delivery": {"SELECT outboxd.emit('a2', '{}')", "SELECT outbox_cancel_one(id, 'ada', '', true, true) FROM outbox WHERE subscription = 'one'"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			db, store := repositorytest.Outbox(t)
+			subscribe(t, db, wants("one", "a2"))
+			exec(t, db, open.before)
+			if name == "held" {
+				relayAll(t, store)
+			} else {
+				deliverAll(t, claim(t, store, 1)) // its delivery waits
+			}
+			tx := repository.Begin(t.Context(), db)
+			defer tx.Rollback()
+			if err := tx.Exec(open.does).Error; err != nil {
+				t.Fatal(err)
+			}
+			exec(t, db, "INSERT INTO outbox (id, event_type, payload, ordering_key) SELECT id, event_type, payload, ordering_key FROM outbox_held WHERE subscription IS NULL UNION SELECT id, event_type, payload, ordering_key FROM outbox_sent WHERE event_type = 'a2' AND subscription IS NULL")
+			emit(t, db, 3)
+			if got := relayAll(t, store); got != "test:1 test:2 test:3" {
+				t.Errorf("%q went, want the others", got)
+			}
+			if n := count(t, db, "SELECT count(*) FROM outbox WHERE event_type = 'a2' AND subscription IS NULL"); n != 1 {
+				t.Errorf("%d rows wait for the transaction, want 1", n)
+			}
+			tx.Rollback()
+			store.Later(time.Minute)
+			relayAll(t, store)
+			if n := count(t, db, "SELECT count(*) FROM outbox"); n != 0 {
+				t.Errorf("%d rows are left when the transaction has ended", n)
+			}
+		})
+	}
+}

@@ -74,7 +74,7 @@ var _ domain.EventStore = (*Outbox)(nil)
 const (
 	idlePatience      = time.Minute      // between two statements
 	statementPatience = 30 * time.Second // of one statement
-	lockPatience      = 5 * time.Second  // for a lock on a table; locked rows are skipped
+	lockPatience      = 5 * time.Second  // for a lock on a table; locked rows of the outbox are skipped
 )
 
 // outboxd sends boundsSQL together with the claim. boundsSQL sets the timeouts of the
@@ -192,7 +192,7 @@ func (o *Outbox) Claim(ctx context.Context, from domain.Cursor, limit int, excep
 func (o *Outbox) claimAgain(ctx context.Context, s scope) (*batch, error) {
 	for attempt := 1; ; attempt++ {
 		batch, err := o.claimOnce(ctx, s)
-		if stored.IsOfRow(err) && !postgres.IsFleeting(err) {
+		if isOfOne(err) && !postgres.IsFleeting(err) {
 			batch, err = o.claimAround(ctx, s, err)
 		}
 		if err == nil || attempt >= postgres.StaleConnections || !postgres.IsConnectionLost(err) && !postgres.IsFleeting(err) || ctx.Err() != nil {

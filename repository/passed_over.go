@@ -9,9 +9,9 @@ import (
 	"outboxd/domain"
 )
 
-// An event is stuck if it can neither be relayed nor become a dead letter: the tables refuse it. It stays in the
-// outbox, and claims pass it over, because it would make every claim or commit of its batch fail. Somebody may correct
-// the cause. So a claim from the beginning of the outbox tries up to maxAside stuck events again once every tryEvery,
+// An event is stuck if it can neither be relayed nor become a dead letter: the tables refuse it, or another transaction
+// works on it and stays open. It stays in the outbox, and claims pass it over, because it would make every claim or
+// commit of its batch fail. The cause may end. So a claim from the beginning of the outbox tries up to maxAside stuck events again once every tryEvery,
 // those first that were not tried for the longest time. If some of them are not stuck any more, the next claim tries as
 // many more. So stuck events cost a claim a bounded amount of work, however many there are.
 
@@ -94,7 +94,7 @@ func (p *passedOver) passOver(ctx context.Context, stuck []stuckRow, log *slog.L
 	if len(stuck) > 0 && now.Sub(p.reported) >= tryEvery {
 		p.reported = now
 		first := stuck[0]
-		log.ErrorContext(ctx, "events can neither be relayed nor become dead letters; the relay passes them over and tries them again from time to time",
+		log.ErrorContext(ctx, "events can neither be relayed nor become dead letters at present; the relay passes them over and tries them again from time to time",
 			"events", len(p.events), "an_event_id", first.at.ID, "error", first.why, "set_aside", first.unset)
 	}
 }

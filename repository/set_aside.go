@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgtype"
@@ -20,6 +21,10 @@ import (
 // that row. The row becomes a dead letter inside PostgreSQL, if it can, so the server
 // need not send it to outboxd. Setting rows aside costs nothing as long as no claim
 // fails.
+//
+// A claim also fails if it waits too long for a transaction that stays open and that
+// deletes the same event, or its delivery, in another table: a producer may write an event
+// again that another producer is cancelling. Such a row is passed over.
 
 // maxAside is the largest number of faulty rows that one claim looks for. The next claim looks
 // for more.
@@ -75,6 +80,14 @@ func (b *batch) loadAround(ctx context.Context, s scope, cause error) error {
 	if err := b.begin(ctx); err != nil {
 		return err
 	}
+	if err := b.waitForLocks(ctx, siftPatience); err != nil {
+		return err
+	}
+	if err := b.claimMadeUp(ctx); isOfOne(err) {
+		return cause // a faultless event cannot be claimed either
+	} else if err != nil {
+		return err
+	}
 	rows, err := b.around(ctx, s)
 	if err != nil {
 		return err
@@ -83,12 +96,8 @@ func (b *batch) loadAround(ctx context.Context, s scope, cause error) error {
 	if err := sifted.sift(ctx, rows); err != nil {
 		return err
 	}
-	if len(sifted.stuck) > 0 {
-		if err := b.claimMadeUp(ctx); stored.IsOfRow(err) {
-			return cause // a faultless event cannot be claimed either
-		} else if err != nil {
-			return err
-		}
+	if err := b.waitForLocks(ctx, lockPatience); err != nil {
+		return err
 	}
 	left, err := b.setAside(ctx, sifted.stuck)
 	if err != nil {
@@ -105,6 +114,23 @@ func (b *batch) loadAround(ctx context.Context, s scope, cause error) error {
 	// The next claim passes over the rows that are left.
 	b.full = len(sifted.stuck) > 0 || sifted.cut || len(sifted.fit) > 0 && (len(rows) == s.limit || len(b.events)+b.Held() < len(sifted.fit))
 	return nil
+}
+
+// siftPatience is how long a statement of sift waits for a lock. It is short because there are
+// many such statements.
+const siftPatience = 20 * time.Millisecond
+
+func (b *batch) waitForLocks(ctx context.Context, patience time.Duration) error {
+	if _, err := b.conn.Exec(ctx, "SELECT set_config('lock_timeout', $1, true)", postgres.Milliseconds(patience)); err != nil {
+		return fmt.Errorf("set the lock timeout: %w", err)
+	}
+	return nil
+}
+
+// isOfOne reports whether one row may have caused the error of a claim: its contents, or a
+// transaction that works on the same event.
+func isOfOne(err error) bool {
+	return stored.IsOfRow(err) || postgres.SQLState(err) == postgres.LockTimeout
 }
 
 // dueRow is a row of the outbox: its ctid and its place among the due events.
@@ -157,7 +183,7 @@ func (s *sifting) sift(ctx context.Context, rows []dueRow) error {
 	case err == nil:
 		s.fit = append(s.fit, places...)
 		return nil
-	case !stored.IsOfRow(err):
+	case !isOfOne(err):
 		return err
 	case len(rows) == 1:
 		s.stuck = append(s.stuck, stuckRow{dueRow: rows[0], why: err})
@@ -212,10 +238,14 @@ func (b *batch) claimMadeUp(ctx context.Context) error {
 	}, false)
 }
 
-// setAside turns rows into dead letters, and returns those that it could not turn. They stay
-// in the outbox. An error is no fault of a row, and nothing was decided about the rows.
+// setAside turns faulty rows into dead letters, and returns those that it could not turn, and
+// those that are not faulty. They stay in the outbox. An error is no fault of a row, and nothing was decided about the rows.
 func (b *batch) setAside(ctx context.Context, stuck []stuckRow) (left []stuckRow, err error) {
 	for _, row := range stuck {
+		if !stored.IsOfRow(row.why) {
+			left = append(left, row)
+			continue
+		}
 		var id *[16]byte
 		var key *string
 		err := b.try(ctx, func() error {

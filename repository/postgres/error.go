@@ -79,6 +79,10 @@ const readOnly = "25006"
 // that may not take effect yet.
 const TooEarly = "OB001"
 
+// LockTimeout is the SQLSTATE of a statement that waited for a lock for longer than
+// lock_timeout.
+const LockTimeout = "55P03"
+
 // IsUnavailable reports whether the same statement may succeed later: for example, the
 // server cannot be reached, is shutting down, has no room, is read-only, ended a statement
 // that took too long, or waited too long for a lock. Consumers of the module client use
