@@ -12,8 +12,9 @@ import (
 
 // settleSafely does what settle does. If the outbox or the dead letters refuse an event,
 // only that event gets another outcome. settleSafely returns the outcomes that took
-// effect. If all tables refuse an event, settleSafely returns domain.ErrPassedOver. The savepoint of settleSafely costs two round trips, but only in a batch with
-// events that were not published.
+// effect. If all tables refuse an event, settleSafely returns domain.ErrPassedOver. The
+// savepoint of settleSafely costs two round trips, but only in a batch with events that
+// were not published.
 func (b *batch) settleSafely(ctx context.Context, outcomes []domain.Outcome) ([]domain.Outcome, error) {
 	if !slices.ContainsFunc(outcomes, func(o domain.Outcome) bool { return o.Verdict != domain.Delivered }) {
 		return outcomes, nil
@@ -37,7 +38,7 @@ func (b *batch) settleSafely(ctx context.Context, outcomes []domain.Outcome) ([]
 	}
 	if len(stuck) > 0 {
 		b.outbox.passed.passOver(ctx, stuck, b.outbox.db.Logger())
-		return outcomes, domain.ErrPassedOver
+		return outcomes, fmt.Errorf("%w: %w", domain.ErrPassedOver, stuck[0].unset)
 	}
 	return outcomes, nil
 }
