@@ -7,6 +7,7 @@ import (
 	"outboxd/config"
 	"outboxd/domain"
 	"outboxd/domain/diagnosis"
+	"outboxd/domain/diagnosis/thorough"
 	"outboxd/migrations"
 	"outboxd/repository/examine"
 	"outboxd/repository/postgres"
@@ -35,7 +36,7 @@ func ExamineSchema(ctx context.Context, db *postgres.Database) ([]domain.Finding
 	if err != nil {
 		return nil, err
 	}
-	facts := diagnosis.SchemaFacts{Migrations: len(list)}
+	facts := thorough.SchemaFacts{Migrations: len(list)}
 	for _, m := range list {
 		if m.AppliedAt.IsZero() {
 			facts.Pending++

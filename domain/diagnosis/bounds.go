@@ -2,7 +2,8 @@ package diagnosis
 
 import "time"
 
-// Thresholds of findings. Those of schedules-late (setup.MissedAfter) and leader-silent (Leader.Limit) are elsewhere.
+// Thresholds of findings. Those of schedules-late (setup.MissedAfter) and leader-silent (thorough.Leader.Limit) are
+// elsewhere.
 const (
 	// RelayGone is how long after its last sign of life a relay counts as gone. A relay gives a sign of life every
 	// 15 s.

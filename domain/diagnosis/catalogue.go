@@ -54,15 +54,15 @@ func Catalogue() []Kind {
 		{"healed", warning, LookAlways},
 		{"tasks-archived", note, LookAlways},
 		{"receiver-down", warning, LookAlways},
-		{codeUnserved, broken, LookMinutely},
-		{codePaused, warning, LookAlways},
+		{CodeUnserved, broken, LookMinutely},
+		{CodePaused, warning, LookAlways},
 		{"queue-pause-lost", warning, LookAlways},
-		{codeUnhandled, warning, LookMinutely},
+		{CodeUnhandled, warning, LookMinutely},
 		{"subscription-twice", warning, LookMinutely},
-		{codeKeysHeld, warning, LookMinutely},
+		{CodeKeysHeld, warning, LookMinutely},
 		{"events-missing", warning, LookMinutely},
 		{"events-unknown", warning, LookMinutely},
-		{codeLeaderSilent, warning, LookMinutely},
+		{CodeLeaderSilent, warning, LookMinutely},
 		{"leader-failing", warning, LookMinutely},
 		{"schedules-late", warning, LookMinutely},
 		// Findings about PostgreSQL.
@@ -134,17 +134,17 @@ func kindOf(code string) (Kind, bool) {
 	return all[i], true
 }
 
-// The helper of returns a list with one finding. Its level is that of the catalogue, where the kind must have exactly
+// Of returns a list with one finding. Its level is that of the catalogue, where the kind must have exactly
 // one.
-func of(code, found, so, mend string) []domain.Finding {
+func Of(code, found, so, mend string) []domain.Finding {
 	kind, known := kindOf(code)
 	if !known || len(kind.Levels) != 1 {
 		panic("the catalogue does not state the level of " + code)
 	}
-	return at(kind.Levels[0], code, found, so, mend)
+	return At(kind.Levels[0], code, found, so, mend)
 }
 
-// The helper at returns a list with one finding of the given level. It is for kinds that may have several levels.
-func at(level domain.FindingLevel, code, found, so, mend string) []domain.Finding {
+// At returns a list with one finding of the given level. It is for kinds that may have several levels.
+func At(level domain.FindingLevel, code, found, so, mend string) []domain.Finding {
 	return []domain.Finding{{Code: code, Level: level, Found: found, Consequence: so, Remedy: mend}}
 }

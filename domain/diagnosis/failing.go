@@ -55,7 +55,7 @@ func (q Quick) judgeFailing(failing int64, rests map[string]bool) []domain.Findi
 			text += "; and " + words.Many(more, "other error")
 		}
 	}
-	return of("tasks-failing", text,
+	return Of("tasks-failing", text,
 		words.Plural(failing, "its effect is late, and its event dies", "their effects are late, and their events die")+" when the attempts are used up",
 		pauseFirst(hurry)+"mend the cause, which outboxd events list --state failing names; the next attempt comes by itself, and outboxd events retry makes it now; "+
 			"if a repeat would do harm, compare first (docs/guides/runbook/events.md, Repeats)")
@@ -96,7 +96,7 @@ func judgeArchived(archived, settled int64) []domain.Finding {
 		text += "; the events of " + words.Count(settled) + " of them are settled, for example replayed or discarded"
 		which = "the other"
 	}
-	return of("tasks-archived", text,
+	return Of("tasks-archived", text,
 		"no worker takes them; the leader makes dead letters of "+which+" events within a minute, and the leader deletes the tasks of discarded events, and Asynq the others after 90 days",
 		"none is needed: outboxd dead list shows the events, and replaying one makes a new task; this note ends when each was replayed or discarded")
 }
@@ -111,7 +111,7 @@ func (q Quick) judgeGrowth() []domain.Finding {
 		q.RedisErr == nil && q.waitInServedQueues() < BacklogLarge {
 		return nil
 	}
-	return of("backlog-growing", fmt.Sprintf("%s in Redis; 10 minutes ago there were %s", words.Many(s.QueuedNow, "task")+words.Plural(s.QueuedNow, " waits", " wait"), words.Count(s.QueuedBefore)),
+	return Of("backlog-growing", fmt.Sprintf("%s in Redis; 10 minutes ago there were %s", words.Many(s.QueuedNow, "task")+words.Plural(s.QueuedNow, " waits", " wait"), words.Count(s.QueuedBefore)),
 		"workers take fewer tasks than the relay enqueues, so each event takes effect later than the one before",
 		"outboxd top says which queue grows; start more workers for it, or raise their --worker-concurrency")
 }

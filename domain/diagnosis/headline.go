@@ -27,9 +27,9 @@ var errNotAsked = domain.Errorf(domain.CodeUnavailable, "it is not asked")
 // there is none.
 func implied(code string) string {
 	switch code {
-	case codeLeaderSilent:
+	case CodeLeaderSilent:
 		return "leader-absent"
-	case codeUnserved:
+	case CodeUnserved:
 		return "no-worker"
 	case "schema-outdated":
 		return "events-hidden"
@@ -49,7 +49,7 @@ func (q Quick) Merge(thorough []domain.Finding) []domain.Finding {
 func (q Quick) Renew(shared []domain.Finding) []domain.Finding {
 	renewed := slices.DeleteFunc(slices.Clone(shared), q.outdates)
 	if q.RedisErr == nil {
-		renewed = append(renewed, pausedQueues(q.paused())...)
+		renewed = append(renewed, PausedQueues(q.paused())...)
 	}
 	return renewed
 }

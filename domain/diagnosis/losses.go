@@ -15,7 +15,7 @@ func judgeLoss(reason string) []domain.Finding {
 	if reason == "" {
 		return nil
 	}
-	return of("redis-lost-data", "Redis may have lost its data: "+reason,
+	return Of("redis-lost-data", "Redis may have lost its data: "+reason,
 		"tasks of events that are not confirmed may be gone; the leader sends these events again as soon as it notices the loss, if the history has them",
 		"wait for the next check (--redis-check-interval); if no relay runs, start one: outboxd --roles=relay")
 }
@@ -41,7 +41,7 @@ func judgeHeal(s overview.Standing) []domain.Finding {
 	if more := s.Heals - int64(len(named)); more > 0 {
 		named = append(named, words.Many(more, "time")+" before that")
 	}
-	return of("healed", "unconfirmed events were sent again "+words.Many(s.Heals, "time")+" in the last hour: "+strings.Join(named, "; "),
+	return Of("healed", "unconfirmed events were sent again "+words.Many(s.Heals, "time")+" in the last hour: "+strings.Join(named, "; "),
 		"events may take effect later than usual; none takes effect in the database twice, but a mail or a request may have been repeated",
 		strings.Join(remedies, "; ")+"; this warning ends 15 minutes after the last time")
 }

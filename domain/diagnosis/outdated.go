@@ -9,6 +9,16 @@ import (
 	"outboxd/domain/overview"
 )
 
+// The codes of findings of package thorough that the quick facts can disprove. CodePaused is a finding of the quick
+// facts, too.
+const (
+	CodePaused       = "queue-paused"
+	CodeUnserved     = "queue-unserved"
+	CodeUnhandled    = "type-unhandled"
+	CodeKeysHeld     = "keys-held"
+	CodeLeaderSilent = "leader-silent"
+)
+
 // Checked notes in the findings of a repeated check when the check began, by the clock of this process.
 func Checked(found []domain.Finding, at time.Time) []domain.Finding {
 	for i := range found {
@@ -23,15 +33,15 @@ func (q Quick) outdates(f domain.Finding) bool {
 	switch f.Code {
 	case "postgres-unreachable":
 		return q.PostgresErr == nil
-	case "redis-unreachable", codePaused:
+	case "redis-unreachable", CodePaused:
 		return q.RedisErr == nil
-	case codeUnserved:
+	case CodeUnserved:
 		return q.RedisErr == nil && !slices.ContainsFunc(f.Queues, q.isUnserved)
-	case codeUnhandled:
+	case CodeUnhandled:
 		return q.RedisErr == nil && !slices.ContainsFunc(f.Queues, q.hasTasks)
-	case codeKeysHeld:
+	case CodeKeysHeld:
 		return q.PostgresErr == nil && q.Standing.Held == 0
-	case codeLeaderSilent:
+	case CodeLeaderSilent:
 		return q.PostgresErr == nil && q.sampledSince(f.CheckedAt)
 	}
 	return f.Outage && strings.HasPrefix(f.Code, "redis-") && q.RedisErr == nil

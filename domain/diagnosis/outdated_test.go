@@ -7,6 +7,7 @@ import (
 
 	"outboxd/domain"
 	"outboxd/domain/diagnosis"
+	"outboxd/domain/diagnosis/thorough"
 	"outboxd/domain/overview"
 )
 
@@ -25,10 +26,10 @@ func TestNewerFactsDisproveFindings(t *testing.T) {
 		}
 		return []overview.WorkerStatus{w}
 	}
-	unserved := diagnosis.RedisFacts{Queues: &diagnosis.QueueFacts{Unserved: []diagnosis.UnservedQueue{{Name: "mail", Tasks: 3}, {Name: "images", Tasks: 2}}}}.Findings()
-	unhandled := diagnosis.RedisFacts{Queues: &diagnosis.QueueFacts{Unhandled: []diagnosis.UnhandledTask{{Queue: "mail", ID: "1", Type: "mail:send"}}}}.Findings()
-	held := diagnosis.PostgresFacts{Held: &diagnosis.HeldKeys{Keys: 2, Longest: time.Hour}}.Findings()
-	silent := diagnosis.PostgresFacts{Leader: &diagnosis.Leader{PID: 1, Silent: time.Minute, Limit: time.Second}}.Findings()
+	unserved := thorough.RedisFacts{Queues: &thorough.QueueFacts{Unserved: []thorough.UnservedQueue{{Name: "mail", Tasks: 3}, {Name: "images", Tasks: 2}}}}.Findings()
+	unhandled := thorough.RedisFacts{Queues: &thorough.QueueFacts{Unhandled: []thorough.UnhandledTask{{Queue: "mail", ID: "1", Type: "mail:send"}}}}.Findings()
+	held := thorough.PostgresFacts{Held: &thorough.HeldKeys{Keys: 2, Longest: time.Hour}}.Findings()
+	silent := thorough.PostgresFacts{Leader: &thorough.Leader{PID: 1, Silent: time.Minute, Limit: time.Second}}.Findings()
 	loading := []domain.Finding{{Code: "redis-loading", Level: domain.FindingBroken, Outage: true}}
 	readOnly := []domain.Finding{{Code: "redis-read-only", Level: domain.FindingBroken}}
 	for name, test := range map[string]struct {

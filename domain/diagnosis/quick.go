@@ -45,7 +45,7 @@ func (q Quick) Findings() []domain.Finding {
 		found = append(found, judgeStanding(q.Standing)...)
 		found = append(found, q.judgeGrowth()...)
 	case domain.ErrorCode(q.PostgresErr) == domain.CodeInternal:
-		found = append(found, of("events-hidden", "outboxd may not read where the events are and which relays run",
+		found = append(found, Of("events-hidden", "outboxd may not read where the events are and which relays run",
 			"a missing relay, late events and dead letters cannot be seen from here",
 			"let this role read outboxd's tables, as deploy/postgres/grants.sql does for outboxd_monitor; the log says what PostgreSQL refused")...)
 	default:
@@ -74,15 +74,15 @@ func judgeStanding(s overview.Standing) (found []domain.Finding) {
 		}
 	}
 	if len(alive) == 0 {
-		found = append(found, of("no-relay", "no relay has given a sign of life for "+words.Duration(RelayGone),
+		found = append(found, Of("no-relay", "no relay has given a sign of life for "+words.Duration(RelayGone),
 			"events are kept, and wait until one runs", "outboxd --roles=relay")...)
 	} else if unkept := s.At.Sub(latest(s.SampledAt, began(alive))); unkept > LeaderAbsence {
-		found = append(found, of("leader-absent", "relays run, but none has led for "+words.Duration(unkept),
+		found = append(found, Of("leader-absent", "relays run, but none has led for "+words.Duration(unkept),
 			"losses in Redis go unnoticed, nothing is trimmed, held events may stay held, and charts have a gap",
 			"look for \"cannot lead\" and \"could not measure\" in the relays' logs; restart the relay that led last")...)
 	}
 	if late := Late(s); late > EventsLate {
-		found = append(found, of("events-late", "the oldest due event has been due for "+words.Duration(late),
+		found = append(found, Of("events-late", "the oldest due event has been due for "+words.Duration(late),
 			"consumers are that far behind",
 			"look at /readyz of the relays; if they are ready and outboxd_relay_queue_full is 0, they cannot keep up: raise --relay-concurrency")...)
 	}
@@ -101,7 +101,7 @@ func judgeDead(s overview.Standing) []domain.Finding {
 	if !s.OldestDead.IsZero() {
 		many += ", the oldest of " + words.Ago(s.At, s.OldestDead)
 	}
-	return of("dead-letters", many,
+	return Of("dead-letters", many,
 		"their effects will not happen; one with an ordering key may hold back all later events of its key",
 		"mend the cause that outboxd dead list names; then outboxd dead replay --type TYPE --canary 5, or outboxd dead discard --type TYPE")
 }
@@ -149,14 +149,14 @@ func (q Quick) judgeTasks() (found []domain.Finding) {
 	switch {
 	case len(q.Workers) > 0 || len(q.Queues) == 0:
 	case unfinished > 0:
-		found = append(found, at(domain.FindingBroken, "no-worker", "no worker is running, and "+words.Many(unfinished, "task")+words.Plural(unfinished, " waits", " wait")+" in Redis",
+		found = append(found, At(domain.FindingBroken, "no-worker", "no worker is running, and "+words.Many(unfinished, "task")+words.Plural(unfinished, " waits", " wait")+" in Redis",
 			"these tasks wait for ever, and so do events behind them with the same ordering key",
 			"start one: outboxd --roles=worker, or your own")...)
 	default:
-		found = append(found, at(domain.FindingWarning, "no-worker", "no worker is running",
+		found = append(found, At(domain.FindingWarning, "no-worker", "no worker is running",
 			"the next task waits in Redis", "start one: outboxd --roles=worker, or your own")...)
 	}
-	found = append(found, pausedQueues(q.paused())...)
+	found = append(found, PausedQueues(q.paused())...)
 	found = append(found, judgeLostPauses(q.LostPauses)...)
 	found = append(found, q.judgeFailing(failing, rests)...)
 	found = append(found, judgeLoss(q.Loss)...)

@@ -8,6 +8,7 @@ import (
 
 	"outboxd/domain"
 	"outboxd/domain/diagnosis"
+	"outboxd/domain/diagnosis/diagnosistest"
 	"outboxd/domain/overview"
 	"outboxd/domain/queued"
 	"outboxd/domain/setup"
@@ -139,7 +140,7 @@ func TestQuickFindings(t *testing.T) {
 			if test.says != "" && !strings.Contains(found[0].String(), test.says) {
 				t.Errorf("it does not say %q: %s", test.says, found[0])
 			}
-			wantCatalogued(t, found)
+			diagnosistest.WantCatalogued(t, found)
 		})
 	}
 }

@@ -95,7 +95,7 @@ func SubscriptionsTwice(all []Subscribed) []domain.Finding {
 	if more := len(twice) - receiversNamed; more > 0 {
 		twice = append(twice[:receiversNamed], words.Count(more)+" more")
 	}
-	return of("subscription-twice", many+words.Plural(len(twice), " has", " have")+" the same name in several databases: "+strings.Join(twice, ", "),
+	return Of("subscription-twice", many+words.Plural(len(twice), " has", " have")+" the same name in several databases: "+strings.Join(twice, ", "),
 		"their deliveries share a queue, and a worker cannot confirm those of another database than its own",
 		"give the subscription another name in one of the databases: outboxd subscriptions apply and remove, with --source")
 }

@@ -9,6 +9,7 @@ import (
 
 	"outboxd/domain"
 	"outboxd/domain/diagnosis"
+	"outboxd/domain/diagnosis/diagnosistest"
 	"outboxd/domain/overview"
 )
 
@@ -72,7 +73,7 @@ func TestSubscriptionsOfOneName(t *testing.T) {
 		t.Errorf("these rest: %v, want %v", rest, want)
 	}
 	found := diagnosis.SubscriptionsTwice(all)
-	wantCatalogued(t, found)
+	diagnosistest.WantCatalogued(t, found)
 	if len(found) != 1 || found[0].Found != "2 subscriptions have the same name in several databases: audit (orders, billing), mail (orders, billing)" {
 		t.Errorf("found %v", found)
 	}

@@ -7,6 +7,7 @@ import (
 
 	"outboxd/domain"
 	"outboxd/domain/diagnosis"
+	"outboxd/domain/diagnosis/thorough"
 	"outboxd/domain/overview"
 	"outboxd/handler/handlertest"
 	"outboxd/handler/monitor"
@@ -16,8 +17,8 @@ import (
 // queue now, so it only shows the key, and when that was checked.
 func TestTheOverviewContradictsNoneOfItsFindings(t *testing.T) {
 	t.Parallel()
-	checked := append(diagnosis.RedisFacts{Queues: &diagnosis.QueueFacts{Unserved: []diagnosis.UnservedQueue{{Name: "mail", Tasks: 3}}}}.Findings(),
-		diagnosis.PostgresFacts{Held: &diagnosis.HeldKeys{Keys: 1, Longest: time.Hour}}.Findings()...)
+	checked := append(thorough.RedisFacts{Queues: &thorough.QueueFacts{Unserved: []thorough.UnservedQueue{{Name: "mail", Tasks: 3}}}}.Findings(),
+		thorough.PostgresFacts{Held: &thorough.HeldKeys{Keys: 1, Longest: time.Hour}}.Findings()...)
 	s := handlertest.StartPages(t, func(o *monitor.Options) {
 		o.AdminToken = handlertest.AdminToken
 		o.Sources.Look = func(time.Duration) diagnosis.Sight {

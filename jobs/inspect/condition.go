@@ -7,12 +7,12 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
-	"outboxd/domain/diagnosis"
+	"outboxd/domain/diagnosis/thorough"
 	"outboxd/jobs/broker"
 )
 
 // readCondition reads the state of Redis with the command INFO.
-func readCondition(ctx context.Context, client redis.UniversalClient) (*diagnosis.RedisCondition, error) {
+func readCondition(ctx context.Context, client redis.UniversalClient) (*thorough.RedisCondition, error) {
 	// readCondition sends one INFO for each section, because only Redis 7 accepts several
 	// sections in one command.
 	pipe := client.Pipeline()
@@ -34,7 +34,7 @@ func readCondition(ctx context.Context, client redis.UniversalClient) (*diagnosi
 		n, _ := strconv.ParseInt(info[name], 10, 64) // 0 if Redis does not tell
 		return n
 	}
-	return &diagnosis.RedisCondition{
+	return &thorough.RedisCondition{
 		Version:    info["redis_version"],
 		UsedMemory: number("used_memory"), MaxMemory: number("maxmemory"), MachineBytes: number("total_system_memory"),
 		AppendFailed: info["aof_last_write_status"] == "err", SnapshotFailed: info["rdb_last_bgsave_status"] == "err",

@@ -9,7 +9,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"outboxd/domain"
-	"outboxd/domain/diagnosis"
+	"outboxd/domain/diagnosis/thorough"
 	"outboxd/domain/overview"
 	"outboxd/domain/setup"
 	"outboxd/jobs/broker"
@@ -26,9 +26,9 @@ type Inspector struct {
 	inProcess bool
 	known     Known             // nil: all tasks belong to this database
 	receivers Receivers         // nil: no subscription is paused or was removed
-	handled   map[string]string // as in diagnosis.QueueFacts
+	handled   map[string]string // as in thorough.QueueFacts
 	now       func() time.Time
-	last      atomic.Pointer[diagnosis.QueueFacts]
+	last      atomic.Pointer[thorough.QueueFacts]
 }
 
 // NewInspector returns an Inspector. inProcess says that Redis runs inside an outboxd
@@ -81,17 +81,17 @@ func (i *Inspector) Examine(ctx context.Context) ([]domain.Finding, error) {
 }
 
 // Facts reads the facts from which Examine makes findings. Errors: CodeUnavailable.
-func (i *Inspector) Facts(ctx context.Context) (diagnosis.RedisFacts, error) {
+func (i *Inspector) Facts(ctx context.Context) (thorough.RedisFacts, error) {
 	ctx, cancel := context.WithTimeout(ctx, inspectPatience)
 	defer cancel()
 	facts, err := i.read(ctx)
 	if err != nil {
-		return diagnosis.RedisFacts{}, broker.Unavailable("examine Redis", err)
+		return thorough.RedisFacts{}, broker.Unavailable("examine Redis", err)
 	}
 	return facts, nil
 }
 
-func (i *Inspector) read(ctx context.Context) (facts diagnosis.RedisFacts, err error) {
+func (i *Inspector) read(ctx context.Context) (facts thorough.RedisFacts, err error) {
 	facts.InProcess = i.inProcess
 	if !i.inProcess {
 		if err = i.readServers(ctx, &facts); err != nil {
@@ -132,7 +132,7 @@ func (i *Inspector) Unserved() (names []string) {
 	return names
 }
 
-func (i *Inspector) clock(ctx context.Context) (*diagnosis.Clock, error) {
+func (i *Inspector) clock(ctx context.Context) (*thorough.Clock, error) {
 	before := i.now()
 	there, err := i.redis.Time(ctx).Result()
 	switch {
@@ -141,5 +141,5 @@ func (i *Inspector) clock(ctx context.Context) (*diagnosis.Clock, error) {
 	case err != nil:
 		return nil, err
 	}
-	return &diagnosis.Clock{Before: before, There: there, After: i.now()}, nil
+	return &thorough.Clock{Before: before, There: there, After: i.now()}, nil
 }

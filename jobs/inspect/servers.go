@@ -4,12 +4,13 @@ import (
 	"context"
 
 	"outboxd/domain/diagnosis"
+	"outboxd/domain/diagnosis/thorough"
 )
 
 // readServers reads the settings and the state of each master. Without a cluster, the
 // facts are those of the one server. Of a cluster, each fact is the worst that any master
 // has, except that the version and the role are those of the first master.
-func (i *Inspector) readServers(ctx context.Context, facts *diagnosis.RedisFacts) error {
+func (i *Inspector) readServers(ctx context.Context, facts *thorough.RedisFacts) error {
 	masters, err := i.handle.Masters(ctx)
 	if err != nil {
 		return err
@@ -31,7 +32,7 @@ func (i *Inspector) readServers(ctx context.Context, facts *diagnosis.RedisFacts
 // worseSettings returns a with the settings of b that endanger a queue more than those of
 // a. Policy and MaxMemory are compared as one setting, AppendOnly and Save as another. a
 // may be nil.
-func worseSettings(a, b *diagnosis.RedisSettings) *diagnosis.RedisSettings {
+func worseSettings(a, b *thorough.RedisSettings) *thorough.RedisSettings {
 	if a == nil {
 		return b
 	}
@@ -55,7 +56,7 @@ const (
 )
 
 // evictionDanger judges the eviction of keys: without a maxmemory, no policy has an effect.
-func evictionDanger(s *diagnosis.RedisSettings) danger {
+func evictionDanger(s *thorough.RedisSettings) danger {
 	switch {
 	case s.Policy == nil:
 		return hidden
@@ -70,7 +71,7 @@ func evictionDanger(s *diagnosis.RedisSettings) danger {
 
 // persistenceDanger judges what Redis keeps on disk: save points lose fewer tasks in a
 // crash than nothing on disk.
-func persistenceDanger(s *diagnosis.RedisSettings) danger {
+func persistenceDanger(s *thorough.RedisSettings) danger {
 	switch {
 	case s.AppendOnly == nil:
 		return hidden
@@ -87,7 +88,7 @@ func persistenceDanger(s *diagnosis.RedisSettings) danger {
 
 // worseCondition returns a with the values of b that endanger a queue more than those of a.
 // a may be nil.
-func worseCondition(a, b *diagnosis.RedisCondition) *diagnosis.RedisCondition {
+func worseCondition(a, b *thorough.RedisCondition) *thorough.RedisCondition {
 	if a == nil {
 		return b
 	}
@@ -103,7 +104,7 @@ func worseCondition(a, b *diagnosis.RedisCondition) *diagnosis.RedisCondition {
 
 // fullness returns how near Redis's memory is to the limit from which there is a finding;
 // 1 is that limit. The machine's memory is the limit of a Redis without a maxmemory.
-func fullness(c *diagnosis.RedisCondition) float64 {
+func fullness(c *thorough.RedisCondition) float64 {
 	if c.MaxMemory > 0 {
 		return share(c.UsedMemory, c.MaxMemory) * 100 / diagnosis.RedisFull
 	}

@@ -7,6 +7,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"outboxd/domain/diagnosis"
+	"outboxd/domain/diagnosis/thorough"
 	"outboxd/jobs/broker"
 	"outboxd/jobs/pauses"
 )
@@ -16,7 +17,7 @@ import (
 // other commands.
 //
 // service leaves out the queues and tasks of other programs that use the same Redis.
-func (i *Inspector) service(ctx context.Context) (*diagnosis.QueueFacts, error) {
+func (i *Inspector) service(ctx context.Context) (*thorough.QueueFacts, error) {
 	queues, err := i.asynq.Queues()
 	if err != nil {
 		return withheld("the queues", err)
@@ -51,7 +52,7 @@ func (i *Inspector) allowed(ctx context.Context, queues []string) (allowed, forb
 	return allowed, forbidden
 }
 
-func (i *Inspector) serviceOf(ctx context.Context, queues []string) (*diagnosis.QueueFacts, error) {
+func (i *Inspector) serviceOf(ctx context.Context, queues []string) (*thorough.QueueFacts, error) {
 	unserved, workers, err := i.unserved(queues)
 	if err != nil {
 		return withheld("the queues and the workers", err)
@@ -64,7 +65,7 @@ func (i *Inspector) serviceOf(ctx context.Context, queues []string) (*diagnosis.
 	if err != nil {
 		return withheld("the tasks that wait", err)
 	}
-	facts := &diagnosis.QueueFacts{Workers: workers, Handled: i.handled}
+	facts := &thorough.QueueFacts{Workers: workers, Handled: i.handled}
 	unhandled, err := i.unhandled(ctx, queues)
 	if err != nil {
 		hidden, err := withheld("the tasks that nobody takes", err)
@@ -88,10 +89,10 @@ func (i *Inspector) serviceOf(ctx context.Context, queues []string) (*diagnosis.
 	}
 	isForeign := func(queue string) bool { return slices.Contains(facts.Foreign, queue) }
 	facts.Paused = slices.DeleteFunc(paused, isForeign)
-	facts.Unhandled = slices.DeleteFunc(unhandled, func(t diagnosis.UnhandledTask) bool { return !known.has(t.ID) })
-	facts.Unserved = slices.DeleteFunc(unserved, func(w diagnosis.UnservedQueue) bool { return isForeign(w.Name) })
+	facts.Unhandled = slices.DeleteFunc(unhandled, func(t thorough.UnhandledTask) bool { return !known.has(t.ID) })
+	facts.Unserved = slices.DeleteFunc(unserved, func(w thorough.UnservedQueue) bool { return isForeign(w.Name) })
 	pausedByPerson, removed := i.resting(ctx)
-	facts.Unserved = slices.DeleteFunc(facts.Unserved, func(w diagnosis.UnservedQueue) bool { return pausedByPerson[w.Name] })
+	facts.Unserved = slices.DeleteFunc(facts.Unserved, func(w thorough.UnservedQueue) bool { return pausedByPerson[w.Name] })
 	for n, w := range facts.Unserved {
 		facts.Unserved[n].Removed = removed[w.Name]
 		tasks, _ := known.of(samples[w.Name])
@@ -104,7 +105,7 @@ func (i *Inspector) serviceOf(ctx context.Context, queues []string) (*diagnosis.
 
 // suspectsFirst puts the queues first about which there may be a finding, because the
 // database is asked only about a limited number of tasks.
-func suspectsFirst(queues []string, unserved []diagnosis.UnservedQueue, paused []string) []string {
+func suspectsFirst(queues []string, unserved []thorough.UnservedQueue, paused []string) []string {
 	suspects := slices.Clone(paused)
 	for _, w := range unserved {
 		if !slices.Contains(suspects, w.Name) {
@@ -121,7 +122,7 @@ func suspectsFirst(queues []string, unserved []diagnosis.UnservedQueue, paused [
 
 // unserved returns the queues that have waiting tasks and no worker. A queue with pending tasks counts only if the
 // oldest has been pending for diagnosis.QueueUnserved. unserved also returns the number of workers.
-func (i *Inspector) unserved(queues []string) (waiting []diagnosis.UnservedQueue, workers int, err error) {
+func (i *Inspector) unserved(queues []string) (waiting []thorough.UnservedQueue, workers int, err error) {
 	servers, err := i.asynq.Servers()
 	if err != nil {
 		return nil, 0, err
@@ -141,16 +142,16 @@ func (i *Inspector) unserved(queues []string) (waiting []diagnosis.UnservedQueue
 			return nil, 0, err
 		}
 		if tasks := info.Pending + info.Scheduled + info.Retry; info.Latency >= diagnosis.QueueUnserved || info.Pending == 0 && tasks > 0 {
-			waiting = append(waiting, diagnosis.UnservedQueue{Name: queue, Tasks: int64(tasks), Oldest: info.Latency})
+			waiting = append(waiting, thorough.UnservedQueue{Name: queue, Tasks: int64(tasks), Oldest: info.Latency})
 		}
 	}
 	return waiting, len(servers), nil
 }
 
 // withheld returns as a fact that Redis refused a question. It returns an outage as an error.
-func withheld(what string, err error) (*diagnosis.QueueFacts, error) {
+func withheld(what string, err error) (*thorough.QueueFacts, error) {
 	if !broker.IsWithheld(err) {
 		return nil, err
 	}
-	return &diagnosis.QueueFacts{Hidden: what}, nil
+	return &thorough.QueueFacts{Hidden: what}, nil
 }

@@ -5,13 +5,13 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
-	"outboxd/domain/diagnosis"
+	"outboxd/domain/diagnosis/thorough"
 	"outboxd/jobs/broker"
 )
 
 // readSettings reads the settings of Redis with CONFIG and with INFO. Many servers forbid
 // CONFIG, and INFO has most of the settings too.
-func readSettings(ctx context.Context, client redis.UniversalClient) (*diagnosis.RedisSettings, error) {
+func readSettings(ctx context.Context, client redis.UniversalClient) (*thorough.RedisSettings, error) {
 	// readSettings sends one CONFIG GET for each setting, because only Redis 7 accepts
 	// several settings in one command.
 	names := []string{"maxmemory", "maxmemory-policy", "appendonly", "save"}
@@ -55,7 +55,7 @@ func readSettings(ctx context.Context, client redis.UniversalClient) (*diagnosis
 		}
 		return nil
 	}
-	return &diagnosis.RedisSettings{
+	return &thorough.RedisSettings{
 		MaxMemory: setting("maxmemory"), Policy: setting("maxmemory-policy"), AppendOnly: setting("appendonly"), Save: setting("save"),
 	}, nil
 }

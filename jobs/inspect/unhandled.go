@@ -5,7 +5,7 @@ import (
 
 	"github.com/hibiken/asynq"
 
-	"outboxd/domain/diagnosis"
+	"outboxd/domain/diagnosis/thorough"
 	"outboxd/jobs/broker"
 )
 
@@ -18,7 +18,7 @@ const retriesRead = 50
 
 // A worker of outboxd notes the task at the head of a queue if no worker takes it. left
 // returns the noted tasks that are still at the head of their queue.
-func (i *Inspector) left(ctx context.Context, queues []string) (stuck []diagnosis.UnhandledTask, err error) {
+func (i *Inspector) left(ctx context.Context, queues []string) (stuck []thorough.UnhandledTask, err error) {
 	heads, err := broker.Left(ctx, i.redis)
 	if err != nil {
 		return nil, err
@@ -36,7 +36,7 @@ func (i *Inspector) left(ctx context.Context, queues []string) (stuck []diagnosi
 			continue
 		}
 		if task, err := i.asynq.GetTaskInfo(queue, head); err == nil {
-			stuck = append(stuck, diagnosis.UnhandledTask{Queue: queue, ID: head, Type: task.Type})
+			stuck = append(stuck, thorough.UnhandledTask{Queue: queue, ID: head, Type: task.Type})
 		}
 	}
 	return stuck, nil
@@ -44,7 +44,7 @@ func (i *Inspector) left(ctx context.Context, queues []string) (stuck []diagnosi
 
 // unhandled returns the tasks that no worker takes, and the tasks whose last error says
 // that a worker had no handler for them.
-func (i *Inspector) unhandled(ctx context.Context, queues []string) (stuck []diagnosis.UnhandledTask, err error) {
+func (i *Inspector) unhandled(ctx context.Context, queues []string) (stuck []thorough.UnhandledTask, err error) {
 	if stuck, err = i.left(ctx, queues); err != nil {
 		return nil, err
 	}
@@ -55,7 +55,7 @@ func (i *Inspector) unhandled(ctx context.Context, queues []string) (stuck []dia
 		}
 		for _, task := range tasks {
 			if broker.IsNoHandler(task.LastErr) {
-				stuck = append(stuck, diagnosis.UnhandledTask{Queue: queue, ID: task.ID, Type: task.Type})
+				stuck = append(stuck, thorough.UnhandledTask{Queue: queue, ID: task.ID, Type: task.Type})
 			}
 		}
 	}

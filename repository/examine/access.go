@@ -7,7 +7,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"outboxd/domain"
-	"outboxd/domain/diagnosis"
+	"outboxd/domain/diagnosis/thorough"
 	"outboxd/repository"
 )
 
@@ -17,8 +17,8 @@ const ownRightsSQL = `
 SELECT quote_ident(n.nspname), quote_ident(current_user), pg_has_role(c.relowner, 'USAGE'), has_schema_privilege(n.oid, 'CREATE')
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = 'outbox_sent'::regclass`
 
-func (e *Examiner) ownRights(ctx context.Context, tx pgx.Tx, facts *diagnosis.PostgresFacts) error {
-	var o diagnosis.Ownership
+func (e *Examiner) ownRights(ctx context.Context, tx pgx.Tx, facts *thorough.PostgresFacts) error {
+	var o thorough.Ownership
 	if err := tx.QueryRow(ctx, ownRightsSQL).Scan(&o.Schema, &o.Role, &o.Owns, &o.Creates); err != nil {
 		return err
 	}
@@ -38,8 +38,8 @@ SELECT quote_ident(n.nspname), quote_ident(r.rolname),
 FROM pg_roles r, pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE r.rolname = $1 AND c.oid = 'outbox'::regclass`
 
-func (e *Examiner) producer(ctx context.Context, tx pgx.Tx, facts *diagnosis.PostgresFacts) error {
-	p := diagnosis.Producer{Name: legible(e.o.ProducerRole), Exists: true}
+func (e *Examiner) producer(ctx context.Context, tx pgx.Tx, facts *thorough.PostgresFacts) error {
+	p := thorough.Producer{Name: legible(e.o.ProducerRole), Exists: true}
 	err := tx.QueryRow(ctx, producerSQL, e.o.ProducerRole).Scan(&p.Schema, &p.Role, &p.Usage, &p.Insert, &p.Execute)
 	if errors.Is(err, pgx.ErrNoRows) {
 		p.Exists, err = false, nil
@@ -54,7 +54,7 @@ func (e *Examiner) producer(ctx context.Context, tx pgx.Tx, facts *diagnosis.Pos
 // pooler looks for a pooler in the connection: it compares the process ID that the server
 // announced when the connection began with the ID of the session that answers now. A
 // pooler announces a process ID that it has invented.
-func (e *Examiner) pooler(ctx context.Context, tx pgx.Tx, facts *diagnosis.PostgresFacts) error {
+func (e *Examiner) pooler(ctx context.Context, tx pgx.Tx, facts *thorough.PostgresFacts) error {
 	var pid uint32
 	if err := tx.QueryRow(ctx, `SELECT pg_backend_pid()`).Scan(&pid); err != nil {
 		return err
@@ -65,10 +65,10 @@ func (e *Examiner) pooler(ctx context.Context, tx pgx.Tx, facts *diagnosis.Postg
 
 // listening opens a connection as relays do to LISTEN, and reports whether a notification that
 // is sent through the pool reaches it.
-func (e *Examiner) listening(ctx context.Context) (*diagnosis.Listening, error) {
+func (e *Examiner) listening(ctx context.Context) (*thorough.Listening, error) {
 	err := repository.NewPresence(e.db, e.o.ListenURL).TryListening(ctx)
 	if ctx.Err() != nil {
 		return nil, err
 	}
-	return &diagnosis.Listening{Arrives: err == nil, Connected: domain.ErrorCode(err) != domain.CodeUnavailable}, nil
+	return &thorough.Listening{Arrives: err == nil, Connected: domain.ErrorCode(err) != domain.CodeUnavailable}, nil
 }

@@ -7,10 +7,11 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"outboxd/domain/diagnosis"
+	"outboxd/domain/diagnosis/thorough"
 	"outboxd/repository/upkeep"
 )
 
-func (e *Examiner) partitions(ctx context.Context, tx pgx.Tx, facts *diagnosis.PostgresFacts) error {
+func (e *Examiner) partitions(ctx context.Context, tx pgx.Tx, facts *thorough.PostgresFacts) error {
 	rows, err := tx.Query(ctx, upkeep.PartitionsSQL)
 	if err != nil {
 		return err
@@ -20,7 +21,7 @@ func (e *Examiner) partitions(ctx context.Context, tx pgx.Tx, facts *diagnosis.P
 		return err
 	}
 	var now time.Time
-	var p diagnosis.Partitions
+	var p thorough.Partitions
 	err = tx.QueryRow(ctx, `SELECT now(), (SELECT count(*) FROM (SELECT FROM outbox_sent_default LIMIT $1) AS few)`, diagnosis.Counted+1).Scan(&now, &p.Stray)
 	if err != nil {
 		return err
@@ -49,8 +50,8 @@ FROM (
       AND EXISTS (SELECT FROM outbox_held h WHERE h.ordering_key = t.ordering_key)
 ) AS held`
 
-func (e *Examiner) heldKeys(ctx context.Context, tx pgx.Tx, facts *diagnosis.PostgresFacts) error {
-	var h diagnosis.HeldKeys
+func (e *Examiner) heldKeys(ctx context.Context, tx pgx.Tx, facts *thorough.PostgresFacts) error {
+	var h thorough.HeldKeys
 	var seconds float64
 	if err := tx.QueryRow(ctx, keysHeldSQL, e.o.KeyAge.Seconds(), manyTurns).Scan(&h.Keys, &seconds, &h.Dead, &h.Example); err != nil {
 		return err

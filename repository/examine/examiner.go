@@ -11,7 +11,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"outboxd/domain"
-	"outboxd/domain/diagnosis"
+	"outboxd/domain/diagnosis/thorough"
 	"outboxd/repository/postgres"
 )
 
@@ -57,7 +57,7 @@ var _ domain.Examiner = (*Examiner)(nil)
 // check is one part of an examination.
 type check struct {
 	about string // completes "PostgreSQL does not tell "
-	look  func(ctx context.Context, tx pgx.Tx, facts *diagnosis.PostgresFacts) error
+	look  func(ctx context.Context, tx pgx.Tx, facts *thorough.PostgresFacts) error
 }
 
 func (e *Examiner) checks() []check {
@@ -106,7 +106,7 @@ func (e *Examiner) Examine(ctx context.Context) ([]domain.Finding, error) {
 // Facts reads the facts from which the method Findings makes findings. Errors:
 // domain.CodeUnavailable; an error without a code if PostgreSQL refuses every check, for
 // example because the role may no longer connect.
-func (e *Examiner) Facts(ctx context.Context) (facts diagnosis.PostgresFacts, err error) {
+func (e *Examiner) Facts(ctx context.Context) (facts thorough.PostgresFacts, err error) {
 	ctx, cancel := context.WithTimeout(ctx, examinePatience)
 	defer cancel()
 	checks := e.checks()
@@ -117,13 +117,13 @@ func (e *Examiner) Facts(ctx context.Context) (facts diagnosis.PostgresFacts, er
 		case isRefused(err) && len(facts.Hidden)+1 < all:
 			facts.Hidden = append(facts.Hidden, checks[len(checks)-len(left)-1].about)
 		case err != nil:
-			return diagnosis.PostgresFacts{}, postgres.Translate(err, "examine the database")
+			return thorough.PostgresFacts{}, postgres.Translate(err, "examine the database")
 		}
 		checks = left
 	}
 	if e.o.Listens {
 		if facts.Listen, err = e.listening(ctx); err != nil {
-			return diagnosis.PostgresFacts{}, postgres.Translate(err, "try whether notifications arrive")
+			return thorough.PostgresFacts{}, postgres.Translate(err, "try whether notifications arrive")
 		}
 	}
 	return facts, nil
@@ -131,7 +131,7 @@ func (e *Examiner) Facts(ctx context.Context) (facts diagnosis.PostgresFacts, er
 
 // read runs checks in one transaction until one fails, and returns the checks after the
 // failed one. If the transaction itself is refused, the first check counts as failed.
-func (e *Examiner) read(ctx context.Context, checks []check, facts *diagnosis.PostgresFacts) (left []check, err error) {
+func (e *Examiner) read(ctx context.Context, checks []check, facts *thorough.PostgresFacts) (left []check, err error) {
 	tx, err := e.db.Pool().BeginTx(ctx, pgx.TxOptions{AccessMode: pgx.ReadOnly})
 	if err != nil {
 		return checks[1:], err

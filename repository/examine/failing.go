@@ -3,14 +3,14 @@ package examine
 import (
 	"context"
 
-	"outboxd/domain/diagnosis"
+	"outboxd/domain/diagnosis/thorough"
 
 	"github.com/jackc/pgx/v5"
 )
 
 const whatFailsSQL = `SELECT work, error, extract(epoch FROM now() - since)::float8 FROM outbox_failing ORDER BY since, work`
 
-func (e *Examiner) failing(ctx context.Context, tx pgx.Tx, facts *diagnosis.PostgresFacts) error {
+func (e *Examiner) failing(ctx context.Context, tx pgx.Tx, facts *thorough.PostgresFacts) error {
 	rows, err := tx.Query(ctx, whatFailsSQL)
 	if err != nil {
 		return err
@@ -18,7 +18,7 @@ func (e *Examiner) failing(ctx context.Context, tx pgx.Tx, facts *diagnosis.Post
 	var work, cause string
 	var seconds float64
 	_, err = pgx.ForEachRow(rows, []any{&work, &cause, &seconds}, func() error {
-		facts.Failing = append(facts.Failing, diagnosis.FailingWork{Work: work, Error: legible(cause), Since: inSeconds(seconds)})
+		facts.Failing = append(facts.Failing, thorough.FailingWork{Work: work, Error: legible(cause), Since: inSeconds(seconds)})
 		return nil
 	})
 	return err

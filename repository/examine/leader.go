@@ -7,7 +7,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
-	"outboxd/domain/diagnosis"
+	"outboxd/domain/diagnosis/thorough"
 	"outboxd/repository/upkeep"
 )
 
@@ -20,13 +20,13 @@ FROM pg_locks l LEFT JOIN pg_stat_activity a USING (pid)
 WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1 AND l.classid::bigint = $1 AND l.objid::bigint = $2
   AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())`
 
-func (e *Examiner) leader(ctx context.Context, tx pgx.Tx, facts *diagnosis.PostgresFacts) error {
+func (e *Examiner) leader(ctx context.Context, tx pgx.Tx, facts *thorough.PostgresFacts) error {
 	var schema string
 	if err := tx.QueryRow(ctx, "SELECT current_schema()").Scan(&schema); err != nil {
 		return err
 	}
 	lock := uint64(upkeep.LeaderLock(schema)) //nolint:gosec // its bits
-	l := diagnosis.Leader{Limit: cmp.Or(e.o.LeaderSilence, 2*upkeep.LeaderInterval)}
+	l := thorough.Leader{Limit: cmp.Or(e.o.LeaderSilence, 2*upkeep.LeaderInterval)}
 	var silent float64
 	err := tx.QueryRow(ctx, leaderSQL, int64(lock>>32), int64(lock&0xffffffff)).Scan(&l.PID, &l.Application, &silent)
 	if errors.Is(err, pgx.ErrNoRows) {

@@ -6,6 +6,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"outboxd/domain/diagnosis"
+	"outboxd/domain/diagnosis/thorough"
 	"outboxd/repository/heal"
 )
 
@@ -16,8 +17,8 @@ FROM (SELECT event_type, event_id, resends FROM outbox_missing WHERE ` + heal.Is
 
 // missing reads how many events the leader has found missing in the queue, and an
 // example.
-func (e *Examiner) missing(ctx context.Context, tx pgx.Tx, facts *diagnosis.PostgresFacts) error {
-	var m diagnosis.MissingEvents
+func (e *Examiner) missing(ctx context.Context, tx pgx.Tx, facts *thorough.PostgresFacts) error {
+	var m thorough.MissingEvents
 	if err := tx.QueryRow(ctx, countMissingSQL, diagnosis.Counted+1).Scan(&m.Events, &m.Types, &m.Example, &m.Resends); err != nil {
 		return err
 	}

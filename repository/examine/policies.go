@@ -3,7 +3,7 @@ package examine
 import (
 	"context"
 
-	"outboxd/domain/diagnosis"
+	"outboxd/domain/diagnosis/thorough"
 
 	"github.com/jackc/pgx/v5"
 )
@@ -27,8 +27,8 @@ WITH ours AS (
 )
 SELECT coalesce(string_agg(DISTINCT quote_ident(relname), ', '), ''), coalesce(array_agg(DISTINCT quote_ident(rolname)), '{}') FROM kept`
 
-func (e *Examiner) policies(ctx context.Context, tx pgx.Tx, facts *diagnosis.PostgresFacts) error {
-	var r diagnosis.RowSecurity
+func (e *Examiner) policies(ctx context.Context, tx pgx.Tx, facts *thorough.PostgresFacts) error {
+	var r thorough.RowSecurity
 	if err := tx.QueryRow(ctx, policiesSQL).Scan(&r.Tables, &r.Roles); err != nil {
 		return err
 	}
@@ -49,6 +49,6 @@ WHERE c.relnamespace = (SELECT relnamespace FROM pg_class WHERE oid = 'outbox'::
           WHEN 'd' THEN NOT EXISTS (SELECT FROM pg_index i WHERE i.indrelid = c.oid AND i.indisprimary)
           ELSE NOT EXISTS (SELECT FROM pg_index i WHERE i.indrelid = c.oid AND i.indisreplident) END`
 
-func (e *Examiner) identities(ctx context.Context, tx pgx.Tx, facts *diagnosis.PostgresFacts) error {
+func (e *Examiner) identities(ctx context.Context, tx pgx.Tx, facts *thorough.PostgresFacts) error {
 	return tx.QueryRow(ctx, identitiesSQL).Scan(&facts.Unidentified)
 }

@@ -4,7 +4,7 @@ import (
 	"context"
 	"fmt"
 
-	"outboxd/domain/diagnosis"
+	"outboxd/domain/diagnosis/thorough"
 	"outboxd/domain/lives"
 
 	"github.com/jackc/pgx/v5"
@@ -29,7 +29,7 @@ const alwaysSQL = `
 SELECT coalesce(string_agg(tgname, ', ' ORDER BY tgname), '') FROM pg_trigger
 WHERE tgrelid IN ('outbox'::regclass, 'outbox_entries'::regclass, 'inbox'::regclass, 'outbox_cancelled'::regclass) AND tgenabled = 'A' AND NOT tgisinternal`
 
-func (e *Examiner) triggers(ctx context.Context, tx pgx.Tx, facts *diagnosis.PostgresFacts) error {
+func (e *Examiner) triggers(ctx context.Context, tx pgx.Tx, facts *thorough.PostgresFacts) error {
 	var off, always string
 	if err := tx.QueryRow(ctx, triggersSQL).Scan(&off); err != nil {
 		return err
@@ -46,7 +46,7 @@ SELECT coalesce(string_agg(DISTINCT CASE WHEN s.setrole = 0 THEN 'the database' 
 FROM pg_db_role_setting s, unnest(s.setconfig) AS c
 WHERE s.setdatabase IN (0, (SELECT oid FROM pg_database WHERE datname = current_database())) AND c = 'session_replication_role=replica'`
 
-func (e *Examiner) replicaRoles(ctx context.Context, tx pgx.Tx, facts *diagnosis.PostgresFacts) error {
+func (e *Examiner) replicaRoles(ctx context.Context, tx pgx.Tx, facts *thorough.PostgresFacts) error {
 	return tx.QueryRow(ctx, replicaRolesSQL).Scan(&facts.ReplicaSessions)
 }
 
@@ -61,8 +61,8 @@ SELECT (SELECT last_value FROM outbox_ordering_position), least(coalesce(max(ord
 	stored.Places.Only(lives.StatePending, lives.StateHeld, lives.StateInFlight, lives.StateDead).Union(
 		fmt.Sprintf("(SELECT ordering_position FROM {table} ORDER BY id DESC LIMIT %d)", positionSample)) + `) AS newest`
 
-func (e *Examiner) positions(ctx context.Context, tx pgx.Tx, facts *diagnosis.PostgresFacts) error {
-	var p diagnosis.Positions
+func (e *Examiner) positions(ctx context.Context, tx pgx.Tx, facts *thorough.PostgresFacts) error {
+	var p thorough.Positions
 	if err := tx.QueryRow(ctx, positionsSQL).Scan(&p.Next, &p.Highest); err != nil {
 		return err
 	}

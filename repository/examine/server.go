@@ -3,7 +3,7 @@ package examine
 import (
 	"context"
 
-	"outboxd/domain/diagnosis"
+	"outboxd/domain/diagnosis/thorough"
 
 	"github.com/jackc/pgx/v5"
 )
@@ -13,8 +13,8 @@ const serverSQL = `
 SELECT current_setting('server_version_num')::int, current_setting('server_version'), pg_is_in_recovery(),
        current_setting('fsync') = 'off' OR current_setting('full_page_writes') = 'off', current_setting('synchronous_commit') = 'off'`
 
-func (e *Examiner) server(ctx context.Context, tx pgx.Tx, facts *diagnosis.PostgresFacts) error {
-	var p diagnosis.PostgresServer
+func (e *Examiner) server(ctx context.Context, tx pgx.Tx, facts *thorough.PostgresFacts) error {
+	var p thorough.PostgresServer
 	if err := tx.QueryRow(ctx, serverSQL).Scan(&p.Number, &p.Version, &p.Standby, &p.Unsafe, &p.CommitsLater); err != nil {
 		return err
 	}
@@ -22,8 +22,8 @@ func (e *Examiner) server(ctx context.Context, tx pgx.Tx, facts *diagnosis.Postg
 	return nil
 }
 
-func (e *Examiner) clock(ctx context.Context, tx pgx.Tx, facts *diagnosis.PostgresFacts) error {
-	c := diagnosis.Clock{Before: e.o.Now()}
+func (e *Examiner) clock(ctx context.Context, tx pgx.Tx, facts *thorough.PostgresFacts) error {
+	c := thorough.Clock{Before: e.o.Now()}
 	if err := tx.QueryRow(ctx, `SELECT clock_timestamp()`).Scan(&c.There); err != nil {
 		return err
 	}
@@ -53,8 +53,8 @@ WITH used AS (
 )
 SELECT of, size::bigint, used::bigint, (SELECT ours FROM used) FROM limits ORDER BY size - used LIMIT 1`
 
-func (e *Examiner) connections(ctx context.Context, tx pgx.Tx, facts *diagnosis.PostgresFacts) error {
-	c := diagnosis.Connections{Need: int64(e.o.Conns)}
+func (e *Examiner) connections(ctx context.Context, tx pgx.Tx, facts *thorough.PostgresFacts) error {
+	c := thorough.Connections{Need: int64(e.o.Conns)}
 	if err := tx.QueryRow(ctx, connectionsSQL).Scan(&c.Limit, &c.Size, &c.Used, &c.Ours); err != nil {
 		return err
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 
 	"outboxd/domain/diagnosis"
+	"outboxd/domain/diagnosis/thorough"
 
 	"github.com/jackc/pgx/v5"
 )
@@ -21,12 +22,12 @@ FROM pg_class c
 WHERE c.oid = ANY(ARRAY['outbox', 'outbox_held', 'outbox_turns', 'outbox_entries']::regclass[])
 ORDER BY c.relname`
 
-func (e *Examiner) autovacuum(ctx context.Context, tx pgx.Tx, facts *diagnosis.PostgresFacts) error {
+func (e *Examiner) autovacuum(ctx context.Context, tx pgx.Tx, facts *thorough.PostgresFacts) error {
 	rows, err := tx.Query(ctx, autovacuumSQL)
 	if err != nil {
 		return err
 	}
-	var t diagnosis.TableVacuum
+	var t thorough.TableVacuum
 	var ago float64
 	_, err = pgx.ForEachRow(rows, []any{&t.Table, &t.Off, &t.Dead, &t.Live, &ago}, func() error {
 		t.Last = inSeconds(ago)
@@ -52,8 +53,8 @@ WHERE (backend_xmin IS NOT NULL OR backend_xid IS NOT NULL)
        OR xact_start IS NULL AND greatest(age(backend_xmin), age(backend_xid)) > $2)
 ORDER BY xact_start NULLS LAST, 5 DESC LIMIT 1`
 
-func (e *Examiner) snapshots(ctx context.Context, tx pgx.Tx, facts *diagnosis.PostgresFacts) error {
-	var s diagnosis.Snapshot
+func (e *Examiner) snapshots(ctx context.Context, tx pgx.Tx, facts *thorough.PostgresFacts) error {
+	var s thorough.Snapshot
 	var open float64
 	var count int
 	err := tx.QueryRow(ctx, snapshotsSQL, e.o.SnapshotAge.Seconds(), diagnosis.OldTransactions).Scan(&s.PID, &s.Application, &s.State, &open, &s.Transactions, &count)
@@ -74,8 +75,8 @@ FROM pg_prepared_xacts
 WHERE database = current_database() AND prepared < clock_timestamp() - $1 * interval '1 second'
 ORDER BY prepared LIMIT 1`
 
-func (e *Examiner) prepared(ctx context.Context, tx pgx.Tx, facts *diagnosis.PostgresFacts) error {
-	var p diagnosis.PreparedTransaction
+func (e *Examiner) prepared(ctx context.Context, tx pgx.Tx, facts *thorough.PostgresFacts) error {
+	var p thorough.PreparedTransaction
 	var open float64
 	err := tx.QueryRow(ctx, preparedSQL, e.o.SnapshotAge.Seconds()).Scan(&p.GID, &p.Owner, &open, &p.Count)
 	if errors.Is(err, pgx.ErrNoRows) {
@@ -96,12 +97,12 @@ SELECT slot_name, active, coalesce(wal_status, ''), coalesce(age(xmin), 0),
        coalesce(pg_wal_lsn_diff(CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_lsn() END, restart_lsn), 0)::bigint
 FROM pg_replication_slots WHERE NOT temporary ORDER BY 5 DESC`
 
-func (e *Examiner) slots(ctx context.Context, tx pgx.Tx, facts *diagnosis.PostgresFacts) error {
+func (e *Examiner) slots(ctx context.Context, tx pgx.Tx, facts *thorough.PostgresFacts) error {
 	rows, err := tx.Query(ctx, slotsSQL)
 	if err != nil {
 		return err
 	}
-	slot := diagnosis.ReplicationSlot{Limit: e.o.SlotBytes}
+	slot := thorough.ReplicationSlot{Limit: e.o.SlotBytes}
 	_, err = pgx.ForEachRow(rows, []any{&slot.Name, &slot.Active, &slot.Status, &slot.Transactions, &slot.Bytes}, func() error {
 		facts.Slots = append(facts.Slots, slot)
 		return nil

@@ -5,6 +5,7 @@ import (
 	"errors"
 
 	"outboxd/domain/diagnosis"
+	"outboxd/domain/diagnosis/thorough"
 
 	"github.com/jackc/pgx/v5"
 )
@@ -20,8 +21,8 @@ FROM outbox_queue_identity WHERE went_back_at > now() - interval '7 days'`
 
 // wentBack counts tasks that had no effect, because the database went back and no longer
 // has their events.
-func (e *Examiner) wentBack(ctx context.Context, tx pgx.Tx, facts *diagnosis.PostgresFacts) error {
-	var u diagnosis.UnknownEvents
+func (e *Examiner) wentBack(ctx context.Context, tx pgx.Tx, facts *thorough.PostgresFacts) error {
+	var u thorough.UnknownEvents
 	var ago float64
 	var example *string
 	err := tx.QueryRow(ctx, wentBackSQL, diagnosis.Counted+1).Scan(&ago, &u.Tasks, &example)

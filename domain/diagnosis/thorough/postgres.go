@@ -1,4 +1,4 @@
-package diagnosis
+package thorough
 
 import (
 	"fmt"
@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"outboxd/domain"
+	"outboxd/domain/diagnosis"
 	"outboxd/domain/words"
 )
 
@@ -71,8 +72,8 @@ type Listening struct{ Connected, Arrives bool }
 
 // Findings returns the findings about these facts, worst first.
 func (p PostgresFacts) Findings() []domain.Finding {
-	return Once(slices.Concat(
-		p.Server.judge(), p.Clock.judge("postgres-clock", PostgreSQL), p.Connections.judge(),
+	return diagnosis.Once(slices.Concat(
+		p.Server.judge(), p.Clock.judge("postgres-clock", diagnosis.PostgreSQL), p.Connections.judge(),
 		judgeVacuum(p.Tables), p.Snapshot.judge(), p.Prepared.judge(), judgeSlots(p.Slots),
 		p.Leader.judge(), judgeFailing(p.Failing), p.Unknown.judge(), p.Missing.judge(), p.Late.judge(), p.Held.judge(),
 		p.Partitions.judge(), p.Ownership.judge(), p.RowSecurity.judge(), p.judgeTables(), p.Positions.judge(),
@@ -84,22 +85,22 @@ func (s *PostgresServer) judge() (found []domain.Finding) {
 	if s == nil {
 		return nil
 	}
-	if s.Number < OldestPostgres {
-		found = append(found, of("postgres-version", fmt.Sprintf("PostgreSQL is version %s, older than %d", s.Version, OldestPostgres/10_000),
+	if s.Number < diagnosis.OldestPostgres {
+		found = append(found, diagnosis.Of("postgres-version", fmt.Sprintf("PostgreSQL is version %s, older than %d", s.Version, diagnosis.OldestPostgres/10_000),
 			"migrations fail, or statements do at run time", "upgrade PostgreSQL with pg_upgrade")...)
 	}
 	if s.Standby {
-		found = append(found, of("postgres-read-only", "PostgreSQL is a standby and takes no writes",
+		found = append(found, diagnosis.Of("postgres-read-only", "PostgreSQL is a standby and takes no writes",
 			"nothing is relayed, and no event can be written",
 			"name the primary in --database-url, or all servers with target_session_attrs=read-write")...)
 	}
 	if s.Unsafe {
-		found = append(found, of("postgres-fsync-off", "PostgreSQL runs with fsync or full_page_writes off",
+		found = append(found, diagnosis.Of("postgres-fsync-off", "PostgreSQL runs with fsync or full_page_writes off",
 			"a crash of the machine may destroy the database, events included",
 			"ALTER SYSTEM SET fsync = on; ALTER SYSTEM SET full_page_writes = on; SELECT pg_reload_conf()")...)
 	}
 	if s.CommitsLater {
-		found = append(found, of("postgres-commits-later", "synchronous_commit is off",
+		found = append(found, diagnosis.Of("postgres-commits-later", "synchronous_commit is off",
 			"a crash may lose the last commits, and the events that they wrote, although the producers were told that they are safe",
 			"ALTER SYSTEM SET synchronous_commit = on; SELECT pg_reload_conf()")...)
 	}
@@ -113,10 +114,10 @@ func (c *Connections) judge() []domain.Finding {
 	free := max(c.Size-c.Used, 0)
 	// A process that is already running has opened its connections, so they need not be free.
 	short := free+min(c.Ours, c.Need) < c.Need
-	if !short && free*100 >= c.Size*ConnectionsFree {
+	if !short && free*100 >= c.Size*diagnosis.ConnectionsFree {
 		return nil
 	}
-	return of("postgres-connections", fmt.Sprintf("%s of the %s that %s allows are free, and one process of this configuration may open %s (%s of outboxd's are open)",
+	return diagnosis.Of("postgres-connections", fmt.Sprintf("%s of the %s that %s allows are free, and one process of this configuration may open %s (%s of outboxd's are open)",
 		words.Count(free), words.Many(c.Size, "connection"), c.Limit, words.Count(c.Need), words.Count(c.Ours)),
 		"the next connection is refused (SQLSTATE 53300): producers fail, and relaying pauses as in an outage",
 		"ALTER SYSTEM SET max_connections and restart, lower --database-max-conns, --relay-concurrency or --worker-concurrency, or put PgBouncer in between")
@@ -124,7 +125,7 @@ func (c *Connections) judge() []domain.Finding {
 
 func (p PostgresFacts) judgeAccess() (found []domain.Finding) {
 	if p.Pooler {
-		found = of("pooler", "a pooler such as PgBouncer stands between outboxd and PostgreSQL",
+		found = diagnosis.Of("pooler", "a pooler such as PgBouncer stands between outboxd and PostgreSQL",
 			"in transaction mode prepared statements, LISTEN and the leader's lock do not work through it",
 			"--database-exec-mode=cache_describe, and --relay-listen-url with a URL that leads past it")
 	}
@@ -135,7 +136,7 @@ func (p PostgresFacts) judgeAccess() (found []domain.Finding) {
 	if !p.Listen.Connected {
 		what = "the connection at which relays listen cannot be made"
 	}
-	return append(found, of("listen-in-vain", what,
+	return append(found, diagnosis.Of("listen-in-vain", what,
 		"relays poll: an event after a pause waits up to --relay-poll-without-listen (500 ms), and an idle relay asks the database more often",
 		"give --relay-listen-url a URL that leads past PgBouncer to the same database, or say --relay-listen=off")...)
 }
@@ -144,15 +145,15 @@ func judgeHidden(questions []string) []domain.Finding {
 	if len(questions) == 0 {
 		return nil
 	}
-	return of("postgres-hidden", "PostgreSQL does not tell "+strings.Join(questions, "; "),
+	return diagnosis.Of("postgres-hidden", "PostgreSQL does not tell "+strings.Join(questions, "; "),
 		"such problems cannot be seen from here",
 		"run outboxd doctor as the owner of the tables with the role pg_monitor, and look for locks that keep statements waiting")
 }
 
-// atMost formats a number that was counted only up to Counted.
+// atMost formats a number that was counted only up to diagnosis.Counted.
 func atMost(n int64) string {
-	if n > Counted {
-		return "more than " + words.Count(Counted)
+	if n > diagnosis.Counted {
+		return "more than " + words.Count(diagnosis.Counted)
 	}
 	return words.Count(n)
 }

@@ -1,4 +1,4 @@
-package diagnosis
+package thorough
 
 import (
 	"fmt"
@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"outboxd/domain"
+	"outboxd/domain/diagnosis"
 	"outboxd/domain/words"
 )
 
@@ -48,7 +49,7 @@ func judgeVacuum(tables []TableVacuum) (found []domain.Finding) {
 		if t.Off {
 			off = append(off, t.Table)
 		}
-		if t.Dead > max(DeadRows, t.Live/2) && (t.Last < 0 || t.Last > VacuumIdle) {
+		if t.Dead > max(diagnosis.DeadRows, t.Live/2) && (t.Last < 0 || t.Last > diagnosis.VacuumIdle) {
 			when := "never vacuumed"
 			if t.Last >= 0 {
 				when = "vacuumed " + whole(t.Last) + " ago"
@@ -57,12 +58,12 @@ func judgeVacuum(tables []TableVacuum) (found []domain.Finding) {
 		}
 	}
 	if len(off) > 0 {
-		found = append(found, of("autovacuum-off", "autovacuum is off for "+strings.Join(off, ", "),
+		found = append(found, diagnosis.Of("autovacuum-off", "autovacuum is off for "+strings.Join(off, ", "),
 			"dead rows pile up with every event: tables and indexes grow, and every scan from their beginning gets slower",
 			"ALTER TABLE "+off[0]+" RESET (autovacuum_enabled) for each of them; ALTER SYSTEM SET autovacuum = on; ALTER SYSTEM SET track_counts = on; SELECT pg_reload_conf()")...)
 	}
 	if len(behind) > 0 {
-		found = append(found, of("vacuum-behind", strings.Join(behind, "; "),
+		found = append(found, diagnosis.Of("vacuum-behind", strings.Join(behind, "; "),
 			"claims that start at the beginning read all of the dead rows: late events are found later, and the disk fills",
 			"look for old-snapshot, prepared-transaction and replication-slot in this list first, then VACUUM (VERBOSE) outbox")...)
 	}
@@ -80,7 +81,7 @@ func (s *Snapshot) judge() []domain.Finding {
 	if s.More > 0 {
 		found += fmt.Sprintf(", and %s more like it", words.Count(s.More))
 	}
-	return of("old-snapshot", found,
+	return diagnosis.Of("old-snapshot", found,
 		"vacuum removes no row that was deleted since: outbox and its indexes grow with every event, whatever the relay does",
 		fmt.Sprintf("end it where it runs, or SELECT pg_terminate_backend(%d); and set idle_in_transaction_session_timeout for its role", s.PID))
 }
@@ -89,14 +90,14 @@ func (p *PreparedTransaction) judge() []domain.Finding {
 	if p == nil {
 		return nil
 	}
-	return of("prepared-transaction", fmt.Sprintf("%s for %s end, the oldest, %s of %s, for %s",
+	return diagnosis.Of("prepared-transaction", fmt.Sprintf("%s for %s end, the oldest, %s of %s, for %s",
 		words.Many(p.Count, "prepared transaction")+words.Plural(p.Count, " waits", " wait"), words.Plural(p.Count, "its", "their"), p.GID, p.Owner, whole(p.Open)),
 		"they hold their locks and hold back vacuum until they are ended; a restart does not end them",
 		"ask the transaction manager, then COMMIT PREPARED or ROLLBACK PREPARED "+p.GID)
 }
 
 func (s ReplicationSlot) isBad() bool {
-	return s.Bytes >= s.Limit || s.Transactions >= OldTransactions || s.Status == "unreserved" || s.Status == "lost"
+	return s.Bytes >= s.Limit || s.Transactions >= diagnosis.OldTransactions || s.Status == "unreserved" || s.Status == "lost"
 }
 
 // judgeSlots returns a warning for slots that keep much WAL, hold back vacuum or are lost, and a note for other
@@ -125,7 +126,7 @@ func judgeSlots(slots []ReplicationSlot) []domain.Finding {
 	if len(trouble) == 0 {
 		return nil
 	}
-	return at(level, "replication-slot", strings.Join(trouble, "; "),
+	return diagnosis.At(level, "replication-slot", strings.Join(trouble, "; "),
 		"a slot whose reader is away keeps WAL until the disk is full, and may hold back vacuum as an old snapshot does",
 		"bring its reader back, or SELECT pg_drop_replication_slot('"+worst+"'); and set max_slot_wal_keep_size")
 }

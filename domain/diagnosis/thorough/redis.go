@@ -1,4 +1,4 @@
-package diagnosis
+package thorough
 
 import (
 	"slices"
@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"outboxd/domain"
+	"outboxd/domain/diagnosis"
 	"outboxd/domain/words"
 )
 
@@ -42,15 +43,15 @@ type RedisCondition struct {
 func (r RedisFacts) Findings() []domain.Finding {
 	var found []domain.Finding
 	if r.InProcess {
-		found = of("redis-in-process", "Redis runs inside outboxd itself and forgets its queue at exit",
+		found = diagnosis.Of("redis-in-process", "Redis runs inside outboxd itself and forgets its queue at exit",
 			"events that are not confirmed by then are sent again at the next start", "install redis-server, or give --redis-url")
 	}
-	found = slices.Concat(found, r.Settings.eviction(), r.Settings.persistence(), r.Settings.unknown(), r.Condition.judge(), r.Clock.judge("redis-clock", Redis))
+	found = slices.Concat(found, r.Settings.eviction(), r.Settings.persistence(), r.Settings.unknown(), r.Condition.judge(), r.Clock.judge("redis-clock", diagnosis.Redis))
 	if r.Refused != nil {
 		found = append(found, *r.Refused)
 	}
 	found = append(found, r.Queues.judge()...)
-	return Once(found)
+	return diagnosis.Once(found)
 }
 
 const noEviction = "noeviction"
@@ -65,10 +66,10 @@ func (s *RedisSettings) eviction() []domain.Finding {
 	case s == nil || s.Policy == nil || *s.Policy == noEviction:
 		return nil
 	case s.MaxMemory != nil && *s.MaxMemory == "0":
-		return of("redis-eviction-policy", "Redis has the maxmemory-policy "+*s.Policy+", and no maxmemory that would make it effective",
+		return diagnosis.Of("redis-eviction-policy", "Redis has the maxmemory-policy "+*s.Policy+", and no maxmemory that would make it effective",
 			"once maxmemory is set, Redis may drop waiting tasks", remedy)
 	default:
-		return of("redis-evicts", "Redis may evict keys: its maxmemory-policy is "+*s.Policy,
+		return diagnosis.Of("redis-evicts", "Redis may evict keys: its maxmemory-policy is "+*s.Policy,
 			"once it is full it drops waiting tasks without a message", remedy)
 	}
 }
@@ -79,10 +80,10 @@ func (s *RedisSettings) persistence() []domain.Finding {
 	case s == nil || s.AppendOnly == nil || *s.AppendOnly != "no" || s.Save == nil:
 		return nil
 	case *s.Save == "":
-		return of("redis-keeps-nothing", "Redis keeps nothing on disk: it has no append-only file and no save points",
+		return diagnosis.Of("redis-keeps-nothing", "Redis keeps nothing on disk: it has no append-only file and no save points",
 			"a restart loses every waiting task; those from the outbox are then sent again, if the history still has them", remedy)
 	default:
-		return of("redis-snapshots-only", "Redis keeps snapshots and no append-only file",
+		return diagnosis.Of("redis-snapshots-only", "Redis keeps snapshots and no append-only file",
 			"a crash loses the tasks since the last snapshot; those from the outbox are then sent again", remedy)
 	}
 }
@@ -103,7 +104,7 @@ func (s *RedisSettings) unknown() []domain.Finding {
 	default:
 		return nil
 	}
-	return of("redis-settings-hidden", "Redis does not tell "+what,
+	return diagnosis.Of("redis-settings-hidden", "Redis does not tell "+what,
 		"a queue needs maxmemory-policy "+noEviction+" and an append-only file",
 		"look at the settings where Redis is managed, or let its user run CONFIG GET or INFO")
 }
@@ -121,23 +122,23 @@ func (c *RedisCondition) judge() []domain.Finding {
 // version returns a finding if Redis is too old. Valkey reports the version of Redis with which it is compatible.
 // That version counts for Valkey.
 func (c *RedisCondition) version() []domain.Finding {
-	if major, minor, known := version(c.Version); !known || major > RedisMajor || major == RedisMajor && minor >= RedisMinor {
+	if major, minor, known := version(c.Version); !known || major > diagnosis.RedisMajor || major == diagnosis.RedisMajor && minor >= diagnosis.RedisMinor {
 		return nil
 	}
-	oldest := strconv.Itoa(RedisMajor) + "." + strconv.Itoa(RedisMinor)
-	return of("redis-version", "Redis is version "+c.Version+", older than "+oldest,
+	oldest := strconv.Itoa(diagnosis.RedisMajor) + "." + strconv.Itoa(diagnosis.RedisMinor)
+	return diagnosis.Of("redis-version", "Redis is version "+c.Version+", older than "+oldest,
 		"commands of outboxd and Asynq may fail", "upgrade Redis, or use Valkey")
 }
 
 func (c *RedisCondition) memory() []domain.Finding {
 	mebibytes := func(bytes int64) string { return words.Count(bytes >> 20) }
 	switch {
-	case c.MaxMemory > 0 && c.UsedMemory*100 >= c.MaxMemory*RedisFull:
-		return at(domain.FindingWarning, "redis-memory", "Redis uses "+mebibytes(c.UsedMemory)+" of the "+mebibytes(c.MaxMemory)+" MiB of its maxmemory",
+	case c.MaxMemory > 0 && c.UsedMemory*100 >= c.MaxMemory*diagnosis.RedisFull:
+		return diagnosis.At(domain.FindingWarning, "redis-memory", "Redis uses "+mebibytes(c.UsedMemory)+" of the "+mebibytes(c.MaxMemory)+" MiB of its maxmemory",
 			"once it is full it refuses tasks, and relaying pauses as in an outage, or it evicts them",
 			"redis-cli CONFIG SET maxmemory to more, run more workers, or bound the queues with --relay-max-queue so that events wait in PostgreSQL")
-	case c.MaxMemory == 0 && c.MachineBytes > 0 && c.UsedMemory*100 >= c.MachineBytes*RedisCrowded:
-		return at(domain.FindingWarning, "redis-memory", "Redis has no maxmemory and uses "+mebibytes(c.UsedMemory)+" of the machine's "+mebibytes(c.MachineBytes)+" MiB",
+	case c.MaxMemory == 0 && c.MachineBytes > 0 && c.UsedMemory*100 >= c.MachineBytes*diagnosis.RedisCrowded:
+		return diagnosis.At(domain.FindingWarning, "redis-memory", "Redis has no maxmemory and uses "+mebibytes(c.UsedMemory)+" of the machine's "+mebibytes(c.MachineBytes)+" MiB",
 			"when memory is short, the kernel may kill it or a snapshot may fail",
 			"redis-cli CONFIG SET maxmemory, with maxmemory-policy noeviction, run more workers, or bound the queues with --relay-max-queue")
 	}
@@ -156,7 +157,7 @@ func (c *RedisCondition) disk() []domain.Finding {
 	default:
 		return nil
 	}
-	return at(domain.FindingWarning, "redis-disk", "Redis says that "+what+" failed",
+	return diagnosis.At(domain.FindingWarning, "redis-disk", "Redis says that "+what+" failed",
 		"it may refuse writes (MISCONF), and a restart loses the tasks that were not written; outboxd sends them again",
 		"look into Redis's log, and for a full disk; then redis-cli BGSAVE or BGREWRITEAOF")
 }
@@ -165,16 +166,16 @@ func (c *RedisCondition) role() []domain.Finding {
 	if !c.IsReplica() {
 		return nil
 	}
-	return of("redis-read-only", "Redis is a replica and takes no tasks",
+	return diagnosis.Of("redis-read-only", "Redis is a replica and takes no tasks",
 		"nothing is relayed, and no worker can take a task",
 		"name the master in --redis-url, or Redis Sentinel (redis-sentinel://host:26379?master=name)")
 }
 
 func (c *RedisCondition) connections() []domain.Finding {
-	if c.MaxClients == 0 || c.Clients*100 < c.MaxClients*(100-ConnectionsFree) {
+	if c.MaxClients == 0 || c.Clients*100 < c.MaxClients*(100-diagnosis.ConnectionsFree) {
 		return nil
 	}
-	return at(domain.FindingWarning, "redis-connections", words.Count(c.Clients)+" of the "+words.Many(c.MaxClients, "connection")+" that maxclients allows are in use",
+	return diagnosis.At(domain.FindingWarning, "redis-connections", words.Count(c.Clients)+" of the "+words.Many(c.MaxClients, "connection")+" that maxclients allows are in use",
 		"the next connection is refused, and relaying pauses as in an outage",
 		"redis-cli CONFIG SET maxclients to more, and look at redis-cli CLIENT LIST")
 }

@@ -1,9 +1,10 @@
-package diagnosis
+package thorough
 
 import (
 	"time"
 
 	"outboxd/domain"
+	"outboxd/domain/diagnosis"
 	"outboxd/domain/words"
 )
 
@@ -19,14 +20,14 @@ func (c *Clock) judge(code, server string) []domain.Finding {
 	var skew time.Duration
 	var which string
 	switch {
-	case c.There.Before(c.Before.Add(-ClockSkew)):
+	case c.There.Before(c.Before.Add(-diagnosis.ClockSkew)):
 		skew, which = c.Before.Sub(c.There), "behind"
-	case c.There.After(c.After.Add(ClockSkew)):
+	case c.There.After(c.After.Add(diagnosis.ClockSkew)):
 		skew, which = c.There.Sub(c.After), "ahead of"
 	default:
 		return nil
 	}
-	return of(code, server+"'s clock is "+words.Duration(skew.Round(time.Second))+" "+which+" this machine's",
+	return diagnosis.Of(code, server+"'s clock is "+words.Duration(skew.Round(time.Second))+" "+which+" this machine's",
 		"events and retries are due too early or too late, deadlines pass at the wrong time, and ages in figures are wrong by as much",
 		"let NTP set the clocks of all machines (timedatectl set-ntp true), and look at chronyc tracking")
 }

@@ -1,10 +1,10 @@
-package diagnosis_test
+package thorough_test
 
 import (
 	"testing"
 	"time"
 
-	"outboxd/domain/diagnosis"
+	"outboxd/domain/diagnosis/thorough"
 )
 
 func TestHeldKeysNameDeadLettersOnlyIfThereAreAny(t *testing.T) {
@@ -14,7 +14,7 @@ func TestHeldKeysNameDeadLettersOnlyIfThereAreAny(t *testing.T) {
 		1: "2 ordering keys hold events back, the longest for 1 h; 1 of them waits for a dead letter",
 		2: "2 ordering keys hold events back, the longest for 1 h; 2 of them wait for a dead letter",
 	} {
-		facts := diagnosis.PostgresFacts{Held: &diagnosis.HeldKeys{Keys: 2, Dead: dead, Longest: time.Hour}}
+		facts := thorough.PostgresFacts{Held: &thorough.HeldKeys{Keys: 2, Dead: dead, Longest: time.Hour}}
 		if found := facts.Findings(); len(found) != 1 || found[0].Found != want {
 			t.Errorf("with %d dead letters: %v, want %q", dead, found, want)
 		}

@@ -1,7 +1,8 @@
-package diagnosis
+package thorough
 
 import (
 	"outboxd/domain"
+	"outboxd/domain/diagnosis"
 	"outboxd/domain/words"
 )
 
@@ -15,11 +16,11 @@ type SchemaFacts struct {
 func (s SchemaFacts) Findings() []domain.Finding {
 	switch {
 	case s.Pending > 0:
-		return of("schema-outdated", words.Count(s.Pending)+" of "+words.Many(s.Migrations, "migration")+words.Plural(s.Pending, " is", " are")+" pending",
+		return diagnosis.Of("schema-outdated", words.Count(s.Pending)+" of "+words.Many(s.Migrations, "migration")+words.Plural(s.Pending, " is", " are")+" pending",
 			"processes of this version migrate at their start, or refuse to start with --migrate=off; what this version added was not looked at",
 			"outboxd migrate up")
 	case s.Unknown > 0:
-		return of("schema-newer", "the schema has "+words.Many(s.Unknown, "migration")+" that this binary does not know",
+		return diagnosis.Of("schema-newer", "the schema has "+words.Many(s.Unknown, "migration")+" that this binary does not know",
 			"a newer outboxd made it; this is normal during a roll-out", "upgrade this binary")
 	}
 	return nil

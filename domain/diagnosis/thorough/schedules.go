@@ -1,10 +1,11 @@
-package diagnosis
+package thorough
 
 import (
 	"fmt"
 	"time"
 
 	"outboxd/domain"
+	"outboxd/domain/diagnosis"
 	"outboxd/domain/words"
 )
 
@@ -25,7 +26,7 @@ func (l *LateSchedules) judge() []domain.Finding {
 	if l.Error != "" {
 		why, cure = l.Error, fmt.Sprintf("mend it and apply the schedule again, or outboxd schedules pause %s", l.Example)
 	}
-	return of("schedules-late", fmt.Sprintf("%s did not tick in time; %s has been late for %s: %s", words.Many(l.Schedules, "schedule"), l.Example, whole(l.Lateness), why),
+	return diagnosis.Of("schedules-late", fmt.Sprintf("%s did not tick in time; %s has been late for %s: %s", words.Many(l.Schedules, "schedule"), l.Example, whole(l.Lateness), why),
 		"the events of their ticks come late; which of those that are missed are emitted, each schedule's rule says",
 		cure)
 }
