@@ -11,9 +11,9 @@ import (
 
 // An event is stuck if it can neither be relayed nor become a dead letter: the tables refuse it, or another transaction
 // works on it and stays open. It stays in the outbox, and claims pass it over, because it would make every claim or
-// commit of its batch fail. The cause may end. So a claim from the beginning of the outbox tries up to maxAside stuck events again once every tryEvery,
-// those first that were not tried for the longest time. If some of them are not stuck any more, the next claim tries as
-// many more. So stuck events cost a claim a bounded amount of work, however many there are.
+// commit of its batch fail. The cause may end. So once every tryEvery a claim from the beginning of the outbox tries up
+// to maxAside stuck events again, those first that were not tried for the longest time. If some of them are not stuck any
+// more, the next claim tries as many more. So stuck events cost a claim a bounded amount of work, however many there are.
 
 const tryEvery = time.Minute
 
@@ -28,14 +28,14 @@ type passedOver struct {
 	now func() time.Time
 
 	mu       sync.Mutex
-	events   []domain.Cursor // those that were not tried for the longest time first; no two have the same ID
-	known    map[domain.ID]bool
-	try      time.Time // when some are tried again
+	events   []domain.ID                 // those that were not tried for the longest time first
+	places   map[domain.ID]domain.Cursor // of the same events, where they were met last
+	try      time.Time                   // when some are tried again
 	reported time.Time
 }
 
 func newPassedOver() *passedOver {
-	return &passedOver{now: time.Now, known: map[domain.ID]bool{}}
+	return &passedOver{now: time.Now, places: map[domain.ID]domain.Cursor{}}
 }
 
 // begin returns the events that a claim from the given place on passes over, and the stuck events that this claim
@@ -45,14 +45,15 @@ func (p *passedOver) begin(from domain.Cursor) (passed [][16]byte, tried []domai
 	defer p.mu.Unlock()
 	if n := min(len(p.events), maxAside); n > 0 && from == (domain.Cursor{}) && !p.now().Before(p.try) {
 		p.try = p.now().Add(tryEvery)
-		tried, p.events = p.events[:n:n], p.events[n:]
-		for _, at := range tried {
-			delete(p.known, at.ID)
+		for _, id := range p.events[:n] {
+			tried = append(tried, p.places[id])
+			delete(p.places, id)
 		}
+		p.events = p.events[n:]
 	}
-	for _, at := range p.events {
-		if from == (domain.Cursor{}) || at.Compare(from) >= 0 {
-			passed = append(passed, at.ID)
+	for _, id := range p.events {
+		if from == (domain.Cursor{}) || p.places[id].Compare(from) >= 0 {
+			passed = append(passed, id)
 		}
 	}
 	return passed, tried
@@ -64,20 +65,22 @@ func (p *passedOver) end(tried []domain.Cursor, committed bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, at := range tried {
-		switch {
-		case !committed:
-			p.add(at)
-		case !p.known[at.ID]:
+		switch _, stuck := p.places[at.ID]; {
+		case stuck:
+		case committed:
 			p.try = p.now()
+		default:
+			p.add(at)
 		}
 	}
 }
 
+// add notes where a stuck event is. The event may have moved to another time since it was met last.
 func (p *passedOver) add(at domain.Cursor) {
-	if !p.known[at.ID] {
-		p.known[at.ID] = true
-		p.events = append(p.events, at)
+	if _, known := p.places[at.ID]; !known {
+		p.events = append(p.events, at.ID)
 	}
+	p.places[at.ID] = at
 }
 
 // passOver makes later claims pass the events over. It logs how many events are stuck, at most once every tryEvery.

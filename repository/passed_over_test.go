@@ -139,6 +139,27 @@ func TestStuckRowsWithoutAnIDArePassedOver(t *testing.T) {
 	}
 }
 
+// A stuck event is moved to a later time. The claims that find it there pass it over too: they do not find it again and
+// again.
+func TestAStuckEventIsPassedOverAtItsNewTime(t *testing.T) {
+	t.Parallel()
+	db := schematest.Open(t)
+	exec(t, db, unchecked)
+	exec(t, db, fmt.Sprintf(stuckSQL, 1))
+	store := repository.NewOutbox(db, repository.OutboxOptions{})
+	claim(t, store, 10)
+	exec(t, db, "UPDATE outbox SET available_at = '2022-01-01'")
+	for n := range 2 {
+		batch, err := store.Claim(t.Context(), domain.Cursor{Due: time.Date(2021, 1, 1, 0, 0, 0, 0, time.UTC)}, 10)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n > 0 && batch.Full() {
+			t.Error("the second claim finds the event again")
+		}
+	}
+}
+
 // Redis refuses an event, and neither the outbox nor the dead letters take it: the other events of its batch are settled
 // without it.
 func TestAnEventThatNoTableTakesHoldsUpNoOther(t *testing.T) {
