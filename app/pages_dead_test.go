@@ -204,7 +204,7 @@ func TestDeadLettersByAPayloadField(t *testing.T) {
 		t.Error("the text of a payload became part of the page, or the page shows a hidden value")
 	}
 	tab.wantAccessible()
-	tab.wantNarrow("/dead?by=carrier")
+	tab.wantNarrow("/dead?by-field=carrier")
 	tab.see("dead-by-field")
 	// Each link to one value chooses as many dead letters as the page counted.
 	only := map[string]string{}
@@ -222,16 +222,16 @@ func TestDeadLettersByAPayloadField(t *testing.T) {
 		tab.visit("/" + path)
 		tab.await("[role=status]", "^"+count+" dead letters? match")
 	}
-	tab.visit("/dead?by=carrier")
+	tab.visit("/dead?by-field=carrier")
 	tab.await("tbody tr:nth-child(1) a", "^not these$").MustClick()
 	tab.await("[role=status]", "6 dead letters match: without the payload field carrier=dhl")
-	tab.visit("/dead?field=n&by=carrier")
+	tab.visit("/dead?field=n&by-field=carrier")
 	tab.await("tbody tr:nth-child(1) td:last-child", "^not these$")
-	tab.visit("/dead?by=user.api_token")
+	tab.visit("/dead?by-field=user.api_token")
 	tab.await("[role=alert]", "^The pages hide the values of user.api_token.$")
-	tab.visit("/dead?by=carrier=dhl")
+	tab.visit("/dead?by-field=carrier=dhl")
 	tab.await("[role=alert]", "is not the name of a payload field alone")
-	tab.visit("/dead?by=nothing")
+	tab.visit("/dead?by-field=nothing")
 	tab.await(".notice", "No payload has the field nothing")
 	tab.wantQuiet("422")
 	p.stop()

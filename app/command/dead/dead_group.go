@@ -145,6 +145,10 @@ func groupTable(w io.Writer, d *GroupDocument, field string) {
 	switch {
 	case len(d.Groups) == 0:
 		fmt.Fprintln(w, "No dead letters.")
+	case len(d.Fields) > 0:
+		// A flag that chooses all of them would be of no use, and could be taken by mistake.
+		fmt.Fprintf(w, "No payload has the field %s. These have: %s\n", terminal.OneLine(field, 60), terminal.OneLine(strings.Join(d.Fields, ", "), 0))
+		return
 	case field == "":
 		fmt.Fprintln(w, "COUNT\tTYPE\tSTAGE\tFIRST\tLAST\tERROR")
 	default:
@@ -156,9 +160,6 @@ func groupTable(w io.Writer, d *GroupDocument, field string) {
 			columns = []string{words.Count(g.Count), g.shown, terminal.Instant(g.FirstDied), terminal.Instant(g.LastDied), cmp.Or(g.choice, "-")}
 		}
 		fmt.Fprintln(w, strings.Join(columns, "\t"))
-	}
-	if len(d.Fields) > 0 {
-		fmt.Fprintf(w, "No payload has the field %s. These have: %s\n", terminal.OneLine(field, 60), terminal.OneLine(strings.Join(d.Fields, ", "), 0))
 	}
 	if d.More {
 		fmt.Fprintf(w, "There may be more: these are the largest groups of the %s that died last.\n", words.Many(d.Grouped, "dead letter"))

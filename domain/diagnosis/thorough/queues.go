@@ -65,7 +65,8 @@ func (q *QueueFacts) unserved() []domain.Finding {
 	}
 	workers := words.Many(q.Workers, "worker") + words.Plural(q.Workers, " runs", " run")
 	found := diagnosis.Of(diagnosis.CodeUnserved, "no worker serves "+strings.Join(names, ", ")+"; "+workers,
-		"these tasks wait for ever, and so do events behind them with the same ordering key", strings.Join(cures, "; "))
+		"these tasks wait for ever, and so do events behind them with the same ordering key",
+		strings.Join(cures, "; ")+"; if its last tasks sent mails or requests, look for repeats first (docs/guides/runbook/events.md, Repeats)")
 	found[0].Queues = queues
 	return found
 }
