@@ -19,13 +19,15 @@ type Presence struct {
 	Version string // "": not known
 }
 
-// How long a key lasts, and how often it is written again. The second time comes soon, because an
-// Asynq server that begins at the same time as Show may note a later start than the first writing.
+// How long a key lasts, and how often it is written again.
 const (
 	lasts = 3 * time.Minute
 	every = time.Minute
-	soon  = time.Second
 )
+
+// early is how long before the start of its worker a key may be written: an Asynq server that begins
+// at the same time as Show may note a later start.
+const early = time.Second
 
 // ShowVersion shows the version of this process's workers until ctx ends, and up to three minutes
 // longer. All workers of a process have one version: the latest that was written. If Redis does not
@@ -37,9 +39,9 @@ func ShowVersion(ctx context.Context, client redis.UniversalClient, version stri
 // Show does the same as ShowVersion for a whole Presence.
 func Show(ctx context.Context, client redis.UniversalClient, p Presence) {
 	begun := time.Now()
-	for pause := soon; ; pause = every {
+	for {
 		_ = client.Set(ctx, key(process()), p.text(latest(begun)), lasts).Err()
-		timer := time.NewTimer(pause)
+		timer := time.NewTimer(every)
 		select {
 		case <-ctx.Done():
 			timer.Stop()
@@ -83,7 +85,7 @@ func Read(ctx context.Context, pipe redis.Pipeliner, host string, pid int) *redi
 }
 
 // Parse returns what a process says about a worker that Asynq lists with the given start. If the
-// text was written before, it is from an earlier process that had the same host and PID. Then, and
+// text was written more than a second before, it is from an earlier process that had the same host and PID. Then, and
 // if the text has another form, the worker has said nothing.
 func Parse(text string, started time.Time) Presence {
 	fields := strings.SplitN(text, " ", 3)
@@ -91,7 +93,7 @@ func Parse(text string, started time.Time) Presence {
 		return Presence{}
 	}
 	written, err := strconv.ParseInt(fields[0], 10, 64)
-	if err != nil || started.After(time.UnixMilli(written)) {
+	if err != nil || started.After(time.UnixMilli(written).Add(early)) {
 		return Presence{}
 	}
 	return Presence{Own: fields[1] == own, Version: strings.ToValidUTF8(fields[2], "")}

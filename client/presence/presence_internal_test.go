@@ -16,7 +16,8 @@ func TestWhatAWorkerSays(t *testing.T) {
 	}{
 		"of this process":      {written.text(at), at.Add(-time.Hour), written},
 		"at the same time":     {written.text(at), at, written},
-		"of an earlier one":    {written.text(at), at.Add(time.Microsecond), Presence{}},
+		"a moment before":      {written.text(at), at.Add(early), written},
+		"of an earlier one":    {written.text(at), at.Add(early + time.Microsecond), Presence{}},
 		"without a version":    {Presence{}.text(at), at, Presence{}},
 		"of other people":      {Presence{Version: "v1"}.text(at), at, Presence{Version: "v1"}},
 		"not ours":             {"v1", at, Presence{}},
