@@ -3,6 +3,7 @@ package pipeline
 import (
 	"context"
 	"fmt"
+	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -14,7 +15,10 @@ import (
 // reports has what go-redis logs. It is set before any test, because go-redis reads its logger without a lock.
 var reports = &logged{}
 
-func init() { redis.SetLogger(reports) }
+func TestMain(m *testing.M) {
+	redis.SetLogger(reports)
+	os.Exit(m.Run())
+}
 
 type logged struct {
 	mu    sync.Mutex

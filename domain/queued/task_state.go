@@ -91,6 +91,9 @@ type UnfinishedTasks interface {
 	// event's present generation and the twenty generations before. Unfinished reads only ID and Generation of the
 	// event.
 	//
-	// Errors: domain.CodeUnavailable, also if Redis does not let outboxd use the keys of one of the queues.
+	// It leaves out the queues whose keys Redis does not let outboxd use: no relay with the same rights has put a
+	// task there, and other programs may have queues in the same Redis.
+	//
+	// Errors: domain.CodeUnavailable.
 	Unfinished(ctx context.Context, events []domain.Event) ([]bool, error)
 }

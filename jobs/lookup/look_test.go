@@ -235,3 +235,28 @@ func TestLookNamesAllQueuesThatCannotBeUsed(t *testing.T) {
 		t.Errorf("%v, %v", found, err)
 	}
 }
+
+// A queue that this Redis user may not use hides no tasks of other queues.
+func TestUnfinishedLeavesOutQueuesThatCannotBeUsed(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	admin := jobstest.OpenRedis(t, server.URL()).Client()
+	publisher, _ := jobstest.Publisher(t, server.URL())
+	events := jobstest.Events(2)
+	events[0].Queue = "open"
+	if receipts := publisher.Publish(t.Context(), events[:1]); !receipts[0].Received() {
+		t.Fatalf("%+v", receipts)
+	}
+	for _, command := range [][]any{
+		{"SADD", "asynq:queues", "theirs"},
+		{"ACL", "SETUSER", "u", "on", ">secret", "+@all", "&*", "~asynq:{open}*", "~asynq:queues"},
+	} {
+		if err := admin.Do(t.Context(), command...).Err(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	finder := lookup.New(jobstest.OpenRedis(t, strings.Replace(server.URL(), "://", "://u:secret@", 1)))
+	if found, err := finder.Unfinished(t.Context(), events); err != nil || !slices.Equal(found, []bool{true, false}) {
+		t.Errorf("%v, %v", found, err)
+	}
+}

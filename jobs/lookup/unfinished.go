@@ -2,6 +2,7 @@ package lookup
 
 import (
 	"context"
+	"slices"
 
 	"outboxd/domain"
 	"outboxd/domain/queued"
@@ -16,6 +17,15 @@ func (f *Finder) Unfinished(ctx context.Context, events []domain.Event) ([]bool,
 	if err != nil {
 		return nil, broker.Unavailable("look for unfinished tasks", err)
 	}
+	found, err := f.unfinishedIn(ctx, queues, events)
+	if forbidden := domain.UnusableQueues(err); len(forbidden) > 0 {
+		queues = slices.DeleteFunc(queues, func(queue string) bool { return slices.Contains(forbidden, queue) })
+		return f.unfinishedIn(ctx, queues, events)
+	}
+	return found, err
+}
+
+func (f *Finder) unfinishedIn(ctx context.Context, queues []string, events []domain.Event) ([]bool, error) {
 	var asked []*Inquiry
 	of := make([][]*Inquiry, len(events))
 	for i, e := range events {

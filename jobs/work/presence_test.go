@@ -2,7 +2,10 @@ package work_test
 
 import (
 	"context"
+	"fmt"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/hibiken/asynq"
 
@@ -42,11 +45,21 @@ func TestWorkersSayTheirVersion(t *testing.T) {
 	}
 }
 
-// A plain Asynq server has the host and the PID of a worker that ended a moment ago.
+// A plain Asynq server has the host and the PID of a worker that ended a minute ago.
 func TestAWorkerInPlaceOfAnotherDoesNotHaveItsVersion(t *testing.T) {
 	t.Parallel()
 	s := newNamed(t)
 	listed(t, s, func(s *shop) func(context.Context) error { return work.New(s.options).Run }, "v2.0.0", true)
+	client := s.options.Redis.Client()
+	keys, err := client.Keys(t.Context(), "asynq:{outboxd}:worker:*").Result()
+	if err != nil || len(keys) != 1 {
+		t.Fatalf("%q, %v", keys, err)
+	}
+	_, said, _ := strings.Cut(client.Get(t.Context(), keys[0]).Val(), " ")
+	before := time.Now().Add(-time.Minute).UnixMilli()
+	if err := client.Set(t.Context(), keys[0], fmt.Sprintf("%d %s", before, said), time.Minute).Err(); err != nil {
+		t.Fatal(err)
+	}
 	listed(t, s, plain, "", false)
 }
 
