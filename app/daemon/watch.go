@@ -87,7 +87,7 @@ func (w *watch) look(ctx context.Context) time.Duration {
 	}
 	for _, f := range before {
 		if !slices.ContainsFunc(found, func(g domain.Finding) bool { return g.Code == f.Code }) && f.Code != diagnosis.Unusable(w.server, nil).Code {
-			w.log.InfoContext(ctx, "this is no longer so: "+f.Found, "finding", f.Code)
+			w.log.InfoContext(ctx, "resolved: "+f.Found, "finding", f.Code)
 		}
 	}
 	return watchEvery

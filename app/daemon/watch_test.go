@@ -57,7 +57,7 @@ func TestWatchLogsWhatIsNewAndWhatIsMended(t *testing.T) {
 	if said := look(watchEvery, domain.FindingNote, "three"); strings.Count(said, "level=INFO") != 1 || strings.Contains(said, "no longer") {
 		t.Errorf("of a note it says %q", said)
 	}
-	if said := look(watchEvery, "", ""); !strings.Contains(said, "this is no longer so: three") {
+	if said := look(watchEvery, "", ""); !strings.Contains(said, "resolved: three") {
 		t.Errorf("when nothing is left it says %q", said)
 	}
 	if f := w.findings(); len(f) != 0 {

@@ -67,7 +67,7 @@ func pauseFirst(queues []string) string {
 	if len(queues) == 0 {
 		return ""
 	}
-	return "pause first, because few attempts are left: outboxd queues pause " + strings.Join(queues[:min(len(queues), failingNamed)], " ") + " --yes; then "
+	return "pause first, because few attempts are left: outboxd queues pause " + strings.Join(queues[:min(len(queues), failingNamed)], " ") + " --yes (the other queues need a pause only while you look for repeats); then "
 }
 
 // howManyFail counts tasks without a handler separately, because their cause and remedy are different.

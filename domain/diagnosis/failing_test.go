@@ -36,7 +36,7 @@ func TestFewAttemptsLeftAskForAPause(t *testing.T) {
 		t.Fatal("failing tasks are no finding")
 		return ""
 	}
-	if got := remedy(map[string]int{"tickets": 1, "notices": 25, "paused": 1, "subscription:crm": 1}); !strings.Contains(got, "outboxd queues pause tickets --yes;") {
+	if got := remedy(map[string]int{"tickets": 1, "notices": 25, "paused": 1, "subscription:crm": 1}); !strings.Contains(got, "outboxd queues pause tickets --yes (") {
 		t.Errorf("with one attempt left: %s", got)
 	}
 	for _, left := range []map[string]int{nil, {"tickets": 24, "paused": 2}} {

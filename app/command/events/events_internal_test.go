@@ -97,7 +97,7 @@ func TestASearchThatStoppedSaysThatItFoundNothingSoFar(t *testing.T) {
 	t.Parallel()
 	var text strings.Builder
 	eventListTable(&text, &EventListDocument{GaveUp: true, Examined: 55_000, Next: &domain.ID{1}})
-	if said := text.String(); !strings.HasPrefix(said, "None found so far: 55,000 events were looked at. There may be more: --after ") {
+	if said := text.String(); !strings.HasPrefix(said, "None found so far: 55,000 events were looked at. There may be more among the others that you chose: --after ") {
 		t.Errorf("it says %q", said)
 	}
 }

@@ -234,7 +234,7 @@ func eventListTable(w io.Writer, d *EventListDocument) {
 		if len(d.Events) == 0 {
 			fmt.Fprint(w, "None found so far: ")
 		}
-		fmt.Fprintf(w, "%s looked at. There may be more: --after %s, or choose with --since and --until\n", words.Many(d.Examined, "event")+words.Plural(d.Examined, " was", " were"), d.Next)
+		fmt.Fprintf(w, "%s looked at. There may be more among the others that you chose: --after %s, or choose fewer with --since and --until\n", words.Many(d.Examined, "event")+words.Plural(d.Examined, " was", " were"), d.Next)
 	default:
 		fmt.Fprintf(w, "There may be more: --after %s\n", d.Next)
 	}
