@@ -161,10 +161,12 @@ type Housekeeping interface {
 	// and how many turns it ended and events it released, added up. The result gone has events that have had the turn
 	// for a minute and are in no table any more, because their history was dropped or is not kept. Only Redis can tell
 	// whether their tasks still wait. Only ID and Generation of these events are set.
-	//
-	// AdvanceKeys also looks at up to limit deliveries for which events wait that have no task of their own, from
-	// where the last call ended. It confirms the events whose deliveries have all ended.
 	AdvanceKeys(ctx context.Context, after string, limit int, deadHold bool) (last string, advanced int64, gone []Event, err error)
+
+	// ConfirmDelivered looks at up to limit deliveries for which events wait that have no task of their own, beginning
+	// with the first delivery that follows the given one. It confirms the events whose deliveries have all ended, and
+	// returns the last delivery that it looked at (the zero ID at the end; the given one after an error).
+	ConfirmDelivered(ctx context.Context, after ID, limit int) (last ID, err error)
 
 	// PassTurns ends the turns of events, and releases the next event of each
 	// of their keys.

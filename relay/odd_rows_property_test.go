@@ -253,6 +253,9 @@ func (o *oddRows) round() {
 	if _, _, _, err := house.AdvanceKeys(o.t.Context(), "", 1000, true); err != nil {
 		o.t.Errorf("the keys' round: %v", err)
 	}
+	if _, err := house.ConfirmDelivered(o.t.Context(), domain.ID{}, 1000); err != nil {
+		o.t.Errorf("confirm what was delivered: %v", err)
+	}
 	if _, _, err := house.Measure(o.t.Context(), o.options.Process, nil); err != nil {
 		o.t.Errorf("measure: %v", err)
 	}

@@ -266,6 +266,7 @@ func doHousekeeping(t *testing.T, relay *postgres.Database, store *repository.Ou
 	call("fold the account", func() error { _, err := house.FoldAccount(t.Context()); return err })
 	call("trim the inbox", func() error { _, err := house.TrimInbox(t.Context(), time.Hour, 10); return err })
 	call("advance keys", func() error { _, _, _, err := house.AdvanceKeys(t.Context(), "", 10, false); return err })
+	call("confirm what was delivered", func() error { _, err := house.ConfirmDelivered(t.Context(), domain.ID{}, 10); return err })
 	call("pass turns", func() error { return house.PassTurns(t.Context(), []domain.Event{{ID: domain.ID{1}}}) })
 	call("measure", func() error { _, _, err := house.Measure(t.Context(), domain.RelayProcess{}, nil); return err })
 	call("look at the upkeep", func() error { _, err := house.Upkeep(t.Context(), time.Hour); return err })

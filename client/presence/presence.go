@@ -85,8 +85,8 @@ func Read(ctx context.Context, pipe redis.Pipeliner, host string, pid int) *redi
 }
 
 // Parse returns what a process says about a worker that Asynq lists with the given start. If the
-// text was written more than a second before, it is from an earlier process that had the same host and PID. Then, and
-// if the text has another form, the worker has said nothing.
+// text was written more than a second before, it is from an earlier process that had the same host
+// and PID. Then, and if the text has another form, the worker has said nothing.
 func Parse(text string, started time.Time) Presence {
 	fields := strings.SplitN(text, " ", 3)
 	if len(fields) < 3 {

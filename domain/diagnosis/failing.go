@@ -32,13 +32,15 @@ func (q Quick) judgeFailing(failing int64, rests map[string]bool) []domain.Findi
 	})
 	var unhandled int64
 	paused := q.paused()
-	var named, hurry []string
+	var named, urgent []string
 	for _, g := range groups {
 		left := ""
 		if g.Left > 0 && g.Left <= fewLeft && !g.Unhandled {
 			left = ", some with " + words.Many(int64(g.Left), "attempt") + " left"
-			if !slices.Contains(hurry, g.Queue) && !slices.Contains(paused, g.Queue) {
-				hurry = append(hurry, g.Queue)
+			// Deliveries have a pause of their own.
+			_, delivery := setup.SubscriptionOfQueue(g.Queue)
+			if !delivery && !slices.Contains(urgent, g.Queue) && !slices.Contains(paused, g.Queue) {
+				urgent = append(urgent, g.Queue)
 			}
 		}
 		said := fmt.Sprintf("%s of type %.100q (queue %s)%s, such as: %s", words.Count(g.Tasks), g.Type, g.Queue, left, words.Cut(g.Error, errorNamed))
@@ -57,13 +59,12 @@ func (q Quick) judgeFailing(failing int64, rests map[string]bool) []domain.Findi
 	}
 	return Of("tasks-failing", text,
 		words.Plural(failing, "its effect is late, and its event dies", "their effects are late, and their events die")+" when the attempts are used up",
-		pauseFirst(hurry)+"mend the cause, which outboxd events list --state failing names; the next attempt comes by itself, and outboxd events retry makes it now; "+
+		pauseFirst(urgent)+"mend the cause, which outboxd events list --state failing names; the next attempt comes by itself, and outboxd events retry makes it now; "+
 			"if a repeat would do harm, compare first (docs/guides/runbook/events.md, Repeats)")
 }
 
-// pauseFirst is the first step while events of some queues have few attempts left. Deliveries have a pause of their own.
+// pauseFirst is the first step while events of some queues have few attempts left.
 func pauseFirst(queues []string) string {
-	queues = slices.DeleteFunc(slices.Clone(queues), func(queue string) bool { _, of := setup.SubscriptionOfQueue(queue); return of })
 	if len(queues) == 0 {
 		return ""
 	}

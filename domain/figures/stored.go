@@ -27,11 +27,11 @@ type Passed struct {
 	P50, P99 time.Duration
 }
 
-// unmeasured is how much of a window the leader may not have measured yet. It measures once a minute, and what it
-// measures ends overview.ConfirmedLate before.
+// unmeasured is how much of a window may lack before its figures count as those of a shorter time. A change of the leader
+// leaves such a gap.
 const unmeasured = 90 * time.Second
 
-// Measurement says over which time the figures of the windows are.
+// Measurement says over which time the figures of the windows are. Both windows end with the last measurement.
 type Measurement struct {
 	// MeasuredUntil is the end of the last measurement; zero: nothing was measured within the last hour.
 	MeasuredUntil time.Time

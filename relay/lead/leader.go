@@ -41,7 +41,8 @@ type Leader struct {
 	single  *reconciler // nil: losses of single tasks go unnoticed
 	// archivist is nil if nobody looks for archived tasks.
 	archivist *archivist
-	key       string // the ordering key at which the last round ended
+	key       string    // the ordering key at which the last round ended
+	awaited   domain.ID // the awaited delivery at which it ended
 
 	chores                  domain.Chores // which the last measurement reported
 	tick, replayed, changed chan struct{} // ask the scheduler, the replayer and the changer to look
@@ -242,6 +243,9 @@ func (l *Leader) advance(ctx context.Context) {
 	l.key = last
 	if err == nil {
 		err = l.passEnded(ctx, gone)
+	}
+	if err == nil {
+		l.awaited, err = l.duties.Housekeeping.ConfirmDelivered(ctx, l.awaited, advanceBatch)
 	}
 	l.failing.note(ctx, dutyKeys, err)
 	if err != nil && ctx.Err() == nil {

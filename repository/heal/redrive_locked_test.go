@@ -3,10 +3,8 @@ package heal_test
 import (
 	"fmt"
 	"testing"
-	"time"
 
 	"outboxd/app/schematest"
-	"outboxd/repository/heal"
 	"outboxd/repository/repositorytest"
 )
 
@@ -26,14 +24,7 @@ func TestAnOpenTransactionHoldsBackOnlyTheEventThatItCancelled(t *testing.T) {
 			if n, err := store.Resend(t.Context(), list[:10], "its task is lost"); err != nil || n != 9 {
 				t.Errorf("%d missing events are sent again, %v, want 9", n, err)
 			}
-			healed := make(chan int64, 1)
-			go func() {
-				n, err := heal.NewRedriver(db).Redrive(t.Context(), time.Hour)
-				if err != nil {
-					t.Error(err)
-				}
-				healed <- n
-			}()
+			healed := redriveBeside(t, db)
 			eventually(t, db, 19, "SELECT count(*) FROM outbox")
 			run(end)
 			if n := <-healed; int(n) != want-9 {

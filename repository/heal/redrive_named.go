@@ -18,8 +18,8 @@ const redriveAtOnce = 1000
 // RedriveEvents puts events back into the outbox, and records that as an action. Of the
 // given IDs it takes those that were published and are neither confirmed nor dead. It
 // leaves out an event that has only deliveries, and an event that another transaction has
-// locked. If the outbox refuses an event,
-// RedriveEvents makes a dead letter of it. It returns how many events it put back.
+// locked. If the outbox refuses an event, RedriveEvents makes a dead letter of it. It
+// returns how many events it put back.
 //
 // Errors: domain.CodeUnavailable if the database cannot be reached.
 func (m *MissingEvents) RedriveEvents(ctx context.Context, action *domain.Action, ids []domain.ID) (int64, error) {

@@ -58,14 +58,7 @@ func TestARefusedEventThatEndsMeanwhileChangesNoOther(t *testing.T) {
 			exec(t, db, "CREATE TRIGGER tried BEFORE INSERT ON outbox FOR EACH ROW WHEN (NEW.event_type = 'outboxd:probe') EXECUTE FUNCTION tried()")
 			_, run := repositorytest.Session(t, db)
 			run("SELECT pg_advisory_lock(7)")
-			healed := make(chan int64, 1)
-			go func() {
-				n, err := heal.NewRedriver(db).Redrive(t.Context(), time.Hour)
-				if err != nil {
-					t.Error(err)
-				}
-				healed <- n
-			}()
+			healed := redriveBeside(t, db)
 			repositorytest.AwaitWaiting(t, db)
 			exec(t, db, c.end+"FROM outbox_sent o WHERE o.event_type = 'test:7'")
 			run("SELECT pg_advisory_unlock(7)")

@@ -12,6 +12,7 @@ import (
 	"outboxd/migrations"
 	"outboxd/repository"
 	"outboxd/repository/heal"
+	"outboxd/repository/postgres"
 	"outboxd/repository/repositorytest"
 	"outboxd/repository/upkeep"
 )
@@ -100,6 +101,16 @@ func TestRedriveWaitsForBatchesFromBeforeTheClockWentBack(t *testing.T) {
 	deliver(t, claim(t, store, 2))
 	open := claim(t, store, 1)
 	clock.Step(-20 * time.Second)
+	healed := redriveBeside(t, db)
+	eventually(t, db, 3, "SELECT count(*) FROM outbox")
+	deliver(t, open)
+	if n := <-healed; n != 3 {
+		t.Errorf("%d events are back, want 3", n)
+	}
+}
+
+// redriveBeside redrives while the test goes on. The channel gets how many events went back.
+func redriveBeside(t *testing.T, db *postgres.Database) <-chan int64 {
 	healed := make(chan int64, 1)
 	go func() {
 		n, err := heal.NewRedriver(db).Redrive(t.Context(), time.Hour)
@@ -108,9 +119,5 @@ func TestRedriveWaitsForBatchesFromBeforeTheClockWentBack(t *testing.T) {
 		}
 		healed <- n
 	}()
-	eventually(t, db, 3, "SELECT count(*) FROM outbox")
-	deliver(t, open)
-	if n := <-healed; n != 3 {
-		t.Errorf("%d events are back, want 3", n)
-	}
+	return healed
 }

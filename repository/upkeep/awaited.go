@@ -3,6 +3,7 @@ package upkeep
 import (
 	"context"
 
+	"outboxd/domain"
 	"outboxd/repository/postgres"
 )
 
@@ -20,23 +21,18 @@ SELECT coalesce(array_agg(DISTINCT event_id) FILTER (WHERE delivery_id = event_i
        coalesce((SELECT delivery_id FROM looked ORDER BY delivery_id OFFSET $2 - 1 LIMIT 1), '00000000-0000-0000-0000-000000000000')
 FROM looked`
 
-// confirmDelivered confirms the events whose deliveries have all ended. A call looks at up to limit deliveries that
-// events wait for, and the next call goes on from there.
-func (h *Housekeeping) confirmDelivered(ctx context.Context, limit int) error {
+// ConfirmDelivered implements domain.Housekeeping.
+func (h *Housekeeping) ConfirmDelivered(ctx context.Context, after domain.ID, limit int) (last domain.ID, err error) {
 	const doing = "confirm events whose deliveries have ended"
-	h.mu.Lock()
-	defer h.mu.Unlock()
 	var events [][16]byte
-	last := h.awaited
-	if err := h.db.Pool().QueryRow(ctx, endedSQL, [16]byte(h.awaited), limit).Scan(&events, (*[16]byte)(&last)); err != nil {
-		return postgres.Translate(err, doing)
+	if err := h.db.Pool().QueryRow(ctx, endedSQL, [16]byte(after), limit).Scan(&events, (*[16]byte)(&last)); err != nil {
+		return after, postgres.Translate(err, doing)
 	}
 	for _, id := range events {
 		// A transaction for each event: the lock of one event must not wait for another event.
 		if _, err := h.db.Pool().Exec(ctx, "SELECT outbox_await($1)", id); err != nil {
-			return postgres.Translate(err, doing)
+			return after, postgres.Translate(err, doing)
 		}
 	}
-	h.awaited = last
-	return nil
+	return last, nil
 }

@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	"outboxd/app/schematest"
+	"outboxd/domain"
 	"outboxd/repository/repositorytest"
 	"outboxd/repository/upkeep"
 )
@@ -16,9 +17,11 @@ func TestAwaitedDeliveriesAreLookedAtInPieces(t *testing.T) {
 	house := upkeep.NewHousekeeping(db, "")
 	const mark = "INSERT INTO outbox_awaited (delivery_id, event_id) SELECT id, id FROM (SELECT outbox_new_id() AS id FROM generate_series(1, 5)) AS event"
 	repositorytest.Exec(t, db, mark)
+	var last domain.ID
 	look := func(want int) {
 		t.Helper()
-		if _, _, _, err := house.AdvanceKeys(t.Context(), "", 2, true); err != nil {
+		var err error
+		if last, err = house.ConfirmDelivered(t.Context(), last, 2); err != nil {
 			t.Fatal(err)
 		}
 		if n := repositorytest.Count(t, db, "SELECT count(*) FROM outbox_awaited"); n != want {

@@ -2,7 +2,6 @@ package upkeep
 
 import (
 	"context"
-	"sync"
 	"time"
 
 	"outboxd/domain"
@@ -15,9 +14,6 @@ type Housekeeping struct {
 	db        *postgres.Database
 	directURL string
 	terms     leaderTerms
-
-	mu      sync.Mutex
-	awaited domain.ID // where the last look for deliveries that events wait for ended
 }
 
 // NewHousekeeping returns the Housekeeping of db. directURL is where the leader connects;
