@@ -80,16 +80,16 @@ func (b *batch) loadAround(ctx context.Context, s scope, cause error) error {
 	if err := b.begin(ctx); err != nil {
 		return err
 	}
-	if err := b.waitForLocks(ctx, siftPatience); err != nil {
-		return err
-	}
-	if err := b.claimMadeUp(ctx); isOfOne(err) {
+	if err := b.claimMadeUp(ctx); stored.IsOfRow(err) {
 		return cause // a faultless event cannot be claimed either
 	} else if err != nil {
 		return err
 	}
 	rows, err := b.around(ctx, s)
 	if err != nil {
+		return err
+	}
+	if err := b.waitForLocks(ctx, siftPatience); err != nil {
 		return err
 	}
 	sifted := sifting{batch: b}
@@ -186,6 +186,12 @@ func (s *sifting) sift(ctx context.Context, rows []dueRow) error {
 	case !isOfOne(err):
 		return err
 	case len(rows) == 1:
+		if !stored.IsOfRow(err) {
+			// Nobody but this row waits, unless a whole table is locked.
+			if err := s.claimMadeUp(ctx); err != nil {
+				return err
+			}
+		}
 		s.stuck = append(s.stuck, stuckRow{dueRow: rows[0], why: err})
 		return nil
 	}

@@ -146,6 +146,59 @@ func TestAnErrorOfTheSchemaKillsNoEvent(t *testing.T) {
 	}
 }
 
+// A table is locked between the claim that fails because of a row and the claim around that row, as when a partition of
+// the history is made. That is no fault of any row, nor an error: the claim waits.
+func TestAClaimAroundAnOddRowWaitsForALockedTable(t *testing.T) {
+	t.Parallel()
+	db := schematest.Open(t)
+	exec(t, db, `
+		CREATE FUNCTION refuse_odd() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+		    PERFORM pg_advisory_xact_lock(7);
+		    RAISE 'odd events do not go';
+		END $$`)
+	exec(t, db, "CREATE TRIGGER refuse_odd BEFORE INSERT ON outbox_sent FOR EACH ROW WHEN (NEW.event_type = 'test:odd') EXECUTE FUNCTION refuse_odd()")
+	exec(t, db, "INSERT INTO outbox (event_type, payload) VALUES ('test:odd', 'x')")
+	emit(t, db, 1)
+	gate, lock := repository.Begin(t.Context(), db), repository.Begin(t.Context(), db)
+	defer gate.Rollback()
+	defer lock.Rollback()
+	if err := gate.Exec("SELECT pg_advisory_xact_lock(7)").Error; err != nil {
+		t.Fatal(err)
+	}
+	type result struct {
+		batch domain.Batch
+		err   error
+	}
+	claimed, locked := make(chan result, 1), make(chan error, 1)
+	go func() {
+		batch, err := repository.NewOutbox(db, repository.OutboxOptions{History: true}).Claim(t.Context(), domain.Cursor{}, 10)
+		claimed <- result{batch, err}
+	}()
+	const waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted AND database = (SELECT oid FROM pg_database WHERE datname = current_database()) AND "
+	eventually(t, db, 1, waiting+"locktype = 'advisory'")
+	go func() { locked <- lock.Exec("LOCK outbox_sent IN ACCESS EXCLUSIVE MODE").Error }()
+	eventually(t, db, 1, waiting+"locktype = 'relation'")
+	gate.Rollback() // the claim fails, and the lock is granted
+	if err := <-locked; err != nil {
+		t.Fatal(err)
+	}
+	// The claim around the row waits, and not for as short a time as for one row.
+	eventually(t, db, 1, `SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'relation'
+		AND clock_timestamp() - query_start > interval '100 milliseconds'`)
+	lock.Rollback()
+	r := <-claimed
+	if r.err != nil {
+		t.Fatalf("claimed: %v", r.err)
+	}
+	if n := len(r.batch.Events()); n != 1 {
+		t.Errorf("%d events, want 1", n)
+	}
+	deliverAll(t, r.batch)
+	if n := count(t, db, "SELECT count(*) FROM outbox_dead"); n != 1 {
+		t.Errorf("%d dead letters, want 1", n)
+	}
+}
+
 // If even the dead letters refuse a row, it stays where it is and is skipped.
 func TestARowThatCannotBeSetAsideIsPassedOver(t *testing.T) {
 	t.Parallel()
