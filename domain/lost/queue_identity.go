@@ -93,6 +93,9 @@ type IdentifiedQueue interface {
 	// Identify reads the identity of Redis. name is the name of the canary. Errors: domain.CodeUnavailable.
 	Identify(ctx context.Context, name string) (QueueIdentity, error)
 
+	// IdentifyAnew does what Identify does, over connections that nothing has used before. Errors: those of Identify.
+	IdentifyAnew(ctx context.Context, name string) (QueueIdentity, error)
+
 	// Mark replaces any present canary by the parameter next. Errors: domain.CodeUnavailable; then the new canary may
 	// have been written or not.
 	Mark(ctx context.Context, name, next string) error

@@ -94,10 +94,10 @@ func containsAny(text string, words ...string) bool {
 }
 
 // IsWithheld reports whether a healthy Redis refused to answer one command, for example
-// because its user may not run that command.
+// because its user may not run that command. An empty answer is no refusal.
 func IsWithheld(err error) bool {
 	var reply redis.Error
-	if !errors.As(err, &reply) || isTurnedAway(err) {
+	if !errors.As(err, &reply) || isTurnedAway(err) || errors.Is(err, redis.Nil) {
 		return false
 	}
 	return strings.HasPrefix(reply.Error(), "NOPERM") || !IsOutage(err)

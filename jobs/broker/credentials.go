@@ -2,6 +2,7 @@ package broker
 
 import (
 	"context"
+	"fmt"
 
 	"github.com/redis/go-redis/v9"
 
@@ -43,8 +44,13 @@ func (c credentials) introduce(ctx context.Context, conn *redis.Conn) error {
 	case password == "":
 		return nil
 	case username != "":
-		return conn.AuthACL(ctx, username, password).Err()
+		err = conn.AuthACL(ctx, username, password).Err()
 	default:
-		return conn.Auth(ctx, password).Err()
+		err = conn.Auth(ctx, password).Err()
 	}
+	if err != nil {
+		// go-redis unwraps the error once, and must not remove the mark of ofGreeting.
+		return fmt.Errorf("failed to authenticate: %w", err)
+	}
+	return nil
 }

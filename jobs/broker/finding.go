@@ -1,10 +1,14 @@
 package broker
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"io"
+	"net"
 	"regexp"
 	"strings"
+	"syscall"
 
 	"github.com/redis/go-redis/v9"
 
@@ -18,8 +22,12 @@ type impediment struct {
 	finding domain.Finding
 }
 
-// AnswerUnknown is the code of the finding for a reply that outboxd does not know.
-const AnswerUnknown = "redis-answer"
+// AnswerUnknown is the code of the finding for a reply that outboxd does not know. Unreachable is the code of the
+// finding for an error that is no reply.
+const (
+	AnswerUnknown = "redis-answer"
+	Unreachable   = "redis-unreachable"
+)
 
 // waits is the consequence that the finding of every impediment states.
 const waits = "events wait in the outbox, and no attempt is charged to them"
@@ -105,8 +113,8 @@ var impediments = []impediment{
 // commandNames finds the name of a command in a reply of Redis. Such a name is no secret.
 var commandNames = regexp.MustCompile("(?i)(?:run the|unknown command) ['`]?([a-z|]{1,40})\\b")
 
-// FindingOf returns the finding for an error of Redis, or of a server that answers in its place. It
-// returns false for all other errors, such as a broken connection, and for nil.
+// FindingOf returns the finding for an error of Redis, of a server that answers in its place, or of the connection to
+// it. It returns false for all other errors, such as the end of this process, and for nil.
 func FindingOf(err error) (domain.Finding, bool) {
 	if err == nil {
 		return domain.Finding{}, false
@@ -119,7 +127,7 @@ func FindingOf(err error) (domain.Finding, bool) {
 	}
 	var reply redis.Error
 	if !errors.As(err, &reply) {
-		return domain.Finding{}, false
+		return unreachable(err)
 	}
 	message := reply.Error()
 	for _, i := range impediments {
@@ -136,6 +144,30 @@ func FindingOf(err error) (domain.Finding, bool) {
 		Code: AnswerUnknown, Level: domain.FindingBroken, Found: "Redis answers with an error that outboxd does not know", Consequence: waits,
 		Remedy: "the log has its words: look at Redis, and what stands between",
 	}, true
+}
+
+// unreachable returns the finding for an error of a connection.
+func unreachable(err error) (domain.Finding, bool) {
+	f := domain.Finding{
+		Code: Unreachable, Level: domain.FindingBroken, Found: "Redis cannot be reached", Consequence: waits,
+		Remedy: "start it, or name another with --redis-url; redis-cli PING says whether it answers", Outage: true,
+	}
+	switch {
+	case errors.Is(err, context.Canceled), errors.Is(err, redis.ErrClosed):
+		return domain.Finding{}, false
+	case redisreply.IsTimeout(err):
+		f.Found = "Redis does not answer in time"
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
+		f.Found = "Redis, or what stands before it, has closed the connection"
+	case !isOfNetwork(err):
+		return domain.Finding{}, false
+	}
+	return f, true
+}
+
+func isOfNetwork(err error) bool {
+	var network net.Error
+	return errors.As(err, &network) || errors.Is(err, net.ErrClosed)
 }
 
 // isStrange reports whether a reply is impossible for its command: it is empty, or has an

@@ -116,6 +116,14 @@ func (r *Redis) readFiles() error {
 	return nil
 }
 
+// Anew returns a handle for the same Redis that shares no connection with r. It does not connect. The caller
+// closes it.
+func (r *Redis) Anew() *Redis {
+	anew := *r
+	anew.client = r.newClient(withoutRepeats(1))
+	return &anew
+}
+
 // Close closes the connections. Call Close only when nothing uses the handle any more.
 func (r *Redis) Close() error { return r.client.Close() }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"slices"
 	"strings"
 
 	"github.com/redis/go-redis/v9"
@@ -11,13 +12,14 @@ import (
 	"outboxd/client/redisreply"
 )
 
-// unread is a hook for a Redis client. With the hook unread, every command of a pipeline
-// counts as failed until its own reply has been read.
+// unread is a hook for a Redis client. With the hook unread, every command counts as failed until
+// its own reply has been read.
 //
 // If Redis answers the greeting of a new connection with an error, such as a wrong password or an
 // unknown database, go-redis sets no error on the commands of the pipeline, and only Exec returns
-// the error. So each command looks as if it had succeeded. With the hook unread, each command has
-// the error.
+// the error. So each command looks as if it had succeeded. A single command gets the answer to the
+// greeting as if it were its own: a greeting that is answered with nil would make every key look
+// absent. With the hook unread, each command has an error that is no reply to it.
 type unread struct{}
 
 var errUnread = errors.New("the reply was not read")
@@ -31,7 +33,7 @@ func (unread) DialHook(next redis.DialHook) redis.DialHook {
 func (unread) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 	return func(ctx context.Context, command redis.Cmder) error {
 		if err := next(ctx, command); err != nil {
-			return Whence(err)
+			return ofGreeting(command, Whence(err))
 		}
 		return confirmed(command)
 	}
@@ -43,28 +45,51 @@ func (unread) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessP
 			command.SetErr(errUnread)
 		}
 		err := Whence(next(ctx, commands))
-		cause := err
-		if cause == nil {
-			cause = errUnread
-		}
 		for _, command := range commands {
 			if errors.Is(command.Err(), errUnread) {
-				command.SetErr(cause)
+				command.SetErr(unreadBecause(err))
 			} else if strange := confirmed(command); strange != nil {
 				command.SetErr(strange)
-			}
-			if err == nil {
-				err = command.Err()
+			} else if command.Err() != nil {
+				command.SetErr(ofGreeting(command, command.Err()))
 			}
 		}
-		return err
+		return worst(err, commands)
 	}
+}
+
+// unreadBecause returns the error of a command whose reply was not read, from the error of its pipeline. A reply in
+// that error belongs to the greeting.
+func unreadBecause(err error) error {
+	if err == nil {
+		return errUnread
+	}
+	if _, answered := errors.AsType[redis.Error](err); answered {
+		return turnedAwayBy("the greeting of a connection", err)
+	}
+	return err
+}
+
+// worst returns the error of a pipeline: a reply that Redis never gives, else the first error. go-redis goes on with a
+// connection if its greeting got a reply that is an error, and gives it up after any other error.
+func worst(err error, commands []redis.Cmder) error {
+	for _, command := range commands {
+		if failed := command.Err(); err == nil || failed != nil && isUnexpected(failed) && !isUnexpected(err) {
+			err = failed
+		}
+	}
+	return err
+}
+
+func isUnexpected(err error) bool {
+	_, is := errors.AsType[redisreply.Unexpected](err)
+	return is
 }
 
 // confirmations has the only possible replies to some commands. go-redis accepts any line and any
 // number as the reply. A server that answers SELECT with another line may not have executed it, and
 // tasks would go to the wrong database.
-var confirmations = map[string]string{"select": "OK", "auth": "OK", "ping": "PONG", "set": "OK"}
+var confirmations = map[string]string{"select": "OK", "auth": "OK", "client": "OK", "ping": "PONG", "set": "OK"}
 
 func confirmed(command redis.Cmder) error {
 	status, isStatus := command.(*redis.StatusCmd)
@@ -75,6 +100,18 @@ func confirmed(command redis.Cmder) error {
 		return redisreply.Unexpected{To: strings.ToUpper(status.Name()), Reply: status.Val()}
 	}
 	return nil
+}
+
+// greetings are the commands with which go-redis begins a connection. outboxd sends them at no other time.
+var greetings = []string{"hello", "auth", "select", "client"}
+
+// ofGreeting marks the error of a command if the command belongs to the greeting of a connection. The command that the
+// connection was opened for gets the same error.
+func ofGreeting(command redis.Cmder, err error) error {
+	if !slices.Contains(greetings, command.Name()) {
+		return err
+	}
+	return turnedAwayBy(strings.ToUpper(command.Name()), err)
 }
 
 // turnedAway is the error if Redis refused a new connection: its error reply to the
@@ -88,8 +125,20 @@ func isTurnedAway(err error) bool {
 	return away
 }
 
-// Whence wraps an error in turnedAway if it is a reply to a greeting. Whence knows such a
-// reply because go-redis wraps it, and does not wrap replies to commands.
+// turnedAwayBy marks an error reply to the greeting. Redis answers no greeting with nil. If that stayed redis.Nil,
+// go-redis might use the connection, and the command that was to be sent would look answered.
+func turnedAwayBy(greeting string, err error) error {
+	if errors.Is(err, redis.Nil) {
+		return redisreply.Unexpected{To: greeting, Reply: nil}
+	}
+	if _, answered := errors.AsType[redis.Error](err); !answered || isTurnedAway(err) {
+		return err
+	}
+	return turnedAway{err}
+}
+
+// Whence wraps an error in turnedAway if it is a reply to a greeting that go-redis has wrapped. go-redis does not wrap
+// replies to commands. It removes its own wrapping from most errors, so that a client needs the hook unread too.
 func Whence(err error) error {
 	if err == nil || isTurnedAway(err) {
 		return err
@@ -97,10 +146,7 @@ func Whence(err error) error {
 	if _, direct := err.(redis.Error); direct { //nolint:errorlint // being wrapped is the difference
 		return err
 	}
-	if _, answered := errors.AsType[redis.Error](err); answered {
-		return turnedAway{err}
-	}
-	return err
+	return turnedAwayBy("the greeting of a connection", err)
 }
 
 // guarded adds the hook unread to a client and returns the client.

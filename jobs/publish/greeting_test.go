@@ -10,6 +10,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"outboxd/app/faulttest"
 	"outboxd/app/servertest/redistest"
 	"outboxd/domain"
 	"outboxd/jobs/inspect"
@@ -72,6 +73,45 @@ func TestNothingIsDeliveredOverAConnectionThatWasTurnedAway(t *testing.T) {
 	}
 }
 
+// The answer to a greeting is no answer to the command for which the connection was opened, whatever it says. An empty
+// one does not make keys look absent.
+func TestTheAnswerToAGreetingAnswersNoCommand(t *testing.T) {
+	t.Parallel()
+	for name, reply := range map[string]string{
+		"nil":         "$-1\r\n",
+		"NOSCRIPT":    "-NOSCRIPT No matching script. Please use EVAL.\r\n",
+		"WRONGTYPE":   "-WRONGTYPE Operation against a key holding the wrong kind of value\r\n",
+		"NOPERM":      "-NOPERM this user has no permissions to access one of the keys used as arguments\r\n",
+		"not known":   "-ERR unknown command\r\n",
+		"a string":    "+1\r\n",
+		"not a reply": "?\r\n",
+	} {
+		for _, command := range []string{"AUTH", "SELECT"} {
+			t.Run(command+" "+name, func(t *testing.T) {
+				t.Parallel()
+				m := faulttest.NewMatrix(t, faulttest.Command{
+					Name: command, Greeting: true, Password: true, Usual: map[string]string{"HELLO": "-ERR unknown command 'HELLO'\r\n", "AUTH": "+OK\r\n"},
+				})
+				m.Break(command, faulttest.Fault{Reply: reply})
+				publisher, _ := jobstest.Publisher(t, m.Proxied)
+				for i, r := range publisher.Publish(t.Context(), jobstest.Events(3)) {
+					if r.Answer != domain.Unanswered || domain.ErrorCode(r.Failure()) != domain.CodeUnavailable {
+						t.Fatalf("event %d: %+v, want no answer", i, r)
+					}
+					if _, known := domain.FindingOf(r.Failure()); !known {
+						t.Errorf("event %d: no finding: %v", i, r.Failure())
+					}
+				}
+				for question, ask := range questions(t, publisher, m.Proxied) {
+					if err := ask(t.Context()); domain.ErrorCode(err) != domain.CodeUnavailable {
+						t.Errorf("%s: %v, want unavailable", question, err)
+					}
+				}
+			})
+		}
+	}
+}
+
 // questions returns calls to Redis that publish nothing, by name.
 func questions(t *testing.T, publisher *publish.Publisher, address string) map[string]func(context.Context) error {
 	t.Helper()
@@ -80,6 +120,7 @@ func questions(t *testing.T, publisher *publish.Publisher, address string) map[s
 	return map[string]func(context.Context) error{
 		"Ping":       publisher.Ping,
 		"Identify":   func(ctx context.Context) error { _, err := publisher.Identify(ctx, "a"); return err },
+		"again":      func(ctx context.Context) error { _, err := publisher.IdentifyAnew(ctx, "a"); return err },
 		"Unfinished": func(ctx context.Context) error { _, err := finder.Unfinished(ctx, jobstest.Events(1)); return err },
 		"Lengths":    func(ctx context.Context) error { _, err := overviews.Lengths(ctx, []string{"a"}); return err },
 		"Mark":       func(ctx context.Context) error { return publisher.Mark(ctx, "a", "b") },

@@ -42,8 +42,11 @@ func (p *Publisher) Identify(ctx context.Context, name string) (lost.QueueIdenti
 	if reply := canary.Err(); reply != nil && !errors.Is(reply, redis.Nil) {
 		return lost.QueueIdentity{}, broker.Unavailable(identifying, reply)
 	}
-	if again.Err() == nil && again.Val() != canary.Val() {
+	switch reply := again.Err(); {
+	case reply == nil && again.Val() != canary.Val():
 		return lost.QueueIdentity{}, broker.Unavailable(identifying, redisreply.Unexpected{To: "GET", Reply: canary.Val()})
+	case reply != nil && !broker.IsWithheld(reply):
+		return lost.QueueIdentity{}, broker.Unavailable(identifying, reply)
 	}
 	state := broker.ParseInfo(replication.Val())
 	if role := state["role"]; role != "" && role != "master" {
@@ -54,6 +57,17 @@ func (p *Publisher) Identify(ctx context.Context, name string) (lost.QueueIdenti
 		ReplicationID: state["master_replid"],
 		Canary:        canary.Val(),
 	}, nil
+}
+
+// IdentifyAnew implements lost.IdentifiedQueue.
+func (p *Publisher) IdentifyAnew(ctx context.Context, name string) (lost.QueueIdentity, error) {
+	anew := p.handle.Anew()
+	defer func() { _ = anew.Close() }() // it is gone in any case
+	other := New(anew)
+	if written := p.canary.Load(); written != nil {
+		other.canary.Store(written)
+	}
+	return other.Identify(ctx, name)
 }
 
 // Mark implements lost.IdentifiedQueue.

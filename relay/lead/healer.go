@@ -69,7 +69,9 @@ type healer struct {
 	failed   error     // the error of the last heal
 	silent   bool      // the failure has been logged
 	intact   bool      // the present check found no change
-	vouchers vouchers
+	// unconfirmed is how many checks in a row found a loss of Redis that IdentifyAnew did not confirm.
+	unconfirmed int
+	vouchers    vouchers
 	// renewing is the last renewal of the canary, if it may be incomplete.
 	renewing renewal
 }
@@ -157,7 +159,7 @@ func (h *healer) check(ctx context.Context) error {
 	change := database.Change(h.record.Database)
 	l := h.lossOf(seen, change)
 	if l.reason == "" {
-		h.intact = true
+		h.intact, h.unconfirmed = true, 0
 		return errors.Join(h.rememberDatabase(looking, database), h.advance(looking, seen.Over(known)))
 	}
 	if change == "" && h.isBehind(seen) {
@@ -165,6 +167,11 @@ func (h *healer) check(ctx context.Context) error {
 	}
 	if time.Now().Before(h.rest) {
 		return h.failed
+	}
+	if change == "" {
+		if err := h.confirm(looking, seen); err != nil {
+			return err
+		}
 	}
 	// Another leader may have healed already, so read the record again.
 	was := h.record
@@ -176,8 +183,30 @@ func (h *healer) check(ctx context.Context) error {
 		pace.Raise(h.look)
 		return nil
 	}
+	h.unconfirmed = 0
 	h.failed = h.heal(ctx, seen.Over(known), database, l)
 	return h.failed
+}
+
+// unconfirmedMost is how many losses in a row are not believed because IdentifyAnew does not confirm them. If Redis takes
+// no new connections, or answers differently over each, a needless heal is better than lost events.
+const unconfirmedMost = 10
+
+// confirm asks Redis once more, over a new connection, before a heal. A wrong answer over one connection, such as one
+// that a proxy leads to another server, costs no heal then.
+func (h *healer) confirm(ctx context.Context, seen lost.QueueIdentity) error {
+	if h.unconfirmed == unconfirmedMost {
+		return nil
+	}
+	again, err := h.o.Queue.IdentifyAnew(ctx, h.record.Name)
+	if err == nil && again == seen {
+		return nil
+	}
+	h.unconfirmed++
+	if err == nil {
+		err = domain.Errorf(domain.CodeUnavailable, "Redis seems to have lost data, but not over a new connection: look whether a proxy leads to several servers")
+	}
+	return queueError{err}
 }
 
 // rememberDatabase stores the database's identity, and for how long the history keeps events, if either changed.

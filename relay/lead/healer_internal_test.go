@@ -21,10 +21,18 @@ type emptied struct {
 	record   lost.QueueRecord
 	slow     bool
 	redrives int
+	anew     func() string // the canary that IdentifyAnew finds; nil: that of Redis
 }
 
 func (e *emptied) Identify(context.Context, string) (lost.QueueIdentity, error) {
 	return lost.QueueIdentity{RunID: "run", Canary: e.canary}, nil
+}
+
+func (e *emptied) IdentifyAnew(ctx context.Context, name string) (lost.QueueIdentity, error) {
+	if e.anew != nil {
+		return lost.QueueIdentity{RunID: "run", Canary: e.anew()}, nil
+	}
+	return e.Identify(ctx, name)
 }
 
 func (e *emptied) Mark(_ context.Context, _, next string) error {
@@ -87,4 +95,41 @@ func TestAHealThatTheEndOfTheLeadershipInterruptedGoesOnAtOnce(t *testing.T) {
 			t.Errorf("%d redrives, want 2; recorded is %v", redis.redrives, store.cause)
 		}
 	})
+}
+
+// A loss that only one connection shows causes no heal. If new connections never agree, the healer heals at last.
+func TestALossIsConfirmedOverANewConnection(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		wrong int // so many checks find no canary
+		want  int
+	}{
+		"once":     {1, 0},
+		"for ever": {1000, 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				f, _, _ := notes(t, false)
+				known := lost.QueueIdentity{RunID: "run", Canary: "first"}
+				redis := &emptied{record: lost.QueueRecord{Name: "test", Identity: known}}
+				wrong := c.wrong
+				redis.anew = func() string {
+					if wrong--; wrong == 0 {
+						redis.canary = "first" // the faulty connection is gone
+					}
+					return "first"
+				}
+				h := newHealer(Healing{Queue: redis, Memory: redis, CheckInterval: time.Second}, time.Hour, Relay{
+					Logger: slog.New(slog.DiscardHandler), Unreachable: func() bool { return false }, HandedOver: func() int64 { return 0 },
+				}, newMetrics(prometheus.NewRegistry()), f)
+				ctx, end := context.WithTimeout(t.Context(), 15*time.Second)
+				defer end()
+				h.run(ctx, func(ctx context.Context) error { return ctx.Err() })
+				if redis.redrives != c.want {
+					t.Errorf("%d heals, want %d", redis.redrives, c.want)
+				}
+			})
+		})
+	}
 }
