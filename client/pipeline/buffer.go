@@ -2,6 +2,7 @@ package pipeline
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"time"
 
@@ -125,7 +126,8 @@ func (b *buffer) isClosed() bool {
 }
 
 // give tries once to move tasks back to the heads of their queues, and returns the tasks for which another try
-// may help. give gives the first task back last, so that this task is again the first of its queue.
+// may help: all but those that are back, or not this worker's any more. give gives the first task back last, so that
+// this task is again the first of its queue.
 func (b *buffer) give(tasks []ahead) (left []ahead) {
 	ctx, all := context.Background(), newPipes(b.redis)
 	commands := make([]*redis.Cmd, len(tasks))
@@ -138,7 +140,10 @@ func (b *buffer) give(tasks []ahead) (left []ahead) {
 	}
 	all.send(ctx)
 	for i, command := range commands {
-		if command != nil && mayPass(command.Err()) {
+		if command == nil || errors.Is(command.Err(), redis.ErrClosed) {
+			continue
+		}
+		if err := command.Err(); err != nil && !redis.HasErrorPrefix(err, errNotFound) {
 			left = append(left, tasks[i])
 		}
 	}

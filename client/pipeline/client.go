@@ -139,10 +139,22 @@ func (c *Client) Eval(ctx context.Context, script string, keys []string, args ..
 }
 
 // ZAddXX is the command with which Asynq extends leases. The Client records the new ends
-// of the leases.
+// of the leases. If Redis has no memory left, the Client extends them in another way, because
+// otherwise tasks would run a second time, at the cost of an attempt.
 func (c *Client) ZAddXX(ctx context.Context, key string, members ...redis.Z) *redis.IntCmd {
 	answer := c.UniversalClient.ZAddXX(ctx, key, members...)
-	if strings.HasSuffix(key, ":lease") && answer.Err() == nil {
+	if !strings.HasSuffix(key, ":lease") {
+		return answer
+	}
+	if redis.HasErrorPrefix(answer.Err(), "OOM") {
+		args := make([]any, 0, 2*len(members))
+		for _, member := range members {
+			args = append(args, member.Score, member.Member)
+		}
+		n, err := extendScript.Eval(ctx, c.UniversalClient, []string{key}, args...).Int64()
+		answer = redis.NewIntResult(n, err)
+	}
+	if answer.Err() == nil {
 		for _, member := range members {
 			if id, isText := member.Member.(string); isText {
 				c.places.extend(task{queueOf(key), id}, time.Unix(int64(member.Score), 0))

@@ -20,6 +20,12 @@ import (
 // receipt before it is moved, so that it is found even if Redis stopped in the
 // middle of the script.
 //
+// If Redis has reached its maxmemory, it refuses a script's first write if that may need memory, and no later write. So
+// the script first removes the field pending_since: otherwise no worker could take tasks from a full Redis, and Redis
+// would stay full.
+//
+// If the key of a task is no hash, the task does not exist.
+//
 // KEYS: pending, paused, active, lease
 // ARGV: 1 end of the lease, 2 prefix of task keys, 3 the ID of a task whose type is
 // known to be right, or "", 4 the position of the window, 5 its length, 6 after how
@@ -40,13 +46,25 @@ local function give(id, msg)
 	bytes = bytes - #msg
 	return (#reply - 4) / 2 >= most or bytes <= 0
 end
+local function isOther(reply) return type(reply) == "table" and reply.err and string.find(reply.err, "WRONGTYPE", 1, true) end
+local function message(id)
+	local msg = redis.pcall("HGET", ARGV[2] .. id, "msg")
+	if isOther(msg) then return false end
+	if type(msg) == "table" then return redis.call("HGET", ARGV[2] .. id, "msg") end
+	return msg
+end
+local function free(id) redis.call("HDEL", ARGV[2] .. id, "pending_since") end
 if ARGV[8] ~= "" then
 	local latest = redis.call("LRANGE", KEYS[3], 0, 999)
 	for i = #latest, 1, -1 do
 		local id = latest[i]
 		local key = ARGV[2] .. id
-		local receipt, msg = unpack(redis.call("HMGET", key, "outboxd_take", "msg"))
+		local found = redis.pcall("HMGET", key, "outboxd_take", "msg")
+		if isOther(found) then found = {} end
+		if found.err then found = redis.call("HMGET", key, "outboxd_take", "msg") end
+		local receipt, msg = unpack(found)
 		if receipt and msg and string.find(ARGV[8], receipt, 1, true) then
+			free(id)
 			redis.call("HSET", key, "outboxd_take", ARGV[7])
 			redis.call("ZADD", KEYS[4], ARGV[1], id)
 			if give(id, msg) then return reply end
@@ -63,17 +81,17 @@ local function known(id, msg)
 	end
 	return false
 end
-local function bear(id) redis.call("HSET", ARGV[2] .. id, "state", "active", "outboxd_take", ARGV[7]) end
-local function lease(id)
-	redis.call("HDEL", ARGV[2] .. id, "pending_since")
-	redis.call("ZADD", KEYS[4], ARGV[1], id)
+local function bear(id)
+	free(id)
+	redis.call("HSET", ARGV[2] .. id, "state", "active", "outboxd_take", ARGV[7])
 end
+local function lease(id) redis.call("ZADD", KEYS[4], ARGV[1], id) end
 local ids = redis.call("LRANGE", KEYS[1], -most, -1)
 local gone = 0
 while #ids > 0 do
 	for i = #ids, 1, -1 do
 		local id = ids[i]
-		local msg = redis.call("HGET", ARGV[2] .. id, "msg")
+		local msg = message(id)
 		if not msg then
 			redis.call("RPOP", KEYS[1])
 			gone = gone + 1
@@ -96,7 +114,7 @@ local from = tonumber(ARGV[4])
 ids = redis.call("LRANGE", KEYS[1], -(from + ARGV[5] - 1), -from)
 reply[4] = #ids
 for i = #ids, 1, -1 do
-	local msg = redis.call("HGET", ARGV[2] .. ids[i], "msg")
+	local msg = message(ids[i])
 	if msg and known(ids[i], msg) then
 		bear(ids[i])
 		redis.call("LREM", KEYS[1], -1, ids[i])
@@ -183,3 +201,23 @@ if redis.call("ZREM", KEYS[2], ARGV[1]) == 0 then return redis.error_reply("NOT 
 redis.call("RPUSH", KEYS[3], ARGV[1])
 redis.call("HSET", KEYS[4], "state", "pending")
 return redis.status_reply("OK")`)
+
+// errNotFound is the error of giveBackScript for a task that does not belong to this worker any more.
+const errNotFound = "NOT FOUND"
+
+// extendScript extends leases as ZADD with XX does, but also if Redis has reached its maxmemory: a script may use memory
+// after its first write.
+//
+// KEYS: lease
+// ARGV: the score and the ID of each task
+//
+// Returns how many leases were extended.
+var extendScript = redis.NewScript(`
+local extended = 0
+for i = 2, #ARGV, 2 do
+	if redis.call("ZREM", KEYS[1], ARGV[i]) == 1 then
+		redis.call("ZADD", KEYS[1], ARGV[i - 1], ARGV[i])
+		extended = extended + 1
+	end
+end
+return extended`)

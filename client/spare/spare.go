@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"outboxd/client/redisreply"
 )
 
 // Tasks is the set of spared tasks: when Asynq is about to archive one, it is put
@@ -75,7 +77,11 @@ func (t *Tasks) Instead(ctx context.Context, r redis.Scripter, keys []string, ar
 	}
 	retry := strings.TrimSuffix(keys[archivedKey], "archived") + "retry"
 	answer := backScript.Run(ctx, r, []string{keys[0], keys[activeKey], keys[leaseKey], retry}, args[0], args[1], one.again.Unix())
-	if answer.Err() == nil {
+	switch {
+	case answer.Err() != nil:
+	case answer.Val() != "OK":
+		answer.SetErr(redisreply.Unexpected{To: "the script that puts a task back", Reply: answer.Val()})
+	default:
 		t.byID.Delete(args[0])
 	}
 	return answer

@@ -86,7 +86,7 @@ func (q *Inquiry) Presence() queued.TaskPresence {
 // the script yet, or if the script cannot decide about some tasks.
 //
 // Errors: domain.CodeUnavailable; domain.QueueOutages, which has that code, if this user
-// may not use the keys of some queues.
+// may not use the keys of some queues, or if a key of some queues is of another kind.
 func (f *Finder) Ask(ctx context.Context, asked []*Inquiry) error {
 	if err := f.call(ctx, asked); err != nil {
 		return err
@@ -135,25 +135,28 @@ func (f *Finder) call(ctx context.Context, asked []*Inquiry) error {
 		if slices.ContainsFunc(commands, func(c *redis.Cmd) bool { return redis.HasErrorPrefix(c.Err(), broker.NoScript) }) {
 			continue
 		}
-		if err != nil && !broker.IsForbiddenKey(err) {
+		if err != nil && !isOfQueue(err) {
 			return broker.Unavailable(doing, err)
 		}
-		var forbidden domain.QueueOutages
+		var unusable domain.QueueOutages
 		for i, call := range calls {
 			switch err := call.read(commands[i]); {
-			case broker.IsForbiddenKey(err):
-				forbidden = append(forbidden, &domain.QueueOutage{Queue: call[0].Queue, Err: broker.Unavailable(doing, err)})
+			case isOfQueue(err):
+				unusable = append(unusable, &domain.QueueOutage{Queue: call[0].Queue, Err: broker.Unavailable(doing, err)})
 			case err != nil:
 				return broker.Unavailable(doing, err)
 			}
 		}
-		if len(forbidden) > 0 {
-			return forbidden
+		if len(unusable) > 0 {
+			return unusable
 		}
 		return nil
 	}
 	return domain.Errorf(domain.CodeUnavailable, "Redis accepts scripts neither by their hash nor in full")
 }
+
+// isOfQueue reports whether an error is about one queue, and says nothing about the others.
+func isOfQueue(err error) bool { return broker.IsForbiddenKey(err) || broker.IsRefusal(err) }
 
 type evaluation func(ctx context.Context, c redis.Scripter, keys []string, args ...any) *redis.Cmd
 

@@ -18,6 +18,8 @@ const nearEnd = "1000"
 // next. If the list is longer and does not have the task there, the script is unsure. In that case
 // the caller reads the whole list, and calls the script again with the result.
 //
+// A key that is no hash has no task, so the task is lost.
+//
 // A hash without a message also means that the task is lost: Redis has evicted the task,
 // and a worker that took its ID from the list made a new hash with only a state.
 //
@@ -48,7 +50,8 @@ local function last()
 		local ids = redis.call("LRANGE", KEYS[1], -16, -1)
 		empty = #ids == 0
 		for _, id in ipairs(ids) do
-			local since = tonumber(redis.call("HGET", tasks .. id, "pending_since") or "")
+			local said = redis.pcall("HGET", tasks .. id, "pending_since")
+			local since = type(said) == "string" and tonumber(said)
 			if since and (not oldest or since < oldest) then oldest = since end
 		end
 	end
@@ -82,7 +85,10 @@ local sets = { scheduled = "2", retry = "2", completed = "3", archived = "4" }
 
 local function look(id, absent)
 	local key = tasks .. id
-	local state, since, group = unpack(redis.call("HMGET", key, "state", "pending_since", "group"))
+	local found = redis.pcall("HMGET", key, "state", "pending_since", "group")
+	if found.err and string.find(found.err, "WRONGTYPE", 1, true) then return "1", "none" end
+	if found.err then found = redis.call("HMGET", key, "state", "pending_since", "group") end
+	local state, since, group = unpack(found)
 	if not state then
 		if redis.call("EXISTS", key) == 0 then return "0" end
 		return "1", "none"
@@ -109,8 +115,8 @@ local function clear(id, state)
 	redis.call("LREM", KEYS[2], 0, id)
 	redis.call("ZREM", KEYS[3], id)
 	if sets[state] then redis.call("ZREM", queue .. state, id) end
-	local lock = redis.call("HGET", key, "unique_key")
-	if lock and lock ~= "" and redis.call("GET", lock) == id then redis.call("DEL", lock) end
+	local lock = redis.pcall("HGET", key, "unique_key")
+	if type(lock) == "string" and lock ~= "" and redis.call("GET", lock) == id then redis.call("DEL", lock) end
 	redis.call("DEL", key)
 end
 

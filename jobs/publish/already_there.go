@@ -38,8 +38,17 @@ func (p *Publisher) lookCloser(ctx context.Context, l *lane, events []domain.Eve
 		return nil
 	}
 	if err := p.tasks.Ask(ctx, asked); err != nil {
+		unusable := domain.UnusableQueues(err)
+		others := false
 		for _, i := range of {
-			receipts[i] = domain.Receipt{Err: err}
+			if len(unusable) > 0 && !slices.Contains(unusable, events[i].Queue) {
+				others = true
+				continue
+			}
+			receipts[i] = domain.Receipt{Err: lookError{err}}
+		}
+		if others {
+			return p.lookCloser(ctx, l, events, receipts)
 		}
 		return nil
 	}
@@ -61,3 +70,10 @@ func (p *Publisher) lookCloser(ctx context.Context, l *lane, events []domain.Eve
 	}
 	return short
 }
+
+// lookError is the error of a question about a task that exists. It says nothing about the script that enqueues tasks,
+// so the task must stay (see clearAway).
+type lookError struct{ error }
+
+// Unwrap returns the error of the question.
+func (e lookError) Unwrap() error { return e.error }

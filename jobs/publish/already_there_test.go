@@ -1,6 +1,7 @@
 package publish_test
 
 import (
+	"slices"
 	"testing"
 	"time"
 
@@ -8,6 +9,8 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"outboxd/app/servertest"
+	"outboxd/domain"
+	"outboxd/jobs/broker"
 	"outboxd/jobs/jobstest"
 )
 
@@ -94,5 +97,52 @@ func TestPublishLeavesACompletedTaskOfATypeThatNobodyConfirms(t *testing.T) {
 	}
 	if n := client.LLen(t.Context(), "asynq:{default}:pending").Val(); n != 0 {
 		t.Errorf("%d tasks wait, want none", n)
+	}
+}
+
+// If Redis cannot say how a task is that exists, its event waits, and the task stays as it is. Events of other queues do
+// not wait.
+func TestPublishLeavesATaskAboutWhichItCannotAsk(t *testing.T) {
+	t.Parallel()
+	publisher, client := jobstest.Publisher(t, servertest.Redis(t))
+	events := jobstest.Events(4)
+	events[2].Queue, events[3].Queue = "other", "other"
+	for i, r := range publisher.Publish(t.Context(), events) {
+		if r.Answer != domain.Accepted {
+			t.Fatalf("event %d: %+v", i, r)
+		}
+	}
+	for _, e := range events {
+		client.HSet(t.Context(), broker.TaskKey(e.Queue, e.TaskID()), "state", "active")
+		client.ZAdd(t.Context(), broker.LeaseKey(e.Queue), redis.Z{Member: e.TaskID(), Score: float64(time.Now().Add(time.Hour).Unix())})
+		client.LRem(t.Context(), broker.PendingKey(e.Queue), 0, e.TaskID())
+		client.LPush(t.Context(), broker.ActiveKey(e.Queue), e.TaskID())
+	}
+	client.Del(t.Context(), "asynq:{default}:active")
+	client.Set(t.Context(), "asynq:{default}:active", "of another kind", 0)
+	for i, r := range publisher.Publish(t.Context(), events) {
+		if other := events[i].Queue == "other"; other && r.Answer != domain.AlreadyThere || !other && !slices.Equal(domain.UnusableQueues(r.Failure()), []string{"default"}) {
+			t.Errorf("event %d of queue %s: %+v", i, events[i].Queue, r)
+		}
+		if !client.HExists(t.Context(), broker.TaskKey(events[i].Queue, events[i].TaskID()), "msg").Val() {
+			t.Errorf("event %d: its task was removed", i)
+		}
+	}
+}
+
+// A key that is no hash is no task, so the event gets a new one.
+func TestPublishReplacesAKeyOfAnotherKind(t *testing.T) {
+	t.Parallel()
+	publisher, client := jobstest.Publisher(t, servertest.Redis(t))
+	events := jobstest.Events(2)
+	key := jobstest.TaskKeyPrefix + events[0].TaskID()
+	client.Set(t.Context(), key, "of another kind", 0)
+	for i, r := range publisher.Publish(t.Context(), events) {
+		if r.Failure() != nil {
+			t.Errorf("event %d: %+v", i, r)
+		}
+	}
+	if state := client.HGet(t.Context(), key, "state").Val(); state != "pending" {
+		t.Errorf("the task is %q", state)
 	}
 }

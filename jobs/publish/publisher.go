@@ -120,6 +120,9 @@ func (p *Publisher) resolve(ctx context.Context, e *domain.Event, r domain.Recei
 	if lock, held := r.Err.(uniqueLock); held { //nolint:errorlint // put there by readReceipt
 		return p.again(ctx, e, string(lock))
 	}
+	if _, looked := errors.AsType[lookError](r.Err); looked {
+		return r
+	}
 	if (r.Answer == domain.Rejected || r.Answer == domain.Unanswered) && broker.IsFromScript(r.Err) && !broker.IsWriteRefusal(r.Err) {
 		if err := p.clearAway(ctx, e); err != nil {
 			return unanswered(err)

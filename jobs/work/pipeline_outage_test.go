@@ -1,0 +1,116 @@
+package work_test
+
+import (
+	"context"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/hibiken/asynq"
+	"github.com/redis/go-redis/v9"
+
+	"outboxd/app/faulttest"
+	"outboxd/app/servertest"
+	"outboxd/app/servertest/redistest"
+	"outboxd/client/pipeline"
+	"outboxd/jobs/jobstest"
+)
+
+// A Redis that has reached its maxmemory is drained by its workers: tasks are taken and finished, and a running task
+// keeps its lease. Otherwise Redis would stay full for ever.
+func TestAFullRedisIsDrained(t *testing.T) {
+	t.Parallel()
+	b := newBedOn(t, redistest.Start(t).URL(), pipelined)
+	const tasks = 20
+	for i := range tasks {
+		b.enqueue(fmt.Sprintf("task-%d", i))
+	}
+	if err := b.redis.ConfigSet(t.Context(), "maxmemory", "1").Err(); err != nil {
+		t.Fatal(err)
+	}
+	extended := make(chan error, tasks)
+	client := pipeline.New(t.Context(), pipeline.Options{Redis: b.redis, Direct: b.redis})
+	stop := b.serve(b, asynq.HandlerFunc(func(ctx context.Context, task *asynq.Task) error {
+		id, _ := asynq.GetTaskID(ctx)
+		until := time.Now().Add(time.Hour).Unix()
+		err := client.ZAddXX(ctx, "asynq:{default}:lease", redis.Z{Member: id, Score: float64(until)}).Err()
+		if score := b.redis.ZScore(ctx, "asynq:{default}:lease", id).Val(); err == nil && int64(score) != until {
+			err = fmt.Errorf("the lease ends at %v", score)
+		}
+		extended <- err
+		return nil
+	}))
+	defer stop()
+	for range tasks {
+		select {
+		case err := <-extended:
+			if err != nil {
+				t.Errorf("the lease is not extended: %v", err)
+			}
+		case <-time.After(10 * time.Second):
+			t.Fatalf("tasks are not taken: %d wait", b.redis.LLen(t.Context(), "asynq:{default}:pending").Val())
+		}
+	}
+	servertest.Eventually(t, "all tasks are finished", func() bool { return b.redis.LLen(t.Context(), "asynq:{default}:active").Val() == 0 })
+	if n, _ := client.ZAddXX(t.Context(), "asynq:{default}:lease", redis.Z{Member: "task-0", Score: 1}).Result(); n != 0 || b.redis.ZCard(t.Context(), "asynq:{default}:lease").Val() != 0 {
+		t.Error("a task that has ended has a lease again")
+	}
+}
+
+// A task whose key is no hash cannot run. It does not hold up the tasks behind it.
+func TestAKeyOfAnotherKindHoldsUpNoTask(t *testing.T) {
+	t.Parallel()
+	b := newBed(t, pipelined)
+	for i := range 3 {
+		b.enqueue(fmt.Sprintf("task-%d", i))
+	}
+	key := jobstest.TaskKeyPrefix + "task-0"
+	b.redis.Del(t.Context(), key)
+	b.redis.Set(t.Context(), key, "x", 0)
+	ran := make(chan string, 3)
+	stop := b.serve(b, asynq.HandlerFunc(func(ctx context.Context, _ *asynq.Task) error {
+		id, _ := asynq.GetTaskID(ctx)
+		ran <- id
+		return nil
+	}))
+	defer stop()
+	for range 2 {
+		select {
+		case <-ran:
+		case <-time.After(10 * time.Second):
+			t.Fatal("the tasks behind it are not taken")
+		}
+	}
+}
+
+// Tasks that were taken and not handed out go back to their queue, whatever Redis answers in between.
+func TestTasksGoBackAfterAnyError(t *testing.T) {
+	t.Parallel()
+	for _, reply := range []string{
+		"BUSY Redis is busy running a script. You can only call SCRIPT KILL or SHUTDOWN NOSAVE.",
+		"MISCONF Redis is configured to save RDB snapshots, but it's currently unable to persist to disk.",
+		"NOAUTH Authentication required.",
+		"MOVED 3999 127.0.0.1:6381",
+	} {
+		t.Run(reply[:4], func(t *testing.T) {
+			t.Parallel()
+			m := faulttest.NewMatrix(t, faulttest.Command{Name: "EVAL"})
+			b := newBedOn(t, m.Proxied, pipelined)
+			for i := range 3 {
+				b.enqueue(fmt.Sprintf("task-%d", i))
+			}
+			direct := pipeline.Direct(b.redis)
+			t.Cleanup(func() { _ = direct.Close() })
+			client := pipeline.New(t.Context(), pipeline.Options{Redis: b.redis, Direct: direct, Concurrency: 3})
+			pending := func() int64 { return b.redis.LLen(t.Context(), "asynq:{default}:pending").Val() }
+			prefix := "asynq:{default}:"
+			if err := client.Eval(t.Context(), "", []string{prefix + "pending", prefix + "paused", prefix + "active", prefix + "lease"}).Err(); err != nil || pending() != 0 {
+				t.Fatalf("took no tasks: %v, %d wait", err, pending())
+			}
+			m.Break("EVAL", faulttest.Fault{Reply: "-" + reply + "\r\n"})
+			servertest.Eventually(t, "the tasks go back", func() bool { return m.Hits() > 0 })
+			m.Mend()
+			servertest.Eventually(t, "the tasks are back", func() bool { return pending() == 2 })
+		})
+	}
+}
