@@ -64,6 +64,7 @@ func Run(ctx context.Context, connect asynq.RedisConnOpt, config asynq.Config, h
 		Redis: client, Direct: direct, Every: every,
 		Concurrency: config.Concurrency, Queues: config.Queues, StrictPriority: config.StrictPriority, Spared: tasks,
 	})
+	config.IsFailure = piped.IsFailure(config.IsFailure)
 	server := asynq.NewServerFromRedisClient(piped, config)
 	if err := server.Start(handler); err != nil {
 		return fmt.Errorf("start the worker: %w", err)

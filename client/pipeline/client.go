@@ -52,6 +52,7 @@ type Client struct {
 	places   *places
 	bell     bell.Bell
 	spared   *spare.Tasks
+	absence  absence
 	stop     context.CancelFunc
 }
 
@@ -143,6 +144,7 @@ func (c *Client) Eval(ctx context.Context, script string, keys []string, args ..
 // otherwise tasks would run a second time, at the cost of an attempt.
 func (c *Client) ZAddXX(ctx context.Context, key string, members ...redis.Z) *redis.IntCmd {
 	answer := c.UniversalClient.ZAddXX(ctx, key, members...)
+	c.absence.hear(answer.Err())
 	if !strings.HasSuffix(key, ":lease") {
 		return answer
 	}
@@ -186,6 +188,7 @@ func (c *Client) take(ctx context.Context, queue string) *redis.Cmd {
 	answer := redis.NewCmd(ctx)
 	switch message, err := c.taker.next(queue); {
 	case err != nil:
+		c.absence.hear(err)
 		answer.SetErr(err)
 	case message == "":
 		answer.SetErr(redis.Nil)
@@ -206,6 +209,7 @@ func (c *Client) finish(ctx context.Context, e *ending) *redis.Cmd {
 	if answer == nil {
 		answer = c.finisher.run(e, endOf(ctx))
 	}
+	c.absence.hear(answer.Err())
 	if id, isText := e.args[0].(string); isText && !isNoScript(answer.Err()) {
 		c.places.end(task{queueOf(e.keys[0]), id})
 	}
@@ -223,6 +227,7 @@ func (c *Client) instead(ctx context.Context, e *ending) *redis.Cmd {
 		ctx, cancel = context.WithDeadline(context.WithoutCancel(ctx), until)
 		defer cancel()
 	}
+	c.spareForAbsence(e.keys, e.args)
 	return c.spared.Instead(ctx, c.UniversalClient, e.keys, e.args)
 }
 

@@ -59,11 +59,17 @@ const (
 	archivedKey = 3
 )
 
+// IsArchiving reports whether these are the keys and arguments of Asynq's script that archives a task. The first
+// argument is then the task's ID, and the second its message.
+func IsArchiving(keys []string, args []any) bool {
+	return len(keys) == archiveKeys && len(args) == archiveArgs && strings.HasSuffix(keys[activeKey], ":active") && strings.HasSuffix(keys[archivedKey], ":archived")
+}
+
 // Instead handles a script that Asynq is about to run. If the script would archive
 // a spared task, Instead puts the task back and returns the reply. Otherwise it
 // returns nil.
 func (t *Tasks) Instead(ctx context.Context, r redis.Scripter, keys []string, args []any) *redis.Cmd {
-	if len(keys) != archiveKeys || len(args) != archiveArgs || !strings.HasSuffix(keys[activeKey], ":active") || !strings.HasSuffix(keys[archivedKey], ":archived") {
+	if !IsArchiving(keys, args) {
 		return nil
 	}
 	found, spared := t.byID.Load(args[0])

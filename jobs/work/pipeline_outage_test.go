@@ -13,6 +13,7 @@ import (
 	"outboxd/app/servertest"
 	"outboxd/app/servertest/redistest"
 	"outboxd/client/pipeline"
+	"outboxd/client/spare"
 	"outboxd/jobs/jobstest"
 )
 
@@ -111,6 +112,54 @@ func TestTasksGoBackAfterAnyError(t *testing.T) {
 			servertest.Eventually(t, "the tasks go back", func() bool { return m.Hits() > 0 })
 			m.Mend()
 			servertest.Eventually(t, "the tasks are back", func() bool { return pending() == 2 })
+		})
+	}
+}
+
+// If the lease of a task has ended because Redis gave no answer, the task loses no attempt, and is not archived on its
+// last one. Without an outage, a task that ends its worker loses one.
+func TestAnOutageOfRedisCostsARunningTaskNoAttempt(t *testing.T) {
+	t.Parallel()
+	for name, outage := range map[string]bool{"an outage": true, "none": false} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			m := faulttest.NewMatrix(t, faulttest.Command{Name: "ZADD"})
+			b := newBedOn(t, m.Proxied, nil)
+			b.enqueue("last", asynq.MaxRetry(0))
+			b.enqueue("other", asynq.MaxRetry(5))
+			for range 2 {
+				jobstest.Take(t, b.redis)
+			}
+			const lease = "asynq:{default}:lease"
+			for _, id := range []string{"last", "other"} {
+				b.redis.ZAdd(t.Context(), lease, redis.Z{Member: id, Score: float64(time.Now().Add(-time.Minute).Unix())})
+			}
+			direct := pipeline.Direct(b.redis)
+			t.Cleanup(func() { _ = direct.Close() })
+			client := pipeline.New(t.Context(), pipeline.Options{Redis: b.redis, Direct: direct, Spared: &spare.Tasks{}})
+			if outage {
+				m.Break("ZADD", faulttest.Fault{Cut: true, Once: true})
+				if err := client.ZAddXX(t.Context(), lease, redis.Z{Member: "last", Score: 1}).Err(); err == nil {
+					t.Fatal("the lease was extended")
+				}
+			}
+			config := b.config
+			config.IsFailure = client.IsFailure(func(error) bool { return true })
+			config.DelayedTaskCheckInterval = time.Hour
+			server := asynq.NewServerFromRedisClient(client, config)
+			if err := server.Start(asynq.HandlerFunc(succeed)); err != nil {
+				t.Fatal(err)
+			}
+			defer server.Shutdown()
+			servertest.Eventually(t, "the leases are over", func() bool { return b.redis.ZCard(t.Context(), lease).Val() == 0 })
+			last, other := b.info("default", "last"), b.info("default", "other")
+			want, retried := asynq.TaskStateRetry, 0
+			if !outage {
+				want, retried = asynq.TaskStateArchived, 1
+			}
+			if last.State != want || other.State != asynq.TaskStateRetry || other.Retried != retried {
+				t.Errorf("the last attempt is %s, want %s; the other is %s with %d retries, want %d", last.State, want, other.State, other.Retried, retried)
+			}
 		})
 	}
 }

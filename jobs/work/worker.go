@@ -132,7 +132,9 @@ func (w *Worker) Run(ctx context.Context) error {
 		w.metrics.blocked.WithLabelValues(queue).Set(0)
 	}
 	piped := pipeline.New(ctx, w.pipeline(client, direct))
-	server := asynq.NewServerFromRedisClient(piped, w.config())
+	config := w.config()
+	config.IsFailure = piped.IsFailure(config.IsFailure)
+	server := asynq.NewServerFromRedisClient(piped, config)
 	if err := server.Start(w.mux(ctx)); err != nil {
 		return fmt.Errorf("start the worker: %w", err)
 	}

@@ -1,0 +1,57 @@
+package pipeline
+
+import (
+	"errors"
+	"sync/atomic"
+	"time"
+
+	"github.com/hibiken/asynq"
+	"github.com/redis/go-redis/v9"
+
+	"outboxd/client/spare"
+)
+
+// absence remembers when Redis last gave no answer. It is safe for concurrent use.
+type absence struct{ last atomic.Int64 }
+
+// absenceCounts is for how long after an outage of Redis the end of a lease is its fault: a lease that was extended just
+// before the outage, the time that Asynq waits after its end, the interval in which Asynq looks for such leases, and a
+// margin.
+const absenceCounts = leaseTime + 30*time.Second + time.Minute + 30*time.Second
+
+// hear is called with the error of a command, or nil.
+func (a *absence) hear(err error) {
+	if err == nil || errors.Is(err, redis.ErrClosed) {
+		return
+	}
+	if _, answered := errors.AsType[redis.Error](err); !answered || mayPass(err) {
+		a.last.Store(time.Now().UnixNano())
+	}
+}
+
+func (a *absence) isRecent() bool {
+	last := a.last.Load()
+	return last != 0 && time.Since(time.Unix(0, last)) < absenceCounts
+}
+
+// IsFailure returns a function for the server's asynq.Config.IsFailure, which says which errors cost a task an attempt.
+// If the lease of a task has ended although its worker lives, because Redis gave no answer for so long, the task loses no
+// attempt. For all other errors the parameter decides.
+func (c *Client) IsFailure(decide func(error) bool) func(error) bool {
+	return func(err error) bool {
+		return decide(err) && !(errors.Is(err, asynq.ErrLeaseExpired) && c.absence.isRecent())
+	}
+}
+
+// spareForAbsence spares a task that Asynq is about to archive because its lease has ended, if Redis gave no answer for a
+// while.
+func (c *Client) spareForAbsence(keys []string, args []any) {
+	if !c.absence.isRecent() || !spare.IsArchiving(keys, args) {
+		return
+	}
+	id, isText := args[0].(string)
+	message, isMessage := args[1].([]byte)
+	if isText && isMessage && errorOf(message) == asynq.ErrLeaseExpired.Error() {
+		c.spared.Spare(id, time.Second)
+	}
+}
