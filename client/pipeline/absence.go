@@ -39,7 +39,10 @@ func (a *absence) isRecent() bool {
 // attempt. For all other errors the parameter decides.
 func (c *Client) IsFailure(decide func(error) bool) func(error) bool {
 	return func(err error) bool {
-		return decide(err) && !(errors.Is(err, asynq.ErrLeaseExpired) && c.absence.isRecent())
+		if errors.Is(err, asynq.ErrLeaseExpired) && c.absence.isRecent() {
+			return false
+		}
+		return decide(err)
 	}
 }
 
