@@ -64,12 +64,23 @@ func (s *Sender) cloudEvent(structured bool, d *Delivery) (*event.Event, error) 
 		e.SetExtension(traceparent.Header, parent)
 	}
 	if len(d.Payload) > 0 {
-		kind := contentType(d)
+		kind := mediaType(d)
 		if err := e.SetData(kind, data(structured, kind, d.Payload)); err != nil {
 			return nil, err
 		}
 	}
 	return &e, e.Validate()
+}
+
+// mediaType is contentType for CloudEvents, whose attribute datacontenttype must be a media type.
+// A producer may have written anything into the event's header. The CloudEvents SDK knows media
+// types in lower case only.
+func mediaType(d *Delivery) string {
+	media, params, err := mime.ParseMediaType(contentType(d))
+	if kind := mime.FormatMediaType(media, params); err == nil && kind != "" && strings.Contains(media, "/") {
+		return kind
+	}
+	return payloadType(d.Payload)
 }
 
 // data returns the payload in the type that the CloudEvents SDK needs. In a structured

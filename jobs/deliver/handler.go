@@ -64,6 +64,9 @@ func Handler(o HandlerOptions) work.Outward {
 				return nil, postponed
 			}
 		case Refused:
+			if a.Status == 0 {
+				return nil, domain.Errorf(domain.CodeInvalid, "the delivery cannot be sent: %s", &a)
+			}
 			return nil, domain.Errorf(domain.CodeInvalid, "the receiver refused the delivery: %s", &a)
 		case Repeat:
 		}

@@ -1,6 +1,7 @@
 package deliver
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 	"time"
@@ -18,6 +19,10 @@ const (
 	Refused  Outcome = "refused"  // it is not tried again: it becomes a dead letter
 	Gone     Outcome = "gone"     // the receiver wants no deliveries any more: pause the subscription
 )
+
+// errEvent is the error if no request can be made of an event. Another attempt would fail in the
+// same way, and the error says nothing about the receiver.
+var errEvent = errors.New("the event cannot be written as a CloudEvent")
 
 // Attempt is the result of sending a delivery once.
 type Attempt struct {
@@ -39,6 +44,9 @@ type Attempt struct {
 // later".
 func (a *Attempt) String() string {
 	took := words.Duration(a.Took)
+	if errors.Is(a.Err, errEvent) {
+		return a.Err.Error()
+	}
 	if a.Status == 0 {
 		return fmt.Sprintf("no answer after %s: %v", took, a.Err)
 	}

@@ -80,7 +80,7 @@ func (s *Sender) encode(ctx context.Context, r *http.Request, format string, d *
 		return d.Payload, nil
 	case setup.FormatCloudEvents, setup.FormatCloudEventsStructured:
 		if err := s.writeCloudEvent(ctx, r, format == setup.FormatCloudEventsStructured, d); err != nil {
-			return nil, fmt.Errorf("write the CloudEvent: %w", err)
+			return nil, fmt.Errorf("%w: %w", errEvent, err)
 		}
 		if r.Body == nil {
 			return nil, nil
@@ -110,7 +110,11 @@ func contentType(d *Delivery) string {
 			return escape(value, isValueByte)
 		}
 	}
-	if json.Valid(d.Payload) {
+	return payloadType(d.Payload)
+}
+
+func payloadType(payload []byte) string {
+	if json.Valid(payload) {
 		return "application/json"
 	}
 	return "application/octet-stream"

@@ -7,7 +7,9 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/netip"
 	"net/url"
+	"strings"
 	"time"
 
 	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
@@ -107,6 +109,9 @@ func (s *Sender) send(ctx context.Context, target *Target, d *Delivery) Attempt 
 	if err == nil {
 		err = s.checkLiteral(request.URL)
 	}
+	if errors.Is(err, errEvent) {
+		return Attempt{Outcome: Refused, Took: time.Since(begun), Err: err}
+	}
 	if err != nil {
 		return Attempt{Outcome: Repeat, Down: true, Took: time.Since(begun), Err: err}
 	}
@@ -119,13 +124,19 @@ func (s *Sender) send(ctx context.Context, target *Target, d *Delivery) Attempt 
 }
 
 // checkLiteral checks the address if the URL has one in the place of a host name and a
-// proxy will connect to it.
+// proxy will connect to it. Other forms of an IPv4 address, such as 127.1 or 0x7f000001, mean an
+// address to many proxies, so checkLiteral refuses them. No top-level domain looks like them.
 func (s *Sender) checkLiteral(u *url.URL) error {
 	if !s.proxy {
 		return nil
 	}
-	if ip := net.ParseIP(u.Hostname()); ip != nil {
-		return s.guard.control("", net.JoinHostPort(ip.String(), "0"), nil)
+	host := u.Hostname()
+	if address, err := netip.ParseAddr(host); err == nil {
+		return s.guard.Check(address)
+	}
+	plain := strings.ToLower(strings.TrimSuffix(host, "."))
+	if last := plain[strings.LastIndexByte(plain, '.')+1:]; strings.Trim(last, "0123456789") == "" || strings.HasPrefix(last, "0x") {
+		return fmt.Errorf("%w: %s is no name; write an address with four numbers, such as 192.0.2.7", ErrRefusedAddress, host)
 	}
 	return nil
 }
