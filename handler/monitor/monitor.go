@@ -129,7 +129,7 @@ func addProbes(app *fiber.App, ready *readiness, o Options, s *handler.Server) {
 func addPages(app *fiber.App, ready *readiness, o Options, s *handler.Server) {
 	in := signin.New(o.Ways, s.Logger())
 	pages := dashboard.New(dashboard.Options{
-		Options: shell.Options{Version: o.Version, Readiness: ready.forPeople, Check: in.Check, Visitor: in.Visitor, Explain: explain(s)},
+		Options: shell.Options{Version: o.Version, Logger: s.Logger(), Readiness: ready.forPeople, Check: in.Check, Visitor: in.Visitor, Explain: explain(s)},
 		Sources: o.Sources, Databases: o.Databases,
 	})
 	pages.Routes(app)

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/url"
 	"path"
+	"strconv"
 	"strings"
 
 	"github.com/gofiber/fiber/v2"
@@ -61,8 +62,21 @@ func (t *TaskPages) Close() error {
 func (t *TaskPages) routes(app *fiber.App, in *signin.SignIn, logger *slog.Logger, mask []string) {
 	readOnly, full := adaptor.HTTPHandler(t.readOnly), adaptor.HTTPHandler(t.full)
 	app.Get(tasksPath, func(c *fiber.Ctx) error { return c.Redirect("tasks/", http.StatusPermanentRedirect) })
-	check := func(c *fiber.Ctx) error { return in.Check(c, taskAction(c.Method(), asRouted(c))) }
+	check := func(c *fiber.Ctx) error {
+		asked, err := asRouted(c)
+		if err != nil {
+			return err
+		}
+		return in.Check(c, taskAction(c.Method(), asked.Path))
+	}
 	app.All(tasksPath+"/*", check, func(c *fiber.Ctx) error {
+		asked, err := asRouted(c)
+		if err != nil {
+			return err
+		}
+		if err := checkPage(asked.Query()); err != nil {
+			return err
+		}
 		who, serve := in.Identity(c), readOnly
 		if who.Role >= access.Operator {
 			serve = full
@@ -70,7 +84,7 @@ func (t *TaskPages) routes(app *fiber.App, in *signin.SignIn, logger *slog.Logge
 		if err := serve(c); err != nil {
 			return err
 		}
-		if !who.May(access.Unmask) && strings.HasPrefix(asRouted(c), tasksPath+"/api/") {
+		if !who.May(access.Unmask) && strings.HasPrefix(asked.Path, tasksPath+"/api/") {
 			maskPayloads(c, mask)
 		}
 		if !handler.IsSafe(c.Method()) && c.Response().StatusCode() < http.StatusBadRequest {
@@ -85,15 +99,29 @@ func (t *TaskPages) routes(app *fiber.App, in *signin.SignIn, logger *slog.Logge
 	})
 }
 
-// asRouted returns the path of a request as Asynqmon's router reads it: decoded and
-// cleaned. Fiber's path is the path as the client sent it, in which "api" may be written
-// "%61pi".
-func asRouted(c *fiber.Ctx) string {
-	decoded, err := url.PathUnescape(c.Path())
+// asRouted returns the address of a request as Asynqmon's router reads it, with a clean path.
+// Fiber reads an address in another way. Its path is as the client sent it, so "api" may be
+// written "%61pi". And its path and its query end at a #, but Asynqmon's do not.
+func asRouted(c *fiber.Ctx) (*url.URL, error) {
+	asked, err := url.ParseRequestURI(string(c.Request().Header.RequestURI()))
 	if err != nil {
-		return c.Path() // Asynqmon cannot decode the path either
+		return nil, handler.Problemf(http.StatusBadRequest, "the address cannot be read: a %% must be written as %%25")
 	}
-	return path.Clean("/" + decoded)
+	asked.Path = path.Clean("/" + asked.Path)
+	return asked, nil
+}
+
+// mostTasks is how many tasks one answer of Asynqmon may list. Its page asks for 90 at most.
+const mostTasks = 100
+
+// checkPage refuses a size for which Asynqmon would read too many tasks in one command of Redis,
+// which does nothing else meanwhile. For a size of 0 or less it would read all tasks of a queue.
+// A size that is no number is as good as none.
+func checkPage(query url.Values) error {
+	if size, err := strconv.Atoi(query.Get("size")); err == nil && (size < 1 || size > mostTasks) || errors.Is(err, strconv.ErrRange) {
+		return domain.Errorf(domain.CodeInvalid, "size is how many tasks a page lists: from 1 to %d", mostTasks)
+	}
+	return nil
 }
 
 // taskAction returns the kind of action that a request to Asynqmon asks for. If a path of
@@ -164,12 +192,15 @@ func maskWithin(value any, mask []string) {
 }
 
 // hideCause replaces Asynqmon's answers with status 500 or above, because their text may
-// contain the address of Redis.
+// contain the address of Redis. Asynqmon also answers 500 if there is no such queue.
 func hideCause(c *fiber.Ctx) error {
 	if c.Response().StatusCode() < http.StatusInternalServerError {
 		return nil
 	}
 	cause := errors.New(strings.TrimSpace(string(c.Response().Body())))
 	c.Response().ResetBody()
+	if text := cause.Error(); strings.HasPrefix(text, "NOT_FOUND:") || strings.HasSuffix(text, asynq.ErrQueueNotFound.Error()) {
+		return domain.Wrap(domain.CodeNotFound, cause, "there is no such queue")
+	}
 	return domain.Wrap(domain.CodeUnavailable, cause, "the queues cannot be read at the moment")
 }

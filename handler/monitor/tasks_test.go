@@ -131,3 +131,28 @@ func TestPeopleGetPagesAboutErrors(t *testing.T) {
 	}
 	handlertest.WantProblem(t, s.Get("/"), http.StatusForbidden)
 }
+
+// One command of Redis would read a list of any length, and nobody else would be served meanwhile.
+func TestTaskListsAreBounded(t *testing.T) {
+	t.Parallel()
+	s := handlertest.StartPages(t, nil)
+	const list = queuesPath + "/default/pending_tasks"
+	for query, want := range map[string]int{
+		"": 200, "?size=1": 200, "?size=100&page=3": 200, "?size=many": 200, "?size=": 200,
+		"?size=0": 422, "?size=-1": 422, "?size=101": 422, "?size=1000000000": 422, "?size=99999999999999999999": 422, "?s%69ze=0": 422,
+		"?a=1%23&size=0": 422,
+	} {
+		if a := s.Get(list + query); a.Status != want {
+			t.Errorf("%s: %d %s, want %d", query, a.Status, a.Body, want)
+		}
+	}
+	// Asynqmon reads what stands after a #.
+	if a := s.Raw("GET " + list + "?a=1#&size=0 HTTP/1.1\r\nHost: localhost\r\n\r\n"); a.Status != http.StatusUnprocessableEntity {
+		t.Errorf("after a #: %d %s", a.Status, a.Body)
+	}
+	handlertest.WantProblem(t, s.Get(queuesPath+"/nowhere"), http.StatusNotFound)
+	handlertest.WantProblem(t, s.Get(queuesPath+"/nowhere/pending_tasks"), http.StatusNotFound)
+	if a := s.Raw("GET /monitoring/tasks/%zz HTTP/1.1\r\nHost: localhost\r\n\r\n"); a.Status != http.StatusBadRequest {
+		t.Errorf("an address that cannot be decoded: %d %s", a.Status, a.Body)
+	}
+}
