@@ -14,6 +14,9 @@ import (
 	"outboxd/domain/lives"
 )
 
+// encodedColumn has payloads in base64, which is no formula even if it begins with +.
+const encodedColumn = "payload_base64"
+
 // page is how many rows are read at a time.
 const page = 500
 
@@ -40,7 +43,7 @@ type Hidden struct {
 // letters, and of w.
 func DeadLetters(ctx context.Context, w io.Writer, form string, letters domain.DeadLetters, filter domain.DeadFilter, hidden Hidden) (int64, error) {
 	t, err := newTable(w, form, []string{
-		"id", "type", "queue", "ordering_key", "generation", "stage", "attempts", "error", "first_error", "created_at", "first_failed_at", "died_at", "headers", "payload", "payload_base64",
+		"id", "type", "queue", "ordering_key", "generation", "stage", "attempts", "error", "first_error", "created_at", "first_failed_at", "died_at", "headers", "payload", encodedColumn,
 	})
 	if err != nil {
 		return 0, err

@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"strings"
+	"unicode/utf8"
 
 	"outboxd/domain"
 )
@@ -50,7 +52,9 @@ func (t *table) add(values ...any) error {
 	if t.lines != nil {
 		texts := make([]string, len(values))
 		for i, value := range values {
-			texts[i] = fmt.Sprint(value)
+			if texts[i] = fmt.Sprint(value); t.columns[i] != encodedColumn {
+				texts[i] = cell(texts[i])
+			}
 		}
 		return t.lines.Write(texts)
 	}
@@ -72,6 +76,16 @@ func (t *table) add(values ...any) error {
 	}
 	_, err := t.w.Write(append(text, '}'))
 	return err
+}
+
+// cell returns a text as CSV has it. Spreadsheets calculate a text that begins with one of these characters, and a
+// payload may have a text of a stranger: a formula could send other cells away. After an apostrophe it is a text.
+// A text that begins with an apostrophe gets another one, so that a program can take the first one away.
+func cell(text string) string {
+	if first, _ := utf8.DecodeRuneInString(text); strings.ContainsRune("=+-@\t\r\n'＝＋－＠", first) {
+		return "'" + text
+	}
+	return text
 }
 
 func (t *table) close() error {
