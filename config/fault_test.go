@@ -18,6 +18,7 @@ func TestFaults(t *testing.T) {
 		want []string
 	}{
 		{"role unknown", setting{flags: []string{"--roles=api,wroker"}}, []string{`"wroker"`, "--roles", "OUTBOXD_ROLES", "flag --roles", "api, relay, worker and monitor"}},
+		{"one token of two people", setting{flags: []string{"--access-tokens=ada=admin:sha256:" + strings.Repeat("0a", 32) + ",bob=viewer:sha256:" + strings.Repeat("0A", 32)}}, []string{`"ada" and "bob" have the same token`}},
 		{"a token in the wrong form", setting{flags: []string{"--access-tokens=ada:operator:c2VjcmV0=="}}, []string{"name=role:sha256:digest"}},
 		{"no role", setting{flags: []string{"--roles="}}, []string{"--roles", "empty"}},
 		{"only commas", setting{flags: []string{"--roles=,"}}, []string{"no role"}},

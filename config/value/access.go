@@ -23,7 +23,8 @@ type Token struct {
 	Digest     [32]byte // its SHA-256
 }
 
-// Tokens are the tokens of people, sorted by name. No name is in the list twice.
+// Tokens are the tokens of people, sorted by name. No name and no digest is in the list twice: a token says who its
+// holder is.
 type Tokens []Token
 
 // String returns what UnmarshalText reads.
@@ -48,6 +49,9 @@ func (t *Tokens) UnmarshalText(text []byte) error {
 		}
 		if slices.ContainsFunc(tokens, func(other Token) bool { return other.Name == token.Name }) {
 			return fmt.Errorf("%s is listed twice: give each token a name of its own", words.Quote(token.Name))
+		}
+		if i := slices.IndexFunc(tokens, func(other Token) bool { return other.Digest == token.Digest }); i >= 0 {
+			return fmt.Errorf("%s and %s have the same token: make one for each", words.Quote(tokens[i].Name), words.Quote(token.Name))
 		}
 		tokens = append(tokens, token)
 	}
