@@ -6,6 +6,7 @@ import (
 
 	"github.com/gofiber/fiber/v2"
 
+	"outboxd/domain"
 	"outboxd/domain/access"
 	"outboxd/domain/export"
 	"outboxd/handler/dashboard/forms"
@@ -25,6 +26,10 @@ func (p *Pages) export(c *fiber.Ctx) error {
 	}
 	_, filter, err := forms.ReadDead(values, p.HiddenFrom(c))
 	if err != nil {
+		return err
+	}
+	// An outage, or a filter that PostgreSQL refuses, is better told before the file begins.
+	if _, err := p.Letters.List(c.UserContext(), filter, domain.Cursor{}, 1); err != nil {
 		return err
 	}
 	unmasks := p.Visitor(c).May(access.Unmask)

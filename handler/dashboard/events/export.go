@@ -6,6 +6,7 @@ import (
 
 	"github.com/gofiber/fiber/v2"
 
+	"outboxd/domain"
 	"outboxd/domain/export"
 	"outboxd/handler/dashboard/forms"
 	"outboxd/handler/dashboard/shell"
@@ -22,6 +23,10 @@ func (p *Pages) export(c *fiber.Ctx) error {
 	}
 	_, filter, err := forms.ReadEvents(values, p.HiddenFrom(c))
 	if err != nil {
+		return err
+	}
+	// An outage, or a filter that PostgreSQL refuses, is better told before the file begins.
+	if _, err := p.Lives.Search(c.UserContext(), filter, domain.ID{}, 1); err != nil {
 		return err
 	}
 	return p.SendFile(c, "events", func(ctx context.Context, w io.Writer, form string) error {

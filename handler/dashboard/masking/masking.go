@@ -86,20 +86,29 @@ type Payload struct {
 	Withheld bool // it is no text, so Mask hides it as a whole; see Hexadecimal
 }
 
+// Line returns a text that is not JSON, such as a URL, without the values that the mask hides.
+func (m Mask) Line(text string) string {
+	if m.text == nil {
+		return text
+	}
+	return m.text.ReplaceAllString(text, "${1}"+Hidden)
+}
+
 // Masked returns a payload as the pages show it, with a mask of the names.
 func Masked(names []string, raw []byte) string { return New(names).Show(raw).Text }
 
 // Show converts a payload to a form that people can read. Of a long payload Show converts only the beginning.
-func (m Mask) Show(raw []byte) Payload { return m.show(raw, textShown) }
+func (m Mask) Show(raw []byte) Payload { return m.show(raw, textShown, false) }
 
-// Whole converts a payload like Show, but never cuts text.
-func (m Mask) Whole(raw []byte) Payload { return m.show(raw, math.MaxInt) }
+// Whole converts a payload like Show, but never cuts text, and writes JSON into one line. With line
+// breaks, a small payload of many nested lists could take thousands of times its size.
+func (m Mask) Whole(raw []byte) Payload { return m.show(raw, math.MaxInt, true) }
 
 // show converts a payload to at most limit bytes of text.
-func (m Mask) show(raw []byte, limit int) Payload {
+func (m Mask) show(raw []byte, limit int, oneLine bool) Payload {
 	p := Payload{Bytes: len(raw)}
 	if json.Valid(raw) {
-		w := &indenter{mask: m, limit: limit}
+		w := &indenter{mask: m, limit: limit, oneLine: oneLine}
 		decoder := json.NewDecoder(bytes.NewReader(raw))
 		decoder.UseNumber()
 		if err := w.value(decoder, 0); err == nil {
@@ -115,10 +124,7 @@ func (m Mask) show(raw []byte, limit int) Payload {
 		}
 	}
 	if utf8.Valid(shown) && !bytes.ContainsRune(shown, 0) {
-		p.Form, p.Text, p.Cut = "text", string(shown), len(raw) > limit
-		if m.text != nil {
-			p.Text = m.text.ReplaceAllString(p.Text, "${1}"+Hidden)
-		}
+		p.Form, p.Text, p.Cut = "text", m.Line(string(shown)), len(raw) > limit
 		return p
 	}
 	if len(m.names) > 0 {
@@ -133,13 +139,15 @@ func Hexadecimal(raw []byte) Payload {
 	return Payload{Form: "hexadecimal", Text: hex.Dump(raw[:min(len(raw), hexShown)]), Bytes: len(raw), Cut: len(raw) > hexShown}
 }
 
-// indenter writes JSON with line breaks. indenter keeps the order of the keys, and hides
+// indenter writes JSON with line breaks, or in one line. indenter keeps the order of the keys, and hides
 // the values of the keys that mask hides.
 type indenter struct {
 	mask  Mask
 	out   strings.Builder
 	limit int
 	cut   bool
+
+	oneLine bool
 }
 
 // write appends text, up to the size limit.
@@ -168,7 +176,7 @@ func (w *indenter) value(decoder *json.Decoder, depth int) error {
 		if !empty {
 			w.write(",")
 		}
-		w.write("\n" + strings.Repeat("  ", depth+1))
+		w.breakLine(depth + 1)
 		if err := w.member(decoder, open, depth+1); err != nil {
 			return err
 		}
@@ -177,11 +185,17 @@ func (w *indenter) value(decoder *json.Decoder, depth int) error {
 		return nil
 	}
 	if !empty {
-		w.write("\n" + strings.Repeat("  ", depth))
+		w.breakLine(depth)
 	}
 	end, err := decoder.Token()
 	w.write(fmt.Sprint(end))
 	return err
+}
+
+func (w *indenter) breakLine(depth int) {
+	if !w.oneLine {
+		w.write("\n" + strings.Repeat("  ", depth))
+	}
 }
 
 // member writes an element of an array, or a key of an object with its value.
@@ -192,7 +206,10 @@ func (w *indenter) member(decoder *json.Decoder, of json.Delim, depth int) error
 			return err
 		}
 		name, _ := key.(string)
-		w.write(quote(name) + ": ")
+		w.write(quote(name) + ":")
+		if !w.oneLine {
+			w.write(" ")
+		}
 		if w.mask.Hides(name) {
 			var hidden json.RawMessage
 			w.write(quote(Hidden))

@@ -83,3 +83,24 @@ func FuzzShow(f *testing.F) {
 		}
 	})
 }
+
+// An export has a payload as a whole. Small payloads must not become large ones there, whatever their depth.
+func TestAWholePayloadDoesNotGrow(t *testing.T) {
+	t.Parallel()
+	m := New([]string{"password"})
+	for _, raw := range []string{
+		strings.Repeat("[", 9999) + strings.Repeat("]", 9999), strings.Repeat(`{"a":`, 5000) + "1" + strings.Repeat("}", 5000),
+		strings.Repeat("[", 5000) + strings.Repeat("[],", 5000) + "1" + strings.Repeat("]", 5000),
+	} {
+		if got := m.Whole([]byte(raw)); got.Text != raw || got.Cut {
+			t.Errorf("%d bytes are shown as %d", len(raw), len(got.Text))
+		}
+	}
+	for raw, want := range map[string]string{
+		`{ "a" : [1, {"password" : [1,2]} ], "b": {} }`: `{"a":[1,{"password":"•••"}],"b":{}}`, `"password=x"`: `"password=x"`, "password=x y": "password=••• y",
+	} {
+		if got := m.Whole([]byte(raw)); got.Text != want {
+			t.Errorf("%s is shown as %s, want %s", raw, got.Text, want)
+		}
+	}
+}

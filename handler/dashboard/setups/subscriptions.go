@@ -86,6 +86,7 @@ func (p *Pages) subscriptionLines(c *fiber.Ctx, list []setup.Subscription) (line
 	for i := range list {
 		s := &list[i]
 		line := subscriptionLine{Subscription: *s, SubscriptionStanding: standings[s.Name], State: "active", RedisKnown: redisKnown}
+		line.URL = p.Mask.Line(line.URL) // a query such as ?token=… lets whoever knows it send to the receiver
 		switch {
 		case !s.RemovedAt.IsZero():
 			line.State = "removed"

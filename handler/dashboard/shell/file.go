@@ -3,8 +3,10 @@ package shell
 import (
 	"bufio"
 	"context"
+	"fmt"
 	"io"
 	"net"
+	"runtime/debug"
 	"time"
 
 	"github.com/gofiber/fiber/v2"
@@ -15,7 +17,7 @@ import (
 
 // SendFile streams a file in the form that the query asks for, CSV or JSON. The name has no ending. If the file
 // cannot be written in full, SendFile cuts the connection, so that the browser does not
-// take a part for the whole file.
+// take a part for the whole file. If the client closes the connection, the context of the function write ends.
 func (s *Shell) SendFile(c *fiber.Ctx, name string, write func(ctx context.Context, w io.Writer, form string) error) error {
 	form := c.Query("as")
 	if err := export.Check(form); err != nil {
@@ -27,13 +29,33 @@ func (s *Shell) SendFile(c *fiber.Ctx, name string, write func(ctx context.Conte
 	}
 	c.Set(fiber.HeaderContentType, mediaType)
 	c.Set(fiber.HeaderContentDisposition, `attachment; filename="`+name+"."+form+`"`)
+	if c.Method() == fiber.MethodHead {
+		return nil // the server would begin to write the file, and then cut the connection
+	}
 	connection := c.Context().Conn()
 	c.Context().SetBodyStreamWriter(func(w *bufio.Writer) {
-		if err := write(s.Lasting, patient{w, connection}, form); err != nil {
-			_ = connection.Close()
+		ctx, stop := whileConnected(s.Lasting, connection)
+		defer stop()
+		err := careful(func() error { return write(ctx, patient{w, connection}, form) })
+		if err == nil {
+			return
+		}
+		_ = connection.Close()
+		if s.Logger != nil && ctx.Err() == nil {
+			s.Logger.Warn("a file could not be sent in full", "file", name+"."+form, "error", err)
 		}
 	})
 	return nil
+}
+
+// careful turns a panic into an error. The function runs in a goroutine of its own, where a panic would end the process.
+func careful(do func() error) (err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("panic: %v\n%s", r, debug.Stack())
+		}
+	}()
+	return do()
 }
 
 // patient sets a new deadline for each part of a streamed file, because the server's own

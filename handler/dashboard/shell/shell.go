@@ -2,6 +2,7 @@ package shell
 
 import (
 	"context"
+	"log/slog"
 	"time"
 
 	"github.com/gofiber/fiber/v2"
@@ -16,6 +17,7 @@ import (
 // Options has what the pages need from the HTTP server.
 type Options struct {
 	Version string
+	Logger  *slog.Logger // for what outlasts its request; may be nil
 	// Readiness returns the answer of /readyz.
 	Readiness func() sight.Readiness
 	// Check calls the next handler if the sender of a request may do the action, and

@@ -1,0 +1,18 @@
+//go:build unix
+
+package shell
+
+import "syscall"
+
+// isClosed reports whether the peer has closed its side of a connection. It reads nothing: a next request may wait there.
+func isClosed(connection syscall.Conn) (closed bool) {
+	raw, err := connection.SyscallConn()
+	if err != nil {
+		return true
+	}
+	err = raw.Control(func(fd uintptr) {
+		n, _, err := syscall.Recvfrom(int(fd), make([]byte, 1), syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
+		closed = n == 0 && err == nil || err == syscall.ECONNRESET //nolint:errorlint // a system call returns the number itself
+	})
+	return closed || err != nil
+}
