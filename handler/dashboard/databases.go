@@ -88,13 +88,22 @@ func (d *Dashboard) databases(c *fiber.Ctx) error {
 	return d.Render(c, shell.Page{Template: "databases", Title: "Databases", Section: shell.SectionDatabases, Data: lines})
 }
 
-func (m *member) line() databaseLine {
-	if err := m.open(); err != nil {
+// line returns the line of the database in the list. Each line is made in a goroutine of its own, where a panic would
+// end the process.
+func (m *member) line() (line databaseLine) {
+	if err := domain.Recovered("panic", func() error {
+		line = databaseLine{Name: m.Name}
+		if err := m.open(); err != nil {
+			return err
+		}
+		line.Verdict = sight.Judge(m.pages.Watch.Look())
+		return nil
+	}); err != nil {
 		fault := "the log says why"
 		if known, ok := errors.AsType[*domain.Error](err); ok {
 			fault = known.Message
 		}
 		return databaseLine{Name: m.Name, Fault: fault}
 	}
-	return databaseLine{Name: m.Name, Verdict: sight.Judge(m.pages.Watch.Look())}
+	return line
 }

@@ -27,7 +27,9 @@ type Pages struct {
 }
 
 // New returns Pages without data.
-func New(s *shell.Shell) *Pages { return &Pages{Shell: s, begun: newList(s.Lasting, s.Wrote)} }
+func New(s *shell.Shell) *Pages {
+	return &Pages{Shell: s, begun: newList(s.Lasting, s.Wrote, s.Logger)}
+}
 
 // Routes adds the pages.
 func (p *Pages) Routes(r shell.Router) {

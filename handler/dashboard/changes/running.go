@@ -3,6 +3,7 @@ package changes
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"sync"
 
 	"outboxd/domain"
@@ -26,6 +27,7 @@ type list struct {
 	active  int
 	ctx     context.Context //nolint:containedctx // of the changes, which outlast their requests
 	wrote   func(context.Context)
+	logger  *slog.Logger // nil: none
 }
 
 // change is a change that a visitor confirmed, and its progress.
@@ -58,8 +60,8 @@ func (c change) Words() changeWords {
 
 // newList returns a list of changes that the end of ctx ends. At the end of each change, before the change counts as
 // done, the list calls the function wrote, because the change's request has ended long before.
-func newList(ctx context.Context, wrote func(context.Context)) *list {
-	return &list{known: map[int]*change{}, ctx: ctx, wrote: wrote}
+func newList(ctx context.Context, wrote func(context.Context), logger *slog.Logger) *list {
+	return &list{known: map[int]*change{}, ctx: ctx, wrote: wrote, logger: logger}
 }
 
 // begin calls the function work in the background, and returns the ID of the change. Errors: domain.CodeConflict if
@@ -76,12 +78,15 @@ func (l *list) begin(form forms.Change, work func(ctx context.Context, tell func
 	l.known[c.ID] = c
 	delete(l.known, c.ID-changesKept)
 	l.running.Go(func() {
-		err := work(l.ctx, func(p replay.Progress) {
-			l.mu.Lock()
-			defer l.mu.Unlock()
-			c.Progress = p
-			// Events that died while the dead letters were counted may be changed too.
-			c.Form.Matched = max(c.Form.Matched, p.Changed)
+		// A panic in this goroutine would end the process.
+		err := domain.Recovered("panic", func() error {
+			return work(l.ctx, func(p replay.Progress) {
+				l.mu.Lock()
+				defer l.mu.Unlock()
+				c.Progress = p
+				// Events that died while the dead letters were counted may be changed too.
+				c.Form.Matched = max(c.Form.Matched, p.Changed)
+			})
 		})
 		l.wrote(l.ctx)
 		l.mu.Lock()
@@ -89,6 +94,9 @@ func (l *list) begin(form forms.Change, work func(ctx context.Context, tell func
 		l.active--
 		if c.Done = true; err == nil {
 			c.Form.More = c.Form.Limited // the change has read all that it can
+		}
+		if err != nil && l.ctx.Err() == nil && l.logger != nil { // the page must not show the cause
+			l.logger.Warn("a change of the pages has ended early", "action", form.Action, "error", err)
 		}
 		_, stopped := errors.AsType[*domain.Stopped](err)
 		switch code := domain.ErrorCode(err); {

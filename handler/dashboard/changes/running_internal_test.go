@@ -1,7 +1,10 @@
 package changes
 
 import (
+	"bytes"
 	"context"
+	"log/slog"
+	"strings"
 	"testing"
 
 	"outboxd/domain"
@@ -68,4 +71,23 @@ func TestTheEndOfAChangeIsAwaitedFromTheStandby(t *testing.T) {
 	if c, _ := p.begun.find(id); !c.Done || c.Fault != "" {
 		t.Errorf("the change is %+v", c)
 	}
+}
+
+// A panic in the background must end neither the process nor the page of the change.
+func TestAPanicEndsAChangeOnly(t *testing.T) {
+	t.Parallel()
+	var log bytes.Buffer
+	p := New(shell.New(shell.Options{Logger: slog.New(slog.NewTextHandler(&log, nil))}, shell.Place{}))
+	id, err := p.begun.begin(forms.Change{Action: "replay"}, func(context.Context, func(replay.Progress)) error { panic("a bug") })
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.begun.running.Wait()
+	if c, _ := p.begun.find(id); !c.Done || c.Fault == "" || strings.Contains(c.Fault, "a bug") {
+		t.Errorf("the change is %+v", c)
+	}
+	if !strings.Contains(log.String(), "a bug") {
+		t.Errorf("the log has %q", log.String())
+	}
+	p.Close()
 }

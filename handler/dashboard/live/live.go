@@ -10,6 +10,8 @@ import (
 	"fmt"
 	"sync"
 	"time"
+
+	"outboxd/domain"
 )
 
 const (
@@ -72,7 +74,11 @@ func (l *Overview) run(ctx context.Context) {
 			return
 		case <-tick.C:
 		}
-		now, err := l.render()
+		var now Frame
+		err := domain.Recovered("panic", func() (err error) {
+			now, err = l.render()
+			return err
+		})
 		if err != nil {
 			continue // a request for the overview fails in the same way, and its answer says why
 		}

@@ -3,14 +3,13 @@ package shell
 import (
 	"bufio"
 	"context"
-	"fmt"
 	"io"
 	"net"
-	"runtime/debug"
 	"time"
 
 	"github.com/gofiber/fiber/v2"
 
+	"outboxd/domain"
 	"outboxd/domain/export"
 	"outboxd/handler/dashboard/live"
 )
@@ -36,7 +35,8 @@ func (s *Shell) SendFile(c *fiber.Ctx, name string, write func(ctx context.Conte
 	c.Context().SetBodyStreamWriter(func(w *bufio.Writer) {
 		ctx, stop := whileConnected(s.Lasting, connection)
 		defer stop()
-		err := careful(func() error { return write(ctx, patient{w, connection}, form) })
+		// A panic in this goroutine would end the process.
+		err := domain.Recovered("panic", func() error { return write(ctx, patient{w, connection}, form) })
 		if err == nil {
 			return
 		}
@@ -46,16 +46,6 @@ func (s *Shell) SendFile(c *fiber.Ctx, name string, write func(ctx context.Conte
 		}
 	})
 	return nil
-}
-
-// careful turns a panic into an error. The function runs in a goroutine of its own, where a panic would end the process.
-func careful(do func() error) (err error) {
-	defer func() {
-		if r := recover(); r != nil {
-			err = fmt.Errorf("panic: %v\n%s", r, debug.Stack())
-		}
-	}()
-	return do()
 }
 
 // patient sets a new deadline for each part of a streamed file, because the server's own
