@@ -25,13 +25,24 @@ func clientAddress(c *fiber.Ctx, trusted []netip.Prefix) netip.Addr {
 		hops = append(hops, strings.Split(string(header), ",")...)
 	}
 	for i := len(hops) - 1; i >= 0 && contains(trusted, address); i-- {
-		hop, err := netip.ParseAddr(strings.TrimSpace(hops[i]))
-		if err != nil {
+		hop, ok := parseHop(strings.TrimSpace(hops[i]))
+		if !ok {
 			break
 		}
-		address = hop.Unmap().WithZone("")
+		address = hop
 	}
 	return address
+}
+
+// parseHop reads an entry of X-Forwarded-For. Some proxies add the port, and write IPv6 addresses in
+// brackets. If parseHop did not know these forms, all clients of such a proxy would count as one.
+func parseHop(text string) (netip.Addr, bool) {
+	hop, err := netip.ParseAddr(strings.TrimSuffix(strings.TrimPrefix(text, "["), "]"))
+	if err != nil {
+		withPort, wrong := netip.ParseAddrPort(text)
+		hop, err = withPort.Addr(), wrong
+	}
+	return hop.Unmap().WithZone(""), err == nil
 }
 
 func contains(prefixes []netip.Prefix, address netip.Addr) bool {

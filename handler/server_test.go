@@ -206,6 +206,11 @@ func TestRateLimitBehindAProxy(t *testing.T) {
 		{"nonsense", 422},                      // counts as the proxy itself
 		{"", 429},                              //
 		{"192.0.2.3, nonsense, 10.1.2.3", 422}, // as far as it can be read
+		{"192.0.2.4:5678", 422},                // some proxies add the port
+		{"192.0.2.4:1", 429},                   //
+		{"192.0.2.4, 10.1.2.3:80", 429},        //
+		{"[2001:db8:1:4::1]:5678", 422},        //
+		{"[2001:db8:1:4::2]", 429},             //
 	} {
 		if a := s.Get("/api/v1/users/1", "X-Forwarded-For", c.forwarded); a.Status != c.status {
 			t.Errorf("X-Forwarded-For %q: %d, want %d", c.forwarded, a.Status, c.status)

@@ -35,8 +35,17 @@ func (n *Networks) UnmarshalText(text []byte) error {
 		if err != nil {
 			return fmt.Errorf("%s is not an address range: write it as 10.0.0.0/8 or 2001:db8::/32", words.Quote(entry))
 		}
-		networks = append(networks, prefix.Masked())
+		networks = append(networks, unmapped(prefix.Masked()))
 	}
 	*n = networks
 	return nil
+}
+
+// unmapped returns a range of IPv4-mapped addresses, such as ::ffff:10.0.0.0/104, as a range of IPv4, because
+// connections from and to such an address count as IPv4.
+func unmapped(prefix netip.Prefix) netip.Prefix {
+	if !prefix.Addr().Is4In6() {
+		return prefix
+	}
+	return netip.PrefixFrom(prefix.Addr().Unmap(), prefix.Bits()-96)
 }
