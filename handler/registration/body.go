@@ -8,6 +8,7 @@ import (
 	"mime"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"unicode/utf8"
 
@@ -83,22 +84,25 @@ func readMembers(d *json.Decoder, fields map[string]*string) ([]domain.FieldErro
 		if err != nil {
 			return nil, fmt.Errorf("read a member's name: %w", err)
 		}
-		var value any
-		if err := d.Decode(&value); err != nil {
+		var written json.RawMessage
+		if err := d.Decode(&written); err != nil {
 			return nil, handler.Problemf(http.StatusBadRequest, "the body is not valid JSON")
 		}
+		var text string
+		isString := written[0] == '"' && json.Unmarshal(written, &text) == nil
 		key, _ := name.(string)
 		if _, again := seen[key]; again {
 			seen[key] = "must be given once"
 			continue
 		}
 		into, known := fields[key]
-		text, isString := value.(string)
 		switch {
 		case !known:
 			seen[key] = "is not known"
 		case !isString:
 			seen[key] = "must be a string"
+		case hasLoneSurrogate(written):
+			seen[key] = "must be valid Unicode: it has one half of a surrogate pair"
 		default:
 			seen[key], *into = "", text
 		}
@@ -114,6 +118,27 @@ func readMembers(d *json.Decoder, fields map[string]*string) ([]domain.FieldErro
 		}
 	}
 	return faults, nil
+}
+
+// hasLoneSurrogate reports whether a JSON string has an escape such as \ud800 that is not one of a pair.
+// encoding/json would replace it, so that different passwords would be the same.
+func hasLoneSurrogate(written []byte) bool {
+	high := false // the escape before was the first one of a pair
+	for i := 0; i < len(written); i++ {
+		unit := uint64(0)
+		if written[i] == '\\' {
+			if i++; written[i] == 'u' {
+				unit, _ = strconv.ParseUint(string(written[i+1:i+5]), 16, 16) // valid JSON has four digits here
+				i += 4
+			}
+		}
+		low := unit >= 0xdc00 && unit <= 0xdfff
+		if high != low {
+			return true
+		}
+		high = unit >= 0xd800 && unit <= 0xdbff
+	}
+	return false
 }
 
 // clip shortens a text from the client that an answer repeats.

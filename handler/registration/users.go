@@ -30,7 +30,7 @@ type users struct {
 // The JSON documents of requests and answers, as the API's description shows them.
 type (
 	registration struct {
-		Email    string `json:"email" format:"email" maxLength:"254" doc:"Unique regardless of case" example:"ada@example.com"`
+		Email    string `json:"email" format:"email" maxLength:"254" doc:"Unique regardless of the case of the letters A to Z" example:"ada@example.com"`
 		Password string `json:"password" format:"password" maxLength:"1024" doc:"8 to 1024 bytes of UTF-8" example:"correct horse battery"`
 	}
 	registered struct {
