@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"strings"
@@ -136,6 +137,27 @@ func TestAskingForTheHeadersOfAFile(t *testing.T) {
 			t.Errorf("%v", answer.Header)
 		}
 	}
+}
+
+// A search that has found nothing yet is no reason to refuse the file.
+func TestAFileWhoseFirstRowTakesLong(t *testing.T) {
+	t.Parallel()
+	reads := 0
+	s := served(t, dashboard.Sources{Dead: letters{next: func(ctx context.Context, _ domain.Cursor) error {
+		if reads++; reads > 1 {
+			return domain.Errorf(domain.CodeUnavailable, "the file has begun")
+		}
+		<-ctx.Done()
+		return domain.Wrap(domain.CodeUnavailable, ctx.Err(), "too slow")
+	}}})
+	conn := s.Dial()
+	_ = conn.SetDeadline(time.Now().Add(30 * time.Second))
+	_, _ = io.WriteString(conn, "GET /dead/export?as=csv HTTP/1.1\r\nHost: localhost\r\n\r\n")
+	_, _ = io.Copy(io.Discard, conn)
+	handlertest.WaitFor(t, "the log", func() bool {
+		lines := s.Log.Lines("a file could not be sent in full")
+		return len(lines) == 1 && strings.Contains(fmt.Sprint(lines[0]["error"]), "the file has begun")
+	})
 }
 
 // What is known to be wrong before the file begins gets an answer that says so.

@@ -192,15 +192,21 @@ func maskWithin(value any, mask []string) {
 }
 
 // hideCause replaces Asynqmon's answers with status 500 or above, because their text may
-// contain the address of Redis. Asynqmon also answers 500 if there is no such queue.
+// contain the address of Redis. Asynqmon also answers 500 if the request cannot be met.
 func hideCause(c *fiber.Ctx) error {
 	if c.Response().StatusCode() < http.StatusInternalServerError {
 		return nil
 	}
 	cause := errors.New(strings.TrimSpace(string(c.Response().Body())))
 	c.Response().ResetBody()
-	if text := cause.Error(); strings.HasPrefix(text, "NOT_FOUND:") || strings.HasSuffix(text, asynq.ErrQueueNotFound.Error()) {
+	switch text := cause.Error(); {
+	case strings.HasPrefix(text, "NOT_FOUND:"), strings.HasSuffix(text, asynq.ErrQueueNotFound.Error()):
 		return domain.Wrap(domain.CodeNotFound, cause, "there is no such queue")
+	case strings.HasSuffix(text, "is already paused"):
+		return domain.Wrap(domain.CodeConflict, cause, "the queue is already paused")
+	case strings.HasSuffix(text, "is not paused"):
+		return domain.Wrap(domain.CodeConflict, cause, "the queue is not paused")
+	default:
+		return domain.Wrap(domain.CodeUnavailable, cause, "the queues cannot be read at the moment")
 	}
-	return domain.Wrap(domain.CodeUnavailable, cause, "the queues cannot be read at the moment")
 }

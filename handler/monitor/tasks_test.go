@@ -150,9 +150,30 @@ func TestTaskListsAreBounded(t *testing.T) {
 	if a := s.Raw("GET " + list + "?a=1#&size=0 HTTP/1.1\r\nHost: localhost\r\n\r\n"); a.Status != http.StatusUnprocessableEntity {
 		t.Errorf("after a #: %d %s", a.Status, a.Body)
 	}
-	handlertest.WantProblem(t, s.Get(queuesPath+"/nowhere"), http.StatusNotFound)
-	handlertest.WantProblem(t, s.Get(queuesPath+"/nowhere/pending_tasks"), http.StatusNotFound)
 	if a := s.Raw("GET /monitoring/tasks/%zz HTTP/1.1\r\nHost: localhost\r\n\r\n"); a.Status != http.StatusBadRequest {
 		t.Errorf("an address that cannot be decoded: %d %s", a.Status, a.Body)
+	}
+}
+
+// Asynqmon answers 500 to these requests, but no server is away.
+func TestARequestToAsynqmonThatCannotBeMet(t *testing.T) {
+	t.Parallel()
+	s := handlertest.StartPages(t, func(o *monitor.Options) { o.AdminToken = handlertest.AdminToken })
+	admin := []string{"Authorization", "Bearer " + handlertest.AdminToken}
+	for _, c := range []struct {
+		method, path string
+		want         int
+	}{
+		{http.MethodGet, "/nowhere", 404}, {http.MethodGet, "/nowhere/pending_tasks", 404}, {http.MethodDelete, "/nowhere", 404},
+		{http.MethodPost, "/default:resume", 409}, {http.MethodPost, "/default:pause", 204}, {http.MethodPost, "/default:pause", 409},
+	} {
+		a := s.Do(c.method, queuesPath+c.path, "", admin...)
+		if c.want < http.StatusBadRequest {
+			if a.Status != c.want {
+				t.Errorf("%s %s: %d %s", c.method, c.path, a.Status, a.Body)
+			}
+			continue
+		}
+		handlertest.WantProblem(t, a, c.want)
 	}
 }

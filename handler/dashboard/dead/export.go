@@ -28,8 +28,8 @@ func (p *Pages) export(c *fiber.Ctx) error {
 	if err != nil {
 		return err
 	}
-	// An outage, or a filter that PostgreSQL refuses, is better told before the file begins.
-	if _, err := p.Letters.List(c.UserContext(), filter, domain.Cursor{}, 1); err != nil {
+	first := func(ctx context.Context) error {
+		_, err := p.Letters.List(ctx, filter, domain.Cursor{}, 1)
 		return err
 	}
 	unmasks := p.Visitor(c).May(access.Unmask)
@@ -48,7 +48,7 @@ func (p *Pages) export(c *fiber.Ctx) error {
 			return value
 		},
 	}
-	return p.SendFile(c, "dead-letters", func(ctx context.Context, w io.Writer, form string) error {
+	return p.SendFile(c, "dead-letters", first, func(ctx context.Context, w io.Writer, form string) error {
 		_, err := export.DeadLetters(ctx, w, form, p.Letters, filter, hidden)
 		return err
 	})

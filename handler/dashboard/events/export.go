@@ -25,11 +25,11 @@ func (p *Pages) export(c *fiber.Ctx) error {
 	if err != nil {
 		return err
 	}
-	// An outage, or a filter that PostgreSQL refuses, is better told before the file begins.
-	if _, err := p.Lives.Search(c.UserContext(), filter, domain.ID{}, 1); err != nil {
+	first := func(ctx context.Context) error {
+		_, err := p.Lives.Search(ctx, filter, domain.ID{}, 1)
 		return err
 	}
-	return p.SendFile(c, "events", func(ctx context.Context, w io.Writer, form string) error {
+	return p.SendFile(c, "events", first, func(ctx context.Context, w io.Writer, form string) error {
 		_, _, err := export.Events(ctx, w, form, p.Lives, filter)
 		return err
 	})

@@ -14,12 +14,23 @@ import (
 	"outboxd/handler/dashboard/live"
 )
 
+// firstPatience is how long a file waits for its first row.
+const firstPatience = 3 * time.Second
+
 // SendFile streams a file in the form that the query asks for, CSV or JSON. The name has no ending. If the file
 // cannot be written in full, SendFile cuts the connection, so that the browser does not
 // take a part for the whole file. If the client closes the connection, the context of the function write ends.
-func (s *Shell) SendFile(c *fiber.Ctx, name string, write func(ctx context.Context, w io.Writer, form string) error) error {
+//
+// The function first reads one row. So an outage, or a filter that PostgreSQL refuses, gets an answer that says so. If
+// the first row takes long, the file begins without it.
+func (s *Shell) SendFile(c *fiber.Ctx, name string, first func(context.Context) error, write func(ctx context.Context, w io.Writer, form string) error) error {
 	form := c.Query("as")
 	if err := export.Check(form); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(c.UserContext(), firstPatience)
+	defer cancel()
+	if err := first(ctx); err != nil && ctx.Err() == nil {
 		return err
 	}
 	mediaType := "text/csv; charset=utf-8"
