@@ -189,7 +189,7 @@ func (subscriptions) Standings(context.Context) (map[string]setup.SubscriptionSt
 }
 
 func (subscriptions) Replay(context.Context, string) (*setup.SubscriptionReplay, error) {
-	return nil, nil //nolint:nilnil // there was no replay
+	return nil, nil
 }
 
 func TestSecretsInURLsAreHidden(t *testing.T) {

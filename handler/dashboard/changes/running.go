@@ -96,7 +96,7 @@ func (l *list) begin(form forms.Change, work func(ctx context.Context, tell func
 			c.Form.More = c.Form.Limited // the change has read all that it can
 		}
 		if err != nil && l.ctx.Err() == nil && l.logger != nil { // the page must not show the cause
-			l.logger.Warn("a change of the pages has ended early", "action", form.Action, "error", err)
+			l.logger.WarnContext(l.ctx, "a change of the pages has ended early", "action", form.Action, "error", err)
 		}
 		_, stopped := errors.AsType[*domain.Stopped](err)
 		switch code := domain.ErrorCode(err); {

@@ -2,7 +2,10 @@
 
 package shell
 
-import "syscall"
+import (
+	"errors"
+	"syscall"
+)
 
 // isClosed reports whether the peer has closed its side of a connection. It reads nothing: a next request may wait there.
 func isClosed(connection syscall.Conn) (closed bool) {
@@ -12,7 +15,7 @@ func isClosed(connection syscall.Conn) (closed bool) {
 	}
 	err = raw.Control(func(fd uintptr) {
 		n, _, err := syscall.Recvfrom(int(fd), make([]byte, 1), syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
-		closed = n == 0 && err == nil || err == syscall.ECONNRESET //nolint:errorlint // a system call returns the number itself
+		closed = n == 0 && err == nil || errors.Is(err, syscall.ECONNRESET)
 	})
 	return closed || err != nil
 }

@@ -53,7 +53,7 @@ func (s *Shell) SendFile(c *fiber.Ctx, name string, first func(context.Context) 
 		}
 		_ = connection.Close()
 		if s.Logger != nil && ctx.Err() == nil {
-			s.Logger.Warn("a file could not be sent in full", "file", name+"."+form, "error", err)
+			s.Logger.WarnContext(ctx, "a file could not be sent in full", "file", name+"."+form, "error", err)
 		}
 	})
 	return nil
