@@ -51,8 +51,9 @@ func (s *Shell) SendFile(c *fiber.Ctx, name string, first func(context.Context) 
 		if err == nil {
 			return
 		}
+		left := ctx.Err() != nil // the client, or the pages are closed
 		_ = connection.Close()
-		if s.Logger != nil && ctx.Err() == nil {
+		if s.Logger != nil && !left {
 			s.Logger.WarnContext(ctx, "a file could not be sent in full", "file", name+"."+form, "error", err)
 		}
 	})
