@@ -164,8 +164,11 @@ func TestARequestToAsynqmonThatCannotBeMet(t *testing.T) {
 		method, path string
 		want         int
 	}{
-		{http.MethodGet, "/nowhere", 404}, {http.MethodGet, "/nowhere/pending_tasks", 404},
-		{http.MethodPost, "/default:resume", 409}, {http.MethodPost, "/default:pause", 204}, {http.MethodPost, "/default:pause", 409},
+		{http.MethodGet, "/nowhere", 404},
+		{http.MethodGet, "/nowhere/pending_tasks", 404},
+		{http.MethodPost, "/default:resume", 409},
+		{http.MethodPost, "/default:pause", 204},
+		{http.MethodPost, "/default:pause", 409},
 	} {
 		a := s.Do(c.method, queuesPath+c.path, "", admin...)
 		if c.want < http.StatusBadRequest {
