@@ -25,7 +25,7 @@ import (
 	"outboxd/jobs/broker"
 	"outboxd/jobs/work"
 	"outboxd/migrations"
-	"outboxd/repository"
+	"outboxd/repository/confirm"
 )
 
 var (
@@ -145,7 +145,7 @@ func (g *growth) begin(databases int) {
 			g.t.Fatal(err)
 		}
 		worker := work.New(work.Options{
-			Redis: redis, Inbox: repository.NewInbox(db), Concurrency: 10, Queues: map[string]int{s.queue: 1}, PollInterval: time.Second,
+			Redis: redis, Inbox: confirm.NewInbox(db), Concurrency: 10, Queues: map[string]int{s.queue: 1}, PollInterval: time.Second,
 			Handlers: map[string]work.Handler{growthType: func(context.Context, domain.Effects, work.Task) error { return nil }},
 			Drain:    patience, Logger: servertest.Logger(g.t), Registry: prometheus.NewRegistry(),
 		})

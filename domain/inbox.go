@@ -58,7 +58,7 @@ type Confirmation struct {
 type Effects interface {
 	// Tx returns the transaction. A handler makes its changes through this transaction. The handler must neither
 	// commit nor roll back the transaction, and must not use it after the handler has returned.
-	// repository.TransactionOf returns the same transaction for GORM.
+	// confirm.TransactionOf returns the same transaction for GORM.
 	Tx() *sql.Tx
 }
 

@@ -12,7 +12,7 @@ import (
 	"outboxd/jobs/publish"
 	"outboxd/relay"
 	"outboxd/relay/lead"
-	"outboxd/repository"
+	"outboxd/repository/confirm"
 )
 
 // Redis takes no writes because it has too few replicas. The breaker logs that, and
@@ -26,7 +26,7 @@ func TestReadingAcknowledgementsIsSilentInAnOutage(t *testing.T) {
 		handle := openRedis(t, server.URL())
 		o.Acknowledging = &lead.Acknowledging{
 			Open:   func() (domain.Acknowledgements, error) { return publish.NewAcknowledgements(handle), nil },
-			Events: repository.NewAcknowledgedEvents(schematest.Connect(t, url)),
+			Events: confirm.NewAcknowledgedEvents(schematest.Connect(t, url)),
 		}
 		o.Logger = slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	})

@@ -23,7 +23,7 @@ import (
 	"outboxd/jobs/work"
 	"outboxd/relay"
 	"outboxd/relay/lead"
-	"outboxd/repository"
+	"outboxd/repository/confirm"
 	"outboxd/repository/heal"
 )
 
@@ -61,7 +61,7 @@ func newTown(t *testing.T, databaseURL, redisURL string, change func(*relay.Opti
 func (w *town) work() (stop func()) {
 	w.t.Helper()
 	worker := work.New(work.Options{
-		Redis: openRedis(w.t, w.redisURL), Inbox: repository.NewInbox(w.db),
+		Redis: openRedis(w.t, w.redisURL), Inbox: confirm.NewInbox(w.db),
 		Handlers: map[string]work.Handler{"test:effect": func(ctx context.Context, tx domain.Effects, task work.Task) error {
 			w.mu.Lock()
 			w.effects[task.EventID]++

@@ -19,7 +19,7 @@ import (
 	"outboxd/domain"
 	"outboxd/jobs/work"
 	"outboxd/relay"
-	"outboxd/repository"
+	"outboxd/repository/confirm"
 	"outboxd/repository/deadletters"
 	"outboxd/repository/heal"
 	"outboxd/repository/upkeep"
@@ -140,7 +140,7 @@ func (o *oddRows) work() {
 		}
 	}
 	worker := work.New(work.Options{
-		Redis: openRedis(o.t, o.redisURL), Inbox: repository.NewInbox(o.db), Failures: deadletters.NewFailedTasks(o.db, false), Handlers: handlers,
+		Redis: openRedis(o.t, o.redisURL), Inbox: confirm.NewInbox(o.db), Failures: deadletters.NewFailedTasks(o.db, false), Handlers: handlers,
 		Concurrency: 4, Queues: queues, PollInterval: 50 * time.Millisecond, Drain: 5 * time.Second,
 		Logger: servertest.Logger(o.t), Registry: prometheus.NewRegistry(),
 	})

@@ -16,7 +16,7 @@ import (
 	"outboxd/jobs/jobstest"
 	"outboxd/jobs/work"
 	"outboxd/relay"
-	"outboxd/repository"
+	"outboxd/repository/confirm"
 )
 
 // Events of three keys, and others without one, go through a relay and a worker with a batch
@@ -63,7 +63,7 @@ func TestOrderHoldsInBatches(t *testing.T) {
 		return nil
 	}
 	worker := work.New(work.Options{
-		Redis: jobstest.OpenRedis(t, redisURL), Inbox: repository.NewInbox(f.db), Batches: map[string]work.Batch{"t": {Handle: handle, Max: 50}},
+		Redis: jobstest.OpenRedis(t, redisURL), Inbox: confirm.NewInbox(f.db), Batches: map[string]work.Batch{"t": {Handle: handle, Max: 50}},
 		Concurrency: 20, Queues: map[string]int{domain.DefaultQueue: 1}, PollInterval: 10 * time.Millisecond,
 		Drain: 5 * time.Second, Logger: servertest.Logger(t), Registry: prometheus.NewRegistry(),
 	})

@@ -15,7 +15,7 @@ import (
 	"outboxd/domain"
 	"outboxd/jobs/work"
 	"outboxd/relay"
-	"outboxd/repository"
+	"outboxd/repository/confirm"
 )
 
 // BenchmarkOrdering measures events from the outbox to their effect, through
@@ -72,12 +72,12 @@ func newWorkingFixture(b *testing.B) (f *fixture, startWorker func() (stop func(
 		b.Fatal(err)
 	}
 	done := func(ctx context.Context, tx domain.Effects, _ work.Task) error {
-		_, err := repository.TransactionOf(tx).Statement.ConnPool.ExecContext(ctx, "INSERT INTO bench_done DEFAULT VALUES")
+		_, err := confirm.TransactionOf(tx).Statement.ConnPool.ExecContext(ctx, "INSERT INTO bench_done DEFAULT VALUES")
 		return err
 	}
 	nothing := func(context.Context, domain.Effects, work.Task) error { return nil }
 	worker := work.New(work.Options{
-		Redis: openRedis(b, redisURL), Inbox: repository.NewInbox(f.db), Handlers: map[string]work.Handler{"bench:event": done, "bench:keyed": nothing},
+		Redis: openRedis(b, redisURL), Inbox: confirm.NewInbox(f.db), Handlers: map[string]work.Handler{"bench:event": done, "bench:keyed": nothing},
 		Concurrency: 10, Queues: map[string]int{domain.DefaultQueue: 1}, PollInterval: 10 * time.Millisecond,
 		Drain: 5 * time.Second, Logger: silent, Registry: prometheus.NewRegistry(),
 	})

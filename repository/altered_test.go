@@ -9,6 +9,7 @@ import (
 	"outboxd/app/schematest"
 	"outboxd/domain"
 	"outboxd/repository"
+	"outboxd/repository/confirm"
 	"outboxd/repository/heal"
 	"outboxd/repository/upkeep"
 )
@@ -25,7 +26,7 @@ func TestAnEffectIsBegunAnewWhenATableWasChanged(t *testing.T) {
 		Number int
 		Text   string
 	}
-	inbox := repository.NewInbox(worker)
+	inbox := confirm.NewInbox(worker)
 	process := func(t *testing.T) {
 		t.Helper()
 		for range 3 {
@@ -35,7 +36,7 @@ func TestAnEffectIsBegunAnewWhenATableWasChanged(t *testing.T) {
 			}
 			first, err := inbox.Process(t.Context(), id, func(ctx context.Context, effects domain.Effects) error {
 				var found letter
-				read := repository.TransactionOf(effects).WithContext(ctx).Take(&found, "number = ?", 1).Error
+				read := confirm.TransactionOf(effects).WithContext(ctx).Take(&found, "number = ?", 1).Error
 				_, err := effects.Tx().ExecContext(ctx, "UPDATE letters SET sent = true WHERE number = $1", 1)
 				return errors.Join(read, err)
 			})
@@ -80,7 +81,7 @@ func TestARelayGoesOnWhileItsTablesAreChanged(t *testing.T) {
 		emitKeyed(t, db, "a1", "a2")
 		refuse(t, claim(t, store, 10))
 		relayAll(t, store)
-		confirm(t, db, "a1")
+		confirmEvent(t, db, "a1")
 		if err := house.KeepPartitions(t.Context(), 1); err != nil {
 			t.Errorf("partitions: %v", err)
 		}

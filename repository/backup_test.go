@@ -36,8 +36,8 @@ func stock(t *testing.T, db *postgres.Database) {
 	die(t, store, "broken")
 	emitKeyed(t, db, "a1", "a2", "a3", "b1", "b2")
 	relayAll(t, store)
-	confirm(t, db, "test:2")
-	confirm(t, db, "b1")
+	confirmEvent(t, db, "test:2")
+	confirmEvent(t, db, "b1")
 	if _, err := house.FoldAccount(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -85,7 +85,7 @@ func goesOn(t *testing.T, db *postgres.Database) {
 	emitKeyed(t, db, "a4")
 	relayAll(t, store)
 	for _, step := range []struct{ confirmed, next string }{{"a1", "a2"}, {"a2", "a3"}, {"a3", "a4"}} {
-		confirm(t, db, step.confirmed)
+		confirmEvent(t, db, step.confirmed)
 		if went := relayAll(t, store); went != step.next {
 			t.Errorf("after %s went %q, want %s", step.confirmed, went, step.next)
 		}
@@ -118,7 +118,7 @@ func mend(t *testing.T, db *postgres.Database) {
 	if err != nil || !strings.Contains(string(script), "emitted = "+sum+";") {
 		t.Errorf("restored.sql does not sum up %s, %v", sum, err)
 	}
-	exec(t, db, strings.Replace(string(script), "SET search_path = outboxd", "SET search_path = "+schemaOf(t, db), 1))
+	exec(t, db, strings.Replace(string(script), "SET search_path = outboxd", "SET search_path = "+db.Schema(), 1))
 }
 
 func TestBackupOfAWholeDatabaseIntoAnotherCluster(t *testing.T) {

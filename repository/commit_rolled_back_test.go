@@ -10,6 +10,7 @@ import (
 	"outboxd/app/servertest/postgrestest"
 	"outboxd/domain"
 	"outboxd/repository"
+	"outboxd/repository/confirm"
 	"outboxd/repository/postgres"
 )
 
@@ -56,7 +57,7 @@ func batchRollsBack(t *testing.T, db *postgres.Database) {
 
 func effectRollsBack(t *testing.T, db *postgres.Database) {
 	id := domain.ID{9}
-	_, err := repository.NewInbox(db).Process(t.Context(), id, func(ctx context.Context, tx domain.Effects) error {
+	_, err := confirm.NewInbox(db).Process(t.Context(), id, func(ctx context.Context, tx domain.Effects) error {
 		_, err := tx.Tx().ExecContext(ctx, "INSERT INTO effects VALUES (1)")
 		_, _ = tx.Tx().ExecContext(ctx, "SELECT 1 / 0") // a handler that ignores an error
 		return err

@@ -155,7 +155,7 @@ func TestAnEventIsSplitOnce(t *testing.T) {
 	if _, err := letters.Replay(t.Context(), &domain.Action{Actor: "ada"}, domain.DeadFilter{}, 10); err != nil {
 		t.Fatal(err)
 	}
-	confirm(t, db, "k1")
+	confirmEvent(t, db, "k1")
 	if got := wentWhere(t, store); strings.Contains(got, "subscription") || deliveries() != 0 {
 		t.Errorf("%s went; events from before the subscription have %d deliveries", got, deliveries())
 	}

@@ -14,9 +14,9 @@ var (
 	text         = repositorytest.Text
 	awaitWaiting = repositorytest.AwaitWaiting
 	balance      = repositorytest.Balance
+	confirmEvent = repositorytest.Confirm
 	claim        = repositorytest.Claim
 	claimEvents  = repositorytest.ClaimEvents
-	confirm      = repositorytest.Confirm
 	count        = repositorytest.Count
 	deliver      = repositorytest.Deliver
 	die          = repositorytest.Die

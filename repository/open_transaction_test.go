@@ -10,6 +10,7 @@ import (
 
 	"outboxd/domain"
 	"outboxd/repository"
+	"outboxd/repository/confirm"
 	"outboxd/repository/postgres"
 	"outboxd/repository/repositorytest"
 	"outboxd/repository/upkeep"
@@ -31,13 +32,13 @@ func TestAConfirmationDoesNotWaitForAnOpenTransaction(t *testing.T) {
 		"moved":                  {"SELECT outboxd.reschedule(id, now() - interval '1 second') FROM outbox_held WHERE event_type = 'a2'", (*gorm.DB).Commit, "a2"},
 		"written again":          {write, (*gorm.DB).Commit, "a2"},
 	} {
-		for by, confirm := range map[string]func(context.Context, *postgres.Database, domain.ID) error{
+		for by, way := range map[string]func(context.Context, *postgres.Database, domain.ID) error{
 			"consumer": func(ctx context.Context, db *postgres.Database, id domain.ID) error {
 				_, err := db.SQL().ExecContext(ctx, "SELECT outboxd.confirm($1)", id)
 				return err
 			},
 			"acknowledgement": func(ctx context.Context, db *postgres.Database, id domain.ID) error {
-				_, err := repository.NewAcknowledgedEvents(db).Acknowledge(ctx, []domain.Acknowledgement{{EventID: id, Type: "a1", Queue: "default"}}, "", "1-0")
+				_, err := confirm.NewAcknowledgedEvents(db).Acknowledge(ctx, []domain.Acknowledgement{{EventID: id, Type: "a1", Queue: "default"}}, "", "1-0")
 				return err
 			},
 		} {
@@ -55,7 +56,7 @@ func TestAConfirmationDoesNotWaitForAnOpenTransaction(t *testing.T) {
 				}
 				ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 				defer cancel()
-				if err := confirm(ctx, db, find(t, db, "a1")); err != nil {
+				if err := way(ctx, db, find(t, db, "a1")); err != nil {
 					t.Errorf("while the transaction is open: %v", err)
 				}
 				house := upkeep.NewHousekeeping(db, "")
@@ -97,7 +98,7 @@ func TestAnAcknowledgementGivesUpAfterItsLockTimeout(t *testing.T) {
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	_, err := repository.NewAcknowledgedEvents(db).Acknowledge(ctx, []domain.Acknowledgement{{EventID: find(t, db, "a1"), Type: "a1", Queue: "default"}}, "", "1-0")
+	_, err := confirm.NewAcknowledgedEvents(db).Acknowledge(ctx, []domain.Acknowledgement{{EventID: find(t, db, "a1"), Type: "a1", Queue: "default"}}, "", "1-0")
 	if err == nil || !strings.Contains(err.Error(), "55P03") {
 		t.Errorf("the acknowledgement ended with %v, want a lock timeout", err)
 	}

@@ -32,17 +32,17 @@ func TestAnEventGoesWhenTheOneBeforeItIsConfirmed(t *testing.T) {
 		if !history {
 			continue
 		}
-		confirm(t, db, "b1")
+		confirmEvent(t, db, "b1")
 		if got, want := relayAll(t, store), "b2"; got != want {
 			t.Errorf("after b1 %q went, want %q", got, want)
 		}
 		emitKeyed(t, db, "a4", "b3")
-		confirm(t, db, "a1")
+		confirmEvent(t, db, "a1")
 		if got, want := relayAll(t, store), "a2"; got != want {
 			t.Errorf("after a1 %q went, want %q", got, want)
 		}
 		for _, step := range []struct{ confirmed, next string }{{"b2", "b3"}, {"a2", "a3"}, {"a3", "a4"}, {"a4", ""}, {"b3", ""}} {
-			confirm(t, db, step.confirmed)
+			confirmEvent(t, db, step.confirmed)
 			if got := relayAll(t, store); got != step.next {
 				t.Errorf("after %s %q went, want %q", step.confirmed, got, step.next)
 			}
@@ -63,7 +63,7 @@ func TestAConfirmationThatComesBeforeTheCommit(t *testing.T) {
 		if got := types(batch.Events()); got != "a1" {
 			t.Fatalf("claimed %q, want a1", got)
 		}
-		confirm(t, db, "a1")
+		confirmEvent(t, db, "a1")
 		if commits {
 			deliver(t, batch)
 		} else if err := batch.Release(); err != nil {
@@ -73,7 +73,7 @@ func TestAConfirmationThatComesBeforeTheCommit(t *testing.T) {
 		if got := relayAll(t, store); got != want {
 			t.Errorf("commits %t: then %q went, want %q", commits, got, want)
 		}
-		confirm(t, db, "a2")
+		confirmEvent(t, db, "a2")
 		if want = "a3"; !commits {
 			want = "a1 a3" // it is sent again, and confirmed already
 		}
@@ -129,7 +129,7 @@ func TestWhatNobodyConfirmsFollowsOnItself(t *testing.T) {
 	if got, want := relayAll(t, store), "a1 a2"; got != want {
 		t.Errorf("%q went, want %q", got, want)
 	}
-	confirm(t, db, "a2")
+	confirmEvent(t, db, "a2")
 	if got, want := relayAll(t, store), "a3 a4"; got != want {
 		t.Errorf("after a2 %q went, want %q", got, want)
 	}
@@ -216,11 +216,11 @@ func TestATurnIsNotGivenToAnEventThatHadIt(t *testing.T) {
 	go func() { advanced <- slow.Exec("SELECT outbox_advance('{a}')").Error }() // to give a2 the turn
 	repositorytest.AwaitWaiting(t, db)
 
-	confirm(t, db, "a1")
+	confirmEvent(t, db, "a1")
 	second := claimEvents(t, store)
-	confirm(t, db, "a2")
+	confirmEvent(t, db, "a2")
 	third := claimEvents(t, store)
-	confirm(t, db, "a3")
+	confirmEvent(t, db, "a3")
 	if got := types(second.Events()) + " " + types(third.Events()); got != "a2 a3" {
 		t.Fatalf("claimed %q", got)
 	}

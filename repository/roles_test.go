@@ -21,6 +21,7 @@ import (
 	"outboxd/domain/setup"
 	"outboxd/migrations"
 	"outboxd/repository"
+	"outboxd/repository/confirm"
 	"outboxd/repository/deadletters"
 	"outboxd/repository/heal"
 	"outboxd/repository/postgres"
@@ -121,14 +122,14 @@ func everyRoleWorks(t *testing.T, as func(role string) string) {
 	doHousekeeping(t, relay, store)
 
 	// worker
-	_, err = repository.NewInbox(worker).Process(t.Context(), find(t, owner, registration.TypeSendNotification), func(ctx context.Context, effects domain.Effects) error {
+	_, err = confirm.NewInbox(worker).Process(t.Context(), find(t, owner, registration.TypeSendNotification), func(ctx context.Context, effects domain.Effects) error {
 		if _, _, err := example.NewNotifications(worker, schema).FindNotification(ctx, notifications[0].ID); err != nil {
 			return err
 		}
 		return example.NewNotifications(worker, schema).MarkSent(ctx, effects, notifications[0].ID)
 	})
 	must("process", err)
-	_, err = repository.NewInbox(worker).Ask(t.Context(), domain.ID{9})
+	_, err = confirm.NewInbox(worker).Ask(t.Context(), domain.ID{9})
 	must("ask", err)
 	tasks := deadletters.NewFailedTasks(worker, false)
 	bury := func(task domain.FailedTask) {
@@ -282,7 +283,7 @@ func doHousekeeping(t *testing.T, relay *postgres.Database, store *repository.Ou
 		_, err := search.NewKnownEvents(relay, time.Hour).Among(t.Context(), []domain.ID{{1}})
 		return err
 	})
-	acknowledged := repository.NewAcknowledgedEvents(relay)
+	acknowledged := confirm.NewAcknowledgedEvents(relay)
 	call("look how far acknowledgements were read", func() error { _, err := acknowledged.Position(t.Context()); return err })
 	call("confirm what was acknowledged", func() error {
 		_, err := acknowledged.Acknowledge(t.Context(), []domain.Acknowledgement{{EventID: domain.ID{1}}}, "", "1-1")

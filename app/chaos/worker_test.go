@@ -15,7 +15,7 @@ import (
 	"outboxd/domain"
 	"outboxd/jobs/broker"
 	"outboxd/jobs/work"
-	"outboxd/repository"
+	"outboxd/repository/confirm"
 	"outboxd/repository/postgres"
 )
 
@@ -55,7 +55,7 @@ func (d *workerDuty) run(ctx context.Context, stderr io.Writer) error {
 	}
 	defer db.Close()
 	return work.New(work.Options{
-		Redis: redis, Inbox: repository.NewInbox(db), Handlers: map[string]work.Handler{taskType: d.effect, fanType: d.effect, oddType: nothing},
+		Redis: redis, Inbox: confirm.NewInbox(db), Handlers: map[string]work.Handler{taskType: d.effect, fanType: d.effect, oddType: nothing},
 		Concurrency: workerConcurrency, Queues: map[string]int{domain.DefaultQueue: 1}, PollInterval: 10 * time.Millisecond,
 		Drain: 15 * time.Second, Logger: log, Registry: prometheus.NewRegistry(),
 	}).Run(ctx)
@@ -76,7 +76,7 @@ func (d *workerDuty) effect(ctx context.Context, tx domain.Effects, task work.Ta
 	if err := json.Unmarshal(task.Payload, &c); err != nil {
 		return domain.Wrap(domain.CodeInvalid, err, "read the payload")
 	}
-	conn := repository.TransactionOf(tx).Statement.ConnPool
+	conn := confirm.TransactionOf(tx).Statement.ConnPool
 	if _, err := conn.ExecContext(ctx, effectSQL, task.EventID, c.Producer, c.Key, c.Seq); err != nil {
 		return fmt.Errorf("write the effect: %w", err)
 	}

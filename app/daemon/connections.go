@@ -4,6 +4,7 @@ import (
 	"outboxd/config"
 	"outboxd/domain"
 	"outboxd/repository"
+	"outboxd/repository/confirm"
 	"outboxd/repository/deadletters"
 )
 
@@ -23,7 +24,7 @@ func (d *Daemon) connectionsFor(conns, forFailures int) connections {
 	failures := deadletters.NewFailedTasks(db, d.cfg.Relay.Ordering == config.OrderingBlock)
 	return connections{
 		bound:    bound,
-		inbox:    repository.NewBoundedInbox(repository.NewInbox(db), bound),
-		failures: repository.NewBoundedFailures(failures, bound.And(forFailures)),
+		inbox:    confirm.NewBoundedInbox(confirm.NewInbox(db), bound),
+		failures: confirm.NewBoundedFailures(failures, bound.And(forFailures)),
 	}
 }

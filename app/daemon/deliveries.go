@@ -19,6 +19,7 @@ import (
 	"outboxd/jobs/deliver"
 	"outboxd/jobs/work"
 	"outboxd/repository"
+	"outboxd/repository/confirm"
 	"outboxd/repository/subscriptions"
 )
 
@@ -76,7 +77,7 @@ func (d *Daemon) addDeliveries() error {
 		return work.Options{
 			Redis: d.redis, Inbox: conns.inbox, Failures: conns.failures,
 			Any: deliver.Handler(deliver.HandlerOptions{
-				Subscription: *s, Receiver: receiver, Pauser: pauser{f}, Journal: repository.NewDeliveryJournal(d.one.database), Metrics: f.metrics,
+				Subscription: *s, Receiver: receiver, Pauser: pauser{f}, Journal: confirm.NewDeliveryJournal(d.one.database), Metrics: f.metrics,
 				Actor: "outboxd worker at " + d.process.Host, Logger: f.log,
 			}),
 			Name: s.Queue(), Gate: receiver, Concurrency: s.Concurrency, Queues: map[string]int{s.Queue(): 1},

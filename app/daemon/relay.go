@@ -14,6 +14,7 @@ import (
 	"outboxd/relay"
 	"outboxd/relay/lead"
 	"outboxd/repository"
+	"outboxd/repository/confirm"
 	"outboxd/repository/deadletters"
 	"outboxd/repository/heal"
 	"outboxd/repository/postgres"
@@ -57,7 +58,7 @@ func RelayOptions(cfg *config.Config, db *postgres.Database, redis *broker.Redis
 			},
 			Acknowledging: &lead.Acknowledging{
 				Open:   func() (domain.Acknowledgements, error) { return publish.NewAcknowledgements(redis), nil },
-				Events: repository.NewAcknowledgedEvents(db),
+				Events: confirm.NewAcknowledgedEvents(db),
 			},
 			Reconciliation: &lead.Reconciliation{
 				Events: heal.NewMissingEvents(db), Tasks: publisher.Tasks(), Resend: cfg.Relay.Missing == config.MissingResend,

@@ -51,7 +51,7 @@ func judgeHeal(s overview.Standing) []domain.Finding {
 func against(reason string) string {
 	switch reason {
 	case lost.QueueEmptied:
-		return "Redis does not say who emptied it; redis-cli ACL LIST says who may: ACL SETUSER default -flushall -flushdb forbids it to the user default, and CONFIG REWRITE keeps that, see docs/guides/redis.md"
+		return "Redis does not say who emptied it; redis-cli ACL LIST says who may: ACL SETUSER default -flushall -flushdb forbids it to the user default, and CONFIG REWRITE keeps that if Redis has a configuration file, see docs/guides/redis.md"
 	case lost.QueueRestartedEmpty:
 		return "look whether the folder of Redis (CONFIG GET dir) is the same after a restart, and whether --redis-url led to another Redis"
 	case lost.CanaryGone, lost.MasterEmptied:

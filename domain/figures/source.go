@@ -143,6 +143,9 @@ func (s *Source) All(ctx context.Context) View[Queue] {
 	for _, f := range g.failing.Groups {
 		q := lines.of(f.Queue)
 		q.Unseen = q.Unseen || !s.sees(&g, f.Type, f.Queue)
+		if !has(s.Foreign, f.Queue) {
+			q.Types = add(q.Types, f.Type)
+		}
 	}
 	for _, w := range g.workers {
 		for name := range w.Queues {

@@ -28,7 +28,7 @@ func (q *Queues) Pause(ctx context.Context, queue string, known bool) error {
 		case err != nil:
 			return broker.Unavailable(doing, err)
 		case !member:
-			return domain.Errorf(domain.CodeNotFound, "Redis knows no queue %.100q", queue)
+			return domain.Errorf(domain.CodeNotFound, "Redis knows no queue %.100q; outboxd queues list names the queues. A queue can be paused once it has had a task", queue)
 		}
 	}
 	set, err := q.redis.SetNX(ctx, broker.PausedKey(queue), time.Now().Unix(), 0).Result()

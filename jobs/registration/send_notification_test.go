@@ -11,7 +11,7 @@ import (
 	example "outboxd/domain/registration"
 	"outboxd/jobs/registration"
 	"outboxd/jobs/work"
-	"outboxd/repository"
+	"outboxd/repository/confirm"
 	store "outboxd/repository/registration"
 )
 
@@ -32,7 +32,7 @@ func TestSendNotification(t *testing.T) {
 	t.Parallel()
 	db := schematest.Open(t)
 	schema := schematest.Example(t, db)
-	users, inbox := store.NewUsers(db, schema), repository.NewInbox(db)
+	users, inbox := store.NewUsers(db, schema), confirm.NewInbox(db)
 	user := &example.User{Email: "ada@example.com", PasswordHash: "x"}
 	if err := users.Register(t.Context(), user, "", nil); err != nil {
 		t.Fatal(err)

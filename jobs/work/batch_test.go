@@ -20,7 +20,7 @@ import (
 	"outboxd/domain"
 	"outboxd/jobs/work"
 	"outboxd/migrations"
-	"outboxd/repository"
+	"outboxd/repository/confirm"
 	"outboxd/repository/postgres"
 )
 
@@ -218,7 +218,7 @@ func TestAnOutageDuringABatch(t *testing.T) {
 		t.Fatal(err)
 	}
 	asked := make(chan struct{}, 100)
-	s.options.Inbox = &watchedInbox{repository.NewInbox(db), asked}
+	s.options.Inbox = &watchedInbox{confirm.NewInbox(db), asked}
 	for n := range tasks {
 		s.enqueue("batch", newID(byte(n)).String(), []byte("x"), asynq.MaxRetry(0), asynq.Retention(time.Hour))
 	}
@@ -299,7 +299,7 @@ func TestMoreBatchesRunForADatabaseThatIsFarAway(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(far.Close)
-	s.options.Inbox = repository.NewInbox(far)
+	s.options.Inbox = confirm.NewInbox(far)
 	const first = 8 // tasks whose batches measure the round trip
 	var met atomic.Int64
 	all := make(chan struct{})

@@ -14,7 +14,7 @@ import (
 	"outboxd/domain"
 	"outboxd/jobs/work"
 	"outboxd/migrations"
-	"outboxd/repository"
+	"outboxd/repository/confirm"
 )
 
 // newShopBehind returns a shop whose worker reaches PostgreSQL only through a
@@ -31,7 +31,7 @@ func newShopBehind(t *testing.T, handlers map[string]work.Handler) (*shop, *faul
 	if _, err := s.db.SQL().ExecContext(t.Context(), "CREATE TABLE effects (event_id uuid NOT NULL, payload text NOT NULL)"); err != nil {
 		t.Fatal(err)
 	}
-	s.options.Inbox = repository.NewInbox(schematest.Connect(t, proxy.URL()))
+	s.options.Inbox = confirm.NewInbox(schematest.Connect(t, proxy.URL()))
 	return s, proxy
 }
 

@@ -21,7 +21,7 @@ import (
 	"outboxd/jobs/jobstest"
 	"outboxd/jobs/work"
 	"outboxd/migrations"
-	"outboxd/repository"
+	"outboxd/repository/confirm"
 	"outboxd/repository/postgres"
 )
 
@@ -50,7 +50,7 @@ func newShop(t *testing.T, redisURL string, handlers map[string]work.Handler) *s
 		t: t, db: db, redis: client, registry: registry,
 		inspector: asynq.NewInspectorFromRedisClient(client), client: asynq.NewClientFromRedisClient(client),
 		options: work.Options{
-			Redis: handle, Inbox: repository.NewInbox(db), Handlers: handlers,
+			Redis: handle, Inbox: confirm.NewInbox(db), Handlers: handlers,
 			Concurrency: 4, Queues: map[string]int{"default": 2, "low": 1}, PollInterval: 5 * time.Millisecond,
 			Drain: 5 * time.Second, Logger: servertest.Logger(t), Registry: registry,
 		},
@@ -278,7 +278,7 @@ func TestTasksWaitForTheDatabase(t *testing.T) {
 		"test:a": func(context.Context, domain.Effects, work.Task) error { return nil },
 	})
 	asked := make(chan struct{}, 100)
-	s.options.Inbox = &watchedInbox{repository.NewInbox(db), asked}
+	s.options.Inbox = &watchedInbox{confirm.NewInbox(db), asked}
 	server.Stop()
 	stop := s.start()
 	s.enqueue("test:a", newID(1).String(), nil, asynq.MaxRetry(0), asynq.Retention(time.Hour))

@@ -135,7 +135,7 @@ func TestWhatRepeatsAnErasedEventIsNotSent(t *testing.T) {
 					t.Errorf("%s was sent again after it was erased", went)
 				}
 				if where == "in flight" {
-					if first, err := confirm(db.SQL(), known); err != nil || first {
+					if first, err := confirmOne(db.SQL(), known); err != nil || first {
 						t.Errorf("it takes effect after it was erased: %t, %v", first, err)
 					}
 				}

@@ -19,6 +19,7 @@ import (
 	"outboxd/jobs/jobstest"
 	"outboxd/jobs/lookup"
 	"outboxd/repository"
+	"outboxd/repository/confirm"
 	"outboxd/repository/postgres"
 	"outboxd/repository/recall"
 	rt "outboxd/repository/repositorytest"
@@ -153,7 +154,7 @@ func TestWhatWaitsInRedisIsTakenBack(t *testing.T) {
 				}
 				return
 			}
-			if first, err := repository.NewInbox(q.db).Ask(t.Context(), id); err != nil || first {
+			if first, err := confirm.NewInbox(q.db).Ask(t.Context(), id); err != nil || first {
 				t.Errorf("its task may be sent: %t, %v", first, err)
 			}
 			adds(t, q.db, 1)
@@ -221,7 +222,7 @@ func TestWhatIsCancelledIsNotSent(t *testing.T) {
 	q := newQueued(t)
 	rt.Exec(t, q.db, "SELECT outboxd.emit('mail', '{}') FROM generate_series(1, $1)", mails)
 	ids := q.relay()
-	inbox := repository.NewInbox(q.db)
+	inbox := confirm.NewInbox(q.db)
 	var mu sync.Mutex
 	sent := map[domain.ID]bool{}
 	var all sync.WaitGroup
@@ -294,7 +295,7 @@ func TestARequestIsCarriedOut(t *testing.T) {
 	q.take(ids[2], "default")
 	q.take(ids[3], "default")
 	carryOut("0 cancelled 1 rescheduled 2 running 3 running ")
-	if first, err := repository.NewInbox(q.db).Process(t.Context(), ids[2], func(context.Context, domain.Effects) error { return nil }); err != nil || !first {
+	if first, err := confirm.NewInbox(q.db).Process(t.Context(), ids[2], func(context.Context, domain.Effects) error { return nil }); err != nil || !first {
 		t.Fatalf("confirm: %t, %v", first, err)
 	}
 	q.redis.HSet(t.Context(), "asynq:{default}:t:"+ids[3].String(), "state", "retry")

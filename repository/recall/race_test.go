@@ -15,6 +15,7 @@ import (
 	"outboxd/app/schematest"
 	"outboxd/domain"
 	"outboxd/repository"
+	"outboxd/repository/confirm"
 	"outboxd/repository/heal"
 	"outboxd/repository/postgres"
 	rt "outboxd/repository/repositorytest"
@@ -150,7 +151,7 @@ func (w *world) handle(ctx context.Context, random *rand.Rand) error {
 	case id = <-w.queue:
 	}
 	fails := errors.New("the handler fails")
-	_, err := repository.NewInbox(w.db).Process(ctx, id, func(ctx context.Context, tx domain.Effects) error {
+	_, err := confirm.NewInbox(w.db).Process(ctx, id, func(ctx context.Context, tx domain.Effects) error {
 		if _, err := tx.Tx().ExecContext(ctx, "INSERT INTO effects VALUES ($1)", id); err != nil {
 			return err
 		}

@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"outboxd/domain"
-	"outboxd/repository"
+	"outboxd/repository/confirm"
 	rt "outboxd/repository/repositorytest"
 )
 
@@ -137,7 +137,7 @@ func TestATaskWaitsForAMoveOfItsEvent(t *testing.T) {
 			}
 			asked := make(chan error, 1)
 			go func() {
-				first, err := repository.NewInbox(q.db).Ask(t.Context(), id)
+				first, err := confirm.NewInbox(q.db).Ask(t.Context(), id)
 				if first {
 					err = errors.New("it may be sent")
 				}
@@ -163,7 +163,7 @@ func TestAMovedMailIsSentWhenItIsTime(t *testing.T) {
 	t.Parallel()
 	q := newQueued(t)
 	rt.Exec(t, q.db, "SELECT outboxd.emit('mail', '{}')")
-	id, inbox := q.relay()[0], repository.NewInbox(q.db)
+	id, inbox := q.relay()[0], confirm.NewInbox(q.db)
 	move := func(to time.Time, want domain.ChangeAnswer) {
 		t.Helper()
 		changes, err := q.changes.Reschedule(t.Context(), &domain.Action{Actor: "ada"}, []domain.ID{id}, to)

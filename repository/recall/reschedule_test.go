@@ -17,7 +17,7 @@ import (
 // The function early reports whether a confirmation was refused as too early.
 func early(err error) bool { return postgres.SQLState(err) == postgres.TooEarly }
 
-func confirm(db interface {
+func confirmOne(db interface {
 	QueryRow(query string, args ...any) *sql.Row
 }, id domain.ID,
 ) (first bool, err error) {
@@ -56,7 +56,7 @@ func TestARescheduledEventDoesNotTakeEffectBefore(t *testing.T) {
 			if got := answer(t, db.SQL(), "SELECT outboxd.reschedule($1, now() + interval '1 day')", id); got != "rescheduled" {
 				t.Fatalf("reschedule: %s", got)
 			}
-			if _, err := confirm(db.SQL(), id); !early(err) {
+			if _, err := confirmOne(db.SQL(), id); !early(err) {
 				t.Errorf("its former task takes effect a day before: %v", err)
 			}
 			if n := rt.Count(t, db, "SELECT count(*) FROM outbox WHERE generation = 1 AND available_at > now()"); n != 1 {
@@ -73,10 +73,10 @@ func TestARescheduledEventDoesNotTakeEffectBefore(t *testing.T) {
 			if went := rt.RelayAll(t, store); went != "test:1" {
 				t.Errorf("%q went when it was time", went)
 			}
-			if first, err := confirm(db.SQL(), id); err != nil || !first {
+			if first, err := confirmOne(db.SQL(), id); err != nil || !first {
 				t.Errorf("it does not take effect when it is time: %t, %v", first, err)
 			}
-			if first, err := confirm(db.SQL(), id); err != nil || first {
+			if first, err := confirmOne(db.SQL(), id); err != nil || first {
 				t.Errorf("it takes effect twice: %t, %v", first, err)
 			}
 			if got := answer(t, db.SQL(), "SELECT outboxd.reschedule($1, now())", id); got != "confirmed" {
@@ -101,7 +101,7 @@ func TestRescheduleAndAHandlerAtTheSameTime(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := confirm(handler, id); err != nil {
+	if _, err := confirmOne(handler, id); err != nil {
 		t.Fatal(err)
 	}
 	if got := answer(t, db.SQL(), "SELECT outboxd.reschedule($1, now() + interval '1 day')", id); got != "running" {
@@ -129,7 +129,7 @@ func TestRescheduleAndAHandlerAtTheSameTime(t *testing.T) {
 		}
 		effect := make(chan error, 1)
 		go func() {
-			_, err := confirm(handler, id)
+			_, err := confirmOne(handler, id)
 			if err == nil {
 				err = handler.Commit()
 			} else {

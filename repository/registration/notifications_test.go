@@ -8,7 +8,7 @@ import (
 	"outboxd/app/schematest"
 	"outboxd/domain"
 	"outboxd/domain/registration"
-	"outboxd/repository"
+	"outboxd/repository/confirm"
 	store "outboxd/repository/registration"
 )
 
@@ -30,7 +30,7 @@ func TestANotificationIsFoundAndMarkedInTheTransactionThatConfirms(t *testing.T)
 	}
 	failure := errors.New("undone")
 	for _, want := range []error{failure, nil} {
-		_, err := repository.NewInbox(db).Process(t.Context(), domain.ID{7}, func(ctx context.Context, tx domain.Effects) error {
+		_, err := confirm.NewInbox(db).Process(t.Context(), domain.ID{7}, func(ctx context.Context, tx domain.Effects) error {
 			n, to, err := notifications.FindNotification(ctx, notification().ID)
 			if err != nil || to.Email != user.Email || to.PasswordHash != "" || n.Message != registration.WelcomeMessage {
 				t.Errorf("found %+v for %+v, %v", n, to, err)

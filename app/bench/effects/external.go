@@ -14,7 +14,7 @@ import (
 	"outboxd/domain/setup"
 	"outboxd/jobs/deliver"
 	"outboxd/jobs/work"
-	"outboxd/repository"
+	"outboxd/repository/confirm"
 )
 
 // receiverTakes is how long the receiver of "external" takes to answer.
@@ -33,7 +33,7 @@ func (f *effects) runExternal(ctx context.Context, e *env.Env, t *tally.Tally) (
 	receiver := deliver.NewReceiver(sender, deliver.ReceiverOptions{Target: deliver.TargetOf(&to)})
 	stopWorker := e.RunWorkerWith(ctx, func(o *work.Options) {
 		o.Any, o.Name = deliver.Handler(deliver.HandlerOptions{
-			Subscription: to, Receiver: receiver, Journal: repository.NewDeliveryJournal(e.DB),
+			Subscription: to, Receiver: receiver, Journal: confirm.NewDeliveryJournal(e.DB),
 			Metrics: deliver.NewMetrics(prometheus.NewRegistry()), Actor: "bench", Logger: e.Log,
 		}), "deliveries"
 		o.Concurrency, o.Gate, o.Inbox = f.atOnce, receiver, t.Inbox(o.Inbox)

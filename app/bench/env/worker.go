@@ -11,7 +11,7 @@ import (
 	"outboxd/config"
 	"outboxd/jobs/broker"
 	"outboxd/jobs/work"
-	"outboxd/repository"
+	"outboxd/repository/confirm"
 )
 
 // RunWorker runs a worker with this configuration, for events of one type, until stop is called.
@@ -46,7 +46,7 @@ func (e *Env) RunWorkerWith(ctx context.Context, change func(*work.Options)) (st
 	}
 	options := work.Options{
 		Redis:        redis,
-		Inbox:        repository.NewInbox(e.DB),
+		Inbox:        confirm.NewInbox(e.DB),
 		Concurrency:  e.Tasks(),
 		Queues:       queues,
 		PollInterval: e.Config.Worker.PollInterval,

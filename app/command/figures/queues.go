@@ -38,7 +38,7 @@ const eachQueue = "If one of several queues fails, the command goes on with the 
 // QueueDocument is a queue in JSON and YAML. What is not known is null.
 type QueueDocument struct {
 	Queue  string       `json:"queue"`
-	Types  []string     `json:"types"` // types of the queue's events that PostgreSQL knows
+	Types  []string     `json:"types"` // types of the queue's events that PostgreSQL knows, and of its failing tasks
 	Paused *setup.Pause `json:"paused"`
 	// LostPause is a pause on record that Redis does not have any more.
 	LostPause *setup.Pause `json:"lost_pause,omitempty"`

@@ -1,4 +1,4 @@
-package repository_test
+package confirm_test
 
 import (
 	"context"
@@ -7,20 +7,19 @@ import (
 
 	"outboxd/app/schematest"
 	"outboxd/domain"
-	"outboxd/repository"
-	"outboxd/repository/postgres"
+	"outboxd/repository/confirm"
 )
 
 func TestInboxLetsAnEffectHappenOnce(t *testing.T) {
 	t.Parallel()
 	db := schematest.Open(t)
 	exec(t, db, "CREATE TABLE effects (way text)")
-	inbox, id, runs := repository.NewInbox(db), domain.ID{7}, 0
+	inbox, id, runs := confirm.NewInbox(db), domain.ID{7}, 0
 	// A handler may use either form of the transaction, or both.
 	effect := func(ctx context.Context, tx domain.Effects) error {
 		runs++
 		_, err := tx.Tx().ExecContext(ctx, "INSERT INTO effects VALUES ('plain')")
-		return errors.Join(err, repository.TransactionOf(tx).WithContext(ctx).Exec("INSERT INTO effects VALUES ('gorm')").Error)
+		return errors.Join(err, confirm.TransactionOf(tx).WithContext(ctx).Exec("INSERT INTO effects VALUES ('gorm')").Error)
 	}
 
 	failure := errors.New("the mail server hung up")
@@ -52,7 +51,7 @@ func TestInboxLetsAnEffectHappenOnce(t *testing.T) {
 func TestInboxAnswersWithoutATrace(t *testing.T) {
 	t.Parallel()
 	db := schematest.Open(t)
-	inbox, id := repository.NewInbox(db), domain.ID{7, 1}
+	inbox, id := confirm.NewInbox(db), domain.ID{7, 1}
 	for range 2 {
 		if first, err := inbox.Ask(t.Context(), id); !first || err != nil {
 			t.Fatalf("before: %t, %v", first, err)
@@ -74,7 +73,7 @@ func TestInboxAnswersWithoutATrace(t *testing.T) {
 func TestASecondDeliveryWaitsForTheFirst(t *testing.T) {
 	t.Parallel()
 	db := schematest.Open(t)
-	inbox := repository.NewInbox(db)
+	inbox := confirm.NewInbox(db)
 	id := domain.ID{8}
 	inside, finish := make(chan struct{}), make(chan struct{})
 	go func() {
@@ -82,7 +81,7 @@ func TestASecondDeliveryWaitsForTheFirst(t *testing.T) {
 		// Let the first task end only after the second one has been seen
 		// waiting.
 		for count(t, db, `SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '%INSERT INTO inbox%' AND pid <> pg_backend_pid()
-			AND $1::text = current_schema()`, schemaOf(t, db)) == 0 {
+			AND $1::text = current_schema()`, db.Schema()) == 0 {
 			if t.Context().Err() != nil {
 				break
 			}
@@ -111,12 +110,4 @@ func TestASecondDeliveryWaitsForTheFirst(t *testing.T) {
 	if <-second {
 		t.Error("the second delivery believes to be the first")
 	}
-}
-
-func schemaOf(t *testing.T, db *postgres.Database) (schema string) {
-	t.Helper()
-	if err := db.SQL().QueryRowContext(t.Context(), "SELECT current_schema()").Scan(&schema); err != nil {
-		t.Fatal(err)
-	}
-	return schema
 }

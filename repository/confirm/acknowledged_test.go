@@ -1,4 +1,4 @@
-package repository_test
+package confirm_test
 
 import (
 	"fmt"
@@ -12,6 +12,7 @@ import (
 	"outboxd/domain"
 	"outboxd/migrations"
 	"outboxd/repository"
+	"outboxd/repository/confirm"
 	"outboxd/repository/heal"
 	"outboxd/repository/postgres"
 )
@@ -62,7 +63,7 @@ func TestACopyHasAMarkOfItsOwn(t *testing.T) {
 			t.Fatal(err)
 		}
 		list := []domain.Acknowledgement{{EventID: batch.Events()[0].ID, Type: "a", Queue: "q", Outbox: mark}}
-		if n, err := repository.NewAcknowledgedEvents(test.db).Acknowledge(t.Context(), list, "", "1-0"); err != nil || n != test.want {
+		if n, err := confirm.NewAcknowledgedEvents(test.db).Acknowledge(t.Context(), list, "", "1-0"); err != nil || n != test.want {
 			t.Errorf("%d events are confirmed, %v, want %d", n, err, test.want)
 		}
 	}
@@ -111,7 +112,7 @@ func TestAClaimAsksForTheMarkOnce(t *testing.T) {
 func TestWhatWasAcknowledgedBeforeARestoreIsSkipped(t *testing.T) {
 	t.Parallel()
 	db := schematest.Open(t)
-	events, memory := repository.NewAcknowledgedEvents(db), heal.NewQueueMemory(db)
+	events, memory := confirm.NewAcknowledgedEvents(db), heal.NewQueueMemory(db)
 	exec(t, db, `INSERT INTO outbox (id, event_type, payload, queue) VALUES ('00000000-0000-7000-8000-000000000001', 'a', '', 'q')`)
 	list := []domain.Acknowledgement{{EventID: domain.ID{6: 0x70, 8: 0x80, 15: 1}, Type: "a", Queue: "q", Outbox: markOf(t, db)}}
 	exec(t, db, "UPDATE outbox_queue_identity SET acknowledged = '1-0', timeline = '000000FE'")
@@ -159,7 +160,7 @@ func TestAcknowledge(t *testing.T) {
 	exec(t, db, `INSERT INTO outbox_dead (id, event_type, payload, headers, queue, available_at, attempts, generation, created_at, ordering_key, ordering_position, stage, error)
 		SELECT id, event_type, payload, headers, queue, available_at, attempts, generation, created_at, ordering_key, ordering_position, 'worker', 'e' FROM outbox_held`) // so that it counts as known
 	id := func(n byte) domain.ID { return domain.ID{6: 0x70, 8: 0x80, 15: n} }
-	events := repository.NewAcknowledgedEvents(db)
+	events := confirm.NewAcknowledgedEvents(db)
 	before := ""
 	acknowledge := func(position string, want int64, list ...domain.Acknowledgement) {
 		t.Helper()

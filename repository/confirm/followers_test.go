@@ -1,4 +1,4 @@
-package repository_test
+package confirm_test
 
 import (
 	"context"
@@ -10,6 +10,7 @@ import (
 	"outboxd/app/schematest"
 	"outboxd/domain"
 	"outboxd/repository"
+	"outboxd/repository/confirm"
 	"outboxd/repository/postgres"
 	"outboxd/repository/repositorytest"
 )
@@ -43,7 +44,7 @@ func newRun(t *testing.T, events int) *run {
 // process lets the first event and those that follow take effect, and returns the payloads of those
 // that follow. Between the effects and the commit it calls the parameter also.
 func (r *run) process(most int, also func() error) (followers string, err error) {
-	_, err = repository.NewInbox(r.db).ProcessAll(r.t.Context(), []domain.ID{r.head}, func(ctx context.Context, tx domain.Effects, first []domain.ID) error {
+	_, err = confirm.NewInbox(r.db).ProcessAll(r.t.Context(), []domain.ID{r.head}, func(ctx context.Context, tx domain.Effects, first []domain.ID) error {
 		list, err := tx.(domain.Followers).Follow(ctx, first, "t", "default", most)
 		if err != nil {
 			return err

@@ -1,4 +1,4 @@
-package repository_test
+package confirm_test
 
 import (
 	"context"
@@ -11,6 +11,7 @@ import (
 	"outboxd/app/schematest"
 	"outboxd/domain"
 	"outboxd/repository"
+	"outboxd/repository/confirm"
 	"outboxd/repository/deadletters"
 )
 
@@ -20,7 +21,7 @@ func TestABoundedInboxLeavesConnections(t *testing.T) {
 	t.Parallel()
 	db := schematest.Open(t)
 	const bound, tasks = 2, 40 // more tasks than the pool has connections
-	inbox := repository.NewBoundedInbox(repository.NewInbox(db), repository.NewBound(bound))
+	inbox := confirm.NewBoundedInbox(confirm.NewInbox(db), repository.NewBound(bound))
 	begun, finish := make(chan struct{}, tasks), make(chan struct{})
 	var all sync.WaitGroup
 	for i := range tasks {
@@ -74,7 +75,7 @@ func TestFailuresAreRecordedWhileHandlersHang(t *testing.T) {
 	db := schematest.Open(t)
 	const places = 2
 	bound := repository.NewBound(places)
-	inbox, failures := repository.NewBoundedInbox(repository.NewInbox(db), bound), repository.NewBoundedFailures(deadletters.NewFailedTasks(db, false), bound.And(1))
+	inbox, failures := confirm.NewBoundedInbox(confirm.NewInbox(db), bound), confirm.NewBoundedFailures(deadletters.NewFailedTasks(db, false), bound.And(1))
 	begun, finish := make(chan struct{}, places), make(chan struct{})
 	var all sync.WaitGroup
 	for i := range places {
@@ -123,7 +124,7 @@ func TestBoundedFailuresShareTheConnectionsOfTheInbox(t *testing.T) {
 	const places, tasks = 2, 40 // more tasks than the pool has connections
 	bound := repository.NewBound(places)
 	recorded := held{deadletters.NewFailedTasks(db, false), make(chan struct{}, tasks), make(chan struct{})}
-	inbox, failures := repository.NewBoundedInbox(repository.NewInbox(db), bound), repository.NewBoundedFailures(recorded, bound)
+	inbox, failures := confirm.NewBoundedInbox(confirm.NewInbox(db), bound), confirm.NewBoundedFailures(recorded, bound)
 	failed := func(i int) domain.FailedTask {
 		return domain.FailedTask{Event: domain.Event{ID: domain.ID{1, byte(i + 1)}, Type: "e", Payload: []byte("x"), Queue: "default"}, Attempt: 1, Err: errors.New("broken")}
 	}

@@ -1,20 +1,21 @@
-package repository
+package confirm
 
 import (
 	"context"
 
 	"outboxd/domain"
+	"outboxd/repository"
 )
 
 // BoundedFailures records failed tasks with at most as many connections at the same time as
 // its Bound has places, so that a storm of failing tasks leaves connections to others.
 type BoundedFailures struct {
 	failures domain.FailedTasks
-	bound    *Bound
+	bound    *repository.Bound
 }
 
 // NewBoundedFailures returns the failures within the bound.
-func NewBoundedFailures(failures domain.FailedTasks, bound *Bound) *BoundedFailures {
+func NewBoundedFailures(failures domain.FailedTasks, bound *repository.Bound) *BoundedFailures {
 	return &BoundedFailures{failures: failures, bound: bound}
 }
 

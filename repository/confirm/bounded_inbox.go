@@ -1,20 +1,21 @@
-package repository
+package confirm
 
 import (
 	"context"
 
 	"outboxd/domain"
+	"outboxd/repository"
 )
 
 // BoundedInbox is an inbox whose calls hold at most as many connections at the same time as
 // its Bound has places. A worker may run more tasks than that.
 type BoundedInbox struct {
 	inbox domain.Inbox
-	bound *Bound
+	bound *repository.Bound
 }
 
 // NewBoundedInbox returns the inbox within the bound.
-func NewBoundedInbox(inbox domain.Inbox, bound *Bound) *BoundedInbox {
+func NewBoundedInbox(inbox domain.Inbox, bound *repository.Bound) *BoundedInbox {
 	return &BoundedInbox{inbox: inbox, bound: bound}
 }
 

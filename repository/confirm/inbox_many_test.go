@@ -1,4 +1,4 @@
-package repository_test
+package confirm_test
 
 import (
 	"context"
@@ -10,7 +10,7 @@ import (
 
 	"outboxd/app/schematest"
 	"outboxd/domain"
-	"outboxd/repository"
+	"outboxd/repository/confirm"
 	"outboxd/repository/heal"
 	"outboxd/repository/repositorytest"
 )
@@ -19,7 +19,7 @@ import (
 func TestManyAnswersAtOnce(t *testing.T) {
 	t.Parallel()
 	db := schematest.Open(t)
-	inbox, memory := repository.NewInbox(db), heal.NewQueueMemory(db)
+	inbox, memory := confirm.NewInbox(db), heal.NewQueueMemory(db)
 	exec(t, db, "CREATE TABLE effects (event_id uuid)")
 	is, err := memory.Database(t.Context())
 	if err != nil {
@@ -87,7 +87,7 @@ func TestManyAnswersAtOnce(t *testing.T) {
 func TestTwoThatConfirmManyFollowOneAnother(t *testing.T) {
 	t.Parallel()
 	db := schematest.Open(t)
-	inbox := repository.NewInbox(db)
+	inbox := confirm.NewInbox(db)
 	var ids []domain.ID
 	for n := range 40 {
 		ids = append(ids, domain.ID{1, 15: byte(n + 1)})
@@ -119,7 +119,7 @@ func TestTwoThatConfirmManyFollowOneAnother(t *testing.T) {
 func TestTheLastStatementGoesWithTheCommit(t *testing.T) {
 	t.Parallel()
 	db := schematest.Open(t)
-	inbox, journal := repository.NewInbox(db), repository.NewDeliveryJournal(db)
+	inbox, journal := confirm.NewInbox(db), confirm.NewDeliveryJournal(db)
 	note := func(attempt int) func(context.Context, domain.Effects) error {
 		return func(ctx context.Context, tx domain.Effects) error {
 			return journal.Delivered(ctx, tx, domain.ID{9}, attempt, "taken")

@@ -1,0 +1,18 @@
+package confirm_test
+
+import (
+	"testing"
+
+	"outboxd/app/servertest"
+	"outboxd/repository/repositorytest"
+)
+
+func TestMain(m *testing.M) { servertest.Main(m) }
+
+var (
+	healthy      = repositorytest.Healthy
+	awaitWaiting = repositorytest.AwaitWaiting
+	count        = repositorytest.Count
+	exec         = repositorytest.Exec
+	relayAll     = repositorytest.RelayAll
+)
