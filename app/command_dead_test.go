@@ -185,7 +185,7 @@ func TestDeadLettersAreGroupedByCommand(t *testing.T) {
 		{nil, []string{"COUNT  TYPE ", "6      parcel:announce  relay  ", "  error #\n"}},
 		{[]string{"--by-field=carrier"}, []string{"COUNT  VALUE ", "2      dhl  ", "--field 'carrier=dhl'\n", "1      u p s  ", `1      "dhl\n"  `, "--field 'carrier=u p s'\n", "an object or a list  ", "no value  ", "  --not-field carrier\n"}},
 		{[]string{"--by-field=to.city", "--field=carrier=dhl"}, []string{"1      Bonn  ", "1      no value  "}},
-		{[]string{"--by-field=carier"}, []string{"No payload has the field carier. These have: carrier, to.city\n"}},
+		{[]string{"--by-field=carier"}, []string{"No payload has a value in the field carier. These have: carrier, to.city\n"}},
 		{[]string{"--by-field=carrier", "--type=none"}, []string{"No dead letters.\n"}},
 		{[]string{"--by-field="}, []string{"--by-field: "}},
 		{[]string{"--by-field=carrier=dhl"}, []string{"--by-field: ", "is not the name of a payload field alone"}},

@@ -232,7 +232,7 @@ func TestDeadLettersByAPayloadField(t *testing.T) {
 	tab.visit("/dead?by-field=carrier=dhl")
 	tab.await("[role=alert]", "is not the name of a payload field alone")
 	tab.visit("/dead?by-field=nothing")
-	tab.await(".notice", "No payload has the field nothing")
+	tab.await(".notice", "No payload has a value in the field nothing")
 	tab.wantQuiet("422")
 	p.stop()
 }

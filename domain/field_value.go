@@ -78,7 +78,7 @@ const (
 )
 
 // FieldsOf returns the names of the fields that payloads in JSON have, as ParseFieldPath reads them: the fields that
-// most payloads have come first. It returns at most 100, and leaves out fields in lists and in more than five objects.
+// most payloads have come first. It returns at most 100, and leaves out fields that are null, in lists, or in more than five objects.
 func FieldsOf(payloads [][]byte) []string {
 	met := map[string]int{}
 	for _, payload := range payloads {
@@ -104,7 +104,7 @@ func countFields(met map[string]int, prefix string, object map[string]json.RawMe
 			if depth < fieldsDepth && json.Unmarshal(value, &inner) == nil {
 				countFields(met, prefix+name+".", inner, depth+1)
 			}
-		case value[0] != '[':
+		case value[0] != '[' && string(value) != "null":
 			met[prefix+name]++
 		}
 	}

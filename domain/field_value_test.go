@@ -11,8 +11,8 @@ import (
 func TestTheFieldsOfPayloads(t *testing.T) {
 	t.Parallel()
 	for want, payloads := range map[string][]string{
-		"":                    {"", "no JSON", "[1, 2]", "null", `"a"`, `{"": 1, "a.b": 2, "c=d": 3, "list": [{"e": 1}]}`},
-		"to booking.n a":      {`{"to": "x", "booking": {"n": null}}`, `{"booking": {"n": 1}, "to": true}`, `{"to": 1, "a": 0}`, "{"},
+		"":                    {"", "no JSON", "[1, 2]", "null", `"a"`, `{"": 1, "a.b": 2, "c=d": 3, "list": [{"e": 1}], "nothing": null}`},
+		"to a booking.n":      {`{"to": "x", "booking": {"n": null}}`, `{"booking": {"n": 1}, "to": true}`, `{"to": 1, "a": 0}`, "{"},
 		"a.b.c.d.e":           {`{"a": {"b": {"c": {"d": {"e": 1, "f": {"g": 1}}}}}}`},
 		"a b c d e f g h i j": {`{"j":1,"i":1,"h":1,"g":1,"f":1,"e":1,"d":1,"c":1,"b":1,"a":1}`},
 	} {

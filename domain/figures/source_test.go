@@ -3,6 +3,7 @@ package figures_test
 import (
 	"context"
 	"maps"
+	"strings"
 	"testing"
 	"time"
 
@@ -95,6 +96,23 @@ func TestFailedAttemptsOfOtherWorkersAreNotKnown(t *testing.T) {
 		"type own": true, "type theirs": false, "type delivered": true, "type never confirmed": false,
 	}; !maps.Equal(known, want) {
 		t.Errorf("known are %v, want %v", known, want)
+	}
+}
+
+// A pause stops also those types of a queue of which PostgreSQL has no figures yet.
+func TestAQueueHasTheTypesOfItsFailingTasks(t *testing.T) {
+	t.Parallel()
+	s := &servers{
+		pairs:   []figures.Stored{{Type: "measured", Queue: "ours"}},
+		failing: []queued.FailingGroup{{Type: "new", Queue: "ours", Tasks: 1}, {Type: "other", Queue: "theirs", Tasks: 1}},
+	}
+	source := &figures.Source{Store: s, Queues: s, Failing: s, Foreign: func() []string { return []string{"theirs"} }}
+	types := map[string]string{}
+	for _, q := range source.All(t.Context()).Lines {
+		types[q.Name] = strings.Join(q.Types, " ")
+	}
+	if types["ours"] != "measured new" || types["theirs"] != "" {
+		t.Errorf("the queues have the types %v", types)
 	}
 }
 

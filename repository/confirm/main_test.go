@@ -10,9 +10,8 @@ import (
 func TestMain(m *testing.M) { servertest.Main(m) }
 
 var (
-	healthy      = repositorytest.Healthy
-	awaitWaiting = repositorytest.AwaitWaiting
-	count        = repositorytest.Count
-	exec         = repositorytest.Exec
-	relayAll     = repositorytest.RelayAll
+	healthy  = repositorytest.Healthy
+	count    = repositorytest.Count
+	exec     = repositorytest.Exec
+	relayAll = repositorytest.RelayAll
 )

@@ -147,7 +147,7 @@ func groupTable(w io.Writer, d *GroupDocument, field string) {
 		fmt.Fprintln(w, "No dead letters.")
 	case len(d.Fields) > 0:
 		// A flag that chooses all of them would be of no use, and could be taken by mistake.
-		fmt.Fprintf(w, "No payload has the field %s. These have: %s\n", terminal.OneLine(field, 60), terminal.OneLine(strings.Join(d.Fields, ", "), 0))
+		fmt.Fprintf(w, "No payload has a value in the field %s. These have: %s\n", terminal.OneLine(field, 60), terminal.OneLine(strings.Join(d.Fields, ", "), 0))
 		return
 	case field == "":
 		fmt.Fprintln(w, "COUNT\tTYPE\tSTAGE\tFIRST\tLAST\tERROR")

@@ -2,8 +2,10 @@ package events
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -99,6 +101,31 @@ func TestASearchThatStoppedSaysThatItFoundNothingSoFar(t *testing.T) {
 	eventListTable(&text, &EventListDocument{GaveUp: true, Examined: 55_000, Next: &domain.ID{1}})
 	if said := text.String(); !strings.HasPrefix(said, "None found so far: 55,000 events were looked at. There may be more among the others that you chose: --after ") {
 		t.Errorf("it says %q", said)
+	}
+}
+
+// stopping is a reader whose searches stop early and find nothing, except that of the last events.
+type stopping struct {
+	lives.Reader
+	searches byte
+}
+
+func (s *stopping) Search(_ context.Context, _ lives.Filter, before domain.ID, _ int) (lives.Page, error) {
+	if before != (domain.ID{s.searches}) {
+		return lives.Page{}, fmt.Errorf("search %d begins before %s", s.searches, before)
+	}
+	s.searches++
+	if s.searches == 3 {
+		return lives.Page{Events: []lives.Summary{{ID: domain.ID{9}}}, Examined: 1}, nil
+	}
+	return lives.Page{GaveUp: true, Next: domain.ID{s.searches}, Examined: 50_000}, nil
+}
+
+func TestASearchGoesOnUntilItFindsSomething(t *testing.T) {
+	t.Parallel()
+	page, err := findSome(t.Context(), &stopping{}, lives.Filter{}, domain.ID{}, 10)
+	if err != nil || len(page.Events) != 1 || page.GaveUp || page.Examined != 100_001 {
+		t.Errorf("%+v, %v", page, err)
 	}
 }
 

@@ -1,6 +1,7 @@
 package events
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"strings"
@@ -203,7 +204,7 @@ says so if that was not enough.`,
 			return err
 		}
 		defer closed()
-		page, err := lives.Search(cmd.Context(), filter, after, limit)
+		page, err := findSome(cmd.Context(), lives, filter, after, limit)
 		if err != nil {
 			return err
 		}
@@ -211,6 +212,19 @@ says so if that was not enough.`,
 		return out.Write(cmd.OutOrStdout(), document, func(w io.Writer) { eventListTable(w, &document) })
 	})
 	return cmd
+}
+
+// findSome searches on while a search found nothing and stopped early: "none so far" is no answer to whether there are
+// any. It begins no further search after cli.AnswerTimeout.
+func findSome(ctx context.Context, reader lives.Reader, filter lives.Filter, after domain.ID, limit int) (lives.Page, error) {
+	began := time.Now()
+	page, err := reader.Search(ctx, filter, after, limit)
+	for err == nil && len(page.Events) == 0 && page.GaveUp && time.Since(began) < cli.AnswerTimeout {
+		examined := page.Examined
+		page, err = reader.Search(ctx, filter, page.Next, limit)
+		page.Examined += examined
+	}
+	return page, err
 }
 
 func eventListTable(w io.Writer, d *EventListDocument) {
