@@ -10,7 +10,6 @@ import (
 func TestMain(m *testing.M) { servertest.Main(m) }
 
 var (
-	healthy  = repositorytest.Healthy
 	count    = repositorytest.Count
 	exec     = repositorytest.Exec
 	relayAll = repositorytest.RelayAll
