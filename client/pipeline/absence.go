@@ -2,6 +2,7 @@ package pipeline
 
 import (
 	"errors"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -11,7 +12,7 @@ import (
 	"outboxd/client/spare"
 )
 
-// absence remembers when Redis last gave no answer. It is safe for concurrent use.
+// absence remembers when Redis last gave no answer, or refused all work. It is safe for concurrent use.
 type absence struct{ last atomic.Int64 }
 
 // absenceCounts is for how long after an outage of Redis the end of a lease is its fault: a lease that was extended just
@@ -19,12 +20,19 @@ type absence struct{ last atomic.Int64 }
 // margin.
 const absenceCounts = leaseTime + 30*time.Second + time.Minute + 30*time.Second
 
+// refusing lists the beginnings of errors with which Redis refuses all work until somebody helps it. Other errors may
+// concern one queue or one command, and may last. They do not count, because otherwise a task that ends its worker would
+// lose no attempt and run for ever.
+var refusing = []string{"BUSY", "MISCONF", "NOAUTH", "WRONGPASS"}
+
 // hear is called with the error of a command, or nil.
 func (a *absence) hear(err error) {
 	if err == nil || errors.Is(err, redis.ErrClosed) {
 		return
 	}
-	if _, answered := errors.AsType[redis.Error](err); !answered || mayPass(err) {
+	_, answered := errors.AsType[redis.Error](err)
+	refused := func(word string) bool { return redis.HasErrorPrefix(err, word) }
+	if !answered || mayPass(err) || slices.ContainsFunc(refusing, refused) {
 		a.last.Store(time.Now().UnixNano())
 	}
 }

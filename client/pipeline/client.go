@@ -144,7 +144,6 @@ func (c *Client) Eval(ctx context.Context, script string, keys []string, args ..
 // otherwise tasks would run a second time, at the cost of an attempt.
 func (c *Client) ZAddXX(ctx context.Context, key string, members ...redis.Z) *redis.IntCmd {
 	answer := c.UniversalClient.ZAddXX(ctx, key, members...)
-	c.absence.hear(answer.Err())
 	if !strings.HasSuffix(key, ":lease") {
 		return answer
 	}
@@ -156,6 +155,7 @@ func (c *Client) ZAddXX(ctx context.Context, key string, members ...redis.Z) *re
 		n, err := extendScript.Eval(ctx, c.UniversalClient, []string{key}, args...).Int64()
 		answer = redis.NewIntResult(n, err)
 	}
+	c.absence.hear(answer.Err())
 	if answer.Err() == nil {
 		for _, member := range members {
 			if id, isText := member.Member.(string); isText {
@@ -232,8 +232,10 @@ func (c *Client) instead(ctx context.Context, e *ending) *redis.Cmd {
 }
 
 // forwarded rings the bell if Asynq's script has moved due tasks to the pending
-// list.
+// list. Asynq runs this script for each queue every few seconds. So it shows an outage
+// even to a worker that has no tasks of the queue and gets tasks of other queues.
 func (c *Client) forwarded(answer *redis.Cmd) *redis.Cmd {
+	c.absence.hear(answer.Err())
 	if n, isNumber := answer.Val().(int64); isNumber && n > 0 {
 		c.bell.Ring()
 	}

@@ -163,3 +163,50 @@ func TestAnOutageOfRedisCostsARunningTaskNoAttempt(t *testing.T) {
 		})
 	}
 }
+
+// An outage counts whichever command shows it, also if the worker has no task of the queue or takes tasks of other queues.
+// An error that may last and leaves other work alone is no outage: with it, a task that ends its worker would run for ever.
+func TestWhatCountsAsAnOutageForALease(t *testing.T) {
+	t.Parallel()
+	const prefix = "asynq:{default}:"
+	extend := func(ctx context.Context, client *pipeline.Client) error {
+		return client.ZAddXX(ctx, prefix+"lease", redis.Z{Member: "task-0", Score: float64(time.Now().Add(time.Minute).Unix())}).Err()
+	}
+	forward := func(ctx context.Context, client *pipeline.Client) error {
+		return client.EvalSha(ctx, "0", []string{prefix + "retry", prefix + "pending"}).Err()
+	}
+	const full = "-OOM command not allowed when used memory > 'maxmemory'.\r\n"
+	for name, c := range map[string]struct {
+		ask     func(context.Context, *pipeline.Client) error
+		command string
+		fault   faulttest.Fault
+		fails   bool
+		counts  bool
+	}{
+		"a lease, disk full":       {extend, "ZADD", faulttest.Fault{Reply: "-MISCONF Redis is configured to save RDB snapshots\r\n"}, true, true},
+		"a lease, a slow script":   {extend, "ZADD", faulttest.Fault{Reply: "-BUSY Redis is busy running a script.\r\n"}, true, true},
+		"a lease, a new password":  {extend, "ZADD", faulttest.Fault{Reply: "-NOAUTH Authentication required.\r\n"}, true, true},
+		"a lease, full":            {extend, "ZADD", faulttest.Fault{Reply: full}, false, false},
+		"a lease, wrong kind":      {extend, "ZADD", faulttest.Fault{Reply: "-WRONGTYPE Operation against a key\r\n"}, true, false},
+		"due tasks, cut":           {forward, "EVALSHA", faulttest.Fault{Cut: true}, true, true},
+		"due tasks, loading":       {forward, "EVALSHA", faulttest.Fault{Reply: "-LOADING Redis is loading the dataset in memory\r\n"}, true, true},
+		"due tasks, full":          {forward, "EVALSHA", faulttest.Fault{Reply: full}, true, false},
+		"due tasks, no script":     {forward, "EVALSHA", faulttest.Fault{Reply: "-NOSCRIPT No matching script.\r\n"}, true, false},
+		"due tasks, no permission": {forward, "EVALSHA", faulttest.Fault{Reply: "-NOPERM this user has no permissions\r\n"}, true, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			m := faulttest.NewMatrix(t, faulttest.Command{Name: c.command})
+			b := newBedOn(t, m.Proxied, nil)
+			client := pipeline.New(t.Context(), pipeline.Options{Redis: b.redis, Direct: b.redis})
+			m.Break(c.command, c.fault)
+			if err := c.ask(t.Context(), client); (err != nil) != c.fails {
+				t.Fatalf("answered: %v", err)
+			}
+			charged := client.IsFailure(func(error) bool { return true })(asynq.ErrLeaseExpired)
+			if charged == c.counts {
+				t.Errorf("the end of a lease costs an attempt: %t, want %t", charged, !c.counts)
+			}
+		})
+	}
+}
