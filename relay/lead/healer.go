@@ -104,6 +104,7 @@ func (h *healer) run(ctx context.Context, leads domain.StillLeads) {
 			return
 		case <-tick.C:
 		case <-h.look:
+		case <-h.soon():
 		}
 	}
 }
@@ -169,14 +170,16 @@ func (h *healer) check(ctx context.Context) error {
 		return h.failed
 	}
 	if change == "" {
-		if err := h.confirm(looking, seen); err != nil {
+		if err := h.confirm(ctx, seen); err != nil {
 			return err
 		}
 	}
 	// Another leader may have healed already, so read the record again.
 	was := h.record
 	h.known = false
-	if err := h.recall(looking); err != nil {
+	again, end := context.WithTimeout(ctx, checkPatience) // the first reading and confirm may have used up their time
+	defer end()
+	if err := h.recall(again); err != nil {
 		return err
 	}
 	if h.record.Identity != was.Identity || h.record.Database != was.Database || h.record.Heal != was.Heal {
@@ -186,27 +189,6 @@ func (h *healer) check(ctx context.Context) error {
 	h.unconfirmed = 0
 	h.failed = h.heal(ctx, seen.Over(known), database, l)
 	return h.failed
-}
-
-// unconfirmedMost is how many losses in a row are not believed because IdentifyAnew does not confirm them. If Redis takes
-// no new connections, or answers differently over each, a needless heal is better than lost events.
-const unconfirmedMost = 10
-
-// confirm asks Redis once more, over a new connection, before a heal. A wrong answer over one connection, such as one
-// that a proxy leads to another server, costs no heal then.
-func (h *healer) confirm(ctx context.Context, seen lost.QueueIdentity) error {
-	if h.unconfirmed == unconfirmedMost {
-		return nil
-	}
-	again, err := h.o.Queue.IdentifyAnew(ctx, h.record.Name)
-	if err == nil && again == seen {
-		return nil
-	}
-	h.unconfirmed++
-	if err == nil {
-		err = domain.Errorf(domain.CodeUnavailable, "Redis seems to have lost data, but not over a new connection: look whether a proxy leads to several servers")
-	}
-	return queueError{err}
 }
 
 // rememberDatabase stores the database's identity, and for how long the history keeps events, if either changed.

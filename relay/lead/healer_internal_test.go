@@ -21,10 +21,16 @@ type emptied struct {
 	record   lost.QueueRecord
 	slow     bool
 	redrives int
+	late     time.Duration // how long Redis needs to answer Identify
 	anew     func() string // the canary that IdentifyAnew finds; nil: that of Redis
 }
 
-func (e *emptied) Identify(context.Context, string) (lost.QueueIdentity, error) {
+func (e *emptied) Identify(ctx context.Context, _ string) (lost.QueueIdentity, error) {
+	select {
+	case <-time.After(e.late):
+	case <-ctx.Done():
+		return lost.QueueIdentity{}, ctx.Err()
+	}
 	return lost.QueueIdentity{RunID: "run", Canary: e.canary}, nil
 }
 
@@ -47,7 +53,7 @@ func (e *emptied) Advance(_ context.Context, _, _, next string) (bool, error) {
 
 func (e *emptied) Renew() {}
 
-func (e *emptied) Recall(context.Context) (lost.QueueRecord, error) { return e.record, nil }
+func (e *emptied) Recall(ctx context.Context) (lost.QueueRecord, error) { return e.record, ctx.Err() }
 
 func (e *emptied) Database(context.Context) (is lost.DatabaseIdentity, err error) { return is, nil }
 
@@ -102,10 +108,13 @@ func TestALossIsConfirmedOverANewConnection(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
 		wrong int // so many checks find no canary
+		every time.Duration
 		want  int
 	}{
-		"once":     {1, 0},
-		"for ever": {1000, 1},
+		"once":                   {1, time.Second, 0},
+		"for ever":               {1000, time.Second, 1},
+		"once, checked rarely":   {1, time.Hour, 0},
+		"for ever, checked late": {1000, time.Hour, 1},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -120,10 +129,10 @@ func TestALossIsConfirmedOverANewConnection(t *testing.T) {
 					}
 					return "first"
 				}
-				h := newHealer(Healing{Queue: redis, Memory: redis, CheckInterval: time.Second}, time.Hour, Relay{
+				h := newHealer(Healing{Queue: redis, Memory: redis, CheckInterval: c.every}, time.Hour, Relay{
 					Logger: slog.New(slog.DiscardHandler), Unreachable: func() bool { return false }, HandedOver: func() int64 { return 0 },
 				}, newMetrics(prometheus.NewRegistry()), f)
-				ctx, end := context.WithTimeout(t.Context(), 15*time.Second)
+				ctx, end := context.WithTimeout(t.Context(), time.Minute)
 				defer end()
 				h.run(ctx, func(ctx context.Context) error { return ctx.Err() })
 				if redis.redrives != c.want {
@@ -132,4 +141,22 @@ func TestALossIsConfirmedOverANewConnection(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A Redis whose answers use up most of the time of a check is healed.
+func TestASlowRedisIsHealed(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		f, _, _ := notes(t, false)
+		redis := &emptied{record: lost.QueueRecord{Name: "test", Identity: lost.QueueIdentity{RunID: "run", Canary: "first"}}, late: checkPatience * 3 / 4}
+		h := newHealer(Healing{Queue: redis, Memory: redis, CheckInterval: time.Second}, time.Hour, Relay{
+			Logger: slog.New(slog.DiscardHandler), Unreachable: func() bool { return false }, HandedOver: func() int64 { return 0 },
+		}, newMetrics(prometheus.NewRegistry()), f)
+		ctx, end := context.WithTimeout(t.Context(), 2*checkPatience)
+		defer end()
+		h.run(ctx, func(ctx context.Context) error { return ctx.Err() })
+		if redis.redrives != 1 {
+			t.Errorf("%d heals, want 1", redis.redrives)
+		}
+	})
 }

@@ -1,8 +1,11 @@
 package lead
 
 import (
+	"context"
 	"fmt"
+	"time"
 
+	"outboxd/domain"
 	"outboxd/domain/lost"
 )
 
@@ -48,4 +51,40 @@ func (l loss) consequence() string {
 		return "; every event that is not confirmed is sent again"
 	}
 	return fmt.Sprintf("; every event that is not confirmed and whose queue is in one of %d slots of the cluster is sent again", l.slots.Len())
+}
+
+const (
+	// unconfirmedMost is how many losses in a row are not believed because IdentifyAnew does not confirm them. If Redis
+	// takes no new connections, or answers differently over each, a needless heal is better than lost events.
+	unconfirmedMost = 10
+	// confirmEvery is the longest time between two checks while a loss is not confirmed. Checks may be an hour apart
+	// (Healing.CheckInterval), and events that are really lost must not wait for ten of them.
+	confirmEvery = 5 * time.Second
+)
+
+// confirm asks Redis once more, over a new connection, before a heal. A wrong answer over one connection, such as one
+// that a proxy leads to another server, costs no heal then.
+func (h *healer) confirm(ctx context.Context, seen lost.QueueIdentity) error {
+	if h.unconfirmed == unconfirmedMost {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, checkPatience)
+	defer cancel()
+	again, err := h.o.Queue.IdentifyAnew(ctx, h.record.Name)
+	if err == nil && again == seen {
+		return nil
+	}
+	h.unconfirmed++
+	if err == nil {
+		err = domain.Errorf(domain.CodeUnavailable, "Redis seems to have lost data, but not over a new connection: look whether a proxy leads to several servers")
+	}
+	return queueError{err}
+}
+
+// soon fires when a loss that is not confirmed has to be looked at again, and never if there is none.
+func (h *healer) soon() <-chan time.Time {
+	if h.unconfirmed == 0 {
+		return nil
+	}
+	return time.After(min(h.o.CheckInterval, confirmEvery))
 }
