@@ -26,6 +26,10 @@ type Finding struct {
 	CheckedAt time.Time
 }
 
+// CodeRedisUnreachable is the code of the finding for an error of a connection to Redis. One such error does not prove an
+// outage: a single command may always take too long.
+const CodeRedisUnreachable = "redis-unreachable"
+
 // FindingLevel says how much a Finding matters.
 type FindingLevel string
 

@@ -38,7 +38,7 @@ func Catalogue() []Kind {
 	return []Kind{
 		// Findings about events, and about the processes that move events.
 		{"postgres-unreachable", broken, LookAlways},
-		{"redis-unreachable", broken, LookAlways},
+		{domain.CodeRedisUnreachable, broken, LookAlways},
 		{"redis-slow", warning, LookAlways},
 		{"database-not-served", broken, LookAlways},
 		{"breaker-open", broken, LookAlways},

@@ -33,7 +33,7 @@ func (q Quick) outdates(f domain.Finding) bool {
 	switch f.Code {
 	case "postgres-unreachable":
 		return q.PostgresErr == nil
-	case "redis-unreachable", CodePaused:
+	case domain.CodeRedisUnreachable, CodePaused:
 		return q.RedisErr == nil
 	case CodeUnserved:
 		return q.RedisErr == nil && !slices.ContainsFunc(f.Queues, q.isUnserved)

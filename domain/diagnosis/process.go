@@ -32,7 +32,7 @@ func Unusable(server string, err error) domain.Finding {
 			"no event can be written, relayed or confirmed until it answers; none is lost",
 			"start it, or correct its URL in --database-url; pg_isready says whether it takes connections")[0]
 	}
-	return Of("redis-unreachable", "Redis cannot be reached",
+	return Of(domain.CodeRedisUnreachable, "Redis cannot be reached",
 		"events wait in PostgreSQL, and no task runs until it answers; none is lost",
 		"start it, or name another with --redis-url; redis-cli PING says whether it answers")[0]
 }

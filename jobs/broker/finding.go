@@ -22,12 +22,8 @@ type impediment struct {
 	finding domain.Finding
 }
 
-// AnswerUnknown is the code of the finding for a reply that outboxd does not know. Unreachable is the code of the
-// finding for an error that is no reply.
-const (
-	AnswerUnknown = "redis-answer"
-	Unreachable   = "redis-unreachable"
-)
+// AnswerUnknown is the code of the finding for a reply that outboxd does not know.
+const AnswerUnknown = "redis-answer"
 
 // waits is the consequence that the finding of every impediment states.
 const waits = "events wait in the outbox, and no attempt is charged to them"
@@ -146,11 +142,11 @@ func FindingOf(err error) (domain.Finding, bool) {
 	}, true
 }
 
-// unreachable returns the finding for an error of a connection.
+// unreachable returns the finding for an error of a connection (see domain.CodeRedisUnreachable).
 func unreachable(err error) (domain.Finding, bool) {
 	f := domain.Finding{
-		Code: Unreachable, Level: domain.FindingBroken, Found: "Redis cannot be reached", Consequence: waits,
-		Remedy: "start it, or name another with --redis-url; redis-cli PING says whether it answers", Outage: true,
+		Code: domain.CodeRedisUnreachable, Level: domain.FindingBroken, Found: "Redis cannot be reached", Consequence: waits,
+		Remedy: "start it, or name another with --redis-url; redis-cli PING says whether it answers",
 	}
 	switch {
 	case errors.Is(err, context.Canceled), errors.Is(err, redis.ErrClosed):

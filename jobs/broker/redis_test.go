@@ -1,7 +1,13 @@
 package broker_test
 
 import (
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"os"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/hibiken/asynq"
@@ -36,5 +42,22 @@ func TestParseURL(t *testing.T) {
 		if domain.ErrorCode(err) != domain.CodeInvalid || !strings.Contains(err.Error(), "rediss-socket://") {
 			t.Errorf("%q: %v, want an error that names the scheme", url, err)
 		}
+	}
+}
+
+// An error of a connection has a finding. It does not say that Redis serves nobody: a command that always takes too long
+// fails alone, and then the duty that needs it fails.
+func TestAnErrorOfAConnectionProvesNoOutage(t *testing.T) {
+	t.Parallel()
+	for _, err := range []error{
+		io.EOF, context.DeadlineExceeded, os.ErrDeadlineExceeded, net.ErrClosed, fmt.Errorf("read: %w", syscall.ECONNRESET),
+		&net.OpError{Op: "dial", Err: syscall.ECONNREFUSED},
+	} {
+		if f, known := broker.FindingOf(err); !known || f.Code != domain.CodeRedisUnreachable || f.Outage {
+			t.Errorf("%v: %+v, %t", err, f, known)
+		}
+	}
+	if f, known := broker.FindingOf(context.Canceled); known {
+		t.Errorf("the end of a process: %+v", f)
 	}
 }

@@ -103,7 +103,7 @@ func (i *Inspector) read(ctx context.Context) (facts thorough.RedisFacts, err er
 		if facts.Condition.IsReplica() {
 			return facts, nil // a replica refuses Asynq's scripts, because they may write
 		}
-		if f, known := broker.FindingOf(broker.Probe(ctx, i.redis).Err()); known && f.Code != broker.Unreachable {
+		if f, known := broker.FindingOf(broker.Probe(ctx, i.redis).Err()); known && f.Code != domain.CodeRedisUnreachable {
 			facts.Refused = &f
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"outboxd/client/bell"
+	"outboxd/domain"
 	"outboxd/jobs/broker"
 )
 
@@ -15,7 +16,10 @@ import (
 func listen(ctx context.Context, b bell.Bell, client redis.UniversalClient, log *slog.Logger, heard *complaints) {
 	deaf := sync.Once{}
 	b.Listen(ctx, client, func(err error) {
-		if !broker.IsForbidden(broker.Whence(err)) {
+		switch f, _ := broker.FindingOf(err); {
+		case f.Code == domain.CodeRedisUnreachable:
+			return // it costs only latency; if Redis is away, other commands of the worker show it
+		case !broker.IsForbidden(broker.Whence(err)):
 			heard.hear(err)
 			return
 		}

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"testing"
 
+	"outboxd/app/faulttest"
 	"outboxd/app/servertest"
 	"outboxd/app/servertest/redistest"
 	"outboxd/domain"
@@ -76,6 +77,25 @@ func TestAWorkerOnAnOlderRedisDoesNotComplain(t *testing.T) {
 	s.start()
 	s.enqueue("test:a", jobstest.Events(1)[0].TaskID(), nil)
 	<-done
+	if n := log.count("cannot work with Redis"); n != 0 {
+		t.Errorf("it complains %d times: %s", n, log.text.String())
+	}
+}
+
+// What stands before Redis may not know subscriptions, and end their connections. A worker then polls, and does not say
+// that it cannot work.
+func TestAWorkerWithoutASubscriptionDoesNotComplain(t *testing.T) {
+	t.Parallel()
+	m := faulttest.NewMatrix(t, faulttest.Command{Name: "SUBSCRIBE"})
+	m.Break("SUBSCRIBE", faulttest.Fault{Cut: true})
+	log := &lines{}
+	s := newShop(t, m.Proxied, map[string]work.Handler{
+		"test:a": func(context.Context, domain.Effects, work.Task) error { return nil },
+	})
+	s.options.Logger = slog.New(slog.NewTextHandler(log, nil))
+	s.start()
+	// The worker and Asynq each subscribe, and go-redis repeats both at once. A fifth time is after a failure was reported.
+	servertest.Eventually(t, "it has subscribed again", func() bool { return m.Hits() > 4 })
 	if n := log.count("cannot work with Redis"); n != 0 {
 		t.Errorf("it complains %d times: %s", n, log.text.String())
 	}

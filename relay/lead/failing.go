@@ -113,7 +113,7 @@ func (f *failing) isOutage(err error) bool {
 // right.
 func isRefused(err error) bool {
 	finding, known := domain.FindingOf(err)
-	return known && !finding.Outage
+	return known && !finding.Outage && finding.Code != domain.CodeRedisUnreachable
 }
 
 func (f *failing) record(ctx context.Context, work string, cause error) bool {

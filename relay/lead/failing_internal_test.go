@@ -39,6 +39,7 @@ var (
 	away    = domain.Errorf(domain.CodeUnavailable, "the queue is unavailable")
 	refused = &domain.Error{Code: domain.CodeUnavailable, Message: "the queue is unavailable", Finding: &domain.Finding{Code: "redis-rights"}}
 	loading = &domain.Error{Code: domain.CodeUnavailable, Message: "the queue is unavailable", Finding: &domain.Finding{Code: "redis-loading", Outage: true}}
+	late    = &domain.Error{Code: domain.CodeUnavailable, Message: "the queue is unavailable", Finding: &domain.Finding{Code: domain.CodeRedisUnreachable}}
 	fault   = &pgconn.PgError{Code: "P0001"}
 )
 
@@ -52,6 +53,8 @@ func TestAnOutageIsNoFailureOfADuty(t *testing.T) {
 		"an outage":                            {away, true, false},
 		"an outage that is not noticed":        {away, false, true},
 		"Redis loads its data":                 {loading, false, false},
+		"Redis is always late for this duty":   {late, false, true},
+		"Redis is late in an outage":           {late, true, false},
 		"Redis refuses a right":                {refused, false, true},
 		"a fault of PostgreSQL, Redis loads":   {errors.Join(loading, fault), false, true},
 		"a fault of PostgreSQL":                {fault, false, true},
@@ -85,6 +88,7 @@ func TestAnOutageOfRedisIsNoFailureOfHealing(t *testing.T) {
 	}{
 		"Redis is away":          {queueError{away}, false},
 		"Redis loads its data":   {queueError{loading}, false},
+		"Redis is late":          {queueError{late}, false},
 		"Redis refuses a right":  {queueError{refused}, true},
 		"the database is slow":   {away, true},
 		"a fault of PostgreSQL":  {fault, true},
