@@ -1,6 +1,7 @@
 package publish_test
 
 import (
+	"net/url"
 	"slices"
 	"testing"
 	"time"
@@ -9,6 +10,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"outboxd/app/servertest"
+	"outboxd/app/servertest/redistest"
 	"outboxd/domain"
 	"outboxd/jobs/broker"
 	"outboxd/jobs/jobstest"
@@ -144,5 +146,36 @@ func TestPublishReplacesAKeyOfAnotherKind(t *testing.T) {
 	}
 	if state := client.HGet(t.Context(), key, "state").Val(); state != "pending" {
 		t.Errorf("the task is %q", state)
+	}
+}
+
+// A queue with a key of another kind and a queue whose keys are forbidden are outages of these queues, also in one batch.
+func TestOutagesOfQueuesForSeveralReasonsStayApart(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	_, admin := jobstest.Publisher(t, server.URL())
+	jobstest.Allow(t, admin, "u", "on", ">secret", "+@all", "&*", "~asynq:{default}:*", "~asynq:{other}:*", "~asynq:queues", "~asynq:{outboxd}:*")
+	address, err := url.Parse(server.URL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	addUser(address, "u", "secret")
+	publisher, _ := jobstest.Publisher(t, address.String())
+	events := jobstest.Events(3)
+	events[1].Queue, events[2].Queue = "denied", "other"
+	if r := publisher.Publish(t.Context(), events[:1])[0]; r.Answer != domain.Accepted {
+		t.Fatalf("%+v", r)
+	}
+	admin.HSet(t.Context(), broker.TaskKey("default", events[0].TaskID()), "state", "active")
+	admin.ZAdd(t.Context(), broker.LeaseKey("default"), redis.Z{Member: events[0].TaskID(), Score: float64(time.Now().Add(time.Hour).Unix())})
+	admin.Set(t.Context(), broker.ActiveKey("default"), "of another kind", 0)
+	receipts := publisher.Publish(t.Context(), events)
+	for i, want := range []string{"default", "denied"} {
+		if unusable := domain.UnusableQueues(receipts[i].Failure()); !slices.Equal(unusable, []string{want}) {
+			t.Errorf("the outage of queue %s is one of %q: %v", want, unusable, receipts[i].Failure())
+		}
+	}
+	if receipts[2].Answer != domain.Accepted {
+		t.Errorf("%+v", receipts[2])
 	}
 }

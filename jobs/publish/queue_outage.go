@@ -3,6 +3,7 @@ package publish
 import (
 	"context"
 	"errors"
+	"slices"
 
 	"outboxd/domain"
 	"outboxd/jobs/broker"
@@ -14,17 +15,20 @@ func (p *Publisher) narrow(ctx context.Context, events []domain.Event, receipts 
 	if p.handle.IsCluster() {
 		return // see narrowToQueues
 	}
-	for i := range receipts {
-		r := &receipts[i]
-		if r.Answer == domain.Unanswered && (!broker.IsForbiddenKey(r.Err) || errors.Is(r.Err, errQueueUntold)) {
+	// lookCloser has found out already of which queues some errors are.
+	open := func(r domain.Receipt) bool {
+		return r.Answer == domain.Unanswered && len(domain.UnusableQueues(r.Err)) == 0
+	}
+	for _, r := range receipts {
+		if open(r) && (!broker.IsForbiddenKey(r.Err) || errors.Is(r.Err, errQueueUntold)) {
 			return
 		}
 	}
-	if p.Ping(ctx) != nil {
+	if !slices.ContainsFunc(receipts, open) || p.Ping(ctx) != nil {
 		return
 	}
 	for i := range receipts {
-		if r := &receipts[i]; r.Answer == domain.Unanswered {
+		if r := &receipts[i]; open(*r) {
 			r.Err = &domain.QueueOutage{Queue: events[i].Queue, Err: r.Err}
 		}
 	}
