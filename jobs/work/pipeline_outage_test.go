@@ -31,7 +31,7 @@ func TestAFullRedisIsDrained(t *testing.T) {
 	}
 	extended := make(chan error, tasks)
 	client := pipeline.New(t.Context(), pipeline.Options{Redis: b.redis, Direct: b.redis})
-	stop := b.serve(b, asynq.HandlerFunc(func(ctx context.Context, task *asynq.Task) error {
+	stop := b.serve(b, asynq.HandlerFunc(func(ctx context.Context, _ *asynq.Task) error {
 		id, _ := asynq.GetTaskID(ctx)
 		until := time.Now().Add(time.Hour).Unix()
 		err := client.ZAddXX(ctx, "asynq:{default}:lease", redis.Z{Member: id, Score: float64(until)}).Err()
