@@ -89,7 +89,8 @@ func (b *bounds) addedUntil() map[string]int64 {
 	return added
 }
 
-// measured takes the lengths of a measurement. The parameter added is what addedUntil returned before it.
+// measured applies the lengths that a measurement found. The parameter added is what addedUntil returned before that
+// measurement began.
 func (b *bounds) measured(lengths, added map[string]int64, now time.Time) {
 	if b.update(lengths, added, now) {
 		b.opened()

@@ -55,9 +55,9 @@ func (h *held) Scan(value any) error {
 
 func (h *held) last() domain.Cursor { return domain.Cursor{Due: time.Time(h.Due), ID: h.ID} }
 
-// passTurns ends the turns of events that nobody will confirm: published events of a type
-// that no consumer confirms (but not deliveries of them), suppressed events, and dead
-// events unless DeadHoldsKey is set. A turn belongs to an event, not to a row: if a
+// passTurns ends the turns of events that nobody will confirm: events in Redis of a type
+// that no consumer confirms, suppressed events, and dead events unless DeadHoldsKey is set.
+// A delivery of such a type to a subscription keeps its turn, because it is confirmed. A turn belongs to an event, not to a row: if a
 // producer wrote the event more than once, the row at hand may have no ordering key.
 func (b *batch) passTurns(ctx context.Context, outcomes []domain.Outcome) error {
 	var ended, delivered [][16]byte

@@ -11,8 +11,8 @@ type RunLimit struct {
 	of      atomic.Int64
 }
 
-// NewRunLimit returns a RunLimit for batches of at most that many events. It does not
-// bound the first batch.
+// NewRunLimit returns a RunLimit for batches of at most that many events. The limit begins
+// at that number, so it restricts nothing until a batch has failed.
 func NewRunLimit(most int) *RunLimit {
 	l := &RunLimit{longest: int64(most)}
 	l.of.Store(l.longest)

@@ -114,8 +114,8 @@ func checkCluster(u *url.URL) error {
 	}
 }
 
-// parameterName matches what looks like the name of a URL parameter. A name with a capital, a digit
-// or a punctuation mark may be part of a password.
+// parameterName matches what most likely is only a parameter's name: small letters and underscores.
+// Anything else after a ? may be the rest of a password that has a ? in it.
 var parameterName = regexp.MustCompile(`^[a-z][a-z_]{1,20}$`)
 
 // checkParameters refuses URL parameters that outboxd does not use, and repeated ones. The error

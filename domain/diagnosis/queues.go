@@ -66,5 +66,5 @@ func judgeLostPauses(lost []LostPause) []domain.Finding {
 	}
 	return Of("queue-pause-lost", "Redis has no pause any more of queue "+Some(said, "other queue"),
 		"workers take the tasks of "+words.Plural(len(said), "this queue", "these queues")+": Redis lost the pause, or somebody resumed the queue without outboxd",
-		"outboxd queues pause NAME pauses it again; outboxd queues resume NAME records that it may go on")
+		"outboxd queues pause NAME --yes pauses it again, for the same reason; then look what workers did meanwhile (docs/guides/outages.md). Or outboxd queues resume NAME --yes records that it may go on")
 }

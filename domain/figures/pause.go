@@ -15,8 +15,8 @@ import (
 type Pauses struct {
 	Queues  domain.QueuePauses
 	Actions domain.ActionRecords
-	// OnRecord reports whether the queue is paused according to the record.
-	OnRecord func(ctx context.Context, queue string) (bool, error)
+	// OnRecord returns the queue's pause according to the record; nil if it is not paused.
+	OnRecord func(ctx context.Context, queue string) (*setup.Pause, error)
 	// Receivers returns the subscriptions whose deliveries wait; nil: none.
 	Receivers func(ctx context.Context) ([]overview.ReceiverStatus, error)
 }
@@ -30,8 +30,9 @@ type Pauses struct {
 // Redis and the record may differ: Redis may have lost a pause, a change may not have been
 // recorded, or somebody may have made it without outboxd. Then Change returns no
 // CodeConflict, and brings the record up to date. If the record says that a queue is
-// paused, Change pauses it even if Redis does not know the queue. If the record cannot be
-// read, Change goes on as if the record agreed with Redis.
+// paused, Change pauses it even if Redis does not know the queue. A pause without a reason
+// then keeps the reason on record. If the record cannot be read, Change goes on as if the
+// record agreed with Redis.
 func (p *Pauses) Change(ctx context.Context, kind string, action *domain.Action, queue string) error {
 	if name, delivery := setup.SubscriptionOfQueue(queue); delivery {
 		return domain.Errorf(domain.CodeInvalid, "this queue has the deliveries to subscription %s: use outboxd subscriptions %s %s", name, kind, name)
@@ -40,6 +41,11 @@ func (p *Pauses) Change(ctx context.Context, kind string, action *domain.Action,
 		return err
 	}
 	action.Filter = map[string]string{"queue": queue}
+	if kind == domain.ActionPause && action.Reason == "" {
+		if lost, err := p.OnRecord(ctx, queue); err == nil && lost != nil {
+			action.Reason = again(lost)
+		}
+	}
 	if err := p.Actions.Record(ctx, kind, action, 0, nil); err != nil {
 		return fmt.Errorf("the queue is %[1]sd, but that could not be recorded; %[1]s it again when PostgreSQL can be reached: %[2]w", kind, err)
 	}
@@ -92,11 +98,20 @@ func (p *Pauses) change(ctx context.Context, kind, queue string) (err error) {
 	switch {
 	case unread != nil:
 		return err
-	case code == domain.CodeConflict && onRecord != pauses:
+	case code == domain.CodeConflict && (onRecord != nil) != pauses:
 		return nil
-	case code == domain.CodeNotFound && pauses && onRecord:
+	case code == domain.CodeNotFound && pauses && onRecord != nil:
 		return p.Queues.Pause(ctx, queue, true)
 	default:
 		return err
 	}
+}
+
+// again is the reason of a pause that renews a lost one.
+func again(lost *setup.Pause) string {
+	reason := "the pause of " + lost.By + " again"
+	if lost.Reason != "" {
+		reason += ": " + lost.Reason
+	}
+	return reason
 }

@@ -49,7 +49,7 @@ func TestQueuesArePausedWithoutTheRecord(t *testing.T) {
 	t.Parallel()
 	down := errors.New("the database is down")
 	queues := redis{}
-	p := figures.Pauses{Queues: queues, Actions: actions{err: down}, OnRecord: func(context.Context, string) (bool, error) { return false, down }}
+	p := figures.Pauses{Queues: queues, Actions: actions{err: down}, OnRecord: func(context.Context, string) (*setup.Pause, error) { return nil, down }}
 	for _, c := range []struct {
 		kind, queue string
 		code        domain.Code // empty: done, but not recorded
@@ -69,7 +69,7 @@ func TestQueuesArePausedWithoutTheRecord(t *testing.T) {
 	}
 
 	p.Actions = actions{}
-	p.OnRecord = func(context.Context, string) (bool, error) { return true, nil }
+	p.OnRecord = func(context.Context, string) (*setup.Pause, error) { return &setup.Pause{By: "ada"}, nil }
 	for _, kind := range []string{domain.ActionResume, domain.ActionPause} {
 		if err := p.Change(t.Context(), kind, &domain.Action{}, "lost"); err != nil || queues["lost"] != (kind == domain.ActionPause) {
 			t.Errorf("%s a queue whose pause is only on record: %v", kind, err)
@@ -88,7 +88,7 @@ func (forgetful) Resume(context.Context, string) error {
 func TestAResumeNeverPauses(t *testing.T) {
 	t.Parallel()
 	queues := redis{}
-	p := figures.Pauses{Queues: forgetful{queues}, Actions: actions{}, OnRecord: func(context.Context, string) (bool, error) { return true, nil }}
+	p := figures.Pauses{Queues: forgetful{queues}, Actions: actions{}, OnRecord: func(context.Context, string) (*setup.Pause, error) { return &setup.Pause{By: "ada"}, nil }}
 	if err := p.Change(t.Context(), domain.ActionResume, &domain.Action{}, "lost"); domain.ErrorCode(err) != domain.CodeNotFound || queues["lost"] {
 		t.Errorf("resume: %v, paused: %t", err, queues["lost"])
 	}
@@ -98,8 +98,8 @@ func TestAResumeNeverPauses(t *testing.T) {
 func TestAnUnrecordedPauseIsRecordedLater(t *testing.T) {
 	t.Parallel()
 	down := errors.New("the database is down")
-	recorded := map[string]bool{}
-	p := figures.Pauses{Queues: redis{}, OnRecord: func(_ context.Context, queue string) (bool, error) { return recorded[queue], nil }}
+	recorded := map[string]*setup.Pause{}
+	p := figures.Pauses{Queues: redis{}, OnRecord: func(_ context.Context, queue string) (*setup.Pause, error) { return recorded[queue], nil }}
 	for _, kind := range []string{domain.ActionPause, domain.ActionResume} {
 		p.Actions = actions{err: down}
 		if err := p.Change(t.Context(), kind, &domain.Action{}, "known"); !errors.Is(err, down) || !strings.Contains(err.Error(), kind+" it again when PostgreSQL can be reached") {
@@ -109,9 +109,32 @@ func TestAnUnrecordedPauseIsRecordedLater(t *testing.T) {
 		if err := p.Change(t.Context(), kind, &domain.Action{}, "known"); err != nil {
 			t.Errorf("%s again: %v", kind, err)
 		}
-		recorded["known"] = kind == domain.ActionPause
+		delete(recorded, "known")
+		if kind == domain.ActionPause {
+			recorded["known"] = &setup.Pause{}
+		}
 		if err := p.Change(t.Context(), kind, &domain.Action{}, "known"); domain.ErrorCode(err) != domain.CodeConflict {
 			t.Errorf("%s what is %sd and on record: %v", kind, kind, err)
+		}
+	}
+}
+
+// Who renews a pause that Redis lost need not repeat its reason.
+func TestARenewedPauseKeepsItsReason(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		onRecord    *setup.Pause
+		given, want string
+	}{
+		"lost":           {&setup.Pause{By: "ada", Reason: "the bank is closed"}, "", "the pause of ada again: the bank is closed"},
+		"without reason": {&setup.Pause{By: "ada"}, "", "the pause of ada again"},
+		"another reason": {&setup.Pause{By: "ada", Reason: "the bank is closed"}, "until 9", "until 9"},
+		"first":          {nil, "", ""},
+	} {
+		p := figures.Pauses{Queues: redis{}, Actions: actions{}, OnRecord: func(context.Context, string) (*setup.Pause, error) { return c.onRecord, nil }}
+		action := domain.Action{Reason: c.given}
+		if err := p.Change(t.Context(), domain.ActionPause, &action, "known"); err != nil || action.Reason != c.want {
+			t.Errorf("%s: %v, %q, want %q", name, err, action.Reason, c.want)
 		}
 	}
 }

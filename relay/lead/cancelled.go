@@ -21,8 +21,8 @@ const (
 type removal struct{ after domain.ID }
 
 // removeTasks deletes the tasks of cancelled events, and the void tasks of events that were rescheduled, erased or
-// discarded. Such a task has no effect, or no effect yet, but it still contains the payload. A running task is not
-// deleted now, but in a later round; the database refuses to confirm it.
+// discarded: such a task still contains the payload. A task that is running is left for a later round. The database
+// refuses to confirm it if its event was cancelled, or was moved to a time that has not come yet.
 func (l *Leader) removeTasks(ctx context.Context) {
 	if l.duties.Cancelled == nil || !l.chores.Remove {
 		return

@@ -209,16 +209,21 @@ SELECT queue, at, actor, reason FROM latest WHERE action = 'pause' LIMIT 1000`
 
 // onRecordSQL reads the last pause or resumption of one queue, from the same index.
 const onRecordSQL = `
-SELECT action = 'pause' FROM outbox_actions WHERE action IN ('pause', 'resume') AND filter ->> 'queue' = $1 ORDER BY at DESC LIMIT 1`
+SELECT action = 'pause', at, actor, reason FROM outbox_actions WHERE action IN ('pause', 'resume') AND filter ->> 'queue' = $1 ORDER BY at DESC LIMIT 1`
 
-// PauseOnRecord reports whether the last recorded pause or resumption of the queue was a
-// pause. Errors: domain.CodeUnavailable.
-func (f *Figures) PauseOnRecord(ctx context.Context, queue string) (paused bool, err error) {
-	err = f.db.Pool().QueryRow(ctx, onRecordSQL, f.db.Storable(queue)).Scan(&paused)
-	if errors.Is(err, pgx.ErrNoRows) {
-		return false, nil
+// PauseOnRecord returns the last recorded pause of the queue; nil if the queue was resumed since, or never paused.
+// Errors: domain.CodeUnavailable.
+func (f *Figures) PauseOnRecord(ctx context.Context, queue string) (*setup.Pause, error) {
+	var paused bool
+	var last setup.Pause
+	err := f.db.Pool().QueryRow(ctx, onRecordSQL, f.db.Storable(queue)).Scan(&paused, &last.Since, &last.By, &last.Reason)
+	if errors.Is(err, pgx.ErrNoRows) || err == nil && !paused {
+		return nil, nil
 	}
-	return paused, postgres.Translate(err, "look whether a queue was paused")
+	if err != nil {
+		return nil, postgres.Translate(err, "look whether a queue was paused")
+	}
+	return &last, nil
 }
 
 // Pauses implements figures.Store.

@@ -97,8 +97,8 @@ func OneArgument(what string) cobra.PositionalArgs {
 	}
 }
 
-// Names refuses a command line without names. The error message says with the given text of what they are, such as
-// "queues".
+// Names refuses a command line without arguments. The parameter what says whose names the arguments are, such as
+// "queues". The error message quotes it.
 func Names(what string) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
 		if len(args) == 0 {

@@ -291,10 +291,10 @@ func (r *record) Record(ctx context.Context, kind string, action *domain.Action,
 	return deadletters.New(r.db).Record(ctx, kind, action, events, cause)
 }
 
-// pauses reports whether a pause of the queue is on record; see figures.Pauses.OnRecord.
-func (r *record) pauses(ctx context.Context, queue string) (bool, error) {
+// pauses returns the pause of the queue that is on record; see figures.Pauses.OnRecord.
+func (r *record) pauses(ctx context.Context, queue string) (*setup.Pause, error) {
 	if err := r.open(ctx); err != nil {
-		return false, err
+		return nil, err
 	}
 	return search.NewFigures(r.db).PauseOnRecord(ctx, queue)
 }
