@@ -98,7 +98,7 @@ func TestCommandsWhenAServerIsIll(t *testing.T) {
 	if r.code != 0 || !strings.Contains(r.stdout, ",in flight,") || !strings.Contains(r.stderr, "Failing events are written as in flight: ") {
 		t.Errorf("without Redis the export ends with %d, %s%s", r.code, r.stdout, r.stderr)
 	}
-	if r := execute(t, nil, append([]string{"events", "retry", "--all", "--yes"}, healthy...)...); r.code != 1 || r.stdout != "" || !strings.Contains(r.message(), "the queue is unavailable: list the failing tasks: i/o timeout") || strings.Count(strings.TrimSpace(r.message()), "\n") > 0 {
+	if r := execute(t, nil, append([]string{"events", "retry", "--all", "--yes"}, healthy...)...); r.code != 1 || r.stdout != "" || !strings.Contains(r.message(), "the queue is unavailable: redis-unreachable: Redis does not answer in time; ") || !strings.Contains(r.message(), ": list the failing tasks: i/o timeout") || strings.Count(strings.TrimSpace(r.message()), "\n") > 0 {
 		t.Errorf("exit code %d, says %q, prints %q", r.code, r.message(), r.stdout)
 	}
 	redis.Resume()
