@@ -44,9 +44,8 @@ type Sources struct {
 	Identity Identity
 	Memory   Memory
 	// Recorded returns the pauses of queues that are on record: those of the queues that a person paused and nobody
-	// resumed. Paused returns which queues are paused in Redis. nil: no pause counts as lost.
+	// resumed; nil: no pause counts as lost.
 	Recorded func(ctx context.Context) (map[string]setup.Pause, error)
-	Paused   func(ctx context.Context, queues []string) ([]string, error)
 	// PostgresErr and RedisErr say why a server cannot be queried; nil: it can.
 	PostgresErr, RedisErr error
 	// Foreign is the function that returns the queues that only other programs

@@ -29,6 +29,14 @@ type redis struct {
 	identity lost.QueueIdentity
 	slow     bool  // it does not count its tasks in time
 	away     error // the answer to a probe
+	paused   bool  // every queue is
+}
+
+func (r *redis) Paused(_ context.Context, queues []string) ([]string, error) {
+	if r.paused {
+		return queues, nil
+	}
+	return nil, nil
 }
 
 func (r *redis) Ping(context.Context) error { return r.away }
@@ -140,7 +148,7 @@ func TestAPauseThatEndsIsNotLost(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			r := &redis{}
+			r := &redis{paused: test.paused}
 			looks := 0
 			q := lookout.New(lookout.Sources{
 				Events: &postgres{}, Queues: r, Probe: r,
@@ -149,12 +157,6 @@ func TestAPauseThatEndsIsNotLost(t *testing.T) {
 						return nil, nil
 					}
 					return map[string]setup.Pause{"mail": {By: "ada"}}, nil
-				},
-				Paused: func(_ context.Context, queues []string) ([]string, error) {
-					if test.paused {
-						return queues, nil
-					}
-					return nil, nil
 				},
 			}).Quick(t.Context())
 			if lost := len(q.LostPauses) == 1 && q.LostPauses[0].Queue == "mail" && q.LostPauses[0].By == "ada"; lost != test.lost {

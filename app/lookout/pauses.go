@@ -8,11 +8,10 @@ import (
 	"outboxd/domain/diagnosis"
 )
 
-// lostPauses returns the pauses that are on record and that Redis does not have, in the order of the queues' names. A
-// queue whose pause was lost with all data of Redis may not be among Redis's queues yet. While a server does not answer,
-// no pause counts as lost.
+// lostPauses returns the pauses that are on record and that Redis does not have, in the order of the queues' names.
+// While a server does not answer, no pause counts as lost.
 func (l *Lookout) lostPauses(ctx context.Context) (lost []diagnosis.LostPause) {
-	if l.s.Recorded == nil || l.s.Paused == nil || l.s.PostgresErr != nil {
+	if l.s.Recorded == nil || l.s.Queues == nil || l.s.PostgresErr != nil {
 		return nil
 	}
 	lasting := lasts(ctx, func() bool {
@@ -23,7 +22,7 @@ func (l *Lookout) lostPauses(ctx context.Context) (lost []diagnosis.LostPause) {
 			return false
 		}
 		names := slices.Sorted(maps.Keys(recorded))
-		paused, err := l.s.Paused(ctx, names)
+		paused, err := l.s.Queues.Paused(ctx, names)
 		if err != nil {
 			return false
 		}

@@ -32,7 +32,6 @@ func (s *Sources) ReadDatabase(db *postgres.Database, cfg *config.Config) {
 func (s *Sources) ReadRedis(redis *broker.Redis) {
 	overviews := inspect.NewOverviews(redis)
 	publisher := publish.New(redis)
-	s.Paused = overviews.Paused
 	s.Queues, s.Archived, s.Failing, s.Identity, s.Probe = overviews, overviews, retries.New(redis), publisher, publisher
 }
 

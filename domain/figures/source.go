@@ -46,6 +46,7 @@ type gathered struct {
 	workers   []overview.WorkerStatus
 	failing   queued.FailingSummary
 	recorded  map[string]setup.Pause // the pauses on record
+	paused    []string               // those of the recorded queues that are paused and that Redis does not know
 	storeErr  error
 	queuesErr error
 }
@@ -85,10 +86,25 @@ func (s *Source) ask(ctx context.Context, g *gathered) (err error) {
 	if g.workers, err = s.Queues.Workers(ctx); err != nil {
 		return err
 	}
+	if unknown := g.unknown(); len(unknown) > 0 {
+		if g.paused, err = s.Queues.Paused(ctx, unknown); err != nil {
+			return err
+		}
+	}
 	if slices.ContainsFunc(g.queues, func(q overview.QueueStatus) bool { return q.Retry > 0 }) {
 		g.failing, err = s.Failing.Summary(ctx)
 	}
 	return err
+}
+
+// unknown returns the queues with a pause on record that are not among Redis's queues.
+func (g *gathered) unknown() (queues []string) {
+	for name := range g.recorded {
+		if !slices.ContainsFunc(g.queues, func(q overview.QueueStatus) bool { return q.Name == name }) {
+			queues = append(queues, name)
+		}
+	}
+	return queues
 }
 
 // Types returns the figures of each event type.
@@ -156,6 +172,8 @@ func (s *Source) All(ctx context.Context) View[Queue] {
 		for name, pause := range g.recorded {
 			if q, known := lines[name]; known && q.Paused != nil {
 				q.Paused.By, q.Paused.Reason = pause.By, pause.Reason
+			} else if slices.Contains(g.paused, name) {
+				lines.of(name).Paused = &pause
 			} else if !s.OneOfSeveral {
 				lines.of(name).LostPause = &pause
 			}

@@ -3,6 +3,7 @@ package figures_test
 import (
 	"context"
 	"maps"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -21,6 +22,16 @@ type servers struct {
 	pairs    []figures.Stored
 	failing  []queued.FailingGroup
 	workers  []overview.WorkerStatus
+	paused   []string // queues that Redis does not know
+}
+
+func (s *servers) Paused(_ context.Context, queues []string) (paused []string, err error) {
+	for _, queue := range queues {
+		if slices.Contains(s.paused, queue) {
+			paused = append(paused, queue)
+		}
+	}
+	return paused, nil
 }
 
 func (s *servers) Snapshot(context.Context) (figures.Snapshot, error) {
@@ -58,6 +69,24 @@ func TestLostPauses(t *testing.T) {
 		if want := map[bool]string{false: "lost", true: ""}[several]; lost != want {
 			t.Errorf("one of several: %t: %q is lost, want %q", several, lost, want)
 		}
+	}
+}
+
+// A queue that was paused again after Redis lost everything is paused, although Redis knows it only when it gets a task.
+func TestAPausedQueueThatRedisDoesNotKnowIsPaused(t *testing.T) {
+	t.Parallel()
+	s := &servers{recorded: map[string]setup.Pause{"lost": {By: "ada"}, "again": {By: "ada", Reason: "the bank is closed"}}, paused: []string{"again"}}
+	states := map[string]string{}
+	for _, q := range (&figures.Source{Store: s, Queues: s}).All(t.Context()).Lines {
+		switch {
+		case q.Paused != nil && q.LostPause == nil:
+			states[q.Name] = "paused by " + q.Paused.By + ": " + q.Paused.Reason
+		case q.LostPause != nil:
+			states[q.Name] = "lost"
+		}
+	}
+	if states["again"] != "paused by ada: the bank is closed" || states["lost"] != "lost" {
+		t.Errorf("the queues are %v", states)
 	}
 }
 

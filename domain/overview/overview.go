@@ -222,6 +222,10 @@ type QueueOverviews interface {
 	// outboxd use.
 	Queues(ctx context.Context) ([]QueueStatus, error)
 
+	// Paused returns those of the queues that are paused, in the given order. Redis need not know a queue: after a
+	// loss of its data it knows none until somebody enqueues a task.
+	Paused(ctx context.Context, queues []string) ([]string, error)
+
 	// Workers returns the workers whose last sign of life in Redis is at most 10 s old.
 	Workers(ctx context.Context) ([]WorkerStatus, error)
 }

@@ -146,7 +146,7 @@ func (r queueReads) pausedAt() time.Time {
 	return time.Unix(max(number(r.paused), 1), 0)
 }
 
-// Paused returns those of the queues that are paused. Redis need not know them. Errors: domain.CodeUnavailable.
+// Paused implements overview.QueueOverviews.
 func (o *Overviews) Paused(ctx context.Context, queues []string) ([]string, error) {
 	names, err := pauses.Among(ctx, o.redis, queues)
 	if err != nil {
