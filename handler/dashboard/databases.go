@@ -99,11 +99,11 @@ func (m *member) line() (line databaseLine) {
 		line.Verdict = sight.Judge(m.pages.Watch.Look())
 		return nil
 	}); err != nil {
-		fault := "the log says why"
 		if known, ok := errors.AsType[*domain.Error](err); ok {
-			fault = known.Message
+			return databaseLine{Name: m.Name, Fault: known.Message}
 		}
-		return databaseLine{Name: m.Name, Fault: fault}
+		m.pages.Logger.Error("the pages of a database cannot be served", "database", m.Name, "error", err)
+		return databaseLine{Name: m.Name, Fault: "the log says why"}
 	}
 	return line
 }

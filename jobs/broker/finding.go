@@ -14,6 +14,7 @@ import (
 
 	"outboxd/client/redisreply"
 	"outboxd/domain"
+	"outboxd/domain/diagnosis"
 )
 
 // impediment is a reason why outboxd cannot work with Redis, and what to do about it.
@@ -144,10 +145,7 @@ func FindingOf(err error) (domain.Finding, bool) {
 
 // unreachable returns the finding for an error of a connection (see domain.CodeRedisUnreachable).
 func unreachable(err error) (domain.Finding, bool) {
-	f := domain.Finding{
-		Code: domain.CodeRedisUnreachable, Level: domain.FindingBroken, Found: "Redis cannot be reached", Consequence: waits,
-		Remedy: "start it, or name another with --redis-url; redis-cli PING says whether it answers",
-	}
+	f := diagnosis.Unusable(diagnosis.Redis, nil)
 	switch {
 	case errors.Is(err, context.Canceled), errors.Is(err, redis.ErrClosed):
 		return domain.Finding{}, false

@@ -27,7 +27,7 @@ type list struct {
 	active  int
 	ctx     context.Context //nolint:containedctx // of the changes, which outlast their requests
 	wrote   func(context.Context)
-	logger  *slog.Logger // nil: none
+	logger  *slog.Logger
 }
 
 // change is a change that a visitor confirmed, and its progress.
@@ -95,7 +95,7 @@ func (l *list) begin(form forms.Change, work func(ctx context.Context, tell func
 		if c.Done = true; err == nil {
 			c.Form.More = c.Form.Limited // the change has read all that it can
 		}
-		if err != nil && l.ctx.Err() == nil && l.logger != nil { // the page must not show the cause
+		if err != nil && l.ctx.Err() == nil { // the page must not show the cause
 			l.logger.WarnContext(l.ctx, "a change of the pages has ended early", "action", form.Action, "error", err)
 		}
 		_, stopped := errors.AsType[*domain.Stopped](err)

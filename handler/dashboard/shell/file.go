@@ -53,7 +53,7 @@ func (s *Shell) SendFile(c *fiber.Ctx, name string, first func(context.Context) 
 		}
 		left := ctx.Err() != nil // the client, or the pages are closed
 		_ = connection.Close()
-		if s.Logger != nil && !left {
+		if !left {
 			s.Logger.WarnContext(ctx, "a file could not be sent in full", "file", name+"."+form, "error", err)
 		}
 	})

@@ -17,7 +17,7 @@ import (
 // Options has what the pages need from the HTTP server.
 type Options struct {
 	Version string
-	Logger  *slog.Logger // for what outlasts its request; may be nil
+	Logger  *slog.Logger // for errors whose cause no answer shows; nil: none
 	// Readiness returns the answer of /readyz.
 	Readiness func() sight.Readiness
 	// Check calls the next handler if the sender of a request may do the action, and
@@ -70,6 +70,9 @@ type Shell struct {
 
 // New returns a Shell without sources; see Connect.
 func New(o Options, place Place) *Shell {
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
 	s := &Shell{Options: o, Place: place, files: assets.New(), templates: ParseTemplates()}
 	s.Lasting, s.end = context.WithCancel(context.Background())
 	s.Connect(Sources{})
