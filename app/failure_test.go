@@ -47,19 +47,19 @@ func TestStartFails(t *testing.T) {
 		},
 		"unknown database": {[]string{redis, strings.Replace(database, "/test_", "/no_such_", 1)}, nil, failed, []string{`database "no_such_`, "does not exist", "--database-url"}},
 		"database unreachable": {
-			[]string{redis, "--database-url=postgres://outboxd:top-secret@" + closed.Addr().String() + "/outboxd", "--database-connect-timeout=300ms"},
+			[]string{redis, "--database-url=postgres://outboxd:top-secret@" + closed.Addr().String() + "/outboxd", "--database-connect-timeout=3s"},
 			nil, failed,
-			[]string{"does not answer within 300ms", "connection refused", "--database-url"},
+			[]string{"does not answer within 3s", "connection refused", "--database-url"},
 		},
 		"database silent": {
-			[]string{redis, "--database-url=postgres://outboxd:top-secret@" + silent.Addr().String() + "/outboxd", "--database-connect-timeout=300ms"},
+			[]string{redis, "--database-url=postgres://outboxd:top-secret@" + silent.Addr().String() + "/outboxd", "--database-connect-timeout=3s"},
 			nil, failed,
-			[]string{"does not answer within 300ms", "--database-url"},
+			[]string{"does not answer within 3s", "--database-url"},
 		},
 		"no such host": {
-			[]string{redis, "--database-url=postgres://outboxd:top-secret@no-such-host.invalid/outboxd", "--database-connect-timeout=300ms"},
+			[]string{redis, "--database-url=postgres://outboxd:top-secret@no-such-host.invalid/outboxd", "--database-connect-timeout=3s"},
 			nil, failed,
-			[]string{"does not answer within 300ms", "no-such-host.invalid", "--database-url"},
+			[]string{"does not answer within 3s", "no-such-host.invalid", "--database-url"},
 		},
 		"misspelt sslmode": {[]string{redis, "--database-url=postgres://outboxd:top-secret@localhost/outboxd?sslmode=requre"}, nil, failed, []string{"sslmode is invalid", "--database-url"}},
 		"misspelt timeout in the URL": {

@@ -20,7 +20,7 @@ import (
 )
 
 // patience bounds every wait for something that happens soon unless it never does.
-const patience = 60 * time.Second
+const patience = servertest.Patience
 
 // process is a running outboxd.
 type process struct {

@@ -23,7 +23,10 @@ var rollingRounds = flag.Int("rolling", 0, "how often TestRollingReplacement rep
 
 const (
 	rollingKeys = 4
-	rollingFile = "09999_rolling.sql"
+	// rollingAhead is how many events the producers may be ahead of the deliveries. A slow machine delivers fewer events
+	// a second than they would emit.
+	rollingAhead = 200
+	rollingFile  = "09999_rolling.sql"
 )
 
 // rollingMigration is the migration that only the later release has. Each table through which an event passes gets
@@ -125,6 +128,7 @@ func (r release) migrate(databaseURL string) {
 // keyed are producers that emit events, one producer for each ordering key, until they are stopped.
 type keyed struct {
 	t         *testing.T
+	delivered func() int
 	stopping  context.CancelFunc
 	producing sync.WaitGroup
 
@@ -132,11 +136,11 @@ type keyed struct {
 	ids [rollingKeys][]string // by key, in the order of their commits
 }
 
-// produceKeyed starts the producers.
-func produceKeyed(t *testing.T, databaseURL string) *keyed {
+// produceKeyed starts the producers. They wait while they are rollingAhead of the deliveries.
+func produceKeyed(t *testing.T, databaseURL string, delivered func() int) *keyed {
 	t.Helper()
 	ctx, stop := context.WithCancel(t.Context())
-	k := &keyed{t: t, stopping: stop}
+	k := &keyed{t: t, stopping: stop, delivered: delivered}
 	var conns [rollingKeys]*pgx.Conn
 	for key := range conns {
 		conn, err := pgx.Connect(t.Context(), databaseURL)
@@ -157,7 +161,10 @@ func produceKeyed(t *testing.T, databaseURL string) *keyed {
 func (k *keyed) produce(ctx context.Context, conn *pgx.Conn, key int) {
 	pace := time.NewTicker(40 * time.Millisecond)
 	defer pace.Stop()
-	for ctx.Err() == nil {
+	for ; ctx.Err() == nil; k.pause(ctx, pace.C) {
+		if k.emitted() >= k.delivered()+rollingAhead {
+			continue
+		}
 		var id string
 		if err := conn.QueryRow(context.WithoutCancel(ctx), "SELECT outboxd.emit('test:rolling', '{}', ordering_key => $1)::text", fmt.Sprint(key)).Scan(&id); err != nil {
 			k.t.Errorf("emit an event: %v", err)
@@ -166,11 +173,23 @@ func (k *keyed) produce(ctx context.Context, conn *pgx.Conn, key int) {
 		k.mu.Lock()
 		k.ids[key] = append(k.ids[key], id)
 		k.mu.Unlock()
-		select {
-		case <-ctx.Done():
-		case <-pace.C:
-		}
 	}
+}
+
+func (k *keyed) pause(ctx context.Context, pace <-chan time.Time) {
+	select {
+	case <-ctx.Done():
+	case <-pace:
+	}
+}
+
+func (k *keyed) emitted() (n int) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for _, ids := range k.ids {
+		n += len(ids)
+	}
+	return n
 }
 
 // stop ends the producers and returns the IDs of the events of each key, in their order.
@@ -210,7 +229,7 @@ func TestRollingReplacement(t *testing.T) {
 		before := delivered()
 		eventually(t, "deliveries go on", func() bool { return delivered() >= before+few })
 	}
-	books, producers, begun := openLedger(t, databaseURL), produceKeyed(t, databaseURL), time.Now()
+	books, producers, begun := openLedger(t, databaseURL), produceKeyed(t, databaseURL, delivered), time.Now()
 	awaitProgress()
 	later.migrate(databaseURL)
 	t.Logf("%v: migrated", time.Since(begun).Round(time.Millisecond))
@@ -240,7 +259,7 @@ func TestRollingReplacement(t *testing.T) {
 	awaitProgress()
 
 	ids := producers.stop()
-	emitted := len(slices.Concat(ids[:]...))
+	emitted := producers.emitted()
 	t.Logf("%v: %d events were emitted, and %d of them are delivered", time.Since(begun).Round(time.Millisecond), emitted, delivered())
 	eventually(t, "everything is delivered", func() bool { return delivered() >= emitted })
 	var confirmed int

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"outboxd/app/servertest"
 	"outboxd/handler/handlertest"
 	"outboxd/handler/monitor"
 	"outboxd/handler/registration"
@@ -178,7 +179,7 @@ func TestHeadDoesNotKeepAStream(t *testing.T) {
 	for range 70 {
 		s.Do(http.MethodHead, "/live", "", "Host", "localhost")
 	}
-	handlertest.WaitFor(t, "a stream", func() bool {
+	servertest.Eventually(t, "a stream is free", func() bool {
 		conn := s.Dial()
 		_, _ = io.WriteString(conn, "GET /live HTTP/1.1\r\nHost: localhost\r\n\r\n")
 		line, _ := bufio.NewReader(conn).ReadString('\n')

@@ -119,16 +119,9 @@ func (f *fixture) count(query string, args ...any) (n int) {
 // also on a busy machine; only a failing test waits for so long.
 func (f *fixture) eventually(want int, query string, args ...any) {
 	f.t.Helper()
-	deadline := time.NewTimer(2 * time.Minute)
-	defer deadline.Stop()
-	look := time.NewTicker(5 * time.Millisecond)
-	defer look.Stop()
-	for got := f.count(query, args...); got != want; got = f.count(query, args...) {
-		select {
-		case <-look.C:
-		case <-deadline.C:
-			f.t.Fatalf("%s: %d after two minutes, want %d", query, got, want)
-		}
+	var got int
+	if !servertest.Within(servertest.Patience, func() bool { got = f.count(query, args...); return got == want }) {
+		f.t.Fatalf("%s: %d after %v, want %d", query, got, servertest.Patience, want)
 	}
 }
 

@@ -14,7 +14,7 @@ import (
 )
 
 // Patience is how long a server of a test may take to start, to stop, or to reach the state that a test asks for.
-const Patience = 30 * time.Second
+const Patience = 3 * time.Minute
 
 // binary has the servers that all tests of this test binary share. binary is a package variable, because TestMain runs
 // once per process.

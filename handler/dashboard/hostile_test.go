@@ -13,6 +13,7 @@ import (
 
 	"github.com/hibiken/asynq"
 
+	"outboxd/app/servertest"
 	"outboxd/domain"
 	"outboxd/domain/setup"
 	"outboxd/handler/dashboard"
@@ -82,7 +83,7 @@ func TestAFileThatBreaksOffIsNoWholeFile(t *testing.T) {
 				t.Errorf("%s as %s: %d bytes, %v", name, form, len(read), err)
 			}
 		}
-		handlertest.WaitFor(t, "the log", func() bool { return len(s.Log.Lines("a file could not be sent in full")) == 2 })
+		servertest.Eventually(t, "the log has it", func() bool { return len(s.Log.Lines("a file could not be sent in full")) == 2 })
 	}
 }
 
@@ -154,7 +155,7 @@ func TestAFileWhoseFirstRowTakesLong(t *testing.T) {
 	_ = conn.SetDeadline(time.Now().Add(30 * time.Second))
 	_, _ = io.WriteString(conn, "GET /dead/export?as=csv HTTP/1.1\r\nHost: localhost\r\n\r\n")
 	_, _ = io.Copy(io.Discard, conn)
-	handlertest.WaitFor(t, "the log", func() bool {
+	servertest.Eventually(t, "the log has it", func() bool {
 		lines := s.Log.Lines("a file could not be sent in full")
 		return len(lines) == 1 && strings.Contains(fmt.Sprint(lines[0]["error"]), "the file has begun")
 	})

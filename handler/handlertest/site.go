@@ -17,6 +17,7 @@ import (
 	"github.com/gofiber/fiber/v2"
 
 	"outboxd/app/schematest"
+	"outboxd/app/servertest"
 	"outboxd/handler"
 	"outboxd/handler/registration"
 	"outboxd/migrations"
@@ -58,7 +59,7 @@ func Listen(t *testing.T, app *fiber.App, log *LogBook) *Site {
 	app.Server().NoDefaultDate = true
 	go func() { served <- app.Listener(ln) }()
 	s := &Site{t: t, URL: "http://" + ln.Addr().String(), Log: log}
-	WaitFor(t, "the listener", func() bool {
+	servertest.Eventually(t, "the listener accepts", func() bool {
 		conn, err := net.Dial("tcp", ln.Addr().String())
 		if err == nil {
 			_ = conn.Close()
@@ -236,21 +237,6 @@ func (l *LogBook) Lines(message string) []map[string]any {
 		}
 	}
 	return found
-}
-
-// WaitFor polls until a condition is true. After 20 seconds WaitFor fails the test.
-func WaitFor(t *testing.T, what string, condition func() bool) {
-	t.Helper()
-	tick := time.NewTicker(2 * time.Millisecond)
-	defer tick.Stop()
-	limit := time.After(20 * time.Second)
-	for !condition() {
-		select {
-		case <-limit:
-			t.Fatalf("waited in vain for %s", what)
-		case <-tick.C:
-		}
-	}
 }
 
 // Dial opens a connection to the app.

@@ -13,6 +13,7 @@ import (
 
 	"outboxd/app/faulttest"
 	"outboxd/app/schematest"
+	"outboxd/app/servertest"
 	"outboxd/handler/handlertest"
 	"outboxd/handler/registration"
 )
@@ -138,7 +139,7 @@ func TestDescriptionIsTrue(t *testing.T) {
 	proxy.Refuse()
 	register["503"], find["503"] = s.Register(other), s.Get(location)
 	proxy.Resume()
-	handlertest.WaitFor(t, "the database", func() bool { return s.Get(location).Status == http.StatusOK })
+	servertest.Eventually(t, "the database answers", func() bool { return s.Get(location).Status == http.StatusOK })
 	if _, err := db.SQL().ExecContext(t.Context(), "DROP TABLE outboxd_example.users CASCADE"); err != nil {
 		t.Fatal(err)
 	}

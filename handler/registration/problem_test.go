@@ -10,6 +10,7 @@ import (
 
 	"outboxd/app/faulttest"
 	"outboxd/app/schematest"
+	"outboxd/app/servertest"
 	"outboxd/domain"
 	example "outboxd/domain/registration"
 	"outboxd/handler/handlertest"
@@ -167,7 +168,7 @@ func TestDatabaseDown(t *testing.T) {
 		}
 	}
 	proxy.Resume()
-	handlertest.WaitFor(t, "the database to be back", func() bool {
+	servertest.Eventually(t, "the database is back", func() bool {
 		return s.Register(strings.Replace(handlertest.RegisterBody, "ada", "eve", 1)).Status == http.StatusCreated
 	})
 }

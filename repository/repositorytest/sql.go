@@ -5,7 +5,6 @@ import (
 	"database/sql"
 	"strings"
 	"testing"
-	"time"
 
 	"outboxd/app/servertest"
 	"outboxd/migrations"
@@ -47,36 +46,21 @@ func Count(t testing.TB, db *postgres.Database, query string, args ...any) (n in
 }
 
 // Eventually waits until a query counts the wanted number of rows. It fails the test
-// after half a minute.
+// after servertest.Patience.
 func Eventually(t testing.TB, db *postgres.Database, want int, query string, args ...any) {
 	t.Helper()
-	deadline := time.NewTimer(30 * time.Second)
-	defer deadline.Stop()
-	look := time.NewTicker(5 * time.Millisecond)
-	defer look.Stop()
-	for got := Count(t, db, query, args...); got != want; got = Count(t, db, query, args...) {
-		select {
-		case <-look.C:
-		case <-deadline.C:
-			t.Fatalf("%s: %d after 30 s, want %d", query, got, want)
-		}
+	var got int
+	if !servertest.Within(servertest.Patience, func() bool { got = Count(t, db, query, args...); return got == want }) {
+		t.Fatalf("%s: %d after %v, want %d", query, got, servertest.Patience, want)
 	}
 }
 
 // AwaitWaiting waits until some session waits for a lock of another session.
 func AwaitWaiting(t testing.TB, db *postgres.Database) {
 	t.Helper()
-	deadline := time.NewTimer(30 * time.Second)
-	defer deadline.Stop()
-	look := time.NewTicker(5 * time.Millisecond)
-	defer look.Stop()
-	for Count(t, db, "SELECT Count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'") == 0 {
-		select {
-		case <-look.C:
-		case <-deadline.C:
-			t.Fatal("after 30 s nobody waits for a lock")
-		}
-	}
+	servertest.Eventually(t, "a session waits for a lock", func() bool {
+		return Count(t, db, "SELECT Count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'") > 0
+	})
 }
 
 // Explain runs an EXPLAIN statement and returns the plan as text.

@@ -64,8 +64,9 @@ func (a *Auditor) Account(ctx context.Context) ([]audit.AccountLine, error) {
 	return lines, postgres.Translate(err, "read the account")
 }
 
-// entriesABlock is roughly how many entries fit into a block of the table outbox_entries.
-const entriesABlock = 100
+// entriesABlock is how many entries, of the shortest event type, fit into a block of the
+// table outbox_entries. A block holds fewer of them if it has dead rows.
+const entriesABlock = 185
 
 const entryBlocksSQL = `SELECT pg_relation_size('outbox_entries'::regclass) / current_setting('block_size')::int`
 
