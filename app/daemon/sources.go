@@ -62,9 +62,9 @@ func (s *source) awaitOpen(ctx context.Context) bool {
 	return opened
 }
 
-// The pause between the beginnings of two attempts to open a source grows from openFirst to
-// about openLast. The pause between two attempts is at least openFirst, however long an
-// attempt takes.
+// The time from the beginning of one attempt to open a source to the beginning of the next
+// grows from openFirst to about openLast. The pause after the end of an attempt is at least
+// openFirst.
 const (
 	openFirst = 500 * time.Millisecond
 	openLast  = 10 * time.Second
@@ -134,8 +134,8 @@ func (s *source) disconnect() {
 }
 
 // endure runs one part of the source until ctx ends. When supervise gives the part up, the
-// part rests for a while and is started again. The fault of the part ends when the part has
-// run for healthyAfter. endure returns the error of a part that failed after ctx had ended.
+// part rests for a while and is started again. The fault of the part is forgotten when the
+// part has run for healthyAfter. endure returns the error of a part that failed after ctx had ended.
 func (s *source) endure(ctx context.Context, actor relay.Actor) error {
 	run := func(ctx context.Context) error {
 		healthy := time.AfterFunc(healthyAfter, func() { s.mended(actor.Name) })
@@ -295,8 +295,8 @@ func (d *Daemon) distinct() []*source {
 }
 
 // sourcePatience is how long one of several sources has for an answer that the examination
-// of Redis needs. sourcePatience is shorter than the time limit of the examination, so a
-// source that does not answer costs only its own answer.
+// of Redis needs. sourcePatience is shorter than the time for which package inspect waits for
+// all sources, so one source that does not answer cannot use up that time.
 const sourcePatience = 800 * time.Millisecond
 
 type answer[T any] struct {

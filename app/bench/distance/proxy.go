@@ -131,8 +131,8 @@ func (d *Proxy) send(p parcel) {
 	case d.transit <- p:
 	case <-d.ctx.Done():
 	}
-	// If the proxy is closing, nothing may deliver this chunk any more. So end the
-	// recipient's stream here.
+	// If the proxy is closing, deliver may have ended already, and the chunk may never
+	// arrive. So end the recipient's stream here.
 	if d.ctx.Err() != nil {
 		p.to.put(nil)
 	}

@@ -15,7 +15,8 @@ import (
 )
 
 // Peer is software other than outboxd that carries a backlog to its effects. Each
-// effect is effectSQL, in a transaction that also records that it happened.
+// effect is the statement PeerOptions.Effect, in a transaction that also records that
+// the event has taken effect.
 type Peer struct {
 	Name string // of its arm, and of the ratios
 	// Load writes n events with payloads of that many bytes, before the clock starts.

@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// If the owner of a server has died and the server still runs, another process asks the server to stop, again every
+// If the owner of a server has died and the server still runs, another process asks the server to stop every
 // orphanGrace, and kills it after orphanLimit.
 const (
 	orphanGrace = 2 * time.Second
@@ -30,9 +30,9 @@ type Engine interface {
 	Name() string
 	// Title returns the name for people.
 	Title() string
-	// Launch starts the server and returns when it answers. The server process inherits the given file, which is that
-	// of the lock, so that the lock lasts as long as the server, even if this process dies. After an error nothing is
-	// left running.
+	// Launch starts the server and returns when it answers. held is the file of the lock. The server process inherits
+	// it, so that the lock lasts as long as the server, even if this process dies. After an error nothing is left
+	// running.
 	Launch(ctx context.Context, held *os.File) (Instance, error)
 	// StopSignal returns the signal for a clean shutdown of the server.
 	StopSignal() syscall.Signal
