@@ -51,7 +51,7 @@ func (s *source) run(ctx context.Context) error {
 }
 
 // awaitOpen opens the source, and tries again until it succeeds. It returns false if ctx
-// ended before.
+// ended before that.
 func (s *source) awaitOpen(ctx context.Context) bool {
 	opened := retry(ctx, s.open, func(err error, again time.Duration) {
 		s.failed(opening, err, "this database is not served; the others are", again)
@@ -70,8 +70,8 @@ const (
 	openLast  = 10 * time.Second
 )
 
-// retry calls the function open until that succeeds. retry returns false if ctx ended
-// before.
+// retry calls the function open until open succeeds. retry returns false if ctx ended
+// before that.
 func retry(ctx context.Context, open func(context.Context) error, failed func(err error, again time.Duration)) bool {
 	pause := backoff.NewExponentialBackOff()
 	pause.InitialInterval, pause.Multiplier, pause.MaxInterval = openFirst, 2, openLast
@@ -189,7 +189,7 @@ func (s *source) mended(part string) {
 }
 
 // whyNot returns why the source is not served, or nil if it is. A source whose examination
-// rests is served all the same.
+// rests still counts as served.
 func (s *source) whyNot() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -238,7 +238,7 @@ func (d *Daemon) claim(outbox, source string) (owner string) {
 	return source
 }
 
-// knownEvents returns those of the IDs that are, or may be, events of a source. While a
+// knownEvents returns the IDs that are, or may be, events of a source. While a
 // source cannot be asked, every ID may be one of its events.
 func (d *Daemon) knownEvents(ctx context.Context, ids []domain.ID) ([]domain.ID, error) {
 	if d.one != nil {

@@ -137,8 +137,8 @@ type redisAnswer struct {
 	err     error
 }
 
-// redis reads the facts that Redis alone knows. Meanwhile it probes Redis: a Redis that answers the probe, and is too
-// slow to count the tasks, can be reached.
+// redis reads the facts that Redis alone knows. At the same time it probes Redis: a Redis that answers the probe, but is
+// too slow to count the tasks, counts as slow and not as unreachable.
 func (l *Lookout) redis(ctx context.Context) redisAnswer {
 	probed := make(chan bool, 1)
 	go func() { probed <- l.probe(ctx) }()

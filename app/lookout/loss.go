@@ -49,7 +49,7 @@ func Loss(ctx context.Context, memory Memory, identity Identity) (reason string)
 	return reason
 }
 
-// lasts reports whether the function differs returns true lossLooks times, one after another. If ctx ends before,
+// lasts reports whether the function differs returns true lossLooks times, one after another. If ctx ends before that,
 // lasts returns false.
 func lasts(ctx context.Context, differs func() bool) bool {
 	for look := range lossLooks {

@@ -28,7 +28,7 @@ type Proxy struct {
 
 // parcel is a chunk that waits for its time of delivery. All chunks have the same
 // delay, so they are delivered in the order of sending, and one goroutine delivers
-// those of every connection.
+// the chunks of all connections.
 type parcel struct {
 	due  time.Time
 	data []byte // nil: the sender will send no more

@@ -158,7 +158,7 @@ func (p *Producers) Together(ctx context.Context, n int) error {
 	if err != nil {
 		return fmt.Errorf("emit %d events: %w", n, err)
 	}
-	// Each statement is a transaction of its own. It has committed once its result has been
+	// Each statement is a transaction of its own. It has committed when its result has been
 	// read.
 	ids, err := pgx.CollectRows(rows, pgx.RowTo[[16]byte])
 	now := time.Now()

@@ -48,7 +48,7 @@ type Instance interface {
 	// returns the reason.
 	Ended() <-chan struct{}
 	Cause() error
-	// Stop shuts the server down. Once ctx is done, it kills the server.
+	// Stop shuts the server down. If ctx ends first, Stop kills the server.
 	Stop(ctx context.Context) error
 }
 
@@ -242,7 +242,7 @@ func (k *Keeper) inherit(ctx context.Context, held *lock) {
 	k.guard(ctx)
 }
 
-// Close shuts the server down if this process owns it. Once ctx is done, Close kills the server. Close leaves a joined
+// Close shuts the server down if this process owns it. If ctx ends first, Close kills the server. Close leaves a joined
 // server alone. A nil Keeper has no server.
 func (k *Keeper) Close(ctx context.Context) error {
 	if k == nil {
@@ -281,8 +281,8 @@ func (k *Keeper) Address() string {
 	return k.Current().URL
 }
 
-// OS returns the operating system's process of the server if this process owns the
-// server, else nil.
+// OS returns the operating system's process of the server; nil if this process does not
+// own the server.
 func (k *Keeper) OS() *os.Process {
 	if k == nil {
 		return nil

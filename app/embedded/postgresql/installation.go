@@ -35,8 +35,8 @@ type installation struct {
 func (i installation) program(name string) string { return filepath.Join(i.folder, name) }
 
 // findPostgres looks for PostgreSQL in the folder explicit or, if that is "", in the usual places. It returns the newest
-// installation that has the given major version, which is that of the data. If major is 0, there is no data yet, and
-// findPostgres returns the newest installation of all.
+// installation of the version major, with which the data was made. If major is 0, there is no data yet, and findPostgres
+// returns the newest installation of all.
 func findPostgres(explicit string, major int) (installation, error) {
 	folders := []string{explicit}
 	if explicit == "" {
