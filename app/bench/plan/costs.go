@@ -1,4 +1,4 @@
-// Package plan computes how far an installation of outboxd grows: what events cost at a
+// Package plan computes how far an installation of outboxd can grow: what events cost at a
 // rate, and which part of the installation is full first. Package plan computes from costs
 // that package costing measured, and measures nothing itself.
 package plan
