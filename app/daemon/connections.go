@@ -8,9 +8,9 @@ import (
 	"outboxd/repository/deadletters"
 )
 
-// connections are a part of the pool for tasks: the inbox uses no more connections than the
-// bound has. The record of failed tasks has the same connections, and may have a few more
-// of its own, because a handler that hangs keeps its connection.
+// connections are the part of the pool that tasks may use. The inbox uses at most as many
+// connections as the bound allows. The record of failed tasks uses the same connections,
+// and may have a few more of its own, because a handler that hangs keeps its connection.
 type connections struct {
 	bound    *repository.Bound
 	inbox    domain.Inbox

@@ -24,8 +24,8 @@ import (
 )
 
 // deliveries runs one worker for each active subscription, so that a slow receiver does not
-// take capacity from others. All workers share the connections of one bound, which none of
-// them uses while it waits for a receiver. deliveries starts and stops workers as
+// take capacity from others. All workers share the connections of one bound. No worker holds
+// a connection while it waits for a receiver. deliveries starts and stops workers as
 // subscriptions change.
 type deliveries struct {
 	store   *subscriptions.Store
@@ -179,8 +179,8 @@ func (d *Daemon) subscriptionsChanged() {
 }
 
 // unread logs that the subscriptions cannot be read: the first time at level warn, then at
-// level debug until they can be read. An outage of the database is logged only at level
-// debug, unless it is a known finding, because other parts report it.
+// level debug until they can be read. Other parts report an outage of the database, so it
+// is logged only at level debug, unless it is a known finding.
 func (f *deliveries) unread(ctx context.Context, err error) {
 	level := slog.LevelWarn
 	if _, known := domain.FindingOf(err); f.unreadable || domain.ErrorCode(err) == domain.CodeUnavailable && !known {
@@ -287,7 +287,7 @@ func (f *deliveries) observe(ctx context.Context) {
 	for _, r := range all {
 		if err := f.tell(ctx, r); err != nil && ctx.Err() == nil {
 			f.log.DebugContext(ctx, "could not record whether a receiver is down", "subscription", r.is.Name, "error", err)
-			return // the database cannot be reached, which others report
+			return // the database cannot be reached, which other parts report
 		}
 	}
 }
@@ -315,8 +315,8 @@ func (f *deliveries) tell(ctx context.Context, r *delivering) (err error) {
 	return err
 }
 
-// findings returns one finding about all receivers that are down; none if
-// there are none.
+// findings returns one finding about all receivers that are down; no finding if no
+// receiver is down.
 func (f *deliveries) findings() []domain.Finding {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -123,9 +123,9 @@ func (l *lineup) run(ctx context.Context) error {
 	}
 }
 
-// verdict returns the error with which the process ends: that of the actor that returned
-// first, or, if ctx ended first, that of the first actor that failed while the process
-// drained. verdict logs the errors of the other actors.
+// verdict returns the error with which the process ends. That is err, unless err only says
+// that ctx ended. Then it is the error of the first actor that failed while the process
+// drained. verdict logs the errors of the other actors that failed.
 func (l *lineup) verdict(ctx context.Context, err error) error {
 	if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
 		err = nil

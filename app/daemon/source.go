@@ -37,8 +37,8 @@ type source struct {
 	log      *slog.Logger
 	registry prometheus.Registerer
 
-	// opened is closed when the source is open. The fields below it are set before, and
-	// do not change afterwards.
+	// opened is closed when the source is open. The next four fields are set before that,
+	// and do not change afterwards.
 	opened   chan struct{}
 	database *postgres.Database
 	relay    *relay.Relay     // nil: not a role of this process
@@ -163,8 +163,8 @@ func (s *source) prepareSchema(ctx context.Context) error {
 	return s.readPayloadLimit(ctx)
 }
 
-// sayNewer logs a warning if the schema has migrations that this binary does not have. During a roll-out that is as
-// it should be; afterwards a process of the old version was left behind.
+// sayNewer logs a warning if the schema has migrations that this binary does not have. During a roll-out this is
+// normal. After a roll-out it means that a process of the old version still runs.
 func (s *source) sayNewer(ctx context.Context) error {
 	unknown, err := migrations.Core().Unknown(ctx, s.database.SQL())
 	if unknown > 0 {

@@ -51,7 +51,7 @@ func (s *source) run(ctx context.Context) error {
 }
 
 // awaitOpen opens the source, and tries again until it succeeds. It returns false if ctx
-// ended before.
+// ended before that.
 func (s *source) awaitOpen(ctx context.Context) bool {
 	opened := retry(ctx, s.open, func(err error, again time.Duration) {
 		s.failed(opening, err, "this database is not served; the others are", again)
@@ -62,16 +62,16 @@ func (s *source) awaitOpen(ctx context.Context) bool {
 	return opened
 }
 
-// The pause between the beginnings of two attempts to open a source grows from openFirst to
-// about openLast. The pause between two attempts is at least openFirst, however long an
-// attempt takes.
+// The time from the beginning of one attempt to open a source to the beginning of the next
+// grows from openFirst to about openLast. The pause after the end of an attempt is at least
+// openFirst.
 const (
 	openFirst = 500 * time.Millisecond
 	openLast  = 10 * time.Second
 )
 
-// retry calls the function open until that succeeds. retry returns false if ctx ended
-// before.
+// retry calls the function open until open succeeds. retry returns false if ctx ended
+// before that.
 func retry(ctx context.Context, open func(context.Context) error, failed func(err error, again time.Duration)) bool {
 	pause := backoff.NewExponentialBackOff()
 	pause.InitialInterval, pause.Multiplier, pause.MaxInterval = openFirst, 2, openLast
@@ -134,8 +134,8 @@ func (s *source) disconnect() {
 }
 
 // endure runs one part of the source until ctx ends. When supervise gives the part up, the
-// part rests for a while and is started again. The fault of the part ends when the part has
-// run for healthyAfter. endure returns the error of a part that failed after ctx had ended.
+// part rests for a while and is started again. The fault of the part is forgotten when the
+// part has run for healthyAfter. endure returns the error of a part that failed after ctx had ended.
 func (s *source) endure(ctx context.Context, actor relay.Actor) error {
 	run := func(ctx context.Context) error {
 		healthy := time.AfterFunc(healthyAfter, func() { s.mended(actor.Name) })
@@ -189,7 +189,7 @@ func (s *source) mended(part string) {
 }
 
 // whyNot returns why the source is not served, or nil if it is. A source whose examination
-// rests is served all the same.
+// rests still counts as served.
 func (s *source) whyNot() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -238,7 +238,7 @@ func (d *Daemon) claim(outbox, source string) (owner string) {
 	return source
 }
 
-// knownEvents returns those of the IDs that are, or may be, events of a source. While a
+// knownEvents returns the IDs that are, or may be, events of a source. While a
 // source cannot be asked, every ID may be one of its events.
 func (d *Daemon) knownEvents(ctx context.Context, ids []domain.ID) ([]domain.ID, error) {
 	if d.one != nil {
@@ -295,8 +295,8 @@ func (d *Daemon) distinct() []*source {
 }
 
 // sourcePatience is how long one of several sources has for an answer that the examination
-// of Redis needs. sourcePatience is shorter than the time limit of the examination, so a
-// source that does not answer costs only its own answer.
+// of Redis needs. sourcePatience is shorter than the time for which package inspect waits for
+// all sources, so one source that does not answer cannot use up that time.
 const sourcePatience = 800 * time.Millisecond
 
 type answer[T any] struct {

@@ -122,7 +122,7 @@ func (d *Daemon) addWatches() {
 	}
 }
 
-// foreignQueues returns the queues that only other programs use, as the last look found.
+// foreignQueues returns the queues that only other programs use, as the last examination found.
 func (d *Daemon) foreignQueues() []string {
 	if d.inspector == nil {
 		return nil
@@ -130,7 +130,7 @@ func (d *Daemon) foreignQueues() []string {
 	return d.inspector.Foreign()
 }
 
-// unservedQueues returns the queues whose tasks no worker takes, as the last look found.
+// unservedQueues returns the queues whose tasks no worker takes, as the last examination found.
 func (d *Daemon) unservedQueues() []string {
 	if d.inspector == nil {
 		return nil

@@ -139,10 +139,10 @@ func (s *Servers) Forgetful() bool { return s.redis != nil && s.redis.Current().
 // a joined server is gone and this process could not start it again. The channel is never closed.
 func (s *Servers) Failed() <-chan error { return s.failed }
 
-// PostgresProcess returns PostgreSQL's first process if this process owns it, else nil.
+// PostgresProcess returns PostgreSQL's first process; nil if this process does not own PostgreSQL.
 func (s *Servers) PostgresProcess() *os.Process { return s.postgres.OS() }
 
-// RedisProcess returns the Redis process if this process owns one, else nil.
+// RedisProcess returns the Redis process; nil if this process does not own one.
 func (s *Servers) RedisProcess() *os.Process { return s.redis.OS() }
 
 // Close stops the servers that this process owns and waits for their end. PostgreSQL gets a fast shutdown. Joined

@@ -3,6 +3,6 @@
 // Trap). FaultProxy, for Redis, gives a chosen answer to a chosen command; Faults
 // lists the answers to try.
 //
-// The package is for tests only. Package servertest has servers that can crash, run out of
-// disk space or lose their data.
+// The package is for tests only. Packages postgrestest and redistest, below servertest, have
+// servers that can crash, run out of disk space or lose their data.
 package faulttest

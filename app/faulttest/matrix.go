@@ -17,14 +17,14 @@ type Command struct {
 
 // Matrix simulates the faults of Redis one after another for one command.
 type Matrix struct {
-	// Direct is the URL of the Redis itself. Proxied is the URL of the proxy before
-	// it, for the client under test.
+	// Direct is the URL of the Redis itself. Proxied is the URL of the proxy in front
+	// of it, for the client under test.
 	Direct, Proxied string
 	*FaultProxy
 	command Command
 }
 
-// NewMatrix starts a Redis for this Matrix alone, and a proxy before it.
+// NewMatrix starts a Redis for this Matrix alone, and a proxy in front of it.
 func NewMatrix(t testing.TB, command Command) *Matrix {
 	t.Helper()
 	direct := strings.Replace(redistest.Start(t).URL(), "?db=0", "?db=1", 1)

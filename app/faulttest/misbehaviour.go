@@ -35,7 +35,7 @@ func Faults(nth int) []NamedFault {
 	return faults
 }
 
-// The sample has one of ten of all pairs of a command and a form of a fault.
+// The sample has one in ten of all pairs of a command and a form of a fault.
 const sampled = 10
 
 func says(name, words, finding string) NamedFault {

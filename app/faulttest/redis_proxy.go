@@ -38,7 +38,7 @@ type FaultProxy struct {
 	all     sync.WaitGroup
 }
 
-// NewFaultProxy starts a proxy before a Redis on a unix socket. upstream is a URL of servertest.Redis
+// NewFaultProxy starts a proxy in front of a Redis on a unix socket. upstream is a URL of servertest.Redis
 // or of a redistest.Server. The proxy is closed at the end of the test.
 func NewFaultProxy(t testing.TB, upstream string) *FaultProxy {
 	t.Helper()

@@ -20,7 +20,7 @@ const (
 
 // settled counts the archived tasks that need no attention, by queue.
 type settled struct {
-	at     time.Time // of the last look, even if it failed
+	at     time.Time // of the last reading, even if it failed
 	counts map[string]int64
 }
 

@@ -43,8 +43,8 @@ type Sources struct {
 	// Identity and Memory tell whether Redis has lost data; nil: nobody looks.
 	Identity Identity
 	Memory   Memory
-	// Recorded returns the pauses of queues that are on record: those of the queues that a person paused and nobody
-	// resumed; nil: no pause counts as lost.
+	// Recorded returns the recorded pauses: one for each queue that a person paused and nobody has resumed. If Recorded
+	// is nil, no pause counts as lost.
 	Recorded func(ctx context.Context) (map[string]setup.Pause, error)
 	// PostgresErr and RedisErr say why a server cannot be queried; nil: it can.
 	PostgresErr, RedisErr error
@@ -63,8 +63,8 @@ type Sources struct {
 type Lookout struct {
 	s     Sources
 	group singleflight.Group
-	// True while redis, probe, countSettled, loss or lostPauses still waits for an answer, which may be after its context ended.
-	// Nobody asks the same again meanwhile.
+	// Each flag is true while redis, probe, countSettled, loss or lostPauses, in this order, waits for an answer. The wait may
+	// last longer than the context of the call. While a flag is true, the same question is not asked again.
 	asking, probing, counting, comparing, recalling atomic.Bool
 
 	mu      sync.Mutex
@@ -137,8 +137,8 @@ type redisAnswer struct {
 	err     error
 }
 
-// redis reads the facts that Redis alone knows. Meanwhile it probes Redis: a Redis that answers the probe, and is too
-// slow to count the tasks, can be reached.
+// redis reads the facts that Redis alone knows. At the same time it probes Redis: a Redis that answers the probe, but is
+// too slow to count the tasks, counts as slow and not as unreachable.
 func (l *Lookout) redis(ctx context.Context) redisAnswer {
 	probed := make(chan bool, 1)
 	go func() { probed <- l.probe(ctx) }()

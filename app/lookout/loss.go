@@ -30,7 +30,8 @@ func Loss(ctx context.Context, memory Memory, identity Identity) (reason string)
 		if err != nil {
 			return false
 		}
-		// If the leader replaces the record during a look, Redis's answer belongs to the next record.
+		// The leader may replace the record between the two questions of a look. Then Redis's answer belongs to the new
+		// record, which the next look reads here.
 		if reason != "" && record.Identity != last {
 			return false
 		}
@@ -48,7 +49,7 @@ func Loss(ctx context.Context, memory Memory, identity Identity) (reason string)
 	return reason
 }
 
-// lasts reports whether the function differs returns true lossLooks times, one after another. If ctx ends before,
+// lasts reports whether the function differs returns true lossLooks times, one after another. If ctx ends before that,
 // lasts returns false.
 func lasts(ctx context.Context, differs func() bool) bool {
 	for look := range lossLooks {

@@ -16,7 +16,8 @@ func (l *Lookout) lostPauses(ctx context.Context) (lost []diagnosis.LostPause) {
 	}
 	lasting := lasts(ctx, func() bool {
 		lost = nil
-		// First the record: a queue that is paused between both answers is then not taken for one whose pause was lost.
+		// Read the record first: in the other order, a queue that is paused between the two readings would count as a
+		// queue whose pause was lost.
 		recorded, err := l.s.Recorded(ctx)
 		if err != nil || len(recorded) == 0 {
 			return false

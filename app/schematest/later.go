@@ -8,8 +8,8 @@ import (
 	"outboxd/migrations"
 )
 
-// Later returns the migrations of a version to come: those of today and the given
-// files, by name.
+// Later returns the migrations of a future version: the present ones, and those of the
+// map more, from the name of a file to its text.
 func Later(t testing.TB, more map[string]string) migrations.Set {
 	t.Helper()
 	set, files := migrations.Core(), fstest.MapFS{}

@@ -14,7 +14,7 @@ import (
 const readConnections = 4
 
 // NewReads returns the reads for pages and commands. The reads go to the standby that
-// the configuration names, or to db if the configuration names none. NewReads does not
+// the configuration names while it can be used, and otherwise to db. NewReads does not
 // connect.
 func NewReads(cfg *config.Config, db *postgres.Database, log *slog.Logger) *reading.Reads {
 	if cfg.Database.ReadURL == "" {

@@ -119,8 +119,8 @@ func (o *OwnServer) Signal(signal syscall.Signal) {
 	o.send(signal)
 }
 
-// HasEnded reports whether the server, which ran, has ended by itself. If so, HasEnded
-// also releases what belonged to the server.
+// HasEnded reports whether the server has ended by itself since Start. If so, HasEnded also
+// releases what belonged to the server.
 func (o *OwnServer) HasEnded() bool {
 	o.t.Helper()
 	o.mu.Lock()

@@ -1,4 +1,4 @@
 // Package tracing exports this process's spans by OpenTelemetry's protocol, as
-// OpenTelemetry's variables say. It makes no spans itself: the packages that do get a
-// tracer from it.
+// OpenTelemetry's variables say. Package tracing makes no spans. It gives a tracer to the
+// packages that make spans.
 package tracing

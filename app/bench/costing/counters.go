@@ -25,8 +25,9 @@ func (c counters) since(before counters) counters {
 	}
 }
 
-// walSQL reads how much PostgreSQL has written to its write-ahead log (WAL), and what tells which
-// PostgreSQL this is.
+// walSQL reads how much PostgreSQL has written to its write-ahead log (WAL), and PostgreSQL's
+// version. It also reads the process ID and the database of this connection, by which postgresCPU
+// finds the processes of this PostgreSQL.
 const walSQL = "SELECT pg_backend_pid(), current_database()::text, pg_wal_lsn_diff(pg_current_wal_insert_lsn(), '0/0')::float8, current_setting('server_version_num')::int"
 
 // These statements read how often PostgreSQL has waited until its WAL was on the disk:
@@ -59,7 +60,7 @@ func readCounters(ctx context.Context, e *env.Env) (c counters, err error) {
 	}
 	fields := infoFields(info)
 	c.redis = (fields["used_cpu_user_main_thread"] + fields["used_cpu_sys_main_thread"]) * 1e6
-	if c.redis == 0 { // not every Redis tells of its main thread
+	if c.redis == 0 { // not every Redis reports the time of its main thread
 		c.redis = (fields["used_cpu_user"] + fields["used_cpu_sys"]) * 1e6
 	}
 	c.redisMemory = fields["used_memory"]

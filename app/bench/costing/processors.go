@@ -8,9 +8,10 @@ import (
 	"strings"
 )
 
-// postgresCPU returns the processor time of all processes of the PostgreSQL that has the
-// backend pid for this database; 0 unless PostgreSQL runs on this machine and the machine
-// has Linux's /proc.
+// postgresCPU returns the processor time that all processes of a PostgreSQL have used, in
+// µs. pid is the process ID of a connection to that PostgreSQL, and database is the
+// connection's database. The time is 0 if PostgreSQL runs on another machine, or if this
+// machine has no /proc.
 func postgresCPU(pid int, database string) float64 {
 	title, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
 	if err != nil || !strings.HasPrefix(string(title), "postgres") || !strings.Contains(string(title), " "+database+" ") {

@@ -24,8 +24,8 @@ func produce(ctx context.Context, e *env.Env, n, payload int) error {
 	if err != nil {
 		return fmt.Errorf("connect the producers: %w", err)
 	}
-	// PostgreSQL counts the flushes of a connection when the connection ends, so end
-	// them all here.
+	// PostgreSQL counts the flushes of a connection when the connection ends, so close
+	// all connections here.
 	defer pool.Close()
 	const sql = "INSERT INTO outbox (event_type, payload) VALUES ($1, $2)"
 	body := incompressible(payload)

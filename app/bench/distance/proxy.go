@@ -28,7 +28,7 @@ type Proxy struct {
 
 // parcel is a chunk that waits for its time of delivery. All chunks have the same
 // delay, so they are delivered in the order of sending, and one goroutine delivers
-// those of every connection.
+// the chunks of all connections.
 type parcel struct {
 	due  time.Time
 	data []byte // nil: the sender will send no more
@@ -131,8 +131,8 @@ func (d *Proxy) send(p parcel) {
 	case d.transit <- p:
 	case <-d.ctx.Done():
 	}
-	// If the proxy is closing, nothing may deliver this chunk any more. So end the
-	// recipient's stream here.
+	// If the proxy is closing, deliver may have ended already, and the chunk may never
+	// arrive. So end the recipient's stream here.
 	if d.ctx.Err() != nil {
 		p.to.put(nil)
 	}

@@ -35,7 +35,7 @@ const (
 	messageQuery = 'Q' // text
 	messageParse = 'P' // name, text
 	messageBind  = 'B' // portal, name
-	messageReady = 'Z' // state: I outside a transaction
+	messageReady = 'Z' // state; I means: outside a transaction
 )
 
 func (s *Statements) request(prepared map[string]string, kind byte, body []byte) {

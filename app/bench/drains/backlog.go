@@ -13,7 +13,7 @@ import (
 )
 
 // backlogFirst is the number of events whose rate is measured at each size. If the smallest size
-// has fewer events, the rate is measured over that many events at every size.
+// is below backlogFirst, the rate is measured over as many events as the smallest size has.
 const backlogFirst = 50_000
 
 // Backlog compares the drain rate at several sizes of backlog.
@@ -73,9 +73,9 @@ func (b *backlog) drainFirst(ctx context.Context, e *env.Env, size, first int) (
 	record := result.NewRecorder(first)
 	stop := e.RunRelay(ctx, r)
 	err := e.WaitDelivered(ctx, int64(first), record.Reached)
-	// The last poll may have counted more events than this size needs. So the
-	// duration of a size comes from the recorded counts of events, and not from the
-	// moment at which the poll ended.
+	// The last poll of WaitDelivered may have counted more events than first. So the
+	// duration comes from the recorded counts of events, and not from the moment at
+	// which the poll ended.
 	took := record.Finished()
 	if stopped := stop(); err == nil {
 		err = stopped

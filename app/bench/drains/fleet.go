@@ -41,7 +41,7 @@ func launch(ctx context.Context, e *env.Env, n int) (*fleet, error) {
 var errUnasked = errors.New("nobody had stopped it")
 
 // outcome returns the error with which a process ended, with the end of the
-// process's output; nil if the benchmark stopped the process.
+// process's output; nil if the benchmark stopped the process and its exit code is 0.
 func outcome(ctx context.Context, err error, said *bytes.Buffer) error {
 	var exit *exec.ExitError
 	if ctx.Err() != nil && (err == nil || errors.Is(err, ctx.Err()) || errors.As(err, &exit) && exit.ExitCode() == 0) {

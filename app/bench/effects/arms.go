@@ -84,10 +84,10 @@ func manyEffects(ctx context.Context, tx domain.Effects, tasks []work.Task) erro
 	return err
 }
 
-// running starts a worker that carries out events until stop is called.
+// running starts a worker that carries out tasks until stop is called.
 type running = func(ctx context.Context, t *tally.Tally) (stop func() error)
 
-// oneByOne returns a worker that carries out each event in a transaction of its own,
+// oneByOne returns a worker that carries out each task in a transaction of its own,
 // atOnce tasks at a time.
 func oneByOne(e *env.Env, atOnce int) running {
 	return func(ctx context.Context, t *tally.Tally) func() error {
@@ -103,8 +103,8 @@ func inBatches(e *env.Env, atOnce int) running {
 	return inShared(e, atOnce, work.Batch{Handle: manyEffects})
 }
 
-// inShared returns a worker that takes atOnce tasks at a time, and carries out up to
-// atOnce events in one transaction of the batch.
+// inShared returns a worker that takes up to atOnce tasks at a time, and carries out up
+// to atOnce tasks in one transaction.
 func inShared(e *env.Env, atOnce int, batch work.Batch) running {
 	batch.Max = atOnce
 	return func(ctx context.Context, t *tally.Tally) func() error {
@@ -148,8 +148,8 @@ func (f *effects) effectArm(e *env.Env, name string, events int, load func(ctx c
 
 // countProcessors reads the processor times of all parts. The returned function reads
 // them again, and puts into the map figures what each event took, in µs, divided by the
-// number of rounds: a report adds the figures of all rounds up, so it has the mean of the
-// rounds.
+// number of rounds. A report adds up the figures of all rounds, so it then has the mean
+// of the rounds.
 func (f *effects) countProcessors(ctx context.Context, e *env.Env, events int, figures map[string]float64) (count func() error, err error) {
 	before, err := costing.ReadProcessors(ctx, e)
 	return func() error {

@@ -12,7 +12,7 @@ func everyEffect(ctx context.Context, e *env.Env, events int) error {
 	return once(ctx, e, events, "SELECT count(*), count(DISTINCT event_id) FROM "+effectsTable+" JOIN inbox USING (event_id)")
 }
 
-// everyDelivery fails unless every event was delivered once.
+// everyDelivery fails unless every event was delivered once and is confirmed.
 func everyDelivery(ctx context.Context, e *env.Env, events int) error {
 	return once(ctx, e, events, "SELECT count(*), count(DISTINCT event_id) FROM outbox_journal JOIN inbox USING (event_id) WHERE entry = 'delivered'")
 }

@@ -15,9 +15,10 @@ import (
 )
 
 // Peer is software other than outboxd that carries a backlog to its effects. Each
-// effect is effectSQL, in a transaction that also records that it happened.
+// effect is the statement PeerOptions.Effect, in a transaction that also records that
+// the event has taken effect.
 type Peer struct {
-	Name string // of its arm, and of the ratios
+	Name string // of its arm; the names of the ratios end with it
 	// Load writes n events with payloads of that many bytes, before the clock starts.
 	Load func(ctx context.Context, n, payload int) error
 	// Run lets all events take effect, and calls the function done after each commit,

@@ -90,9 +90,8 @@ func around(n, most int) []int {
 	return tries
 }
 
-// freeConnections returns for how many more tasks PostgreSQL has connections, if each
-// task needs one; at least 1. It leaves 16 connections for the relay and for the
-// benchmark itself.
+// freeConnections returns how many connections PostgreSQL has left for tasks, and at
+// least 1. It leaves 16 more connections for the relay and for the benchmark itself.
 func freeConnections(ctx context.Context, e *env.Env) (int, error) {
 	const sql = `
 SELECT current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int

@@ -185,14 +185,14 @@ func (e *Env) open(ctx context.Context, conns int) (*postgres.Database, error) {
 // Through returns the same environment, but its relays and workers, and its pool Admin,
 // reach the servers through other addresses. Only the client Env.Redis, with which the
 // benchmark polls, stays connected directly, so that the clock stops when the last task
-// arrives. The returned function closes the connections; call it once the relays have
+// arrives. The returned function closes the connections; call it after the relays have
 // stopped.
 func (e *Env) Through(ctx context.Context, databaseURL, redisURL string, redis asynq.RedisConnOpt) (_ *Env, closeAll func(), err error) {
 	return e.through(ctx, databaseURL, redisURL, redis, e.poolSize())
 }
 
 // WithPool returns the same environment with at least conns connections in the pool of
-// its relays and workers. The returned function closes the connections; call it once the
+// its relays and workers. The returned function closes the connections; call it after the
 // relays have stopped.
 func (e *Env) WithPool(ctx context.Context, conns int) (_ *Env, closeAll func(), err error) {
 	return e.through(ctx, e.DatabaseURL, e.RedisURL, e.RedisOpt, max(conns, e.poolSize()))

@@ -63,7 +63,7 @@ func (e *Env) Drained(ctx context.Context) (bool, error) {
 }
 
 // watch polls the number of delivered events until the function done returns true. The
-// second argument of this function is how long the number has not changed.
+// parameter idle of done is how long the number has not changed.
 func (e *Env) watch(ctx context.Context, seen func(int64), done func(delivered int64, idle time.Duration) (bool, error)) error {
 	last, moved := int64(-1), time.Now()
 	return Poll(ctx, lookEvery, func() (bool, error) {

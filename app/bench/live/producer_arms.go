@@ -34,7 +34,8 @@ func ProducerArms() []ProducerArm {
 }
 
 // The trigger to compare with: it notifies on every INSERT, on the channel of
-// outboxd's own trigger.
+// outboxd's own trigger. The last statement registers a relay, which the arms then
+// mark as awake or asleep.
 var alwaysSQL = []string{
 	`CREATE FUNCTION bench_notify() RETURNS trigger LANGUAGE plpgsql AS
 	 $$ BEGIN PERFORM pg_notify('outbox_wake', TG_TABLE_SCHEMA); RETURN NULL; END $$`,
@@ -42,8 +43,7 @@ var alwaysSQL = []string{
 	`INSERT INTO outbox_relays (id, host, pid, version, asleep) VALUES (gen_random_uuid(), 'bench', 0, 'bench', false)`,
 }
 
-// Take puts the outbox into the arm's state, and empties it. The statements of alwaysSQL must have run before, because
-// they make the trigger to compare with.
+// Take puts the outbox into the arm's state, and empties it. The statements of alwaysSQL must have run before.
 func (a ProducerArm) Take(ctx context.Context, e *env.Env) error {
 	for _, sql := range append(a.prepare, "TRUNCATE outbox", "VACUUM outbox_relays") {
 		if _, err := e.Admin.Exec(ctx, sql); err != nil {

@@ -44,7 +44,7 @@ func readSoak(ctx context.Context, e *env.Env, process *env.Process) (soaked, er
 
 func (s *soaked) arm(name string) result.Arm { return result.Arm{Name: name, Figures: s.figures} }
 
-// lag returns quantiles of the relay's lag: of the events that were relayed
+// lag returns quantiles of the relay's lag, for the events that were relayed
 // between two measurements.
 func (s *soaked) lag(name string, end *soaked) result.Arm {
 	const histogram = "outboxd_relay_lag_seconds"

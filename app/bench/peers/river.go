@@ -22,7 +22,7 @@ const manyWorkers = 200
 // riverConns bounds the connections of River and its workers.
 const riverConns = 48
 
-// riverWith is River, with so many workers. River's documentation says that the fetch
+// riverWith is River, with a number of workers. River's documentation says that the fetch
 // cooldown limits the throughput. Here the cooldown is the shortest that River accepts.
 // Jobs are completed in the transaction of their effect, by JobCompleteTx.
 type riverWith struct {

@@ -13,8 +13,8 @@ import (
 	"outboxd/app/bench/rival"
 )
 
-// textbook is the loop by which the pattern is explained, and a plain Asynq worker,
-// whose handler writes the effect and a row of an inbox in one transaction.
+// textbook is the loop of rival.Textbook and a plain Asynq worker, whose handler writes
+// the effect and a row of an inbox in one transaction.
 type textbook struct {
 	env    *env.Env
 	effect string

@@ -1,4 +1,4 @@
-// Package plan computes how far an installation of outboxd grows: what events cost at a
+// Package plan computes how far an installation of outboxd can grow: what events cost at a
 // rate, and which part of the installation is full first. Package plan computes from costs
 // that package costing measured, and measures nothing itself.
 package plan
@@ -24,7 +24,7 @@ const (
 	WAL             Cost = "wal_bytes"           // bytes that PostgreSQL writes to its write-ahead log
 	Flushes         Cost = "wal_flushes"         // times that PostgreSQL waits for its disk; commits at the same time share one
 	Rows            Cost = "rows_written"        // rows that are inserted or deleted
-	Kept            Cost = "kept_bytes"          // bytes in the history and the inbox, while they are kept
+	Kept            Cost = "kept_bytes"          // bytes of the rows that stay in the history and the inbox
 	Waiting         Cost = "redis_memory_bytes"  // bytes of Redis's memory while the task waits
 	NetworkPostgres Cost = "postgres_network_bytes"
 	NetworkRedis    Cost = "redis_network_bytes" // both directions together, as for PostgreSQL

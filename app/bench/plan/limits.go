@@ -71,7 +71,7 @@ func Limits(c Costs, m *Machines) []Limit {
 
 // relayRate is how many events one relay process relays. Each poller claims,
 // enqueues and commits one batch after the other, and waits for PostgreSQL and
-// Redis meanwhile. The process also has no more than the processors of its machine.
+// Redis meanwhile. The process also cannot use more than the processors of its machine.
 func relayRate(c Costs, m *Machines) float64 {
 	inTurn := c[RelayPostgres] + c[RelayProcess] + c[RelayRedis] + passTrips*float64(m.RTT.Microseconds())/float64(m.Batch)
 	return m.Share * million * min(float64(m.Pollers)/inTurn, float64(m.Cores)/c[RelayProcess])

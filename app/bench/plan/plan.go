@@ -16,7 +16,7 @@ type Plan struct {
 	Measured Measured `json:"measured"`
 	Event    Costs    `json:"event"`  // the costs of one event with that payload
 	Load     []Load   `json:"load"`   // at the rate of the question
-	Limits   []Limit  `json:"limits"` // the first one first
+	Limits   []Limit  `json:"limits"` // the lowest rate first
 	Steps    []Step   `json:"steps"`
 }
 
@@ -57,8 +57,9 @@ func Make(q Question, measured Measured) *Plan {
 	return p
 }
 
-// step tells what a rate needs. Limits that more of the same unit lift are one
-// need: that of the limit which is reached first.
+// step returns what a rate needs. Several limits may have the same unit, such as
+// databases. Then there is one need for the unit, and it names the limit that is reached
+// first.
 func step(rate float64, limits []Limit) Step {
 	s := Step{EventsPerSecond: rate, Needs: []Need{}, First: limits[0].Name, Reached: limits[0].EventsPerSecond < rate}
 	seen := map[string]bool{}

@@ -31,7 +31,7 @@ type Suggestion struct {
 	Flags       []string `json:"flags"`    // to be given to outboxd
 	Tasks       int      `json:"tasks"`    // at once
 	Connections int      `json:"connections"`
-	// Default is how many tasks at once the process runs here if no option says it.
+	// Default is how many tasks at once the process runs here if no option sets the number.
 	Default int    `json:"default"`
 	Reason  string `json:"reason"`
 }
@@ -43,8 +43,8 @@ type Arm struct {
 	// something else.
 	EventsPerSecond float64   `json:"events_per_second,omitempty"`
 	Rounds          []float64 `json:"rounds,omitempty"` // each round's figure
-	// Figures are named values, such as "p50_ms". Of an arm with several rounds they
-	// are sums.
+	// Figures are named values, such as "lag_p50_ms". Compare adds up the figures of an
+	// arm's rounds.
 	Figures map[string]float64 `json:"figures,omitempty"`
 	// Curve is the rate over the number of events, for a plot.
 	Curve []Point `json:"curve,omitempty"`

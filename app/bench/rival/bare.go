@@ -17,7 +17,7 @@ import (
 )
 
 // Bare does the minimum of outboxd's work: one statement that moves due events from the
-// outbox to the history (or deletes them, if the relay keeps none), one pipeline of
+// outbox to the history (or deletes them, if the relay keeps no history), one pipeline of
 // scripts to Redis, one commit. Bare handles no failures, ignores the options of
 // events, and has no metrics.
 type Bare struct {
@@ -116,7 +116,7 @@ func (l *Bare) from() time.Time {
 }
 
 // to sets the cursor from which the next claim begins: to the given time, unless the
-// cursor is later already, or to the start of the table if the time is zero. Without
+// cursor is later already, or to the start of the index if the time is zero. Without
 // WithCursor it does nothing.
 func (l *Bare) to(cursor time.Time) {
 	l.mu.Lock()
@@ -127,7 +127,7 @@ func (l *Bare) to(cursor time.Time) {
 }
 
 // pass moves one batch of due events to Redis and to the history, and returns how
-// many events that were.
+// many events it moved.
 func (l *Bare) pass(ctx context.Context, client redis.UniversalClient, statement string, from time.Time) (int, error) {
 	batch := bareBatch
 	if !l.WithCursor {

@@ -35,7 +35,7 @@ func (l *Effects) Prepare(ctx context.Context) error {
 	return nil
 }
 
-// Run lets n effects happen.
+// Run commits n effects.
 func (l *Effects) Run(ctx context.Context, n int) error {
 	var begun atomic.Int64
 	running, ctx := errgroup.WithContext(ctx)

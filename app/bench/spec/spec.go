@@ -15,7 +15,7 @@ type Bench struct {
 	Short string // one line of help
 	Long  string // what is compared, and what a ratio means
 	// Prepare adds the benchmark's flags to the command and returns the
-	// function that runs the benchmark. Call Run once the flags are parsed.
+	// function that runs the benchmark. Call that function after the flags are parsed.
 	Prepare func(flags *pflag.FlagSet) Run
 }
 

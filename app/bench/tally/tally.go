@@ -38,8 +38,8 @@ func (t *Tally) Commits() int64 { return t.commits.Load() }
 // patience is how long the events may take before the benchmark gives up.
 const patience = 10 * time.Minute
 
-// Wait returns when all events are counted. Wait fails if ctx ends before, or after 10
-// minutes.
+// Wait returns when all events are counted. Wait fails if ctx ends before that, or after
+// 10 minutes.
 func (t *Tally) Wait(ctx context.Context) error {
 	limit := time.NewTimer(patience)
 	defer limit.Stop()

@@ -99,9 +99,9 @@ func (p *Producers) AtOnce(ctx context.Context, n int) error {
 // does not delay the others.
 const pacers = 8
 
-// InStep emits events at the given rate, on average, until ctx ends: so many events a
-// second in all. Each transaction emits as many events as perTransaction says. InStep
-// returns how many events it emitted.
+// InStep emits events until ctx ends. The rate is the average number of events a second,
+// of all producers together. Each transaction emits perTransaction events. InStep returns
+// how many events it emitted.
 func (p *Producers) InStep(ctx context.Context, rate float64, perTransaction int) (int, error) {
 	const sql = `INSERT INTO outbox (event_type, payload) SELECT $1, '{"n": 1}' FROM generate_series(1, $2)`
 	between := float64(pacers*perTransaction) / rate * float64(time.Second)
@@ -158,7 +158,7 @@ func (p *Producers) Together(ctx context.Context, n int) error {
 	if err != nil {
 		return fmt.Errorf("emit %d events: %w", n, err)
 	}
-	// Each statement is a transaction of its own. It has committed once its result has been
+	// Each statement is a transaction of its own. It has committed when its result has been
 	// read.
 	ids, err := pgx.CollectRows(rows, pgx.RowTo[[16]byte])
 	now := time.Now()

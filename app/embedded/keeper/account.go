@@ -20,8 +20,8 @@ type Account struct {
 }
 
 // chooseAccount chooses the user for the servers. PostgreSQL refuses to run as root. If this process is root, the
-// servers run as the owner of the data directory, or, if that is root, as the owner of the existing data, or, without
-// data, as postgres or nobody.
+// servers run as the first of these users that exists and is not root: the owner of the data directory, the owner of
+// PostgreSQL's data, the owner of Redis's data, postgres, nobody.
 func chooseAccount(f *Folder) (Account, error) {
 	if os.Geteuid() != 0 {
 		return Account{name: strconv.Itoa(os.Geteuid()), uid: os.Geteuid(), gid: os.Getegid()}, nil

@@ -50,7 +50,7 @@ func Spawn(c Command) (*Child, error) {
 // Ended returns a channel that is closed when the process has ended.
 func (p *Child) Ended() <-chan struct{} { return p.Done() }
 
-// Cause returns why the process ended. It may be called once Ended is closed.
+// Cause returns why the process ended. Call it only after the channel of Ended is closed.
 func (p *Child) Cause() error {
 	if err := p.Err(); err != nil {
 		return err

@@ -29,7 +29,8 @@ type Folder struct {
 
 // DefaultDataDir returns the default data directory and does not create it. For root the directory is /var/lib/outboxd,
 // because the servers of root run as another user, who cannot enter /root. For other users the directory is the folder
-// outboxd in XDG_DATA_HOME (~/.local/share), or in ~/Library/Application Support on macOS.
+// outboxd in XDG_DATA_HOME. If XDG_DATA_HOME is not set, it is the folder outboxd in ~/.local/share or, on macOS, in
+// ~/Library/Application Support.
 func DefaultDataDir() (string, error) {
 	if os.Geteuid() == 0 {
 		return "/var/lib/outboxd", nil

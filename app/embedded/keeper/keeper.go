@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// If the owner of a server has died and the server still runs, another process asks the server to stop, again every
+// If the owner of a server has died and the server still runs, another process asks the server to stop every
 // orphanGrace, and kills it after orphanLimit.
 const (
 	orphanGrace = 2 * time.Second
@@ -30,9 +30,9 @@ type Engine interface {
 	Name() string
 	// Title returns the name for people.
 	Title() string
-	// Launch starts the server and returns when it answers. The server process inherits the given file, which is that
-	// of the lock, so that the lock lasts as long as the server, even if this process dies. After an error nothing is
-	// left running.
+	// Launch starts the server and returns when it answers. held is the file of the lock. The server process inherits
+	// it, so that the lock lasts as long as the server, even if this process dies. After an error nothing is left
+	// running.
 	Launch(ctx context.Context, held *os.File) (Instance, error)
 	// StopSignal returns the signal for a clean shutdown of the server.
 	StopSignal() syscall.Signal
@@ -48,7 +48,7 @@ type Instance interface {
 	// returns the reason.
 	Ended() <-chan struct{}
 	Cause() error
-	// Stop shuts the server down. Once ctx is done, it kills the server.
+	// Stop shuts the server down. If ctx ends first, Stop kills the server.
 	Stop(ctx context.Context) error
 }
 
@@ -242,7 +242,7 @@ func (k *Keeper) inherit(ctx context.Context, held *lock) {
 	k.guard(ctx)
 }
 
-// Close shuts the server down if this process owns it. Once ctx is done, Close kills the server. Close leaves a joined
+// Close shuts the server down if this process owns it. If ctx ends first, Close kills the server. Close leaves a joined
 // server alone. A nil Keeper has no server.
 func (k *Keeper) Close(ctx context.Context) error {
 	if k == nil {
@@ -281,8 +281,8 @@ func (k *Keeper) Address() string {
 	return k.Current().URL
 }
 
-// OS returns the operating system's process of the server if this process owns the
-// server, else nil.
+// OS returns the operating system's process of the server; nil if this process does not
+// own the server.
 func (k *Keeper) OS() *os.Process {
 	if k == nil {
 		return nil

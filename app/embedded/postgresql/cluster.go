@@ -108,8 +108,8 @@ func syncFile(path string) error {
 // holds keeper's lock of this server, so no other outboxd starts PostgreSQL meanwhile. If no process has the ID in the
 // lock file, removeStale keeps the file: PostgreSQL itself removes it, after more checks than are possible here. But
 // PostgreSQL refuses to start if the ID now belongs to another program or to a zombie process, as happens in
-// containers. Then removeStale removes the file, and also if there is no ID in it. If the ID belongs to a PostgreSQL,
-// removeStale returns an error.
+// containers. Then removeStale removes the file. It also removes a file that has no ID in it. If the ID belongs to a
+// PostgreSQL, removeStale returns an error.
 func removeStale(path string) error {
 	text, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {

@@ -34,9 +34,9 @@ type installation struct {
 
 func (i installation) program(name string) string { return filepath.Join(i.folder, name) }
 
-// findPostgres returns a PostgreSQL installation: the one in the given folder or, if no folder is given, one of all
-// that it finds. Then it chooses the newest with the major version of the data, or the newest of all if that version is
-// 0 because there is no data yet.
+// findPostgres looks for PostgreSQL in the folder explicit or, if that is "", in the usual places. It returns the newest
+// installation of the version major, with which the data was made. If major is 0, there is no data yet, and findPostgres
+// returns the newest installation of all.
 func findPostgres(explicit string, major int) (installation, error) {
 	folders := []string{explicit}
 	if explicit == "" {

@@ -51,8 +51,8 @@ type runningPostgres struct {
 
 func (r *runningPostgres) State() keeper.State { return r.published }
 
-// Stop requests a fast shutdown, and once ctx is done an immediate one. Stop does not request a smart shutdown, which would wait
-// for clients.
+// Stop requests a fast shutdown. If ctx ends first, Stop requests an immediate one. Stop does not request a smart
+// shutdown, which would wait for clients.
 func (r *runningPostgres) Stop(ctx context.Context) error {
 	r.StopBy(ctx, syscall.SIGINT, syscall.SIGQUIT)
 	if ctx.Err() != nil {

@@ -21,8 +21,8 @@ type Archive struct {
 	base, wal string
 }
 
-// Archive makes the server archive its WAL, and takes a base backup. To begin archiving, Archive restarts the server by
-// an immediate shutdown, which is like a crash.
+// Archive switches on the archiving of the server's WAL, and takes a base backup. For this, Archive restarts the server
+// by an immediate shutdown, which is like a crash.
 func (s *Server) Archive() *Archive {
 	s.t.Helper()
 	a := &Archive{server: s, base: filepath.Join(s.own.Folder(), "base"), wal: filepath.Join(s.own.Folder(), "wal")}

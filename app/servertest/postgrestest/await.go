@@ -12,7 +12,7 @@ import (
 	"outboxd/app/servertest"
 )
 
-// await returns when a process lets a client in at the given address. If the process ends before, or takes too long,
+// await returns when a process lets a client in at the given address. If the process ends before that, or takes too long,
 // await fails the test with the process's log. The parameter what is the name of the program.
 func await(t testing.TB, what string, process *child.Process, address, log string) {
 	t.Helper()

@@ -21,7 +21,7 @@ type Disk struct {
 const diskSize = "16g"
 
 // StartOnDisk is like Start, but the server's data is on a file system of its own. The disk is nil if this
-// process can mount none, neither as root nor through sudo.
+// process cannot mount one; see disktest.Mount.
 func StartOnDisk(t testing.TB) (*Server, *Disk) {
 	t.Helper()
 	path := servertest.Folder(t)

@@ -26,7 +26,7 @@ auth_type = any
 listen_port = 5432
 unix_socket_dir = %s
 default_pool_size = %d
-; A role's timeouts hit a login under load. The pause after one that failed is 15 s.
+; Under load a login may exceed the timeouts of its role. By default PgBouncer tries again after 15 s.
 server_login_retry = 0.1
 `
 

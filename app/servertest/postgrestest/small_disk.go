@@ -10,7 +10,7 @@ import (
 )
 
 // SmallDisk mounts a small file system for the server, at a path where the server can make a tablespace. SmallDisk
-// returns false if this process can mount none, neither as root nor through sudo.
+// returns false if this process cannot mount one; see disktest.Mount.
 func (s *Server) SmallDisk(bytes int) (path string, mounted bool) {
 	s.t.Helper()
 	path = filepath.Join(s.own.Folder(), "disk")

@@ -110,8 +110,8 @@ func (c *Cluster) mastersNow() (masters []*Program) {
 	return masters
 }
 
-// HolderOf returns the master that says that it has the slot of a key, and the other masters with slots. The first is
-// nil if no master says so, or if several do.
+// HolderOf returns the master that says that it has the slot of a key, and the other masters with slots. owner is nil
+// if no master says that it has the slot, or if several masters say so.
 func (c *Cluster) HolderOf(key string) (owner *Program, others []*Program) {
 	owners := 0
 	for _, master := range c.mastersNow() {
@@ -166,7 +166,7 @@ func (c *Cluster) ownerIn(node *Program, slot int64) (id string, hasSlots bool) 
 
 // Mend ends what an interrupted move of the slots of these keys has left, as an operator
 // does with redis-cli --cluster fix. Mend waits until all nodes run as one cluster. If two
-// nodes have a key, that of the slot's master counts.
+// nodes have the same key, Mend keeps the one on the slot's master.
 func (c *Cluster) Mend(keys ...string) {
 	c.t.Helper()
 	for deadline := time.Now().Add(2 * servertest.Patience); ; <-time.After(50 * time.Millisecond) {
