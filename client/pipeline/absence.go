@@ -15,14 +15,14 @@ import (
 // absence remembers when Redis last gave no answer, or refused all work. It is safe for concurrent use.
 type absence struct{ last atomic.Int64 }
 
-// absenceCounts is for how long after an outage of Redis the end of a lease is its fault: a lease that was extended just
-// before the outage, the time that Asynq waits after its end, the interval in which Asynq looks for such leases, and a
-// margin.
+// absenceCounts is for how long after an outage of Redis the outage may be the cause of an ended lease. It adds up the
+// length of a lease, which Asynq may have extended just before the outage, the time that Asynq waits after the lease's
+// end, the interval at which Asynq looks for ended leases, and a margin.
 const absenceCounts = leaseTime + 30*time.Second + time.Minute + 30*time.Second
 
 // refusing lists the beginnings of errors with which Redis refuses all work until somebody helps it. Other errors may
-// concern one queue or one command, and may last. They do not count, because otherwise a task that ends its worker would
-// lose no attempt and run for ever.
+// concern one queue or one command, and may last. They do not count, because otherwise a task that crashes its worker
+// would lose no attempt and would be run for ever.
 var refusing = []string{"BUSY", "MISCONF", "NOAUTH", "WRONGPASS"}
 
 // hear is called with the error of a command, or nil.

@@ -68,7 +68,7 @@ func (p *places) extend(t task, until time.Time) {
 	}
 }
 
-// leaseGrace is how long after the end of its lease a task certainly has no worker
+// When leaseGrace has passed since the end of its lease, a task certainly has no worker
 // slot any more. Asynq checks leases at its heartbeats, every five seconds.
 const leaseGrace = 15 * time.Second
 
