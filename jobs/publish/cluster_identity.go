@@ -49,9 +49,9 @@ func joined(ids []string) string {
 	return broker.Joined(ids)
 }
 
-// identifyMaster asks a master which process it is and which slots it has. It also returns whether shard.Slots is
-// known, so that a loss can be narrowed to them. This is false if the user may not run CLUSTER MYID or CLUSTER
-// SLOTS.
+// identifyMaster asks a master which process it is and which slots it has. The result narrow says whether shard.Slots
+// is known, so that a loss can be narrowed to these slots. narrow is false if the user may not run CLUSTER MYID or
+// CLUSTER SLOTS.
 func identifyMaster(ctx context.Context, master redis.UniversalClient) (shard lost.Shard, narrow bool, err error) {
 	var server, replication *redis.StringCmd
 	var id *redis.Cmd

@@ -96,7 +96,7 @@ func (a *archivist) lookInto(ctx context.Context, queue string) error {
 		if len(batch) > 0 {
 			seen = batch[len(batch)-1].At
 		}
-		if len(batch) < archiveBatch { // it is empty if there was a whole number of batches, as in a full archive
+		if len(batch) < archiveBatch { // the last batch is empty if all others were full, as in a full archive
 			if failed == nil {
 				a.seen[queue] = seen
 			}
