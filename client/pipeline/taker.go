@@ -73,8 +73,8 @@ func (t *taker) next(name string) (message string, err error) {
 	if message = t.handOut(name); message != "" {
 		return message, nil
 	}
-	// Either the buffer has tasks of other queues, for which the server asks next. Or the last round of requests
-	// found all queues empty, so this queue is empty too.
+	// Either the buffer has tasks of other queues, for which the server asks next. Or the last look found no task to
+	// take in any queue.
 	if t.buffer.len() > 0 || t.told[name] {
 		delete(t.told, name)
 		return "", nil
