@@ -12,7 +12,7 @@ import (
 type Event struct {
 	// ID makes emitting idempotent: events with the same ID take effect only once. That holds
 	// as long as the inbox remembers the effect: for --relay-inbox-retention (two weeks by
-	// default), and for a consumer.NewRemote until TrimInbox deletes the row. An ID must be unique
+	// default), and for a Consumer of NewRemote until TrimInbox deletes the row. An ID must be unique
 	// among all outboxes on the same Redis. Its version must not be 8. Zero: Emit makes an ID.
 	ID ID
 	// Type is the Asynq task type, such as "order:paid": not blank, at most

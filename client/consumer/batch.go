@@ -43,8 +43,8 @@ type Batch struct {
 // EventsOf returns the events in the order of the payloads.
 //
 // An event with an ordering key may be followed by the next events of its key, in order. These next events come
-// from the database, have no task, and are of the same type. For them Event.Attempts is that of the event
-// before. If the batch fails, they run later. A consumer of NewRemote gets no such events.
+// from the database, have no task, and are of the same type. Their Event.Attempts is that of the event with
+// the task. If the batch fails, they run later. A Consumer of NewRemote gets no such events.
 //
 // The context of a batch of several tasks has no values of Asynq, of its middleware or of
 // asynq.Config.BaseContext, because each task has its own.

@@ -65,7 +65,7 @@ func (a *archivist) look(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	var failed error // in one queue; the other queues are searched all the same
+	var failed error // in one queue; the other queues are still searched
 	for _, queue := range queues {
 		if err := a.lookInto(ctx, queue); err != nil {
 			failed = err

@@ -276,7 +276,7 @@ func (r *reconciler) missing(ctx context.Context, waiting []domain.SentEvent) (m
 				// search. The archivist may have passed over this task, because the event
 				// was emitted again later, or because Redis's clock jumped.
 				err := r.archivist.buryTask(ctx, events[i].Queue, events[i].TaskID())
-				if isOfOneEvent(ctx, err) { // other events may be missing all the same; the archivist warns
+				if isOfOneEvent(ctx, err) { // other events may still be missing; the archivist warns
 					r.log.Debug("an archived task could not become a dead letter", "event_id", events[i].ID, "error", err)
 				} else if err != nil {
 					return nil, err
