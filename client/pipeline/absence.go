@@ -43,8 +43,8 @@ func (a *absence) isRecent() bool {
 }
 
 // IsFailure returns a function for the server's asynq.Config.IsFailure, which says which errors cost a task an attempt.
-// If the lease of a task has ended although its worker lives, because Redis gave no answer for so long, the task loses no
-// attempt. For all other errors the parameter decides.
+// If the lease of a task has ended, and Redis gave no answer or refused all work in the last two and a half minutes, the
+// task loses no attempt: its worker may live, and could not extend the lease. For all other errors the parameter decides.
 func (c *Client) IsFailure(decide func(error) bool) func(error) bool {
 	return func(err error) bool {
 		if errors.Is(err, asynq.ErrLeaseExpired) && c.absence.isRecent() {
@@ -54,8 +54,8 @@ func (c *Client) IsFailure(decide func(error) bool) func(error) bool {
 	}
 }
 
-// spareForAbsence spares a task that Asynq is about to archive because its lease has ended, if Redis gave no answer for a
-// while.
+// spareForAbsence spares a task that Asynq is about to archive because its lease has ended, if there was an outage of
+// Redis recently (see absenceCounts).
 func (c *Client) spareForAbsence(keys []string, args []any) {
 	if !c.absence.isRecent() || !spare.IsArchiving(keys, args) {
 		return
