@@ -66,8 +66,8 @@ const (
 	others = "others"
 )
 
-// text returns the value of the key: when it is written, in milliseconds since 1970, whose the
-// workers are, and their version.
+// text returns the value of the key: when it is written, in milliseconds since 1970, whose workers
+// they are, and their version.
 func (p Presence) text(at time.Time) string {
 	whose := others
 	if p.Own {

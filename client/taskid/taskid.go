@@ -1,4 +1,4 @@
-// Package taskid tells the tasks of events from the tasks of other programs on the same
+// Package taskid distinguishes the tasks of events from those of other programs on the same
 // Redis. The consumers of services and outboxd's own worker share the rule.
 package taskid
 
@@ -28,7 +28,7 @@ func Read(task string, headers map[string]string, attempt int) (event client.ID,
 // attempt of the task was charged yet. Only then Read requires the relay's header, although the
 // tasks of events have it at first. A worker with an Asynq before 0.26 drops all headers when a
 // task fails there, and the event must not die of that. If that worker charges no attempt for the
-// failure, the task cannot be told from another program's: Asynq shows a handler nothing else of it.
+// failure, the task looks like another program's: Asynq shows a handler nothing else of the task.
 func isAsynqs(event client.ID, generation, attempt int) bool {
 	return event[6]>>4 == 4 && generation == 0 && attempt == 1
 }

@@ -14,7 +14,7 @@ import (
 
 // identifyCluster returns which masters the cluster has, with their slots, and the canary. The run IDs and the
 // replication IDs of all masters are joined. If this user may not ask a master for its slots, the identity has no
-// shards; then outboxd cannot tell a loss of one master from a loss of all.
+// shards; then outboxd cannot distinguish a loss of one master from a loss of all.
 func (p *Publisher) identifyCluster(ctx context.Context, name string) (lost.QueueIdentity, error) {
 	masters, err := p.handle.Masters(ctx)
 	if err != nil {

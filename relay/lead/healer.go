@@ -47,8 +47,8 @@ const (
 // to Redis, puts the events back into the outbox, and stores the new canary as the right one. If Redis loses data after
 // the second step, it loses that canary too. If the process crashes before the last step, the next leader heals again,
 // for the same reason. A mere renewal of the canary stores the new canary in the database first, and writes it to Redis
-// afterwards. So a crash between two steps can only cause a needless heal, in which Asynq recognises the tasks that
-// Redis still has by their IDs. A crash never hides a loss.
+// afterwards. So a crash between two steps can only cause a needless heal, in which Asynq recognises by their IDs the
+// tasks that Redis still has. A crash never hides a loss.
 type healer struct {
 	o       Healing
 	history time.Duration
