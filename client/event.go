@@ -10,10 +10,10 @@ import (
 // Event is an event to emit. Only Type is required. For other fields that are zero,
 // the defaults of the outbox or of Asynq apply.
 type Event struct {
-	// ID makes emitting idempotent: if an event with the same ID was emitted before, this
-	// one is ignored. That holds as long as outboxd keeps the earlier event, which is
-	// --relay-history after it was sent (a week by default). An ID must be unique among all
-	// outboxes on the same Redis. Its version must not be 8. Zero: Emit makes an ID.
+	// ID makes emitting idempotent: events with the same ID take effect only once. That holds
+	// as long as the inbox remembers the effect: for --relay-inbox-retention (two weeks by
+	// default), and for a Consumer of NewRemote until TrimInbox deletes the row. An ID must be unique
+	// among all outboxes on the same Redis. Its version must not be 8. Zero: Emit makes an ID.
 	ID ID
 	// Type is the Asynq task type, such as "order:paid": not blank, at most
 	// 255 bytes.
@@ -101,7 +101,7 @@ type record struct {
 	OrderingKey string            `json:"ordering_key,omitempty"`
 }
 
-// recordBytes is about what a record has in JSON besides its texts: the ID and the names of fields.
+// recordBytes is about how many bytes a record has in JSON besides its texts: the ID and the names of fields.
 const recordBytes = 100
 
 // size returns about how long the record is, in bytes, before its payload is encoded as base64.

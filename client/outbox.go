@@ -39,11 +39,11 @@ type Outbox struct {
 // Emit writes an event in the caller's transaction and returns the event's ID. Emit runs one
 // statement, and one more if the event is InCommitOrder and has an OrderingKey.
 //
-// If an event with the same ID was emitted before, this one is ignored, by Emit
-// or later by the relay. Emit does not report that. Emit could recognise a repeat
-// only while the first event is in the outbox: once relayed, the first event is
-// in the history, which a producer may not read. A caller who needs to know
-// stores the ID in a table of its own, in the same transaction.
+// An event with the same ID may have been emitted before. Emit does not report that.
+// While the first event is in the outbox, Emit ignores the repeat. Once the first
+// event is relayed, it is in the history, which a producer may not read. Then the
+// repeat is relayed too, but has no second effect (see Event.ID). A caller who needs
+// to know stores the ID in a table of its own, in the same transaction.
 //
 // Errors: a *Refusal if the outbox does not accept this event; any other error
 // means that the transaction or the connection failed, or that the outbox or a

@@ -16,8 +16,8 @@ import (
 const (
 	// boundsEvery is how often the relay reads the lengths of bounded queues from Redis.
 	boundsEvery = 100 * time.Millisecond
-	// A full queue opens again when one in reopenShare of its bound is free, so that it does not open and close for
-	// every few tasks.
+	// A full queue opens again when 1/reopenShare of its bound is free, so that it does not open and close for every
+	// few tasks.
 	reopenShare = 10
 	// boundsQuiet is how long a queue must have been open before its closing is logged. A queue near its bound
 	// closes many times a second.

@@ -12,7 +12,8 @@ import (
 )
 
 // How often an open breaker probes its server: the pause doubles from probeFirst to probeLast. So a recovery is
-// noticed within about probeLast, or probeLast and probeTimeout if the last probe before it got no answer.
+// noticed within about probeLast, or within probeLast plus probeTimeout if the last probe before the recovery got no
+// answer.
 const (
 	probeFirst   = 50 * time.Millisecond
 	probeLast    = time.Second

@@ -15,8 +15,7 @@ const (
 	cursorSlack = 50 * time.Millisecond
 	slackMost   = 500 * time.Millisecond
 	slackFor    = 10 * time.Second
-	// sweepEvery is how often a busy relay sweeps, if a sweep takes less than a sweepShare-th (a twentieth) of that
-	// time.
+	// sweepEvery is how often a busy relay sweeps, if a sweep takes less than 1/sweepShare (a twentieth) of that time.
 	sweepEvery = time.Second
 	// Sweeps may take about 1/sweepShare of the time.
 	sweepShare = 20
@@ -40,7 +39,7 @@ type cursor struct {
 	steps int           // how often the cursor stepped back
 	owed  bool          // a scan found nothing when a sweep would have cost too much
 
-	read  time.Time     // events that were due before this time were read, if they were visible
+	read  time.Time     // earlier scans have read all visible events that were due before this time
 	slack time.Duration // 0: cursorSlack
 	late  time.Time     // when the last late event was found
 }

@@ -87,7 +87,7 @@ func (p *poller) sleep(ctx context.Context, news bool) (woken bool) {
 // database does not answer.
 //
 // If the parameter calm is true, the check includes events that became due long ago, and nothingDue also returns
-// false if a sweep is owed. If it is false and a sweep is owed, the next sleep ends when the sweep is allowed.
+// false if a sweep is owed. If calm is false and a sweep is owed, the next sleep ends when the sweep is allowed.
 func (p *poller) nothingDue(ctx context.Context, calm bool) (until time.Duration, idle bool) {
 	longest := p.o.PollInterval
 	if until, owed := p.cursor.untilSweep(time.Now()); owed {

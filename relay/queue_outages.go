@@ -17,7 +17,7 @@ import (
 )
 
 const (
-	// queueProbe is how often the relay probes a queue that cannot be used, after a pause that follows its closing.
+	// queueProbe is how often the relay probes a closed queue. Before the first probe the relay pauses.
 	queueProbe = time.Second
 	// queueRetryLast bounds that pause. The pause grows each time that the queue is closed in the same outage,
 	// because a failed trial costs a batch.

@@ -25,8 +25,8 @@ const beginPause = 500 * time.Millisecond
 // be confirmed. Either the database could not be reached until the task's time was over, or the
 // database refused the confirmation for a reason that the error names. Asynq runs the task again.
 // After the last attempt, on a server that Run did not start, the task is removed from its queue
-// instead, and the relay sends the event again; but Asynq archives a task of another program. The
-// task loses no attempt if asynq.Config.IsFailure is IsFailure, as in Run.
+// instead, and the leader sends the event again (see --relay-missing). But Asynq archives a task of
+// another program. The task loses no attempt if asynq.Config.IsFailure is IsFailure, as in Run.
 var ErrNotTried = errors.New("nothing of the task was tried")
 
 // errBegin marks an error of BEGIN. errConfirm marks an error of confirming the
@@ -51,8 +51,9 @@ func untriedDelay() time.Duration { return 2*time.Second + rand.N(3*time.Second)
 // notTried returns the error of a task whose handler did not run. If this was the
 // last attempt of the task, Asynq would archive the task. A server that Run started
 // puts the task back instead. On another server the error removes the task from the
-// queue; the relay then finds the task missing and sends the event again. Nobody would
-// send a task of another program again, so Asynq archives it there.
+// queue; the leader then finds the task missing and sends the event again (see
+// --relay-missing). Nobody would send a task of another program again, so Asynq
+// archives it there.
 func notTried(ctx context.Context, event Event, err error) error {
 	err = fmt.Errorf("%w: %w", ErrNotTried, err)
 	if event.Attempt < event.Attempts {

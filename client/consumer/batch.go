@@ -27,9 +27,9 @@ import (
 type Batch struct {
 	Max int // events at once; 0: 100
 	// Wait is how long an event waits for other events although a transaction could begin. This wait is at most
-	// a third of the task's timeout. With Wait 0 an event waits only while as many batches run as may: as many
-	// as GOMAXPROCS, at least two. HandleTogether runs more if the database is far away. The events that wait
-	// form the next batch.
+	// a third of the task's timeout. As many batches as GOMAXPROCS may run at the same time, but at least two.
+	// HandleTogether runs more if the database is far away. With Wait 0 an event waits only while no further
+	// batch may begin. The events that wait form the next batch.
 	Wait time.Duration
 	// Logger logs why a batch failed, at most once a minute. nil: slog.Default().
 	Logger *slog.Logger
@@ -43,8 +43,8 @@ type Batch struct {
 // EventsOf returns the events in the order of the payloads.
 //
 // An event with an ordering key may be followed by the next events of its key, in order. These next events come
-// from the database, have no task, and are of the same type. For them Event.Attempts is that of the event
-// before. If the batch fails, they run later. A consumer of NewRemote gets no such events.
+// from the database, have no task, and are of the same type. Their Event.Attempts is that of the event with
+// the task. If the batch fails, they run later. A Consumer of NewRemote gets no such events.
 //
 // The context of a batch of several tasks has no values of Asynq, of its middleware or of
 // asynq.Config.BaseContext, because each task has its own.
@@ -203,13 +203,13 @@ func answerAll[T any](together, repeats []*member[T], answers map[client.ID]answ
 	}
 }
 
-// together runs the transaction of a batch, and returns the answers. If it failed, there
-// are none, and each task runs alone.
+// together runs the transaction of a batch, and returns the answers. If the transaction failed,
+// there are none, and each task runs alone.
 //
 // A batch of one task, without followers, is an exception: if it failed after its handler was
-// called, the error is the task's answer, and the task is not run once more. That does not hold if
-// the task has to wait for the database or for its turn, or if its transaction can be repeated at
-// once.
+// called, the error is the task's answer, and the task is not run once more. But the task runs
+// alone if the commit found that the event may not take effect yet (ErrTooEarly), or if the
+// transaction can be repeated at once.
 func (b *batching[T, Tx]) together(run *gather.RunLimit, members []*member[T]) map[client.ID]answer {
 	ctx, cancel := contextOf(members)
 	defer cancel()
@@ -227,7 +227,7 @@ func (b *batching[T, Tx]) together(run *gather.RunLimit, members []*member[T]) m
 	return nil
 }
 
-// contextOf returns the context of a batch. That of a single task has Asynq's values.
+// contextOf returns the context of a batch. The context of a batch of one task has Asynq's values.
 func contextOf[T any](members []*member[T]) (context.Context, context.CancelFunc) {
 	if len(members) == 1 {
 		return context.WithCancel(members[0].ctx)

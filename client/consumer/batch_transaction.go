@@ -20,8 +20,8 @@ type transaction[T, Tx any] struct {
 }
 
 // run carries out the tasks of a batch, whose events are different ones. After the event
-// that has the turn of an ordering key come the key's next events, as far as there is
-// room for them. They need neither a task nor a pass of the relay.
+// that has the turn of an ordering key come the key's next events, as many as there is
+// room for in the batch. They need neither a task nor a pass of the relay.
 func (t *transaction[T, Tx]) run(ctx context.Context, members []*member[T]) error {
 	tx, rollback, err := t.c.begin(ctx)
 	if err != nil {

@@ -23,7 +23,7 @@ func (c *Consumer[Tx]) begin(ctx context.Context) (tx Transaction[Tx], rollback 
 		patient, cancel := context.WithTimeout(context.WithoutCancel(ctx), rollbackPatience)
 		defer cancel()
 		// The rollback of database/sql and of GORM takes no context. With pgx as the driver,
-		// it lasts until the context ends with which the transaction began.
+		// the end of the context with which the transaction began ends the rollback.
 		defer context.AfterFunc(patient, end)()
 		_ = tx.Rollback(patient)
 	}, nil

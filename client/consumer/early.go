@@ -46,7 +46,7 @@ const (
 )
 
 // awaitTurn returns err, with which the task goes back to its queue. On the last attempt Asynq would archive the task.
-// Then awaitTurn waits instead, and returns nil when the task shall try again. After several waits, or when the task's
+// Then awaitTurn waits instead, and returns nil when the task should try again. After several waits, or when the task's
 // time is over, the error of awaitTurn removes the task from the queue, so that the worker is free for the task whose
 // turn it is. The event stays pending or held, and the relay will enqueue it again.
 func awaitTurn(ctx context.Context, event Event, waited int, err error) error {

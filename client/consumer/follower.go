@@ -11,9 +11,9 @@ import (
 	"outboxd/client"
 )
 
-// A follower is a held event. An event of the batch, its owner, has the turn of its
-// ordering key. The follower can take effect in the same transaction, after the owner, and
-// has no task. Its type and its queue are those of the batch.
+// A follower is a held event. Its owner is the event of the batch that has the turn of the
+// same ordering key. The follower can take effect in the same transaction, after the owner,
+// and has no task. Its type and its queue are those of the batch.
 type follower struct {
 	Owner   client.ID         `json:"owner"`
 	ID      client.ID         `json:"id"`

@@ -24,9 +24,9 @@ import (
 // After an error Asynq tries again while attempts are left. After an error that wraps
 // asynq.SkipRetry the event becomes a dead letter. Do not return asynq.RevokeTask: it
 // only removes the task. The event stays unconfirmed, and the leader may send it again. If
-// an event shall have no effect, return nil. The function may also be called again within the same attempt: if
-// its transaction lost a conflict with another one, or if a table was changed. Then what
-// it does outside tx happens again.
+// an event should have no effect, return nil. The function may also be called again within
+// the same attempt: if its transaction lost a conflict with another one, or if a table was
+// changed. Then what it does outside tx happens again.
 //
 // The transaction may last, and may be idle, until the task's deadline, because Handle
 // sets idle_in_transaction_session_timeout to the time left until then and switches

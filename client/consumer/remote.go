@@ -19,7 +19,7 @@ import (
 
 // ErrUnacknowledged is the error of a task of a remote Consumer: the event took effect, but Redis did not accept the
 // acknowledgement. Asynq runs the task again. The second run has no effect, but sends the acknowledgement. After the
-// last attempt the task is removed from its queue instead, and the relay sends the event again.
+// last attempt the task is removed from its queue instead, and the leader sends the event again (see --relay-missing).
 var ErrUnacknowledged = errors.New("the effect is committed, but Redis did not accept its acknowledgement")
 
 // NewRemote returns a Consumer whose handlers write to another database than that of the outbox. A table in that
@@ -186,8 +186,8 @@ func unacknowledged(event Event, err error) error {
 	case event.Attempt >= event.Attempts:
 		// After the last attempt Asynq would archive the task, and the event would
 		// become a dead letter although it took effect. So this error removes the
-		// task from the queue. The relay then finds the task missing and sends the
-		// event again.
+		// task from the queue. The leader then finds the task missing and sends the
+		// event again (see --relay-missing).
 		return fmt.Errorf("%w: %w: %w", ErrUnacknowledged, err, asynq.RevokeTask)
 	default:
 		return fmt.Errorf("%w: %w", ErrUnacknowledged, err)

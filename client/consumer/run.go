@@ -83,7 +83,7 @@ func Run(ctx context.Context, connect asynq.RedisConnOpt, config asynq.Config, h
 	return nil
 }
 
-// server is the Asynq server that Run started, as far as handlers need to know it.
+// server has what handlers need to know about the Asynq server that Run started.
 type server struct {
 	spared  *spare.Tasks    // tasks that must not be archived on their last attempt
 	places  int             // tasks at the same time

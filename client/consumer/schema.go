@@ -71,8 +71,8 @@ func candidates(ctx context.Context, row func(context.Context, string, ...any) R
 	return list, json.Unmarshal([]byte(text), &list)
 }
 
-// choose returns the outbox's schema on the search path, or else the only outbox's
-// schema that the role may use.
+// choose returns the schema of the outbox on the search path, or else of the only outbox
+// that the role may use.
 func choose(candidates []candidate) (string, error) {
 	if len(candidates) == 0 {
 		return "", errNoOutbox

@@ -15,8 +15,8 @@ type Distance struct {
 	shortest time.Duration
 }
 
-// enough is how many round trips Distance measures before it counts. A busy machine makes some
-// of them long, but rarely all.
+// enough is how many round trips Distance measures before the result counts. A busy machine
+// makes some of them long, but rarely all.
 const enough = 8
 
 // Measure is called in each batch with a function that makes one round trip and gives the
@@ -59,7 +59,7 @@ func (d *Distance) roundTrip() time.Duration {
 }
 
 const (
-	// perBatch is the round trip for which another batch runs for each processor. A batch waits
+	// For each perBatch of round trip, one more batch runs for each processor. A batch waits
 	// for its round trips, and meanwhile the processor can work for others. With too many
 	// batches each is small, and a small batch costs more for each event. With 1.2 ms of round
 	// trip on two processors, 6 to 8 batches of one-event handlers took the least processor time
@@ -70,8 +70,8 @@ const (
 	mostFar = 32
 )
 
-// atOnce returns how many batches run at the same time. The parameter near is how many run for a
-// database without a round trip; the result is never smaller.
+// atOnce returns how many batches may run at the same time. The parameter near is how many may
+// run for a database without a round trip; the result is never smaller.
 func atOnce(near, most int, trip time.Duration) int {
 	n := float64(near) * (1 + float64(trip)/float64(perBatch))
 	return max(near, int(min(n, float64(most), mostFar)))

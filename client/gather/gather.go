@@ -1,6 +1,7 @@
-// Package gather makes batches of items that come one by one. The items that come
-// while as many batches run as may form the next batch, as a database gathers
-// commits while it writes its log. So batches are small while there is little load,
+// Package gather makes batches of items that come one by one. The number of batches
+// that run at the same time is limited. While no further batch may begin, the items
+// that come wait, and then form the next batch. A database gathers commits in the
+// same way while it writes its log. So batches are small while there is little load,
 // and grow with the load.
 package gather
 
@@ -16,7 +17,7 @@ type Options struct {
 	Max    int // items of a batch; at least 1
 	AtOnce int // batches under way at the same time; at least 1
 	// Distance, if not nil, lets more batches than AtOnce be under way if the database is
-	// far away, but no more than Most.
+	// far away, but no more than Most, and no more than 32.
 	Distance *Distance
 	Most     int
 	// Wait is how long an item waits for other items although a batch could begin.
@@ -98,7 +99,7 @@ func (g *Gatherer[T]) begin() {
 // size returns how many of the waiting items the next batch takes. That is at most an equal
 // share of all items, so that atOnce batches run side by side. Otherwise one batch would take
 // all items that wait, the other batches would only have the few that come next, and for most
-// of the time one batch would run alone. Items that were told to wait for others stay together.
+// of the time one batch would run alone. With Options.Wait, the waiting items stay together.
 func (g *Gatherer[T]) size(atOnce int) int {
 	n := min(len(g.waiting), g.o.Max)
 	if g.o.Wait > 0 {

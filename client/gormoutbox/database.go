@@ -36,9 +36,9 @@ type begun struct{ tx *gorm.DB }
 
 func (b begun) Tx() *gorm.DB { return b.tx }
 
-// QueryRow implements transact.Transaction. If db prepares statements (PrepareStmt), it uses the
-// transaction below GORM's. If a statement cannot be prepared, GORM's QueryRowContext drops the error
-// and returns a row whose Scan panics.
+// QueryRow implements transact.Transaction. If db prepares statements (PrepareStmt), QueryRow uses the
+// transaction below GORM's. The reason is a statement that cannot be prepared: GORM's QueryRowContext
+// would drop the error and return a row whose Scan panics.
 func (b begun) QueryRow(ctx context.Context, query string, arguments ...any) transact.Row {
 	pool := b.tx.Statement.ConnPool
 	if prepares, ok := pool.(*gorm.PreparedStmtTX); ok {

@@ -68,7 +68,7 @@ func build(ctx context.Context, tree string) (string, error) {
 	command := exec.CommandContext(ctx, "go", "build", "-buildvcs=false", "-o", binary, ".")
 	command.Dir = tree
 	command.Env = append(os.Environ(), "GOFLAGS=", "GOWORK=off")
-	if os.Getenv("CGO_ENABLED") == "" { // keep a value that is set, because other builds have compiled with it
+	if os.Getenv("CGO_ENABLED") == "" { // keep a value that is set: other builds use it too, and the build cache has their packages
 		command.Env = append(command.Env, "CGO_ENABLED=0")
 	}
 	if output, err := command.CombinedOutput(); err != nil {

@@ -15,8 +15,8 @@ const (
 	enoughMemory = 4 << 30
 )
 
-// memoryDir returns a folder whose files are in memory. It returns "" if there is none, if it is too small, or if it is
-// mounted noexec.
+// memoryDir returns a folder whose files are in memory. It returns "" if there is no such folder, if the folder is
+// mounted noexec, or if the folder or the available memory is too small.
 func memoryDir() string {
 	const dir = "/dev/shm"
 	var found syscall.Statfs_t

@@ -44,8 +44,8 @@ func send(ctx context.Context, pipe redis.Pipeliner) {
 // time, such as while it starts.
 var passing = []string{"LOADING", "READONLY", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "NOREPLICAS", "ERR max number of clients reached"}
 
-// mayPass reports whether go-redis would repeat a command after this error, because
-// no answer came or because the error may soon pass.
+// mayPass reports whether repeating a command may help after this error, because no
+// answer came or because the error may soon pass.
 func mayPass(err error) bool {
 	if err == nil || errors.Is(err, redis.Nil) {
 		return false

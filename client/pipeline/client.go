@@ -232,8 +232,9 @@ func (c *Client) instead(ctx context.Context, e *ending) *redis.Cmd {
 }
 
 // forwarded rings the bell if Asynq's script has moved due tasks to the pending
-// list. Asynq runs this script for each queue every few seconds. So it shows an outage
-// even to a worker that has no tasks of the queue and gets tasks of other queues.
+// list. Asynq runs this script for each queue every few seconds. So the script's errors
+// show an outage even to a worker that has no tasks of the queue and gets tasks of
+// other queues.
 func (c *Client) forwarded(answer *redis.Cmd) *redis.Cmd {
 	c.absence.hear(answer.Err())
 	if n, isNumber := answer.Val().(int64); isNumber && n > 0 {

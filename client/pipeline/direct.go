@@ -10,10 +10,10 @@ import (
 const directConnections = 3
 
 // Direct returns a client for Options.Direct. The new client connects to the same
-// server as client, over its own connections, without retries, hooks and notices of
-// maintenance: their handlers can belong to one client only. Direct
-// does not connect yet. Close it when the Asynq server has shut down. If Direct
-// does not know the type of client, it returns client itself.
+// server as client, over its own connections, without retries, without hooks, and
+// without notices of maintenance, whose handlers can belong to one client only. Direct
+// does not connect yet. Close the new client when the Asynq server has shut down. If
+// Direct does not know the type of client, it returns client itself.
 func Direct(client redis.UniversalClient) redis.UniversalClient {
 	switch c := client.(type) {
 	case *redis.Client:

@@ -11,8 +11,8 @@ const leaseTime = 30 * time.Second
 // task identifies a task by its queue and its ID.
 type task struct{ queue, id string }
 
-// places are the worker slots of a server. A slot is free, or it has a task that
-// was handed out and is not finished. It is safe for concurrent use.
+// places has the worker slots of a server. A slot is free, or it has a task that
+// was handed out and is not finished. places is safe for concurrent use.
 type places struct {
 	all int
 
@@ -68,7 +68,7 @@ func (p *places) extend(t task, until time.Time) {
 	}
 }
 
-// leaseGrace is how long after the end of its lease a task certainly has no worker
+// When leaseGrace has passed since the end of its lease, a task certainly has no worker
 // slot any more. Asynq checks leases at its heartbeats, every five seconds.
 const leaseGrace = 15 * time.Second
 

@@ -24,7 +24,7 @@ import (
 // the script first removes the field pending_since: otherwise no worker could take tasks from a full Redis, and Redis
 // would stay full.
 //
-// If the key of a task is no hash, the task does not exist.
+// If the key of a task is no hash, the script treats the task as absent.
 //
 // KEYS: pending, paused, active, lease
 // ARGV: 1 end of the lease, 2 prefix of task keys, 3 the ID of a task whose type is

@@ -73,8 +73,8 @@ func (t *taker) next(name string) (message string, err error) {
 	if message = t.handOut(name); message != "" {
 		return message, nil
 	}
-	// Either the buffer has tasks of other queues, for which the server asks next. Or the last round of requests
-	// found all queues empty, so this queue is empty too.
+	// Either the buffer has tasks of other queues, for which the server asks next. Or the last look found no task to
+	// take in any queue.
 	if t.buffer.len() > 0 || t.told[name] {
 		delete(t.told, name)
 		return "", nil
@@ -270,8 +270,8 @@ func (t *taker) ask(asked string, open []*queue) (found bool, err error) {
 
 // allot returns how many tasks to take from each queue. With strict priorities all
 // tasks come from the first queue. Otherwise the first task comes from the queue
-// that the server asks for, and the queues of the others are drawn by weight, as
-// Asynq does for each task. A queue that was empty after its last request gets no
+// that the server asks for, and the queues of the further tasks are drawn by weight,
+// as Asynq does for each task. A queue that was empty after its last request gets no
 // share while other queues may have tasks.
 func (t *taker) allot(asked string, open []*queue, free int) map[*queue]int {
 	shares := map[*queue]int{}
@@ -343,8 +343,9 @@ func (q question) hasTasks() bool {
 	return false
 }
 
-// answered sends the requests of a round, and those with the whole script again whose server does not know the script's
-// hash. In a cluster the other masters may know it and have given out tasks, so their answers must be read.
+// answered sends the requests of a round. If a server does not know the script's hash, answered sends its requests again,
+// with the whole script. In a cluster other masters may know the hash and have given out tasks, so their answers must be
+// read.
 func (t *taker) answered(open []*queue, shares map[*queue]int) []question {
 	questions := t.put(open, shares, false)
 	var places []int

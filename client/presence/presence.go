@@ -1,5 +1,5 @@
 // Package presence shows in Redis what a process that runs Asynq workers says about itself, such as
-// its version. Asynq lists the workers of all programs, with host and PID, but no more of them.
+// its version. Asynq lists the workers of all programs with host and PID, but without a version.
 package presence
 
 import (
@@ -51,8 +51,8 @@ func Show(ctx context.Context, client redis.UniversalClient, p Presence) {
 	}
 }
 
-// latest returns the time of now, and not an earlier one if the clock was put back after the given
-// time.
+// latest returns the present time. If the clock was put back after the given time, latest returns
+// what the clock would show if it had not been put back.
 func latest(begun time.Time) time.Time {
 	now, elapsed := time.Now().Round(0), begun.Round(0).Add(time.Since(begun))
 	if elapsed.After(now) {
@@ -66,8 +66,8 @@ const (
 	others = "others"
 )
 
-// text returns the value of the key: when it is written, in milliseconds since 1970, whose the
-// workers are, and their version.
+// text returns the value of the key: when it is written, in milliseconds since 1970, whose workers
+// they are, and their version.
 func (p Presence) text(at time.Time) string {
 	whose := others
 	if p.Own {
@@ -85,8 +85,8 @@ func Read(ctx context.Context, pipe redis.Pipeliner, host string, pid int) *redi
 }
 
 // Parse returns what a process says about a worker that Asynq lists with the given start. If the
-// text was written more than a second before, it is from an earlier process that had the same host
-// and PID. Then, and if the text has another form, the worker has said nothing.
+// text was written more than a second before that start, it is from an earlier process that had the
+// same host and PID. Then, and if the text has another form, Parse returns the zero Presence.
 func Parse(text string, started time.Time) Presence {
 	fields := strings.SplitN(text, " ", 3)
 	if len(fields) < 3 {

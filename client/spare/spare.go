@@ -14,9 +14,9 @@ import (
 	"outboxd/client/redisreply"
 )
 
-// Tasks is the set of spared tasks: when Asynq is about to archive one, it is put
-// back instead, to be tried again. The zero value is ready to use. It is safe for
-// concurrent use.
+// Tasks is the set of spared tasks: when Asynq is about to archive such a task, the
+// task is put back instead, to be tried again. The zero value is ready to use. Tasks
+// is safe for concurrent use.
 type Tasks struct{ byID sync.Map } // of task
 
 type task struct{ until, again time.Time }
@@ -26,8 +26,8 @@ type task struct{ until, again time.Time }
 // worker may have run it since.
 const holds = time.Minute
 
-// Spare adds a task to the set: if Asynq is about to archive the task, it is tried again after
-// the given delay instead.
+// Spare adds a task to the set: if Asynq is about to archive the task, the task is tried again
+// after the given delay instead.
 func (t *Tasks) Spare(id string, delay time.Duration) {
 	now := time.Now()
 	one := task{now.Add(holds), now.Add(delay)}

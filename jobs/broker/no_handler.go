@@ -14,8 +14,8 @@ import (
 
 // ErrNoHandler is the error of a task that a worker took although it has no handler for
 // it. outboxd's worker takes such a task only if the task's message has the field for the
-// type twice: the worker's script goes by the first type, and Asynq by the last. The text
-// of ErrNoHandler becomes the task's last error, by which IsNoHandler recognises it.
+// type twice: the worker's script reads the first type, and Asynq the last. The text of
+// ErrNoHandler becomes the task's last error, by which IsNoHandler recognises such a task.
 var ErrNoHandler = errors.New("no handler for this type of task")
 
 // IsNoHandler reports, from a task's last error, whether the worker had no handler for

@@ -11,7 +11,7 @@ import (
 )
 
 // silenceLasts is for how long exchanges fail at once after an exchange that got no answer. Then Redis is
-// asked again, because some commands of outboxd look again and again.
+// asked again, because some commands of outboxd read from Redis again and again.
 const silenceLasts = 2 * time.Second
 
 // silence is a hook for handles with Options.Patience. A command of outboxd makes several exchanges with Redis,

@@ -34,8 +34,8 @@ type Options struct {
 	SentinelPasswordFile               smallfile.Secret
 	TLS                                TLS // for URLs that begin with rediss
 	// Patience is for outboxd's commands: how long one exchange waits for an answer, at most 3 s. If no answer
-	// comes in that time, further exchanges fail at once for the next two seconds. 0 is for processes that work
-	// on: every exchange waits up to 3 s.
+	// comes in that time, further exchanges fail at once for the next two seconds. 0 is for relays, workers and
+	// other long-running processes: every exchange waits up to 3 s.
 	Patience time.Duration
 }
 
@@ -51,8 +51,8 @@ type Redis struct {
 
 // Open returns the handle for a Redis. Open does not connect, but reads the files once to find
 // faults. connections is the largest number of exchanges with Redis at the same time, in a cluster
-// with each node. It does not apply to the clients of NewWorkingClient, NewDirectClient and
-// MakeRedisClient. Errors: domain.CodeInvalid.
+// with each node. It does not apply to Anew and to the clients of NewWorkingClient, NewDirectClient
+// and MakeRedisClient. Errors: domain.CodeInvalid.
 func Open(o Options, connections int) (*Redis, error) {
 	options, err := ParseURL(o.URL)
 	if err != nil {

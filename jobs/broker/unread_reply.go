@@ -125,8 +125,8 @@ func isTurnedAway(err error) bool {
 	return away
 }
 
-// turnedAwayBy marks an error reply to the greeting. Redis answers no greeting with nil. If that stayed redis.Nil,
-// go-redis might use the connection, and the command that was to be sent would look answered.
+// turnedAwayBy marks an error reply to the greeting. Redis answers no greeting with nil. If such an error stayed
+// redis.Nil, go-redis might use the connection, and the command that was to be sent would look answered.
 func turnedAwayBy(greeting string, err error) error {
 	if errors.Is(err, redis.Nil) {
 		return redisreply.Unexpected{To: greeting, Reply: nil}
@@ -138,7 +138,7 @@ func turnedAwayBy(greeting string, err error) error {
 }
 
 // Whence wraps an error in turnedAway if it is a reply to a greeting that go-redis has wrapped. go-redis does not wrap
-// replies to commands. It removes its own wrapping from most errors, so that a client needs the hook unread too.
+// replies to commands. It removes its own wrapping from most errors, so a client needs the hook unread too.
 func Whence(err error) error {
 	if err == nil || isTurnedAway(err) {
 		return err

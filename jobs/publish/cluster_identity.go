@@ -14,7 +14,7 @@ import (
 
 // identifyCluster returns which masters the cluster has, with their slots, and the canary. The run IDs and the
 // replication IDs of all masters are joined. If this user may not ask a master for its slots, the identity has no
-// shards; then outboxd cannot tell a loss of one master from a loss of all.
+// shards; then outboxd cannot distinguish a loss of one master from a loss of all.
 func (p *Publisher) identifyCluster(ctx context.Context, name string) (lost.QueueIdentity, error) {
 	masters, err := p.handle.Masters(ctx)
 	if err != nil {
@@ -49,9 +49,9 @@ func joined(ids []string) string {
 	return broker.Joined(ids)
 }
 
-// identifyMaster asks a master which process it is and which slots it has. It also returns whether shard.Slots is
-// known, so that a loss can be narrowed to them. This is false if the user may not run CLUSTER MYID or CLUSTER
-// SLOTS.
+// identifyMaster asks a master which process it is and which slots it has. The result narrow says whether shard.Slots
+// is known, so that a loss can be narrowed to these slots. narrow is false if the user may not run CLUSTER MYID or
+// CLUSTER SLOTS.
 func identifyMaster(ctx context.Context, master redis.UniversalClient) (shard lost.Shard, narrow bool, err error) {
 	var server, replication *redis.StringCmd
 	var id *redis.Cmd

@@ -62,7 +62,7 @@ func (p *Publisher) Identify(ctx context.Context, name string) (lost.QueueIdenti
 // IdentifyAnew implements lost.IdentifiedQueue.
 func (p *Publisher) IdentifyAnew(ctx context.Context, name string) (lost.QueueIdentity, error) {
 	anew := p.handle.Anew()
-	defer func() { _ = anew.Close() }() // it is gone in any case
+	defer func() { _ = anew.Close() }() // an error does not matter: nothing uses the handle any more
 	other := New(anew)
 	if written := p.canary.Load(); written != nil {
 		other.canary.Store(written)

@@ -44,8 +44,8 @@ func (p *Publisher) Tasks() *lookup.Finder { return p.tasks }
 func (p *Publisher) WaitReplicas(replicas int) { p.replicas = replicas }
 
 // Publish implements domain.Publisher. Publish sends the batch in one round trip, or in one for each mebibyte of
-// payload, to each master of a cluster. Publish needs further ones if Redis refuses something or already has a
-// task.
+// payload. In a cluster that holds for each master. Publish needs further round trips if Redis refuses something or
+// already has a task.
 func (p *Publisher) Publish(ctx context.Context, events []domain.Event) []domain.Receipt {
 	if p.handle.IsCluster() {
 		return p.publishToCluster(ctx, events)

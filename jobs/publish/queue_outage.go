@@ -15,7 +15,7 @@ func (p *Publisher) narrow(ctx context.Context, events []domain.Event, receipts 
 	if p.handle.IsCluster() {
 		return // see narrowToQueues
 	}
-	// lookCloser has found out already of which queues some errors are.
+	// Some errors name their queues already: those that lookCloser has found.
 	open := func(r domain.Receipt) bool {
 		return r.Answer == domain.Unanswered && len(domain.UnusableQueues(r.Err)) == 0
 	}

@@ -27,7 +27,7 @@ const (
 	fieldValue = 2
 )
 
-// asynqTimeout is the default of Asynq's client for an event without a timeout.
+// asynqTimeout is the default of Asynq's client for an event with neither a timeout nor a deadline.
 const asynqTimeout = 30 * time.Minute
 
 // isPlain reports whether taskMessage can write the event's task in the same way as Asynq's client. All other

@@ -29,9 +29,9 @@ type Batch struct {
 	Handle func(ctx context.Context, tx domain.Effects, tasks []Task) error
 	Max    int // tasks at once; 0: 100
 	// Wait is how long a task waits for further tasks although a batch could begin. A task waits for at most a
-	// third of its own timeout. With 0 a task waits only while as many batches run as may: two, or more on a
-	// machine with more CPU cores. Then the tasks that wait form the next batch. See Together for a database
-	// that is far away.
+	// third of its own timeout. Two batches may run at the same time, or more on a machine with more CPU cores.
+	// With 0 a task waits only while no further batch may begin. Then the tasks that wait form the next batch.
+	// See Together for a database that is far away.
 	Wait time.Duration
 
 	each bool // Handle makes a round trip for each task, so more batches run if PostgreSQL is far away

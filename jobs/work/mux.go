@@ -184,7 +184,7 @@ func (w *Worker) awaitDatabase(ctx, running context.Context) error {
 // awaitTurn handles a task whose event may not take effect yet, for example because another event of its ordering
 // key has the turn. awaitTurn returns err, and the task goes back to its queue. But on the last attempt Asynq would
 // archive the task. So awaitTurn then waits, and returns nil when the caller should ask again. Only some tasks may
-// wait here, because the event with the turn needs a free place. The tasks that may not wait leave their queue.
+// wait here, because the event with the turn needs a free worker slot. The tasks that may not wait leave their queue.
 // Their events are then pending or held, and the relay makes new tasks when the events may take effect.
 func (w *Worker) awaitTurn(ctx, running context.Context, err error) error {
 	w.early.Do(func() {

@@ -12,10 +12,10 @@ import (
 )
 
 // Outward handles a task with an effect outside the database, such as a mail or a request to another server. While
-// an Outward runs, it uses no transaction and no database connection. Its effect happens at least once: Outward
-// may be called again for the same event after an error, or if the worker stopped or died before its Record was
-// committed. If the database cannot be reached, the worker tries again to commit the Record, until the worker
-// stops. An error with domain.CodeInvalid makes the event a dead letter without a retry.
+// an Outward runs, the worker holds no transaction and no database connection for it. Its effect happens at least
+// once: Outward may be called again for the same event after an error, or if the worker stopped or died before its
+// Record was committed. If the database cannot be reached, the worker tries again to commit the Record, until the
+// worker stops. An error with domain.CodeInvalid makes the event a dead letter without a retry.
 type Outward func(ctx context.Context, task Task) (Record, error)
 
 // Record writes the result of an Outward, in the transaction that confirms the

@@ -86,8 +86,8 @@ type Worker struct {
 	taking                 atomic.Pointer[pipeline.Client] // nil: Run does not take tasks at present
 }
 
-// Hangs returns an error if the worker has had free places for two minutes and has not even looked for a task. A
-// worker that waits for Redis does not hang. Hangs is safe for concurrent use.
+// Hangs returns an error if the worker has had a free worker slot for two minutes, and in this time has not looked for
+// a task or has got no answer. A worker that waits for Redis does not hang. Hangs is safe for concurrent use.
 func (w *Worker) Hangs() error {
 	if taking := w.taking.Load(); taking != nil {
 		return taking.Hangs()

@@ -65,7 +65,7 @@ func (a *archivist) look(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	var failed error // in one queue; the other queues are searched all the same
+	var failed error // in one queue; the other queues are still searched
 	for _, queue := range queues {
 		if err := a.lookInto(ctx, queue); err != nil {
 			failed = err
@@ -96,7 +96,7 @@ func (a *archivist) lookInto(ctx context.Context, queue string) error {
 		if len(batch) > 0 {
 			seen = batch[len(batch)-1].At
 		}
-		if len(batch) < archiveBatch { // it is empty if there was a whole number of batches, as in a full archive
+		if len(batch) < archiveBatch { // the last batch is empty if all others were full, as in a full archive
 			if failed == nil {
 				a.seen[queue] = seen
 			}

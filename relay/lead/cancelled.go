@@ -12,7 +12,7 @@ import (
 const (
 	// removeAtOnce is how many events one request to Redis covers.
 	removeAtOnce = 500
-	// removePatience limits the time of one round of deletions, so that the leader gets to its other work. The next
+	// removePatience limits the time of one round of deletions, so that the leader can do its other work. The next
 	// round continues where this one ended.
 	removePatience = 5 * time.Second
 )

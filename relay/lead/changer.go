@@ -13,7 +13,7 @@ import (
 const (
 	changesEvery = 10 * time.Minute
 	changesRetry = time.Second
-	// changesAtOnce is the number of requests that one transaction carries out. The
+	// changesAtOnce is how many requests one transaction carries out at most. The
 	// transaction asks Redis before it commits. Until then, handlers of the events and
 	// producers that ask again wait for it.
 	changesAtOnce = 10

@@ -47,8 +47,8 @@ const (
 // to Redis, puts the events back into the outbox, and stores the new canary as the right one. If Redis loses data after
 // the second step, it loses that canary too. If the process crashes before the last step, the next leader heals again,
 // for the same reason. A mere renewal of the canary stores the new canary in the database first, and writes it to Redis
-// afterwards. So a crash between two steps can only cause a needless heal, in which Asynq recognises the tasks that
-// Redis still has by their IDs. A crash never hides a loss.
+// afterwards. So a crash between two steps can only cause a needless heal, in which Asynq recognises by their IDs the
+// tasks that Redis still has. A crash never hides a loss.
 type healer struct {
 	o       Healing
 	history time.Duration
@@ -87,8 +87,8 @@ func newHealer(o Healing, history time.Duration, r Relay, m *metrics, failing *f
 	}
 }
 
-// run checks Redis every CheckInterval, and when look is raised, until ctx ends. During an outage of Redis it
-// checks nothing.
+// run checks Redis every CheckInterval, when look is raised, and while a loss is not confirmed (see soon), until ctx
+// ends. During an outage of Redis it checks nothing.
 func (h *healer) run(ctx context.Context, leads domain.StillLeads) {
 	h.leads = leads
 	// Another process may have been the leader since the last run.
@@ -135,7 +135,7 @@ type queueError struct{ error }
 func (e queueError) Unwrap() error { return e.error }
 
 // check checks Redis and the database once. check heals if either may have lost data, and otherwise renews the
-// canary.
+// canary if that is due.
 func (h *healer) check(ctx context.Context) error {
 	looking, cancel := context.WithTimeout(ctx, checkPatience)
 	defer cancel()
@@ -225,8 +225,9 @@ func (h *healer) adopt(ctx context.Context, seen lost.QueueIdentity) error {
 	return h.remember(ctx, next, "")
 }
 
-// advance renews the canary. If Redis is later restored to an older state, the older canary shows it. advance finishes
-// even if the process stops, because the next leader would take a difference between Redis and the database for a loss.
+// advance renews the canary if that is due (see advanceEvery). If Redis is later restored to an older state, the older
+// canary shows it. advance finishes even if the process stops, because the next leader would take a difference between
+// Redis and the database for a loss.
 func (h *healer) advance(ctx context.Context, seen lost.QueueIdentity) error {
 	relayed := h.relayed()
 	if relayed == h.seen && time.Since(h.advanced) < advanceEvery && seen == h.record.Identity {

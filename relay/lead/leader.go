@@ -165,8 +165,8 @@ func (l *Leader) keep(ctx context.Context, leads domain.StillLeads) error {
 	}
 }
 
-// startBeside starts the parts that run in their own goroutines, because the other duties may take minutes. They end
-// with ctx.
+// startBeside starts the parts that run in their own goroutines, because the other duties may take minutes. The
+// parts end with ctx.
 func (l *Leader) startBeside(ctx context.Context, leads domain.StillLeads, beside *sync.WaitGroup) {
 	if l.healer != nil {
 		beside.Go(func() { l.healer.run(ctx, leads) })

@@ -18,7 +18,7 @@ type loss struct {
 	slots *lost.Slots
 }
 
-// lossOf returns what Redis, which has the identity seen now, or the database may have lost. If an
+// lossOf returns what Redis or the database may have lost. The parameter seen is the identity that Redis has now. If an
 // earlier heal has not ended, its reason is the reason of this one too. Then all data may be lost, and if the database
 // may have gone back, the earlier heal has recorded it.
 func (h *healer) lossOf(seen lost.QueueIdentity, databaseChange string) loss {
@@ -81,7 +81,7 @@ func (h *healer) confirm(ctx context.Context, seen lost.QueueIdentity) error {
 	return queueError{err}
 }
 
-// soon fires when a loss that is not confirmed has to be looked at again, and never if there is none.
+// soon fires when Redis has to be checked again because a loss is not confirmed, and never if there is no such loss.
 func (h *healer) soon() <-chan time.Time {
 	if h.unconfirmed == 0 {
 		return nil

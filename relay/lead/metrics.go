@@ -17,16 +17,16 @@ type metrics struct {
 	queues   *queueGauges
 
 	failing *prometheus.GaugeVec // by duty
-	// These four metrics tell of heals: a heal follows when Redis or PostgreSQL may have
+	// These four metrics are about heals: a heal follows when Redis or PostgreSQL may have
 	// lost data.
 	heals, healedEvents prometheus.Counter
 	lastHeal, lastTook  prometheus.Gauge
-	// These two metrics tell of single tasks that Redis lost.
+	// These two metrics are about single tasks that Redis lost.
 	missing prometheus.Gauge
 	resent  prometheus.Counter
 	// archived counts dead letters that the archivist made of archived tasks.
 	archived prometheus.Counter
-	// These two metrics tell of schedules.
+	// These two metrics are about schedules.
 	ticks    *prometheus.CounterVec // by outcome
 	lateness prometheus.Gauge
 }

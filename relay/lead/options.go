@@ -19,8 +19,8 @@ type Duties struct {
 	// longer has. If Unfinished is nil, such an event keeps the turn of its ordering key.
 	Unfinished queued.UnfinishedTasks
 	// Cancelled deletes the tasks of events that were cancelled, rescheduled, erased or
-	// discarded. If Cancelled is nil, these tasks stay until a worker takes them, and have
-	// no effect.
+	// discarded. If Cancelled is nil, these tasks stay in Redis. The database then still
+	// refuses to confirm a cancelled event, and a rescheduled event before its new time.
 	Cancelled queued.TaskRemover
 	// Unconfirmed are the types of events that no consumer confirms.
 	Unconfirmed []string

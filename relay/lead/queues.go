@@ -18,7 +18,7 @@ import (
 type Queues struct {
 	Overviews overview.QueueOverviews
 	Failing   queued.FailingTasks
-	// Receivers returns the receivers to which workers deliver nothing at present.
+	// Receivers returns receivers to which workers deliver nothing at present, at most 1,000.
 	Receivers func(ctx context.Context) ([]overview.ReceiverStatus, error)
 	// Foreign returns the queues that only other programs use. The leader does not measure these queues. If Foreign
 	// is nil, no such queue is known.
@@ -27,7 +27,7 @@ type Queues struct {
 
 const (
 	// queueSeries is how many queues have gauges of their own. failingSeries is how many pairs of type and queue
-	// have a gauge of failing tasks of their own. All others are added up under the label "other".
+	// have their own gauge of failing tasks. All others are added up under the label "other".
 	queueSeries   = 50
 	failingSeries = 50
 	otherLabel    = "other"

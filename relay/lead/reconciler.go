@@ -37,10 +37,10 @@ const (
 	ReconcileRows = 5000
 	// pagePatience limits the time for one page.
 	pagePatience = 10 * time.Second
-	// Reconciling may take one in reconcileShare of the time while a page takes less than reconcileQuick, because
-	// then both servers are quick. A page on which all events wait takes 85 ms on a busy machine, half of it in
-	// Redis. At a tenth of the time, that is about 5 % of Redis's CPU core. If a page takes longer, the servers are
-	// busy, and reconciling may take only one in reconcileBusyShare of the time.
+	// Reconciling may take 1/reconcileShare of the time while a page takes less than reconcileQuick, because then
+	// both servers are quick. A page on which all events wait takes 85 ms on a busy machine, half of it in Redis. At
+	// a tenth of the time, that is about 5 % of Redis's CPU core. If a page takes longer, the servers are busy, and
+	// reconciling may take only 1/reconcileBusyShare of the time.
 	reconcileShare, reconcileBusyShare = 10, 40
 	reconcileQuick                     = 100 * time.Millisecond
 	// A missing event is sent again at most resendLimit times: at once, then after resendPause, then after four
@@ -276,7 +276,7 @@ func (r *reconciler) missing(ctx context.Context, waiting []domain.SentEvent) (m
 				// search. The archivist may have passed over this task, because the event
 				// was emitted again later, or because Redis's clock jumped.
 				err := r.archivist.buryTask(ctx, events[i].Queue, events[i].TaskID())
-				if isOfOneEvent(ctx, err) { // other events may be missing all the same; the archivist warns
+				if isOfOneEvent(ctx, err) { // other events may still be missing; the archivist warns
 					r.log.Debug("an archived task could not become a dead letter", "event_id", events[i].ID, "error", err)
 				} else if err != nil {
 					return nil, err

@@ -64,8 +64,8 @@ type Waker struct {
 // napBounds bounds the sleeps of an idle poller. The sleeps double from shortest to the bound. The first sleeps are
 // short because some producers do not notify. A producer does not notify if it wrote its event before the relay was
 // marked asleep and commits after the relay's last claim. Of producers that commit at the same time, usually only
-// one notifies. With short first sleeps the poller finds such an event about as late as its transaction or its
-// commit was long.
+// one notifies. With short first sleeps the poller finds such an event with a delay that is about as long as its
+// transaction or its commit.
 type napBounds struct {
 	shortest time.Duration
 	longest  time.Duration // while producers notify and LISTEN works
