@@ -213,8 +213,8 @@ SELECT EXISTS (SELECT FROM pg_locks
 	claimCheck    = 20 * time.Millisecond
 )
 
-// awaitClaims waits until every claim that is open now has ended, for at most
-// claimPatience. Then it logs a warning and returns nil.
+// awaitClaims waits until every claim that is open now has ended. If that takes longer than
+// claimPatience, awaitClaims logs a warning and returns nil.
 func (s *Store) awaitClaims(ctx context.Context) error {
 	var claims []string
 	err := s.db.Pool().QueryRow(ctx, claimsSQL, claimPatience.Seconds()).Scan(&claims)
