@@ -11,7 +11,7 @@ import (
 )
 
 // A session holds back vacuum with its snapshot or, once it has written, with its
-// transaction ID. Sessions of other databases, and vacuum itself, do not hold back vacuum
+// transaction ID. Sessions of other databases and of autovacuum do not hold back vacuum
 // here. oldestSnapshotSQL leaves out a session whose times this role may not see, because
 // its age would be a guess.
 const oldestSnapshotSQL = `
