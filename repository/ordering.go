@@ -13,7 +13,8 @@ import (
 
 // Order per key. If an event has an ordering key but not the key's turn, the claim moves
 // the event to outbox_held. The functions in migrations/00003_ordering.sql give a key's
-// turn to an event and pass it on. That file also explains why the steps have this order.
+// turn to an event and pass it on. That file also says in which order they take their
+// locks.
 
 // held describes the events that a claim moved to outbox_held. An event that outbox_held
 // had already before the claim counts too.

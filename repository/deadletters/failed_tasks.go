@@ -34,7 +34,7 @@ func (f *FailedTasks) Failed(ctx context.Context, task domain.FailedTask) error 
 	return postgres.Translate(err, "enter a failed attempt into the journal")
 }
 
-// retriedSQL is JournalSQL for those of the events that this database knows. Other programs may use the same Redis.
+// retriedSQL is JournalSQL for the events that this database knows. Other programs may use the same Redis.
 var retriedSQL = stored.JournalSQL + `
 WHERE ` + stored.Places.Have("noted.id") + `
    OR EXISTS (SELECT FROM inbox i WHERE i.event_id = noted.id) OR EXISTS (SELECT FROM outbox_journal j WHERE j.event_id = noted.id)`

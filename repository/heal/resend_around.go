@@ -10,10 +10,10 @@ import (
 	"outboxd/repository/stored"
 )
 
-// resendAround puts events back of which the outbox may refuse some. It calls the
-// function resend, which puts all of its events back or none. If the outbox refuses an
-// event, resendAround calls resend with each half of the events, and so on. An event that
-// is refused alone becomes a dead letter. If the outbox refuses even a made-up valid
+// resendAround puts events back, although the outbox may refuse some of them. It calls
+// the function resend, which puts all of its events back or none. If the outbox refuses
+// an event, resendAround calls resend with each half of the events, and so on. An event
+// that is refused alone becomes a dead letter. If the outbox refuses even a made-up valid
 // event, resendAround returns the error of resend and makes no dead letter. Together with
 // an error, resendAround returns what it did before the error.
 func (m *MissingEvents) resendAround(ctx context.Context, ids []domain.ID, r redrive, resend func([]domain.ID) (moved, error)) (moved, error) {

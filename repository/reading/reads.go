@@ -194,8 +194,8 @@ SELECT pg_is_in_recovery(), (SELECT system_identifier::text FROM pg_control_syst
 	return s, nil
 }
 
-// identity says which database of which PostgreSQL answers. A standby has the identity of
-// its primary.
+// identity names the PostgreSQL cluster and the database that answered. A standby has the
+// identity of its primary.
 type identity struct{ system, database string }
 
 // seePrimary returns the end of the primary's log and what the primary is, or an error if

@@ -151,8 +151,8 @@ func (s *Store) openReplay(ctx context.Context, name string) (from domain.ID, op
 
 // ContinueReplay continues the replay to a subscription until all deliveries are made.
 // ContinueReplay returns at once if no replay is under way. It waits while many events are
-// due. ContinueReplay calls the function tell, unless that is nil, after every piece and
-// while it waits.
+// due. ContinueReplay calls the function tell after every piece and while it waits, unless
+// tell is nil.
 //
 // Every piece that ContinueReplay has made stays, even if ContinueReplay is interrupted:
 // the next call continues from there.
