@@ -7,16 +7,18 @@ import (
 	"outboxd/repository/postgres"
 )
 
-// Bound is a share of a pool: at most a fixed number of connections at the same time, for all who
-// go through it. A caller that finds no place waits here. If it waited in the pool, the relay,
-// the leader and health checks would wait behind it. A Bound is safe for concurrent use.
-type Bound struct{ places, own chan struct{} } // own: nil, except of a Bound that And returned
+// Bound is a share of a pool: all callers of Within together use at most a fixed number of
+// connections at the same time. A caller that finds no free place waits in Within. If the caller
+// waited in the pool, the relay, the leader and health checks would wait behind it. A Bound is
+// safe for concurrent use.
+type Bound struct{ places, own chan struct{} } // own: nil, except in a Bound that And returned
 
 // NewBound returns a Bound of conns connections, at least one.
 func NewBound(conns int) *Bound { return &Bound{places: make(chan struct{}, max(conns, 1))} }
 
 // And returns a Bound that has the places of b, and the given number of places that b does not
-// have. So its users get a place even while the users of b keep all places of b.
+// have. So a caller of the returned Bound finds a place even while callers of b use all places
+// of b.
 func (b *Bound) And(more int) *Bound {
 	return &Bound{places: b.places, own: make(chan struct{}, more)}
 }

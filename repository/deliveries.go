@@ -25,7 +25,8 @@ import (
 //   - wanted compares each event type of the batch once with the subscriptions, whatever
 //     the number of events.
 //   - A delivery has the due time of its event, so that it does not wait behind the whole
-//     backlog. A delivery also has the position of its event within the ordering key.
+//     backlog. If the subscription keeps the order, a delivery also has the position of
+//     its event within the ordering key.
 //   - If a producer writes an event again after its delivery was confirmed, the delivery
 //     is not made again. Before that it may be made again, under the same ID. As with
 //     events, the inbox lets such a repeat take effect once.
@@ -34,12 +35,14 @@ import (
 //   - If a subscription has instead_of_queue, the events that match it get no task in
 //     their own queue: they move to the history at once, if there is one. The later parts
 //     of the claim statement do not see these events.
-//   - again has those of them that a producer wrote again and that have deliveries from
-//     before: a delivery that is confirmed or pending is not made again. Those deliveries
-//     may be all that the event has. A row of outbox_awaited, in which the event waits for
-//     itself, asks the leader to call outbox_await, because the claim must not wait for a
-//     transaction that ends one of these deliveries. For the same reason an event waits for
-//     itself if it was awaiting a delivery before that is made again.
+//   - again has the events without a task for which fewer deliveries were made than
+//     subscriptions match. A producer wrote such an event again, and the missing deliveries
+//     are confirmed or pending from before, so they are not made again. For each of these
+//     events the claim writes a row into outbox_awaited whose delivery_id is the event's
+//     own ID. The row asks the leader to call outbox_await. The claim does not call
+//     outbox_await itself, because it must not wait for a transaction that ends one of
+//     these deliveries. For the same reason the claim writes such a row if the event
+//     already awaits a delivery that is now made again.
 var splitSQL = `, wanted AS MATERIALIZED (
     SELECT t.event_type, s.id AS subscription_id, s.name, s.headers AS wanted_headers, s.ordering, s.instead_of_queue, s.attempts AS most_attempts
     FROM (SELECT DISTINCT event_type FROM gone WHERE split IS NULL AND subscription IS NULL) AS t
@@ -84,8 +87,8 @@ const matchesSQL = `gone.split IS NULL AND gone.subscription IS NULL AND (wanted
 
 // If the claim did something for subscriptions, its result has one additional row, without
 // an event, that reports it. first is the due time of the first delivery.
-// instead_due and instead_id are the due time and the ID of the last event that went to
-// the history without a task.
+// instead_due and instead_id are the due time and the ID of the last event that has only
+// deliveries.
 const splitRowSQL = `,
        now(), (SELECT count(*) FROM due),
        jsonb_build_object('made', (SELECT count(*) FROM made), 'first', (SELECT encode(timestamptz_send(min(available_at)), 'hex') FROM made),

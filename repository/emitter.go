@@ -16,7 +16,7 @@ import (
 )
 
 // Emitter writes events in a producer's own transaction. Emitter uses the module client,
-// as other services in Go may.
+// which other services in Go can use too.
 type Emitter struct {
 	tx     *gorm.DB
 	outbox client.Outbox

@@ -13,7 +13,8 @@ import (
 
 // Order per key. If an event has an ordering key but not the key's turn, the claim moves
 // the event to outbox_held. The functions in migrations/00003_ordering.sql give a key's
-// turn to an event and pass it on. That file also explains why the steps have this order.
+// turn to an event and pass it on. That file also says in which order they take their
+// locks.
 
 // held describes the events that a claim moved to outbox_held. An event that outbox_held
 // had already before the claim counts too.
@@ -57,8 +58,9 @@ func (h *held) last() domain.Cursor { return domain.Cursor{Due: time.Time(h.Due)
 
 // passTurns ends the turns of events that nobody will confirm: events in Redis of a type
 // that no consumer confirms, suppressed events, and dead events unless DeadHoldsKey is set.
-// A delivery of such a type to a subscription keeps its turn, because it is confirmed. A turn belongs to an event, not to a row: if a
-// producer wrote the event more than once, the row at hand may have no ordering key.
+// A delivery of such a type to a subscription keeps its turn, because a delivery is
+// confirmed. A turn belongs to an event, not to a row: if a producer wrote the event more
+// than once, the row at hand may have no ordering key.
 func (b *batch) passTurns(ctx context.Context, outcomes []domain.Outcome) error {
 	var ended, delivered [][16]byte
 	for i, o := range outcomes {
@@ -89,10 +91,10 @@ func (b *batch) passTurnsOf(ctx context.Context, statement string, ids [][16]byt
 
 // advance gives the turns of the batch's ordering keys to their next events. It is called
 // after the commit: before the commit, the transaction that confirms an event does not see
-// the events that this batch held, so it cannot give them the turn. Until then, other
-// sessions that look for the next event of a key still see the batch's events in the
-// outbox, so they leave the key to this process. If it fails, the leader's housekeeping
-// gives the turns.
+// the events that this batch held, so it cannot give them the turn. Until the commit,
+// other sessions that look for the next event of a key still see the batch's events in the
+// outbox, so they leave the key to this process. If advance fails, the leader gives the
+// turns later.
 func (b *batch) advance(ctx context.Context) {
 	b.advanced = b.advanced || b.held.Made > 0
 	keys := slices.Concat(b.held.Keys, b.held.InsteadKeys, b.freed)

@@ -74,20 +74,21 @@ var _ domain.EventStore = (*Outbox)(nil)
 const (
 	idlePatience      = time.Minute      // between two statements
 	statementPatience = 30 * time.Second // of one statement
-	lockPatience      = 5 * time.Second  // for a lock on a table; locked rows of the outbox are skipped
+	lockPatience      = 5 * time.Second  // for a lock; locked rows of the outbox are skipped
 )
 
 // outboxd sends boundsSQL together with the claim. boundsSQL sets the timeouts of the
-// transaction, and says that events which the transaction puts back into the outbox are not
-// emitted again. boundsSQL reads whether there are subscriptions, and the mark of the outbox
-// (markSQL).
+// transaction. It also sets outboxd.moving, so that the trigger outbox_written does not
+// count events that the transaction puts back into the outbox as new events. boundsSQL reads
+// whether there are subscriptions, and the mark of the outbox (markSQL).
 const boundsSQL = `
 SELECT set_config('idle_in_transaction_session_timeout', $1, true), set_config('statement_timeout', $2, true),
        set_config('lock_timeout', $3, true), set_config('outboxd.moving', 'on', true),
        EXISTS (SELECT FROM outbox_subscriptions WHERE removed_at IS NULL), ` + markSQL
 
-// batchLife bounds a claim in this process too: if the server stopped answering, even a
-// ROLLBACK would wait for it.
+// batchLife is how long after its beginning a claim may send a ROLLBACK, or the COMMIT
+// of a batch without events to publish. Without this bound, the ROLLBACK would wait
+// forever for a server that stopped answering.
 const batchLife = time.Minute
 
 // claimSQL is one statement. The claim statement deletes the claimed rows from the outbox. A
@@ -181,7 +182,7 @@ func (o *Outbox) Claim(ctx context.Context, from domain.Cursor, limit int, excep
 	case err != nil:
 		o.passed.end(tried, false)
 		return nil, postgres.TranslateWork(err, "claim events")
-	case b.conn == nil: // it has ended
+	case b.conn == nil: // the batch has no events to publish, and begun has ended it
 		o.passed.end(tried, true)
 	default:
 		b.tried = tried
@@ -219,13 +220,14 @@ func (o *Outbox) newBatch(ctx context.Context) (*batch, error) {
 	if err != nil {
 		return nil, fmt.Errorf("take a connection: %w", err)
 	}
-	// The transaction must go on after ctx ends: a batch that was claimed is also settled.
+	// The end of ctx does not end life: a claim must be rolled back or committed even after
+	// ctx has ended.
 	life, cancel := context.WithTimeout(context.WithoutCancel(ctx), batchLife)
 	return &batch{outbox: o, conn: conn, life: life, cancel: cancel}, nil
 }
 
-// begun returns the batch. If the batch has no events to publish, it also ends the batch's
-// transaction.
+// begun returns the batch. If the batch has no events to publish, begun also ends the
+// batch's transaction.
 func (o *Outbox) begun(b *batch) (*batch, error) {
 	switch {
 	case len(b.events) > 0:
@@ -338,9 +340,9 @@ func (b *batch) giveBack() {
 	b.cancel()
 }
 
-// load begins the transaction and claims the events, in one round trip. If the claim finds that
-// subscriptions exist and it has made no deliveries, it begins again with the statement that
-// makes them.
+// load begins the transaction and claims the events, in one round trip. If the statement that
+// makes no deliveries was sent although there are subscriptions, load begins again with the
+// statement that makes deliveries.
 func (b *batch) load(ctx context.Context, s scope) error {
 	b.subscribed = b.outbox.subscribed.Load()
 	for {

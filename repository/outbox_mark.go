@@ -4,8 +4,8 @@ import "github.com/jackc/pgx/v5"
 
 // markSQL reads the mark of the outbox, and the mark's source: the server process, the
 // outbox's name and its table. If the source is $4, the connection has read the mark before,
-// and markSQL returns "" instead of the mark. outbox_mark() opens a file of the server. For
-// a claim of one event that takes about as long as the rest of the claim.
+// and markSQL returns "" instead of the mark. outbox_mark() opens a file of the server. In a
+// claim of one event, opening this file takes about as long as everything else.
 //
 // A server process serves one database of one cluster until it ends. The source names the
 // server process by its PID and by the start of the server. So the mark is read again if a
@@ -16,8 +16,8 @@ import "github.com/jackc/pgx/v5"
 const markSQL = `coalesce(source, ''), CASE WHEN source = $4 THEN '' ELSE coalesce(outbox_mark(), '') END
 FROM (SELECT (SELECT concat_ws(' ', pg_postmaster_start_time(), pg_backend_pid(), name, tableoid) FROM outbox_queue_identity) AS source) AS outbox_source`
 
-// sourcedMark is a mark with the source that it was read from. The zero sourcedMark is not
-// read yet.
+// sourcedMark is a mark with the source that it was read from. The zero sourcedMark means
+// that no mark was read yet.
 type sourcedMark struct{ source, mark string }
 
 // markKey finds the connection's sourcedMark in the connection's CustomData.
@@ -28,7 +28,8 @@ func markOn(conn *pgx.Conn) sourcedMark {
 	return known
 }
 
-// rememberMark returns the mark that markSQL has read on conn, or that conn knew before.
+// rememberMark returns the mark that markSQL has read on conn. If markSQL returned no mark
+// because conn has read it before, rememberMark returns that mark.
 func rememberMark(conn *pgx.Conn, read sourcedMark) string {
 	if known := markOn(conn); read.source != "" && read.source == known.source {
 		return known.mark

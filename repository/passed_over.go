@@ -11,16 +11,17 @@ import (
 
 // An event is stuck if it can neither be relayed nor become a dead letter: the tables refuse it, or another transaction
 // works on it and stays open. It stays in the outbox, and claims pass it over, because it would make every claim or
-// commit of its batch fail. The cause may end. So once every tryEvery a claim from the beginning of the outbox tries up
-// to maxAside stuck events again, those first that were not tried for the longest time. If some of them are not stuck any
-// more, the next claim tries as many more. So stuck events cost a claim a bounded amount of work, however many there are.
+// commit of its batch fail. The cause may end. So after every tryEvery, a claim from the beginning of the outbox tries up
+// to maxAside stuck events again. It begins with the events whose last try is the longest ago. If some of these events
+// are not stuck any more, the next claim from the beginning tries up to maxAside further events. So stuck events cost a
+// claim a bounded amount of work, however many there are.
 
 const tryEvery = time.Minute
 
 type stuckRow struct {
 	dueRow
 	why   error // why it cannot be relayed
-	unset error // why it cannot become a dead letter; nil if PostgreSQL does not say
+	unset error // why it cannot become a dead letter; nil: not known, or not tried
 }
 
 // passedOver has the stuck events that this process knows. It is safe for concurrent use.
@@ -28,7 +29,7 @@ type passedOver struct {
 	now func() time.Time
 
 	mu       sync.Mutex
-	events   []domain.ID                 // those that were not tried for the longest time first
+	events   []domain.ID                 // the one whose last try is the longest ago comes first
 	places   map[domain.ID]domain.Cursor // of the same events, where they were met last
 	try      time.Time                   // when some are tried again
 	reported time.Time
@@ -59,8 +60,8 @@ func (p *passedOver) begin(from domain.Cursor) (passed [][16]byte, tried []domai
 	return passed, tried
 }
 
-// end is called when a claim that tried stuck events again has ended. If it was not committed, nobody knows whether
-// they are still stuck.
+// end is called when a claim has ended. The parameter tried has the stuck events that the claim tried again. If the
+// claim was not committed, nobody knows whether they are still stuck.
 func (p *passedOver) end(tried []domain.Cursor, committed bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -73,8 +73,8 @@ func (p *Presence) Listen(ctx context.Context, notified func(domain.Notice)) err
 	}
 }
 
-// TryListening returns nil if a connection can LISTEN and a notification reaches it. Then
-// it closes the connection.
+// TryListening opens a connection for LISTEN, and closes it again. It returns nil if a
+// notification has reached the connection.
 func (p *Presence) TryListening(ctx context.Context) error {
 	conn, _, err := p.listen(ctx)
 	if err == nil {

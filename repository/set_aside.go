@@ -22,9 +22,9 @@ import (
 // need not send it to outboxd. Setting rows aside costs nothing as long as no claim
 // fails.
 //
-// A claim also fails if it waits too long for a transaction that stays open and that
-// deletes the same event, or its delivery, in another table: a producer may write an event
-// again that another producer is cancelling. Such a row is passed over.
+// A claim also fails if it waits too long for an open transaction that deletes another row
+// of the same event, or a delivery of the event. For example, a producer writes an event
+// again while another producer is cancelling the event. Claims pass over such a row.
 
 // maxAside is the largest number of faulty rows that one claim looks for. The next claim looks
 // for more.
@@ -187,7 +187,8 @@ func (s *sifting) sift(ctx context.Context, rows []dueRow) error {
 		return err
 	case len(rows) == 1:
 		if !stored.IsOfRow(err) {
-			// Nobody but this row waits, unless a whole table is locked.
+			// The row waited for a lock. If even a made-up event has to wait, a whole table is
+			// locked, and the row is not the reason.
 			if err := s.claimMadeUp(ctx); err != nil {
 				return err
 			}
@@ -244,8 +245,9 @@ func (b *batch) claimMadeUp(ctx context.Context) error {
 	}, false)
 }
 
-// setAside turns faulty rows into dead letters, and returns those that it could not turn, and
-// those that are not faulty. They stay in the outbox. An error is no fault of a row, and nothing was decided about the rows.
+// setAside turns faulty rows into dead letters. It returns the faulty rows that cannot become
+// dead letters, and the rows that are not faulty. The returned rows stay in the outbox. If
+// setAside returns an error, no row is the reason, and the caller must roll back.
 func (b *batch) setAside(ctx context.Context, stuck []stuckRow) (left []stuckRow, err error) {
 	for _, row := range stuck {
 		if !stored.IsOfRow(row.why) {

@@ -167,8 +167,8 @@ func (b *batch) settle(ctx context.Context, outcomes []domain.Outcome) error {
 	return nil
 }
 
-// execExactly fails unless a statement changes as many rows as it was given: otherwise an
-// event would be lost or be there twice.
+// execExactly fails if a statement changes another number of rows than the given one:
+// then an event would be lost or be there twice.
 func (b *batch) execExactly(ctx context.Context, rows int, sql string, args ...any) error {
 	tag, err := b.conn.Exec(ctx, sql, args...)
 	if err == nil && tag.RowsAffected() != int64(rows) {

@@ -29,7 +29,7 @@ var _ domain.Inbox = (*Inbox)(nil)
 // transaction_timeout exists since PostgreSQL 17.
 //
 // Changing a setting costs more than reading it, and the last two settings almost always
-// have these values already.
+// are 0 already. So the statement reads them first.
 const timeoutsSQL = `set_config('idle_in_transaction_session_timeout', $1, true), set_config('statement_timeout', $1, true),
     CASE WHEN current_setting('lock_timeout') <> '0' THEN set_config('lock_timeout', '0', true) END,
     CASE WHEN current_setting('transaction_timeout', true) <> '0' THEN set_config('transaction_timeout', '0', true) END`
@@ -44,8 +44,8 @@ const (
 )
 
 // The inbox row is written before the effect, together with BEGIN. A second task of the
-// same event waits here until the first one has ended, so the two never run at the same
-// time.
+// same event waits at its INSERT until the first task has ended, so the two never run
+// at the same time.
 //
 // The statement returns a row if the insert wrote one, and only then sets the timeouts.
 const processedSQL = `

@@ -64,8 +64,8 @@ func (i *Inbox) processAll(ctx context.Context, ids []domain.ID, effect func(con
 }
 
 // readVerdicts returns the answers of confirm_many or outbox_ask in the order of the
-// events. If an answer is missing or unknown, readVerdicts returns an error, and no event
-// counts as confirmed.
+// events. If an event has no answer, or an answer that readVerdicts does not expect,
+// readVerdicts returns an error, and no event counts as confirmed.
 func readVerdicts(rows pgx.Rows, ids []domain.ID) (_ []domain.Confirmation, held bool, err error) {
 	answers := make(map[domain.ID]string, len(ids))
 	var id domain.ID

@@ -34,7 +34,7 @@ func (f *FailedTasks) Failed(ctx context.Context, task domain.FailedTask) error 
 	return postgres.Translate(err, "enter a failed attempt into the journal")
 }
 
-// retriedSQL is JournalSQL for those of the events that this database knows. Other programs may use the same Redis.
+// retriedSQL is JournalSQL for the events that this database knows. Other programs may use the same Redis.
 var retriedSQL = stored.JournalSQL + `
 WHERE ` + stored.Places.Have("noted.id") + `
    OR EXISTS (SELECT FROM inbox i WHERE i.event_id = noted.id) OR EXISTS (SELECT FROM outbox_journal j WHERE j.event_id = noted.id)`
@@ -113,7 +113,7 @@ func (f *FailedTasks) Bury(ctx context.Context, task domain.FailedTask, onRecord
 const claimedSQL = `UPDATE outbox_dead SET stage = 'person' WHERE id = $1 AND generation = $2 AND stage = 'worker'`
 
 // claimBurial records that a person gave up the task of an event that is dead already: the leader may find the
-// archived task before the person's command does.
+// archived task before the person's command records that.
 func (f *FailedTasks) claimBurial(ctx context.Context, tx pgx.Tx, task *domain.FailedTask) error {
 	tag, err := tx.Exec(ctx, claimedSQL, [16]byte(task.ID), task.Generation)
 	if err != nil || tag.RowsAffected() == 0 {
@@ -135,10 +135,10 @@ func isConfirmed(ctx context.Context, tx pgx.Tx, id domain.ID) (confirmed bool, 
 	return confirmed, nil
 }
 
-// whereIsSQL is one statement, so it has one snapshot: it finds an event that moves at the
-// same time in its old table or in its new one, never in neither. The event may have
+// whereIsSQL is one statement, so it has one snapshot: if an event moves at the same time,
+// the statement finds it either in its old table or in its new one. The event may have
 // several rows, such as older generations in the history. Then the newest generation
-// counts, and a dead letter only if no other table has the event.
+// counts. A dead letter counts only if no other table has the event.
 var whereIsSQL = `
 SELECT state, generation FROM (
     ` + buriable.Union(`SELECT {state} AS state, generation FROM {table} WHERE id = $1`) + `
@@ -148,11 +148,11 @@ SELECT state, generation FROM (
 // task, and the task of a cancelled event has no effect.
 var buriable = stored.Places.Only(lives.StatePending, lives.StateHeld, lives.StateInFlight, lives.StateDead)
 
-// burySQL moves an event from a table (the first %s) to the dead letters, and returns when it had been handed over
-// (the second %s). An event that a producer wrote more than once may have several rows, or may already be dead. If
-// there are several rows, one dead letter of the event stays, and the account counts the other rows as repeats. $5
-// is true for an event of the outbox: it may never have been claimed, so it keeps its value of split. $6 is the
-// stage that gave the event up.
+// burySQL moves an event from a table (the first %s) to the dead letters, and returns when it had been handed to
+// Redis (the second %s). An event that a producer wrote more than once may have several rows, or may already be
+// dead. If there are several rows, one dead letter of the event stays, and the account counts the other rows as
+// repeats. $5 is true for an event of the outbox: it may never have been claimed, so it keeps its value of split.
+// $6 is the stage that gave the event up.
 var burySQL = `
 WITH gone AS (
     DELETE FROM %s WHERE id = $1 AND generation <= $2 RETURNING ` + stored.Columns + `, %s AS sent_at

@@ -18,8 +18,8 @@ const maxGroups = 100
 const errorFormSQL = `left(regexp_replace(error, '[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}|[0-9]+', '#', 'g'), 300)`
 
 // deadGroupsSQL groups the $27 latest dead letters that match the filter. PostgreSQL can
-// read the index outbox_dead_place from the latest one on. So the statement reads few rows,
-// however many dead letters there are, unless few of them match.
+// read the index outbox_dead_place from the latest one on. So if most dead letters match,
+// the statement reads few rows, however many dead letters there are.
 //
 // The form of an error is computed outside of the limit. Inside the limit, PostgreSQL
 // would compute the form for every dead letter that matches, if it sorts them.

@@ -14,8 +14,8 @@ import (
 
 // A replay clears a deadline that has passed, because the new task would fail at once. A
 // replay also clears the event's uniqueness option: the old task may still hold the lock,
-// and Asynq would refuse the new task. If a producer wrote the event again and it still
-// waits in the outbox, the two become one row.
+// and Asynq would refuse the new task. If a producer wrote the event again and that row
+// still waits in the outbox, the two rows become one.
 var replaySQL = chosenDeadSQL + `, back AS (
     INSERT INTO outbox AS o (` + stored.Columns + `)
     SELECT ` + stored.ColumnsWith(map[string]string{

@@ -21,9 +21,9 @@ const (
 	sampledBytes = 16 << 10
 )
 
-// valuesSQL groups the $27 latest dead letters that match the filter by the value at the path $29, in the way of
-// deadGroupsSQL. $30 is what each payload with the path contains. The size of a payload is known without reading the
-// payload. OFFSET 0 keeps PostgreSQL from computing a value again for each of its uses.
+// valuesSQL groups the $27 latest dead letters that match the filter by the value at the path $29, as deadGroupsSQL
+// groups them by error. $30 has bytes that each payload with the path contains. The size of a payload is known
+// without reading the payload. OFFSET 0 keeps PostgreSQL from computing a value again for each of its uses.
 var valuesSQL = `
 SELECT CASE WHEN nested OR value IS NULL THEN '' WHEN length(value) > $32 THEN left(value, $32) || '*' ELSE value END,
        CASE WHEN nested THEN $33 WHEN value IS NULL THEN $34 ELSE '' END, count(*), min(died_at), max(died_at), count(*) OVER (), sum(count(*)) OVER (), max(found)

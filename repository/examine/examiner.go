@@ -24,7 +24,8 @@ type Options struct {
 	// ProducerRole is a role that must be able to write events. "" checks no role.
 	ProducerRole string
 	// SnapshotAge is how long a transaction may stay open, and KeyAge how long an event may
-	// keep other events of its ordering key waiting. Beyond them there is a finding.
+	// keep other events of its ordering key waiting. If one of them takes longer, there is
+	// a finding.
 	SnapshotAge, KeyAge time.Duration
 	// LeaderSilence is how long the leader may send PostgreSQL no message. 0 means twice its
 	// usual interval.
@@ -42,8 +43,8 @@ type Options struct {
 }
 
 // Examiner implements domain.Examiner for the database. It changes nothing. One
-// examination is one transaction; it needs a further transaction after each check that
-// PostgreSQL refuses.
+// examination is one transaction. It needs a further transaction after each check that
+// fails.
 type Examiner struct {
 	db *postgres.Database
 	o  Options

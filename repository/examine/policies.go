@@ -10,8 +10,8 @@ import (
 
 // policiesSQL checks the roles that work for outboxd: the role of this session, the roles
 // of deploy/postgres, and the owner of the tables, with whose rights triggers and
-// functions run. Row-level policies do not apply to superusers, to roles with BYPASSRLS,
-// and to the owner unless the table has FORCE ROW LEVEL SECURITY.
+// functions run. Row-level policies do not apply to superusers and to roles with
+// BYPASSRLS. They apply to the owner only if the table has FORCE ROW LEVEL SECURITY.
 const policiesSQL = `
 WITH ours AS (
     SELECT c.oid, c.relname, c.relowner, c.relforcerowsecurity

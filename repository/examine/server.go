@@ -32,10 +32,11 @@ func (e *Examiner) clock(ctx context.Context, tx pgx.Tx, facts *thorough.Postgre
 	return nil
 }
 
-// connectionsSQL finds the limit that leaves the fewest connections: that of the server
-// without the reserved connections, that of the database, or that of the role. Every role
-// may read the counts of connections, but not all columns of pg_stat_activity. The
-// setting reserved_connections exists since PostgreSQL 16.
+// connectionsSQL compares three limits on connections: of the server, without the
+// reserved connections, of the database, and of the role. It returns the limit that
+// leaves the fewest connections. Every role may read the counts of connections, but not
+// all columns of pg_stat_activity. The setting reserved_connections exists since
+// PostgreSQL 16.
 const connectionsSQL = `
 WITH used AS (
     SELECT (SELECT sum(numbackends) FROM pg_stat_database) AS server,

@@ -10,8 +10,8 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// wentBackSQL returns no row unless the database went back within the last seven days. The
-// journal, whose entries it counts, is kept for --relay-inbox-retention: 14 days by
+// wentBackSQL returns a row only if the database went back within the last seven days. It
+// counts entries of the journal, which are kept for --relay-inbox-retention: 14 days by
 // default.
 const wentBackSQL = `
 SELECT extract(epoch FROM now() - went_back_at)::float8,

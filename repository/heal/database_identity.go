@@ -84,7 +84,7 @@ func either(may bool, expression string) string {
 	return "''"
 }
 
-// history_since says since when the history has got every published event. If the
+// history_since says since when the history has every published event. If the
 // retention becomes longer, history_since moves, because the shorter retention has
 // dropped older events. If the history is turned on, history_since becomes now().
 const rememberDatabaseSQL = `

@@ -49,8 +49,9 @@ const pageShare = 4
 //     page ends there.
 //   - dead reads the dead letters in the same way. The generation is looked up only for
 //     an event that has a dead letter.
-//   - IN stands in the list of columns, where PostgreSQL always makes a hash table of it.
-//     In a join the planner may compare every row with every other.
+//   - The conditions with IN stand in the list of columns, where PostgreSQL always makes
+//     a hash table of the subquery. In a join the planner may compare every row with
+//     every other.
 //   - A row with a sent_at in the future was written before the clock was set back.
 //   - The last row of the result describes the page and is no event.
 const pageSQL = `

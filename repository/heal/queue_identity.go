@@ -56,7 +56,8 @@ func (m *QueueMemory) Remember(ctx context.Context, known, next lost.QueueIdenti
 	return m.replace(ctx, "remember the queue's identity", rememberSQL, known, next.RunID, next.ReplicationID, next.Canary, next.Shards, healed)
 }
 
-// replace runs a statement that changes the row if it has the known identity, which are the statement's first parameters.
+// replace runs a statement that changes the row if the row has the known identity. The parts of the
+// identity are the first parameters of the statement.
 func (m *QueueMemory) replace(ctx context.Context, doing, statement string, known lost.QueueIdentity, values ...any) error {
 	result, err := m.db.SQL().ExecContext(ctx, statement, append([]any{known.RunID, known.ReplicationID, known.Canary, known.Shards}, values...)...)
 	if err != nil {

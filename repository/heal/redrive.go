@@ -25,7 +25,7 @@ func NewRedriver(db *postgres.Database) *Redriver { return &Redriver{db} }
 const redriveShare = 10
 
 // lostSQL selects up to %d rows of the history whose events are not confirmed, including
-// dead letters.
+// rows of dead events.
 //
 //   - It reads the history in the order of its index, from the place where the last batch
 //     ended ($1), and the inbox in the same order. So all batches together read the
@@ -51,9 +51,9 @@ const lostSQL = `
     FETCH FIRST %d ROWS WITH TIES
 `
 
-// notDeadSQL leaves the rows out of the result of lostSQL whose event is dead in the same
-// or a later generation. The subquery gives one value that is compared, so that PostgreSQL
-// does not read all dead letters into a hash table.
+// notDeadSQL leaves out the rows of lostSQL whose event is dead in the same or a later
+// generation. The subquery gives one value that is compared, so that PostgreSQL does not
+// read all dead letters into a hash table.
 const notDeadSQL = `coalesce((SELECT d.generation FROM outbox_dead d WHERE d.id = unconfirmed.id) < unconfirmed.generation, true)`
 
 // redriveSQL deletes the row from the history, because an event is in one place at a
@@ -100,8 +100,9 @@ func (o *Redriver) Redrive(ctx context.Context, window time.Duration, except ...
 // not inserted as repeats.
 //
 // The row that the outbox already has is locked, although it is not changed, so that no
-// relay claims it before this transaction ends. Otherwise outbox_absorb could take the
-// deleted row of the history for the one that is left, and remove this row too.
+// relay claims it before this transaction ends. Otherwise a relay could claim and hold
+// that row, and outbox_absorb could remove it, because outbox_absorb still sees the row
+// of the history that this transaction deletes. Then no row of the event would be left.
 //
 // "was" says when each event had been handed over, for the journal. IN stands in its list
 // of columns, where PostgreSQL always makes a hash table of it. A join would compare every
@@ -372,8 +373,8 @@ const stillOpenSQL = `
 SELECT EXISTS (SELECT FROM pg_locks
     WHERE locktype = 'relation' AND relation = 'outbox_sent'::regclass AND mode = 'RowExclusiveLock' AND virtualtransaction = ANY ($1::text[]))`
 
-// awaitBatches waits until all of the given transactions have ended, for at most
-// batchPatience. Then it logs a warning and returns nil.
+// awaitBatches waits until all of the given transactions have ended. If that
+// takes longer than batchPatience, awaitBatches logs a warning and returns nil.
 func (o *Redriver) awaitBatches(ctx context.Context, transactions []string) error {
 	limit := time.NewTimer(batchPatience)
 	defer limit.Stop()

@@ -15,7 +15,7 @@ WITH moving AS MATERIALIZED (
     SELECT set_config('outboxd.moving', 'on', true)
 ), lost AS MATERIALIZED (
     SELECT s.tableoid AS part, s.ctid AS place, s.sent_at FROM outbox_sent s
-    WHERE s.id = ANY ($1::uuid[]) AND s.split IS DISTINCT FROM 'instead' -- only its deliveries carry such an event
+    WHERE s.id = ANY ($1::uuid[]) AND s.split IS DISTINCT FROM 'instead' -- such an event has only deliveries
       AND NOT EXISTS (SELECT FROM inbox i WHERE i.event_id = s.id)
       AND NOT EXISTS (SELECT FROM outbox_dead d WHERE d.id = s.id AND d.generation >= s.generation)
 ` + backSQL + `), counted AS (

@@ -10,12 +10,12 @@ import (
 	"outboxd/repository/stored"
 )
 
-// resendAround puts events back of which the outbox may refuse some. It calls the
-// function resend, which puts all of its events back or none. If the outbox refuses an
-// event, resendAround calls resend with each half of the events, and so on. An event that
-// is refused alone becomes a dead letter. If the outbox refuses every event,
-// resendAround returns the error of resend and makes no dead letter. With an error,
-// resendAround returns what it did before it.
+// resendAround puts events back, although the outbox may refuse some of them. It calls
+// the function resend, which puts all of its events back or none. If the outbox refuses
+// an event, resendAround calls resend with each half of the events, and so on. An event
+// that is refused alone becomes a dead letter. If the outbox refuses even a made-up valid
+// event, resendAround returns the error of resend and makes no dead letter. Together with
+// an error, resendAround returns what it did before the error.
 func (m *MissingEvents) resendAround(ctx context.Context, ids []domain.ID, r redrive, resend func([]domain.ID) (moved, error)) (moved, error) {
 	total, err := resend(ids)
 	switch {
@@ -49,8 +49,8 @@ WITH moving AS MATERIALIZED (
 )
 INSERT INTO outbox_journal (event_id, stage, entry, generation, detail) SELECT id, $1, 'redriven', 0, $2 FROM back`
 
-// backMadeUp inserts a made-up valid event as if the event went back, and rolls that
-// back. If that fails too, the fault is not in a row.
+// backMadeUp inserts a made-up valid event as if the event went back, and rolls the
+// transaction back. If the insert fails, the fault is not in a row.
 func (m *MissingEvents) backMadeUp(ctx context.Context, r redrive) error {
 	tx, err := m.db.Pool().Begin(ctx)
 	if err != nil {

@@ -96,7 +96,7 @@ func Open(ctx context.Context, o Options) (*Database, error) {
 		}
 	}
 	if session.isPooled() {
-		pool.Reset() // ends the connections that were made before this was known
+		pool.Reset() // ends the connections that were made before the pooler was known
 	}
 	sessions := &Pool{Pool: pool, pinned: session.isPooled(), pins: session.pins(true)}
 	db := sessions.openSQL()

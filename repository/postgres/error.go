@@ -46,8 +46,8 @@ func Translate(err error, doing string) error {
 
 // TranslateWork does what Translate does, for work that a relay or a worker repeats. The
 // server may refuse such work because of a missing right, row-level security or a missing
-// REPLICA IDENTITY. That counts as an outage until an operator corrects it, and not as a
-// fault of an event.
+// REPLICA IDENTITY. Such a refusal counts as an outage until an operator corrects the
+// cause, and not as a fault of an event.
 func TranslateWork(err error, doing string) error {
 	pg, ok := errors.AsType[*pgconn.PgError](err)
 	if !ok {
@@ -91,8 +91,8 @@ func IsUnavailable(err error) bool {
 	return outage.Is(err) || SQLState(err) == "" && IsConnectionLost(err)
 }
 
-// isLate reports whether the deadline of its context ended the statement. Then the server may only be busy, so the
-// message does not call it unavailable.
+// isLate reports whether the deadline of the statement's context ended the statement. Then the server may only be
+// busy, so the message does not call the server unavailable.
 func isLate(err error) bool {
 	_, connecting := errors.AsType[*pgconn.ConnectError](err)
 	return errors.Is(err, context.DeadlineExceeded) && !connecting && !errors.Is(err, errTooLong)

@@ -7,8 +7,8 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// rollbackPatience is how long RollBack waits. It bounds the wait for a server that is
-// gone, or that acknowledges packets and never answers.
+// rollbackPatience is how long RollBack waits at most. It bounds the wait for a server
+// that is gone, or that acknowledges packets and never answers.
 const rollbackPatience = 5 * time.Second
 
 // RollBack rolls a transaction back, also if ctx has ended. RollBack does nothing to a

@@ -64,7 +64,7 @@ var sessionSettings = []setting{
 	{name: "transaction_timeout", value: "0", since: 17_00_00},
 
 	// With row_security=off, PostgreSQL returns an error if a row-level policy would hide
-	// rows: hidden events would wait for ever.
+	// rows. Without the error, hidden events would wait forever.
 	{name: "row_security", value: "off"},
 
 	// A claim finds its rows by an index and deletes them by tuple identifier. If a setting

@@ -14,10 +14,10 @@ import (
 const StaleConnections = 4
 
 // Transact calls the function work in a transaction. Transact calls it again if, before
-// COMMIT was sent, the connection was lost or the transaction failed because of another
-// one or of a change of a table. In these cases the transaction has changed nothing. So
-// the function must be repeatable. After COMMIT was sent, Transact does not try again,
-// because the outcome may not be known.
+// COMMIT was sent, the connection was lost, or the transaction failed because of
+// another transaction or a change of a table. In these cases the transaction has
+// changed nothing. So the function must be repeatable. After COMMIT was sent, Transact
+// does not try again, because the outcome may not be known.
 func (d *Database) Transact(ctx context.Context, doing string, work func(tx *gorm.DB) error) error {
 	for attempt := 1; ; attempt++ {
 		committing, err := d.TransactOnce(ctx, work)

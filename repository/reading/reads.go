@@ -16,8 +16,8 @@ import (
 const (
 	// lookEvery is how old the standing of the standby may be before the next query looks
 	// again. While the standing has a fault of any kind, it may be awayFactor times as old.
-	// But while the standby must reach a write of the caller and the connection to it is
-	// open, every query looks again.
+	// But while the standby must reach the position in Reads.wrote and the connection to
+	// the standby is open, every query looks again.
 	lookEvery  = time.Second
 	awayFactor = 5
 	// lookPatience bounds one look at both servers, and primaryPatience a question to the
@@ -49,7 +49,7 @@ type Reads struct {
 }
 
 // New returns Reads that prefer a standby of primary. The function open connects to the
-// standby and is called again after a failure; it is nil if there is no standby.
+// standby. If open fails, it is called again later. open is nil if there is no standby.
 func New(primary *postgres.Database, open func(context.Context) (*postgres.Database, error), logger *slog.Logger) *Reads {
 	return &Reads{primary: primary, bound: repository.NewBound(primaryReads), open: open, logger: logger, every: lookEvery}
 }
@@ -100,8 +100,9 @@ func (r *Reads) Wrote(ctx context.Context) {
 	var position string
 	if r.primary.Pool().QueryRow(ctx, "SELECT pg_current_wal_insert_lsn()::text").Scan(&position) == nil {
 		r.mu.Lock()
-		// If a call that began later answers first, its position has the change of this
-		// call, too, and this position may lack that of the later one.
+		// If a call that began later has ended first, its position also covers the
+		// change of this call. The position of this call may not cover the change of
+		// the later call.
 		if call > r.wroteBy {
 			r.wrote, r.wroteBy = position, call
 		}
@@ -193,8 +194,8 @@ SELECT pg_is_in_recovery(), (SELECT system_identifier::text FROM pg_control_syst
 	return s, nil
 }
 
-// identity says which database of which PostgreSQL answers. A standby has the identity of
-// its primary.
+// identity names the PostgreSQL cluster and the database that answered. A standby has the
+// identity of its primary.
 type identity struct{ system, database string }
 
 // seePrimary returns the end of the primary's log and what the primary is, or an error if
@@ -222,7 +223,8 @@ func (r *Reads) tell(err error) {
 	}
 }
 
-// ask answers a query from the standby, or else from the primary.
+// ask answers a query from the standby. If the standby cannot answer it, ask answers it from
+// the primary, unless the query was too slow.
 func ask[T any](ctx context.Context, r *Reads, read func(*postgres.Database) (T, error)) (T, error) {
 	standby := r.choose(ctx, false)
 	if standby == nil {

@@ -18,8 +18,8 @@ type Changes struct {
 	queue domain.RunningTasks // knows which tasks run; nil: nobody can be asked
 }
 
-// New returns the Changes of db. These Changes change no event of which only Redis knows
-// whether a task is running; see Asking.
+// New returns the Changes of db. These Changes do not change an event if only Redis
+// knows whether its task is running; see Asking.
 func New(db *postgres.Database) *Changes { return &Changes{db: db} }
 
 // Asking returns Changes that also change such events: they ask queue whether a task is

@@ -19,8 +19,8 @@ import (
 // transaction is undone, and done again without that event.
 
 const (
-	// mostLooks is how often at most a transaction is undone. After that, no event is changed
-	// of which only Redis knows whether a task is running.
+	// mostLooks is how often at most a transaction is undone. After that, an event is not
+	// changed if only Redis knows whether its task is running.
 	mostLooks = 3
 	// queuePatience bounds a question to the queue. Handlers of the changed events wait
 	// meanwhile.
@@ -37,7 +37,7 @@ var errDoubt = errors.New("a task of a changed event may be running")
 // errNoQueue says that there is no queue to ask.
 var errNoQueue = domain.Errorf(domain.CodeUnavailable, "no queue is known")
 
-// doubt is what is known about events of which only Redis knows whether a task is running.
+// doubt has what Redis said about the tasks of events that are to be changed.
 type doubt struct {
 	queue   domain.RunningTasks
 	blind   []domain.ID // they are not changed if only Redis knows whether a task is running

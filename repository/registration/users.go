@@ -85,8 +85,9 @@ func (u *Users) Register(ctx context.Context, user *registration.User, idempoten
 }
 
 // Register calls claimKey before it inserts the user. If two requests come with the same
-// Idempotency-Key at the same time, the second one waits here. If the first one succeeds,
-// the second one is refused because of the key, and not because of the e-mail address.
+// Idempotency-Key at the same time, the second one waits in claimKey. If the first one
+// succeeds, the second one is refused because of the key, and not because of the e-mail
+// address.
 func (u *Users) claimKey(tx *gorm.DB, key string, user domain.ID) error {
 	if key == "" {
 		return nil

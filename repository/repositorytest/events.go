@@ -127,9 +127,10 @@ func Types(events []domain.Event) string {
 	return strings.Join(list, " ")
 }
 
-// Balance fails the test unless as many events and deliveries were emitted as are in the
-// outbox, held, in the history, dead, or counted in the account as gone. It does not count
-// suppressed and cancelled events, so a test that has some cannot use it.
+// Balance compares two numbers: the events and deliveries that were emitted; and those
+// that are in the outbox, held, in the history, dead, or counted in the account as gone.
+// It fails the test if the numbers differ. It does not count suppressed and cancelled
+// events, so a test that has some cannot use it.
 func Balance(t testing.TB, db *postgres.Database) {
 	t.Helper()
 	if _, err := upkeep.NewHousekeeping(db, "").FoldAccount(t.Context()); err != nil {

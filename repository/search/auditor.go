@@ -161,7 +161,8 @@ func (s accountSums) lines() []audit.AccountLine {
 }
 
 // A held event waits for another event (holderSQL) or for the end of a replay. Between two
-// commits there may for a moment be nothing for which a held event waits.
+// commits a held event may wait for neither, but only for a moment. So the statement
+// ignores events that have been held for less than a minute.
 //
 // If a producer wrote an event more than once under one ID, several tables may have it.
 // In that case the rows of the event have different times, or the account has counted
@@ -217,9 +218,9 @@ func (a *Auditor) Violations(ctx context.Context, account []audit.AccountLine, l
 	return violations, postgres.Translate(err, "look for violations")
 }
 
-// Redis may not yet have the tasks of events that were published in the last minute, so
-// these events are left out. A row with a sent_at in the future was written before the
-// clock was set back.
+// Events that were published in the last minute are left out, because their
+// confirmation may be on its way: the leader reads acknowledgements from Redis a little
+// later. A row with a sent_at in the future was written before the clock was set back.
 const unconfirmedSQL = `
 SELECT id, event_type, queue, generation, sent_at FROM outbox_sent s
 WHERE id > $1::uuid AND id <= $4::uuid AND sent_at NOT BETWEEN now() - interval '1 minute' AND now() AND (event_type <> ALL ($3::text[]) OR subscription IS NOT NULL) AND split IS DISTINCT FROM 'instead'

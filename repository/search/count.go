@@ -11,7 +11,8 @@ import (
 	"outboxd/repository/postgres"
 )
 
-// An event may have several rows, of which Search finds one.
+// An event may have several rows. Search finds only one of them, so countSQL counts distinct
+// IDs.
 var countSQL = matchingSQL + `
 SELECT (SELECT id FROM floor), (SELECT count(*) FROM (SELECT DISTINCT id FROM matching LIMIT $11) AS few)`
 

@@ -63,9 +63,9 @@ func passedSQL(which string) string {
            coalesce(sum(delay_p50 * confirmed)` + filter + ` / nullif(sum(confirmed)` + filter + `, 0), -1)::float8, coalesce(max(delay_p99)` + filter + `, -1)::float8`
 }
 
-// measuredSQL reads up to when figures were measured, and how many seconds of the windows, from the rows without type
-// and queue. Both windows end with the last measurement, so that the figures do not change until the next one. If that
-// measurement is older than the shorter window, nothing recent is known.
+// measuredSQL reads the time of the last measurement, and how many seconds of each window were measured, from the rows
+// without type and queue. Both windows end with the last measurement, so that the figures do not change until the next
+// one. If that measurement is older than the shorter window, nothing recent is known.
 const measuredSQL = `
 SELECT now(), max(until), coalesce(sum(seconds) FILTER (WHERE at > until - $1 * interval '1 second' AND until > now() - $1 * interval '1 second'), 0), coalesce(sum(seconds), 0)
 FROM (SELECT at, seconds, max(at) OVER () AS until FROM outbox_type_samples WHERE at > now() - 2 * $2 * interval '1 second' AND event_type = '' AND queue = '') AS measured
@@ -165,8 +165,8 @@ WITH measured AS (
 SELECT step, seconds, estimated, coalesce(c, 0), coalesce(f, 0), coalesce(d, 0), coalesce(m, -1), coalesce(t, -1), coalesce(queued, -1)
 FROM measured LEFT JOIN passed USING (step) ORDER BY 1`
 
-// stepSQL is the beginning of a sample's step, of $2 seconds. A sample is about the time before its own time. firstStepSQL
-// is the beginning of the step that has the moment $1 seconds ago.
+// stepSQL is the beginning of a sample's step, of $2 seconds. A sample covers the time before its own time.
+// firstStepSQL is the beginning of the step that has the moment $1 seconds ago.
 const (
 	stepSQL      = `to_timestamp((ceil(extract(epoch FROM at) / $2) - 1) * $2)`
 	firstStepSQL = `to_timestamp(floor(extract(epoch FROM now() - $1 * interval '1 second') / $2) * $2)`
@@ -192,9 +192,9 @@ func (f *Figures) History(ctx context.Context, eventType, queue string, window, 
 
 // pausesSQL reads the last pause or resumption of each queue, and returns the pauses. It
 // goes from one name to the next in the index outbox_actions_queue, and reads one row for
-// each name, because the table keeps each pause for ever. Of more than 1,000 pauses it
-// returns those whose queues have the last names. Of the others nobody learns who paused
-// the queue, and no finding says that Redis lost the pause.
+// each name, because the table keeps each pause for ever. If there are more than 1,000
+// pauses, it returns those whose queues have the last names. For the other queues nobody
+// learns who paused them, and no finding says that Redis lost the pause.
 const pausesSQL = `
 WITH RECURSIVE latest AS (
     (SELECT filter ->> 'queue' AS queue, at, actor, reason, action FROM outbox_actions

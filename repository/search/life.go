@@ -29,8 +29,8 @@ func NewLives(db *postgres.Database) *Lives { return &Lives{db, lives.CommandPat
 // Within returns Lives whose searches read for about that patience at most.
 func (l *Lives) Within(patience time.Duration) *Lives { return &Lives{l.db, patience} }
 
-// lifeSQL is one statement, so it finds an event that moves at the same time exactly
-// once.
+// lifeSQL is one statement, so it finds an event in one place only, even if the
+// event moves at the same time.
 var lifeSQL = `
 SELECT ` + stored.Columns + `, state, since, stage, error, rival,
        ` + holderSQL("e") + `, ` + replayingSQL("e") + `,
@@ -59,7 +59,7 @@ func (l *Lives) Find(ctx context.Context, id domain.ID) (*lives.Life, error) {
 		life.ConfirmedAt = *confirmed
 		switch life.State {
 		case lives.StateDead:
-		case lives.StateCancelled: // the row is of the cancellation
+		case lives.StateCancelled: // the cancellation wrote the row of the inbox
 			life.ConfirmedAt = time.Time{}
 		default:
 			life.State = lives.StateConfirmed

@@ -10,9 +10,10 @@ import (
 	"outboxd/repository/postgres"
 )
 
-// marksSQL finds the samples before which another relay measured, the heals, and the new
-// versions, without the first one. Two relays of a new version that start at the same time may both leave a mark, of
-// which the result has one. The result has no name for a relay whose record was deleted.
+// marksSQL finds the first sample of each new leader, the heals, and the changes of the
+// version. If two relays of a new version start at the same time, both may leave a
+// mark; the result has only one of them. The result has no name for a relay whose
+// record was deleted.
 const marksSQL = `
 SELECT at, 'leader' AS kind, coalesce((SELECT host || ', process ' || pid || ', version ' || version FROM outbox_relays WHERE id = relay), '') FROM (
     SELECT at, relay, lag(relay) OVER (ORDER BY at) AS before FROM outbox_samples WHERE at > now() - $1 * interval '1 second'
@@ -23,7 +24,8 @@ SELECT at, kind, detail FROM (
 ) AS marks WHERE at > now() - $1 * interval '1 second' AND (kind = 'heal' OR before <> detail)
 ORDER BY at DESC LIMIT 50`
 
-// healsSQL reads the last heals of an hour, and how many there were.
+// healsSQL reads the newest heals of the last hour, and how many heals there were in
+// it.
 const healsSQL = `
 SELECT at, detail, count(*) OVER () FROM outbox_chart_marks
 WHERE kind = 'heal' AND at > now() - interval '1 hour' ORDER BY at DESC LIMIT $1`

@@ -139,9 +139,9 @@ func (o *Overviews) flows(ctx context.Context, s *overview.Standing) error {
 // diedSQL counts, up to $1, the dead letters that died within the hour.
 const diedSQL = `SELECT count(*) FROM (SELECT FROM outbox_dead WHERE died_at > now() - interval '1 hour' LIMIT $1) AS few`
 
-// The method died completes the deaths of the last hour if there are more dead letters. The samples lack the deaths of
-// the last seconds, of transactions that were open during a sample, and of a time without a relay. So more would wait
-// than died.
+// The method died corrects the number of deaths in the last hour if there are more dead letters than that. The samples
+// lack the deaths of the last seconds, of transactions that were open during a sample, and of a time without a relay.
+// Without the correction, more dead letters might wait than events died.
 func (o *Overviews) died(ctx context.Context, s *overview.Standing) error {
 	if s.Dead <= s.Hour.Died {
 		return nil

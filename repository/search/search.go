@@ -157,8 +157,9 @@ func readFor(f *lives.Filter) (states []string) {
 	return states
 }
 
-// The function only returns the value of $10 in matchingSQL, which tells events in flight from confirmed events: the
-// state of the two that the filter finds, or "" if it finds both. In the database failing events are in flight.
+// The function named only returns the value of $10 in matchingSQL, which separates events in flight from confirmed
+// events. The value is the one of these two states that the filter finds, or "" if the filter finds both or neither.
+// In the database failing events are in flight.
 func only(f *lives.Filter) string {
 	inFlight, confirmed := f.Finds(lives.StateInFlight) || f.Finds(lives.StateFailing), f.Finds(lives.StateConfirmed)
 	switch {

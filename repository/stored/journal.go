@@ -29,8 +29,8 @@ func (j *Journal) Add(e *domain.Event, entry, detail string) {
 	j.AddSent(e, entry, detail, nil)
 }
 
-// AddSent is Add for an entry with which the event leaves the history. sent is when it had been handed over to Redis;
-// nil: it was not, or that is not known.
+// AddSent is Add for an entry with which the event leaves the history. sent is when the event had been handed to
+// Redis. It is nil if the event was not handed to Redis, or if the time is not known.
 func (j *Journal) AddSent(e *domain.Event, entry, detail string, sent *time.Time) {
 	j.IDs = append(j.IDs, e.ID)
 	j.entries, j.details = append(j.entries, entry), append(j.details, detail)

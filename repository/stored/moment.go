@@ -28,8 +28,8 @@ const EmittedSQL = `unrecorded IS NULL AND repeated IS NULL AND deliveries IS NU
 var AccountDaySQL = `(` + Within("created_at") + ` AT TIME ZONE 'UTC')::date`
 
 // moment scans any time of PostgreSQL without an error. A time outside the range of the
-// outbox becomes the nearest time in the range, and the field odd becomes true. So it
-// does for NULL.
+// outbox becomes the nearest time in the range, and NULL becomes the zero time. In both
+// cases the field odd becomes true.
 type moment struct {
 	time.Time
 	odd bool

@@ -13,7 +13,7 @@ func NamedSQL(filter, column string) string {
 }
 
 // NotKeysSQL is the condition that an event has none of a filter's ordering keys. The argument filter names a
-// parameter of the statement, of the type text[]; NULL chooses nothing.
+// parameter of the statement, of the type text[]; NULL leaves no event out.
 func NotKeysSQL(filter string) string {
 	return "(" + filter + "::text[] IS NULL OR ordering_key IS NULL OR ordering_key <> ALL (" + filter + "))"
 }
@@ -35,7 +35,7 @@ func NotHeadersArgs(headers []domain.Header) []any {
 }
 
 // NotNamedSQL is the condition that no type in a list chooses the name in a column. The argument filter names a
-// parameter of the statement, of the type text[]; NULL chooses nothing.
+// parameter of the statement, of the type text[]; NULL leaves no name out.
 func NotNamedSQL(filter, column string) string {
 	return "(" + filter + "::text[] IS NULL OR NOT EXISTS (SELECT FROM unnest(" + filter + "::text[]) AS left_out WHERE " +
 		column + " = left_out OR right(left_out, 1) = '*' AND starts_with(" + column + ", left(left_out, -1))))"

@@ -33,9 +33,10 @@ func PieceStart(after domain.ID) [16]byte {
 }
 
 // pieceEndSQL finds the end of a piece of the history that begins after ID $1: the ID
-// that is %d rows further on, or no row if there are fewer. pieceEndSQL does not read
-// partitions of days that are too old. pieceEndSQL does not leave out single old rows of
-// other partitions, because then the number of rows that it reads would not be bounded.
+// that is %d rows after the piece's first ID, or no row if there are fewer. pieceEndSQL
+// does not read partitions of days that are too old. pieceEndSQL does not leave out
+// single old rows of other partitions, because then the number of rows that it reads
+// would not be bounded.
 const pieceEndSQL = `
 SELECT id FROM outbox_sent WHERE id > $1::uuid AND sent_at >= date_trunc('day', greatest($2::timestamptz, now() - $3::float8 * interval '1 second'), 'UTC')
 ORDER BY id OFFSET %d LIMIT 1`

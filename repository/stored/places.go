@@ -7,7 +7,7 @@ import (
 	"outboxd/domain/lives"
 )
 
-// Place is a table that holds events. An event is normally in one table at a time. It may be
+// Place is a table that has events. An event is normally in one table at a time. It may be
 // in several if it was replayed, or if a producer wrote it more than once. The table
 // determines the event's state. The fields have SQL expressions that say since when and why
 // an event is in the table.
@@ -16,7 +16,7 @@ type Place struct {
 	table string
 	since string // the column that says since when; in the outbox, when the event is due
 	stage string // which stage gave the event up
-	fault string // its last error, or the one that it died of
+	fault string // its last error, or the one that it died of; for a cancelled event, by whom and why
 	rival string // the ID of the task that took its place
 }
 

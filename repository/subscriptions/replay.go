@@ -151,8 +151,8 @@ func (s *Store) openReplay(ctx context.Context, name string) (from domain.ID, op
 
 // ContinueReplay continues the replay to a subscription until all deliveries are made.
 // ContinueReplay returns at once if no replay is under way. It waits while many events are
-// due. ContinueReplay calls the function tell, unless that is nil, after every piece and
-// while it waits.
+// due. ContinueReplay calls the function tell after every piece and while it waits, unless
+// tell is nil.
 //
 // Every piece that ContinueReplay has made stays, even if ContinueReplay is interrupted:
 // the next call continues from there.
@@ -213,8 +213,8 @@ SELECT EXISTS (SELECT FROM pg_locks
 	claimCheck    = 20 * time.Millisecond
 )
 
-// awaitClaims waits until every claim that is open now has ended, for at most
-// claimPatience. Then it logs a warning and returns nil.
+// awaitClaims waits until every claim that is open now has ended. If that takes longer than
+// claimPatience, awaitClaims logs a warning and returns nil.
 func (s *Store) awaitClaims(ctx context.Context) error {
 	var claims []string
 	err := s.db.Pool().QueryRow(ctx, claimsSQL, claimPatience.Seconds()).Scan(&claims)

@@ -20,12 +20,12 @@ import (
 // metSQL selects the events of a piece that a subscription wants and that the relay has
 // claimed before, from all tables that may have them.
 //
-//   - The outbox may have events that the relay has not claimed yet, and so may the dead
-//     letters that come from the outbox. These are left out. The next claim of such an
-//     event makes its deliveries.
+//   - The outbox may have events that the relay has not claimed yet. So may the dead
+//     letters, because an event can become a dead letter without a claim. These events
+//     are left out. The next claim of such an event makes its deliveries.
 //   - A cancelled event gets no delivery.
-//   - The range of sent_at leaves out partitions of the history. The range begins an hour
-//     early, because clocks may differ.
+//   - The range of sent_at leaves out older partitions of the history. The range begins
+//     an hour early, because clocks may differ.
 //   - An event that was replayed or written again may have several rows; the newest
 //     generation counts.
 //   - An erased event no longer has a payload and is never sent again. For as long as the
@@ -103,7 +103,8 @@ var pieceEndSQL = `
 SELECT least(` + stored.Places.Only(lives.StatePending, lives.StateHeld, lives.StateDead, lives.StateSuppressed).Each(`(SELECT id FROM {table} WHERE id >= $1::uuid ORDER BY id OFFSET %[1]d LIMIT 1)`, ", ") + `,
     (SELECT id FROM outbox_sent WHERE id >= $1::uuid AND sent_at >= date_trunc('day', $2::timestamptz - interval '1 hour', 'UTC') ORDER BY id OFFSET %[1]d LIMIT 1))`
 
-// pieceEnd returns the last ID of a piece with at most so many rows of each table.
+// pieceEnd returns the last ID of a piece that has at most the given number of rows of
+// each table.
 func pieceEnd(ctx context.Context, tx pgx.Tx, after domain.ID, rows int, since time.Time) (domain.ID, error) {
 	var end *domain.ID
 	if err := tx.QueryRow(ctx, fmt.Sprintf(pieceEndSQL, rows-1), stored.PieceStart(after), since).Scan(&end); err != nil || end == nil {
@@ -235,10 +236,10 @@ func wantedArgs(s *setup.Subscription) ([]any, error) {
 	return []any{[16]byte(s.ID), s.Name, patterns(s), string(text), s.Ordering, s.Attempts}, nil
 }
 
-// CountReplay returns how many of the events that were emitted since a time and are still
-// kept a subscription wants. The subscription need not exist yet. CountReplay does not
-// count events that were cancelled or erased, or that the relay has not claimed yet. It
-// counts events whose delivery already exists.
+// CountReplay returns how many events a subscription wants, among those that were emitted
+// since a time and are still kept. The subscription need not exist yet. CountReplay does
+// not count events that were cancelled or erased, or that the relay has not claimed yet.
+// It also counts events whose delivery already exists.
 //
 // Errors: domain.CodeUnavailable if the database cannot be reached.
 func (s *Store) CountReplay(ctx context.Context, sub *setup.Subscription, since time.Time) (total int64, err error) {

@@ -146,7 +146,8 @@ func (s *Store) ApplyAndReplay(ctx context.Context, action *domain.Action, list 
 }
 
 // apply begins no replay if the given time is zero. The replay begins in the transaction
-// that adds the subscription, so that no delivery of a later event comes before it.
+// that adds the subscription, so that no delivery of a later event comes before the
+// replayed deliveries of the same ordering key.
 func (s *Store) apply(ctx context.Context, action *domain.Action, list []setup.Subscription, since time.Time) ([]setup.Applied, error) {
 	for i := range list {
 		if err := list[i].Validate(); err != nil {

@@ -43,9 +43,9 @@ func (h *Housekeeping) FoldAccount(ctx context.Context) (int64, error) {
 	return total, postgres.Translate(err, "fold the account")
 }
 
-// closeSQL counts the rows of the history (%[1]s) in the account before they are deleted.
-// The inbox keeps its rows for relay.inbox_retention, which is not shorter than the
-// history. %[2]s says whether the inbox has the event s.
+// closeSQL enters rows that leave the history (%[1]s) into the account. The inbox keeps
+// its rows for relay.inbox_retention, which is not shorter than the history. %[2]s says
+// whether the inbox has the event s.
 var closeSQL = `
 INSERT INTO outbox_account AS a (day, event_type, confirmed, unconfirmed)
 SELECT day, event_type, count(*) FILTER (WHERE done), count(*) FILTER (WHERE NOT done)

@@ -7,12 +7,13 @@ import (
 	"outboxd/repository/postgres"
 )
 
-// Events that have only deliveries. The transaction that ends the last delivery confirms the event. But it does not
-// know that the event waits if the event was written again, and claimed, while that transaction was open. A claim leaves
-// it to the leader to look for deliveries that were made before; see outbox_await.
+// Events that have only deliveries. The transaction that ends the last delivery of an event confirms the event. If a
+// producer writes the event again and a relay claims it while that transaction is open, the transaction does not know
+// that the event waits again. So the leader looks for such events. The leader also looks for deliveries that were made
+// before a claim; see outbox_await.
 
-// endedSQL looks at a piece of outbox_awaited, from the row after $1 on. It returns the events about which something is to
-// be done, and the last row that it read, or the zero UUID if it has read the last row of the table.
+// endedSQL looks at a piece of outbox_awaited, from the row after $1 on. It returns the events for which outbox_await
+// must be called, and the last row that it read, or the zero UUID if fewer than $2 rows were left.
 const endedSQL = `
 WITH looked AS MATERIALIZED (
     SELECT delivery_id, event_id FROM outbox_awaited WHERE delivery_id > $1 ORDER BY delivery_id LIMIT $2

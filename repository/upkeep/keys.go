@@ -9,11 +9,12 @@ import (
 	"outboxd/repository/stored"
 )
 
-// idleKeysSQL finds ordering keys that stand still: they have held events, but no event
-// has the turn, or the event with the turn is confirmed or held, or has had the turn
-// for a minute and is neither pending, in flight nor dead. A key stands still for the
-// time of a commit, or for longer if a process was killed at the wrong moment.
-// idleKeysSQL jumps in the index from key to key.
+// idleKeysSQL finds ordering keys that stand still. Such a key has held events, and one
+// of three conditions is true: no event has the turn; the event with the turn is
+// confirmed or held; the event has had the turn for a minute and is neither pending, in
+// flight nor dead. A key stands still for the time of a commit, or for longer if a
+// process was killed at the wrong moment. idleKeysSQL jumps in the index from key to
+// key.
 //
 // over says that nobody will end the turn: the event is in flight and no consumer confirms
 // its type, or it is dead and dead letters do not hold their keys ($3). The relay ends such

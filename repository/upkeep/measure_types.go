@@ -21,8 +21,8 @@ const (
 // measureTypesSQL writes the samples of a span by type and queue: how many events were confirmed, failed and died, and
 // their delays. The span begins where the last one ended, and ends overview.ConfirmedLate ago, or after $3
 // confirmations. So it also has the confirmations of up to an hour in which no relay ran. If the last span ended more
-// than an hour ago, the new one has only a minute. A sample is about a part of one whole minute, and its time is the
-// end of that part.
+// than an hour ago, the new one has only a minute. A sample covers one minute of the clock, or a part of it, and its
+// time is the end of what it covers.
 //
 //   - The statement looks up the type and queue of each confirmation by its ID. If there are more than $4, it looks up
 //     a random part of them, about half of $4, and multiplies the counts of each minute. The part is random, because
@@ -37,7 +37,8 @@ const (
 //   - The limits of the journal and of the dead letters are applied before the lower bound of the span: otherwise
 //     PostgreSQL might read and sort all rows of the span.
 //   - A heal may have put a confirmed event back into the outbox, so the statement looks there too. It does not see a
-//     confirmed event that is in none of the tables of mayEnd: a cancelled one, or any if no history is kept.
+//     confirmed event that is in none of the tables of mayEnd: a cancelled event, or every event if no history is
+//     kept.
 var measureTypesSQL = `
 WITH bounds AS (
     SELECT coalesce(max(at), now() - interval '1 minute' - ` + lateSQL + `) AS begun, now() - ` + lateSQL + ` AS until
@@ -97,7 +98,7 @@ WITH bounds AS (
 )
 SELECT EXISTS (SELECT FROM span WHERE full_up)`
 
-// mayEnd is where the events are that are confirmed, fail or die.
+// mayEnd has the tables in which an event may be after it was confirmed, failed or died.
 var mayEnd = stored.Places.Only(lives.StatePending, lives.StateInFlight, lives.StateDead)
 
 // partSQL returns the time of the sample to which a moment belongs: the end of the moment's minute, or of the span if
