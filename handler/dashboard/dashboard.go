@@ -34,7 +34,7 @@ type Dashboard struct {
 	members []*member // of several databases, for the list of them
 }
 
-// New returns the pages. While no page is open, nothing runs in the background but the
+// New returns the pages. While no page is open, nothing runs in the background except the
 // changes that people began.
 func New(o Options) *Dashboard {
 	d := newAt(o, shell.Place{List: len(o.Databases) > 0})
