@@ -76,7 +76,7 @@ func (q *Inquiry) waitsSinceBefore(t time.Time) bool {
 	return err == nil && since < t.UnixNano()
 }
 
-// errShifted says that a chunk of a list does not begin where the chunk before has an ID.
+// errShifted says that the first ID of a chunk of a list is not in the chunk before.
 var errShifted = errors.New("the list of tasks that wait changes too fast to be read")
 
 // load reads a list. Errors: those of the client, and errShifted.
