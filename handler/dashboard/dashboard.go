@@ -16,8 +16,8 @@ import (
 type Options struct {
 	shell.Options
 	Sources Sources
-	// Databases are set if the process has several databases, instead of Sources. The
-	// first page then lists them, and each has all pages below databases/NAME/.
+	// A process with several databases sets Databases, and only Mask of Sources. The first
+	// page then lists the databases, and each has all pages below databases/NAME/.
 	Databases []Database
 }
 

@@ -57,7 +57,7 @@ type Options struct {
 	// dashboard. If Pages is nil, the monitor serves only health and metrics.
 	Pages *TaskPages
 	// Sources gives the pages their data. While no page is open and no change runs, the pages
-	// read nothing. A process with several databases has Databases, and of Sources only Mask.
+	// read nothing. A process with several databases sets Databases, and only Mask of Sources.
 	Sources   dashboard.Sources
 	Databases []dashboard.Database
 	// PayloadLimit returns the size of the largest payload that an outbox of the pages takes, in

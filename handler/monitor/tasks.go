@@ -111,7 +111,7 @@ func asRouted(c *fiber.Ctx) (*url.URL, error) {
 	return asked, nil
 }
 
-// mostTasks is how many tasks one answer of Asynqmon may list. Its page asks for 90 at most.
+// mostTasks is how many tasks one answer of Asynqmon may list. Its page asks for 100 at most.
 const mostTasks = 100
 
 // checkPage refuses a size for which Asynqmon would read too many tasks in one Redis command. Redis

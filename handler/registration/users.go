@@ -184,7 +184,8 @@ func readRegistration(in *registerInput) (example.Request, error) {
 }
 
 // eventHeaders returns the headers for the event: the request's ID and its trace.
-// The trace is that of this server's span. Without a span, it is the trace that the client sent.
+// The trace is that of this server's span. Without a span, it is the trace that the client
+// sent.
 func eventHeaders(ctx context.Context, header string) map[string]string {
 	headers := map[string]string{"request_id": handler.RequestID(ctx)}
 	if parent, ok := traceparent.Parse(header); ok {

@@ -26,8 +26,8 @@ const (
 )
 
 // Pauser pauses a subscription because of an answer of its receiver. PauseReceiver
-// returns false and pauses nothing if the subscription has another URL by now. Errors:
-// domain.CodeUnavailable for an outage.
+// returns false and pauses nothing if the subscription has another URL by now, or no
+// longer exists. Errors: domain.CodeUnavailable for an outage.
 type Pauser interface {
 	PauseReceiver(ctx context.Context, action *domain.Action, of *setup.Subscription) (bool, error)
 }

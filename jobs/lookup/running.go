@@ -22,7 +22,8 @@ type asking struct {
 	answer        *redis.SliceCmd
 }
 
-// suspendedFor is how long Running counts an archived task as running after its last attempt lost its lease.
+// suspendedFor is how long Running counts an archived task as running after its last attempt lost
+// its lease.
 const suspendedFor = time.Hour
 
 // Running implements domain.RunningTasks. A task runs if the task is active, or if a worker says

@@ -58,8 +58,9 @@ func (c change) Words() changeWords {
 	}
 }
 
-// newList returns an empty list. If ctx ends, all its changes end. At the end of each change, before the change counts as
-// done, the list calls the function wrote. Router.Post called it too, but at the end of the request, long before.
+// newList returns an empty list. The end of ctx ends all changes of the list. At the end of each change, before the
+// change counts as done, the list calls the function wrote. shell.Router.Post called it too, but at the end of the
+// request, long before.
 func newList(ctx context.Context, wrote func(context.Context), logger *slog.Logger) *list {
 	return &list{known: map[int]*change{}, ctx: ctx, wrote: wrote, logger: logger}
 }

@@ -31,7 +31,8 @@ const (
 // smtpTimeout limits one Send if SMTPOptions.Timeout is zero.
 const smtpTimeout = 30 * time.Second
 
-// goodbyeTimeout is how long to wait for the answer to QUIT. What the answer says does not matter.
+// goodbyeTimeout is how long to wait for the answer to QUIT. It does not matter what the
+// answer says.
 const goodbyeTimeout = time.Second
 
 // SMTPOptions say which mail server to use and how.
