@@ -31,7 +31,7 @@ const (
 
 // largeBody returns the largest body of a form with a corrected payload; 0 for any other request. A
 // form may encode one byte of the payload as three bytes (%0A), and has further fields. In most forms
-// a payload that is a little too large still fits. The page can then say that it is too large.
+// a payload that is a little too large still fits. The page can then say that the payload is too large.
 func (o Options) largeBody(method, path string) int {
 	if method != http.MethodPost || !events.IsCorrection(path) {
 		return 0

@@ -192,8 +192,8 @@ func maskWithin(value any, mask []string) {
 }
 
 // hideCause replaces Asynqmon's answers with status 500 or above, because their text may
-// contain the address of Redis. Asynqmon also answers 500 to a request that no server could
-// meet, for example to pause a queue that is already paused.
+// contain the address of Redis. Asynqmon also answers 500 to some wrong requests, for example
+// to pause a queue that is already paused.
 func hideCause(c *fiber.Ctx) error {
 	if c.Response().StatusCode() < http.StatusInternalServerError {
 		return nil

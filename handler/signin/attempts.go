@@ -11,8 +11,9 @@ const (
 	maxClients    = 10_000 // clients whose failures are remembered
 )
 
-// attempts limits how often a client can fail to sign in, so that it cannot guess tokens
-// fast. attempts counts for each client apart, so that no client can lock another client out.
+// attempts limits how often a client can fail to sign in, so that no client can guess
+// tokens fast. attempts counts for each client apart, so that no client can lock another
+// client out.
 type attempts struct {
 	mu      sync.Mutex
 	clients map[string]failures

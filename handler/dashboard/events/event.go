@@ -55,7 +55,7 @@ func deliveryLines(deliveries []lives.Delivery, tasks map[domain.ID][]queued.Tas
 
 type taskLine struct {
 	queued.TaskState
-	Address string // the address of Asynqmon's page of the task, for View.To
+	Address string // the address of Asynqmon's page of the task, as an argument of View.To
 }
 
 type headerLine struct{ Name, Value string }
