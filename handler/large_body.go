@@ -9,14 +9,15 @@ import (
 )
 
 // The server keeps a whole body in memory before it knows anything about the sender. So only
-// a few requests may have a body that is larger than Options.ReadLimit: at most largeAtOnce
-// begin at once, and one more each largeAgain. Others are refused as if they were too large.
+// a few requests may have a body that is larger than Options.ReadLimit: largeAtOnce requests at
+// once, and after them one more every largeAgain. The server refuses further ones as too large.
 const (
 	largeAtOnce = 16
 	largeAgain  = time.Second
 )
 
-// largeBodies returns the limit of the body for each request, as Options.LargeBody says.
+// largeBodies returns a function that gives the body limit of each request. Options.LargeBody
+// decides the limit.
 func (o Options) largeBodies() func(*fasthttp.RequestHeader) fasthttp.RequestConfig {
 	bucket := rate.NewLimiter(rate.Every(largeAgain), largeAtOnce)
 	return func(h *fasthttp.RequestHeader) (c fasthttp.RequestConfig) {

@@ -12,8 +12,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// unmatched is the route label of all requests that match no route, so that a
-// client that tries many paths cannot fill the metrics registry with them.
+// unmatched is the route label of all requests that match no route. Without it, a
+// client that tries many paths could fill the metrics registry.
 const unmatched = "unmatched"
 
 // unknownMethod replaces the HTTP method of a request if fiber does not know the
@@ -46,7 +46,7 @@ func newHTTPMetrics(r prometheus.Registerer) *httpMetrics {
 }
 
 // register panics if another kind of metric has the same name. Such a clash of
-// names is a bug in the code, which every start shows.
+// names is a bug in the code, and makes every start fail.
 func register[C prometheus.Collector](r prometheus.Registerer, c C) C {
 	if r == nil {
 		return c

@@ -9,8 +9,8 @@ import (
 	"outboxd/domain"
 )
 
-// HeaderRequestID is the header with the request's ID. A client may send it, and an
-// answer has it, except the 503 to a connection above the limit.
+// HeaderRequestID is the header with the request's ID. A client may send it. Every
+// answer has it, except the 503 to a connection above Options.Connections.
 const HeaderRequestID = "X-Request-ID"
 
 const maxRequestID = 128

@@ -33,7 +33,7 @@ const maxHeaders = 16 << 10
 // maxConnections is how many connections one listener serves at a time. If more
 // connections come, the listener answers them with 503 and closes them. There is a
 // limit because each connection can make the server keep a body of the largest size
-// in memory before it knows anything about the sender.
+// in memory before the server knows anything about the sender.
 const maxConnections = 2048
 
 // Options has the dependencies and limits of a Server.
@@ -49,14 +49,14 @@ type Options struct {
 	TrustedProxies []netip.Prefix
 	// ReadLimit is the largest body that the server reads, in bytes, unless LargeBody allows more.
 	ReadLimit int
-	// LargeBody returns the largest body of the requests with a method and a path, in bytes. It
-	// counts if it is larger than ReadLimit, and for few requests at a time; nil: for none.
+	// LargeBody returns the largest body of requests with this method and path, in bytes. If that is
+	// more than ReadLimit, the server allows it, but to few requests at a time; nil: to no request.
 	LargeBody func(method, path string) int
 	Timeouts  Timeouts
 	// Connections is how many connections the listener serves at a time; 0: 2048.
 	Connections int
-	// Quiet lists routes that clients poll. The server logs reading requests to
-	// them only at debug level.
+	// Quiet lists routes that clients poll. The server logs requests that only read
+	// these routes at debug level.
 	Quiet []string
 }
 

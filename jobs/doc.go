@@ -6,7 +6,7 @@
 //   - broker has what the other packages share about Redis.
 //   - lookup finds single tasks, inspect looks at Redis as a whole, and retries lists and
 //     changes failed tasks.
-//   - pauses stops queues and lets them go on.
+//   - pauses pauses queues and resumes them.
 //   - deliver sends events to receivers over HTTP.
 //   - registration has the example's task, which sends notifications.
 //   - answer reads the answers of mail servers and HTTP servers, and span has what the

@@ -16,8 +16,8 @@ import (
 type Options struct {
 	shell.Options
 	Sources Sources
-	// Databases are set if the process has several databases, instead of Sources. The
-	// first page then lists them, and each has all pages below databases/NAME/.
+	// A process with several databases sets Databases, and only Mask of Sources. The first
+	// page then lists the databases, and each has all pages below databases/NAME/.
 	Databases []Database
 }
 
@@ -34,7 +34,7 @@ type Dashboard struct {
 	members []*member // of several databases, for the list of them
 }
 
-// New returns the pages. While no page is open, nothing runs in the background but the
+// New returns the pages. While no page is open, nothing runs in the background except the
 // changes that people began.
 func New(o Options) *Dashboard {
 	d := newAt(o, shell.Place{List: len(o.Databases) > 0})

@@ -16,7 +16,8 @@ import (
 type Database struct {
 	Name string // letters, digits, _ and -
 	// Open returns from where the pages of the database get their data, or why the database
-	// is not open; visitors see that error. The pages call Open until it succeeds.
+	// is not open. If that error is a domain.Error, visitors see its message. The pages call
+	// Open until it succeeds.
 	Open func() (Sources, error)
 }
 

@@ -20,8 +20,8 @@ import (
 	"outboxd/handler/signin"
 )
 
-// formLimit is the largest request body that the monitor reads, in bytes, but for corrected
-// payloads. The limit is this high because Asynqmon's batch requests list task IDs.
+// formLimit is the largest request body that the monitor reads, in bytes, except for forms with a
+// corrected payload. The limit is this high because Asynqmon's batch requests list task IDs.
 const formLimit = 1 << 20
 
 const (
@@ -29,9 +29,9 @@ const (
 	otherFields  = 64 << 10 // of a form with a corrected payload
 )
 
-// largeBody returns the largest body of a form with a corrected payload. Some forms write three
-// bytes for each byte of the payload (%0A), and all have further fields. A payload that is somewhat
-// too large mostly fits, so that its sender is told so.
+// largeBody returns the largest body of a form with a corrected payload; 0 for any other request. A
+// form may encode one byte of the payload as three bytes (%0A), and has further fields. In most forms
+// a payload that is a little too large still fits. The page can then say that the payload is too large.
 func (o Options) largeBody(method, path string) int {
 	if method != http.MethodPost || !events.IsCorrection(path) {
 		return 0
@@ -57,11 +57,11 @@ type Options struct {
 	// dashboard. If Pages is nil, the monitor serves only health and metrics.
 	Pages *TaskPages
 	// Sources gives the pages their data. While no page is open and no change runs, the pages
-	// read nothing. A process with several databases has Databases, and of Sources only Mask.
+	// read nothing. A process with several databases sets Databases, and only Mask of Sources.
 	Sources   dashboard.Sources
 	Databases []dashboard.Database
 	// PayloadLimit returns the size of the largest payload that an outbox of the pages takes, in
-	// bytes; 0: it is not known. nil: it never is.
+	// bytes; 0: the size is not known. nil: the size is never known.
 	PayloadLimit func() int
 	// Ways are how people sign in to the pages.
 	signin.Ways
@@ -87,8 +87,8 @@ func New(o Options) *fiber.App {
 }
 
 // NewApart returns two apps for two listeners: probes has /healthz, /readyz and /metrics,
-// and pages has the pages. pages is nil if Pages is nil. Apart from that, NewApart does
-// what New does.
+// and pages has the pages. The result pages is nil if o.Pages is nil. Apart from that,
+// NewApart does what New does.
 func NewApart(o Options) (probes, pages *fiber.App) {
 	s := o.newServer("probes")
 	ready := newReadiness(o, s.Logger())

@@ -197,8 +197,8 @@ func (p *probe) recovered(ctx context.Context) (err error) {
 	return p.Run(ctx)
 }
 
-// log logs only when the check begins or ceases to fail, because probes come every few
-// seconds.
+// log logs only the first failure of a check and the first success after it, because
+// requests to /readyz may come every few seconds.
 func (p *probe) log(logger *slog.Logger, err error) {
 	p.mu.Lock()
 	changed := p.failing != (err != nil)

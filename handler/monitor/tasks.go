@@ -56,9 +56,9 @@ func (t *TaskPages) Close() error {
 }
 
 // routes adds the pages, behind the check of what the visitor may do. The pattern of the
-// route ends with a slash, so that Asynqmon's pages do not answer at /monitoring/tasksfoo.
-// A visitor who may not see whole payloads gets them as the dashboard shows them: without
-// the values of keys whose name contains one of the names to mask.
+// route has a slash before the *, so that Asynqmon's pages do not answer at
+// /monitoring/tasksfoo. A visitor who may not see whole payloads gets them as the dashboard
+// shows them: without the values of keys whose name contains one of the names to mask.
 func (t *TaskPages) routes(app *fiber.App, in *signin.SignIn, logger *slog.Logger, mask []string) {
 	readOnly, full := adaptor.HTTPHandler(t.readOnly), adaptor.HTTPHandler(t.full)
 	app.Get(tasksPath, func(c *fiber.Ctx) error { return c.Redirect("tasks/", http.StatusPermanentRedirect) })
@@ -100,8 +100,8 @@ func (t *TaskPages) routes(app *fiber.App, in *signin.SignIn, logger *slog.Logge
 }
 
 // asRouted returns the address of a request as Asynqmon's router reads it, with a clean path.
-// Fiber reads an address in another way. Its path is as the client sent it, so "api" may be
-// written "%61pi". And its path and its query end at a #, but Asynqmon's do not.
+// Fiber reads an address in another way. Fiber's path is as the client sent it, so "api" may
+// be written "%61pi". And Fiber's path and query end at a #, but Asynqmon's do not.
 func asRouted(c *fiber.Ctx) (*url.URL, error) {
 	asked, err := url.ParseRequestURI(string(c.Request().Header.RequestURI()))
 	if err != nil {
@@ -111,12 +111,12 @@ func asRouted(c *fiber.Ctx) (*url.URL, error) {
 	return asked, nil
 }
 
-// mostTasks is how many tasks one answer of Asynqmon may list. Its page asks for 90 at most.
+// mostTasks is how many tasks one answer of Asynqmon may list. Its page asks for 100 at most.
 const mostTasks = 100
 
-// checkPage refuses a size for which Asynqmon would read too many tasks in one command of Redis,
-// which does nothing else meanwhile. For a size of 0 or less it would read all tasks of a queue.
-// A size that is no number is as good as none.
+// checkPage refuses a size for which Asynqmon would read too many tasks in one Redis command. Redis
+// does nothing else meanwhile. For a size of 0 or less Asynqmon would read all tasks of a queue. A
+// size that is no number passes, because Asynqmon ignores it.
 func checkPage(query url.Values) error {
 	if size, err := strconv.Atoi(query.Get("size")); err == nil && (size < 1 || size > mostTasks) || errors.Is(err, strconv.ErrRange) {
 		return domain.Errorf(domain.CodeInvalid, "size is how many tasks a page lists: from 1 to %d", mostTasks)
@@ -192,7 +192,8 @@ func maskWithin(value any, mask []string) {
 }
 
 // hideCause replaces Asynqmon's answers with status 500 or above, because their text may
-// contain the address of Redis. Asynqmon also answers 500 if the request cannot be met.
+// contain the address of Redis. Asynqmon also answers 500 to some wrong requests, for example
+// to pause a queue that is already paused.
 func hideCause(c *fiber.Ctx) error {
 	if c.Response().StatusCode() < http.StatusInternalServerError {
 		return nil

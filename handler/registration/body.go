@@ -18,8 +18,8 @@ import (
 	"outboxd/handler"
 )
 
-// maxReportedFields limits how many wrong fields an answer lists. Fields that the API
-// knows are listed beyond that limit.
+// maxReportedFields limits how many wrong fields an answer lists. Wrong fields that the
+// API knows are always listed, even above that limit.
 const maxReportedFields = 20
 
 // checkBody refuses a body that is compressed or too large. checkBody reads the raw
@@ -54,8 +54,8 @@ func checkJSONType(contentType string) error {
 // readStrings reads a JSON object into the variables of fields. All members are
 // required and must be strings. readStrings returns at most one fault for each
 // member, or an error if the body is no JSON object at all. readStrings does not
-// use encoding/json alone, because that stops at the first fault, and silently
-// accepts unknown members, repeated members and invalid UTF-8.
+// use encoding/json alone, because encoding/json stops at the first fault, and
+// silently accepts unknown members, repeated members and invalid UTF-8.
 func readStrings(body []byte, fields map[string]*string) ([]domain.FieldError, error) {
 	if !utf8.Valid(body) {
 		return nil, handler.Problemf(http.StatusBadRequest, "the body is not valid UTF-8")
@@ -121,7 +121,7 @@ func readMembers(d *json.Decoder, fields map[string]*string) ([]domain.FieldErro
 }
 
 // hasLoneSurrogate reports whether a JSON string has an escape such as \ud800 that is not one of a pair.
-// encoding/json would replace it, so that different passwords would be the same.
+// encoding/json would replace every such escape by U+FFFD, so that different passwords would become equal.
 func hasLoneSurrogate(written []byte) bool {
 	high := false // the escape before was the first one of a pair
 	for i := 0; i < len(written); i++ {

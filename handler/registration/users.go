@@ -137,8 +137,8 @@ func (u *users) registerUser(ctx context.Context, in *registerInput) (user *exam
 // compared with the stored user. The password is compared with the stored hash, which is
 // slow to compute. A faster hash in the database would be easier to attack.
 //
-// Errors: domain.CodeNotFound if the key is new, a Problem with status 422 if the request
-// differs from the earlier one, and those of Hasher.Matches.
+// Errors: a Problem with status 422 if the request differs from the earlier one, and those
+// of UserStore.FindUserByKey (domain.CodeNotFound if the key is new) and Hasher.Matches.
 func (u *users) replay(ctx context.Context, key string, request example.Request) (*example.User, error) {
 	user, err := u.store.FindUserByKey(ctx, key)
 	if err != nil {
@@ -184,7 +184,8 @@ func readRegistration(in *registerInput) (example.Request, error) {
 }
 
 // eventHeaders returns the headers for the event: the request's ID and its trace.
-// The trace is that of this server's span, or else the trace that the client sent.
+// The trace is that of this server's span. Without a span, it is the trace that the client
+// sent.
 func eventHeaders(ctx context.Context, header string) map[string]string {
 	headers := map[string]string{"request_id": handler.RequestID(ctx)}
 	if parent, ok := traceparent.Parse(header); ok {

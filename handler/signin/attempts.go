@@ -6,13 +6,14 @@ import (
 )
 
 const (
-	maxFailures   = 10 // so many wrong tokens of one client within failureWindow are allowed
+	maxFailures   = 10 // so many failed attempts of one client within failureWindow are allowed
 	failureWindow = time.Minute
 	maxClients    = 10_000 // clients whose failures are remembered
 )
 
-// attempts limits how fast a client can guess tokens. attempts counts for each client
-// apart, so that no client can lock another client out.
+// attempts limits how often a client can fail to sign in, so that no client can guess
+// tokens fast. attempts counts for each client apart, so that no client can lock another
+// client out.
 type attempts struct {
 	mu      sync.Mutex
 	clients map[string]failures
@@ -36,7 +37,7 @@ func (a *attempts) wait(client string, now time.Time) time.Duration {
 	return f.until.Sub(now)
 }
 
-// failed counts a wrong token.
+// failed counts a failed attempt: a wrong token, or a failed sign-in by OpenID Connect.
 func (a *attempts) failed(client string, now time.Time) {
 	a.mu.Lock()
 	defer a.mu.Unlock()

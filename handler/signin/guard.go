@@ -19,7 +19,7 @@ import (
 // recorded. A token in Ways.Tokens cannot have this name.
 const adminTokenName = "admin token"
 
-// visit says who makes a request, and from what the guard knows the person: a token, a
+// visit says who makes a request, and how the guard knows the person: by a token, a
 // session or a proxy's header.
 type visit struct {
 	access.Identity
@@ -55,7 +55,7 @@ type guard struct {
 	ways     Ways
 	tokens   []access.Token
 	loopback bool // the monitor's own address
-	proxied  bool // a proxy leads to the monitor, as the address shows at which people sign in
+	proxied  bool // the OpenID redirect URL shows that a proxy leads to the monitor
 	sessions *sessions
 	attempts *attempts
 	origins  *http.CrossOriginProtection
@@ -229,8 +229,9 @@ func backTo(c *fiber.Ctx) string {
 	return localPath(strings.TrimPrefix(from.RequestURI(), prefixOf(from.Path, c.Path())))
 }
 
-// prefixOf returns the prefix that a proxy added to a path. prefixOf compares path with
-// form, the path of the page that sent the form; "" if the two have too little in common.
+// prefixOf returns the prefix that a proxy added to a path; "" if there is none. The
+// parameter form is the path of the page that sent the form. The prefix is the part of form
+// before the first folder of path.
 func prefixOf(form, path string) string {
 	first, _, _ := strings.Cut(strings.TrimPrefix(path, "/"), "/")
 	if at := strings.Index(form, "/"+first+"/"); at > 0 {

@@ -15,8 +15,8 @@ import (
 // clients may be anywhere.
 //
 // A proxy that adds no header and asks for a loopback name in HTTP/1.1 is taken for a user
-// of this machine, unless the configuration shows it. docs/guides/sign-in.md says what to do
-// about such a proxy.
+// of this machine, unless the configuration shows that there is a proxy.
+// docs/guides/sign-in.md says what to do about such a proxy.
 func (g *guard) isLocal(c *fiber.Ctx) bool {
 	return g.loopback && g.ways.IsLoopback(string(c.Request().Host())) && !g.proxied && !g.namesPeople(c) && !isForwarded(c)
 }
@@ -28,9 +28,9 @@ func (g *guard) namesPeople(c *fiber.Ctx) bool {
 }
 
 // isForwarded reports whether a request has a header that proxies add, or is in HTTP/1.0.
-// No browser uses HTTP/1.0. Until version 1.29.7, nginx uses it as a proxy, unless it is
-// told otherwise. By default nginx also adds no header, and puts the address of the monitor
-// into the Host header.
+// No browser uses HTTP/1.0. nginx before version 1.29.7 uses HTTP/1.0 as a proxy, unless it
+// is configured otherwise. By default nginx also adds no header, and puts the address of the
+// monitor into the Host header.
 func isForwarded(c *fiber.Ctx) bool {
 	if !c.Request().Header.IsHTTP11() {
 		return true
@@ -48,9 +48,9 @@ func isForwarded(c *fiber.Ctx) bool {
 	return false
 }
 
-// leadsElsewhere reports whether people come back from the OpenID provider to another
-// address than one of this machine. If the monitor listens on a loopback address, only a
-// proxy can bring them there.
+// leadsElsewhere reports whether the OpenID provider sends people back to an address that
+// is not a loopback address. If the monitor listens on a loopback address, only a proxy can
+// lead from that address to the monitor.
 func (w Ways) leadsElsewhere() bool {
 	u, err := url.Parse(w.OIDC.RedirectURL)
 	return w.OIDC.Issuer != "" && err == nil && u.Host != "" && !w.IsLoopback(u.Host)

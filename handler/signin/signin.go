@@ -69,8 +69,9 @@ func (s *SignIn) Check(c *fiber.Ctx, action string) error { return s.guard.check
 // signed in has no name.
 func (s *SignIn) Identity(c *fiber.Ctx) access.Identity { return visitOf(c).Identity }
 
-// Visitor returns who made a request, for the pages. It is nobody if Check was not called or
-// could not tell who it is. A request that Check refused also has a visitor.
+// Visitor returns who made a request, for the pages. The visitor is nobody if Check was not
+// called, or if Check could not find out who made the request. A request that Check refused
+// also has a visitor.
 func (s *SignIn) Visitor(c *fiber.Ctx) shell.Visitor { return s.guard.visitor(c) }
 
 // Routes adds the pages for signing in and out.
@@ -156,9 +157,10 @@ func (s *signing) closeSession(c *fiber.Ctx) error {
 // in the folder of the page that set it. All pages are in that folder, also below the
 // prefix of a proxy.
 //
-// Links from other sites, as in alerts and in the answer of an OpenID provider, open pages with the
-// cookie. Apart from signing in, no GET changes anything. With any other request from another site
-// the browser does not send this cookie, and sameOrigin refuses such a request too.
+// Because of SameSite=Lax, links from other sites open pages with the cookie, for example links in
+// alerts and in the answer of an OpenID provider. That is safe, because apart from signing in no GET
+// changes anything. With any other request from another site the browser does not send this cookie,
+// and sameOrigin refuses such a request too.
 func setCookie(c *fiber.Ctx, name, value string, end time.Time) {
 	cookie := http.Cookie{ //nolint:gosec // over plain HTTP, as on a loopback address, a secure cookie would never come back
 		Name: name, Value: value, Expires: end, HttpOnly: true, SameSite: http.SameSiteLaxMode,

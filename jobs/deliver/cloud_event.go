@@ -72,9 +72,10 @@ func (s *Sender) cloudEvent(structured bool, d *Delivery) (*event.Event, error) 
 	return &e, e.Validate()
 }
 
-// mediaType is contentType for CloudEvents, whose attribute datacontenttype must be a media type.
-// A producer may have written anything into the event's header. The CloudEvents SDK knows media
-// types in lower case only.
+// mediaType returns the value of the CloudEvents attribute datacontenttype, which must be a media
+// type. A producer may have written anything into the event's header, so mediaType returns
+// contentType only if that is a media type, and otherwise payloadType. The media type is in lower
+// case, because the CloudEvents SDK knows no other form.
 func mediaType(d *Delivery) string {
 	media, params, err := mime.ParseMediaType(contentType(d))
 	if kind := mime.FormatMediaType(media, params); err == nil && kind != "" && strings.Contains(media, "/") {

@@ -14,7 +14,7 @@ type Target struct {
 	// read for each attempt. Every request is signed with all of the keys, so that a
 	// receiver can change its key without a pause. None: requests are not signed.
 	Secrets []string
-	Format  string        // of domain; raw if empty
+	Format  string        // one of the formats of package setup; raw if empty
 	Timeout time.Duration // of one attempt, including the reading of the answer; 10 s if zero
 }
 

@@ -26,8 +26,8 @@ const (
 )
 
 // Pauser pauses a subscription because of an answer of its receiver. PauseReceiver
-// returns false and pauses nothing if the subscription has another URL by now. Errors:
-// domain.CodeUnavailable for an outage.
+// returns false and pauses nothing if the subscription has another URL by now, or no
+// longer exists. Errors: domain.CodeUnavailable for an outage.
 type Pauser interface {
 	PauseReceiver(ctx context.Context, action *domain.Action, of *setup.Subscription) (bool, error)
 }
@@ -81,12 +81,12 @@ func Handler(o HandlerOptions) work.Outward {
 	}
 }
 
-// gone pauses the subscription unless it has another URL by now. It returns an error that does not
-// count the attempt, so that the delivery still has its attempts when the subscription is resumed.
-// If the database cannot be reached, the subscription is not paused, but the attempt does not
-// count either. If the subscription cannot be paused for another reason, the result is nil, and
-// the attempt counts as any that failed. So the delivery does not ask the receiver again and again
-// for ever.
+// gone pauses the subscription unless it has another URL by now. It returns a work.Postponed: the
+// attempt does not count, so that the delivery still has its attempts when the subscription is
+// resumed. If the database cannot be reached, the subscription is not paused, but the attempt does
+// not count either. If the subscription cannot be paused for another reason, the result is nil, and
+// the attempt counts like any failed attempt. So the delivery does not ask the receiver again and
+// again for ever.
 func (o *HandlerOptions) gone(ctx context.Context, a *Attempt) error {
 	reason := "the receiver wants no deliveries any more: " + a.String()
 	paused, err := o.Pauser.PauseReceiver(ctx, &domain.Action{Actor: o.Actor, Reason: reason}, &o.Subscription)
@@ -106,8 +106,8 @@ func (o *HandlerOptions) gone(ctx context.Context, a *Attempt) error {
 
 // delay returns how long to wait before the next attempt. The wait doubles with each attempt, with
 // jitter. The wait is longer if the receiver asked for that, but never longer than the
-// subscription's maximum. If the delivery was not sent because the receiver is down, RetryAfter is
-// the receiver's Pause, but at least a second.
+// subscription's maximum. If the delivery was not sent because the receiver is down, a.RetryAfter
+// is not what the receiver asked for, but its Pause: at least a second.
 func (o *HandlerOptions) delay(attempt int, a *Attempt) time.Duration {
 	most := max(o.Subscription.RetryMax, time.Second)
 	ceiling := most

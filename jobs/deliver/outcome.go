@@ -28,14 +28,14 @@ var errEvent = errors.New("the event cannot be written as a CloudEvent")
 type Attempt struct {
 	Outcome Outcome
 	Status  int           // 0: no answer
-	Took    time.Duration // until the answer was read, or given up; 0: the breaker let nothing be sent
+	Took    time.Duration // until the answer was read, or the attempt failed; 0: the breaker stopped it
 	Excerpt string        // of the answer, in one line
 	// RetryAfter is how long the receiver asked outboxd to wait, at most a day. 0: the receiver did
-	// not ask. If the breaker let nothing be sent, RetryAfter is the receiver's Pause, at least a
-	// second.
+	// not ask. If the circuit breaker stopped the attempt before it was sent, RetryAfter is the
+	// receiver's Pause, but at least a second.
 	RetryAfter time.Duration
 	// Down says that the attempt says nothing about the delivery: the receiver gave no answer, or
-	// answered 429, 502, 503 or 504, or the request could not be made or was not allowed.
+	// answered 429, 502, 503 or 504, or no request could be sent for a reason other than the event.
 	Down bool
 	Err  error // why there is no answer; quotes neither URL nor secret
 }

@@ -46,7 +46,7 @@ type Receiver struct {
 	reopens  time.Time // one delivery may try from then on
 	probes   int       // pauses that began since the receiver went down
 	downFrom time.Time // zero: not down
-	last     Attempt   // the last failed attempt
+	last     Attempt   // the last attempt with the outcome Repeat
 }
 
 // NewReceiver returns a Receiver that sends through sender.

@@ -65,8 +65,8 @@ func (a *Archive) Failure(_ context.Context, queue, taskID string) (domain.Faile
 	}, nil
 }
 
-// NewestArchived returns up to limit archived tasks of a queue, the ones that were archived last first. A queue whose
-// keys this user may not use has none. Errors: domain.CodeUnavailable.
+// NewestArchived returns up to limit archived tasks of a queue, the newest first. For a queue whose keys this user may
+// not use, it returns none. Errors: domain.CodeUnavailable.
 func (o *Overviews) NewestArchived(ctx context.Context, queue string, limit int) ([]queued.ArchivedTask, error) {
 	members, err := o.redis.ZRevRangeWithScores(ctx, broker.ArchivedKey(queue), 0, int64(limit)-1).Result()
 	if err != nil && !broker.IsForbiddenKey(err) {

@@ -47,7 +47,7 @@ func (i *Inspector) Handles(types map[string]string) { i.handled = types }
 // outboxd. Call OnlyOurs before the first use.
 func (i *Inspector) OnlyOurs(known Known) { i.known = known }
 
-// Receivers is a function that returns the subscriptions whose deliveries wait.
+// Receivers is a function that returns the subscriptions to which workers deliver nothing, and why.
 type Receivers func(ctx context.Context) ([]overview.ReceiverStatus, error)
 
 // Receivers tells the Inspector which subscriptions are paused or removed: the queue of
@@ -114,7 +114,7 @@ func (i *Inspector) read(ctx context.Context) (facts thorough.RedisFacts, err er
 	return facts, err
 }
 
-// Foreign returns the queues of which the last examination read only tasks of other programs.
+// Foreign returns the queues in which the last examination found only tasks of other programs.
 func (i *Inspector) Foreign() []string {
 	if last := i.last.Load(); last != nil {
 		return last.Foreign
@@ -122,7 +122,7 @@ func (i *Inspector) Foreign() []string {
 	return nil
 }
 
-// Unserved returns the queues of which the last examination found that tasks wait and no worker serves them.
+// Unserved returns the queues in which the last examination found waiting tasks, but which no worker served.
 func (i *Inspector) Unserved() (names []string) {
 	if last := i.last.Load(); last != nil {
 		for _, w := range last.Unserved {

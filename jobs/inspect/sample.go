@@ -24,8 +24,8 @@ const (
 	// samplesMost is the largest number of IDs about which one examination asks the
 	// database.
 	samplesMost = 5_000
-	// knownPatience is how long the examination of Redis waits for the database. receiversPatience is
-	// how long it waits for the subscriptions that rest, and for the recorded pauses.
+	// knownPatience is how long the examination of Redis waits until the database says which tasks are
+	// its own. receiversPatience is how long it waits for the paused and removed subscriptions.
 	knownPatience     = 2 * time.Second
 	receiversPatience = time.Second
 	// typesRead is the number of tasks of a queue that an examination reads to name their

@@ -51,7 +51,7 @@ type danger int
 const (
 	safe    danger = iota
 	hidden         // outboxd may not read the setting
-	limited        // some tasks are lost in a crash, or would be if maxmemory were set too
+	limited        // a crash loses some tasks, or a maxmemory would make the policy lose tasks
 	grave          // all waiting tasks may be lost
 )
 

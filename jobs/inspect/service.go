@@ -103,7 +103,7 @@ func (i *Inspector) serviceOf(ctx context.Context, queues []string) (*thorough.Q
 	return facts, nil
 }
 
-// suspectsFirst puts the queues first about which there may be a finding, because the
+// suspectsFirst puts those queues first for which there may be a finding, because the
 // database is asked only about a limited number of tasks.
 func suspectsFirst(queues []string, unserved []thorough.UnservedQueue, paused []string) []string {
 	suspects := slices.Clone(paused)
@@ -148,7 +148,7 @@ func (i *Inspector) unserved(queues []string) (waiting []thorough.UnservedQueue,
 	return waiting, len(servers), nil
 }
 
-// withheld returns as a fact that Redis refused a question. It returns an outage as an error.
+// withheld returns a fact if err says that Redis refused to answer. Any other err is returned as it is.
 func withheld(what string, err error) (*thorough.QueueFacts, error) {
 	if !broker.IsWithheld(err) {
 		return nil, err

@@ -16,8 +16,9 @@ import (
 // for long.
 const retriesRead = 50
 
-// A worker of outboxd notes the task at the head of a queue if no worker takes it. left
-// returns the noted tasks that are still at the head of their queue.
+// left returns the tasks at the head of a queue that no worker takes. A worker of outboxd
+// notes such a task in Redis. left returns a noted task if it is still at the head of its
+// queue.
 func (i *Inspector) left(ctx context.Context, queues []string) (stuck []thorough.UnhandledTask, err error) {
 	heads, err := broker.Left(ctx, i.redis)
 	if err != nil {

@@ -62,7 +62,7 @@ type Inquiry struct {
 	Todo          Todo
 	absent        string // absentSince and since, if an earlier search did not find the task
 	answer        lookAnswer
-	since         string // with answeredUnsure: when it began to wait, in Unix nanoseconds; "" if not known
+	since         string // with answeredUnsure: when the task began to wait, in Unix nanoseconds; "" if not known
 }
 
 // Presence returns where the task is, as the answer says. If the place of a task is not
@@ -209,9 +209,8 @@ func (c lookCall) read(command *redis.Cmd) error {
 	return nil
 }
 
-// isAbandoned reports whether no worker reports that it is running the task. A worker
-// that has lost the lease of a task may still run it, although Asynq's recovery looks
-// only at leases.
+// isAbandoned returns true if no worker says that it runs the task. The lease is not
+// enough: a worker that has lost the lease of a task may still run the task.
 func (f *Finder) isAbandoned(ctx context.Context, q *Inquiry) (bool, error) {
 	told, err := f.working(ctx)
 	return err == nil && !told[q.TaskID], err

@@ -22,7 +22,7 @@ const (
 	// pendingTries is how often a list is read at most, if many tasks are deleted from it
 	// meanwhile.
 	pendingTries = 3
-	// pendingLife is how long a list is used again after it was read. To read a million IDs
+	// pendingLife is how long a list may be used again after it was read. To read a million IDs
 	// takes Redis a fraction of a second. After a great loss, a list must not be read again
 	// for each batch.
 	pendingLife = time.Minute
@@ -32,7 +32,7 @@ const (
 	pendingSkew = 10 * time.Second
 )
 
-// pendingLists keeps pending lists in memory, and uses each of them for pendingLife. A list is read
+// pendingLists keeps pending lists in memory, and uses each for at most pendingLife. A list is read
 // only if it is long and the script has not found a pending task among those that are taken next.
 // That happens after a loss, or if clocks differ.
 type pendingLists struct {
@@ -76,7 +76,7 @@ func (q *Inquiry) waitsSinceBefore(t time.Time) bool {
 	return err == nil && since < t.UnixNano()
 }
 
-// errShifted says that a chunk of a list does not begin where the chunk before has an ID.
+// errShifted says that the first ID of a chunk of a list is not in the chunk before.
 var errShifted = errors.New("the list of tasks that wait changes too fast to be read")
 
 // load reads a list. Errors: those of the client, and errShifted.

@@ -22,14 +22,15 @@ type asking struct {
 	answer        *redis.SliceCmd
 }
 
-// suspendedFor is how long a process counts as suspended that lost the lease of a task's last attempt.
+// suspendedFor is how long Running counts an archived task as running after its last attempt lost
+// its lease.
 const suspendedFor = time.Hour
 
 // Running implements domain.RunningTasks. A task runs if the task is active, or if a worker says
 // that it works on the task. Redis may have lost the task since that worker took it. A task whose
 // last failed attempt lost its lease counts too, as long as Redis has the task: the process of that
-// attempt may be suspended, and go on. If the task was archived, it counts for suspendedFor,
-// because Asynq keeps it for 90 days.
+// attempt may be suspended, and go on. If the task was archived, it counts only for suspendedFor,
+// because Asynq keeps an archived task for 90 days.
 func (f *Finder) Running(ctx context.Context, events []domain.Event) ([]bool, error) {
 	const doing = "look whether tasks run"
 	var asked []asking

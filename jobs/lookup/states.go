@@ -59,7 +59,8 @@ func (f *Finder) Tasks(ctx context.Context, event *domain.Event) ([]queued.TaskS
 				TaskID: info.ID, Queue: info.Queue, State: info.State.String(), Retried: info.Retried, MaxRetry: info.MaxRetry,
 				LastError: info.LastErr, CompletedAt: info.CompletedAt, Unhandled: broker.IsNoHandler(info.LastErr),
 			}
-			if info.State == asynq.TaskStateScheduled || info.State == asynq.TaskStateRetry { // of a pending task Asynq says now
+			// For a pending task NextProcessAt is the present time.
+			if info.State == asynq.TaskStateScheduled || info.State == asynq.TaskStateRetry {
 				t.NextAt = info.NextProcessAt
 			}
 			found = append(found, t)

@@ -1,3 +1,3 @@
-// Package pauses stops queues in Redis and lets them go on, as Asynq's own tools do: no
+// Package pauses pauses queues in Redis and resumes them, as Asynq's own tools do: no
 // worker takes a task of a paused queue.
 package pauses

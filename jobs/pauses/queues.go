@@ -50,8 +50,8 @@ func (q *Queues) Paused(ctx context.Context, queues []string) ([]string, error) 
 	return paused, nil
 }
 
-// Among returns those of the queues that are paused, also with Asynq's own tools, in the given order. Errors: those of
-// the client.
+// Among returns those of the queues that are paused, by outboxd or by Asynq's own tools, in the given order. Errors:
+// those of the client.
 func Among(ctx context.Context, client redis.UniversalClient, queues []string) (paused []string, err error) {
 	marks := make([]*redis.IntCmd, len(queues))
 	_, err = client.Pipelined(ctx, func(pipe redis.Pipeliner) error {

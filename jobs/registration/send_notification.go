@@ -12,8 +12,8 @@ import (
 // SendNotification returns the handler for registration.TypeSendNotification. The handler sends a
 // notification through notifier and marks it as sent.
 //
-// The handler sends the message before it records that in the database. If the process dies in
-// between, or the record fails, the message is sent again, with the same event ID.
+// The handler sends the message before the worker records in the database that it was sent. If the
+// process dies in between, or the record fails, the message is sent again, with the same event ID.
 func SendNotification(store registration.NotificationStore, notifier registration.Notifier) work.Outward {
 	return func(ctx context.Context, task work.Task) (work.Record, error) {
 		payload, err := registration.ParseSendNotification(task.Payload)

@@ -21,8 +21,8 @@ const (
 	// does nothing else during the call.
 	atOnce = 200
 	// sampled is the largest number of tasks of a queue that a summary reads, half of them
-	// at each end. sampledMost is the largest number for all queues together. If they have more failing tasks, each
-	// queue gets a share, so that no queue is left out.
+	// at each end. sampledMost is about the largest number for all queues together. If the queues have more failing
+	// tasks, each queue gets a share of sampledMost, but at least shareLeast, so that no queue is left out.
 	sampled     = 2000
 	sampledMost = 10_000
 	shareLeast  = 2 // one task at each end

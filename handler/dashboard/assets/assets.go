@@ -28,7 +28,7 @@ const (
 type file struct {
 	mediaType string
 	body      []byte
-	address   string        // relative to the first page; contains a hash of body
+	address   string        // relative to the overview; contains a hash of body
 	packed    func() []byte // returns body compressed with gzip
 }
 
@@ -74,7 +74,7 @@ func Paths() (paths []string) {
 	return paths
 }
 
-// Address returns the address of a file, relative to the first page. The second result is
+// Address returns the address of a file, relative to the overview. The second result is
 // false if there is no such file.
 func (all Files) Address(name string) (string, bool) {
 	f, ok := all[name]

@@ -21,7 +21,7 @@
   let unzoomed = null; // what was read last of the whole range
   let readAt = null;
   let shown = ""; // the query of data
-  let fault = ""; // that the last reading failed
+  let fault = ""; // says that the last reading failed; "" if it did not
   let latest = 0; // counts the readings
   let left = false; // the reader leaves the page, and the browser ends all readings
   let drawn = [];
@@ -136,7 +136,7 @@
     }
     zoom = [chart.posToVal(left, "x"), chart.posToVal(left + width, "x")];
     whole.hidden = false;
-    // Not now: uPlot is about to set the selection of the charts that this one leads.
+    // Do not draw yet: uPlot is about to set the same selection in the other charts.
     requestAnimationFrame(draw);
     load(); // samples of this time may be finer
   }
@@ -181,7 +181,7 @@
     }
   }
 
-  // tell says why a chart is empty, or shows something else than what the reader chose.
+  // tell says why a chart is empty, or why it shows something other than what the reader chose.
   function tell(loading) {
     const empty = !data || data.at.length === 0;
     if (loading) {
@@ -213,7 +213,7 @@
       return; // another range was chosen meanwhile
     }
     if (!read && (left || reading !== latest)) {
-      return; // nothing failed, or a later reading will say whether it lasts
+      return; // the reader leaves the page, or a later reading will say whether the fault lasts
     }
     fault = read ? "" : "The history cannot be read at the moment.";
     if (read) {
@@ -268,7 +268,7 @@
     left = true;
   });
   addEventListener("pageshow", () => {
-    left = false; // it was shown again from the browser's memory
+    left = false; // the browser shows the page again from its memory
   });
   setInterval(load, 10000);
   load();

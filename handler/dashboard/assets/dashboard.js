@@ -171,8 +171,9 @@
     tellTab();
   });
 
-  // A stream that the browser cuts when the page is left would be reported as lost. htmx writes the event that it gets of
-  // an ended stream to the console, as an error; the page says so itself, and the next stream is under way.
+  // Close the stream when the reader leaves the page: otherwise the page would say that the connection is lost. Call
+  // htmx's onerror without the event: otherwise htmx would write the event to the console as an error. The page itself
+  // says that the connection is lost, and the next stream opens by itself.
   htmx.createEventSource = (url) => {
     const source = new EventSource(url);
     Object.defineProperty(source, "onerror", { set: (ended) => source.addEventListener("error", () => ended()) });

@@ -1,4 +1,5 @@
-// Lists: whoever comes back to a list finds the search and the page that were left, and pages lead back as well as forth.
+// Lists: a link back to a list leads to the search and the page that the reader left, and a button leads to the previous
+// page of the list.
 (function () {
   "use strict";
   const key = "outboxd-lists"; // the addresses of the lists that this tab showed, by their paths; the last one is last
@@ -17,7 +18,7 @@
     } catch { /* as above */ }
   }
 
-  // The page of one event leads to the list that was shown last; a list below another one leads to that one.
+  // The page of one event leads back to the list that was shown last. A list below another list leads back to the upper one.
   const back = document.querySelector("a[data-back]");
   if (back) {
     const above = lists.findLast((list) => list.pathname === back.pathname);

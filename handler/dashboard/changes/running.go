@@ -39,7 +39,7 @@ type change struct {
 	Fault    string // why the change failed; "" if it did not, or is not done
 }
 
-// changeWords are the words about one kind of change, and the page to which its page leads back.
+// changeWords are the words about one kind of change. Path is the page to which the page of the change leads back.
 type changeWords struct{ Verb, Done, One, Path, Title string }
 
 // Words returns the words about the change.
@@ -58,8 +58,9 @@ func (c change) Words() changeWords {
 	}
 }
 
-// newList returns a list of changes that the end of ctx ends. At the end of each change, before the change counts as
-// done, the list calls the function wrote, because the change's request has ended long before.
+// newList returns an empty list. The end of ctx ends all changes of the list. At the end of each change, before the
+// change counts as done, the list calls the function wrote. shell.Router.Post called it too, but at the end of the
+// request, long before.
 func newList(ctx context.Context, wrote func(context.Context), logger *slog.Logger) *list {
 	return &list{known: map[int]*change{}, ctx: ctx, wrote: wrote, logger: logger}
 }
@@ -84,7 +85,7 @@ func (l *list) begin(form forms.Change, work func(ctx context.Context, tell func
 				l.mu.Lock()
 				defer l.mu.Unlock()
 				c.Progress = p
-				// Events that died while the dead letters were counted may be changed too.
+				// The count may have ended early, so more may be changed than were counted.
 				c.Form.Matched = max(c.Form.Matched, p.Changed)
 			})
 		})

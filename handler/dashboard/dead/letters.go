@@ -26,8 +26,8 @@ type deadPage struct {
 	Chooses     bool   // the query leaves out some dead letters; see forms.ChoosesDead
 	By          string // the payload field by whose values they are grouped; "": grouped by type and error
 	Groups      []deadGroup
-	Values      *deadValues // set if By is
-	More        bool        // there are older dead letters, which were not grouped
+	Values      *deadValues // nil if By is ""
+	More        bool        // groups, or older dead letters, may have been left out
 	Matched     int64
 	Types       int  // how many types the matched dead letters have
 	MoreMatched bool // there may be more dead letters than Matched
@@ -40,10 +40,10 @@ type deadPage struct {
 type deadGroup struct {
 	domain.DeadGroup
 	Only template.URL // the query of the group alone
-	// OtherErrors is the query of what was chosen, without errors like these. It has a type, so that nobody replays the
-	// dead letters of other types by mistake.
+	// OtherErrors is the query of the chosen dead letters of this type that have other errors. The query names the
+	// type, so that nobody replays the dead letters of other types by mistake.
 	OtherErrors template.URL
-	OtherTypes  template.URL // the query of what was chosen, without this type
+	OtherTypes  template.URL // the query of the chosen dead letters of other types
 }
 
 // readDead reads the query of the address. If the query is wrong, the form shows what is
@@ -120,8 +120,8 @@ func (p *Pages) groups(ctx context.Context, page *deadPage, filter domain.DeadFi
 	return nil
 }
 
-// countDead counts the chosen dead letters. If the time is not enough for that, at least those
-// on the page are known.
+// countDead counts the chosen dead letters. If the time is not enough, countDead takes the
+// number of those on the page as the number that is known.
 func (p *Pages) countDead(ctx context.Context, page *deadPage, filter domain.DeadFilter) error {
 	n, err := p.Letters.Count(ctx, filter, deadCounted, changes.CountBriefly)
 	if n.More && n.Matched == 0 {

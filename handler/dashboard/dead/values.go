@@ -23,8 +23,8 @@ func (v *deadValues) Others() int { return v.Distinct - len(v.Lines) }
 
 type deadValue struct {
 	domain.FieldValue
-	// Only is the query of what was chosen with this value, and Without the query of what was chosen without it. "":
-	// no query has just these.
+	// Only is the query of the chosen dead letters with this value, and Without the query of those without it; "" if no
+	// query chooses exactly these.
 	Only, Without template.URL
 }
 
@@ -63,8 +63,8 @@ func (p *Pages) values(c *fiber.Ctx, page *deadPage, filter domain.DeadFilter) e
 // hides reports whether the pages hide the values at a path of payloads.
 func (p *Pages) hides(path []string) bool { return slices.ContainsFunc(path, p.Mask.Hides) }
 
-// deadFields sends the names of payload fields that the chosen dead letters have, but for those whose values the pages
-// hide. A field of the form suggests them.
+// deadFields sends the names of payload fields that the chosen dead letters have, except fields whose values the pages
+// hide. A field of the form suggests these names.
 func (p *Pages) deadFields(c *fiber.Ctx) error {
 	page, filter, err := p.readDead(c)
 	if err != nil {

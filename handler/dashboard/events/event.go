@@ -27,7 +27,7 @@ type eventPage struct {
 	Says       string
 	Steps      []timelineStep
 	Tasks      []taskLine
-	QueueFault string // why Tasks is not known; "" if it is
+	QueueFault string // why the tasks are not known; "" if they are
 	Headers    []headerLine
 	Payload    masking.Payload
 	TraceID    string
@@ -55,7 +55,7 @@ func deliveryLines(deliveries []lives.Delivery, tasks map[domain.ID][]queued.Tas
 
 type taskLine struct {
 	queued.TaskState
-	Address string // the address of Asynqmon's page of the task, relative to the first page
+	Address string // the address of Asynqmon's page of the task, as an argument of View.To
 }
 
 type headerLine struct{ Name, Value string }

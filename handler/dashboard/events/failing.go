@@ -27,7 +27,7 @@ type failingPage struct {
 
 type failingGroup struct {
 	queued.FailingGroup
-	Query  template.URL // of the address that changes the group
+	Query  template.URL // of the address of the form that changes the group
 	Events template.URL // of the list of the group's events
 }
 

@@ -72,7 +72,7 @@ func (p *Pages) events(c *fiber.Ctx) error {
 }
 
 // matched counts the events that match, up to one more than eventsCounted. On the first page it counts only if there is
-// another page and the search did not stop early: a count reads no further than such a search.
+// another page and the search did not stop early: after such a search, a count would not read further either.
 func (p *Pages) matched(ctx context.Context, page *eventsPage, filter lives.Filter) (lives.Counted, error) {
 	if page.First && (page.Page.Next.IsZero() || page.Page.GaveUp) {
 		return lives.Counted{Events: int64(len(page.Page.Events)), All: !page.Page.GaveUp && !page.Page.Incomplete}, nil

@@ -13,7 +13,7 @@ import (
 type timelineStep struct {
 	lives.Step
 	Title string
-	Tone  string // good, warn or bad; later for a step that is still to come
+	Tone  string // as tone returns it; "later" for a step that is still to come
 	After string // the time since the step before; "" for the first step, and if the time is too short to be known
 	Ahead string // the time until the step; "" if the step is in the past
 	Error string // the error of an attempt, if the page does not show it already

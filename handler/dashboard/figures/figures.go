@@ -11,10 +11,10 @@ import (
 	"outboxd/handler/dashboard/show"
 )
 
-// figurePages serves the page of all lines of a view, or the page of the single line that the query names. The
-// template of the single line's page, "type" or "queue", is also the field of the query, and the page of all lines has
-// the plural. The function dataOf returns the data of a single line's page. Its line is nil if nothing is known of the
-// name.
+// figurePages serves the page of all lines of a view, or the page of the single line that the query names. The parameter
+// page has the template of the single line's page: "type" or "queue". The query's field has the same name, and the
+// template of the page of all lines has its plural. The function dataOf returns the data of a single line's page; its
+// parameter line is nil if nothing is known of the name.
 func figurePages[L figures.Line](p *Pages, c *fiber.Ctx, view *figures.View[L], page shell.Page, dataOf func(name string, line *L, h history) any) error {
 	name := c.Query(page.Template)
 	if name == "" {

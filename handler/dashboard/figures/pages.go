@@ -8,7 +8,7 @@ import (
 	"outboxd/handler/dashboard/shell"
 )
 
-// Pages serves the pages of figures. Its interfaces, and the pointers to packages of domain, may be nil.
+// Pages serves the pages of figures. Overviews, Figures and Pauses may be nil.
 type Pages struct {
 	*shell.Shell
 	Changes *changes.Pages

@@ -8,8 +8,8 @@ import (
 	"outboxd/domain"
 )
 
-// span is a choice of time for the charts: how long the time is that a chart shows,
-// how long one step of the chart is, and how long one row of its table.
+// span is a choice of time for the charts. A chart shows a window, in steps. One row of
+// the chart's table is a line.
 type span struct{ window, step, line time.Duration }
 
 // spans has the choices of time that the charts offer, by name. Samples older than 25

@@ -13,12 +13,12 @@ type Cancel struct {
 	Events
 	Matched  int64
 	More     bool // there may be more events than Matched
-	Counting bool // the page counts on
+	Counting bool // the page counts a second time, for longer
 	Reason   string
 }
 
 // ReadCancel reads which events the form chooses, and refuses a form that chooses all events. ReadCancel turns times
-// that are relative to now into absolute times. ReadCancel chooses only open events, and none that is emitted after now.
+// that are relative to now into absolute times. The filter chooses only open events that were emitted before now.
 func ReadCancel(values url.Values, hides Hides) (f Cancel, filter lives.Filter, err error) {
 	if f.Reason, err = Reason(values.Get("reason")); err != nil {
 		return f, filter, err

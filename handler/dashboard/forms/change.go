@@ -18,8 +18,8 @@ const maxReason = 2000
 // maxRate is the greatest rate that a form takes.
 const maxRate = 100_000
 
-// canaryFrom is the number of events above which a replay or a retry begins with a canary, if nobody says otherwise.
-// canaryUsual is how many events this canary has.
+// canaryFrom is the number of events above which the form of a replay or a retry suggests a canary. canaryUsual is how
+// many events this canary has.
 const (
 	canaryFrom  = 20
 	canaryUsual = 5
@@ -30,14 +30,14 @@ type Change struct {
 	Dead
 	Action string
 	domain.DeadCount
-	Counting       bool                // the page counts on
+	Counting       bool                // the page counts a second time, for longer
 	Limited        bool                // of failing events: a queue has more than the change reads
 	Paused         []domain.QueueCount // the paused queues in which tasks wait; nil: none, or not known
 	Reason, Canary string
 	Rate           string // dead letters a second; "" and "0": no limit
 }
 
-// Unnamed returns how many types match that Largest does not name.
+// Unnamed returns how many of the counted types Largest leaves out.
 func (f *Change) Unnamed() int64 { return int64(f.Types - len(f.Largest)) }
 
 // ReadChange reads which dead letters the form chooses. ReadChange refuses a form that chooses all of them.
@@ -93,7 +93,7 @@ func usualCanary(said string, matched int64, more bool) string {
 	}
 }
 
-// ReadCanary reads the size of a canary. The text says what is wrong with it, or is "" if nothing is.
+// ReadCanary reads the size of a canary. The text fault says what is wrong with the size, or is "" if nothing is.
 func ReadCanary(text string) (canary int, fault string) {
 	canary, err := strconv.Atoi("0" + text)
 	if err != nil || canary > replay.Batch {
@@ -107,8 +107,8 @@ func (f *Change) Said() map[string]string {
 	return said(slices.Concat(f.Pairs(), canaryPair(f.Canary), ratePair(f.Rate)))
 }
 
-// ReadRate reads how many dead letters to replay each second; 0: no limit. fault says what is wrong with it; "":
-// nothing.
+// ReadRate reads how many dead letters to replay each second; 0: no limit. The text fault says what is wrong with the
+// rate, or is "" if nothing is.
 func ReadRate(text string) (rate int, fault string) {
 	rate, err := strconv.Atoi("0" + text)
 	if err != nil || rate > maxRate {
@@ -117,7 +117,7 @@ func ReadRate(text string) (rate int, fault string) {
 	return rate, ""
 }
 
-// ratePair is canaryPair for the rate.
+// ratePair returns the rate for the record of actions; none if there is no limit.
 func ratePair(text string) []Pair {
 	rate, _ := ReadRate(text)
 	if rate == 0 {

@@ -47,7 +47,7 @@ func readChoice(values url.Values) (Choice, error) {
 // by such a value either: the answers would tell it, letter by letter.
 type Hides func(name string) bool
 
-// meaning is what those fields of a Choice mean that are not compared as they are.
+// meaning has the parsed values of those fields of a Choice that have a syntax: headers, payload fields and times.
 type meaning struct {
 	headerName, headerValue string
 	payload                 domain.PayloadField

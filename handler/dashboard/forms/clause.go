@@ -8,7 +8,7 @@ type Clause struct {
 	At   time.Time
 }
 
-// texts returns a clause for each pair, whose name is the beginning of the clause.
+// texts returns a clause for each pair. The pair's name is the beginning of the clause.
 func texts(pairs []Pair) (clauses []Clause) {
 	for _, p := range pairs {
 		clauses = append(clauses, Clause{Text: p.Name + " " + p.Value})
@@ -16,8 +16,8 @@ func texts(pairs []Pair) (clauses []Clause) {
 	return clauses
 }
 
-// moments returns the clauses of two fields that take a time. A value in another form, such as how long ago something
-// was, stays as the visitor wrote it.
+// moments returns the clauses of two fields that take a time. A value that is not in the form of RFC 3339, such as 2h,
+// stays as the visitor wrote it.
 func moments(what, since, until string) (clauses []Clause) {
 	for _, p := range filled(Pair{what + " since", since}, Pair{what + " until", until}) {
 		c := Clause{Text: p.Name + " " + p.Value}

@@ -63,7 +63,7 @@ func (q *Dead) Among(field string, v *domain.FieldValue) (only, without template
 		return "", ""
 	}
 	if strings.TrimSpace(condition) != condition {
-		condition += "*" // a form takes spaces at the end away
+		condition += "*" // readChoice removes spaces at both ends
 	}
 	rest := *q
 	rest.NotFields = append(slices.Clip(q.NotFields), condition)
@@ -94,7 +94,7 @@ type HiddenChoice struct {
 	Rest template.URL // the query without it
 }
 
-// Hidden returns the parts of the choice that links set: the form of an error, and those that are left out.
+// Hidden returns the parts of the choice that only links set: the form of an error, and the forms that are left out.
 func (q *Dead) Hidden() (hidden []HiddenChoice) {
 	if q.ErrorForm != "" {
 		rest := *q

@@ -14,7 +14,7 @@ type Failing struct {
 	Action, Type, Queue, ErrorForm, ID string
 	Matched                            int64
 	More                               bool // there may be more tasks than Matched
-	Counting                           bool // the page counts on
+	Counting                           bool // the page counts a second time, for longer
 	Limited                            bool // a queue has more failing tasks than the change reads
 	Fault, Reason, Canary              string
 	Queues, Paused                     []domain.QueueCount // of the counted tasks; Paused as in Change

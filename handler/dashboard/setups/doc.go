@@ -1,3 +1,3 @@
 // Package setups has the pages about what people set up in the database: subscriptions and schedules. Schedules can be
-// paused here; everything else about them is for commands.
+// paused and resumed here. All other changes of schedules and subscriptions are for commands.
 package setups

@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// lookEvery is how often a stream looks whether its client is still there. Writing tells that too, but a search that
-// finds nothing for minutes writes nothing.
+// lookEvery is how often a download checks whether its client is still there. A failed write tells that too, but a
+// search that finds nothing for minutes writes nothing.
 const lookEvery = time.Second
 
 // whileConnected returns a context that ends when the peer closes the connection. Call stop at the end.

@@ -4,5 +4,6 @@ package shell
 
 import "syscall"
 
-// isClosed does not know: on these systems only writing shows that a client is gone.
+// isClosed always returns false: on these systems only a failed write shows that a
+// client is gone.
 func isClosed(syscall.Conn) bool { return false }

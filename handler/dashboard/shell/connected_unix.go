@@ -7,7 +7,8 @@ import (
 	"syscall"
 )
 
-// isClosed reports whether the peer has closed its side of a connection. It reads nothing: a next request may wait there.
+// isClosed reports whether the peer has closed its side of a connection. It consumes no bytes, because they may belong to
+// the peer's next request.
 func isClosed(connection syscall.Conn) (closed bool) {
 	raw, err := connection.SyscallConn()
 	if err != nil {

@@ -1,6 +1,6 @@
 // Package shell is what all web pages have around them: the layout with its navigation, the mark in the browser's tab,
 // the pages about errors, the files to download, and the check of what the visitor may do. The templates of all pages
-// are here too. What single pages show is not: that is in the packages beside this one.
+// are here too. The code that gathers the data of a single page is in the packages beside this one.
 //
 // A page consists of three parts: a file in the folder templates that defines "content", a method that gathers the
 // data and calls Render, and a line in the method Routes of its package.

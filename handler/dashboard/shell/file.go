@@ -14,15 +14,15 @@ import (
 	"outboxd/handler/dashboard/live"
 )
 
-// firstPatience is how long a file waits for its first row.
+// firstPatience is how long SendFile waits for the first row before the file begins.
 const firstPatience = 3 * time.Second
 
-// SendFile streams a file in the form that the query asks for, CSV or JSON. The name has no ending. If the file
-// cannot be written in full, SendFile cuts the connection, so that the browser does not
+// SendFile streams a file in the form that the query asks for, CSV or JSON. The parameter name has no ending. If the
+// file cannot be written in full, SendFile cuts the connection, so that the browser does not
 // take a part for the whole file. If the client closes the connection, the context of the function write ends.
 //
-// The function first reads one row. So an outage, or a filter that PostgreSQL refuses, gets an answer that says so. If
-// the first row takes long, the file begins without it.
+// Before the file begins, SendFile calls the function first, which reads one row. So an outage, or a filter that
+// PostgreSQL refuses, gets an answer that says so. SendFile waits at most firstPatience for that row.
 func (s *Shell) SendFile(c *fiber.Ctx, name string, first func(context.Context) error, write func(ctx context.Context, w io.Writer, form string) error) error {
 	form := c.Query("as")
 	if err := export.Check(form); err != nil {
@@ -40,7 +40,7 @@ func (s *Shell) SendFile(c *fiber.Ctx, name string, first func(context.Context) 
 	c.Set(fiber.HeaderContentType, mediaType)
 	c.Set(fiber.HeaderContentDisposition, `attachment; filename="`+name+"."+form+`"`)
 	if c.Method() == fiber.MethodHead {
-		return nil // the server would begin to write the file, and then cut the connection
+		return nil // with a stream, the server would begin to write the file, and then cut the connection
 	}
 	connection := c.Context().Conn()
 	c.Context().SetBodyStreamWriter(func(w *bufio.Writer) {
@@ -51,7 +51,7 @@ func (s *Shell) SendFile(c *fiber.Ctx, name string, first func(context.Context) 
 		if err == nil {
 			return
 		}
-		left := ctx.Err() != nil // the client, or the pages are closed
+		left := ctx.Err() != nil // the client is gone, or the pages are closed
 		_ = connection.Close()
 		if !left {
 			s.Logger.WarnContext(ctx, "a file could not be sent in full", "file", name+"."+form, "error", err)

@@ -24,7 +24,7 @@ type Options struct {
 	// refuses the request otherwise. The action is access.See or a kind of action.
 	Check func(c *fiber.Ctx, action string) error
 	// Visitor returns who made a request. The name is "" and the role access.None if Check was
-	// not called or returned an error before it knew who that is.
+	// not called, or if Check returned an error before it knew the person.
 	Visitor func(c *fiber.Ctx) Visitor
 	// Explain logs an error, and returns what the visitor may see of it.
 	Explain func(c *fiber.Ctx, err error) Fault
@@ -35,7 +35,7 @@ type Options struct {
 type Place struct {
 	Database string // the one of several databases that the pages are about, or ""
 	Base     string // the address of the overview, relative to the monitor's first page: "" or databases/NAME/
-	List     bool   // there is only the list of the databases
+	List     bool   // the only page is the list of the databases
 }
 
 // Sources has what all pages need of a database. Each field may be nil.
@@ -88,7 +88,7 @@ func (s *Shell) Connect(sources Sources) {
 // End ends what outlasts its request.
 func (s *Shell) End() { s.end() }
 
-// Wrote tells the standby, if there is one, that the primary has a change that the pages have to show.
+// Wrote calls Sources.Wrote, so that the pages do not read from a standby that lacks the latest change.
 func (s *Shell) Wrote(ctx context.Context) {
 	if s.sources.Wrote != nil {
 		s.sources.Wrote(ctx)

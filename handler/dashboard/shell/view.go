@@ -14,7 +14,7 @@ type View struct {
 	Visitor Visitor
 	Version string
 	Top     string // the relative address of the monitor's first page: ./ or ../ or ../../ and so on
-	Root    string // that of the overview; it differs from Top only if there are several databases
+	Root    string // the relative address of the overview; differs from Top only if there are several databases
 	Here    string // the path and query of the request
 	Alarm   string // Verdict.Alarm of the last verdict, for the tab; "" if all is well or no recent verdict is known
 	Icon    string // the address of the tab's icon

@@ -59,7 +59,8 @@ func Capital(text string) string {
 }
 
 // leg is one step of the flow of events (emitted, enqueued or confirmed). Now and Hour are
-// how many events a second take this step, now and in the last hour. Over is the time over which Hour is, in words.
+// how many events a second take this step, now and in the last hour. Over is the time that Hour covers, in words. That
+// time is shorter than an hour if less was measured.
 type leg struct {
 	Name      string
 	Known     bool

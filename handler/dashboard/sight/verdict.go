@@ -25,7 +25,7 @@ type problem struct {
 	domain.Finding
 	Level             Level
 	Badge             string
-	Link, LinkCaption string // Link is relative to the first page
+	Link, LinkCaption string // Link is relative to the overview
 	// Checked says how long ago the check began that made the finding; "" if its facts are of this moment.
 	Checked string
 }
@@ -87,7 +87,7 @@ func badgeOf(level domain.FindingLevel) (Level, string) {
 }
 
 // more returns the link to the page with details about a finding: its address, relative to
-// the first page, and its caption. Both are "" if there is no such page.
+// the overview, and its caption. Both are "" if there is no such page.
 func more(code string) (link, caption string) {
 	switch code {
 	case "events-late":

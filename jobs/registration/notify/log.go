@@ -25,8 +25,8 @@ type Log struct {
 	logger *slog.Logger
 }
 
-// NewLog returns a notifier that writes to dir. If dir does not exist, NewLog creates it, and lets
-// no other user in.
+// NewLog returns a notifier that writes to dir. If dir does not exist, NewLog creates it, so that
+// no other user of the machine can read or write in it.
 func NewLog(dir string, logger *slog.Logger) (*Log, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("make the mail directory: %w", err)

@@ -36,7 +36,7 @@ var htmlPart = template.Must(template.New("mail").Parse(`<!DOCTYPE html>
 `))
 
 // subject returns the subject line for a type of notification. The subject never contains
-// the type, because any producer can choose that.
+// the type, because any producer can choose the type.
 func subject(notificationType string) string {
 	switch notificationType {
 	case registration.NotificationUserRegistration:

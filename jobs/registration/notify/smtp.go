@@ -25,13 +25,14 @@ import (
 const (
 	TLSStart    = "starttls" // plain at first; without STARTTLS nothing is sent (port 587)
 	TLSImplicit = "tls"      // from the first byte (port 465)
-	TLSNone     = "none"     // never; passwords are then only sent as the answer to a challenge
+	TLSNone     = "none"     // never; instead of the password, only the answer to a challenge is sent
 )
 
 // smtpTimeout limits one Send if SMTPOptions.Timeout is zero.
 const smtpTimeout = 30 * time.Second
 
-// goodbyeTimeout is how long to wait for the answer to QUIT, which does not matter.
+// goodbyeTimeout is how long to wait for the answer to QUIT. It does not matter what the
+// answer says.
 const goodbyeTimeout = time.Second
 
 // SMTPOptions say which mail server to use and how.
@@ -223,7 +224,7 @@ func (n *SMTP) withoutSecrets(err error, msg *mail.Msg) string {
 // server answered 5xx to the recipient or the content. A 5xx answer to an earlier command
 // is a fault of the configuration. A code that asks for other commands, encryption or
 // credentials is a fault of the configuration too (RFC 5321, section 4.2.2; RFC 4954,
-// section 6). Some servers send such a code only when they have read the recipient.
+// section 6). Some servers send such a code only after they have read the recipient.
 func refusedForGood(err error) bool {
 	var refusal *mail.SendError
 	if !errors.As(err, &refusal) {

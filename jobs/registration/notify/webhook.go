@@ -32,7 +32,7 @@ const (
 	// has.
 	bodyTimeout = time.Second
 	// maxBody is the largest number of bytes that are read of an answer's body. The default client
-	// also reads at most that many of its headers.
+	// also reads at most maxBody bytes of an answer's headers.
 	maxBody = 64 << 10
 	// maxQuoted is the number of bytes of an answer's body from which Send makes the text of
 	// its error.

@@ -1,6 +1,6 @@
 "use strict";
 
-// Dark where the system is, as outboxd's own pages are at first.
+// Use dark colours if the system uses them, as outboxd's own pages do until the reader chooses.
 const dark = matchMedia("(prefers-color-scheme: dark)");
 const follow = () => document.documentElement.classList.toggle("dark-mode", dark.matches);
 dark.addEventListener("change", follow);
