@@ -67,7 +67,7 @@ type DeadFilter struct {
 }
 
 // At returns the filter with absolute times in place of times that are relative to now, so that work in several
-// steps chooses the same events in each step. It leaves out events that die later.
+// steps chooses the same events in each step. The returned filter leaves out events that die after now.
 func (f DeadFilter) At(now time.Time) DeadFilter {
 	if f.NewerThan > 0 {
 		f.Since, f.NewerThan = later(f.Since, now.Add(-f.NewerThan)), 0

@@ -14,7 +14,7 @@ type FieldValue struct {
 	// Value is as PayloadField.Value. The beginning of a long value stands for all values that begin so, with a * at
 	// its end.
 	Value string
-	// Kind says what there is in place of a Value; "": there is one.
+	// Kind says what the field has in place of a value; "" means that it has a value.
 	Kind      FieldKind
 	Count     int
 	FirstDied time.Time

@@ -26,11 +26,11 @@ type Source struct {
 	// Unserved returns the queues of which a finding says that tasks wait and no worker serves them; nil: none.
 	Unserved func() []string
 	// Handled has the event types for which outboxd's own worker has a handler. That worker also delivers to
-	// subscriptions. Workers of one's own handle all other types, and may handle these types in other queues.
+	// subscriptions. The workers of other programs handle all other types, and may handle these types in other
+	// queues.
 	Handled map[string]string
-	// OneOfSeveral says that other databases have events in the same queues. A queue may be
-	// resumed through another database, so a pause on record without one in Redis need not be
-	// lost.
+	// OneOfSeveral says that other databases have events in the same queues. A queue may be resumed through another
+	// database, so a pause that is on record, but not in Redis, need not be lost.
 	OneOfSeveral bool
 	// StoreErr and QueuesErr say why a server cannot be asked; nil: it can.
 	StoreErr, QueuesErr error
