@@ -10,7 +10,8 @@ import (
 	"outboxd/config/words"
 )
 
-// HereOnly says to whom an effective configuration applies, for people who look for that of a running process.
+// HereOnly warns people who want to know the configuration of a running process: the effective configuration may be
+// another one.
 const HereOnly = "The configuration that this command line, environment and file give. A running outboxd may have another one."
 
 // WriteYAML writes the effective configuration as a configuration file. Secrets are masked. A comment beside
