@@ -45,8 +45,8 @@ type Setting struct {
 	Key    string // as in the file: section.name, or name
 	Value  string // secrets are masked
 	Origin string // the default, a file and its line, a variable or a flag
-	// Derived is the value for this machine and these roles that stands for a Value of 0; ""
-	// if the Value stands for itself.
+	// Derived is what a Value of 0 stands for, on this machine and with these roles; "" if the Value stands for
+	// itself.
 	Derived string
 }
 

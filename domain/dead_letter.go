@@ -216,7 +216,7 @@ type FailedTasks interface {
 	Failed(ctx context.Context, task FailedTask) error
 
 	// Retried adds an entry to the journal for each event whose failed task a person retries at once. Retried reads
-	// only ID, Generation and Attempts of each event. It leaves out events of which the database has nothing.
+	// only ID, Generation and Attempts of each event. It leaves out events that the database does not know.
 	Retried(ctx context.Context, events []Event, by *Action) error
 
 	// Bury makes an event a dead letter, if it is pending, held or in flight. If no table has the event, Bury makes

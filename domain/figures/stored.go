@@ -59,8 +59,8 @@ type Stored struct {
 // Snapshot has the database's figures of all types and queues at one moment.
 type Snapshot struct {
 	At time.Time // by the database's clock
-	// Pairs has each type and queue of which an event waits, is dead, or was measured
-	// within the last hour.
+	// Pairs has each pair of type and queue that has a waiting or dead event, or an event that was measured within
+	// the last hour.
 	Pairs []Stored
 	// Emitted counts the events of the present UTC day by type, for the 1,000 types with the most.
 	Emitted map[string]int64

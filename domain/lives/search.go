@@ -195,9 +195,9 @@ func Names(filter, name string) bool {
 	return filter == "" || name == filter || begins && strings.HasPrefix(name, prefix)
 }
 
-// ParseMoment reads a time that a person wrote. ParseMoment accepts a duration, which means so long ago (15m, 24h,
-// 2d), and RFC 3339. ParseMoment also accepts 2006-01-02 and 2006-01-02T15:04, with or without seconds. Without a time
-// zone these are in UTC, and a space may replace the T. Its errors have domain.CodeInvalid.
+// ParseMoment reads a time that a person wrote. ParseMoment accepts a duration, which means that long ago (15m, 24h,
+// 2d), and RFC 3339. ParseMoment also accepts 2006-01-02 and 2006-01-02T15:04, with or without seconds. Without a
+// time zone these are in UTC, and a space may replace the T. Its errors have domain.CodeInvalid.
 func ParseMoment(text string, now time.Time) (time.Time, error) {
 	text = strings.TrimSpace(text)
 	if ago, err := words.ParseDuration(text); err == nil && ago >= 0 {
