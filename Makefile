@@ -1,4 +1,4 @@
-# make help lists the targets. CONTRIBUTING.md says how they are meant.
+# make help lists the targets. CONTRIBUTING.md says when to use them.
 
 SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
@@ -7,7 +7,7 @@ SHELL := bash
 # their output.
 .NOTPARALLEL:
 
-# Where the Go installer puts it, for shells that do not know yet.
+# The Go installer puts the go command into /usr/local/go/bin, which a shell's PATH may lack.
 export PATH := $(PATH):/usr/local/go/bin
 
 ARGS ?=                # make run ARGS="--log-level=debug": more flags for outboxd
@@ -15,10 +15,10 @@ PKG ?= ./...           # make test PKG=./relay/...: only these packages
 TESTFLAGS ?=           # make test TESTFLAGS="-run TestClaim -v": more flags for go test
 FUZZTIME ?= 30s        # make fuzz FUZZTIME=5m: how long each target runs
 BENCH ?= .             # make bench BENCH=Drain: which benchmarks
-DURATION ?= 5m         # make chaos DURATION=30m, make cluster: how long faults fall, for each seed
-SEED ?= 1              # make chaos SEED=7: from which the faults follow
+DURATION ?= 5m         # make chaos DURATION=30m, make cluster: how long faults are injected, with each seed
+SEED ?= 1              # make chaos SEED=7: the number from which the random faults follow
 SEEDS ?= 1             # make chaos SEEDS=5: how many runs, each with the next seed
-MODULE ?=              # make module MODULE=git.example.com/team/outboxd: where a fork lies
+MODULE ?=              # make module MODULE=git.example.com/team/outboxd: the new module path of a fork
 DIST ?= dist            # make dist DIST=/tmp/release: where the results go
 ROWS ?= 10000000       # make migrate-load ROWS=100000: how many rows each table has
 EVENTS ?= 500000       # make conservation EVENTS=2000000: how many events to count
@@ -156,13 +156,13 @@ settings: ## Work under each setting of roles and databases alone; make test set
 	@.ci/setup go cc postgresql redis pgbouncer
 	CGO_ENABLED=1 go test -race -count=1 -timeout=60m -run='^TestSettings' $(TESTFLAGS) ./relay -every-setting
 
-# Built without the race detector, which would be most of what is measured.
+# Built without the race detector, because its cost would be most of what is measured.
 CHAOS = cd app/chaos && CGO_ENABLED=0 go test . -count=1 -timeout=0 -v -parallel=1 -chaos.outboxd='$(CURDIR)/bin/outboxd' -chaos.seed=$(strip $(SEED)) -chaos.seeds=$(strip $(SEEDS))
 
 .PHONY: chaos
 chaos: ## Break everything at random for DURATION, and count what is lost: SEED, SEEDS
 	@.ci/setup go postgresql redis
-	@# A run without it leaves out the steps of PostgreSQL's clock, and says so.
+	@# A run without faketime leaves out the steps of PostgreSQL's clock, and says so.
 	@.ci/setup faketime || true
 	@$(MAKE) --no-print-directory build
 	$(CHAOS) -run='^TestChaos$$' -chaos.duration=$(strip $(DURATION))
@@ -190,7 +190,7 @@ migrate-load: ## Apply a migration of each kind to tables of ROWS rows under loa
 	TMPDIR=$${TMPDIR:-/var/tmp} CGO_ENABLED=0 go test -count=1 -timeout=60m -v -run='^TestMigrateUnderLoad$$' ./app -migrate-rows=$(strip $(ROWS)) $(TESTFLAGS)
 
 .PHONY: growth
-growth: ## Feed one to four databases on a Redis Cluster, print how what is relayed grows, and draw docs/images/growth.svg
+growth: ## Feed one to four databases on a Redis Cluster, print how the rate of the relays grows, and draw docs/images/growth.svg
 	@.ci/setup go postgresql redis
 	CGO_ENABLED=0 go test -count=1 -timeout=60m -v -run='^TestGrowth$$' ./app -growth=10 -growth-plot='$(CURDIR)/docs/images/growth.svg' $(TESTFLAGS)
 

@@ -55,7 +55,7 @@ type API struct {
 // Monitor has the options of the section "monitor": the listener with the web pages.
 type Monitor struct {
 	Addr     string          // host:port; empty: no listener
-	Mask     value.Names     // keys whose values the pages do not show
+	Mask     value.Names     // parts of the names of payload keys and headers whose values the pages hide
 	TraceURL value.SecretURL // with {trace_id}; empty: traces are not linked
 }
 

@@ -10,7 +10,8 @@ import (
 	"outboxd/config/words"
 )
 
-// HereOnly says to whom an effective configuration applies, for people who look for that of a running process.
+// HereOnly warns people who want to know the configuration of a running process: the effective configuration may be
+// another one.
 const HereOnly = "The configuration that this command line, environment and file give. A running outboxd may have another one."
 
 // WriteYAML writes the effective configuration as a configuration file. Secrets are masked. A comment beside
@@ -44,8 +45,8 @@ type Setting struct {
 	Key    string // as in the file: section.name, or name
 	Value  string // secrets are masked
 	Origin string // the default, a file and its line, a variable or a flag
-	// Derived is the value for this machine and these roles that stands for a Value of 0; ""
-	// if the Value stands for itself.
+	// Derived is what a Value of 0 stands for, on this machine and with these roles; "" if the Value stands for
+	// itself.
 	Derived string
 }
 

@@ -36,12 +36,13 @@ func newLoading() *loading {
 	return l
 }
 
-// Load returns the configuration of a process. The value of an option comes from its
-// flag, else from its environment variable, else from the file, else it is the default.
-// fs may be nil; Load uses only the flags of fs that AddFlags added and that were set.
-// environ has the form of os.Environ. dir is the folder in which Load looks for
-// outboxd.yaml, and to which a relative --config refers. serves returns the kinds of
-// handlers that the worker of a process with this configuration has; nil: it has none.
+// Load returns the configuration of a process. The value of an option comes from the
+// first of these that sets it: its flag, its environment variable, the file. If none of
+// them sets it, the value is the default. fs may be nil; Load uses only the flags of fs
+// that AddFlags added and that were set. environ has the form of os.Environ. dir is the
+// folder in which Load looks for outboxd.yaml, and to which a relative --config refers.
+// serves returns the kinds of handlers that the worker of a process with this
+// configuration has; nil: it has none.
 //
 // Its error is of type Faults. The error names all faults that could be found: values that
 // could not be read are not compared with others. The error never quotes a secret.
@@ -104,7 +105,7 @@ func (f textFlag) ValueType() string   { return "string" }
 // decode reads every value into its field.
 func (l *loading) decode() {
 	for _, o := range l.options {
-		// A file with a secret often has a newline at its end.
+		// A secret that was copied from a file often has a newline at its end.
 		text := strings.TrimSpace(l.viper.GetString(o.key))
 		if o.separator() == " " {
 			text = strings.Join(strings.Fields(text), " ") // entries may stand on lines of their own

@@ -54,7 +54,8 @@ func (l *loading) accessRules() []rule {
 	}
 }
 
-// leastHistory is the shortest history that is not 0: that of relay.inbox_retention, which must not be shorter.
+// leastHistory is the shortest history that is not 0. It equals the lower limit of relay.inbox_retention, which must
+// not be shorter than the history.
 const leastHistory = time.Minute
 
 // relayRules are the rules about times of the relay.

@@ -146,8 +146,8 @@ func (c *Config) leastForTasks() int {
 	}
 }
 
-// derived returns the value that stands for 0 of an option, or "" if the option is not 0
-// or its 0 stands for no other value.
+// derived returns the value that an option with the value 0 stands for. It returns "" if the option
+// is not 0, or if its 0 stands for no other value.
 func (c *Config) derived(key string) string {
 	switch {
 	case key == "worker.concurrency" && c.Worker.Concurrency == 0 && c.HasRole(RoleWorker):

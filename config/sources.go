@@ -53,5 +53,5 @@ func (c *Config) For(source value.Source) *Config {
 // OneOfSeveral reports whether the configuration has several databases, even if the
 // process serves only one of them. The other databases may have events in the same queues
 // of Redis. A queue may be paused through one database and resumed through another, so the
-// record of no database says by itself which queues should be paused.
+// record of a single database does not say which queues should be paused.
 func (c *Config) OneOfSeveral() bool { return c.oneOfSeveral || len(c.Databases) > 1 }

@@ -6,8 +6,8 @@ import (
 )
 
 // suggestion returns a question that ends a message about an unknown key. The question
-// names up to three options whose names resemble the key, and a section whose name does. If
-// there is neither, the result is "".
+// names up to three options whose names resemble the key, and a section whose name
+// resembles it. If there is neither, the result is "".
 func (l *loading) suggestion(key string) string {
 	keys := make([]string, len(l.options))
 	for i, o := range l.options {

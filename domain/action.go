@@ -72,7 +72,7 @@ type ActionEnds interface {
 	End(ctx context.Context, action *Action, err error) error
 }
 
-// ActionRecords records the actions of people that change only Redis. It is safe for concurrent use.
+// ActionRecords records people's actions that change only Redis. It is safe for concurrent use.
 type ActionRecords interface {
 	// Record records an action after it has ended, with the number of events that it changed. The parameter cause is
 	// the error that ended it; nil: everything was done. Record also records after ctx has ended, and takes at most 5

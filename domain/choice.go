@@ -30,7 +30,7 @@ func ParseHeaders(texts []string) (headers []Header, err error) {
 	return headers, nil
 }
 
-// Narrows reports whether a text that chooses names lets only some names pass: neither the text "" nor "*" does.
+// Narrows reports whether a text that chooses names leaves some names out. The texts "" and "*" leave none out.
 func Narrows(name string) bool { return name != "" && name != "*" }
 
 // Named returns the texts that are not empty, or nil if there are none.

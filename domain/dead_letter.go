@@ -67,7 +67,7 @@ type DeadFilter struct {
 }
 
 // At returns the filter with absolute times in place of times that are relative to now, so that work in several
-// steps chooses the same events in each step. It leaves out events that die later.
+// steps chooses the same events in each step. The returned filter leaves out events that die after now.
 func (f DeadFilter) At(now time.Time) DeadFilter {
 	if f.NewerThan > 0 {
 		f.Since, f.NewerThan = later(f.Since, now.Add(-f.NewerThan)), 0
@@ -216,7 +216,7 @@ type FailedTasks interface {
 	Failed(ctx context.Context, task FailedTask) error
 
 	// Retried adds an entry to the journal for each event whose failed task a person retries at once. Retried reads
-	// only ID, Generation and Attempts of each event. It leaves out events of which the database has nothing.
+	// only ID, Generation and Attempts of each event. It leaves out events that the database does not know.
 	Retried(ctx context.Context, events []Event, by *Action) error
 
 	// Bury makes an event a dead letter, if it is pending, held or in flight. If no table has the event, Bury makes

@@ -22,7 +22,7 @@ type Event struct {
 	Queue     string
 	Options   TaskOptions
 	Available time.Time // not to be relayed before
-	Attempts  int       // refusals so far; an outage is none
+	Attempts  int       // refusals so far; an outage does not count
 	// Generation rises with each replay, and with some reschedules. If Generation is 1 or more, it is part of the
 	// task ID. Without the generation, a replay would have the task ID of the finished or archived task, and Asynq
 	// would not enqueue it.

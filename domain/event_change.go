@@ -25,7 +25,7 @@ const (
 	TooLateUnknown    ChangeAnswer = "unknown"    // there is no such event, or it is no longer kept
 
 	// ChangeRefused is the answer if the outbox does not accept the event any more, for example because its payload
-	// is larger than the limit that was set since. The event stays as it is.
+	// is larger than a limit that was set later. The event stays as it is.
 	ChangeRefused ChangeAnswer = "refused"
 
 	// TooLateSuperseded is the answer to a producer's request that had to wait for the leader, if the event was

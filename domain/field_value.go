@@ -11,10 +11,10 @@ import (
 
 // FieldValue counts the dead letters that have the same value in one field of their payload.
 type FieldValue struct {
-	// Value is as PayloadField.Value. The beginning of a long value stands for all values that begin so, with a * at
-	// its end.
+	// Value has the form of PayloadField.Value. For a long value it has only the beginning, followed by a *, which
+	// stands for all values with this beginning.
 	Value string
-	// Kind says what there is in place of a Value; "": there is one.
+	// Kind says what the field has in place of a value; "" means that it has a value.
 	Kind      FieldKind
 	Count     int
 	FirstDied time.Time

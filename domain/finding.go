@@ -27,7 +27,7 @@ type Finding struct {
 }
 
 // CodeRedisUnreachable is the code of the finding for an error of a connection to Redis. One such error does not prove an
-// outage: a single command may always take too long.
+// outage: a single command may take too long at any time.
 const CodeRedisUnreachable = "redis-unreachable"
 
 // FindingLevel says how much a Finding matters.

@@ -20,8 +20,8 @@ const (
 // only an answer that was read counts.
 type Receipt struct {
 	Answer Answer
-	// Err is the cause of Unanswered, Rejected and Impossible. It is nil if Redis has the task. While a
-	// Publisher looks for the Holder of a Duplicate, it names the lock.
+	// Err is the cause of Unanswered, Rejected and Impossible. It is nil if Redis has the task. While a Publisher
+	// looks for the Holder of a Duplicate, Err names the lock.
 	Err error
 	// Holder is the ID of the task that holds the unique lock. Each Duplicate that Publish returns has one.
 	Holder string

@@ -51,7 +51,7 @@ type Backlog struct {
 	// Dead is the number of dead letters, counted up to overview.StandingCounted.
 	Dead int64
 	// Held is how many events wait for the turn of their ordering key. From overview.StandingCounted on, Held is an
-	// estimate. HeldKeys is how many such keys there are, counted up to lives.HeldKeysCounted.
+	// estimate. HeldKeys is how many keys have held events, counted up to lives.HeldKeysCounted.
 	Held, HeldKeys int64
 	// Of each counted key, one event gets the turn next. OldestHeld is when the oldest of these events began to
 	// wait. It is zero if no event is held.
@@ -118,8 +118,8 @@ type Housekeeping interface {
 
 	// TrimInbox deletes up to limit inbox rows that are older than the given age. It keeps the rows of events that are
 	// still in a table, and those of the days that the history still has. TrimInbox also deletes up to limit journal
-	// entries that are older than that. It keeps the entries of dead letters, and the entry that a kept event was
-	// erased. It returns the larger of the two counts.
+	// entries that are older than the given age. It keeps the entries of dead letters, and the entry that says that a
+	// kept event was erased. It returns the larger of the two counts.
 	TrimInbox(ctx context.Context, age time.Duration, limit int) (int64, error)
 
 	// TrimSuppressed deletes up to limit suppressed events that are older than the given age, and returns how many. The
@@ -163,9 +163,10 @@ type Housekeeping interface {
 	// whether their tasks still wait. Only ID and Generation of these events are set.
 	AdvanceKeys(ctx context.Context, after string, limit int, deadHold bool) (last string, advanced int64, gone []Event, err error)
 
-	// ConfirmDelivered looks at up to limit deliveries for which events wait that have no task of their own, beginning
-	// with the first delivery that follows the given one. It confirms the events whose deliveries have all ended, and
-	// returns the last delivery that it looked at (the zero ID at the end; the given one after an error).
+	// ConfirmDelivered checks up to limit deliveries, beginning with the first one that follows the given one. It
+	// checks only deliveries of events that have no task of their own and wait for their deliveries. It confirms the
+	// events whose deliveries have all ended, and returns the last delivery that it checked (the zero ID at the end;
+	// the given one after an error).
 	ConfirmDelivered(ctx context.Context, after ID, limit int) (last ID, err error)
 
 	// PassTurns ends the turns of events, and releases the next event of each
@@ -188,10 +189,10 @@ type Housekeeping interface {
 	// parameter queued is how many tasks wait in Redis; nil means that it is not known.
 	Measure(ctx context.Context, process RelayProcess, queued *int64) (Backlog, Chores, error)
 
-	// MeasureTypes counts by type, queue and minute what happened to events from the last call, up to an hour ago,
-	// until now, both moved back by overview.ConfirmedLate. It keeps the counts for 25 hours. Large counts are
-	// estimates from a sample. The parameter queued has, by queue, how many tasks wait in Redis. It is empty if that is
-	// not known.
+	// MeasureTypes counts by type, queue and minute what happened to events since the last call. If that call was
+	// more than an hour ago, it counts one minute only. The counted time begins and ends overview.ConfirmedLate
+	// earlier than the calls. MeasureTypes keeps the counts for 25 hours. Large counts are estimates from a sample.
+	// The parameter queued has, by queue, how many tasks wait in Redis. It is empty if that is not known.
 	MeasureTypes(ctx context.Context, queued map[string]int64) error
 
 	// Upkeep checks the state of the tables. The parameter history has the same meaning as in KeepPartitions. Upkeep

@@ -155,7 +155,8 @@ func redriveNamed(cmd *cobra.Command, o *cli.Opened, args []string, dryRun bool,
 	}), err)
 }
 
-// pausedAmong warns of paused queues as cli.PausedQueues does. If no queues are given, it asks and says nothing.
+// pausedAmong warns of paused queues as cli.PausedQueues does. If no queues are given, it asks Redis nothing and
+// prints nothing.
 func pausedAmong(cmd *cobra.Command, o *cli.Opened, queues []domain.QueueCount) []cli.PausedQueue {
 	if len(queues) == 0 {
 		return nil

@@ -22,9 +22,9 @@ func Mask(text string) string {
 	}
 }
 
-// maskURL masks what follows the scheme. A @ behind a ? may be a part of a password in the query,
-// or end a password before the host that was not percent-encoded: then maskURL masks everything
-// that follows the scheme.
+// maskURL masks what follows the scheme. A @ behind a ? may be part of a password in the query. Or
+// it ends a password that stands before the host, contains the ?, and was not percent-encoded. So
+// maskURL then masks everything that follows the scheme.
 func maskURL(scheme, rest string) string {
 	head, query, found := strings.Cut(rest, "?")
 	switch {

@@ -61,7 +61,7 @@ func CheckPostgres(text string) error {
 // session, such as app.tenant.
 var postgresParameter = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_.]*$`)
 
-// checkPostgresQuery refuses a query of which pgx would ignore a part, or send a part of a
+// checkPostgresQuery refuses a query if pgx would ignore a part of it, or would send a part of a
 // password to the server as the name of a setting.
 func checkPostgresQuery(query string) error {
 	parameters, err := url.ParseQuery(query)

@@ -14,8 +14,9 @@ var FileVariables = []string{"PGPASSFILE", "PGSERVICEFILE", "PGSSLCERT", "PGSSLK
 // fileMost is the largest size of such a file, in bytes.
 const fileMost = 4 << 20
 
-// CheckFile returns an error if a file exists and cannot be read whole, again and again: pgx would
-// wait for ever for a pipe, or fill the memory.
+// CheckFile returns an error if a file exists, but is larger than fileMost, or is a pipe or a
+// device other than /dev/null: pgx reads the file for every connection, and would wait for ever
+// or fill the memory.
 func CheckFile(path string) error {
 	info, err := os.Stat(path)
 	switch {

@@ -90,7 +90,7 @@ func (s *Sources) UnmarshalText(text []byte) error {
 	return nil
 }
 
-// sourceName allows what a label of a metric, a path and a log can show as it is.
+// sourceName matches the names that a label of a metric, a path and a log can show unchanged.
 var sourceName = regexp.MustCompile(`^[a-z0-9][a-z0-9_-]{0,39}$`)
 
 // add reads one entry.

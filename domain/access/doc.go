@@ -1,3 +1,3 @@
 // Package access says who may do what: the roles of people, the role that each
-// action takes, and the tokens by which people show who they are.
+// action requires, and the tokens by which people show who they are.
 package access

@@ -21,17 +21,17 @@ const (
 	Remove     = "remove"
 )
 
-// Rule says which role an action takes.
+// Rule says which role an action requires.
 type Rule struct {
 	Action string
 	Role   Role
 	Means  string // what the action does, for the table in the guide
 }
 
-// Table says which role each thing takes that people do on the pages. An action that can be undone
-// or repeated requires the role operator. An action that loses something for good, shows secret
-// values, emits a payload of a person's choice, or changes what outboxd has been set up to do,
-// requires the role admin.
+// Table lists what people do on the pages, with the role that each action requires. An action that
+// can be undone or repeated requires the role operator. An action that loses something for good,
+// shows secret values, emits a payload of a person's choice, or changes what outboxd has been set
+// up to do, requires the role admin.
 func Table() []Rule {
 	return []Rule{
 		{See, Viewer, "look at all pages, with secret values masked"},
@@ -52,8 +52,7 @@ func Table() []Rule {
 	}
 }
 
-// LeastRole returns the lowest role that may do an action. An unknown action takes
-// an admin.
+// LeastRole returns the lowest role that may do an action. An unknown action requires an admin.
 func LeastRole(action string) Role {
 	for _, rule := range Table() {
 		if rule.Action == action {

@@ -86,9 +86,10 @@ type Auditor interface {
 	// its day and type, the account counts more events than were emitted.
 	Violations(ctx context.Context, account []AccountLine, limit int) ([]Violation, error)
 
-	// Unconfirmed returns up to limit events that were handed to Redis at least a minute ago and are not confirmed.
-	// It returns only IDs that follow the given one, in ascending order. It leaves out events that have only
-	// deliveries, and events of the types that the parameter except lists, but not the deliveries of such events.
+	// Unconfirmed returns up to limit events that are not confirmed, and that were handed to Redis at least a minute
+	// ago, or at a time that lies in the future. It returns only IDs that follow the given one, in ascending order.
+	// It leaves out events that have only deliveries, and events of the types that the parameter except lists, but
+	// not the deliveries of such events.
 	Unconfirmed(ctx context.Context, after domain.ID, limit int, except []string) ([]domain.SentEvent, error)
 
 	// Confirmed returns those of these events that are confirmed, or that are no longer in outbox_sent.

@@ -1,6 +1,7 @@
 // Package crashpoint names the places between two steps at which a process may
-// die. In a build with the tag crashpoints a process kills or suspends itself
-// there. In any other build Reach does nothing.
+// die. In a build with the tag crashpoints, a process kills or suspends itself
+// at the point that an environment variable names. In any other build Reach
+// does nothing.
 package crashpoint
 
 // Point is a place between two steps.

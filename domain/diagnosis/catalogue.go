@@ -12,8 +12,8 @@ type Look string
 // The looks. A page or command that shows the findings of one Look also shows those of all more frequent ones.
 const (
 	// LookAlways is for facts that a few cheap queries read, and for what a daemon knows of itself. outboxd top reads
-	// the former each time it draws. The pages read them again if they are a second old, /readyz if they are some
-	// seconds old. Archived tasks are not cheap to look up, so that happens at most every ten seconds.
+	// these facts each time it draws. The pages read them again if they are a second old, /readyz if they are five
+	// seconds old. Looking up archived tasks is not cheap, so it happens at most every ten seconds.
 	LookAlways Look = "always"
 	// LookMinutely reads settings, catalogs and samples. A daemon reads them once a minute, outboxd top twice a
 	// minute. /readyz and the pages show the last result.

@@ -17,7 +17,8 @@ const (
 	failingNamed = 3
 	// errorNamed is how many characters of an error text a finding quotes.
 	errorNamed = 120
-	// fewLeft is how many attempts left are few: outboxd's worker carries out so many within a minute.
+	// fewLeft is the largest number of attempts left that a finding calls few. outboxd's worker waits less than a
+	// minute in all between the first five attempts of a task.
 	fewLeft = 5
 )
 

@@ -37,15 +37,15 @@ func implied(code string) string {
 	return ""
 }
 
-// Merge joins the findings of q with the last findings of the slower checks. Merge returns at most one finding of
-// each code, worst first. Whether a server answers is taken from q, because q is newer. If Redis answers, the
-// paused queues are those of q too.
+// Merge joins the findings of q with the last findings of the slower checks, without those that q disproves: q is
+// newer. Merge returns at most one finding of each code, worst first.
 func (q Quick) Merge(thorough []domain.Finding) []domain.Finding {
 	return Once(append(q.Findings(), slices.DeleteFunc(slices.Clone(thorough), q.outdates)...))
 }
 
-// Renew returns the findings of the last slower check of a Redis that several databases share. If Redis answered q,
-// Renew drops redis-unreachable and takes the paused queues from q.
+// Renew returns the findings of the last slower check of a Redis that several databases share. Renew drops the
+// findings that q disproves, such as redis-unreachable. If Redis answered when q was read, Renew takes the paused
+// queues from q.
 func (q Quick) Renew(shared []domain.Finding) []domain.Finding {
 	renewed := slices.DeleteFunc(slices.Clone(shared), q.outdates)
 	if q.RedisErr == nil {

@@ -21,7 +21,7 @@ func judgeLoss(reason string) []domain.Finding {
 }
 
 // judgeHeal reports that events were recently sent again, because Redis or PostgreSQL lost data or may have. It says
-// how often within an hour, because two losses need another remedy than one.
+// how often that happened within an hour, because losses that come back have a lasting cause.
 func judgeHeal(s overview.Standing) []domain.Finding {
 	if len(s.LastHeals) == 0 || s.At.Sub(s.LastHeals[0].At) > HealRecent {
 		return nil

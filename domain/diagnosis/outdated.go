@@ -27,8 +27,8 @@ func Checked(found []domain.Finding, at time.Time) []domain.Finding {
 	return found
 }
 
-// outdates reports whether q, which is newer, disproves a finding of the slower checks, or alone decides about it. The
-// finding stays if a server did not answer to q.
+// outdates reports whether q, which is newer, disproves a finding of the slower checks, or whether q alone decides
+// about it. The finding stays if the server that it is about did not answer when q was read.
 func (q Quick) outdates(f domain.Finding) bool {
 	switch f.Code {
 	case "postgres-unreachable":

@@ -22,7 +22,7 @@ type Process struct {
 	Draining bool      // it is shutting down
 }
 
-// Unusable returns the finding for the error with which reading the facts of a server failed.
+// Unusable returns the finding for an error that occurred while the facts of a server were read.
 func Unusable(server string, err error) domain.Finding {
 	if f, known := domain.FindingOf(err); known {
 		return f

@@ -11,7 +11,7 @@ import (
 	"outboxd/domain/words"
 )
 
-// typesNamed is how many types or queues a finding lists; it only counts the others.
+// typesNamed is how many types or queues a finding lists. The finding only counts the others.
 const typesNamed = 5
 
 // Some writes a list for a finding: the first few entries, and the number of the others.

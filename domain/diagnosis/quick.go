@@ -16,11 +16,11 @@ type Quick struct {
 	At      time.Time // by this process's clock
 	Process Process
 
-	// Standing is PostgreSQL's answer. If PostgresErr is set, PostgreSQL did not answer.
+	// Standing is PostgreSQL's answer. If PostgresErr is set, PostgreSQL did not answer, or refused to.
 	Standing    overview.Standing
 	PostgresErr error
 
-	// Queues and Workers are Redis's answer. If RedisErr is set, there is no answer.
+	// Queues, Workers and Failing are Redis's answer. If RedisErr is set, Redis did not answer, or refused to.
 	Queues   []overview.QueueStatus
 	Workers  []overview.WorkerStatus
 	Failing  queued.FailingSummary // without groups if this process does not group failing tasks
@@ -64,8 +64,7 @@ func (q Quick) Findings() []domain.Finding {
 	return found
 }
 
-// judgeStanding returns the findings about relays and their leader, late events, receivers that are down, and losses in
-// Redis.
+// judgeStanding returns the findings about relays and their leader, late events, receivers that are down, and heals.
 func judgeStanding(s overview.Standing) (found []domain.Finding) {
 	var alive []overview.RelayStatus
 	for _, r := range s.Relays {
@@ -216,7 +215,8 @@ func (q Quick) Waiting() Waiting {
 // String returns the counts in words: "45,854 tasks wait, the oldest 12 min".
 func (w Waiting) String() string { return w.say(words.Count[int64]) }
 
-// Coarse returns the same words as String with rounded numbers, which change seldom: "about 40,000 tasks wait".
+// Coarse returns the same words as String with rounded numbers, which change seldom: "about 45,000 tasks wait, the
+// oldest 12 min".
 func (w Waiting) Coarse() string { return w.say(roughly) }
 
 func (w Waiting) say(count func(int64) string) string {

@@ -78,9 +78,10 @@ func (t *table) add(values ...any) error {
 	return err
 }
 
-// cell returns a text as CSV has it. Spreadsheets calculate a text that begins with one of these characters, and a
-// payload may have a text of a stranger: a formula could send other cells away. After an apostrophe it is a text.
-// A text that begins with an apostrophe gets another one, so that a program can take the first one away.
+// cell returns a text in the form that CSV needs. A spreadsheet takes a text for a formula if it begins with one of
+// these characters. A payload may contain a formula that a stranger wrote and that sends other cells away. An
+// apostrophe in front makes it plain text. A text that begins with an apostrophe gets another one, so that a program
+// can always remove the first one.
 func cell(text string) string {
 	if first, _ := utf8.DecodeRuneInString(text); strings.ContainsRune("=+-@\t\r\n'＝＋－＠", first) {
 		return "'" + text

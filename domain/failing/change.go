@@ -11,8 +11,8 @@ import (
 	"outboxd/domain/queued"
 )
 
-// Filter chooses failing tasks that match every field that is not zero. Of the embedded filter, ID, State, Open, Since
-// and Until choose nothing.
+// Filter chooses failing tasks that match every field that is not zero. The fields ID, State, NotStates, Open, Since
+// and Until of the embedded filter have no effect.
 type Filter struct {
 	lives.Filter
 	IDs       []domain.ID
@@ -35,7 +35,7 @@ type Change struct {
 	// Known returns those of the given IDs that are events of this database. Change does not touch tasks of other
 	// IDs, because other programs may use the same Redis.
 	Known func(ctx context.Context, ids []domain.ID) ([]domain.ID, error)
-	// InFlight is lives.Reader.InFlight. Change asks it if lives.Filter.AsksDatabase.
+	// InFlight is lives.Reader.InFlight. Change calls it if AsksDatabase of the filter returns true.
 	InFlight func(ctx context.Context, filter lives.Filter, ids []domain.ID) ([]lives.Summary, error)
 	// Archived and Failures make dead letters of the events whose tasks were given up.
 	Archived queued.ArchivedTasks

@@ -27,14 +27,15 @@ type Lives struct {
 	// NoHistory is true if the database keeps no events that are in flight. A failing event is then built from its
 	// task in Redis alone.
 	NoHistory bool
-	// When Patience is over, a search for failing events begins to look at no further tasks.
+	// When Patience is over, a search reads no further page, and looks at no further failing tasks.
 	Patience time.Duration
 }
 
 var _ lives.Reader = Lives{}
 
-// Search implements lives.Reader. If Redis does not answer, failing events are listed as in flight. A search
-// for failing events, or for others without those in flight, then returns the error of Redis.
+// Search implements lives.Reader. If Redis does not answer, failing events are listed as in flight. A search for
+// failing events then returns the error of Redis, and so does a search that leaves out events in flight, but not
+// failing ones.
 func (l Lives) Search(ctx context.Context, filter lives.Filter, before domain.ID, limit int) (lives.Page, error) {
 	fails := filter.Finds(lives.StateFailing)
 	switch {
@@ -43,7 +44,7 @@ func (l Lives) Search(ctx context.Context, filter lives.Filter, before domain.ID
 	case !fails && !filter.Finds(lives.StateInFlight):
 		return l.Reader.Search(ctx, filter, before, limit)
 	}
-	// If all events of a page are left out, look at the next one: an empty page would read as if none matched.
+	// If all events of a page are left out, read the next page: an empty page would look as if no event matched.
 	for began, examined := time.Now(), 0; ; {
 		page, err := l.searchMarked(ctx, filter, before, limit)
 		page.Examined, examined = page.Examined+examined, page.Examined+examined
@@ -58,8 +59,8 @@ func (l Lives) Search(ctx context.Context, filter lives.Filter, before domain.ID
 	}
 }
 
-// searchMarked reads a page from the database, and leaves out events that do not match because they are failing, or
-// because they are not.
+// searchMarked reads a page from the database, and finds out from Redis which events in flight are failing. It then
+// leaves out the events that the filter does not choose.
 func (l Lives) searchMarked(ctx context.Context, filter lives.Filter, before domain.ID, limit int) (lives.Page, error) {
 	page, err := l.Reader.Search(ctx, filter, before, limit)
 	if err != nil {
@@ -79,7 +80,7 @@ func (l Lives) searchMarked(ctx context.Context, filter lives.Filter, before dom
 }
 
 // Count implements lives.Reader. If Redis does not answer, failing events count as in flight. A count of failing
-// events, or of others without those in flight, then returns the error of Redis.
+// events then returns the error of Redis, and so does a count that leaves out events in flight, but not failing ones.
 func (l Lives) Count(ctx context.Context, filter lives.Filter, limit int, patience time.Duration) (lives.Counted, error) {
 	flies, fails := filter.Finds(lives.StateInFlight), filter.Finds(lives.StateFailing)
 	if fails && !flies {
@@ -95,7 +96,7 @@ func (l Lives) Count(ctx context.Context, filter lives.Filter, limit int, patien
 	dropped, err := l.countFailing(ctx, among, listed, patience, func(e *lives.Summary) bool { return drops(&filter, e) })
 	switch {
 	case err != nil:
-		return counted, nil //nolint:nilerr // Search lists them as in flight then
+		return counted, nil //nolint:nilerr // Search then lists failing events as in flight
 	case !dropped.All:
 		return lives.Counted{}, nil
 	case int(counted.Events) == limit && dropped.Events > 0:

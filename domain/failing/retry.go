@@ -88,9 +88,8 @@ func (r *retry) run(ctx context.Context, tasks []queued.TaskRef) error {
 	return nil
 }
 
-// send makes those of the tasks due now that the filter still chooses, enters that into the journal, and returns
-// them. The others no longer wait or failed with another error, mostly because workers tried them after they were
-// listed.
+// send makes the tasks that the filter still chooses due now, enters that into the journal, and returns these tasks.
+// The others no longer wait or failed with another error, mostly because workers tried them after they were listed.
 func (r *retry) send(ctx context.Context, tasks []queued.TaskRef) ([]queued.TaskRef, error) {
 	chosen, err := r.c.chosen(ctx, &r.filter, tasks)
 	if err != nil {

@@ -22,10 +22,10 @@ type Pauses struct {
 }
 
 // Change pauses a queue, or resumes it, as the parameter kind says: domain.ActionPause or
-// domain.ActionResume. If the action cannot be recorded, Change pauses or resumes the
-// queue all the same, and returns the error of the recording. Errors: those of
-// domain.QueuePauses; domain.CodeInvalid for the queue of a subscription, because a
-// subscription has its own way to be paused.
+// domain.ActionResume. If the action cannot be recorded, Change still pauses or resumes
+// the queue, and returns the error of the recording. Errors: those of domain.QueuePauses;
+// domain.CodeInvalid for the queue of a subscription, because a subscription has its own
+// way to be paused.
 //
 // Redis and the record may differ: Redis may have lost a pause, a change may not have been
 // recorded, or somebody may have made it without outboxd. Then Change returns no
@@ -52,8 +52,8 @@ func (p *Pauses) Change(ctx context.Context, kind string, action *domain.Action,
 	return nil
 }
 
-// Among returns those of the queues that are paused now, or whose subscription is. Tasks wait there. If the database
-// does not answer, Among leaves out the paused subscriptions. Errors: those of domain.QueuePauses.
+// Among returns those of the queues that are paused now, or whose subscription is paused. Tasks wait in these queues.
+// If the database does not answer, Among leaves out the paused subscriptions. Errors: those of domain.QueuePauses.
 func (p *Pauses) Among(ctx context.Context, queues []domain.QueueCount) (paused []domain.QueueCount, err error) {
 	if len(queues) == 0 {
 		return nil, nil

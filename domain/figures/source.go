@@ -23,14 +23,14 @@ type Source struct {
 	}
 	// Foreign returns the queues that only other programs use; nil: none.
 	Foreign func() []string
-	// Unserved returns the queues of which a finding says that tasks wait and no worker serves them; nil: none.
+	// Unserved returns the queues that, according to a finding, have waiting tasks and no worker; nil: none.
 	Unserved func() []string
 	// Handled has the event types for which outboxd's own worker has a handler. That worker also delivers to
-	// subscriptions. Workers of one's own handle all other types, and may handle these types in other queues.
+	// subscriptions. The workers of other programs handle all other types, and may handle these types in other
+	// queues.
 	Handled map[string]string
-	// OneOfSeveral says that other databases have events in the same queues. A queue may be
-	// resumed through another database, so a pause on record without one in Redis need not be
-	// lost.
+	// OneOfSeveral says that other databases have events in the same queues. A queue may be resumed through another
+	// database, so a pause that is on record, but not in Redis, need not be lost.
 	OneOfSeveral bool
 	// StoreErr and QueuesErr say why a server cannot be asked; nil: it can.
 	StoreErr, QueuesErr error
@@ -52,8 +52,8 @@ type gathered struct {
 }
 
 // gather asks both servers, also for the pauses on record if withPauses is true. gather
-// reads the pauses before it asks Redis: a queue that is paused between both answers is
-// then not taken for one whose pause was lost.
+// reads the pauses before it asks Redis. In the other order, a queue that is paused
+// between both answers would look like one whose pause was lost.
 func (s *Source) gather(ctx context.Context, withPauses bool) gathered {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()

@@ -18,8 +18,8 @@ const (
 // confirmed, failed or died, and with which delays.
 type Passed struct {
 	Confirmed, Failed int64
-	// Died of Stored.Hour is never less than the dead letters that died within the hour, also since the measurement,
-	// unless Cut.Dead.
+	// In Stored.Hour, Died is at least the number of dead letters that died within the hour, including the time since
+	// the last measurement. If Cut.Dead is set, some may be missing.
 	Died int64
 	// P50 and P99 are the delays from the time in an event's ID to its handler: the mean
 	// of the minutes' medians, weighted by the confirmed events, and the largest of their
@@ -27,11 +27,11 @@ type Passed struct {
 	P50, P99 time.Duration
 }
 
-// unmeasured is how much of a window may lack before its figures count as those of a shorter time. A change of the leader
-// leaves such a gap.
+// unmeasured is how much of a window may be missing before its figures count as those of a shorter time. A change of
+// the leader leaves such a gap.
 const unmeasured = 90 * time.Second
 
-// Measurement says over which time the figures of the windows are. Both windows end with the last measurement.
+// Measurement says which time the figures of the windows cover. Both windows end with the last measurement.
 type Measurement struct {
 	// MeasuredUntil is the end of the last measurement; zero: nothing was measured within the last hour.
 	MeasuredUntil time.Time
@@ -39,7 +39,7 @@ type Measurement struct {
 	RecentMeasured, HourMeasured time.Duration
 }
 
-// RecentSpan returns the time over which the figures of the window Recent are. It is shorter than the window if less was
+// RecentSpan returns the time that the figures of the window Recent cover. It is shorter than the window if less was
 // measured, for example because outboxd is new.
 func (m Measurement) RecentSpan() time.Duration {
 	return overview.Span(m.RecentMeasured, Recent, unmeasured)
@@ -59,8 +59,8 @@ type Stored struct {
 // Snapshot has the database's figures of all types and queues at one moment.
 type Snapshot struct {
 	At time.Time // by the database's clock
-	// Pairs has each type and queue of which an event waits, is dead, or was measured
-	// within the last hour.
+	// Pairs has each pair of type and queue that has a waiting or dead event, or an event that was measured within
+	// the last hour.
 	Pairs []Stored
 	// Emitted counts the events of the present UTC day by type, for the 1,000 types with the most.
 	Emitted map[string]int64
@@ -69,8 +69,8 @@ type Snapshot struct {
 	Cut Cut
 }
 
-// Cut says which numbers of a Snapshot are lower bounds, because more is there than it counts: Counted events of each
-// state, Counted entries of events that the leader has not added up yet, and 1,000 Pairs.
+// Cut says which numbers of a Snapshot are lower bounds. A Snapshot counts at most Counted events of each state, and
+// at most Counted rows of outbox_entries, which the leader has not added up yet. It has at most 1,000 Pairs.
 type Cut struct{ Pending, Held, Dead, Emitted, Pairs bool }
 
 // Complete reports whether all events that wait or are dead are counted.
@@ -84,10 +84,10 @@ type Point struct {
 	At      time.Time // when the step begins
 	Seconds float64
 	// Estimated says that Confirmed is an estimate, because the leader looked only at a random part of the events of a
-	// busy minute. Even 0 may be one.
+	// busy minute. Even a 0 may be an estimate.
 	Estimated bool
 	Passed
-	// Queued is the most tasks that waited in Redis, of one queue; negative: not known.
+	// Queued is the largest number of tasks of the queue that waited in Redis; negative: not known.
 	Queued int64
 }
 

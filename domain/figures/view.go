@@ -63,8 +63,8 @@ type Sum struct {
 	Confirmed           Rates
 	Pending, Held, Dead int64     // events in PostgreSQL
 	OldestDue           time.Time // zero: none is due
-	// Unseen says that workers of one's own try some of these events. They do not tell outboxd which attempts fail, so
-	// the numbers of failed attempts are not known.
+	// Unseen says that workers of other programs try some of these events. They do not tell outboxd which attempts
+	// fail, so the numbers of failed attempts are not known.
 	Unseen bool
 }
 

@@ -13,7 +13,7 @@ type Life struct {
 	State  State
 	SentAt time.Time // in flight or confirmed, while the history has it
 	HeldAt time.Time // with StateHeld
-	DiedAt time.Time // with StateDead, as Stage and Error
+	DiedAt time.Time // with StateDead, like Stage and Error
 	Stage  domain.Stage
 	Error  string
 	// SuppressedAt and Holder are set with StateSuppressed. Holder is the ID of the task that held the unique lock.
@@ -49,7 +49,8 @@ type JournalEntry struct {
 	Generation int          `json:"generation"`
 	Attempt    int          `json:"attempt,omitempty"`
 	Detail     string       `json:"detail,omitempty"`
-	// SentAt is when the event had been handed over to Redis, if it left the history with this entry; else nil.
+	// SentAt is when the event had been handed over to Redis, if it left the history with this entry. Otherwise it is
+	// nil.
 	SentAt *time.Time `json:"sent_at,omitempty"`
 }
 

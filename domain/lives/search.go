@@ -52,8 +52,9 @@ type Filter struct {
 	NotStates   []State // leaves out events in these states
 	Open        bool    // only events in states that are open, see State.Open
 	// Since (inclusive) and Until (exclusive) bound the time in the event's ID, which is when the ID was made: usually
-	// when the event was emitted. An ID that is not of version 7 contains no time; a search compares its bytes like
-	// those of any other ID.
+	// when the event was emitted. domain.ID.Time says which IDs contain a time. For any other ID, a search in the
+	// database compares the bytes as if they contained a time. A search for failing events leaves out events with
+	// such IDs.
 	Since, Until time.Time
 	HeaderName   string
 	HeaderValue  string // with HeaderName; "" is any
@@ -69,7 +70,7 @@ type Filter struct {
 	NotHeaders          []domain.Header       // leaves out events that have one of these
 }
 
-// Finds reports whether the filter chooses events in a state, as far as only their state matters.
+// Finds reports whether a state meets the filter's conditions on the state.
 func (f *Filter) Finds(state State) bool {
 	return (f.State == "" || f.State == state) && !slices.Contains(f.NotStates, state) && (!f.Open || state.Open())
 }
@@ -194,9 +195,9 @@ func Names(filter, name string) bool {
 	return filter == "" || name == filter || begins && strings.HasPrefix(name, prefix)
 }
 
-// ParseMoment reads a time that a person wrote. ParseMoment accepts a duration, which means so long ago (15m, 24h,
-// 2d), and RFC 3339. ParseMoment also accepts 2006-01-02 and 2006-01-02T15:04, with or without seconds. Without a time
-// zone these are in UTC, and a space may replace the T. Its errors have domain.CodeInvalid.
+// ParseMoment reads a time that a person wrote. ParseMoment accepts a duration, which means that long ago (15m, 24h,
+// 2d), and RFC 3339. ParseMoment also accepts 2006-01-02 and 2006-01-02T15:04, with or without seconds. Without a
+// time zone these are in UTC, and a space may replace the T. Its errors have domain.CodeInvalid.
 func ParseMoment(text string, now time.Time) (time.Time, error) {
 	text = strings.TrimSpace(text)
 	if ago, err := words.ParseDuration(text); err == nil && ago >= 0 {

@@ -65,5 +65,5 @@ type MissingEvents interface {
 	Missing(ctx context.Context, limit int) ([]MissingEvent, error)
 }
 
-// MissingNoted is from how many stored events on MissingEvents.Note adds no others.
+// MissingNoted is the number of stored events from which on MissingEvents.Note adds no others.
 const MissingNoted = 100_000

@@ -8,7 +8,7 @@ import (
 // QueueIdentity tells whether Redis has kept its data. The canary is a random value that outboxd writes to Redis
 // beside the tasks, and replaces regularly. A field is empty if the server does not report it.
 type QueueIdentity struct {
-	// RunID and ReplicationID have those of all masters of a Redis Cluster.
+	// In a Redis Cluster, RunID and ReplicationID each have the IDs of all masters.
 	RunID         string // every start of the server makes a new one
 	ReplicationID string // every takeover by a replica makes a new one
 	Canary        string
@@ -73,8 +73,8 @@ func (i QueueIdentity) Older(known QueueIdentity) bool {
 	return i.Canary != "" && i.Canary != known.Canary
 }
 
-// Over returns the identity i with its empty fields filled from an earlier identity. If an ID of i differs from the
-// earlier one, Over leaves the shards empty, because the earlier shards may be of other masters.
+// Over returns the identity i with empty IDs and empty shards filled from an earlier identity. If an ID of i differs
+// from the earlier one, Over leaves empty shards empty, because the earlier shards may be of other masters.
 func (i QueueIdentity) Over(known QueueIdentity) QueueIdentity {
 	if i.Shards == "" && !i.hasOtherIDs(known) {
 		i.Shards = known.Shards
@@ -172,7 +172,7 @@ type QueueMemory interface {
 
 	// Remember replaces the stored identity by the parameter next, if it still equals the parameter known, and ends
 	// the heal that has begun. If all events that Redis may have lost are in the outbox again, the parameter healed
-	// says what happened that they were sent again. Otherwise it is "".
+	// is the reason why they were sent again. Otherwise it is "".
 	//
 	// Errors: domain.CodeConflict if another process has replaced the stored identity.
 	Remember(ctx context.Context, known, next QueueIdentity, healed string) error
@@ -185,9 +185,9 @@ type QueueMemory interface {
 	RememberDatabase(ctx context.Context, is DatabaseIdentity, history time.Duration) error
 
 	// Doubt records that the database may have gone back to an earlier state. From then on, as long as the history
-	// reaches back to this time, a task of an event emitted before has no effect if the event does not exist, or if
-	// another event of its ordering key has the turn. The acknowledgements that consumers with another database wrote
-	// before are skipped. Doubt returns after about a second, when all database sessions have noticed.
+	// reaches back to that moment, a task of an event that was emitted before it has no effect if the event does not
+	// exist, or if another event of its ordering key has the turn. The acknowledgements that consumers with another
+	// database wrote before are skipped. Doubt returns after about a second, when all database sessions have noticed.
 	Doubt(ctx context.Context) error
 
 	// Redrive puts events back into the outbox, and returns how many. Redrive waits for open batches that were

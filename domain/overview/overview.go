@@ -52,7 +52,7 @@ func Span(measured, window, late time.Duration) time.Duration {
 // shorter time. The leader takes a sample every ten seconds.
 const hourLate = time.Minute
 
-// HourSpan returns the time over which a Flow of the last hour is: shorter than an hour if less was measured.
+// HourSpan returns the time that a Flow of the last hour covers. It is shorter than an hour if less was measured.
 func (f Flow) HourSpan() time.Duration {
 	return Span(time.Duration(f.Seconds*float64(time.Second)), time.Hour, hourLate)
 }

@@ -56,7 +56,8 @@ type FailingGroup struct {
 	Unhandled   bool
 	Tasks       int64
 	Next        time.Time // the soonest next attempt
-	// Left is how many attempts the task has left that has the fewest, of those whose attempts are known; 0: of none.
+	// Left is the smallest number of attempts that a task of the group has left. Tasks without a known number of
+	// attempts do not count. 0: no task has a known number.
 	Left int
 }
 

@@ -23,7 +23,7 @@ const MaxEmail = 254
 // User is a registered user.
 type User struct {
 	ID           domain.ID
-	Email        string // as it was written; unique regardless of the case of the letters A to Z, and of others that the database knows
+	Email        string // as it was written; unique regardless of the case of the letters A to Z, and of other letters whose case the database knows
 	PasswordHash string // PHC string
 	CreatedAt    time.Time
 }

@@ -22,13 +22,13 @@ type Pace struct {
 type CanaryOutcome struct {
 	Sent int
 	domain.ReplayOutcomes
-	// Failed counts retried events whose attempt failed again, those that died among them. Replayed events that fail
+	// Failed counts retried events whose attempt failed again, including those that died. Replayed events that fail
 	// count as open until they are dead.
 	Failed int
 }
 
-// Batch returns how many events to send at once, up to the given number. With a rate, a batch is about a tenth of a
-// second's events, and at least one, so that the rate is even.
+// Batch returns how many events to send at once, up to the given number. With a rate, a batch has the events of about
+// a tenth of a second, and at least one event, so that the rate is even.
 func (p *Pace) Batch(most int) int {
 	if p.Rate <= 0 {
 		return most
@@ -53,9 +53,9 @@ func (p *Pace) Wait(ctx context.Context, began time.Time, batch int) error {
 }
 
 // Watch reads what became of the canary's sent events, until all of them are confirmed, and calls the function tell
-// each time. The parameter others names the events that are not in the canary, such as "dead letters". Errors: those of
-// the function look, but for CodeUnavailable, after which Watch calls it again; those of ctx; a *domain.Stopped if the
-// canary did not succeed.
+// each time. The parameter others names the events that are not in the canary, such as "dead letters". Errors: those
+// of the function look, except CodeUnavailable, after which Watch calls look again; those of ctx; a *domain.Stopped
+// if the canary did not succeed.
 func (p *Pace) Watch(ctx context.Context, others string, sent int, look func(context.Context) (CanaryOutcome, error), tell func(CanaryOutcome)) error {
 	canary := CanaryOutcome{Sent: sent, ReplayOutcomes: domain.ReplayOutcomes{Open: sent}}
 	stopped := func(why string, args ...any) error {

@@ -131,7 +131,7 @@ func (r *Replay) canary(ctx context.Context, p *Progress, tell func(Progress)) e
 }
 
 // sendCanary replays the canary: dead letters of as many types and errors as fit into it, so that a handler that
-// fails with some of them is found out. The newest dead letters say which types and errors there are.
+// fails with only some of them is noticed. The newest dead letters say which types and errors there are.
 func (r *Replay) sendCanary(ctx context.Context) (replayed []domain.Replayed, err error) {
 	groups, _, err := r.Letters.Groups(ctx, r.Filter, canaryGrouped)
 	if err != nil {

@@ -25,7 +25,7 @@ const (
 	MissedAll  MissedRule = "all"  // one event for each missed tick, but only for the last MissedAllAtMost
 )
 
-// MissedAllAtMost is how many missed ticks MissedAll emits later at most.
+// MissedAllAtMost is the largest number of missed ticks for which MissedAll emits events.
 const MissedAllAtMost = 1000
 
 // MissedAfter is how late a tick may be emitted before it counts as missed. A new leader takes over in much less

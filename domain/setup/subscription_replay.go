@@ -14,7 +14,7 @@ type SubscriptionReplay struct {
 	BegunAt      time.Time `json:"begun_at"`
 	MovedAt      time.Time `json:"moved_at"` // when it last made progress
 	Matched      int64     `json:"matched"`  // events, so far
-	Made         int64     `json:"made"`     // deliveries; the other events had theirs already, or were refused one
+	Made         int64     `json:"made"`     // deliveries; the other events had a delivery already, or the outbox refused theirs
 	Refused      int64     `json:"refused"`  // events whose delivery the outbox refuses; the log says why
 	EndedAt      time.Time `json:"ended_at,omitzero"`
 }

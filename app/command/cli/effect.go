@@ -8,8 +8,8 @@ import (
 	"outboxd/app/command/terminal"
 )
 
-// SayEffect prints which command shows whether events that were sent again take effect. kind is their type. If it is ""
-// or ends with *, they may have several types, and the command has TYPE in its place.
+// SayEffect prints which command shows whether events that were sent again take effect. kind is their type. If kind
+// is "" or ends with *, the events may have several types, and the printed command has TYPE in place of a type.
 func SayEffect(w io.Writer, kind string) {
 	if kind == "" || strings.HasSuffix(kind, "*") {
 		kind = "TYPE"

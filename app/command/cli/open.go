@@ -104,7 +104,7 @@ func RequireOne(cmd *cobra.Command, cfg *config.Config) error {
 // leastTimeout is the lowest value of --timeout.
 const leastTimeout = time.Millisecond
 
-// LoadAll is like LoadAs, for a command that works with several databases, too.
+// LoadAll is LoadAs for a command that can also work with several databases.
 func (c Commands) LoadAll(cmd *cobra.Command, role config.Role) (*config.Config, error) {
 	if *c.Timeout < leastTimeout {
 		return nil, config.Mistake{Err: fmt.Errorf("--timeout %v: give at least %v", *c.Timeout, leastTimeout)}

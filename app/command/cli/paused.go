@@ -23,8 +23,8 @@ type PausedQueue struct {
 	Events int64  `json:"events"` // those of the matched events that are in this queue
 }
 
-// PausedQueues says on standard error which of the queues are paused, or have a paused subscription, before a command
-// sends their events again. It returns nil if that is not known, and an empty list if none is paused.
+// PausedQueues says on standard error which of the queues are paused, or belong to a paused subscription, before a
+// command sends their events again. It returns nil if that is not known, and an empty list if none is paused.
 func PausedQueues(cmd *cobra.Command, o *Opened, queues []domain.QueueCount) []PausedQueue {
 	if o.Servers.RedisURL == "" {
 		return nil

@@ -9,7 +9,7 @@ import (
 
 // Said returns those of the named flags whose value is not the default, with their values, for the log of actions.
 // The values of a flag that may be repeated have commas between them. Said does not say whether the flags choose
-// anything: the filter that was read from them does.
+// anything. The filter that was read from the flags says it: see its method Narrows.
 func Said(cmd *cobra.Command, names ...string) map[string]string {
 	said := map[string]string{}
 	for _, name := range names {

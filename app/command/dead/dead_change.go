@@ -211,7 +211,7 @@ If one of their queues is paused, the command says so first: tasks wait there.`,
 
 func (d *deadChange) tell(p replay.Progress) {
 	d.result.Changed = p.Changed
-	// Events that died while the dead letters were counted may be among those that were changed, but not counted.
+	// A dead letter that died while the others were counted may have been changed, but not counted.
 	d.result.Matched = max(d.result.Matched, p.Changed)
 	for _, r := range p.Refused[len(d.result.Refused):] {
 		d.result.Refused = append(d.result.Refused, refusedLetter{r.ID, r.Cause.Error()})

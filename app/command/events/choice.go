@@ -32,8 +32,8 @@ func (f *choiceFlags) add(cmd *cobra.Command) {
 	cmd.Flags().StringArrayVar(&f.notFields, "not-field", nil, "leave out those with this field in the JSON payload, written as --field; may be repeated")
 }
 
-// said returns, for the log of actions, which of its own and of the other named flags
-// the person has set.
+// said returns the flags that the person has set, for the log of actions: flags of f,
+// and the other named flags.
 func (f *choiceFlags) said(cmd *cobra.Command, more ...string) map[string]string {
 	return cli.Said(cmd, append(more, "type", "not-type", "queue", "key", "not-key", "header", "not-header", "field", "not-field", "error", "not-error")...)
 }

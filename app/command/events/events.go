@@ -70,7 +70,8 @@ may be that of the event or of its task.`,
 	return cmd
 }
 
-// findTasks returns the tasks of an event, not nil if Redis was asked, and those of its deliveries.
+// findTasks returns the tasks of an event and those of its deliveries. The tasks of the event are not nil if Redis
+// answered.
 func findTasks(ctx context.Context, o *cli.Opened, life *lives.Life) ([]queued.TaskState, map[domain.ID][]queued.TaskState, error) {
 	broker.BridgeLog(o.Log)
 	redis, err := o.Servers.OpenRedis(cli.RedisConnections)

@@ -53,8 +53,8 @@ func (f *failingFlags) add(cmd *cobra.Command) {
 	cmd.Flags().BoolVar(&f.all, "all", false, "all failing events; not together with IDs or a filter")
 }
 
-// read returns the filter, and the flags that were set, for the log of actions. history says that the database has
-// events in flight.
+// read returns the filter, and the flags that were set, for the log of actions. The parameter history says whether
+// the database keeps events that are in flight.
 func (f *failingFlags) read(cmd *cobra.Command, args []string, history bool) (filter failing.Filter, said map[string]string, err error) {
 	if filter.IDs, err = cli.EventIDs(args); err != nil {
 		return filter, nil, err
@@ -205,7 +205,7 @@ func newFailingCommand(c cli.Commands, change failingChange) *cobra.Command {
 	return cmd
 }
 
-// others says which of the matched events a retry changed first, and what became of those that it did not change.
+// others says how many of the matched events a retry changed first, and what became of those that it did not change.
 func (d *FailingChangeDocument) others() (said string) {
 	if d.Canary != nil {
 		said = ", with the " + words.Count(d.Canary.Retried) + " of the canary"

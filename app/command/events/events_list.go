@@ -121,8 +121,8 @@ func (f *eventFlags) addFilter(cmd *cobra.Command) {
 	completeStates(cmd, "state")
 }
 
-// addNotState adds a flag for commands that only look. It is no filter for a change: without confirmed events, for
-// example, every event would match that can still be changed.
+// addNotState adds a flag for commands that only look. A command that changes events has no such flag: a filter that
+// leaves out only confirmed events, for example, would choose every event that can still be changed.
 func (f *eventFlags) addNotState(cmd *cobra.Command) {
 	cmd.Flags().StringArrayVar(&f.notStates, "not-state", nil, "leave out this state, written as --state; may be repeated")
 	completeStates(cmd, "not-state")
@@ -214,8 +214,8 @@ says so if that was not enough.`,
 	return cmd
 }
 
-// findSome searches on while a search found nothing and stopped early: "none so far" is no answer to whether there are
-// any. It begins no further search after cli.AnswerTimeout.
+// findSome searches on while a search found nothing and stopped early: the answer "none so far" does not say whether
+// there are any. It begins no further search after cli.AnswerTimeout.
 func findSome(ctx context.Context, reader lives.Reader, filter lives.Filter, after domain.ID, limit int) (lives.Page, error) {
 	began := time.Now()
 	page, err := reader.Search(ctx, filter, after, limit)

@@ -261,7 +261,8 @@ func notNegative(value float64) *float64 {
 	return &value
 }
 
-// unseen reports whether only the number of failed attempts is not known, because other programs' workers make some.
+// unseen reports whether only the number of failed attempts is not known, because other programs' workers make some
+// of the attempts.
 func (d *passedDocument) unseen() bool { return d.Died != nil && d.Failed == nil }
 
 // writeUnseen explains the ? below FAILED, if there is one.
@@ -278,7 +279,7 @@ func passedColumns(m figures.Measurement) string {
 	return "RATE " + recent + "\tFAILED " + hour + "\tDIED " + hour + "\tP50 " + hour + "\tP99 " + hour
 }
 
-// writeMeasured says below a table up to when its figures count.
+// writeMeasured says below a table up to which time its figures were measured.
 func writeMeasured(w io.Writer, seen *figures.Seen) {
 	switch {
 	case !seen.StoreKnown():
@@ -376,8 +377,8 @@ func writeHistory(w io.Writer, history []pointDocument, flag, name string) {
 	fmt.Fprintf(w, "\nIts events: outboxd events list --%[1]s %[2]s; its dead letters: outboxd dead list --%[1]s %[2]s\n", flag, terminal.ShellWord(name))
 }
 
-// estimate writes an estimated number. A part of the events without one of this queue or type does not mean that there
-// was none.
+// estimate writes an estimated number, and "few" for 0: if the part of the events that was looked at has none of this
+// queue or type, the other part may still have some.
 func estimate(n int64) string {
 	if n == 0 {
 		return "few"

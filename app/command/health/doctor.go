@@ -211,7 +211,8 @@ type opener func(ctx context.Context, cfg *config.Config, url string, conns int,
 
 // examineBoth does both the quick and the thorough examinations. examineBoth logs the
 // full error of a server that fails, because a finding does not contain the error's
-// details. The parameter open is OpenDatabase or OpenSource.
+// details. The parameter open is servers.OpenDatabase, or a function that calls
+// servers.OpenSource.
 func examineBoth(ctx context.Context, cfg *config.Config, s *servers.Servers, open opener, options examine.Options, log *slog.Logger) ([]domain.Finding, error) {
 	var sources lookout.Sources
 	var thorough []domain.Finding

@@ -67,7 +67,8 @@ type Connections struct {
 	Ours, Need int64
 }
 
-// Listening says whether a NOTIFY reaches a connection that is opened as relays do to LISTEN.
+// Listening says whether a NOTIFY reaches a connection that was opened in the same way as the connection on which
+// relays LISTEN.
 type Listening struct{ Connected, Arrives bool }
 
 // Findings returns the findings about these facts, worst first.

@@ -45,7 +45,7 @@ func (p *Partitions) judge() (found []domain.Finding) {
 	if p == nil {
 		return nil
 	}
-	// If only today's partition is left, the leader has made none for six days.
+	// If only today's partition is left, the leader has made none for at least six days.
 	switch p.Ahead {
 	case 0:
 		found = append(found, diagnosis.Of("partition-missing", "outbox_sent has no partition for today",

@@ -27,8 +27,8 @@ type Snapshot struct {
 	More               int           // other transactions like it
 }
 
-// PreparedTransaction describes the oldest of the prepared transactions that have been open for too long, and says how
-// many those are.
+// PreparedTransaction describes the oldest of the prepared transactions that have been open for too long, and counts
+// these transactions.
 type PreparedTransaction struct {
 	Count      int
 	GID, Owner string // GID in quotation marks
