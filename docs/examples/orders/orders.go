@@ -18,7 +18,7 @@ type Order struct {
 	Cents    int64
 }
 
-// Invoice is a row of billing.
+// Invoice is a row of the table of invoices.
 type Invoice struct {
 	OrderID int64 `gorm:"primaryKey;autoIncrement:false"`
 	Cents   int64
