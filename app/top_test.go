@@ -3,6 +3,7 @@ package app_test
 import (
 	"encoding/json"
 	"os/exec"
+	"regexp"
 	"strings"
 	"syscall"
 	"testing"
@@ -95,6 +96,26 @@ func TestTopOfADatabaseThatCannotBeUsed(t *testing.T) {
 	if err := <-ended; cmd.ProcessState.ExitCode() != 1 || !strings.Contains(complained.String(), "run outboxd migrate up") {
 		t.Errorf("it ended with %v, and said %s", err, complained)
 	}
+}
+
+// TestTopFindsPostgresWhileRedisIsAway starts while both servers are away. PostgreSQL comes back
+// first.
+func TestTopFindsPostgresWhileRedisIsAway(t *testing.T) {
+	t.Parallel()
+	postgres, redis := faulttest.NewProxy(t, schematest.Database(t)), faulttest.NewProxy(t, servertest.Redis(t))
+	postgres.Refuse()
+	redis.Refuse()
+	cmd := command(t, append([]string{"top", "--interval=200ms", "--timeout=1s"}, on(postgres.URL(), redis.URL(), t.TempDir())...)...)
+	said := &transcript{}
+	cmd.Stdout = said
+	startWaiting(t, cmd)
+	t.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
+	eventually(t, "top says that both are away", func() bool {
+		return strings.Contains(said.String(), "postgres-unreachable") && strings.Contains(said.String(), "redis-unreachable")
+	})
+	postgres.Resume()
+	counted := regexp.MustCompile(`(?m)^PENDING +0 `)
+	eventually(t, "top counts the events of PostgreSQL", func() bool { return counted.MatchString(said.String()) })
 }
 
 // startWaiting starts a command whose standard input stays open until the test ends.

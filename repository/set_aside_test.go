@@ -38,6 +38,7 @@ func TestARowThatCannotBeRelayedIsSetAsideAlone(t *testing.T) {
 		"available_at":   `INSERT INTO outbox (event_type, payload, available_at) VALUES ('test:odd', 'x', '-infinity')`,
 		"4714":           `INSERT INTO outbox (event_type, payload, available_at, last_error) VALUES ('test:odd', 'x', '4714-11-24 00:00Z BC', 'x')`,
 		"deadline":       `INSERT INTO outbox (event_type, payload, deadline) VALUES ('test:odd', 'x', 'infinity')`,
+		"1971 to 9999":   `INSERT INTO outbox (event_type, payload, deadline) VALUES ('test:odd', 'x', '1970-06-01')`,
 		"its ID is zero": `INSERT INTO outbox (id, event_type, payload) VALUES ('00000000-0000-0000-0000-000000000000', 'test:odd', 'x')`,
 		"headers":        `INSERT INTO outbox (event_type, payload, headers) VALUES ('test:odd', 'x', '{"a": 1, "b": "c"}')`,
 		"null value":     `INSERT INTO outbox (event_type, payload, ordering_key, ordering_position) VALUES ('test:odd', 'x', 'k', NULL)`,
@@ -77,7 +78,7 @@ func TestARowThatCannotBeRelayedIsSetAsideAlone(t *testing.T) {
 					t.Errorf("%d entries in the journal", n)
 				}
 				letters, err := deadletters.New(db).List(t.Context(), domain.DeadFilter{}, domain.Cursor{}, 10)
-				if err != nil || len(letters) != 1 || !strings.HasPrefix(letters[0].Error, "the event cannot be relayed as it is in the outbox: ") {
+				if err != nil || len(letters) != 1 || !strings.HasPrefix(letters[0].Error, "the event cannot be relayed as it is in the outbox: ") || !strings.Contains(letters[0].Error, says) {
 					t.Errorf("dead letters %+v: %v", letters, err)
 				}
 				addsUp(t, db)

@@ -18,8 +18,8 @@ import (
 // The flags with which make chaos, make cluster and make conservation ask for more than
 // make test does.
 var (
-	duration = flag.Duration("chaos.duration", 9*time.Second, "how long faults fall")
-	seed     = flag.Uint64("chaos.seed", 1, "from which the faults follow")
+	duration = flag.Duration("chaos.duration", 9*time.Second, "how long faults happen")
+	seed     = flag.Uint64("chaos.seed", 1, "the seed of the random faults")
 	seeds    = flag.Int("chaos.seeds", 1, "number of runs, each with the next seed")
 	events   = flag.Int("chaos.events", 0, "events that pass into Redis, of a run that counts a number of events; 0: no such run")
 	effects  = flag.Int("chaos.effects", 2_500, "events that take effect, of a run that counts a number of events")

@@ -39,7 +39,7 @@ Every flag is also a variable (--relay-concurrency is OUTBOXD_RELAY_CONCURRENCY)
 and a key of a YAML file (relay: {concurrency: 4}). A flag beats a variable,
 a variable beats the file.
 
-Commands end with 0 when it is done; with 1 when it failed, or when what they look
+A command ends with 0 when it has done its work; with 1 when it failed, or when what it looks
 for was found (doctor, verify); with 2 when the command line or the configuration
 is wrong, or --yes is missing.`
 

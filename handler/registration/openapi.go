@@ -48,7 +48,7 @@ func describe(app *fiber.App, u *users, version string, bodyLimit int) {
 	}, u.register)
 	huma.Register(api, huma.Operation{
 		OperationID: "find-user", Method: http.MethodGet, Path: usersPath + "/{id}", Tags: []string{"users"},
-		Summary:            "Show a user and the notifications to it",
+		Summary:            "Show a user and the notifications to this user",
 		SkipValidateParams: true,
 		Responses:          problems(problem, 404, 422, 429, 500, 503),
 	}, u.find)

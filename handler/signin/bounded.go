@@ -31,7 +31,7 @@ type boundedBody struct {
 func (b *boundedBody) Read(into []byte) (int, error) {
 	n, err := b.ReadCloser.Read(into)
 	if b.left -= n; b.left < 0 {
-		return 0, errors.New("the answer is longer than 1 MB")
+		return 0, errors.New("the answer is longer than 1 MiB")
 	}
 	return n, err
 }

@@ -66,7 +66,7 @@ func (a *Attempt) Advice() string {
 	case "status":
 		return statusAdvice(a.Status)
 	case "refused address":
-		return "deliveries go to public addresses; --deliver-allow of the workers makes exceptions, and of this command, too"
+		return "deliveries go to public addresses; --deliver-allow makes exceptions; set it for the workers and for this command"
 	case "secret":
 		return "set the secret for this command as for the workers: it is read where it is used"
 	case "TLS":

@@ -13,6 +13,9 @@ var (
 	lastMoment  = time.Date(9999, 12, 31, 23, 59, 59, 999_999_000, time.UTC)
 )
 
+// firstDeadline is the first deadline that the outbox accepts.
+var firstDeadline = time.Date(1971, 1, 1, 0, 0, 0, 0, time.UTC)
+
 // Within returns an SQL expression for a column of times. The expression moves each time
 // into the range that the outbox accepts. Rows that did not go through the outbox's
 // checks may have other times, even infinite ones, with which PostgreSQL cannot

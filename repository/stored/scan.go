@@ -85,8 +85,8 @@ func (s *Scan) Unfit() error {
 		return unfitError{"its available_at is not in years 1 to 9999"}
 	case s.created.odd:
 		return unfitError{"its created_at is not in years 1 to 9999"}
-	case s.deadline.odd && !s.deadline.IsZero():
-		return unfitError{"its deadline is not in years 1 to 9999"}
+	case !s.deadline.IsZero() && (s.deadline.odd || s.deadline.Before(firstDeadline)):
+		return unfitError{"its deadline is not in years 1971 to 9999"}
 	case !s.attempts.Valid || s.attempts.Int32 < 0 || s.attempts.Int32 > maxCount:
 		return unfitError{"its attempts are not between 0 and 1000000000"}
 	case !s.generation.Valid || s.generation.Int32 < 0 || s.generation.Int32 > maxCount:

@@ -37,7 +37,7 @@ func (d *Flags) addCommon(flags *pflag.FlagSet) {
 // apply applies the settings of --concurrency and --batch.
 func (d *Flags) apply(e *env.Env) error {
 	if d.Rounds < 1 || d.Payload < 2 || d.concurrency < 0 || d.batch < 0 {
-		return errors.New("--rounds has to be at least 1, --payload 2, and --concurrency and --batch positive")
+		return errors.New("--rounds has to be at least 1, --payload at least 2, and --concurrency and --batch at least 0")
 	}
 	if d.concurrency > env.Conns-8 {
 		return fmt.Errorf("--concurrency is at most %d here", env.Conns-8)

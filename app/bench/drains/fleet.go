@@ -38,7 +38,7 @@ func launch(ctx context.Context, e *env.Env, n int) (*fleet, error) {
 	return f, nil
 }
 
-var errUnasked = errors.New("nobody had stopped it")
+var errUnasked = errors.New("it ended before it was stopped")
 
 // outcome returns the error with which a process ended, with the end of the
 // process's output; nil if the benchmark stopped the process and its exit code is 0.

@@ -18,7 +18,7 @@ func TestHowAProcessEnded(t *testing.T) {
 		err  error
 		want string
 	}{
-		"by itself":          {t.Context(), nil, "nobody had stopped it: goodbye"},
+		"by itself":          {t.Context(), nil, "it ended before it was stopped: goodbye"},
 		"by itself, failed":  {t.Context(), failed, "exit status 3: goodbye"},
 		"as it was told":     {stopped, nil, ""},
 		"killed at its stop": {stopped, context.Canceled, ""},

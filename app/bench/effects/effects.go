@@ -24,7 +24,7 @@ func Effects() spec.Bench {
 worker. An effect is one row of the handler's own, beside the row in the inbox:
 
   one by one      a transaction for each event; --at-once tasks at a time
-  together        the same handler; a transaction for as many as came during the former one; --batch-at-once tasks at a time
+  together        the same handler; one transaction for all events that came while the last one ran; --batch-at-once tasks at a time
   in batches      such transactions too, and one statement for all their effects
   without effect  the same relay, and an Asynq worker that does nothing and confirms nothing
   external        deliveries over HTTP to a receiver that answers after 1 ms, each with its confirmation
@@ -34,8 +34,8 @@ worker. An effect is one row of the handler's own, beside the row in the inbox:
 The ratios "single", "together", "batch" and "external" are the rates of "one by one",
 "together", "in batches" and "external" divided by the floor's. With --rtt the arms run
 once more, with proxies in front of both servers (see bench network): "single_rtt",
-"together_rtt" and "batch_rtt" are the rates with that round trip divided by those
-without.
+"together_rtt", "batch_rtt" and "floor_rtt" are the rates with that round trip divided
+by those without.
 
 The figures "outboxd_us", "postgresql_us" and "redis_us" are the processor time that
 each event takes, in µs. Other work on the machine changes them less than the rates.
@@ -109,9 +109,9 @@ func (f *effects) run(ctx context.Context, e *env.Env) (_ *result.Report, err er
 	arms := near.list()
 	var far *effectArms
 	if f.rtt > 0 {
-		distant, closeFar, err := e.Away(ctx, f.rtt/2)
-		if err != nil {
-			return nil, err
+		distant, closeFar, awayErr := e.Away(ctx, f.rtt/2)
+		if awayErr != nil {
+			return nil, awayErr
 		}
 		defer func() { err = errors.Join(err, closeFar()) }()
 		report.Environment["rtt"] = f.rtt.String()

@@ -40,7 +40,8 @@ func Peers(prepare func(ctx context.Context, e *env.Env, o PeerOptions) ([]Peer,
 		Short: "How fast a backlog takes effect, with outboxd and with others",
 		Long: `The arms "one by one", "together", "in batches" and "floor" of bench effects, and in
 turn with them, on the same servers, other software that has the same effects. The
-ratios "single_…", "together_…" and "batch_…" are outboxd's rates divided by the other's.`,
+ratios "single_…", "together_…" and "batch_…" are outboxd's rates divided by the other's;
+"single", "together" and "batch" are outboxd's rates divided by the floor's.`,
 		Prepare: func(flags *pflag.FlagSet) spec.Run {
 			f := &effects{}
 			f.Add(flags, 20_000)

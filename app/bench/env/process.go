@@ -96,7 +96,7 @@ func (p *Process) Watch(ctx context.Context, d time.Duration, progress *Progress
 	}
 }
 
-var errEarly = errors.New("it had nothing to say")
+var errEarly = errors.New("it ended without an error")
 
 func orEarly(err error) error {
 	if err == nil {

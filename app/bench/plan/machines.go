@@ -27,7 +27,7 @@ func (q *Question) Check() error {
 	case !(q.Rate > 0) || q.Payload < 2:
 		return errors.New("--rate has to be above 0, and --payload at least 2")
 	case m.Cores < 1 || m.Pollers < 1 || m.Batch < 1:
-		return errors.New("--cores has to be at least 1")
+		return errors.New("--cores, the pollers and the batch have to be at least 1")
 	case m.RTT < 0:
 		return errors.New("--rtt has to be 0 at least")
 	case !(m.DiskMB > 0) || !(m.DiskFlushes > 0) || !(m.NetworkMB > 0) || !(m.RedisMemoryGB > 0) || m.Away <= 0:

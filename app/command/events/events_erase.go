@@ -26,8 +26,8 @@ func newEventsEraseCommand(c cli.Commands) *cobra.Command {
 what is held, the history, dead letters, suppressed and cancelled events, and their tasks in Redis, completed and
 archived ones too. Their IDs, types, ordering keys and times stay, and so does the account.
 What has not taken effect is cancelled, and what is dead is discarded: nothing is sent again without its payload.
-An event is erased with its deliveries, or not at all. What cannot be erased just now is named, with the reason. A
-task that runs just now the relay deletes when it has ended. Backups, the WAL and what handlers wrote are not touched.`
+An event is erased with its deliveries, or not at all. What cannot be erased just now is named, with the reason. If
+a task is running, the relay deletes it when it has ended. Backups, the WAL and what handlers wrote are not touched.`
 	cmd.Example = `  outboxd events erase --header person=4711 --yes --reason "asked to be forgotten"
   outboxd events erase 01980000-0000-7000-8000-000000000000 --yes`
 	return cmd

@@ -14,7 +14,7 @@ func TestCutNumbersAreLowerBounds(t *testing.T) {
 	d := newTypeDocument(&figures.Type{Name: "mail", Sum: figures.Sum{Pending: 50_000, Dead: 7}}, &view)
 	var text strings.Builder
 	typesTable(&text, &TypesDocument{[]TypeDocument{d}, listDocument{Complete: view.Cut.Complete()}}, &view.Seen)
-	for _, want := range []string{"RATE 5m", "\t50,000 or more\t0\t0\t7\t", "There are more than were counted: at most 50,000 events of each state are."} {
+	for _, want := range []string{"RATE 5m", "\t50,000 or more\t0\t0\t7\t", "There are more than were counted: at most 50,000 events of each state are counted."} {
 		if !strings.Contains(text.String(), want) {
 			t.Errorf("it does not say %q:\n%s", want, text.String())
 		}

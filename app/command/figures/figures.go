@@ -142,7 +142,7 @@ type listDocument struct {
 // writeEnd writes the lines below a table.
 func (d *listDocument) writeEnd(w io.Writer) {
 	if !d.Complete {
-		fmt.Fprintf(w, "There are more than were counted: at most %s events of each state are.\n", words.Count(figures.Counted))
+		fmt.Fprintf(w, "There are more than were counted: at most %s events of each state are counted.\n", words.Count(figures.Counted))
 	}
 	d.writeMissing(w)
 }

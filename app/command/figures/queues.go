@@ -33,7 +33,7 @@ func NewQueues(c cli.Commands) *cobra.Command {
 }
 
 // eachQueue says in the help what happens if one of several queues cannot be paused or resumed.
-const eachQueue = "If one of several queues fails, the command goes on with the others, says of each what became of it, and exits with 1."
+const eachQueue = "If the command fails for one of several queues, it goes on with the others, says what became of each, and exits with 1."
 
 // QueueDocument is a queue in JSON and YAML. What is not known is null.
 type QueueDocument struct {

@@ -59,7 +59,7 @@ func newTypesListCommand(c cli.Commands) *cobra.Command {
 		Long: `List the event types of which something waits, or was handled within the last hour or emitted today. RATE 5m is
 the rate of confirmed events in the last five minutes; FAILED (attempts), DIED and the delays from emitted to handler are of the
 last hour. If less was measured, the headings have the shorter time. FAILED is ? where workers of your own try some of the events, because they do not report failed attempts.
-PENDING, HELD and DEAD are in PostgreSQL; FAILING have tasks in Redis that are tried again.
+PENDING, HELD and DEAD are in PostgreSQL; FAILING are events whose tasks failed and will be tried again.
 Tasks that wait for a worker are not here: see outboxd queues list. At most 50,000 events of a state
 are counted. The leader measures RATE, FAILED and the delays once a minute.`,
 		Example: "  outboxd types list\n  outboxd types list -o json | jq '.types[] | select(.failing > 0)'",

@@ -38,6 +38,9 @@ not a terminal, as in a script or pipe. With --interval it prints one view after
 // costs more than reading the figures.
 const examineEvery = 30 * time.Second
 
+// connectEvery is how often top tries to reach PostgreSQL while PostgreSQL does not answer.
+const connectEvery = 5 * time.Second
+
 // minInterval is the shortest interval between two views, so that top cannot load
 // the servers much.
 const minInterval = 200 * time.Millisecond
@@ -121,6 +124,7 @@ type top struct {
 	log     *slog.Logger
 	redis   *broker.Redis
 	db      *postgres.Database // nil: PostgreSQL has not answered yet
+	triedAt time.Time          // to connect to PostgreSQL
 
 	lookout   *lookout.Lookout
 	examiners []server
@@ -142,6 +146,7 @@ func newTop(cfg *config.Config, s *servers.Servers, log *slog.Logger) (*top, err
 // top can run. If PostgreSQL cannot be reached, top goes on without it. Every other error,
 // such as a wrong password or schema, is returned.
 func (t *top) connect(ctx context.Context) error {
+	t.triedAt = time.Now()
 	inspector := inspect.NewInspector(t.redis, t.servers.Forgetful(), time.Now)
 	inspector.Handles(daemon.HandledTypes())
 	sources := lookout.Sources{Foreign: inspector.Foreign}
@@ -207,7 +212,7 @@ func (t *top) run(ctx context.Context, interval time.Duration, show func(TopView
 // look reads the state of the system once. A server that cannot be reached becomes
 // a finding. Errors: those of connect.
 func (t *top) look(ctx context.Context) (TopView, error) {
-	if t.db == nil && time.Since(t.examinedAt) >= examineEvery/6 && !t.examinedAt.IsZero() {
+	if t.db == nil && time.Since(t.triedAt) >= connectEvery {
 		if err := t.connect(ctx); err != nil {
 			return TopView{}, err
 		}

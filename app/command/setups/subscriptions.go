@@ -40,9 +40,9 @@ func NewSubscriptions(c cli.Commands) *cobra.Command {
 		change{"remove", "removed", "End a subscription: no further deliveries are made", aboutRemove, store.Remove})
 }
 
-const aboutRemove = `End a subscription: no further deliveries are made. Those that there are wait, and are not attempted, until a
-subscription of that name is applied again. outboxd events cancel --queue=subscription:NAME takes back those that
-were not handed to Redis yet.`
+const aboutRemove = `End a subscription: no further deliveries are made. Deliveries that are already made wait, and are not attempted,
+until a subscription of that name is applied again. outboxd events cancel --queue=subscription:NAME takes back the
+deliveries that were not handed to Redis yet.`
 
 // SubscriptionDocument is a subscription in JSON and YAML.
 type SubscriptionDocument struct {

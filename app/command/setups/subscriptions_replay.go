@@ -33,8 +33,8 @@ The command goes through the history in pieces, and waits while the relay has mu
 deliveries come behind the events that are already due. With ordering: key, deliveries with an
 ordering key wait until all of them are made. Then those of each key follow the order of its events.
 
-What is done holds. Stopped or killed, the command may be called again; the leader among the relays also goes on
-with what nobody else does. Without --yes it only counts.`,
+If the command is stopped or killed, the deliveries that were made stay. Call the command again to go on; the leader
+among the relays goes on as well, if nobody else does. Without --yes the command only counts.`,
 		Example: `  outboxd subscriptions replay crm --since 48h
   outboxd subscriptions replay crm --since 2026-11-01T00:00Z --yes --reason "the receiver is new"`,
 		Args: cli.OneArgument("one name of a subscription"),

@@ -27,6 +27,6 @@ func (l *LateSchedules) judge() []domain.Finding {
 		why, cure = l.Error, fmt.Sprintf("mend it and apply the schedule again, or outboxd schedules pause %s", l.Example)
 	}
 	return diagnosis.Of("schedules-late", fmt.Sprintf("%s did not tick in time; %s has been late for %s: %s", words.Many(l.Schedules, "schedule"), l.Example, whole(l.Lateness), why),
-		"the events of their ticks come late; which of those that are missed are emitted, each schedule's rule says",
+		"the events of their ticks come late; the rule of each schedule says which missed ticks still get an event",
 		cure)
 }
