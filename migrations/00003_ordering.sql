@@ -299,8 +299,8 @@ END $$;
 -- already be deleted, because outbox_reschedule_one writes it only as a lock.
 --
 -- The figures count each confirmation by processed_at, some seconds late (overview.ConfirmedLate). They would miss a
--- confirmation that becomes visible later than that. So the row of a transaction that has lasted longer gets the
--- present time.
+-- confirmation that becomes visible later than that. So the row of a transaction that has lasted longer than five
+-- seconds gets the present time.
 -- +goose StatementBegin
 DO $do$ BEGIN EXECUTE format($ddl$
 CREATE FUNCTION outbox_confirmed() RETURNS trigger
