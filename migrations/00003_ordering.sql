@@ -82,7 +82,7 @@ END $$;
 -- repeat, the function does not wait for the relay, because the function may run in the commit of a consumer. For the
 -- same reason the function waits only briefly for a transaction that has cancelled or moved the held event, or written
 -- it again, and that is still open. In these cases the event stays held, with the turn. The relay that claims the
--- repeat, or else the leader, calls outbox_advance, which calls this function again.
+-- repeat, or otherwise the leader, calls outbox_advance, which calls this function again.
 -- +goose StatementBegin
 DO $do$
 DECLARE

@@ -413,8 +413,8 @@ $$;
 --
 --   - An event with the turn may take effect. An event that took effect before may be held again, if the claim that
 --     published the event was rolled back. Such an event is 'rightful' too, but the inbox prevents a second effect.
---   - Any other held event is 'early'. So is an event with an ordering key that is in outbox without the turn. An
---     event without an ordering key that is in flight may take effect, even if its ID was written again with an
+--   - Any other held event is 'early'. An event with an ordering key that is in outbox without the turn is 'early' too.
+--     An event without an ordering key that is in flight may take effect, even if its ID was written again with an
 --     ordering key and that repeat is held.
 --   - An event may be in no table because its history was dropped or never kept. So an event in no table is 'unknown'
 --     only if the time in its ID is later than the beginning of the history. Because clocks differ, history_seconds

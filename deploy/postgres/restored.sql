@@ -26,7 +26,7 @@ SELECT setval('outbox_ordering_position', least(max(position), 23058430092136939
     UNION ALL SELECT max(ordering_position) FROM outbox_dead
 ) AS positions;
 
--- The account is computed anew. As emitted events the account counts those that exist
+-- The account is computed again. As emitted events the account counts those that exist
 -- in this database, and those that the account knows to have ended. So the account no
 -- longer shows events that were lost before this file ran.
 WITH gone AS (
