@@ -37,8 +37,8 @@ SELECT (created_at AT TIME ZONE 'UTC')::date, event_type, coalesce(sum(unrecorde
 FROM gone GROUP BY 1, 2
 ON CONFLICT (day, event_type) DO UPDATE SET unrecorded = a.unrecorded + excluded.unrecorded, repeated = a.repeated + excluded.repeated;
 
--- Of what has ended and is in no table any more, deliveries cannot be told from events. So
--- these deliveries count as emitted events.
+-- Deliveries that have ended and are in no table any more cannot be told from events. So
+-- they count as emitted events.
 UPDATE outbox_account SET deliveries = 0, emitted = confirmed + unconfirmed + unrecorded + discarded + repeated + suppressed + cancelled;
 
 INSERT INTO outbox_account AS a (day, event_type, emitted, deliveries)

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Runs when the files are installed. Debian calls this script with "configure" and the previous
+# Runs after the files are installed. Debian calls this script with "configure" and the previous
 # version, if there was one; RPM with 1 at the first installation and 2 at an upgrade. The first
 # installation enables and starts nothing, because outboxd is not configured yet.
 set -e
