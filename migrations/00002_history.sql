@@ -131,11 +131,11 @@ CREATE INDEX inbox_processed_at ON inbox (processed_at);
 
 -- confirm is for consumers in other services. Consumers call confirm in the transaction of the event's effect. confirm
 -- returns true if the event takes effect in this transaction. confirm returns false if the event took effect before,
--- was cancelled, or no longer exists because this database went back to a state before it. The consumer must then skip
--- the event's effect. confirm does not find out in general whether an event exists: it returns true for any other new
--- UUID. If the event may not take effect yet, confirm fails with OB001 (see outbox_confirming), or the commit does
--- (see outbox_confirmed). If two transactions call confirm for the same event, the second waits until the first has
--- ended. SECURITY DEFINER: a consumer needs EXECUTE and no right on inbox.
+-- was cancelled, or no longer exists because this database went back to a state from before the event. The consumer
+-- must then skip the event's effect. confirm does not find out in general whether an event exists: it returns true for
+-- any other new UUID. If the event may not take effect yet, confirm fails with OB001 (see outbox_confirming), or the
+-- commit does (see outbox_confirmed). If two transactions call confirm for the same event, the second waits until the
+-- first has ended. SECURITY DEFINER: a consumer needs EXECUTE and no right on inbox.
 -- +goose StatementBegin
 CREATE FUNCTION confirm(event_id uuid) RETURNS boolean
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path FROM CURRENT AS $$
@@ -151,7 +151,7 @@ END $$;
 --   first      it takes effect now: confirm would return true
 --   confirmed  it took effect before
 --   cancelled  it was cancelled
---   unknown    it does not exist, because this database went back to a state before it
+--   unknown    it does not exist, because this database went back to a state from before the event
 --   early      it may not take effect yet: another event of its ordering key has the turn, or it was moved to a
 --              later time. confirm would fail with OB001. Return its task to the queue; the other events are not
 --              affected

@@ -82,7 +82,7 @@ END $$;
 -- repeat, the function does not wait for the relay, because the function may run in the commit of a consumer. For the
 -- same reason the function waits only briefly for a transaction that has cancelled or moved the held event, or written
 -- it again, and that is still open. In these cases the event stays held, with the turn. The relay that claims the
--- repeat, or else the leader, calls outbox_advance, which calls this function again.
+-- repeat, or otherwise the leader, calls outbox_advance, which calls this function again.
 -- +goose StatementBegin
 DO $do$
 DECLARE
@@ -299,8 +299,8 @@ END $$;
 -- already be deleted, because outbox_reschedule_one writes it only as a lock.
 --
 -- The figures count each confirmation by processed_at, some seconds late (overview.ConfirmedLate). They would miss a
--- confirmation that becomes visible later than that. So the row of a transaction that has lasted longer gets the
--- present time.
+-- confirmation that becomes visible later than that. So the row of a transaction that has lasted longer than five
+-- seconds gets the present time.
 -- +goose StatementBegin
 DO $do$ BEGIN EXECUTE format($ddl$
 CREATE FUNCTION outbox_confirmed() RETURNS trigger

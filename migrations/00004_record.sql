@@ -172,9 +172,9 @@ CREATE INDEX outbox_journal_at ON outbox_journal (at, id);
 CREATE INDEX outbox_journal_unknown ON outbox_journal (at) WHERE entry = 'unknown';
 
 -- outbox_actions has the actions of people, by command or on the pages, one row for each. The pause of a subscription
--- whose receiver is gone has a row too. An action may work in batches. The transaction of each batch adds the number of
--- its events to the column events. An action that has ended sets outcome. If the action's process is killed, outcome
--- may stay NULL.
+-- by a worker, because its receiver answered 410 (Gone), has a row too. An action may work in batches. The transaction
+-- of each batch adds the number of its events to the column events. An action that has ended sets outcome. If the
+-- action's process is killed, outcome may stay NULL.
 CREATE TABLE outbox_actions (
     id     uuid        PRIMARY KEY DEFAULT outbox_new_id(),
     at     timestamptz NOT NULL DEFAULT clock_timestamp(),
@@ -355,11 +355,11 @@ CREATE TABLE outbox_queue_identity (
 
 INSERT INTO outbox_queue_identity DEFAULT VALUES;
 
--- outbox_chart_marks has what explains a bend in the charts. The kind heal is a heal; detail says what happened before
--- it. The kind version is the start of a relay whose version differs from that of the relay that started before;
--- detail is the version. A new mark deletes the marks of its kind that are older than eight days, because no chart is
--- longer than a week. The newest mark of the kind version stays, however old it is, because the version of the next
--- relay is compared with it.
+-- outbox_chart_marks has marks that explain sudden changes in the charts. The kind heal is a heal; detail says what
+-- happened before it. The kind version is the start of a relay whose version differs from that of the relay that
+-- started before; detail is the version. A new mark deletes the marks of its kind that are older than eight days,
+-- because no chart is longer than a week. The newest mark of the kind version stays, however old it is, because the
+-- version of the next relay is compared with it.
 CREATE TABLE outbox_chart_marks (
     id     uuid        PRIMARY KEY DEFAULT gen_random_uuid(), -- logical replication needs a key
     at     timestamptz NOT NULL DEFAULT clock_timestamp(),
@@ -413,8 +413,8 @@ $$;
 --
 --   - An event with the turn may take effect. An event that took effect before may be held again, if the claim that
 --     published the event was rolled back. Such an event is 'rightful' too, but the inbox prevents a second effect.
---   - Any other held event is 'early'. So is an event with an ordering key that is in outbox without the turn. An
---     event without an ordering key that is in flight may take effect, even if its ID was written again with an
+--   - Any other held event is 'early'. An event with an ordering key that is in outbox without the turn is 'early' too.
+--     An event without an ordering key that is in flight may take effect, even if its ID was written again with an
 --     ordering key and that repeat is held.
 --   - An event may be in no table because its history was dropped or never kept. So an event in no table is 'unknown'
 --     only if the time in its ID is later than the beginning of the history. Because clocks differ, history_seconds

@@ -112,9 +112,9 @@ BEGIN
 END $$;
 -- +goose StatementEnd
 
--- outbox_delivery_ended is called when a delivery is confirmed or discarded. If the event has only deliveries and
--- waits for no other one, the function confirms the event. The advisory lock serializes two deliveries of an event
--- that end at the same time, so that the second sees the result of the first.
+-- outbox_delivery_ended is called when a delivery is confirmed, cancelled or discarded. If the event has only
+-- deliveries and waits for no other one, the function confirms the event. The advisory lock serializes two deliveries
+-- of an event that end at the same time, so that the second sees the result of the first.
 -- +goose StatementBegin
 CREATE FUNCTION outbox_delivery_ended(delivery uuid) RETURNS void
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path FROM CURRENT AS $$

@@ -1,6 +1,6 @@
 -- A schedule emits events again and again: unless the schedule is paused, the leader emits an event at each tick. The
--- same transaction sets the schedule's next tick. The column missed says what happens to ticks that no leader was
--- there for.
+-- same transaction sets the schedule's next tick. The column missed says what happens to ticks that came while no
+-- leader ran.
 
 -- +goose Up
 SELECT set_config('search_path', quote_ident(current_schema()) || ', pg_temp', true);

@@ -17,7 +17,8 @@ import (
 // are only a comment do not count.
 //
 // The comment on the set's table of migrations keeps the fingerprints, as "1=0a1b2c3d4e5f 2=...". So a build
-// recognises a schema that another build made from other statements, which happens as long as nothing is released.
+// recognises a schema that another build made from other statements. Builds have different statements for the same
+// version only before a release.
 type fingerprints map[int64]string
 
 // fingerprintLength is how many hexadecimal digits of a SHA-256 are kept.

@@ -72,8 +72,8 @@ func TestCheckSaysWhatIsPendingAndChangesNothing(t *testing.T) {
 	}
 }
 
-// The account that is made anew counts what is in the tables: events that were cancelled too,
-// and deliveries apart from events.
+// When the account's migration is applied again, it fills the account from the tables. It counts
+// cancelled events too, and counts deliveries apart from events.
 func TestTheAccountIsFilled(t *testing.T) {
 	t.Parallel()
 	db := schematest.Open(t).SQL()

@@ -175,8 +175,8 @@ func TestASchemaThatIsNotOutboxdsIsRefused(t *testing.T) {
 	}
 }
 
-// As long as nothing is released, migrations change where they stand. So another
-// build may have made a schema from other statements, and this build refuses it.
+// As long as nothing is released, migrations are edited in place. So another build may
+// have made a schema from other statements, and this build refuses it.
 func TestASchemaOfAnotherBuildIsRefused(t *testing.T) {
 	t.Parallel()
 	for name, spoil := range map[string]string{

@@ -122,8 +122,8 @@ func difference(want, got string) string {
 	return strings.Join(lines, "")
 }
 
-// A producer and a consumer are sessions of other services, with whatever settings their roles have. What they call works
-// the same under each, and under all at once.
+// A producer and a consumer are sessions of other services, with whatever settings their roles have. The functions that
+// they call work in the same way under each setting, and under all settings at once.
 func TestProducersAndConsumersMayHaveAnySettings(t *testing.T) {
 	t.Parallel()
 	url := servertest.Database(t)

@@ -65,7 +65,7 @@ func TestAMigrationLetsProducersPass(t *testing.T) {
 		}
 		migrated <- err
 	}()
-	// The first wait ends in vain, and the migration waits again.
+	// The migration's first wait ends without the lock, and the migration waits again.
 	for seen := 0; seen < 2; {
 		if count(t, db, `SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'outboxd.outbox'::regclass`) > 0 {
 			begun := time.Now()

@@ -9,8 +9,8 @@ import (
 	"outboxd/migrations"
 )
 
-// Autovacuum of the outbox, which takes minutes here, stands in the way of a migration and of another limit of
-// payloads for a moment only. Autovacuum of another table goes on.
+// Autovacuum of the outbox, which takes minutes here, delays a migration, and a change of the payload limit, only for
+// a moment. Autovacuum of another table goes on.
 func TestAMigrationStopsAutovacuum(t *testing.T) {
 	t.Parallel()
 	url := postgrestest.Start(t).URL()

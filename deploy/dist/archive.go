@@ -51,7 +51,7 @@ func (r *release) pack(files []entry) ([]byte, error) {
 			}
 		}
 		if strings.HasSuffix(file.name, "/") {
-			continue // an empty folder, and it is there now
+			continue // an empty folder, which the loop above has added
 		}
 		text, err := file.content()
 		if err != nil {

@@ -1,7 +1,7 @@
 // Command dist makes the files of a release: archives of the binary for each
-// platform, packages for Debian and for RPM, an OCI image for two architectures, and
-// checksums. make dist calls this command, which needs neither a Docker engine nor
-// root.
+// platform, packages for Debian and for RPM, an OCI image for two architectures, a
+// list of modules and licences (SBOM), and checksums. make dist calls this command,
+// which needs neither a Docker engine nor root.
 //
 // The same commit and the same Go give the same bytes: all times are the time of the commit, all
 // lists are sorted, and no file contains the name of the machine. This command is a
@@ -22,8 +22,8 @@ import (
 // release has the data that all steps of making a release share.
 type release struct {
 	root    string    // of the source tree
-	out     string    // where the results go
-	work    string    // where the rest goes
+	out     string    // where the files of the release go
+	work    string    // a temporary folder for all other files
 	version string    // as git describes it, such as v1.2.3-4-gabcdef0
 	commit  string    // in full
 	time    time.Time // of the commit

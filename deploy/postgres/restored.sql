@@ -16,8 +16,8 @@ ALTER TABLE outbox_entries ENABLE TRIGGER USER;
 
 -- The sequence of positions continues from the highest position in use, because
 -- replication does not copy sequences. A position of 2^61 or more was brought by a
--- producer, because the sequence never gets that far. It must not use up the sequence:
--- outbox takes no positions from 2^62 on.
+-- producer, because the sequence never gets that far. Such a position must not use up the
+-- sequence: outbox takes no positions from 2^62 on.
 SELECT setval('outbox_ordering_position', least(max(position), 2305843009213693951)) FROM (
     SELECT last_value AS position FROM outbox_ordering_position
     UNION ALL SELECT max(ordering_position) FROM outbox
@@ -26,7 +26,7 @@ SELECT setval('outbox_ordering_position', least(max(position), 23058430092136939
     UNION ALL SELECT max(ordering_position) FROM outbox_dead
 ) AS positions;
 
--- The account is computed anew. As emitted events the account counts those that exist
+-- The account is computed again. As emitted events the account counts those that exist
 -- in this database, and those that the account knows to have ended. So the account no
 -- longer shows events that were lost before this file ran.
 WITH gone AS (
@@ -37,8 +37,8 @@ SELECT (created_at AT TIME ZONE 'UTC')::date, event_type, coalesce(sum(unrecorde
 FROM gone GROUP BY 1, 2
 ON CONFLICT (day, event_type) DO UPDATE SET unrecorded = a.unrecorded + excluded.unrecorded, repeated = a.repeated + excluded.repeated;
 
--- Deliveries of events that have ended cannot be told from events, so they count as
--- emitted.
+-- Deliveries that have ended and are in no table any more cannot be told from events. So
+-- they count as emitted events.
 UPDATE outbox_account SET deliveries = 0, emitted = confirmed + unconfirmed + unrecorded + discarded + repeated + suppressed + cancelled;
 
 INSERT INTO outbox_account AS a (day, event_type, emitted, deliveries)

@@ -1,5 +1,6 @@
 #!/bin/sh
-# After the files have gone. Debian calls it with "remove", "purge" and others, RPM with 0 or 1.
+# Runs after the files are removed. Debian calls this script with "remove", "purge" and others,
+# RPM with 0 or 1.
 set -e
 if [ -d /run/systemd/system ]; then systemctl daemon-reload || true; fi
 if [ "$1" = purge ]; then

@@ -1,5 +1,6 @@
 #!/bin/sh
-# Before the files go. Debian calls it with "remove" or "upgrade", RPM with 0 or 1.
+# Runs before the files are removed. Debian calls this script with "remove" or "upgrade", RPM
+# with 0 or 1.
 set -e
 case "$1" in
   remove | 0)

@@ -31,7 +31,8 @@ func environment(t *testing.T, c core.Container) map[string]string {
 	return values
 }
 
-// containers returns the first container of each Deployment and all of the Job, by name.
+// containers returns the first container of each Deployment, by the name of the Deployment, and
+// all containers of the Job, by their own names.
 func containers(t *testing.T, values map[string]any) map[string]core.Container {
 	t.Helper()
 	found := map[string]core.Container{}
