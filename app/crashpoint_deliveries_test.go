@@ -184,7 +184,7 @@ func (c *deliveryCrashes) ordersArrive() {
 // replays.
 func TestCrashPointsOfDeliveries(t *testing.T) {
 	t.Parallel()
-	tagged := buildOutboxd(t, "-tags=crashpoints")
+	tagged := withCrashPoints(t)
 	t.Run("on their way", func(t *testing.T) {
 		t.Parallel()
 		c := newDeliveryCrashes(t, tagged)

@@ -27,8 +27,7 @@ const crashVariable = "CRASHPOINT"
 // builds are the programs that buildOutboxd has built, by their flags.
 var builds sync.Map
 
-// buildOutboxd builds outboxd with these flags, once for all tests, and returns its path. The program
-// has the race detector if this test has it: most of its packages are then compiled already.
+// buildOutboxd builds outboxd with these flags, once for all tests, and returns its path.
 func buildOutboxd(t *testing.T, flags ...string) string {
 	t.Helper()
 	build, _ := builds.LoadOrStore(strings.Join(flags, " "), sync.OnceValues(func() (string, error) { return build(context.WithoutCancel(t.Context()), flags) }))
@@ -45,14 +44,26 @@ func build(ctx context.Context, flags []string) (string, error) {
 		return "", err
 	}
 	path := filepath.Join(folder, "outboxd")
-	if raceDetector() {
-		flags = append(slices.Clone(flags), "-race")
-	}
 	command := exec.CommandContext(ctx, "go", slices.Concat([]string{"build", "-buildvcs=false", "-ldflags=-s -w", "-o", path}, flags, []string{"outboxd"})...)
+	command.Env = append(os.Environ(), "GOFLAGS=") // as package outboxtest builds it, so that Go's build cache has the packages
 	if out, err := command.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("%v: %w\n%s", command.Args, err, out)
 	}
 	return path, nil
+}
+
+// withCrashPoints returns a program that has the crash points. It is this test's own program if make test has
+// compiled it, with the tag crashpoints and the race detector.
+func withCrashPoints(t *testing.T) string {
+	t.Helper()
+	if crashpoint.Compiled {
+		return os.Args[0]
+	}
+	flags := []string{"-tags=crashpoints"}
+	if raceDetector() {
+		flags = append(flags, "-race")
+	}
+	return buildOutboxd(t, flags...)
 }
 
 // raceDetector reports whether this binary has the race detector.
@@ -64,7 +75,7 @@ func raceDetector() bool {
 // TestCrashPoints kills real processes at the crash points, and counts the effects.
 func TestCrashPoints(t *testing.T) {
 	t.Parallel()
-	tagged := buildOutboxd(t, "-tags=crashpoints")
+	tagged := withCrashPoints(t)
 	t.Run("are not in a release", func(t *testing.T) {
 		t.Parallel()
 		has := func(path string) bool {
@@ -270,7 +281,7 @@ func (c *crashes) launch(crash string, args ...string) doomed {
 	d := doomed{log: &transcript{}}
 	cmd := exec.Command(c.tagged, args...)
 	cmd.Dir, cmd.Stderr = c.t.TempDir(), d.log
-	cmd.Env = append(servertest.Environ(), crashVariable+"="+crash, "GORACE=atexit_sleep_ms=0 "+os.Getenv("GORACE"))
+	cmd.Env = append(servertest.Environ(), processVariable+"=1", crashVariable+"="+crash, "GORACE=atexit_sleep_ms=0 "+os.Getenv("GORACE"))
 	process, err := child.Start(cmd, syscall.SIGKILL)
 	if err != nil {
 		c.t.Fatal(err)

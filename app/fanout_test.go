@@ -41,7 +41,6 @@ type fan struct {
 	postgres  *postgrestest.Server
 	redis     *redistest.Server
 	billing   string // the consumer's database
-	outboxd   string
 	shop      string
 	dir       string
 	port      string // of the receiver in Python
@@ -115,11 +114,10 @@ func (f *fan) build() {
 	}
 	f.shop = filepath.Join(module, "shop")
 	build := exec.CommandContext(f.t.Context(), "go", "build", "-mod=mod", "-o", f.shop, ".")
-	build.Dir = module
+	build.Dir, build.Env = module, append(os.Environ(), "GOFLAGS=") // see the function build
 	if out, err := build.CombinedOutput(); err != nil {
 		f.t.Fatalf("%v: %s", err, out)
 	}
-	f.outboxd = buildOutboxd(f.t)
 }
 
 // command returns the command that starts the process called name.
@@ -127,9 +125,9 @@ func (f *fan) command(name string) *exec.Cmd {
 	servers := []string{"--database-url=" + f.postgres.URL(), "--redis-url=" + f.redis.URL(), "--data-dir=" + f.dir, "--monitor-addr=", "--redis-check-interval=1s"}
 	switch name {
 	case "relay":
-		return exec.Command(f.outboxd, append(servers, "--roles=relay")...)
+		return exec.Command(os.Args[0], append(servers, "--roles=relay")...)
 	case "worker":
-		return exec.Command(f.outboxd, append(servers, "--roles=worker", "--worker-queues=unused=1", "--deliver-allow=127.0.0.0/8", "--deliver-check-interval=100ms")...)
+		return exec.Command(os.Args[0], append(servers, "--roles=worker", "--worker-queues=unused=1", "--deliver-allow=127.0.0.0/8", "--deliver-check-interval=100ms")...)
 	case "receiver":
 		return exec.Command("python3", "../docs/examples/receivers/receiver.py", f.port, filepath.Join(f.dir, "python.sqlite"))
 	case "consumer":
@@ -156,7 +154,7 @@ func (f *fan) start(name string) {
 	}
 	defer func() { _ = log.Close() }()
 	cmd.Stdout, cmd.Stderr = log, log
-	cmd.Env = append(servertest.Environ(), "SHOP_SECRET="+fanOutSecret, "RECEIVER_SECRETS="+fanOutSecret)
+	cmd.Env = append(servertest.Environ(), processVariable+"=1", "GORACE=atexit_sleep_ms=0 "+os.Getenv("GORACE"), "SHOP_SECRET="+fanOutSecret, "RECEIVER_SECRETS="+fanOutSecret)
 	p, err := child.Start(cmd, syscall.SIGKILL)
 	if err != nil {
 		f.t.Fatal(err)

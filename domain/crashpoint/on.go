@@ -9,6 +9,9 @@ import (
 	"syscall"
 )
 
+// Compiled reports whether this build has the crash points.
+const Compiled = true
+
 // variable is the environment variable that names the point at which the process kills itself. If ":stop" follows
 // the name, the process suspends itself there once instead, and continues on SIGCONT.
 const variable = "CRASHPOINT"
