@@ -14,7 +14,8 @@ type Standby struct {
 	Fault string
 	// Bytes is how much of the primary's log the standby has not applied. -1: not known.
 	Bytes int64
-	// Behind is how old the standby's state is. -1: not known.
+	// Behind is how long ago the last transaction was committed that the standby has applied.
+	// That may be long if the primary is idle. -1: not known.
 	Behind time.Duration
 }
 

@@ -8,7 +8,7 @@ import (
 )
 
 const (
-	// lossLooks is how often a difference between PostgreSQL and Redis must be seen before it counts. A person may resume
+	// lossLooks is how many looks in a row must see a difference between PostgreSQL and Redis before it counts. A person may resume
 	// a queue, or a slot of a Redis Cluster may move, between the questions of one look.
 	lossLooks = 3
 	lossPause = 50 * time.Millisecond

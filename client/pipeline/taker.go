@@ -73,8 +73,8 @@ func (t *taker) next(name string) (message string, err error) {
 	if message = t.handOut(name); message != "" {
 		return message, nil
 	}
-	// Either the buffer has tasks of other queues, for which the server asks next. Or the last look found no task to
-	// take in any queue.
+	// The answer is "" without a look in two cases: the buffer has tasks of other queues, for which the server asks
+	// next; or the last look found no task in any queue, and the server has not yet been told so of this queue.
 	if t.buffer.len() > 0 || t.told[name] {
 		delete(t.told, name)
 		return "", nil

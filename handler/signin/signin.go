@@ -158,9 +158,9 @@ func (s *signing) closeSession(c *fiber.Ctx) error {
 // prefix of a proxy.
 //
 // Because of SameSite=Lax, links from other sites open pages with the cookie, for example links in
-// alerts and in the answer of an OpenID provider. That is safe, because apart from signing in no GET
-// changes anything. With any other request from another site the browser does not send this cookie,
-// and sameOrigin refuses such a request too.
+// alerts and in the answer of an OpenID provider. That is safe, because no GET request changes
+// anything, except those that sign a person in. With any other request from another site the browser
+// does not send this cookie, and sameOrigin refuses such a request too if it could change something.
 func setCookie(c *fiber.Ctx, name, value string, end time.Time) {
 	cookie := http.Cookie{ //nolint:gosec // over plain HTTP, as on a loopback address, a secure cookie would never come back
 		Name: name, Value: value, Expires: end, HttpOnly: true, SameSite: http.SameSiteLaxMode,

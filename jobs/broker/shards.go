@@ -19,8 +19,9 @@ func (r *Redis) IsCluster() bool {
 	return is
 }
 
-// Shard returns the client of the master that has a queue now. Without a cluster it
-// returns the shared client. All queues of a master have the same client. Do not close
+// Shard returns the client of the master that has a queue, as far as the cluster's client
+// knows; after a slot has moved, this may be the old master (see Moved). Without a cluster
+// Shard returns the shared client. All queues of a master have the same client. Do not close
 // it. The client of a master has no retries, and does not follow a slot to another node.
 func (r *Redis) Shard(ctx context.Context, queue string) (redis.UniversalClient, error) {
 	cluster, is := r.client.(*redis.ClusterClient)

@@ -19,8 +19,8 @@ const (
 	replayAbandoned = 15 * time.Second
 )
 
-// replayer finishes replays to subscriptions whose command ended early, for example because it was killed. It runs
-// in the leader.
+// replayer finishes a replay to a subscription if the command that began the replay ended early, for example because
+// the command was killed. replayer runs in the leader.
 type replayer struct {
 	replays setup.SubscriptionReplays
 	log     *slog.Logger

@@ -13,7 +13,8 @@ import (
 
 // leaderSQL returns the session that holds the leader's lock ($1 and $2 are the halves of
 // the lock's key), and how long that session has been silent. PostgreSQL shows the times
-// of a session only to the session's own role and to pg_monitor.
+// of a session only to the session's own role, to superusers, and to members of
+// pg_read_all_stats, such as pg_monitor. For other roles the silence is 0.
 const leaderSQL = `
 SELECT l.pid, coalesce(a.application_name, ''), coalesce(extract(epoch FROM clock_timestamp() - a.state_change), 0)::float8
 FROM pg_locks l LEFT JOIN pg_stat_activity a USING (pid)

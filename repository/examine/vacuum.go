@@ -41,7 +41,7 @@ func (e *Examiner) autovacuum(ctx context.Context, tx pgx.Tx, facts *thorough.Po
 // has written (backend_xid). The session may belong to this database, or to a standby,
 // which has no database. VACUUM itself does not count. PostgreSQL shows backend_xmin and
 // backend_xid to every role, but shows the times and states of sessions only to their own
-// role and to pg_monitor.
+// role, to superusers, and to members of pg_read_all_stats, such as pg_monitor.
 const snapshotsSQL = `
 SELECT pid, coalesce(application_name, ''), coalesce(state, ''), coalesce(extract(epoch FROM clock_timestamp() - xact_start), -1)::float8,
        coalesce(greatest(age(backend_xmin), age(backend_xid)), 0), count(*) OVER ()

@@ -155,8 +155,8 @@ func listen(ctx context.Context, e *env.Env) (stop func() error, err error) {
 	return func() error {
 		cancel()
 		err := <-result
-		// Waiting with a cancelled context closes the connection, so this Close
-		// only releases it.
+		// The cancelled wait may leave the connection open. ctx may have ended too, and
+		// Close must still say goodbye to the server.
 		_ = conn.Close(context.WithoutCancel(ctx))
 		return err
 	}, nil

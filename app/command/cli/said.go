@@ -8,8 +8,8 @@ import (
 )
 
 // Said returns those of the named flags whose value is not the default, with their values, for the log of actions.
-// The values of a flag that may be repeated have commas between them. Said does not say whether the flags choose
-// anything. The filter that was read from the flags says it: see its method Narrows.
+// The values of a flag that may be repeated have commas between them. Said does not tell whether the flags
+// leave anything out: for that, call Narrows of the filter that was read from them (lives.Filter, domain.DeadFilter).
 func Said(cmd *cobra.Command, names ...string) map[string]string {
 	said := map[string]string{}
 	for _, name := range names {

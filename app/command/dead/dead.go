@@ -101,8 +101,8 @@ func (f *deadFlags) read(cmd *cobra.Command, args []string) (domain.DeadFilter, 
 	return f.filter, said, nil
 }
 
-// diedAt reads a time that a person wrote, as lives.ParseMoment does. A duration, which says how long ago something
-// was, stays a duration, so that the database's clock decides.
+// diedAt reads a time that a person wrote. Unlike lives.ParseMoment, diedAt returns a duration (how long ago) as it is:
+// the database subtracts it from its own clock, which may differ from this machine's.
 func diedAt(text string) (ago time.Duration, at time.Time, err error) {
 	if text == "" {
 		return 0, at, nil

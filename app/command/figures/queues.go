@@ -262,8 +262,9 @@ func changeQueues(ctx context.Context, o *opened, kind string, flags *cli.Action
 	return d, failed
 }
 
-// record writes and reads actions in PostgreSQL. It opens PostgreSQL at the first call, so
-// that a queue is paused at once even while PostgreSQL does not answer.
+// record writes and reads actions in PostgreSQL. It opens PostgreSQL at the first call, after
+// the first queue was paused, so that this queue does not wait for a PostgreSQL that does not answer. The next queue
+// waits until the one attempt to connect has failed.
 type record struct {
 	o   *opened
 	db  *postgres.Database // nil: not open

@@ -85,7 +85,7 @@ func (s *Shell) Connect(sources Sources) {
 	s.Watch, s.Mask = sight.NewWatch(sources.Look, s.Readiness), masking.New(sources.Mask)
 }
 
-// End ends what outlasts its request.
+// End ends the context Lasting, and so what goes on after its request, such as a download.
 func (s *Shell) End() { s.end() }
 
 // Wrote calls Sources.Wrote, so that the pages do not read from a standby that lacks the latest change.
