@@ -25,7 +25,7 @@ func TestKilledUnderLoad(t *testing.T) {
 		books.awaitSent(1 + rand.IntN(burst/2)) // relay and worker are in the middle of it
 		p.kill()
 		registered = append(registered, l.finish()...)
-		unanswered += l.unanswered
+		unanswered += l.unanswered + l.refused
 		t.Logf("killed: %+v", books.read())
 	}
 	expireLeases(t, redisURL)

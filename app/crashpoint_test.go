@@ -45,7 +45,6 @@ func build(ctx context.Context, flags []string) (string, error) {
 	}
 	path := filepath.Join(folder, "outboxd")
 	command := exec.CommandContext(ctx, "go", slices.Concat([]string{"build", "-buildvcs=false", "-ldflags=-s -w", "-o", path}, flags, []string{"outboxd"})...)
-	command.Env = append(os.Environ(), "GOFLAGS=") // as package outboxtest builds it, so that Go's build cache has the packages
 	if out, err := command.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("%v: %w\n%s", command.Args, err, out)
 	}

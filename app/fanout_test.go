@@ -5,7 +5,6 @@ import (
 	"flag"
 	"fmt"
 	"maps"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
@@ -14,6 +13,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -114,7 +114,7 @@ func (f *fan) build() {
 	}
 	f.shop = filepath.Join(module, "shop")
 	build := exec.CommandContext(f.t.Context(), "go", "build", "-mod=mod", "-o", f.shop, ".")
-	build.Dir, build.Env = module, append(os.Environ(), "GOFLAGS=") // see the function build
+	build.Dir = module
 	if out, err := build.CombinedOutput(); err != nil {
 		f.t.Fatalf("%v: %s", err, out)
 	}
@@ -194,12 +194,7 @@ func (f *fan) kill(name string) {
 func TestFanOut(t *testing.T) {
 	t.Parallel()
 	f := &fan{t: t, postgres: postgrestest.Start(t), redis: redistest.Start(t), dir: t.TempDir(), running: map[string]*child.Process{}}
-	free, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, f.port, _ = net.SplitHostPort(free.Addr().String())
-	_ = free.Close()
+	f.port = strconv.Itoa(servertest.FreePort(t))
 	f.build()
 	servertest.Execute(t, f.postgres.URL(), "CREATE DATABASE billing")
 	billing, err := url.Parse(f.postgres.URL())

@@ -27,6 +27,7 @@ type load struct {
 	registered []string // IDs of the users that were answered with 201
 	other      []string // answers with another status
 	unanswered int      // requests whose outcome nobody knows
+	refused    int      // requests that a busy API answered with 503; some of them may have been committed
 }
 
 var loads atomic.Int64
@@ -61,7 +62,8 @@ func (l *load) register(email string) bool {
 		return false
 	case status == http.StatusCreated && json.Unmarshal(body, &user) == nil:
 		l.registered = append(l.registered, user.ID)
-	case status == http.StatusServiceUnavailable && bytes.Contains(body, []byte("too many passwords")): // nothing was written: the machine is busy
+	case status == http.StatusServiceUnavailable:
+		l.refused++
 	default:
 		l.other = append(l.other, fmt.Sprintf("%d %s", status, body))
 	}

@@ -45,7 +45,7 @@ func TestOneProcessForEachRole(t *testing.T) {
 	l.await(20)
 	registered := append(l.finish(), early)
 	b := openLedger(t, databaseURL).await(registered)
-	if b.Users != len(registered) || b.Charged != 0 {
+	if b.Users < len(registered) || b.Users > len(registered)+l.refused || b.Charged != 0 {
 		t.Errorf("%d registered, and the books say %+v", len(registered), b)
 	}
 	if mails, repeats := countMails(t, dataDir); mails != b.Users || repeats != 0 {

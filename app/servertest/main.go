@@ -71,9 +71,9 @@ func shared(t testing.TB) *servers {
 	return binary
 }
 
-// atOnce is how many parallel tests run at once for each processor, unless the flag -parallel says otherwise. The tests
-// wait for servers most of the time.
-const atOnce = 3
+// atOnce is how many parallel tests run at once for each processor, unless the flag -parallel says otherwise. A test
+// often waits for servers. With more at once a slow machine has so much to do that tests exceed their time limits.
+const atOnce = 2
 
 // runMoreAtOnce sets the flag -parallel, if nobody has set it.
 func runMoreAtOnce() error {
