@@ -10,8 +10,11 @@ import (
 	"testing"
 )
 
+// topFolders are the folders of the repository that have packages of the program. client is a module of its own.
+var topFolders = []string{"app", "client", "config", "domain", "handler", "jobs", "migrations", "relay", "repository"}
+
 // TestTheCoreKnowsNothingOfTheExample asks the go command which packages there are. Only the example itself, app
-// and the packages below it, which wire it into the program, and packages for tests may import the example.
+// and the packages below it, which wire it into the program, and packages for tests may import the example. All packages are in the folders that CONTRIBUTING.md names.
 func TestTheCoreKnowsNothingOfTheExample(t *testing.T) {
 	t.Parallel()
 	list := exec.CommandContext(t.Context(), "go", "list", "-json=ImportPath,Deps", "outboxd/...")
@@ -29,6 +32,9 @@ func TestTheCoreKnowsNothingOfTheExample(t *testing.T) {
 			break
 		} else if err != nil {
 			t.Fatal(err)
+		}
+		if parts := strings.Split(found.ImportPath, "/"); len(parts) > 1 && !slices.Contains(topFolders, parts[1]) {
+			t.Errorf("%s is in none of %q", found.ImportPath, topFolders)
 		}
 		switch {
 		case ofTheExample(found.ImportPath):

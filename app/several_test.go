@@ -111,7 +111,7 @@ func TestSeveralDatabases(t *testing.T) {
 		return found && strings.Contains(metrics, `outboxd_relay_source_open{source="`+twin+`"} 0`) && strings.Contains(metrics, `outboxd_relay_source_open{source="billing"} 1`)
 	})
 
-	databases := []string{"--redis-url=" + redis, "--databases=" + served + "=" + orders, "--databases=billing=" + billing.URL(), "--database-connect-timeout=500ms"}
+	databases := []string{"--redis-url=" + redis, "--databases=" + served + "=" + orders, "--databases=billing=" + billing.URL(), "--database-connect-timeout=5s"}
 	file := writeFile(t, "subscriptions.yaml", "- {name: audit, types: [test:audit], url: https://audit.example.com/}\n")
 	for _, source := range []string{served, "billing"} {
 		if r := execute(t, nil, append([]string{"subscriptions", "apply", "-f", file, "--yes", "--source=" + source}, databases...)...); r.code != 0 {
@@ -189,7 +189,7 @@ func TestSourcesThatCannotBeServed(t *testing.T) {
 	behind := schematest.Database(t)
 	silent := faulttest.NewProxy(t, behind)
 	p := start(t, "--roles=relay", "--migrate=off", "--redis-url="+redis.URL(), "--databases=good="+good+" silent="+silent.URL()+" bare="+servertest.Database(t),
-		"--databases=wrong=postgres://outboxd:secret@"+refusingPostgres(t)+"/outboxd?sslmode=disable", "--database-connect-timeout=500ms")
+		"--databases=wrong=postgres://outboxd:secret@"+refusingPostgres(t)+"/outboxd?sslmode=disable", "--database-connect-timeout=5s")
 	books, silentBooks := openLedger(t, good), openLedger(t, behind)
 	emit := func(books ledger) {
 		t.Helper()

@@ -6,5 +6,6 @@
 // registration.
 //
 // Package domain imports only the standard library and the package words below it. It
-// contains no SQL statement, and speaks neither HTTP nor Redis's protocol.
+// contains no SQL statement, and speaks neither HTTP nor Redis's protocol. Of the packages
+// below it, only observe imports other libraries.
 package domain

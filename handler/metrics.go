@@ -6,7 +6,7 @@ import (
 	"strconv"
 	"time"
 
-	"outboxd/observe"
+	"outboxd/domain/observe"
 
 	"github.com/gofiber/fiber/v2"
 	"github.com/prometheus/client_golang/prometheus"

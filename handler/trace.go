@@ -12,8 +12,8 @@ import (
 	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
 	"go.opentelemetry.io/otel/trace"
 
+	"outboxd/domain/observe"
 	"outboxd/domain/traceparent"
-	"outboxd/observe"
 )
 
 // startSpan begins the span of a request. If the client sent a trace context, the

@@ -7,8 +7,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"outboxd/domain"
+	"outboxd/domain/observe"
 	"outboxd/domain/traceparent"
-	"outboxd/observe"
 )
 
 // metrics has the time series of the pollers. Only one can be registered in a registry. metrics is

@@ -42,7 +42,7 @@ func Unusable(server string, err error) domain.Finding {
 func SlowRedis() error {
 	found := Of("redis-slow", "Redis answered too slowly to count the backlog",
 		"the numbers of tasks, and the findings about them, are unknown at the moment; relays and workers go on",
-		"none is needed if it passes; else look for a loaded machine or a slow network, and at redis-cli SLOWLOG GET")[0]
+		"none is needed if it passes; otherwise look for a loaded machine or a slow network, and look at redis-cli SLOWLOG GET")[0]
 	return &domain.Error{Code: domain.CodeUnavailable, Message: found.Found, Finding: &found}
 }
 

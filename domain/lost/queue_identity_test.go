@@ -22,7 +22,7 @@ func TestAChangedIdentityIsALoss(t *testing.T) {
 		"a replica of an emptied one": {lost.QueueIdentity{RunID: "r", ReplicationID: "m"}, "the canary in Redis is gone"},
 		"restarted without its data":  {lost.QueueIdentity{RunID: "s", ReplicationID: "m"}, "Redis was restarted without its data"},
 		"restarted with older data":   {lost.QueueIdentity{RunID: "s", ReplicationID: "m", Canary: "b"}, "Redis was restarted with older data"},
-		"restarted":                   {lost.QueueIdentity{RunID: "s", ReplicationID: "l", Canary: "c"}, "Redis was restarted and has the canary still"},
+		"restarted":                   {lost.QueueIdentity{RunID: "s", ReplicationID: "l", Canary: "c"}, "Redis was restarted and still has the canary"},
 		"an older state":              {lost.QueueIdentity{RunID: "r", ReplicationID: "l", Canary: "b"}, "the canary in Redis is not the last one"},
 		"failed over and back":        {lost.QueueIdentity{RunID: "r", ReplicationID: "m", Canary: "c"}, "a replica of Redis took over"},
 		"tells less":                  {lost.QueueIdentity{Canary: "c"}, ""},

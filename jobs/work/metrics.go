@@ -7,7 +7,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"outboxd/domain"
-	"outboxd/observe"
+	"outboxd/domain/observe"
 )
 
 // metrics has the time series that all workers of a process share, if they have the same
@@ -23,7 +23,7 @@ func newMetrics(registry prometheus.Registerer) *metrics {
 	m := &metrics{
 		tasks: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "outboxd_worker_tasks_total",
-			Help: "Runs of tasks by outcome: done, repeated (took effect before), failed, early (not its turn), postponed (its receiver is down), unknown (PostgreSQL went back and lost the event), or unhandled (no handler; type is \"other\").",
+			Help: "Runs of tasks by outcome: done, repeated (took effect before), failed, early (not its turn), postponed (its receiver or PostgreSQL is down, or the worker stops), unknown (PostgreSQL went back and lost the event), or unhandled (no handler; type is \"other\").",
 		}, []string{"type", "outcome"}),
 		duration: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name:    "outboxd_worker_task_duration_seconds",

@@ -11,9 +11,9 @@ import (
 
 	"outboxd/client/spare"
 	"outboxd/domain"
+	"outboxd/domain/observe"
 	"outboxd/jobs/broker"
 	"outboxd/jobs/span"
-	"outboxd/observe"
 )
 
 // Task is one run of an event's task by a handler.

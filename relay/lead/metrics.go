@@ -74,7 +74,7 @@ func newMetrics(registry prometheus.Registerer) *metrics {
 	}, []string{"outcome"})
 	m.lateness = prometheus.NewGauge(prometheus.GaugeOpts{
 		Name: "outboxd_relay_schedule_lateness_seconds",
-		Help: "How long the tick has been due that has waited longest, because its event cannot be emitted; 0 if there is none. From the leader; 0 in the others.",
+		Help: "How late the oldest tick is whose event could not be emitted yet; 0 if there is none. From the leader; 0 in the others.",
 	})
 	registry.MustRegister(m.measured, m.queues, m.failing, m.heals, m.healedEvents, m.lastHeal, m.lastTook, m.missing, m.resent, m.archived, m.ticks, m.lateness)
 	m.ticks.WithLabelValues("emitted")

@@ -17,11 +17,11 @@ func Horizon() spec.Bench {
 		Short: "What an old snapshot, such as a long report's, does to the drain",
 		Long: `A transaction that stays open keeps PostgreSQL from clearing away rows that were deleted after it began. A
 claim that starts at the beginning of the index then steps over ever more of them. This drains a backlog
-with and without such a transaction, by outboxd and by the bare loop of "bench drain", made to claim as the
-textbook does: without a cursor, though by 500 and not by ten, which would take minutes.
+with and without such a transaction, by outboxd and by the bare loop of "bench drain". The bare loop claims as
+the textbook does, without a cursor. It claims 500 events at once; with the textbook's ten it would take minutes.
 
 The ratio "snapshot" is outboxd's rate with the snapshot divided by its rate without; "textbook_snapshot" is
-the same of the other.`,
+the same ratio of the bare loop.`,
 		Prepare: func(flags *pflag.FlagSet) spec.Run {
 			d := &Flags{}
 			d.Add(flags, 200_000)

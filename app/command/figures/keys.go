@@ -29,8 +29,8 @@ func newKeysListCommand(c cli.Commands) *cobra.Command {
 		Use:   "list [KEY...]",
 		Short: "List ordering keys that hold events back, and why",
 		Long: `List ordering keys that hold events back, the longest wait first. For each it says how many events
-wait, since when, which event has the turn, and why that event holds them. Without a KEY it lists all
-keys.`,
+wait, since when, which event has the turn, and why that event holds them. Without a KEY it lists as
+many keys as --limit says.`,
 		Example: `  outboxd keys list
   outboxd keys list account-7 -o json`,
 	}

@@ -40,7 +40,7 @@ func (r *Engine) launchInProcess() (keeper.Instance, error) {
 	if r.InProcess {
 		r.Logger.Warn("the queue is in " + forgets)
 	} else {
-		r.Logger.Warn("no redis-server or valkey-server is installed: its place takes " + forgets + "; " + redisHint)
+		r.Logger.Warn("no redis-server or valkey-server is installed, so outboxd uses " + forgets + "; " + redisHint)
 	}
 	return p, nil
 }
