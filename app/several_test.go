@@ -189,7 +189,7 @@ func TestSourcesThatCannotBeServed(t *testing.T) {
 	behind := schematest.Database(t)
 	silent := faulttest.NewProxy(t, behind)
 	p := start(t, "--roles=relay", "--migrate=off", "--redis-url="+redis.URL(), "--databases=good="+good+" silent="+silent.URL()+" bare="+servertest.Database(t),
-		"--databases=wrong=postgres://outboxd:secret@"+refusingPostgres(t)+"/outboxd?sslmode=disable", "--database-connect-timeout=5s")
+		"--databases=wrong=postgres://outboxd:secret@"+refusingPostgres(t)+"/outboxd?sslmode=disable", "--database-connect-timeout=500ms")
 	books, silentBooks := openLedger(t, good), openLedger(t, behind)
 	emit := func(books ledger) {
 		t.Helper()
