@@ -281,6 +281,7 @@ func (c *crashes) launch(crash string, args ...string) doomed {
 	cmd := exec.Command(c.tagged, args...)
 	cmd.Dir, cmd.Stderr = c.t.TempDir(), d.log
 	cmd.Env = append(servertest.Environ(), processVariable+"=1", crashVariable+"="+crash, "GORACE=atexit_sleep_ms=0 "+os.Getenv("GORACE"))
+	keepOpen(c.t, cmd)
 	process, err := child.Start(cmd, syscall.SIGKILL)
 	if err != nil {
 		c.t.Fatal(err)

@@ -155,6 +155,7 @@ func (f *fan) start(name string) {
 	defer func() { _ = log.Close() }()
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.Env = append(servertest.Environ(), processVariable+"=1", "GORACE=atexit_sleep_ms=0 "+os.Getenv("GORACE"), "SHOP_SECRET="+fanOutSecret, "RECEIVER_SECRETS="+fanOutSecret)
+	keepOpen(f.t, cmd)
 	p, err := child.Start(cmd, syscall.SIGKILL)
 	if err != nil {
 		f.t.Fatal(err)

@@ -68,6 +68,17 @@ func prepare(t testing.TB, environ []string, args ...string) *process {
 	return p
 }
 
+// keepOpen keeps the standard input of a command open until the test ends, because this test's own program ends
+// when its standard input is closed.
+func keepOpen(t testing.TB, cmd *exec.Cmd) {
+	t.Helper()
+	stdin, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = stdin.Close() })
+}
+
 func (p *process) run() {
 	p.t.Helper()
 	stdin, err := p.cmd.StdinPipe()

@@ -121,11 +121,7 @@ func TestTopFindsPostgresWhileRedisIsAway(t *testing.T) {
 // startWaiting starts a command whose standard input stays open until the test ends.
 func startWaiting(t *testing.T, cmd *exec.Cmd) {
 	t.Helper()
-	stdin, err := cmd.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = stdin.Close() })
+	keepOpen(t, cmd)
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
