@@ -60,7 +60,7 @@ test: ## Install what is missing and run every test, race detector on
 	@# make lint runs go vet, and another run of it here would take half a minute. With -trimpath, Go's build cache serves
 	@# every checkout; the tests of the other modules need to know in which folder they were compiled.
 	@unset DATABASE_URL REDIS_URL $${!OUTBOXD_@}; start=$$SECONDS; export CGO_ENABLED=1 GORACE="atexit_sleep_ms=0 $${GORACE:-}"; \
-	in_module() { cd "$$1" || return; local paths=; [ "$$1" != . ] || paths=-trimpath; go test $$paths -race -tags=crashpoints -vet=off -shuffle=on -count=1 -timeout=20m $(TESTFLAGS) $(PKG); }; export -f in_module; \
+	in_module() { cd "$$1" || return; local paths=; [ "$$1" != . ] || paths=-trimpath; go test $$paths -race -tags=crashpoints -vet=off -shuffle=on -count=1 -timeout=60m $(TESTFLAGS) $(PKG); }; export -f in_module; \
 	if printf '%s\n' . $(if $(filter ./...,$(PKG)),$(MODULES)) | xargs -P 2 -I {} bash -c 'in_module {}'; then \
 		echo "PASSED: every test of $(strip $(PKG)), in $$((SECONDS - start)) s"; \
 	else \
