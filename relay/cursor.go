@@ -38,6 +38,7 @@ type cursor struct {
 	cost  time.Duration // the shorter time of the last two sweeps: one may have waited for a busy machine
 	steps int           // how often the cursor stepped back
 	owed  bool          // a scan found nothing when a sweep would have cost too much
+	ahead bool          // since the last sweep, a scan from the cursor has found events
 
 	read  time.Time     // earlier scans have read all visible events that were due before this time
 	slack time.Duration // 0: cursorSlack
@@ -59,19 +60,25 @@ func (c *cursor) next(now time.Time) scan {
 	since := now.Sub(c.swept)
 	if since >= sweepShare*c.cost && (c.empty || since >= sweepEvery) {
 		// Only one poller sweeps; the other pollers meanwhile continue from the cursor.
-		c.swept, c.owed = now, false
+		c.swept, c.owed, c.ahead = now, false, false
 		return scan{sweep: true, begun: now, steps: c.steps}
 	}
 	return scan{from: c.at, begun: now, steps: c.steps}
 }
 
 // untilSweep returns the time until an owed sweep is allowed, and false if no sweep is owed. A sweep is owed if a
-// scan from the cursor found nothing, and the limit on sweeps did not allow one then. Without the owed sweep,
-// events before the cursor would wait for the next wake-up, which may never come.
+// scan from the cursor found nothing, and the limit on sweeps did not allow one then. A sweep is also owed, a second
+// after the last one, if scans from the cursor have found events since: the wake-up may have announced events before
+// the cursor as well, as after a heal. Without the owed sweep, such events would wait for the next wake-up, which may
+// never come.
 func (c *cursor) untilSweep(now time.Time) (time.Duration, bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return max(0, sweepShare*c.cost-now.Sub(c.swept)), c.owed
+	wait := sweepShare * c.cost
+	if !c.owed {
+		wait = max(wait, sweepEvery)
+	}
+	return max(0, wait-now.Sub(c.swept)), c.owed || c.ahead
 }
 
 // done records the result of a scan. done reports whether the caller should scan again, this time with a sweep,
@@ -93,6 +100,7 @@ func (c *cursor) done(s scan, batch domain.Batch, now time.Time) (again bool) {
 		c.owed = c.owed || !s.sweep && !again
 		return again
 	}
+	c.ahead = c.ahead || !s.sweep
 	switch last := batch.Reached(); {
 	case last.Compare(c.at) > 0:
 		// If the cursor moved back after this scan began, the scan has not seen the events there, and must not move

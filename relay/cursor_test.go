@@ -228,6 +228,34 @@ func TestCursorStaysWhereASweepSteppedBackTo(t *testing.T) {
 	}
 }
 
+// After a scan from the cursor that found events, there may be older ones before the cursor, as after a heal.
+func TestCursorOwesASweepAfterEventsAheadOfIt(t *testing.T) {
+	t.Parallel()
+	var c cursor
+	clock := time.Now()
+	c.done(c.next(clock), found{events: events(clock), now: clock}, clock)
+	if _, owed := c.untilSweep(clock); owed {
+		t.Error("a sweep is owed right after one")
+	}
+	clock = clock.Add(sweepEvery / 10)
+	ahead := c.next(clock)
+	if ahead.sweep {
+		t.Fatal("the second scan is a sweep")
+	}
+	c.done(ahead, found{events: events(clock), now: clock}, clock)
+	wait, owed := c.untilSweep(clock)
+	if want := sweepEvery - sweepEvery/10; !owed || wait != want {
+		t.Errorf("a sweep is possible in %v (owed: %t), want %v", wait, owed, want)
+	}
+	clock = clock.Add(wait)
+	if !c.next(clock).sweep {
+		t.Error("no sweep at that time")
+	}
+	if _, owed := c.untilSweep(clock); owed {
+		t.Error("it is owed while it is made")
+	}
+}
+
 // If a scan finds nothing soon after an expensive sweep, the cursor says when the next sweep is allowed.
 func TestCursorSaysWhenASweepIsOwed(t *testing.T) {
 	t.Parallel()

@@ -91,7 +91,7 @@ func (m *matrix) try(wrong faulttest.NamedFault) {
 	m.exec("INSERT INTO outbox (event_type, payload, queue) SELECT 'test:a', '', $1 FROM generate_series(1, $2::int)", queue, perFault)
 	m.relay.Wake()
 	var outage error
-	if !servertest.Within(15*time.Second, func() bool {
+	if !servertest.Within(servertest.Patience, func() bool {
 		outage = cmp.Or(outage, m.relay.QueueUsable())
 		return m.faults.Hits() > 0 && (outage != nil || m.pending(queue) == 0)
 	}) {
@@ -113,7 +113,7 @@ func (m *matrix) try(wrong faulttest.NamedFault) {
 		m.healed = healed
 	}
 	m.faults.Mend()
-	if !servertest.Within(15*time.Second, func() bool { return m.pending(queue) == 0 }) {
+	if !servertest.Within(servertest.Patience, func() bool { return m.pending(queue) == 0 }) {
 		m.t.Fatalf("%s: mended, and still %d events are pending: %v", what, m.pending(queue), m.relay.QueueUsable())
 	}
 	m.delivered(what, queue)
@@ -177,7 +177,7 @@ func (m *matrix) notices() {
 		}
 		return n
 	}
-	if want := m.tried * perFault; !servertest.Within(20*time.Second, func() bool { return tasks() == want }) {
+	if want := m.tried * perFault; !servertest.Within(servertest.Patience, func() bool { return tasks() == want }) {
 		m.t.Errorf("%d of %d tasks came back after a loss", tasks(), want)
 	}
 }
