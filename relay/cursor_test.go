@@ -243,17 +243,7 @@ func TestCursorOwesASweepAfterEventsAheadOfIt(t *testing.T) {
 		t.Fatal("the second scan is a sweep")
 	}
 	c.done(ahead, found{events: events(clock), now: clock}, clock)
-	wait, owed := c.untilSweep(clock)
-	if want := sweepEvery - sweepEvery/10; !owed || wait != want {
-		t.Errorf("a sweep is possible in %v (owed: %t), want %v", wait, owed, want)
-	}
-	clock = clock.Add(wait)
-	if !c.next(clock).sweep {
-		t.Error("no sweep at that time")
-	}
-	if _, owed := c.untilSweep(clock); owed {
-		t.Error("it is owed while it is made")
-	}
+	wantOwedSweep(t, &c, clock, sweepEvery-sweepEvery/10)
 }
 
 // If a scan finds nothing soon after an expensive sweep, the cursor says when the next sweep is allowed.
@@ -272,11 +262,16 @@ func TestCursorSaysWhenASweepIsOwed(t *testing.T) {
 	if c.done(c.next(clock), found{now: clock}, clock) {
 		t.Fatal("a sweep before its share of the time has come")
 	}
-	wait, owed := c.untilSweep(clock)
-	if want := (sweepShare - 1) * cost; !owed || wait != want {
-		t.Errorf("a sweep is possible in %v (owed: %t), want %v", wait, owed, want)
+	wantOwedSweep(t, &c, clock, (sweepShare-1)*cost)
+}
+
+// wantOwedSweep wants a sweep to be owed and to be possible after the given time, and makes it.
+func wantOwedSweep(t *testing.T, c *cursor, clock time.Time, after time.Duration) {
+	t.Helper()
+	if wait, owed := c.untilSweep(clock); !owed || wait != after {
+		t.Errorf("a sweep is possible in %v (owed: %t), want %v", wait, owed, after)
 	}
-	clock = clock.Add(wait)
+	clock = clock.Add(after)
 	if !c.next(clock).sweep {
 		t.Error("no sweep at that time")
 	}

@@ -11,7 +11,7 @@ import (
 //
 // A delivery has headers that its event does not have: domain.HeaderOrigin, HeaderQueue
 // and HeaderKey. If the event's headers have 64,000 bytes or more, they would become too
-// long, and the delivery has none of these three.
+// long, and the row has none of these three. Its task names the event nevertheless.
 func DeliveryColumns(event string) map[string]string {
 	return map[string]string{
 		"id": "delivery_id",
