@@ -16,25 +16,20 @@ import (
 // with the state of each.
 func (o *Outboxd) Drain(t testing.TB) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), o.Patience)
-	defer cancel()
-	conn, err := pgx.Connect(ctx, o.DatabaseURL)
+	end := time.After(o.Patience)
+	conn, err := connect(t.Context(), o.DatabaseURL)
 	if err != nil {
 		t.Fatalf("look for events that are not confirmed: %v", err)
 	}
-	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }()
+	defer func() { _ = conn.Close(context.WithoutCancel(t.Context())) }()
 	again := time.NewTicker(10 * time.Millisecond)
 	defer again.Stop()
-	var open []openEvent
 	for {
-		seen, err := openEvents(ctx, conn)
-		switch {
-		case err == nil:
-			open = seen
-		case ctx.Err() == nil:
+		open, err := openEvents(t.Context(), conn)
+		if err != nil {
 			t.Fatalf("look for events that are not confirmed: %v", err)
 		}
-		if err == nil && len(open) == 0 {
+		if len(open) == 0 {
 			return
 		}
 		for _, event := range open {
@@ -44,10 +39,20 @@ func (o *Outboxd) Drain(t testing.TB) {
 		}
 		select {
 		case <-again.C:
-		case <-ctx.Done():
+		case <-end:
 			t.Fatalf("not everything is confirmed after %v:\n%s", o.Patience, describe(open))
 		}
 	}
+}
+
+// lookPatience limits one look of Drain and the connection for it. It is apart from
+// Outboxd.Patience, so that a short Patience has a look to report.
+const lookPatience = 30 * time.Second
+
+func connect(ctx context.Context, url string) (*pgx.Conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, lookPatience)
+	defer cancel()
+	return pgx.Connect(ctx, url)
 }
 
 // dead is the state of a dead letter.
@@ -71,6 +76,8 @@ SELECT COALESCE(json_agg(e), '[]')::text FROM (
 ) AS e`
 
 func openEvents(ctx context.Context, conn *pgx.Conn) (open []openEvent, err error) {
+	ctx, cancel := context.WithTimeout(ctx, lookPatience)
+	defer cancel()
 	var text string
 	if err := conn.QueryRow(ctx, openSQL).Scan(&text); err != nil {
 		return nil, err

@@ -33,6 +33,18 @@ func snapshot(t *testing.T, db *postgres.Database) figures.Snapshot {
 	return s
 }
 
+// sum returns what points have together, and the tasks that the last one of them found in Redis.
+func sum(points []figures.Point) (all figures.Point) {
+	for _, p := range points {
+		all.Seconds += p.Seconds
+		all.Confirmed += p.Confirmed
+		all.Failed += p.Failed
+		all.Died += p.Died
+		all.Queued = p.Queued
+	}
+	return all
+}
+
 // The figures have, by type and queue, what happened in the last minutes and what waits.
 func TestFiguresOfTypesAndQueues(t *testing.T) {
 	t.Parallel()
@@ -80,10 +92,11 @@ func TestFiguresOfTypesAndQueues(t *testing.T) {
 		{"none", "z"}: {Queued: -1},
 	} {
 		points, err := f.History(t.Context(), name[0], name[1], time.Hour, time.Hour)
-		if err != nil || len(points) != 1 {
+		// If an hour has just begun, the measured minute lies in two.
+		if err != nil || len(points) < 1 || len(points) > 2 {
 			t.Fatalf("%v: %+v, %v", name, points, err)
 		}
-		got := points[0]
+		got := sum(points)
 		if got.Seconds < 59 || got.Confirmed != want.Confirmed || got.Failed != want.Failed || got.Died != want.Died || got.Queued != want.Queued {
 			t.Errorf("%v: %+v, want %+v", name, got, want)
 		}
