@@ -44,7 +44,7 @@ func build(ctx context.Context, flags []string) (string, error) {
 		return "", err
 	}
 	path := filepath.Join(folder, "outboxd")
-	command := exec.CommandContext(ctx, "go", slices.Concat([]string{"build", "-buildvcs=false", "-ldflags=-s -w", "-o", path}, flags, []string{"outboxd"})...)
+	command := exec.CommandContext(ctx, "go", slices.Concat([]string{"build", "-trimpath", "-buildvcs=false", "-ldflags=-s -w", "-o", path}, flags, []string{"outboxd"})...)
 	if out, err := command.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("%v: %w\n%s", command.Args, err, out)
 	}

@@ -113,7 +113,7 @@ func (f *fan) build() {
 		}
 	}
 	f.shop = filepath.Join(module, "shop")
-	build := exec.CommandContext(f.t.Context(), "go", "build", "-mod=mod", "-o", f.shop, ".")
+	build := exec.CommandContext(f.t.Context(), "go", "build", "-trimpath", "-mod=mod", "-o", f.shop, ".")
 	build.Dir = module
 	if out, err := build.CombinedOutput(); err != nil {
 		f.t.Fatalf("%v: %s", err, out)

@@ -19,6 +19,7 @@ func TestFaults(t *testing.T) {
 	}{
 		{"role unknown", setting{flags: []string{"--roles=api,wroker"}}, []string{`"wroker"`, "--roles", "OUTBOXD_ROLES", "flag --roles", "api, relay, worker and monitor"}},
 		{"one token of two people", setting{flags: []string{"--access-tokens=ada=admin:sha256:" + strings.Repeat("0a", 32) + ",bob=viewer:sha256:" + strings.Repeat("0A", 32)}}, []string{`"ada" and "bob" have the same token`}},
+		{"a person's token that is the admin token", setting{flags: []string{"--admin-token=" + strings.Repeat("a", 32), "--access-tokens=bob=viewer:sha256:3ba3f5f43b92602683c19aee62a20342b084dd5971ddd33808d81a328879a547"}}, []string{"is the token of admin_token (--admin-token", "make a token of its own"}},
 		{"a token in the wrong form", setting{flags: []string{"--access-tokens=ada:operator:c2VjcmV0=="}}, []string{"name=role:sha256:digest"}},
 		{"no role", setting{flags: []string{"--roles="}}, []string{"--roles", "empty"}},
 		{"only commas", setting{flags: []string{"--roles=,"}}, []string{"no role"}},

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"crypto/sha256"
 	"fmt"
 	"slices"
 	"strings"
@@ -44,6 +45,11 @@ func (l *loading) accessRules() []rule {
 		}},
 		{[]string{"access.identity_header", "api.trusted_proxies"}, func() string {
 			return problemIf(c.Access.IdentityHeader != "" && len(c.API.TrustedProxies) == 0, "anybody could send that header: say whose is believed with "+name("api.trusted_proxies"))
+		}},
+		{[]string{"access.tokens", "admin_token"}, func() string {
+			shared := sha256.Sum256([]byte(c.AdminToken))
+			known := slices.ContainsFunc(c.Access.Tokens, func(t value.Token) bool { return t.Digest == shared })
+			return problemIf(known, fmt.Sprintf("one of these is the token of %s too, so whoever signs in with it is an admin without a name: make a token of its own for each", name("admin_token")))
 		}},
 		{[]string{"oidc.client_id", "oidc.issuer"}, func() string {
 			return problemIf(c.OIDC.Issuer != "" && c.OIDC.ClientID == "", "the provider has to know who asks: give the ID that it has for outboxd, or unset "+name("oidc.issuer"))

@@ -24,9 +24,10 @@ const shortest = time.Minute
 // ticks in both hours that have the same local time. @every does not depend on the local
 // time.
 type Cron struct {
-	spec cron.Schedule
-	wall *cron.SpecSchedule // the same in UTC, for local times; nil: the expression ticks in every hour, or is @every
-	zone *time.Location
+	every   cron.Schedule      // @every; nil: the local time decides
+	local   *cron.SpecSchedule // for local times, which it takes for UTC: cron itself errs where a zone's clock changes
+	anyHour bool               // the expression has * for the hour
+	zone    *time.Location
 }
 
 // Parse reads a cron expression: five fields (minute, hour, day of month, month, day of
@@ -48,20 +49,17 @@ func Parse(expression, timeZone string) (*Cron, error) {
 	if err != nil {
 		return refuse("cron %.60q: %v; write five fields (minute, hour, day of month, month, day of week), such as \"0 3 * * 1-5\", or a word such as @daily", expression, err)
 	}
-	c := &Cron{spec: spec, zone: zone}
+	c := &Cron{zone: zone}
 	switch s := spec.(type) {
 	case *cron.SpecSchedule:
-		const anyHour = 1 << 63 // cron's mark of a star
-		s.Location = zone
-		if s.Hour&anyHour == 0 {
-			wall := *s
-			wall.Location = time.UTC
-			c.wall = &wall
-		}
+		const star = 1 << 63 // cron's mark of a star
+		s.Location = time.UTC
+		c.local, c.anyHour = s, s.Hour&star != 0
 	case cron.ConstantDelaySchedule:
 		if s.Delay < shortest {
 			return refuse("cron %.60q: ticks come at least %s apart", expression, shortest)
 		}
+		c.every = s
 	}
 	if c.Next(time.Now()).IsZero() {
 		return refuse("cron %.60q: no day in the next years matches it", expression)
@@ -72,52 +70,31 @@ func Parse(expression, timeZone string) (*Cron, error) {
 // Next returns the first tick after the given time, or zero if there is none within five
 // years.
 func (c *Cron) Next(after time.Time) time.Time {
-	for {
-		next := c.spec.Next(after.In(c.zone))
-		if c.wall == nil {
-			return next
-		}
-		if put := c.putForward(after, next); !put.IsZero() {
-			return put
-		}
-		if next.IsZero() || !isSecond(next) {
-			return next
-		}
-		after = next
+	at := after.In(c.zone)
+	if c.every != nil {
+		return c.every.Next(at)
 	}
-}
-
-// putForward returns the time at which the clock was put forward over a tick, if that was
-// between the two given times. Otherwise it returns zero.
-func (c *Cron) putForward(after, next time.Time) time.Time {
-	limit := next
-	if limit.IsZero() {
-		limit = after.AddDate(1, 0, 0)
-	}
-	for at := after.In(c.zone); ; {
-		_, change := at.ZoneBounds()
-		if change.IsZero() || !change.Before(limit) {
-			return time.Time{}
-		}
-		from, to := wallClock(change.Add(-time.Second)).Add(time.Second), wallClock(change)
-		if to.After(from) {
-			if skipped := c.wall.Next(from.Add(-time.Second)); skipped.Before(to) && !skipped.IsZero() {
-				return change
+	// Between two changes of the clock, local times are instants at a fixed distance.
+	for local := wallClock(at); ; {
+		begin, end := at.ZoneBounds()
+		if !c.anyHour && !begin.IsZero() {
+			// If the clock was put back, the local times up to this one have come before.
+			if came := wallClock(begin.Add(-time.Second)); came.After(local) {
+				local = came
 			}
 		}
-		at = change
+		next := c.local.Next(local)
+		if next.IsZero() {
+			return time.Time{}
+		}
+		if tick := next.Add(at.Sub(wallClock(at))).In(c.zone); end.IsZero() || tick.Before(end) {
+			return tick
+		}
+		if !c.anyHour && next.Before(wallClock(end)) { // the clock is put forward over it
+			return end
+		}
+		at, local = end, wallClock(end).Add(-time.Second) // a tick at the change itself counts
 	}
-}
-
-// isSecond reports whether the local time of t already came once before, because the
-// clock was put back.
-func isSecond(t time.Time) bool {
-	begin, _ := t.ZoneBounds()
-	if begin.IsZero() {
-		return false
-	}
-	before := wallClock(begin.Add(-time.Second)).Add(time.Second)
-	return wallClock(t).Before(before)
 }
 
 // wallClock returns the local time of t as if it were UTC.
