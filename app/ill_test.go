@@ -3,6 +3,7 @@ package app_test
 import (
 	"encoding/json"
 	"net"
+	"slices"
 	"strings"
 	"testing"
 
@@ -102,4 +103,19 @@ func TestCommandsWhenAServerIsIll(t *testing.T) {
 		t.Errorf("exit code %d, says %q, prints %q", r.code, r.message(), r.stdout)
 	}
 	redis.Resume()
+	// A lock holds the statement up, although the server answers.
+	tx, err := db.BeginTx(t.Context(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = tx.Rollback() }()
+	if _, err := tx.ExecContext(t.Context(), "LOCK TABLE outbox_dead IN ACCESS EXCLUSIVE MODE"); err != nil {
+		t.Fatal(err)
+	}
+	for _, command := range [][]string{{"dead", "list"}, {"dead", "group"}, {"events", "list"}} {
+		r := execute(t, nil, slices.Concat(command, []string{"--timeout=1s"}, healthy)...)
+		if r.code != 1 || !strings.Contains(r.message(), "did not answer in time") || !strings.Contains(r.message(), "--timeout is 1s") {
+			t.Errorf("%v behind a lock: exit code %d, says %q", command, r.code, r.message())
+		}
+	}
 }

@@ -41,6 +41,7 @@ func TestFaults(t *testing.T) {
 		{"networks", setting{flags: []string{"--api-trusted-proxies=10.0.0.0/33"}}, []string{`"10.0.0.0/33"`}},
 		{"queue without weight", setting{flags: []string{"--worker-queues=default"}}, []string{"default=3"}},
 		{"queue weight", setting{flags: []string{"--worker-queues=a=0"}}, []string{`"a"`, `"0"`, "1 to 1000"}},
+		{"queue of a subscription", setting{flags: []string{"--worker-queues=a=1,subscription:crm=1"}}, []string{`"subscription:crm"`, "leave it out"}},
 		{"queue twice", setting{flags: []string{"--worker-queues=a=1,a=2"}}, []string{"twice"}},
 		{"queue name", setting{flags: []string{"--worker-queues=a b=1"}}, []string{"not allowed"}},
 		{"database scheme", setting{flags: []string{"--database-url=mysql://h/d", "--notify=log"}}, []string{"postgres://", "--database-url"}},

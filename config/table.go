@@ -355,7 +355,7 @@ func (c *Worker) options() []*option {
 			help: "Queues to serve, each with its weight, such as critical=6,low=1. In the file also as a map. The default is the queue of the example. Tasks of a type that this worker does not know stay in their queue for another worker.",
 		},
 		{
-			field: &c.PollInterval, key: "worker.poll_interval", value: "250ms", min: "1ms", max: "1m",
+			field: &c.PollInterval, key: "worker.poll_interval", value: "250ms", min: "1ms", max: "10s",
 			help: "How often an idle worker looks for tasks that no relay announced: retries that are due, and tasks from other programs.",
 		},
 	}

@@ -32,7 +32,7 @@ func TestAFullQueueKeepsItsEventsInTheDatabase(t *testing.T) {
 
 	// The consumer takes some tasks now and then, until all tasks have been in the queue.
 	seen, most, knownFull := map[string]bool{}, 0, false
-	deadline := time.NewTimer(30 * time.Second)
+	deadline := time.NewTimer(servertest.Patience)
 	defer deadline.Stop()
 	look := time.NewTicker(20 * time.Millisecond)
 	defer look.Stop()

@@ -325,7 +325,7 @@ func TestAStoppedRelayLeavesTheCanaryRenewed(t *testing.T) {
 	wait := w.run(ctx)
 	select {
 	case <-memory.remembered:
-	case <-time.After(30 * time.Second):
+	case <-time.After(servertest.Patience):
 		t.Error("the canary was not renewed")
 	}
 	cancel()
@@ -361,7 +361,7 @@ func TestALateCanaryIsNoLoss(t *testing.T) {
 			w.start()
 			select {
 			case <-memory.renewed:
-			case <-time.After(30 * time.Second):
+			case <-time.After(servertest.Patience):
 				t.Fatal("the canary was not renewed")
 			}
 			if w.heals() != "" {
@@ -547,7 +547,7 @@ func TestACrashWhileHealingRepeatsTheHeal(t *testing.T) {
 			stop = dead.start()
 			select {
 			case <-died.done:
-			case <-time.After(30 * time.Second):
+			case <-time.After(servertest.Patience):
 				t.Fatal("it never came to that step")
 			}
 			stop()

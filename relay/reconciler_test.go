@@ -171,11 +171,11 @@ func TestARedisThatEvictsWhatWaits(t *testing.T) {
 	// A task whose lease was evicted waits to be tried again, and events with its key behind it.
 	const settled = `SELECT ((SELECT count(*) FROM inbox) + (SELECT count(*) FROM outbox_held)
 		+ (SELECT count(*) FROM outbox_missing m WHERE NOT EXISTS (SELECT FROM inbox i WHERE i.event_id = m.event_id)) >= $1)::int`
-	for deadline := time.After(30 * time.Second); w.count(settled, 3+events) != 1; {
+	for deadline := time.After(servertest.Patience); w.count(settled, 3+events) != 1; {
 		retryAtOnce(t, w)
 		select {
 		case <-deadline:
-			t.Fatal("after 30 s some events are neither done nor reported, though every task was tried again at once")
+			t.Fatal("some events are neither done nor reported, though every task was tried again at once")
 		case <-time.After(20 * time.Millisecond):
 		}
 	}
@@ -187,12 +187,12 @@ func TestARedisThatEvictsWhatWaits(t *testing.T) {
 	w.redis.ConfigSet(t.Context(), "maxmemory", "0")
 	// Reported events are sent again until none is reported: an event that was
 	// evicted last is reported a while after there is room.
-	for deadline := time.After(30 * time.Second); w.count("SELECT count(*) FROM inbox") != 3+events; {
+	for deadline := time.After(servertest.Patience); w.count("SELECT count(*) FROM inbox") != 3+events; {
 		sendMissing(t, w)
 		retryAtOnce(t, w)
 		select {
 		case <-deadline:
-			t.Fatal("after 30 s with room some events have still not taken effect")
+			t.Fatal("with room some events have still not taken effect")
 		case <-time.After(20 * time.Millisecond):
 		}
 	}

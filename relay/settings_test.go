@@ -419,7 +419,8 @@ func (s *subject) verify() {
 	if broken, err := auditor.Violations(s.t.Context(), lines, 10); err != nil || len(broken) != 0 {
 		s.t.Errorf("violations %+v: %v", broken, err)
 	}
-	if lost, err := auditor.Unconfirmed(s.t.Context(), domain.ID{}, 10, nil); err != nil || len(lost) != 0 {
+	// No worker serves the queue of the replayed event that was not buried again. After a minute it counts as unconfirmed.
+	if lost, err := auditor.Unconfirmed(s.t.Context(), domain.ID{}, 10, []string{"test:dead"}); err != nil || len(lost) != 0 {
 		s.t.Errorf("unconfirmed %+v: %v", lost, err)
 	}
 }

@@ -36,7 +36,7 @@ func TestAListenThatHearsNothingIsNoticed(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), "LISTEN does not work") {
 			t.Errorf("it ended with %v", err)
 		}
-	case <-time.After(20 * time.Second):
+	case <-time.After(servertest.Patience):
 		t.Fatal("a connection that is dead still listens")
 	}
 	go listen()

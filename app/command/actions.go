@@ -63,7 +63,7 @@ func newActionsListCommand(c cli.Commands) *cobra.Command {
 	out.AddFlag(cmd)
 	cmd.Flags().IntVar(&limit, "limit", 100, "most actions to list, up to 10000")
 	cmd.Flags().StringVar(&after, "after", "", "list the actions before this one, by its ID")
-	cmd.RunE = c.WithServers(config.RoleAPI, &out, func(cmd *cobra.Command, _ []string, o *cli.Opened) error {
+	cmd.RunE = c.WithServers(config.RoleAPI, &out, c.Looking(func(cmd *cobra.Command, _ []string, o *cli.Opened) error {
 		if limit < 1 || limit > 10_000 {
 			return config.Mistake{Err: fmt.Errorf("--limit %d: from 1 to 10000", limit)}
 		}
@@ -83,7 +83,7 @@ func newActionsListCommand(c cli.Commands) *cobra.Command {
 			d.Next = list[limit-1].ID.String()
 		}
 		return out.Write(cmd.OutOrStdout(), d, func(w io.Writer) { actionsTable(w, &d) })
-	})
+	}))
 	return cmd
 }
 
@@ -110,7 +110,7 @@ func newActionsShowCommand(c cli.Commands) *cobra.Command {
 		Args:    cli.OneArgument("the ID of one action"),
 	}
 	out.AddFlag(cmd)
-	cmd.RunE = c.WithServers(config.RoleAPI, &out, func(cmd *cobra.Command, args []string, o *cli.Opened) error {
+	cmd.RunE = c.WithServers(config.RoleAPI, &out, c.Looking(func(cmd *cobra.Command, args []string, o *cli.Opened) error {
 		id, err := domain.ParseID(args[0])
 		if err != nil {
 			return config.Mistake{Err: err}
@@ -124,6 +124,6 @@ func newActionsShowCommand(c cli.Commands) *cobra.Command {
 			fmt.Fprintf(w, "Action\t%s\nTime\t%s\nActor\t%s\nDone\t%s\nEvents\t%s\nOutcome\t%s\nReason\t%s\nAsked for\t%s\n", d.ID, terminal.Instant(d.At), terminal.OneLine(d.Actor, 0), d.Action,
 				words.Count(d.Events), terminal.OneLine(d.ending, 0), terminal.OneLine(d.Reason, 0), terminal.OneLine(string(d.Filter), 0))
 		})
-	})
+	}))
 	return cmd
 }

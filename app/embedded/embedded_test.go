@@ -366,7 +366,7 @@ func TestDeathOfAServerIsReported(t *testing.T) {
 				if !strings.Contains(err.Error(), name) || !strings.Contains(err.Error(), "killed") {
 					t.Errorf("reported: %v", err)
 				}
-			case <-time.After(20 * time.Second):
+			case <-time.After(servertest.Patience):
 				t.Fatal("nothing reported")
 			}
 			closeServers(t, s)

@@ -47,7 +47,7 @@ func TestInProcessRedis(t *testing.T) {
 	select {
 	case err := <-joined.Failed():
 		t.Log(err)
-	case <-time.After(20 * time.Second):
+	case <-time.After(servertest.Patience):
 		t.Error("the end of a joined in-process Redis is not reported")
 	}
 }

@@ -19,6 +19,10 @@ const (
 	maxQueueName = 128  // bytes
 )
 
+// SubscriptionQueuePrefix is the beginning of the queue of a subscription. If a worker
+// served such a queue as its own, it would take a delivery for the event itself.
+const SubscriptionQueuePrefix = "subscription:"
+
 // Queues are the queues that a worker serves, each with its weight. If queue A has twice
 // the weight of queue B, Asynq looks first at A twice as often as at B.
 type Queues map[string]int
@@ -36,6 +40,11 @@ func (q *Queues) UnmarshalText(text []byte) error {
 	queues, err := parseQueues(string(text), "weight", 3, maxWeight)
 	if err == nil && len(queues) == 0 {
 		err = errors.New("no queue is listed: give at least one, such as default=1")
+	}
+	for name := range queues {
+		if strings.HasPrefix(name, SubscriptionQueuePrefix) {
+			return fmt.Errorf("queue %s has the deliveries of a subscription, which every worker sends: leave it out", words.Quote(name))
+		}
 	}
 	if err == nil {
 		*q = queues

@@ -108,7 +108,7 @@ func TestAClientThatIsGoneEndsItsFile(t *testing.T) {
 	_ = conn.Close()
 	select {
 	case <-ended:
-	case <-time.After(30 * time.Second):
+	case <-time.After(servertest.Patience):
 		t.Error("the search goes on")
 	}
 }

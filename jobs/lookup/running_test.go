@@ -81,7 +81,7 @@ func TestRunningEndsWithItsContext(t *testing.T) {
 		if domain.ErrorCode(err) != domain.CodeUnavailable {
 			t.Errorf("Running: %v, want that Redis cannot be asked", err)
 		}
-	case <-time.After(10 * time.Second):
+	case <-time.After(servertest.Patience):
 		t.Error("Running goes on after its context ended")
 	}
 }

@@ -189,7 +189,7 @@ func TestAHalfFullBatchAtTheEnd(t *testing.T) {
 	// back to its queue. The tasks before one that runs were handed over.
 	select {
 	case <-last:
-	case <-time.After(30 * time.Second):
+	case <-time.After(servertest.Patience):
 		t.Fatal("the last task does not run")
 	}
 	if b.largest() != 0 {

@@ -70,6 +70,6 @@ func TestAWorkerWithoutTheBellLooks(t *testing.T) {
 	select {
 	case <-done:
 	case <-time.After(30 * time.Second):
-		t.Fatal("after 30 s nobody has taken the task")
+		t.Fatal("nobody has taken the task")
 	}
 }

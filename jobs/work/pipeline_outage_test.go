@@ -48,7 +48,7 @@ func TestAFullRedisIsDrained(t *testing.T) {
 			if err != nil {
 				t.Errorf("the lease is not extended: %v", err)
 			}
-		case <-time.After(10 * time.Second):
+		case <-time.After(servertest.Patience):
 			t.Fatalf("tasks are not taken: %d wait", b.redis.LLen(t.Context(), "asynq:{default}:pending").Val())
 		}
 	}
@@ -78,7 +78,7 @@ func TestAKeyOfAnotherKindHoldsUpNoTask(t *testing.T) {
 	for range 2 {
 		select {
 		case <-ran:
-		case <-time.After(10 * time.Second):
+		case <-time.After(servertest.Patience):
 			t.Fatal("the tasks behind it are not taken")
 		}
 	}

@@ -52,6 +52,23 @@ func (c Commands) WithServers(role config.Role, out *terminal.Output, do func(*c
 	}
 }
 
+// Looking wraps do for a command that only looks: do gets a context that ends after --timeout. A
+// server that accepted the connection may still not answer, and a lock may hold a statement up.
+func (c Commands) Looking(do func(*cobra.Command, []string, *Opened) error) func(*cobra.Command, []string, *Opened) error {
+	return func(cmd *cobra.Command, args []string, o *Opened) error {
+		whole := cmd.Context()
+		ctx, cancel := context.WithTimeout(whole, *c.Timeout)
+		defer cancel()
+		cmd.SetContext(ctx)
+		defer cmd.SetContext(whole)
+		err := do(cmd, args, o)
+		if err != nil && ctx.Err() != nil {
+			return fmt.Errorf("%w (--timeout is %v)", err, *c.Timeout)
+		}
+		return err
+	}
+}
+
 // WithServersIfNamed is WithServers for a command that can also work without Redis: if a
 // database URL is configured and no Redis URL, it starts no embedded Redis.
 func (c Commands) WithServersIfNamed(out *terminal.Output, do func(*cobra.Command, []string, *Opened) error) func(*cobra.Command, []string) error {

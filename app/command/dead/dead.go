@@ -137,7 +137,7 @@ func newDeadListCommand(c cli.Commands) *cobra.Command {
 	out.AddFlag(cmd)
 	cmd.Flags().IntVar(&limit, "limit", 100, "most dead letters to list")
 	cmd.Flags().StringVar(&after, "after", "", "start after this place: the \"next\" of the previous page")
-	cmd.RunE = c.WithServers(config.RoleAPI, &out, func(cmd *cobra.Command, args []string, o *cli.Opened) error {
+	cmd.RunE = c.WithServers(config.RoleAPI, &out, c.Looking(func(cmd *cobra.Command, args []string, o *cli.Opened) error {
 		filter, _, err := flags.read(cmd, args)
 		if err != nil {
 			return err
@@ -167,7 +167,7 @@ func newDeadListCommand(c cli.Commands) *cobra.Command {
 			return nil // another page may have the other IDs
 		}
 		return missing(filter.IDs, len(list))
-	})
+	}))
 	return cmd
 }
 
@@ -203,7 +203,7 @@ func newDeadShowCommand(c cli.Commands) *cobra.Command {
 		Args:    cli.OneArgument("one event ID"),
 	}
 	out.AddFlag(cmd)
-	cmd.RunE = c.WithServers(config.RoleAPI, &out, func(cmd *cobra.Command, args []string, o *cli.Opened) error {
+	cmd.RunE = c.WithServers(config.RoleAPI, &out, c.Looking(func(cmd *cobra.Command, args []string, o *cli.Opened) error {
 		ids, err := cli.EventIDs(args)
 		if err != nil {
 			return err
@@ -222,6 +222,6 @@ func newDeadShowCommand(c cli.Commands) *cobra.Command {
 		document := events.NewEventDocument(life, nil)
 		document.Dead = new(events.NewDeadDocument(&list[0]))
 		return out.Write(cmd.OutOrStdout(), document, func(w io.Writer) { events.EventTable(w, &document) })
-	})
+	}))
 	return cmd
 }

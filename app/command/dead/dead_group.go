@@ -67,7 +67,7 @@ letters that died last, and with --by-field at most 16 MiB of payloads.`,
 	flags.add(cmd)
 	out.AddFlag(cmd)
 	cmd.Flags().StringVar(&field, "by-field", "", "count by this field of the JSON payload: name, or order.customer")
-	cmd.RunE = c.WithServers(config.RoleAPI, &out, func(cmd *cobra.Command, args []string, o *cli.Opened) error {
+	cmd.RunE = c.WithServers(config.RoleAPI, &out, c.Looking(func(cmd *cobra.Command, args []string, o *cli.Opened) error {
 		filter, _, err := flags.read(cmd, args)
 		if err != nil {
 			return err
@@ -83,7 +83,7 @@ letters that died last, and with --by-field at most 16 MiB of payloads.`,
 			return err
 		}
 		return out.Write(cmd.OutOrStdout(), document, func(w io.Writer) { groupTable(w, &document, field) })
-	})
+	}))
 	return cmd
 }
 

@@ -50,7 +50,7 @@ may be that of the event or of its task.`,
 	}
 	out.AddFlag(cmd)
 	// The command needs PostgreSQL and Redis, as a relay does.
-	cmd.RunE = c.WithServers(config.RoleRelay, &out, func(cmd *cobra.Command, args []string, o *cli.Opened) error {
+	cmd.RunE = c.WithServers(config.RoleRelay, &out, c.Looking(func(cmd *cobra.Command, args []string, o *cli.Opened) error {
 		ids, err := cli.EventIDs(args)
 		if err != nil {
 			return err
@@ -66,7 +66,7 @@ may be that of the event or of its task.`,
 			document.QueueError = err.Error()
 		}
 		return out.Write(cmd.OutOrStdout(), document, func(w io.Writer) { EventTable(w, &document) })
-	})
+	}))
 	return cmd
 }
 

@@ -123,7 +123,7 @@ func (s *stopping) Search(_ context.Context, _ lives.Filter, before domain.ID, _
 
 func TestASearchGoesOnUntilItFindsSomething(t *testing.T) {
 	t.Parallel()
-	page, err := findSome(t.Context(), &stopping{}, lives.Filter{}, domain.ID{}, 10)
+	page, err := findSome(t.Context(), &stopping{}, lives.Filter{}, domain.ID{}, 10, time.Minute)
 	if err != nil || len(page.Events) != 1 || page.GaveUp || page.Examined != 100_001 {
 		t.Errorf("%+v, %v", page, err)
 	}

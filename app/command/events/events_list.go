@@ -191,7 +191,7 @@ says so if that was not enough.`,
 	flags.add(cmd)
 	out.AddFlag(cmd)
 	cmd.Flags().IntVar(&limit, "limit", 100, "most events to list, up to 10000")
-	cmd.RunE = c.WithServersIfNamed(&out, func(cmd *cobra.Command, _ []string, o *cli.Opened) error {
+	cmd.RunE = c.WithServersIfNamed(&out, c.Looking(func(cmd *cobra.Command, _ []string, o *cli.Opened) error {
 		filter, after, err := flags.read()
 		if err != nil {
 			return err
@@ -204,22 +204,22 @@ says so if that was not enough.`,
 			return err
 		}
 		defer closed()
-		page, err := findSome(cmd.Context(), lives, filter, after, limit)
+		page, err := findSome(cmd.Context(), lives, filter, after, limit, *c.Timeout/2)
 		if err != nil {
 			return err
 		}
 		document := newEventListDocument(&page)
 		return out.Write(cmd.OutOrStdout(), document, func(w io.Writer) { eventListTable(w, &document) })
-	})
+	}))
 	return cmd
 }
 
 // findSome searches on while a search found nothing and stopped early: the answer "none so far" does not say whether
-// there are any. It begins no further search after cli.AnswerTimeout.
-func findSome(ctx context.Context, reader lives.Reader, filter lives.Filter, after domain.ID, limit int) (lives.Page, error) {
+// there are any. It begins no further search after the given time.
+func findSome(ctx context.Context, reader lives.Reader, filter lives.Filter, after domain.ID, limit int, enough time.Duration) (lives.Page, error) {
 	began := time.Now()
 	page, err := reader.Search(ctx, filter, after, limit)
-	for err == nil && len(page.Events) == 0 && page.GaveUp && time.Since(began) < cli.AnswerTimeout {
+	for err == nil && len(page.Events) == 0 && page.GaveUp && time.Since(began) < enough {
 		examined := page.Examined
 		page, err = reader.Search(ctx, filter, page.Next, limit)
 		page.Examined += examined

@@ -36,7 +36,7 @@ many keys as --limit says.`,
 	}
 	out.AddFlag(cmd)
 	cmd.Flags().IntVar(&limit, "limit", 100, "most keys to list")
-	cmd.RunE = c.WithServers(config.RoleAPI, &out, func(cmd *cobra.Command, args []string, o *cli.Opened) error {
+	cmd.RunE = c.WithServers(config.RoleAPI, &out, c.Looking(func(cmd *cobra.Command, args []string, o *cli.Opened) error {
 		if limit < 1 || limit > lives.HeldKeysCounted {
 			return config.Mistake{Err: fmt.Errorf("--limit %d: from 1 to %d", limit, lives.HeldKeysCounted)}
 		}
@@ -53,7 +53,7 @@ many keys as --limit says.`,
 			document.Keys = append(document.Keys, newKeyDocument(&list[i]))
 		}
 		return out.Write(cmd.OutOrStdout(), document, func(w io.Writer) { keysTable(w, &document) })
-	})
+	}))
 	return cmd
 }
 
@@ -147,7 +147,7 @@ func newKeysShowCommand(c cli.Commands) *cobra.Command {
 		Args:    cli.OneArgument("one ordering key"),
 	}
 	out.AddFlag(cmd)
-	cmd.RunE = c.WithServers(config.RoleAPI, &out, func(cmd *cobra.Command, args []string, o *cli.Opened) error {
+	cmd.RunE = c.WithServers(config.RoleAPI, &out, c.Looking(func(cmd *cobra.Command, args []string, o *cli.Opened) error {
 		list, _, err := reading.NewKeys(o.Reads).List(cmd.Context(), args, 1)
 		if err != nil {
 			return err
@@ -157,7 +157,7 @@ func newKeysShowCommand(c cli.Commands) *cobra.Command {
 		}
 		d := newKeyDocument(&list[0])
 		return out.Write(cmd.OutOrStdout(), d, func(w io.Writer) { keyTable(w, &d) })
-	})
+	}))
 	return cmd
 }
 

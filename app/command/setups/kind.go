@@ -56,7 +56,7 @@ func listCommand[T, D any](c cli.Commands, nouns string, list func(context.Conte
 		Args:    cli.NoArguments,
 	}
 	out.AddFlag(cmd)
-	cmd.RunE = c.WithServers(config.RoleAPI, &out, func(cmd *cobra.Command, _ []string, o *cli.Opened) error {
+	cmd.RunE = c.WithServers(config.RoleAPI, &out, c.Looking(func(cmd *cobra.Command, _ []string, o *cli.Opened) error {
 		all, err := list(cmd.Context(), o)
 		if err != nil {
 			return err
@@ -69,7 +69,7 @@ func listCommand[T, D any](c cli.Commands, nouns string, list func(context.Conte
 			}
 			table(w, documents)
 		})
-	})
+	}))
 	return cmd
 }
 
@@ -83,13 +83,13 @@ func showCommand[D any](c cli.Commands, noun, example string, find func(ctx cont
 		Args:    cli.OneArgument("one name of a " + noun),
 	}
 	out.AddFlag(cmd)
-	cmd.RunE = c.WithServers(config.RoleAPI, &out, func(cmd *cobra.Command, args []string, o *cli.Opened) error {
+	cmd.RunE = c.WithServers(config.RoleAPI, &out, c.Looking(func(cmd *cobra.Command, args []string, o *cli.Opened) error {
 		d, err := find(cmd.Context(), o, args[0])
 		if err != nil {
 			return err
 		}
 		return out.Write(cmd.OutOrStdout(), d, func(w io.Writer) { table(w, &d) })
-	})
+	}))
 	return cmd
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"time"
 
 	"go.yaml.in/yaml/v3"
@@ -22,7 +23,7 @@ type scheduleFile struct {
 	TimeZone  string            `yaml:"time_zone"`
 	Missed    setup.MissedRule  `yaml:"missed"`
 	Type      string            `yaml:"type"`
-	Payload   any               `yaml:"payload"` // becomes JSON
+	Payload   jsonValue         `yaml:"payload"`
 	Headers   map[string]string `yaml:"headers"`
 	Queue     string            `yaml:"queue"`
 	Key       string            `yaml:"key"`
@@ -62,11 +63,43 @@ func readSchedules(r io.Reader) ([]setup.Schedule, error) {
 	return list, nil
 }
 
+// jsonValue is a value of YAML that becomes JSON without a change of what is written: YAML would make a time of a
+// date, and another number of 0123.
+type jsonValue struct{ value any }
+
+func (v *jsonValue) UnmarshalYAML(node *yaml.Node) error {
+	if err := asWritten(node); err != nil {
+		return err
+	}
+	return node.Decode(&v.value)
+}
+
+// asWritten makes texts of the dates below a node. It refuses numbers that JSON does not have or cannot carry exactly.
+func asWritten(node *yaml.Node) error {
+	for _, child := range node.Content {
+		if err := asWritten(child); err != nil {
+			return err
+		}
+	}
+	if node.Kind != yaml.ScalarNode {
+		return nil
+	}
+	switch node.ShortTag() {
+	case "!!timestamp":
+		node.Tag = "!!str"
+	case "!!int", "!!float":
+		if !json.Valid([]byte(node.Value)) || !strings.ContainsAny(node.Value, ".eE") && len(node.Value) > 18 {
+			return fmt.Errorf("line %d: %.60q is no number of JSON, or one that few programs read exactly: write it in quotes, as a text, or with at most 18 digits and without leading zeros", node.Line, node.Value)
+		}
+	}
+	return nil
+}
+
 func (f *scheduleFile) schedule() (setup.Schedule, error) {
 	payload := []byte("{}")
-	if f.Payload != nil {
+	if f.Payload.value != nil {
 		var err error
-		if payload, err = json.Marshal(f.Payload); err != nil {
+		if payload, err = json.Marshal(f.Payload.value); err != nil {
 			return setup.Schedule{}, fmt.Errorf("schedule %q: the payload cannot be written as JSON: %w", f.Name, err)
 		}
 	}
