@@ -50,7 +50,8 @@ type Options struct {
 	// ReadLimit is the largest body that the server reads, in bytes, unless LargeBody allows more.
 	ReadLimit int
 	// LargeBody returns the largest body of requests with this method and path, in bytes. If that is
-	// more than ReadLimit, the server allows it, but to few requests at a time; nil: to no request.
+	// more than ReadLimit, only a few requests may have such a body: 16 at once, and after them one
+	// more each second. If LargeBody is nil, no request may have more than ReadLimit.
 	LargeBody func(method, path string) int
 	Timeouts  Timeouts
 	// Connections is how many connections the listener serves at a time; 0: 2048.

@@ -30,10 +30,10 @@ type buffer struct {
 	giving sync.Mutex // held while tasks go back
 }
 
-// Asynq's server asks for a task as soon as a worker slot is free. If tasks are still in the buffer staleAfter after
-// the last put, the server has stopped or hangs, and they go back to Redis. Once a task was taken longer ago than
-// leaseOver, the method next no longer hands it out: its lease ends soon, and 30 s later another worker may take it.
-// Until lostFor has passed, the task can still be given back.
+// Asynq's server asks for a task as soon as a worker slot is free. If tasks are still in the buffer when staleAfter has
+// passed since the last put, the server has probably stopped or hangs, so these tasks go back to Redis. Once a task was
+// taken longer ago than leaseOver, the method next no longer hands it out: its lease ends soon, and 30 s later another
+// worker may take it. Until lostFor has passed, the task can still be given back.
 const (
 	staleAfter = time.Second
 	leaseOver  = leaseTime - 5*time.Second

@@ -17,8 +17,8 @@ type Step struct {
 	Detail string
 	// ToTheSecond says that At is cut to whole seconds. Asynq stores these times that way.
 	ToTheSecond bool
-	// entry is the kind of the step. For a step from the journal it is JournalEntry.Entry, for a step from Redis "".
-	// For any other step it equals What.
+	// entry is the kind of the step: JournalEntry.Entry of the journal entry that records it, and the empty string for
+	// a step from Redis. For any other step, including "enqueued", it equals What.
 	entry string
 }
 

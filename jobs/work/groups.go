@@ -47,8 +47,8 @@ func newMember(ctx context.Context, task Task, record Record) *member {
 	return &member{ctx: ctx, task: task, record: record, answer: make(chan answer, 1)}
 }
 
-// join adds a task to a group as a member, and waits for its answer. If the group does not begin in time, the member
-// leaves it.
+// join adds the member to a group, and waits for the member's answer. If the group does not begin in time, the member
+// leaves the group, and the answer is alone.
 func (m *member) join(group *gather.Gatherer[*member]) answer {
 	group.Add(m.ctx, m)
 	if answer, answered := gather.Await(m.ctx, &m.place, m.answer); answered {

@@ -17,7 +17,7 @@ type Acknowledging struct {
 	Events domain.AcknowledgedEvents
 }
 
-// acknowledgePause is the pause after a failed attempt.
+// acknowledgePause is the pause after follow has returned an error.
 const acknowledgePause = time.Second
 
 // acknowledger confirms acknowledged events. acknowledger runs in the leader, because one process is enough; a
