@@ -100,9 +100,12 @@ func judgeDead(s overview.Standing) []domain.Finding {
 	if !s.OldestDead.IsZero() {
 		many += ", the oldest of " + words.Ago(s.At, s.OldestDead)
 	}
+	if s.Hour.Died > 0 {
+		many += "; " + words.Many(s.Hour.Died, "event") + " died in the last hour"
+	}
 	return Of("dead-letters", many,
 		"their effects will not happen; one with an ordering key may hold back all later events of its key",
-		"mend the cause that outboxd dead list names; then outboxd dead replay --type TYPE --canary 5, or outboxd dead discard --type TYPE")
+		"mend the cause; outboxd dead group names it, and when they died; then outboxd dead replay --type TYPE --since 1h --canary 5, or outboxd dead discard --type TYPE --since 1h; without --since both take all of the type")
 }
 
 // Late returns how long the oldest due event has been due.

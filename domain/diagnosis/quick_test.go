@@ -60,6 +60,9 @@ func TestQuickFindings(t *testing.T) {
 		"just started": {func(q *diagnosis.Quick) {
 			q.Standing.SampledAt, q.Standing.Relays[0].StartedAt = time.Time{}, now.Add(-diagnosis.LeaderAbsence)
 		}, "", ""},
+		"two that died lately": {func(q *diagnosis.Quick) {
+			q.Standing.Dead, q.Standing.OldestDead, q.Standing.Hour.Died = 9, now.Add(-72*time.Hour), 2
+		}, "dead-letters/warning", "9 dead letters, the oldest of 3 d ago; 2 events died in the last hour"},
 		"one dead letter":     {func(q *diagnosis.Quick) { q.Standing.Dead, q.Standing.OldestDead = 1, now.Add(-72*time.Hour) }, "dead-letters/warning", "1 dead letter, the oldest of 3 d ago"},
 		"many dead letters":   {func(q *diagnosis.Quick) { q.Standing.Dead = overview.StandingCounted }, "dead-letters/warning", "50,000 or more dead letters"},
 		"no worker":           {func(q *diagnosis.Quick) { q.Workers = nil }, "no-worker/warning", ""},
