@@ -205,6 +205,7 @@ const (
 	ConfirmedOnce               // the effect is committed although the handler failed, or the event was cancelled
 	NotOnRecord                 // the database does not know the event
 	BuriedEarly                 // the event may not take effect yet, and stays where it is; the relay makes a new task when the event may
+	BusyElsewhere               // another transaction is confirming, cancelling or moving the event; it stays where it is, so call Bury again
 )
 
 // FailedTasks records tasks that failed. Its methods are safe for concurrent
@@ -221,6 +222,7 @@ type FailedTasks interface {
 
 	// Bury makes an event a dead letter, if it is pending, held or in flight. If no table has the event, Bury makes
 	// the dead letter from the task, unless onRecord is set. A second call of Bury for the same event is harmless.
+	// Bury waits only briefly for other transactions, because one may stay open for hours; see BusyElsewhere.
 	Bury(ctx context.Context, task FailedTask, onRecord bool) (Burial, error)
 
 	// Unburied returns those of the given events that are pending, held or in flight.

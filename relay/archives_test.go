@@ -140,12 +140,51 @@ func TestATaskThatWasArchivedLongAgoMakesADeadLetter(t *testing.T) {
 }
 
 // An event that cannot become a dead letter keeps no other archived task of its queue from becoming one, and no lost
-// event from being sent again.
+// event from being sent again. It becomes a dead letter as soon as it can.
 func TestAnEventThatCannotDieHidesNoOther(t *testing.T) {
 	t.Parallel()
+	for name, hinder := range map[string]func(w *town) (end func()){
+		"refused": func(w *town) func() {
+			w.exec("ALTER TABLE outbox_dead ADD CONSTRAINT odd CHECK (event_type <> 'test:stays')")
+			return func() { w.exec("ALTER TABLE outbox_dead DROP CONSTRAINT odd") }
+		},
+		"cancelled by an open transaction": func(w *town) func() { return w.keepOpen("outboxd.cancel(id)") },
+		"confirmed by an open transaction": func(w *town) func() { return w.keepOpen("outboxd.confirm(id)") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newArchivingTown(t)
+			w.start()
+			w.watched()
+			stop := w.work()
+			w.exec(emitEffects, 1) // of a type that is confirmed
+			w.eventually(1, "SELECT count(*) FROM inbox")
+			stop()
+			w.exec("SELECT outboxd.emit('test:stays', '{}', queue => 'billing')")
+			w.exec("SELECT outboxd.emit('test:dies', '{}', queue => 'billing')")
+			w.eventually(0, "SELECT count(*) FROM outbox")
+			end := hinder(w)
+			if n, err := asynq.NewInspectorFromRedisClient(w.redis).ArchiveAllPendingTasks("billing"); err != nil || n != 2 {
+				t.Fatalf("%d tasks archived, %v", n, err)
+			}
+			w.eventually(1, "SELECT count(*) FROM outbox_dead WHERE event_type = 'test:dies'")
+
+			w.exec(emitEffects, 1)
+			w.eventually(0, "SELECT count(*) FROM outbox")
+			w.redis.Del(t.Context(), "asynq:{default}:pending")
+			w.eventually(1, "SELECT count(*) FROM outbox_journal WHERE entry = 'redriven'")
+			end()
+			w.eventually(1, "SELECT count(*) FROM outbox_dead WHERE event_type = 'test:stays'")
+		})
+	}
+}
+
+// newArchivingTown makes a relay that looks for archived tasks and for lost ones all the time.
+func newArchivingTown(t *testing.T) *town {
+	t.Helper()
 	redisURL, databaseURL := servertest.Redis(t), schematest.Database(t)
 	db := schematest.Connect(t, databaseURL)
-	w := newTown(t, databaseURL, redisURL, func(o *relay.Options) {
+	return newTown(t, databaseURL, redisURL, func(o *relay.Options) {
 		o.PollInterval = 100 * time.Millisecond // what is sent again wakes nobody
 		o.Archives = &lead.Archives{
 			Queue: inspect.NewArchive(openRedis(t, redisURL)), Failures: deadletters.NewFailedTasks(db, true), Every: 20 * time.Millisecond,
@@ -154,23 +193,18 @@ func TestAnEventThatCannotDieHidesNoOther(t *testing.T) {
 			Events: heal.NewMissingEvents(db), Tasks: o.Publisher.(*publish.Publisher).Tasks(), Resend: true, Age: 50 * time.Millisecond, Every: 50 * time.Millisecond,
 		}
 	})
-	w.exec("ALTER TABLE outbox_dead ADD CHECK (event_type <> 'test:stays')")
-	w.start()
-	w.watched()
-	stop := w.work()
-	w.exec(emitEffects, 1) // of a type that is confirmed
-	w.eventually(1, "SELECT count(*) FROM inbox")
-	stop()
-	w.exec("SELECT outboxd.emit('test:stays', '{}', queue => 'billing')")
-	w.exec("SELECT outboxd.emit('test:dies', '{}', queue => 'billing')")
-	w.eventually(0, "SELECT count(*) FROM outbox")
-	if n, err := asynq.NewInspectorFromRedisClient(w.redis).ArchiveAllPendingTasks("billing"); err != nil || n != 2 {
-		t.Fatalf("%d tasks archived, %v", n, err)
-	}
-	w.eventually(1, "SELECT count(*) FROM outbox_dead WHERE event_type = 'test:dies'")
+}
 
-	w.exec(emitEffects, 1)
-	w.eventually(0, "SELECT count(*) FROM outbox")
-	w.redis.Del(t.Context(), "asynq:{default}:pending")
-	w.eventually(1, "SELECT count(*) FROM outbox_journal WHERE entry = 'redriven'")
+// keepOpen calls a function for the event of the type test:stays in a transaction that is open until end is called,
+// and then rolls back.
+func (w *town) keepOpen(call string) (end func()) {
+	w.t.Helper()
+	tx, err := w.db.SQL().BeginTx(w.t.Context(), nil)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	if _, err := tx.ExecContext(w.t.Context(), "SELECT "+call+" FROM outbox_sent WHERE event_type = 'test:stays'"); err != nil {
+		w.t.Fatal(err)
+	}
+	return func() { _ = tx.Rollback() }
 }

@@ -86,8 +86,8 @@ func (c *Change) Count(ctx context.Context, filter Filter, patience time.Duratio
 
 var errStopped = errors.New("the time is over")
 
-// GiveUp archives the chosen tasks and makes dead letters of their events. If the database becomes unreachable
-// meanwhile, the leader makes the missing dead letters later.
+// GiveUp archives the chosen tasks and makes dead letters of their events. The leader makes the missing dead letters
+// later if the database becomes unreachable meanwhile, or if another transaction is changing an event.
 //
 // Errors: domain.CodeUnavailable.
 func (c *Change) GiveUp(ctx context.Context, action *domain.Action, filter Filter) (Result, error) {

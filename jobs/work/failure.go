@@ -24,8 +24,8 @@ func (e buriedError) Unwrap() error { return e.error }
 
 // ended is called when the handler of a task has returned err, and decides what happens to the task. If Asynq is about
 // to archive the task, this method first makes a dead letter of the task's event, because Asynq deletes archived tasks
-// after a while. If the database cannot be reached, the method waits for it until the task's time is over, and the task
-// is not given up meanwhile.
+// after a while. If the database cannot be reached, or another transaction is changing the event, the method waits
+// until the task's time is over, and the task is not given up meanwhile.
 func (w *Worker) ended(ctx, running context.Context, task *asynq.Task, err error) error {
 	retried, _ := asynq.GetRetryCount(ctx)
 	if w.o.Failures == nil || isSpared(err) || errors.Is(err, domain.ErrTooEarly) || !errors.Is(err, asynq.SkipRetry) && !lastAttempt(ctx, retried) {
@@ -45,15 +45,17 @@ func (w *Worker) ended(ctx, running context.Context, task *asynq.Task, err error
 		case failure == nil && burial == domain.BuriedEarly:
 			// The task leaves the queue. The relay makes another task when the event may take effect.
 			return buriedError{fmt.Errorf("%w: %w: %w", domain.ErrTooEarly, err, asynq.RevokeTask)}
-		case failure == nil:
+		case failure == nil && burial != domain.BusyElsewhere:
 			return buriedError{err}
 		case ctx.Err() != nil:
 			return err // the task's time is over: note writes the dead letter
-		case domain.ErrorCode(failure) != domain.CodeUnavailable:
+		case failure != nil && domain.ErrorCode(failure) != domain.CodeUnavailable:
 			w.log.Error("a dead letter could not be written; the task stays in Asynq's archive", "event_id", failed.ID, "error", failure)
 			return err
 		}
-		w.outage.Do(func() { w.log.Warn("tasks wait, because the database cannot be reached", "error", failure) })
+		if failure != nil {
+			w.outage.Do(func() { w.log.Warn("tasks wait, because the database cannot be reached", "error", failure) })
+		}
 		if stopped := w.awaitDatabase(ctx, running); stopped != nil {
 			return stopped
 		}
@@ -108,12 +110,25 @@ func (w *Worker) note(ctx context.Context, task *asynq.Task, err error) {
 	defer cancel()
 	var failure error
 	if final {
-		_, failure = w.o.Failures.Bury(ctx, failed, false)
+		failure = w.bury(ctx, failed)
 	} else {
 		failure = w.o.Failures.Failed(ctx, failed)
 	}
 	if failure != nil {
 		w.outage.Do(func() { w.log.Warn("a failed attempt could not be recorded", "event_id", failed.ID, "error", failure) })
+	}
+}
+
+// bury makes a dead letter, and waits for other transactions until ctx ends.
+func (w *Worker) bury(ctx context.Context, failed domain.FailedTask) error {
+	for {
+		burial, err := w.o.Failures.Bury(ctx, failed, false)
+		if err == nil && burial == domain.BusyElsewhere {
+			err = ctx.Err()
+		}
+		if err != nil || burial != domain.BusyElsewhere {
+			return err
+		}
 	}
 }
 

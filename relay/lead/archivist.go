@@ -2,6 +2,7 @@ package lead
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"time"
 
@@ -49,11 +50,16 @@ func (a *archivist) run(ctx context.Context, leads domain.StillLeads) {
 		if time.Since(anew) >= archiveAnew {
 			anew, a.seen = time.Now(), map[string]time.Time{}
 		}
-		err := a.look(ctx)
-		if err != nil && !failing && ctx.Err() == nil {
+		switch err := a.look(ctx); {
+		case err == nil:
+			failing = false
+		case ctx.Err() != nil:
+		case failing, errors.Is(err, errBusyElsewhere):
+			a.log.Debug("archived tasks are looked for again", "retry_in", a.o.Every, "error", err)
+		default:
 			a.log.Warn("could not look for events whose tasks are archived", "retry_in", a.o.Every, "error", err)
+			failing = true
 		}
-		failing = err != nil
 		if pace.Wait(ctx, a.o.Every); ctx.Err() != nil {
 			return
 		}
@@ -68,7 +74,7 @@ func (a *archivist) look(ctx context.Context) error {
 	var failed error // in one queue; the other queues are still searched
 	for _, queue := range queues {
 		if err := a.lookInto(ctx, queue); err != nil {
-			failed = err
+			failed = worse(failed, err)
 		}
 	}
 	return failed
@@ -91,7 +97,7 @@ func (a *archivist) lookInto(ctx context.Context, queue string) error {
 			if !isOfOneEvent(ctx, err) {
 				return err
 			}
-			failed = err
+			failed = worse(failed, err)
 		}
 		if len(batch) > 0 {
 			seen = batch[len(batch)-1].At
@@ -103,6 +109,18 @@ func (a *archivist) lookInto(ctx context.Context, queue string) error {
 			return failed
 		}
 	}
+}
+
+// errBusyElsewhere is the error if an event cannot become a dead letter before another transaction ends, which may take
+// hours. The next search tries again.
+var errBusyElsewhere = errors.New("another transaction is confirming, cancelling or moving the event")
+
+// worse returns the error of two that says more: any other error says more than errBusyElsewhere.
+func worse(failed, err error) error {
+	if failed != nil && errors.Is(err, errBusyElsewhere) {
+		return failed
+	}
+	return err
 }
 
 // isOfOneEvent reports whether a dead letter could not be made for a reason that need not concern other events.
@@ -131,7 +149,7 @@ func (a *archivist) bury(ctx context.Context, queue string, batch []queued.Archi
 	for _, id := range open {
 		for _, task := range tasks[id] {
 			if err := a.buryTask(ctx, queue, task); isOfOneEvent(ctx, err) {
-				failed = err
+				failed = worse(failed, err)
 			} else if err != nil {
 				return err
 			}
@@ -140,6 +158,9 @@ func (a *archivist) bury(ctx context.Context, queue string, batch []queued.Archi
 	return failed
 }
 
+// buryTask makes a dead letter of an archived task.
+//
+// Errors: errBusyElsewhere.
 func (a *archivist) buryTask(ctx context.Context, queue, taskID string) error {
 	failed, err := a.o.Queue.Failure(ctx, queue, taskID)
 	if domain.ErrorCode(err) == domain.CodeNotFound {
@@ -150,14 +171,19 @@ func (a *archivist) buryTask(ctx context.Context, queue, taskID string) error {
 	// The argument true allows a dead letter only if a table still has the event. A person may have discarded the
 	// event while its task stays in the archive.
 	burial, err := a.o.Failures.Bury(ctx, failed, true)
-	if err == nil && burial == domain.BuriedEarly && a.o.Tasks != nil {
+	switch {
+	case err != nil:
+		return err
+	case burial == domain.BusyElsewhere:
+		return errBusyElsewhere
+	case burial == domain.BuriedEarly && a.o.Tasks != nil:
 		// Without this deletion the relay would take the archived task for the new one when the event becomes due.
 		_, err = a.o.Tasks.Remove(ctx, []domain.Event{failed.Event})
-	}
-	if err == nil && burial == domain.Buried {
+		return err
+	case burial == domain.Buried:
 		a.archived.Inc()
 		a.log.Error("an archived task became a dead letter",
 			"event_id", failed.ID, "task_type", failed.Type, "queue", queue, "error", failed.Err)
 	}
-	return err
+	return nil
 }

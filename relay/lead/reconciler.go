@@ -48,6 +48,9 @@ const (
 	// confirm it, or loses it each time.
 	resendLimit = 3
 	resendPause = time.Minute
+	// busyLimit is how many events of a page may make the reconciler wait for another transaction. After that, the
+	// archivist alone makes the page's dead letters.
+	busyLimit = 10
 )
 
 // reconciler compares the history (outbox_sent) with Redis, page by page, in repeated rounds. Redis must have a
@@ -190,29 +193,35 @@ func (r *reconciler) sweep(ctx context.Context, handed int64) error {
 	return nil
 }
 
-// page reads a page, handles its missing events, and then pauses in proportion to the time that reading took. The
-// time for handling missing events does not count, because it occurs only once for each loss.
+// page reads a page, handles its missing events and those whose tasks are archived, and then pauses in proportion to
+// the time that reading took. The time for handling them does not count, because it occurs only once for each loss.
+// Missing events come first, because the others may make the reconciler wait.
 func (r *reconciler) page(ctx context.Context, after, until domain.ID) (lost.SentPage, error) {
 	var reading time.Duration
 	defer func(ctx context.Context) { pace.Wait(ctx, ReconcileRest(reading)) }(ctx)
 	ctx, cancel := context.WithTimeout(ctx, pagePatience)
 	defer cancel()
 	begun := time.Now()
-	page, missing, err := r.read(ctx, after, until)
-	if reading = time.Since(begun); err != nil || len(missing) == 0 {
+	page, missing, archived, err := r.read(ctx, after, until)
+	if reading = time.Since(begun); err != nil {
 		return page, err
 	}
-	if !r.intact(ctx) {
-		return page, errNotIntact
+	if len(missing) > 0 {
+		if !r.intact(ctx) {
+			return page, errNotIntact
+		}
+		if err := r.deal(ctx, missing); err != nil {
+			return page, err
+		}
 	}
-	return page, r.deal(ctx, missing)
+	return page, r.bury(ctx, archived)
 }
 
-// read reads a page, and returns those of its events that are missing.
-func (r *reconciler) read(ctx context.Context, after, until domain.ID) (lost.SentPage, []lost.MissingEvent, error) {
-	page, err := r.o.Events.Page(ctx, after, until, ReconcileRows, r.o.Age, r.except)
+// read reads a page, and returns those of its events that are missing, and those whose tasks are archived.
+func (r *reconciler) read(ctx context.Context, after, until domain.ID) (page lost.SentPage, missing []lost.MissingEvent, archived []domain.Event, err error) {
+	page, err = r.o.Events.Page(ctx, after, until, ReconcileRows, r.o.Age, r.except)
 	if err != nil {
-		return page, nil, err
+		return page, nil, nil, err
 	}
 	for _, eventType := range page.Proven {
 		r.proven[eventType] = true
@@ -222,8 +231,8 @@ func (r *reconciler) read(ctx context.Context, after, until domain.ID) (lost.Sen
 	} else {
 		r.closed.remove(after, page.Last)
 	}
-	missing, err := r.missing(ctx, page.Waiting)
-	return page, missing, err
+	missing, archived, err = r.look(ctx, page.Waiting)
+	return page, missing, archived, err
 }
 
 // ReconcileRest returns how long reconciling pauses after a page that took the given time.
@@ -241,10 +250,9 @@ func isOld(id domain.ID) bool {
 	return !known || time.Since(made) > 2*time.Minute
 }
 
-// missing returns those of the waiting events whose tasks Redis has lost, or has as completed although no consumer
-// confirmed the event. missing makes dead letters of events whose tasks are archived. missing leaves out events of
-// queues that cannot be used.
-func (r *reconciler) missing(ctx context.Context, waiting []domain.SentEvent) (missing []lost.MissingEvent, err error) {
+// look returns those of the waiting events whose tasks Redis has lost, or has as completed although no consumer
+// confirmed the event, and those whose tasks are archived. look leaves out events of queues that cannot be used.
+func (r *reconciler) look(ctx context.Context, waiting []domain.SentEvent) (missing []lost.MissingEvent, archived []domain.Event, err error) {
 	usable := func() {
 		waiting = slices.DeleteFunc(waiting, func(e domain.SentEvent) bool { return r.skipped[e.Event.Queue] })
 	}
@@ -260,32 +268,50 @@ func (r *reconciler) missing(ctx context.Context, waiting []domain.SentEvent) (m
 				r.skipped[queue] = true
 			}
 			if len(r.skipped) == before {
-				return nil, err
+				return nil, nil, err
 			}
 			continue
 		}
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		for i, task := range tasks {
 			switch {
 			case task.Lost(), task == queued.TaskCompleted:
 				missing = append(missing, lost.MissingEvent{SentEvent: waiting[i], Task: task})
-			case task == queued.TaskArchived && r.archivist != nil:
-				// The archivist reads only the tasks that were archived since its last
-				// search. The archivist may have passed over this task, because the event
-				// was emitted again later, or because Redis's clock jumped.
-				err := r.archivist.buryTask(ctx, events[i].Queue, events[i].TaskID())
-				if isOfOneEvent(ctx, err) { // other events may still be missing; the archivist warns
-					r.log.Debug("an archived task could not become a dead letter", "event_id", events[i].ID, "error", err)
-				} else if err != nil {
-					return nil, err
-				}
+			case task == queued.TaskArchived:
+				archived = append(archived, events[i])
 			}
 		}
-		return missing, nil
+		return missing, archived, nil
 	}
-	return nil, nil
+	return nil, nil, nil
+}
+
+// bury makes dead letters of events whose tasks are archived. The archivist reads only the tasks that were archived
+// since its last search. It may have passed over these tasks, because an event was emitted again later, or because
+// Redis's clock jumped. An event that cannot become a dead letter ends no round; the archivist warns of it.
+func (r *reconciler) bury(ctx context.Context, archived []domain.Event) error {
+	if r.archivist == nil {
+		return nil
+	}
+	busy := 0
+	for i := range archived {
+		err := r.archivist.buryTask(ctx, archived[i].Queue, archived[i].TaskID())
+		if err != nil && !isOfOneEvent(ctx, err) {
+			return err
+		}
+		if err != nil {
+			r.log.Debug("an archived task could not become a dead letter", "event_id", archived[i].ID, "error", err)
+		}
+		if errors.Is(err, errBusyElsewhere) {
+			busy++
+		}
+		if busy >= busyLimit {
+			return nil
+		}
+	}
+	return nil
 }
 
 // deal is called with missing events: it records them, and sends them again where that is allowed (see resends).

@@ -76,10 +76,23 @@ func stageOf(task *domain.FailedTask) domain.Stage {
 	return domain.StageWorker
 }
 
+// Each statement of Bury waits at most lockPatience for a transaction that confirms, cancels or moves the event. If the
+// database must know the event, the caller has many events to bury and comes back, so Bury waits only recordPatience.
+const (
+	lockPatience   = 500 * time.Millisecond
+	recordPatience = 100 * time.Millisecond
+)
+
 // Bury implements domain.FailedTasks.
 func (f *FailedTasks) Bury(ctx context.Context, task domain.FailedTask, onRecord bool) (domain.Burial, error) {
-	burial := domain.NotOnRecord
+	burial, patience := domain.NotOnRecord, lockPatience
+	if onRecord {
+		patience = recordPatience
+	}
 	err := pgx.BeginFunc(ctx, f.db.Pool(), func(tx pgx.Tx) (err error) {
+		if _, err := tx.Exec(ctx, "SELECT set_config('lock_timeout', $1, true)", postgres.Milliseconds(patience)); err != nil {
+			return fmt.Errorf("limit the wait for other transactions: %w", err)
+		}
 		confirmed, err := isConfirmed(ctx, tx, task.ID)
 		if err != nil || confirmed {
 			burial = domain.ConfirmedOnce
@@ -103,8 +116,11 @@ func (f *FailedTasks) Bury(ctx context.Context, task domain.FailedTask, onRecord
 		}
 		return err
 	})
-	if postgres.SQLState(err) == postgres.TooEarly {
+	switch postgres.SQLState(err) {
+	case postgres.TooEarly:
 		return domain.BuriedEarly, nil
+	case postgres.LockTimeout:
+		return domain.BusyElsewhere, nil
 	}
 	return burial, postgres.Translate(err, fmt.Sprintf("move event %s to the dead letters", task.ID))
 }

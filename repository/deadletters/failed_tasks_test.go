@@ -1,6 +1,7 @@
 package deadletters_test
 
 import (
+	"context"
 	"errors"
 	"testing"
 	"time"
@@ -31,6 +32,20 @@ func bury(t *testing.T, tasks *deadletters.FailedTasks, task domain.FailedTask, 
 	t.Helper()
 	if got, err := tasks.Bury(t.Context(), task, false); err != nil || got != want {
 		t.Fatalf("Bury: %v, %v, want %v", got, err, want)
+	}
+}
+
+// buryAtLast repeats Bury while another transaction has the event.
+func buryAtLast(t *testing.T, tasks *deadletters.FailedTasks, task domain.FailedTask) domain.Burial {
+	t.Helper()
+	for {
+		burial, err := tasks.Bury(t.Context(), task, false)
+		if err != nil {
+			t.Error(err)
+		}
+		if err != nil || burial != domain.BusyElsewhere {
+			return burial
+		}
 	}
 }
 
@@ -86,11 +101,7 @@ func TestBuryWaitsForTheRelay(t *testing.T) {
 			batch := claim(t, store, 1)
 			buried := make(chan domain.Burial, 1)
 			go func() {
-				burial, err := deadletters.NewFailedTasks(db, true).Bury(t.Context(), failedTask(id, "test:1"), false)
-				if err != nil {
-					t.Error(err)
-				}
-				buried <- burial
+				buried <- buryAtLast(t, deadletters.NewFailedTasks(db, true), failedTask(id, "test:1"))
 			}()
 			awaitWaiting(t, db)
 			if commits {
@@ -207,11 +218,7 @@ func TestBuryWaitsForAConfirmation(t *testing.T) {
 	}
 	buried := make(chan domain.Burial, 1)
 	go func() {
-		burial, err := deadletters.NewFailedTasks(db, true).Bury(t.Context(), failedTask(id, "test:1"), false)
-		if err != nil {
-			t.Error(err)
-		}
-		buried <- burial
+		buried <- buryAtLast(t, deadletters.NewFailedTasks(db, true), failedTask(id, "test:1"))
 	}()
 	awaitWaiting(t, db)
 	if err := tx.Commit(); err != nil {
@@ -219,6 +226,37 @@ func TestBuryWaitsForAConfirmation(t *testing.T) {
 	}
 	if got := <-buried; got != domain.ConfirmedOnce {
 		t.Errorf("%v, want confirmed", got)
+	}
+}
+
+// A transaction that confirms or changes the event may stay open for hours.
+func TestBuryComesBackFromAnOpenTransaction(t *testing.T) {
+	t.Parallel()
+	for _, statement := range []string{"SELECT outboxd.confirm($1)", "SELECT outboxd.cancel($1)", "SELECT outboxd.reschedule($1, now() + interval '1 day')", "UPDATE outboxd.outbox_sent SET attempts = 1 WHERE id = $1"} {
+		db, store := repositorytest.Outbox(t)
+		emit(t, db, 1)
+		relayAll(t, store)
+		id := find(t, db, "test:1")
+		tx, err := db.SQL().BeginTx(t.Context(), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := tx.ExecContext(t.Context(), statement, id); err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		tasks := deadletters.NewFailedTasks(db, true)
+		for _, onRecord := range []bool{true, false} {
+			if got, err := tasks.Bury(ctx, failedTask(id, "test:1"), onRecord); err != nil || got != domain.BusyElsewhere {
+				t.Errorf("%s: %v, %v, want busy", statement, got, err)
+			}
+		}
+		cancel()
+		if err := tx.Rollback(); err != nil {
+			t.Fatal(err)
+		}
+		bury(t, tasks, failedTask(id, "test:1"), domain.Buried)
+		balance(t, db)
 	}
 }
 
