@@ -363,3 +363,38 @@ func TestCancelledEventsAreTrimmedWhenNoTaskIsLeft(t *testing.T) {
 	}
 	trim(1)
 }
+
+// A producer that delivers at least once may write a cancelled event again, days later. The event stays without effect
+// as long as a table has the repeat.
+func TestACancelledEventThatIsWrittenAgainStaysCancelled(t *testing.T) {
+	t.Parallel()
+	db, store := rt.Outbox(t)
+	house := upkeep.NewHousekeeping(db, "")
+	rt.Emit(t, db, 1)
+	id := rt.Find(t, db, "test:1")
+	if got := cancel(t, db, id); got != "cancelled" {
+		t.Fatal(got)
+	}
+	if err := house.TasksRemoved(t.Context(), []domain.Event{{ID: id}}); err != nil {
+		t.Fatal(err)
+	}
+	trim := func(where string, want int64) {
+		t.Helper()
+		if n, err := house.TrimCancelled(t.Context(), 0, 100); err != nil || n != want {
+			t.Errorf("%s: trimmed %d, %v, want %d", where, n, err, want)
+		}
+	}
+	rt.Exec(t, db, "INSERT INTO outbox (id, event_type, payload) VALUES ($1, 'test:1', '{}')", id.String())
+	trim("pending", 0)
+	rt.RelayAll(t, store)
+	trim("in flight", 0)
+	if got := answer(t, db.SQL(), "SELECT outboxd.confirm($1)::text", id.String()); got != "false" {
+		t.Errorf("confirm says %s, so the cancelled event takes effect", got)
+	}
+	adds(t, db, 1)
+	rt.Exec(t, db, "DELETE FROM outbox_sent WHERE id = $1", id.String())
+	trim("forgotten", 1)
+	if n := rt.Count(t, db, "SELECT count(*) FROM inbox"); n != 0 {
+		t.Errorf("the inbox has %d rows", n)
+	}
+}

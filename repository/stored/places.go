@@ -67,5 +67,12 @@ func (p PlaceList) Have(id string) string {
 	return "(" + p.Each("EXISTS (SELECT FROM {table} e WHERE e.id = "+id+")", " OR ") + ")"
 }
 
+// Lack returns an SQL condition that is true if none of the tables has the event with the ID. Unlike NOT Have, it is
+// for statements that read many IDs: each of its subqueries returns one value, so that the planner cannot read a whole
+// table into a hash.
+func (p PlaceList) Lack(id string) string {
+	return "(" + p.Each("(SELECT e.id FROM {table} e WHERE e.id = "+id+" LIMIT 1) IS NULL", " AND ") + ")"
+}
+
 // Table returns the table of a state. It panics if none of the places has the state.
 func (p PlaceList) Table(state lives.State) string { return p.Only(state)[0].table }

@@ -56,8 +56,7 @@ const sentSinceSQL = `sent_at >= date_trunc('day', $3::timestamptz - interval '1
 //
 //   - No delivery is made if it was confirmed, if a table has it (it is on its way or was
 //     cancelled), or if a person discarded or erased it. Each of these questions is a
-//     subquery that returns one value, because PostgreSQL cannot turn such a subquery
-//     into a hash of the whole table.
+//     subquery that returns one value; see stored.PlaceList.Lack.
 //   - The piece ends with the delivery whose payload makes the sum reach %d bytes.
 //   - A delivery with an ordering key is held: no held delivery gets the turn before the
 //     replay has ended.
@@ -65,7 +64,7 @@ var makeSQL = metSQL + `, new AS MATERIALIZED (
     SELECT *, sum(octet_length(payload)) OVER (ORDER BY id ROWS UNBOUNDED PRECEDING) - octet_length(payload) AS before
     FROM (SELECT met.*, outbox_delivery_id(met.id, subscription_id) AS delivery_id FROM met, sub) AS named
     WHERE (SELECT i.event_id FROM inbox i WHERE i.event_id = delivery_id) IS NULL
-      AND ` + stored.Places.Each(`(SELECT e.id FROM {table} e WHERE e.id = delivery_id LIMIT 1) IS NULL`, " AND ") + `
+      AND ` + stored.Places.Lack("delivery_id") + `
       AND (SELECT j.event_id FROM outbox_journal j WHERE j.event_id = delivery_id AND j.entry IN ('discarded', 'erased') LIMIT 1) IS NULL
 ), left_over AS (
     SELECT id FROM new WHERE before >= %[1]d ORDER BY id LIMIT 1

@@ -7,6 +7,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"outboxd/domain"
+	"outboxd/domain/lives"
 	"outboxd/repository/postgres"
 	"outboxd/repository/stored"
 )
@@ -97,14 +98,20 @@ func (h *Housekeeping) TrimVoidTasks(ctx context.Context, _ time.Duration, limit
 	return tag.RowsAffected(), postgres.Translate(err, "trim void tasks")
 }
 
+// repeatable has the tables that may have a repeat of a cancelled event.
+var repeatable = stored.Places.Only(lives.StatePending, lives.StateHeld, lives.StateInFlight, lives.StateDead, lives.StateSuppressed)
+
 // The account keeps the number of the deleted cancelled events. The inbox rows of the
 // deleted events are deleted with them. The inbox row of a cancelled event prevents its
 // task from taking effect. A cancelled event is deleted only when Redis no longer has a
-// task of it.
+// task of it. A producer may have written the event again since. Then the inbox row also
+// prevents the task of that row from taking effect, so the cancelled event stays as long as
+// another table has its ID.
 var trimCancelledSQL = `
 WITH gone AS (
     DELETE FROM outbox_cancelled WHERE id = ANY(ARRAY(
-        SELECT id FROM outbox_cancelled WHERE cancelled_at < now() - $1 * interval '1 second' AND removed_at IS NOT NULL ORDER BY cancelled_at LIMIT $2))
+        SELECT id FROM outbox_cancelled WHERE cancelled_at < now() - $1 * interval '1 second' AND removed_at IS NOT NULL
+          AND ` + repeatable.Lack("outbox_cancelled.id") + ` ORDER BY cancelled_at LIMIT $2))
     RETURNING id, event_type, created_at
 ), forgotten AS (
     DELETE FROM inbox WHERE event_id = ANY (ARRAY(SELECT id FROM gone))

@@ -26,8 +26,7 @@ var _ domain.Housekeeping = (*Housekeeping)(nil)
 
 // trimInboxSQL keeps the inbox row of an event that is still in a table. Without its inbox
 // row a confirmed event of the history would look unconfirmed: it would be sent again and
-// take effect twice. Each subquery returns one value, so that the planner cannot read a
-// whole table into a hash.
+// take effect twice.
 var trimInboxSQL = `
 WITH looked AS MATERIALIZED (
     SELECT ctid AS place, processed_at AS at, event_id AS id FROM inbox
@@ -35,7 +34,7 @@ WITH looked AS MATERIALIZED (
     ORDER BY processed_at, event_id LIMIT $2
 ), gone AS (
     DELETE FROM inbox WHERE ctid = ANY (ARRAY(
-        SELECT place FROM looked WHERE ` + stored.Places.Each("(SELECT e.id FROM {table} e WHERE e.id = looked.id LIMIT 1) IS NULL", " AND ") + `))
+        SELECT place FROM looked WHERE ` + stored.Places.Lack("looked.id") + `))
     RETURNING 1
 )
 SELECT (SELECT count(*) FROM gone), (SELECT count(*) FROM looked), coalesce(last.at, $3), coalesce(last.id, $4)
