@@ -107,6 +107,19 @@ func TestADeliveryCarriesItsEvent(t *testing.T) {
 	}
 }
 
+// Headers as large as the outbox accepts take little room in a table, because PostgreSQL compresses them. They leave no
+// room for those that name the event.
+func TestAnEventWithTheLargestHeadersHasItsDeliveries(t *testing.T) {
+	t.Parallel()
+	db, store := repositorytest.Outbox(t)
+	subscribe(t, db, wants("crm", "user:*"))
+	exec(t, db, `SELECT outboxd.emit('user:new', '{}', headers => jsonb_build_object('a', repeat('x', 65500)))`)
+	if went := wentWhere(t, store); went != "default/user:new subscription:crm/user:new" {
+		t.Errorf("went %q, want the event and its delivery", went)
+	}
+	balance(t, db)
+}
+
 // Deliveries are made at the first claim of an event. They are not made when the event is refused, healed, replayed,
 // released from its key's queue, or written again.
 func TestAnEventIsSplitOnce(t *testing.T) {

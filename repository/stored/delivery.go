@@ -10,13 +10,15 @@ import (
 // name, ordering and most_attempts of the subscription, and the column delivery_id.
 //
 // A delivery has headers that its event does not have: domain.HeaderOrigin, HeaderQueue
-// and HeaderKey. If the event's headers have 64,000 bytes or more, they would become too
-// long, and the row has none of these three. Its task names the event nevertheless.
+// and HeaderKey. If the headers would become larger than the outbox accepts, the row has
+// none of these three. Its task names the event nevertheless. The size is that of the new
+// value: the size of a value that a table has may be its compressed size.
 func DeliveryColumns(event string) map[string]string {
+	headers := "(" + event + ".headers || jsonb_strip_nulls(jsonb_build_object('" +
+		domain.HeaderOrigin + "', " + event + ".id, '" + domain.HeaderQueue + "', queue, '" + domain.HeaderKey + "', ordering_key)))"
 	return map[string]string{
-		"id": "delivery_id",
-		"headers": "CASE WHEN pg_column_size(" + event + ".headers) < 64000 THEN " + event + ".headers || jsonb_strip_nulls(jsonb_build_object('" +
-			domain.HeaderOrigin + "', " + event + ".id, '" + domain.HeaderQueue + "', queue, '" + domain.HeaderKey + "', ordering_key)) ELSE " + event + ".headers END",
+		"id":                "delivery_id",
+		"headers":           "CASE WHEN pg_column_size(" + headers + ") <= 65536 THEN " + headers + " ELSE " + event + ".headers END",
 		"queue":             "'" + setup.SubscriptionQueuePrefix + "' || name",
 		"max_retry":         "most_attempts - 1",
 		"timeout_seconds":   "NULL::integer",
