@@ -36,7 +36,11 @@ type AcknowledgedEvents interface {
 	// returns how many events it confirmed. The count leaves out events that were confirmed before, and events that may
 	// not take effect now: another event of their ordering key has the turn, or they were moved to a later time.
 	//
+	// Acknowledge waits only briefly for other transactions, because one may stay open for hours. The result locked has
+	// the acknowledgements of events that another transaction has locked. If there are any, the stored position stays,
+	// and the caller has to give these acknowledgements to Acknowledge again.
+	//
 	// Errors: CodeConflict if the stored position is another one, or if the database may have gone back to an earlier
 	// state and the leader has not noted it yet. Nothing is confirmed then.
-	Acknowledge(ctx context.Context, list []Acknowledgement, after, next string) (int64, error)
+	Acknowledge(ctx context.Context, list []Acknowledgement, after, next string) (confirmed int64, locked []Acknowledgement, err error)
 }

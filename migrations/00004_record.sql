@@ -568,6 +568,9 @@ $ddl$, current_schema()); END $do$;
 -- position up to which acknowledgements were read, and returns how many events it confirmed. If the stored position
 -- is not the parameter since, another leader has read on. Then outbox_acknowledge confirms nothing and returns NULL.
 --
+--   - Another transaction may have an event or its turn locked, and may stay open for hours. If one makes the function
+--     wait for longer than a moment, the function confirms the events one by one, and returns as locked the events that
+--     would still have to wait. Then it does not store the position, so that no acknowledgement is lost.
 --   - Several outboxes may share a Redis, so an acknowledgement may belong to another outbox. Acknowledgements for
 --     this outbox have its mark. If a task was enqueued without a mark, its acknowledgement has none, and the event
 --     is recognised without it.
@@ -583,23 +586,24 @@ $ddl$, current_schema()); END $do$;
 --   - Events are confirmed in the order of their ordering keys, as in confirm_many and outbox_advance, because
 --     confirmations lock the turns of the keys in that order.
 -- +goose StatementBegin
-CREATE FUNCTION outbox_acknowledge(ids uuid[], types text[], queues text[], marks text[], since text, upto text) RETURNS bigint
+CREATE FUNCTION outbox_acknowledge(ids uuid[], types text[], queues text[], marks text[], since text, upto text, OUT confirmed bigint, OUT locked uuid[])
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path FROM CURRENT SET lock_timeout = '5s' AS $$
 DECLARE
     at        outbox_queue_identity;
     known     uuid[];
     own       text := outbox_mark();
     event     uuid;
-    confirmed bigint := 0;
     added     bigint;
+    open      uuid[] := '{}';
+    alone     boolean := false;
 BEGIN
     SELECT i.* INTO at FROM outbox_queue_identity i;
     IF at.acknowledged <> since THEN
-        RETURN NULL;
+        RETURN;
     END IF;
     IF ids <> '{}' AND at.timeline <> '' AND has_function_privilege('pg_catalog.pg_walfile_name(pg_catalog.pg_lsn)', 'EXECUTE') THEN
         IF NOT starts_with(pg_walfile_name(pg_current_wal_lsn()), at.timeline) THEN
-            RETURN NULL;
+            RETURN;
         END IF;
     END IF;
     SELECT array_agg(k.id ORDER BY t.ordering_key, k.id) INTO known FROM (SELECT DISTINCT a.id
@@ -610,35 +614,40 @@ BEGIN
         OR EXISTS (SELECT FROM outbox_dead d WHERE d.id = a.id AND d.event_type = a.event_type AND d.queue = a.queue)
         OR EXISTS (SELECT FROM outbox_turns t WHERE t.event_id = a.id))
     ) AS k LEFT JOIN outbox_turns t ON t.event_id = k.id;
+    PERFORM set_config('lock_timeout', '100ms', true);
     BEGIN
         INSERT INTO inbox (event_id) SELECT unnest(known) ON CONFLICT DO NOTHING;
         GET DIAGNOSTICS confirmed = ROW_COUNT;
-    EXCEPTION WHEN SQLSTATE 'OB001' THEN
-        confirmed := -1;
+        -- Pass the turns on now: at the commit, this would wait for other transactions without the lock_timeout.
+        SET CONSTRAINTS outbox_confirmed IMMEDIATE;
+    EXCEPTION WHEN SQLSTATE 'OB001' OR lock_not_available THEN
+        alone := true;
     END;
-    IF confirmed < 0 THEN
+    IF alone THEN
         confirmed := 0;
+        PERFORM set_config('lock_timeout', '20ms', true);
         FOREACH event IN ARRAY known LOOP
             BEGIN
                 INSERT INTO inbox (event_id) VALUES (event) ON CONFLICT DO NOTHING;
                 GET DIAGNOSTICS added = ROW_COUNT;
+                SET CONSTRAINTS outbox_confirmed IMMEDIATE;
                 confirmed := confirmed + added;
-            EXCEPTION WHEN SQLSTATE 'OB001' THEN
-                NULL;
+            EXCEPTION
+                WHEN SQLSTATE 'OB001' THEN NULL;
+                WHEN lock_not_available THEN open := open || event;
             END;
         END LOOP;
     END IF;
-    -- Pass the turns on now: at the commit, this would wait for other transactions without the lock_timeout.
-    SET CONSTRAINTS outbox_confirmed IMMEDIATE;
+    PERFORM set_config('lock_timeout', '5s', true);
     -- Lock this row last, because the healer needs it, and the statements above may wait for a producer that is
     -- cancelling an event.
-    UPDATE outbox_queue_identity SET acknowledged = upto, elsewhere = elsewhere || ARRAY(
+    UPDATE outbox_queue_identity SET acknowledged = CASE WHEN open = '{}' THEN upto ELSE since END, elsewhere = elsewhere || ARRAY(
         SELECT DISTINCT a.event_type FROM unnest(ids, types) AS a(id, event_type) WHERE a.id = ANY (known) AND a.event_type <> ALL (elsewhere))
     WHERE acknowledged = since;
     IF NOT FOUND THEN
         RAISE EXCEPTION 'acknowledgements were read from % on by another session', since USING ERRCODE = 'serialization_failure';
     END IF;
-    RETURN confirmed;
+    locked := open;
 END $$;
 -- +goose StatementEnd
 

@@ -2,7 +2,6 @@ package repository_test
 
 import (
 	"context"
-	"strings"
 	"testing"
 	"time"
 
@@ -38,7 +37,7 @@ func TestAConfirmationDoesNotWaitForAnOpenTransaction(t *testing.T) {
 				return err
 			},
 			"acknowledgement": func(ctx context.Context, db *postgres.Database, id domain.ID) error {
-				_, err := confirm.NewAcknowledgedEvents(db).Acknowledge(ctx, []domain.Acknowledgement{{EventID: id, Type: "a1", Queue: "default"}}, "", "1-0")
+				_, _, err := confirm.NewAcknowledgedEvents(db).Acknowledge(ctx, []domain.Acknowledgement{{EventID: id, Type: "a1", Queue: "default"}}, "", "1-0")
 				return err
 			},
 		} {
@@ -84,23 +83,53 @@ func TestAConfirmationDoesNotWaitForAnOpenTransaction(t *testing.T) {
 	}
 }
 
-// An open transaction has the turn of an acknowledged event locked. The acknowledgement gives up after a while: it must
-// not wait in its commit, where no lock_timeout ends it.
-func TestAnAcknowledgementGivesUpAfterItsLockTimeout(t *testing.T) {
+// An open transaction has an acknowledged event or its turn locked. The others are confirmed, and the stored position
+// stays, so that no leader passes the locked one over.
+func TestALockedAcknowledgementHoldsUpNoOther(t *testing.T) {
 	t.Parallel()
-	db, store := repositorytest.Outbox(t)
-	emitKeyed(t, db, "a1")
-	relayAll(t, store)
-	tx := repository.Begin(t.Context(), db)
-	defer tx.Rollback()
-	if err := tx.Exec("SELECT FROM outbox_turns FOR UPDATE").Error; err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-	defer cancel()
-	_, err := confirm.NewAcknowledgedEvents(db).Acknowledge(ctx, []domain.Acknowledgement{{EventID: find(t, db, "a1"), Type: "a1", Queue: "default"}}, "", "1-0")
-	if err == nil || !strings.Contains(err.Error(), "55P03") {
-		t.Errorf("the acknowledgement ended with %v, want a lock timeout", err)
+	for name, does := range map[string]string{
+		"the turn":  "SELECT FROM outbox_turns WHERE ordering_key = 'a' FOR UPDATE",
+		"confirmed": "SELECT outboxd.confirm(id) FROM outbox_sent WHERE event_type = 'a1'",
+		"cancelled": "SELECT outboxd.cancel(id) FROM outbox_sent WHERE event_type = 'a1'",
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			db, store := repositorytest.Outbox(t)
+			emitKeyed(t, db, "a1", "a2", "b1", "b2")
+			emit(t, db, 1)
+			relayAll(t, store)
+			var list []domain.Acknowledgement
+			for _, name := range []string{"a1", "b1", "test:1"} {
+				list = append(list, domain.Acknowledgement{EventID: find(t, db, name), Type: name, Queue: "default"})
+			}
+			tx := repository.Begin(t.Context(), db)
+			defer tx.Rollback()
+			if err := tx.Exec(does).Error; err != nil {
+				t.Fatal(err)
+			}
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+			defer cancel()
+			events := confirm.NewAcknowledgedEvents(db)
+			acknowledge := func(confirmed, locked int, position string) {
+				t.Helper()
+				n, late, err := events.Acknowledge(ctx, list, "", "1-0")
+				if err != nil || int(n) != confirmed || len(late) != locked || locked > 0 && late[0] != list[0] {
+					t.Errorf("%d events are confirmed, %v are locked, %v, want %d and %d", n, late, err, confirmed, locked)
+				}
+				if at, err := events.Position(ctx); err != nil || at != position {
+					t.Errorf("the position is %q, %v, want %q", at, err, position)
+				}
+			}
+			acknowledge(2, 1, "")
+			if got := relayAll(t, store); got != "b2" {
+				t.Errorf("%q went while the transaction is open, want b2", got)
+			}
+			tx.Rollback()
+			acknowledge(1, 0, "1-0")
+			if got := relayAll(t, store); got != "a2" {
+				t.Errorf("%q went when the transaction had ended, want a2", got)
+			}
+		})
 	}
 }
 

@@ -286,7 +286,7 @@ func doHousekeeping(t *testing.T, relay *postgres.Database, store *repository.Ou
 	acknowledged := confirm.NewAcknowledgedEvents(relay)
 	call("look how far acknowledgements were read", func() error { _, err := acknowledged.Position(t.Context()); return err })
 	call("confirm what was acknowledged", func() error {
-		_, err := acknowledged.Acknowledge(t.Context(), []domain.Acknowledgement{{EventID: domain.ID{1}}}, "", "1-1")
+		_, _, err := acknowledged.Acknowledge(t.Context(), []domain.Acknowledgement{{EventID: domain.ID{1}}}, "", "1-1")
 		return err
 	})
 	call("look for what producers asked for", func() error { _, err := recall.New(relay).CarryOut(t.Context(), domain.ID{}, 10, true); return err })

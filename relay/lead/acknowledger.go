@@ -3,6 +3,7 @@ package lead
 import (
 	"context"
 	"log/slog"
+	"slices"
 	"time"
 
 	"outboxd/domain"
@@ -17,8 +18,25 @@ type Acknowledging struct {
 	Events domain.AcknowledgedEvents
 }
 
-// acknowledgePause is the pause after follow has returned an error.
-const acknowledgePause = time.Second
+const (
+	// acknowledgePause is the pause after follow has returned an error.
+	acknowledgePause = time.Second
+	// Late acknowledgements are tried again every latePause, lateAtOnce at a time: each may make the database wait for
+	// a moment, and new acknowledgements wait meanwhile. While there are lateMost, no new ones are read.
+	latePause  = time.Second
+	lateAtOnce = 20
+	lateMost   = 20_000
+)
+
+// reading says how far acknowledgements were read. Late acknowledgements were read, but another transaction has their
+// events locked, and may stay open for hours. Until they are confirmed, the stored position is before the first of them.
+// So the next leader reads them again, and those after them, which have no further effect.
+type reading struct {
+	stored string // the position in the database
+	at     string // the position up to which this process has read
+	late   []domain.Acknowledgement
+	tried  time.Time // when late ones were last tried again
+}
 
 // acknowledger confirms acknowledged events. acknowledger runs in the leader, because one process is enough; a
 // second acknowledger would do no harm.
@@ -72,22 +90,50 @@ func (a *acknowledger) follow(ctx context.Context, leads domain.StillLeads) erro
 	if err != nil {
 		return err
 	}
+	r := &reading{stored: position, at: position}
 	for {
-		list, next, err := queue.Await(ctx, position)
-		if err != nil {
-			return err
+		list, next := []domain.Acknowledgement(nil), r.at
+		if len(r.late) < lateMost {
+			if list, next, err = queue.Await(ctx, r.at); err != nil {
+				return err
+			}
+		} else {
+			pace.Wait(ctx, latePause)
 		}
 		if err := leads(ctx); err != nil {
 			return err
 		}
-		if next != position {
-			confirmed, err := a.o.Events.Acknowledge(ctx, list, position, next)
-			if err != nil {
+		if next != r.at {
+			if err := a.confirm(ctx, r, list, r.late, next); err != nil {
 				return err
 			}
-			a.log.Debug("confirmed acknowledged events", "acknowledgements", len(list), "events", confirmed)
 		}
-		position, a.silent = next, false
+		if len(r.late) > 0 && time.Since(r.tried) >= latePause {
+			some := min(lateAtOnce, len(r.late))
+			if err := a.confirm(ctx, r, r.late[:some], r.late[some:], r.at); err != nil {
+				return err
+			}
+			r.tried = time.Now()
+		}
+		a.silent = false
 		a.failing.note(ctx, dutyAcknowledge, nil)
 	}
+}
+
+// confirm confirms the events of acknowledgements. The parameter at is the position up to which this process has then
+// read. The parameter others has the late acknowledgements that are not in list.
+func (a *acknowledger) confirm(ctx context.Context, r *reading, list, others []domain.Acknowledgement, at string) error {
+	next := at
+	if len(others) > 0 {
+		next = r.stored
+	}
+	confirmed, locked, err := a.o.Events.Acknowledge(ctx, list, r.stored, next)
+	if err != nil {
+		return err
+	}
+	if r.at, r.late = at, slices.Concat(others, locked); len(r.late) == 0 {
+		r.stored = at
+	}
+	a.log.Debug("confirmed acknowledged events", "acknowledgements", len(list), "events", confirmed, "locked", len(locked))
+	return nil
 }

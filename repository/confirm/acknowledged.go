@@ -2,6 +2,7 @@ package confirm
 
 import (
 	"context"
+	"slices"
 
 	"github.com/jackc/pgx/v5/pgtype"
 
@@ -26,7 +27,7 @@ func (a *AcknowledgedEvents) Position(ctx context.Context) (position string, err
 }
 
 // Acknowledge implements domain.AcknowledgedEvents.
-func (a *AcknowledgedEvents) Acknowledge(ctx context.Context, list []domain.Acknowledgement, after, next string) (int64, error) {
+func (a *AcknowledgedEvents) Acknowledge(ctx context.Context, list []domain.Acknowledgement, after, next string) (int64, []domain.Acknowledgement, error) {
 	var ids []domain.ID
 	var types, queues, marks []string
 	for _, one := range list {
@@ -37,9 +38,19 @@ func (a *AcknowledgedEvents) Acknowledge(ctx context.Context, list []domain.Ackn
 		}
 	}
 	var n pgtype.Int8
-	err := a.db.Pool().QueryRow(ctx, `SELECT outbox_acknowledge($1, $2, $3, $4, $5, $6)`, postgres.UUIDs(ids), types, queues, marks, after, next).Scan(&n)
+	var events [][16]byte
+	const statement = `SELECT confirmed, locked FROM outbox_acknowledge($1, $2, $3, $4, $5, $6)`
+	err := a.db.Pool().QueryRow(ctx, statement, postgres.UUIDs(ids), types, queues, marks, after, next).Scan(&n, &events)
 	if err == nil && !n.Valid {
-		return 0, domain.Errorf(domain.CodeConflict, "acknowledgements are not read from %q on now: another leader has read them, or the database may have gone back", after)
+		return 0, nil, domain.Errorf(domain.CodeConflict, "acknowledgements are not read from %q on now: another leader has read them, or the database may have gone back", after)
 	}
-	return n.Int64, postgres.Translate(err, "confirm what was acknowledged")
+	var locked []domain.Acknowledgement
+	for _, id := range events {
+		for _, one := range list {
+			if one.EventID == domain.ID(id) && !slices.Contains(locked, one) {
+				locked = append(locked, one)
+			}
+		}
+	}
+	return n.Int64, locked, postgres.Translate(err, "confirm what was acknowledged")
 }

@@ -63,7 +63,7 @@ func TestACopyHasAMarkOfItsOwn(t *testing.T) {
 			t.Fatal(err)
 		}
 		list := []domain.Acknowledgement{{EventID: batch.Events()[0].ID, Type: "a", Queue: "q", Outbox: mark}}
-		if n, err := confirm.NewAcknowledgedEvents(test.db).Acknowledge(t.Context(), list, "", "1-0"); err != nil || n != test.want {
+		if n, _, err := confirm.NewAcknowledgedEvents(test.db).Acknowledge(t.Context(), list, "", "1-0"); err != nil || n != test.want {
 			t.Errorf("%d events are confirmed, %v, want %d", n, err, test.want)
 		}
 	}
@@ -118,7 +118,7 @@ func TestWhatWasAcknowledgedBeforeARestoreIsSkipped(t *testing.T) {
 	exec(t, db, "UPDATE outbox_queue_identity SET acknowledged = '1-0', timeline = '000000FE'")
 	refused := func(after string) {
 		t.Helper()
-		if n, err := events.Acknowledge(t.Context(), list, after, "2-0"); n != 0 || domain.ErrorCode(err) != domain.CodeConflict {
+		if n, _, err := events.Acknowledge(t.Context(), list, after, "2-0"); n != 0 || domain.ErrorCode(err) != domain.CodeConflict {
 			t.Errorf("%d events are confirmed, %v", n, err)
 		}
 	}
@@ -129,7 +129,7 @@ func TestWhatWasAcknowledgedBeforeARestoreIsSkipped(t *testing.T) {
 	if at, err := events.Position(t.Context()); err != nil || at != "end" {
 		t.Errorf("the position is %q, %v", at, err)
 	}
-	if n, err := events.Acknowledge(t.Context(), nil, "end", "5-0"); err != nil || n != 0 {
+	if n, _, err := events.Acknowledge(t.Context(), nil, "end", "5-0"); err != nil || n != 0 {
 		t.Errorf("%d events are confirmed, %v", n, err)
 	}
 	refused("5-0") // the leader has not finished
@@ -141,7 +141,7 @@ func TestWhatWasAcknowledgedBeforeARestoreIsSkipped(t *testing.T) {
 		t.Fatal(err)
 	}
 	refused("1-0") // what was read before
-	if n, err := events.Acknowledge(t.Context(), list, "5-0", "6-0"); err != nil || n != 1 {
+	if n, _, err := events.Acknowledge(t.Context(), list, "5-0", "6-0"); err != nil || n != 1 {
 		t.Errorf("%d events are confirmed, %v", n, err)
 	}
 }
@@ -164,7 +164,7 @@ func TestAcknowledge(t *testing.T) {
 	before := ""
 	acknowledge := func(position string, want int64, list ...domain.Acknowledgement) {
 		t.Helper()
-		n, err := events.Acknowledge(t.Context(), list, before, position)
+		n, _, err := events.Acknowledge(t.Context(), list, before, position)
 		before = position
 		if err != nil || n != want {
 			t.Errorf("%d events are confirmed, %v, want %d", n, err, want)
