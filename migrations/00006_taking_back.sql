@@ -365,8 +365,9 @@ END $$;
 --   - A pending or held event, or one in flight that can be cancelled, is cancelled, even if its ID is also dead or
 --     suppressed.
 --   - A dead letter is discarded, so that it cannot be replayed.
---   - A confirmed event that is in outbox again moves to outbox_sent, as the relay would move it anyway. A repeat
---     of a cancelled event is absorbed.
+--   - A confirmed event that is in outbox again moves to outbox_sent, as the relay would move it anyway. If
+--     outbox_held has it too, the row with the higher generation moves, and the other one is absorbed. A repeat of a
+--     cancelled event is absorbed.
 --   - An event that was handed to Redis and that no consumer confirms is deleted from outbox_sent, as if its
 --     history had ended.
 --
@@ -409,11 +410,11 @@ BEGIN
         ), held AS (
             DELETE FROM outbox_held WHERE id = event AND waits IN ('confirmed', 'cancelled') RETURNING %1$s
         ), waiting AS (
-            SELECT * FROM back UNION ALL SELECT * FROM held
+            SELECT *, row_number() OVER (ORDER BY generation DESC) AS n FROM (SELECT * FROM back UNION ALL SELECT * FROM held) AS both_tables
         ), moved AS (
-            INSERT INTO outbox_sent (%1$s) SELECT %2$s FROM waiting WHERE waits = 'confirmed' RETURNING generation, queue
+            INSERT INTO outbox_sent (%1$s) SELECT %2$s FROM waiting WHERE waits = 'confirmed' AND n = 1 RETURNING generation, queue
         ), absorbed AS (
-            INSERT INTO outbox_entries (event_type, created_at, repeated) SELECT event_type, created_at, 1 FROM waiting WHERE waits = 'cancelled'
+            INSERT INTO outbox_entries (event_type, created_at, repeated) SELECT event_type, created_at, 1 FROM waiting WHERE waits = 'cancelled' OR n > 1
         ), dead AS (
             DELETE FROM outbox_dead WHERE id = event RETURNING event_type, created_at, generation, queue
         ), entered AS (

@@ -90,6 +90,39 @@ func TestErasingLeavesNothingOfTheContent(t *testing.T) {
 	adds(t, db, 4)
 }
 
+// A confirmed event may wait again in two tables, because a producer wrote it twice.
+func TestAConfirmedEventThatWaitsTwiceIsErased(t *testing.T) {
+	t.Parallel()
+	db, store := rt.Outbox(t)
+	const id = "01980000-0000-7000-8000-000000000000"
+	emit := func() {
+		rt.Exec(t, db, "INSERT INTO outbox (id, event_type, payload, headers, ordering_key) VALUES ($1, 'test', 'ada', '{\"person\": \"ada\"}', 'k')", id)
+	}
+	emit()
+	rt.RelayAll(t, store)
+	rt.Confirm(t, db, "test")
+	emit()
+	rt.Exec(t, db, "WITH gone AS (DELETE FROM outbox RETURNING *) INSERT INTO outbox_held SELECT * FROM gone")
+	emit()
+	known, err := domain.ParseID(id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	changes, err := recall.New(db).Erase(t.Context(), &domain.Action{Actor: "bob"}, []domain.ID{known})
+	if err != nil || changes[0].Answer != domain.ChangeErased {
+		t.Fatalf("erase: %v, %v", changes, err)
+	}
+	for _, table := range []string{"outbox", "outbox_held", "outbox_sent"} {
+		if n := rt.Count(t, db, "SELECT count(*) FROM "+table+" WHERE octet_length(payload) > 0 OR headers <> '{}'"); n != 0 {
+			t.Errorf("%d in %s have their content", n, table)
+		}
+	}
+	if went := rt.RelayAll(t, store); went != "" {
+		t.Errorf("%s went after it was erased", went)
+	}
+	adds(t, db, 0)
+}
+
 // An ID may be dead, suppressed or cancelled and also wait in the outbox,
 // because a producer wrote it again. After it is erased, the waiting row is not
 // sent.
