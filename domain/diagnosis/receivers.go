@@ -49,6 +49,6 @@ func ReceiversDown(down []string, last string) []domain.Finding {
 		names += fmt.Sprintf(" and %s more", words.Count(more))
 	}
 	return Of("receiver-down", "the receivers of these subscriptions are down: "+names+"; the last attempt: "+last,
-		"their deliveries wait, and an attempt without an answer, or with 429, 502, 503 or 504, is not charged; other deliveries go on",
+		"their deliveries wait, and an attempt without an answer, or with 407, 429, 502, 503 or 504, is not charged; other deliveries go on",
 		"mend the receiver, and they go on by themselves; outboxd subscriptions pause NAME stops the attempts")
 }

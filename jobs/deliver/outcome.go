@@ -35,7 +35,7 @@ type Attempt struct {
 	// receiver's Pause, but at least a second.
 	RetryAfter time.Duration
 	// Down says that the attempt says nothing about the delivery: the receiver gave no answer, or
-	// answered 429, 502, 503 or 504, or no request could be sent for a reason other than the event.
+	// answered 407, 429, 502, 503 or 504, or no request could be sent for a reason other than the event.
 	Down bool
 	Err  error // why there is no answer; quotes neither URL nor secret
 }
@@ -57,7 +57,8 @@ func (a *Attempt) String() string {
 }
 
 // judge returns the meaning of a status. After a redirect the delivery is tried again,
-// because the operator must change the URL of the subscription first.
+// because the operator must change the URL of the subscription first. 407 is the answer of
+// a proxy that does not accept outboxd's credentials, so it says nothing about the delivery.
 func judge(status int) (outcome Outcome, down bool) {
 	switch {
 	case status >= 200 && status <= 299:
@@ -66,7 +67,7 @@ func judge(status int) (outcome Outcome, down bool) {
 		return Gone, false
 	case status == http.StatusRequestTimeout, status == http.StatusTooEarly:
 		return Repeat, false
-	case status == http.StatusTooManyRequests, status == http.StatusBadGateway, status == http.StatusServiceUnavailable, status == http.StatusGatewayTimeout:
+	case status == http.StatusProxyAuthRequired, status == http.StatusTooManyRequests, status == http.StatusBadGateway, status == http.StatusServiceUnavailable, status == http.StatusGatewayTimeout:
 		return Repeat, true
 	case status >= 400 && status <= 499:
 		return Refused, false

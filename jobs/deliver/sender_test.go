@@ -249,6 +249,27 @@ func TestAnswersAreReadUpToABound(t *testing.T) {
 	})
 }
 
+// A proxy that does not accept outboxd's credentials answers in place of the receiver.
+func TestAProxyThatRefusesItsCredentialsRefusesNoDelivery(t *testing.T) {
+	t.Parallel()
+	proxy := newReceiver(t, status(http.StatusProxyAuthRequired, "who are you?"))
+	through, err := url.Parse(proxy.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := deliver.NewSender(deliver.SenderOptions{Guard: deliver.NewGuard(), Proxy: through})
+	t.Cleanup(s.Close)
+	r := deliver.NewReceiver(s, deliver.ReceiverOptions{Target: deliver.Target{URL: "http://receiver.invalid"}, DownAfter: 2})
+	for i := range 2 {
+		if a, charged := r.Deliver(t.Context(), sample()); a.Status != 407 || a.Outcome != deliver.Repeat || !a.Down || charged != (i == 0) {
+			t.Errorf("attempt %d: %+v, charged %t", i+1, a, charged)
+		}
+	}
+	if !r.Condition().Down {
+		t.Error("the receiver does not count as down")
+	}
+}
+
 func TestNoProxyIsTakenFromTheEnvironment(t *testing.T) {
 	proxy, server := newReceiver(t, nil), newReceiver(t, nil)
 	t.Setenv("HTTP_PROXY", proxy.URL)
