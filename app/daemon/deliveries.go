@@ -17,6 +17,7 @@ import (
 	"outboxd/domain/setup"
 	"outboxd/domain/words"
 	"outboxd/jobs/deliver"
+	"outboxd/jobs/inspect"
 	"outboxd/jobs/work"
 	"outboxd/repository"
 	"outboxd/repository/confirm"
@@ -36,6 +37,7 @@ type deliveries struct {
 	metrics *deliver.Metrics
 	look    chan struct{} // a value makes run read the subscriptions at once
 	hears   func() bool   // whether PostgreSQL notifies this process of changed subscriptions
+	lengths domain.QueueLengths
 
 	unreadable bool // the log has reported that the subscriptions cannot be read
 
@@ -67,7 +69,8 @@ func (d *Daemon) addDeliveries() error {
 	conns := d.connectionsFor(d.sizes.DeliveryConns, 0)
 	f := &deliveries{
 		store: subscriptions.New(d.one.database), bound: conns.bound, log: d.log.With("component", "deliveries"), every: d.cfg.Deliver.CheckInterval,
-		metrics: deliver.NewMetrics(d.registry), look: make(chan struct{}, 1), hears: func() bool { return d.one.relay != nil && d.one.relay.Hears() }, running: map[string]*delivering{},
+		metrics: deliver.NewMetrics(d.registry), look: make(chan struct{}, 1), hears: func() bool { return d.one.relay != nil && d.one.relay.Hears() },
+		lengths: inspect.NewOverviews(d.redis), running: map[string]*delivering{},
 	}
 	f.options = func(s *setup.Subscription) (work.Options, *deliver.Receiver, func()) {
 		own := options
@@ -280,6 +283,11 @@ func (f *deliveries) stopAll() (err error) {
 func (f *deliveries) observe(ctx context.Context) {
 	f.mu.Lock()
 	all := slices.Collect(maps.Values(f.running))
+	f.mu.Unlock()
+	for _, r := range all {
+		f.relieve(ctx, r)
+	}
+	f.mu.Lock()
 	for name, r := range f.running {
 		f.metrics.Down(name, r.receiver.Condition().Down)
 	}
@@ -289,6 +297,28 @@ func (f *deliveries) observe(ctx context.Context) {
 			f.log.DebugContext(ctx, "could not record whether a receiver is down", "subscription", r.is.Name, "error", err)
 			return // the database cannot be reached, which other parts report
 		}
+	}
+}
+
+// A receiver that is down is no longer reported if its last attempt is older than quietAfter
+// and its queue is empty. lengthPatience limits the question whether the queue is empty.
+const (
+	quietAfter     = 5 * time.Minute
+	lengthPatience = 5 * time.Second
+)
+
+// relieve lets a receiver no longer count as down if nothing is left to deliver to it. Its
+// deliveries may have been cancelled or discarded, or another process may have sent them.
+func (f *deliveries) relieve(ctx context.Context, r *delivering) {
+	if c := r.receiver.Condition(); !c.Down || time.Since(c.Tried) < quietAfter {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, lengthPatience)
+	defer cancel()
+	queue := r.is.Queue()
+	lengths, err := f.lengths.Lengths(ctx, []string{queue})
+	if n, known := lengths[queue]; err == nil && known && n == 0 {
+		r.receiver.CountAsUp(quietAfter)
 	}
 }
 

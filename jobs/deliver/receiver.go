@@ -47,6 +47,7 @@ type Receiver struct {
 	probes   int       // pauses that began since the receiver went down
 	downFrom time.Time // zero: not down
 	last     Attempt   // the last attempt with the outcome Repeat
+	tried    time.Time // when the attempt "last" ended
 }
 
 // NewReceiver returns a Receiver that sends through sender.
@@ -154,7 +155,7 @@ func (r *Receiver) Deliver(ctx context.Context, d Delivery) (a Attempt, charged 
 		return a, true
 	}
 	r.mu.Lock()
-	r.last = a
+	r.last, r.tried = a, time.Now()
 	if a.Down && a.RetryAfter > 0 {
 		r.rest = time.Now().Add(min(a.RetryAfter, maxRest))
 	}
@@ -178,19 +179,31 @@ func (r *Receiver) allow() (done func(error), err error) {
 	return r.breaker.Allow()
 }
 
+// CountAsUp says that no delivery waits for the receiver. If the last attempt is older than quiet, the
+// receiver no longer counts as down: it may have been mended, and without deliveries nothing would show
+// that. When the next attempt fails, the receiver counts as down again.
+func (r *Receiver) CountAsUp(quiet time.Duration) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if time.Since(r.tried) >= quiet {
+		r.downFrom, r.probes = time.Time{}, 0
+	}
+}
+
 // Condition is the state of a receiver.
 type Condition struct {
 	Down        bool
 	Since       time.Time // with Down
 	Rests       time.Time // it asked for no delivery before this time; zero or past: it did not
 	LastFailure string    // of the last attempt that must be repeated
+	Tried       time.Time // when that attempt ended
 }
 
 // Condition returns the present state of the receiver.
 func (r *Receiver) Condition() Condition {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	c := Condition{Down: !r.downFrom.IsZero(), Since: r.downFrom, Rests: r.rest}
+	c := Condition{Down: !r.downFrom.IsZero(), Since: r.downFrom, Rests: r.rest, Tried: r.tried}
 	if r.last.Outcome != "" {
 		c.LastFailure = r.last.String()
 	}
