@@ -38,27 +38,6 @@ type Acknowledgement struct {
 	Outbox      string // the task's Header
 }
 
-// Send adds an acknowledgement to the stream. If Send returns no error, Redis has
-// the acknowledgement.
-func Send(ctx context.Context, r redis.UniversalClient, a Acknowledgement) error {
-	place, err := r.XAdd(ctx, a.entry()).Result()
-	if err != nil {
-		return err
-	}
-	if _, ok := parse(place); !ok {
-		return fmt.Errorf("the answer to XADD is %.60q, which is no ID of an entry", place)
-	}
-	return nil
-}
-
-func (a Acknowledgement) entry() *redis.XAddArgs {
-	values := []string{"event", a.Event.String(), "type", a.Type, "queue", a.Queue}
-	if a.Outbox != "" {
-		values = append(values, "outbox", a.Outbox)
-	}
-	return &redis.XAddArgs{Stream: Key, MaxLen: most, Approx: true, Values: values}
-}
-
 // Start is the position in the stream before the first acknowledgement.
 const Start = "0-0"
 

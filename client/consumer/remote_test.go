@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -189,6 +190,57 @@ func TestTwoOutboxesOnOneRedis(t *testing.T) {
 	}
 	if n := count(t, origin, "SELECT count(*) FROM outboxd.inbox"); n != 1 {
 		t.Errorf("%d events are confirmed, want 1", n)
+	}
+}
+
+// A Redis that has reached its maxmemory accepts acknowledgements, of single tasks and of batches. Otherwise no task
+// would end, and Redis would stay full.
+func TestAFullRedisTakesAcknowledgements(t *testing.T) {
+	t.Parallel()
+	for name, handler := range map[string]func(c *consumer.Consumer[*sql.Tx], fails func() error) asynq.Handler{
+		"one by one": func(c *consumer.Consumer[*sql.Tx], fails func() error) asynq.Handler {
+			return consumer.Handle(c, func(context.Context, *sql.Tx, payment) error { return fails() })
+		},
+		"in batches": func(c *consumer.Consumer[*sql.Tx], fails func() error) asynq.Handler {
+			return consumer.HandleBatch(c, func(context.Context, *sql.Tx, []payment) error { return fails() }, consumer.Batch{})
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := newBench(t)
+			c, err := consumer.NewRemote(consumer.SQL(b.db), b.Redis(t), consumer.Options{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { _ = c.Close() })
+			if err := c.CreateInbox(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			const tasks = 10
+			ids := make([]string, tasks)
+			for i := range ids {
+				ids[i] = client.NewID().String()
+				b.enqueue(ids[i], asynq.MaxRetry(5))
+			}
+			r, _ := b.Redis(t).MakeRedisClient().(redis.UniversalClient)
+			t.Cleanup(func() { _ = r.Close() })
+			if err := r.ConfigSet(t.Context(), "maxmemory", "1").Err(); err != nil {
+				t.Fatal(err)
+			}
+			var failed atomic.Int64
+			b.serve(handler(c, func() error {
+				if failed.Add(1) <= 3 {
+					return errors.New("once more")
+				}
+				return nil
+			}))
+			for _, id := range ids {
+				b.await(id, asynq.TaskStateCompleted)
+			}
+			if n := r.XLen(t.Context(), acknowledge.Key).Val(); n != tasks {
+				t.Errorf("%d acknowledgements of %d events", n, tasks)
+			}
+		})
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"outboxd/client/bell"
+	"outboxd/client/redisreply"
 	"outboxd/client/spare"
 )
 
@@ -111,7 +112,8 @@ func (c *Client) Release() {
 
 // EvalSha runs one of Asynq's scripts. For the script that takes a task, EvalSha returns
 // a task that the Client took, or takes tasks. Scripts that end the run of a task are sent
-// in pipelines. All other scripts are sent unchanged.
+// in pipelines. If Redis has no memory left for the script that moves due tasks to the pending
+// list, another script moves them. All other scripts are sent unchanged.
 func (c *Client) EvalSha(ctx context.Context, sha string, keys []string, args ...any) *redis.Cmd {
 	switch {
 	case takesTask(keys):
@@ -119,7 +121,7 @@ func (c *Client) EvalSha(ctx context.Context, sha string, keys []string, args ..
 	case endsRun(keys):
 		return c.finish(ctx, &ending{script: sha, keys: keys, args: args})
 	case forwardsTasks(keys):
-		return c.forwarded(c.UniversalClient.EvalSha(ctx, sha, keys, args...))
+		return c.forwarded(ctx, c.UniversalClient.EvalSha(ctx, sha, keys, args...), keys, args)
 	default:
 		return c.UniversalClient.EvalSha(ctx, sha, keys, args...)
 	}
@@ -133,7 +135,7 @@ func (c *Client) Eval(ctx context.Context, script string, keys []string, args ..
 	case endsRun(keys):
 		return c.finish(ctx, &ending{script: script, whole: true, keys: keys, args: args})
 	case forwardsTasks(keys):
-		return c.forwarded(c.UniversalClient.Eval(ctx, script, keys, args...))
+		return c.forwarded(ctx, c.UniversalClient.Eval(ctx, script, keys, args...), keys, args)
 	default:
 		return c.UniversalClient.Eval(ctx, script, keys, args...)
 	}
@@ -147,7 +149,7 @@ func (c *Client) ZAddXX(ctx context.Context, key string, members ...redis.Z) *re
 	if !strings.HasSuffix(key, ":lease") {
 		return answer
 	}
-	if redis.HasErrorPrefix(answer.Err(), "OOM") {
+	if redisreply.IsFull(answer.Err()) {
 		args := make([]any, 0, 2*len(members))
 		for _, member := range members {
 			args = append(args, member.Score, member.Member)
@@ -231,11 +233,18 @@ func (c *Client) instead(ctx context.Context, e *ending) *redis.Cmd {
 	return c.spared.Instead(ctx, c.UniversalClient, e.keys, e.args)
 }
 
-// forwarded rings the bell if Asynq's script has moved due tasks to the pending
-// list. Asynq runs this script for each queue every few seconds. So the script's errors
+// forwarded is called with the answer to Asynq's script that moves due tasks to the
+// pending list, and rings the bell if it moved any. If Redis has reached its maxmemory,
+// it refuses that script, and forwardScript moves the tasks: no other task would leave
+// the sets of scheduled and retried tasks, and Redis would stay full.
+//
+// Asynq runs its script for each queue every few seconds. So the script's errors
 // show an outage even to a worker that has no tasks of the queue and gets tasks of
 // other queues.
-func (c *Client) forwarded(answer *redis.Cmd) *redis.Cmd {
+func (c *Client) forwarded(ctx context.Context, answer *redis.Cmd, keys []string, args []any) *redis.Cmd {
+	if redisreply.IsFull(answer.Err()) {
+		answer = forwardScript.Run(ctx, c.UniversalClient, keys, args...)
+	}
 	c.absence.hear(answer.Err())
 	if n, isNumber := answer.Val().(int64); isNumber && n > 0 {
 		c.bell.Ring()

@@ -221,3 +221,28 @@ for i = 2, #ARGV, 2 do
 	end
 end
 return extended`)
+
+// forwardScript moves due tasks to the pending list as Asynq's own script does, but also if Redis has reached its
+// maxmemory. The first write removes a field that a scheduled or retried task does not have.
+//
+// KEYS: scheduled or retry, pending
+// ARGV: 1 now in seconds, 2 prefix of task keys, 3 now in nanoseconds, 4 prefix of group keys
+//
+// Returns how many tasks were moved. Asynq calls the script again until there are none.
+var forwardScript = redis.NewScript(`
+local ids = redis.call("ZRANGEBYSCORE", KEYS[1], "-inf", ARGV[1], "LIMIT", 0, 100)
+for _, id in ipairs(ids) do
+	local key = ARGV[2] .. id
+	local group = redis.call("HGET", key, "group")
+	redis.call("HDEL", key, "pending_since")
+	if group and group ~= "" then
+		redis.call("ZADD", ARGV[4] .. group, ARGV[1], id)
+		redis.call("ZREM", KEYS[1], id)
+		redis.call("HSET", key, "state", "aggregating")
+	else
+		redis.call("LPUSH", KEYS[2], id)
+		redis.call("ZREM", KEYS[1], id)
+		redis.call("HSET", key, "state", "pending", "pending_since", ARGV[3])
+	end
+end
+return #ids`)

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -30,6 +31,14 @@ func IsTimeout(err error) bool {
 		Timeout() bool
 	}](err)
 	return ok && late.Timeout()
+}
+
+// IsFull reports whether Redis refused a command, or the first write of a script, because it has
+// reached its maxmemory. Then nothing was written. If it refused a write of a script, Redis 6 writes
+// other words before the refusal.
+func IsFull(err error) bool {
+	answer, answered := errors.AsType[redis.Error](err)
+	return answered && (strings.HasPrefix(answer.Error(), "OOM ") || strings.Contains(answer.Error(), ": -OOM "))
 }
 
 // Receive waits for the next message of a subscription, at most for the given time. Receive returns an

@@ -2,6 +2,7 @@ package work_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"testing"
 	"time"
@@ -17,8 +18,8 @@ import (
 	"outboxd/jobs/jobstest"
 )
 
-// A Redis that has reached its maxmemory is drained by its workers: tasks are taken and finished, and a running task
-// keeps its lease. Otherwise Redis would stay full for ever.
+// A Redis that has reached its maxmemory is drained by its workers: tasks are taken, retried and finished, and a running
+// task keeps its lease. Otherwise Redis would stay full for ever.
 func TestAFullRedisIsDrained(t *testing.T) {
 	t.Parallel()
 	b := newBedOn(t, redistest.Start(t).URL(), pipelined)
@@ -29,7 +30,7 @@ func TestAFullRedisIsDrained(t *testing.T) {
 	if err := b.redis.ConfigSet(t.Context(), "maxmemory", "1").Err(); err != nil {
 		t.Fatal(err)
 	}
-	extended := make(chan error, tasks)
+	extended := make(chan error, 2*tasks)
 	client := pipeline.New(t.Context(), pipeline.Options{Redis: b.redis, Direct: b.redis})
 	stop := b.serve(b, asynq.HandlerFunc(func(ctx context.Context, _ *asynq.Task) error {
 		id, _ := asynq.GetTaskID(ctx)
@@ -39,20 +40,25 @@ func TestAFullRedisIsDrained(t *testing.T) {
 			err = fmt.Errorf("the lease ends at %v", score)
 		}
 		extended <- err
+		if retried, _ := asynq.GetRetryCount(ctx); retried == 0 {
+			return errors.New("once more")
+		}
 		return nil
 	}))
 	defer stop()
-	for range tasks {
+	for range 2 * tasks {
 		select {
 		case err := <-extended:
 			if err != nil {
 				t.Errorf("the lease is not extended: %v", err)
 			}
 		case <-time.After(servertest.Patience):
-			t.Fatalf("tasks are not taken: %d wait", b.redis.LLen(t.Context(), "asynq:{default}:pending").Val())
+			t.Fatalf("tasks are not taken: %d wait, and %d to be retried", b.redis.LLen(t.Context(), "asynq:{default}:pending").Val(), b.redis.ZCard(t.Context(), "asynq:{default}:retry").Val())
 		}
 	}
-	servertest.Eventually(t, "all tasks are finished", func() bool { return b.redis.LLen(t.Context(), "asynq:{default}:active").Val() == 0 })
+	servertest.Eventually(t, "all tasks are finished", func() bool {
+		return len(b.redis.Keys(t.Context(), jobstest.TaskKeyPrefix+"*").Val()) == 0
+	})
 	if n, _ := client.ZAddXX(t.Context(), "asynq:{default}:lease", redis.Z{Member: "task-0", Score: 1}).Result(); n != 0 || b.redis.ZCard(t.Context(), "asynq:{default}:lease").Val() != 0 {
 		t.Error("a task that has ended has a lease again")
 	}
@@ -173,9 +179,10 @@ func TestWhatCountsAsAnOutageForALease(t *testing.T) {
 		return client.ZAddXX(ctx, prefix+"lease", redis.Z{Member: "task-0", Score: float64(time.Now().Add(time.Minute).Unix())}).Err()
 	}
 	forward := func(ctx context.Context, client *pipeline.Client) error {
-		return client.EvalSha(ctx, "0", []string{prefix + "retry", prefix + "pending"}).Err()
+		return client.EvalSha(ctx, "0", []string{prefix + "retry", prefix + "pending"}, 0, prefix+"t:", 0, prefix+"g:").Err()
 	}
 	const full = "-OOM command not allowed when used memory > 'maxmemory'.\r\n"
+	const full6 = "-ERR Error running script (call to f_0): @user_script:9: @user_script: 9: " + full
 	for name, c := range map[string]struct {
 		ask     func(context.Context, *pipeline.Client) error
 		command string
@@ -190,7 +197,8 @@ func TestWhatCountsAsAnOutageForALease(t *testing.T) {
 		"a lease, wrong kind":      {extend, "ZADD", faulttest.Fault{Reply: "-WRONGTYPE Operation against a key\r\n"}, true, false},
 		"due tasks, cut":           {forward, "EVALSHA", faulttest.Fault{Cut: true}, true, true},
 		"due tasks, loading":       {forward, "EVALSHA", faulttest.Fault{Reply: "-LOADING Redis is loading the dataset in memory\r\n"}, true, true},
-		"due tasks, full":          {forward, "EVALSHA", faulttest.Fault{Reply: full}, true, false},
+		"due tasks, full":          {forward, "EVALSHA", faulttest.Fault{Reply: full, Once: true}, false, false},
+		"due tasks, full Redis 6":  {forward, "EVALSHA", faulttest.Fault{Reply: full6, Once: true}, false, false},
 		"due tasks, no script":     {forward, "EVALSHA", faulttest.Fault{Reply: "-NOSCRIPT No matching script.\r\n"}, true, false},
 		"due tasks, no permission": {forward, "EVALSHA", faulttest.Fault{Reply: "-NOPERM this user has no permissions\r\n"}, true, false},
 	} {
