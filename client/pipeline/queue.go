@@ -1,10 +1,13 @@
 package pipeline
 
 import (
+	"errors"
 	"math/rand/v2"
 	"slices"
 	"strings"
 	"time"
+
+	"outboxd/client/redisreply"
 )
 
 // queue is what a taker knows about one of its queues.
@@ -34,8 +37,15 @@ const leftAfter = 30 * time.Second
 // tasks, a ring of the bell ends the pause.
 const askAgain = 500 * time.Millisecond
 
-// fail is called when a request for tasks got no answer.
-func (q *queue) fail(receipt string, asked time.Time) {
+// fail is called when a request for tasks got no answer, or one that cannot be read.
+//
+// The next request would probably get such an answer again, and each request extends the leases of the tasks that it
+// finds. So the receipt of a request with such an answer is kept only as long as the oldest one. Then the leases end,
+// and Asynq recovers the tasks.
+func (q *queue) fail(receipt string, asked time.Time, err error) {
+	if _, unreadable := errors.AsType[redisreply.Unexpected](err); unreadable && len(q.lost) > 0 {
+		asked = slices.MinFunc(q.lost, func(a, b lostQuestion) int { return a.asked.Compare(b.asked) }).asked
+	}
 	q.lose(receipt, asked)
 	q.rest()
 }

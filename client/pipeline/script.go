@@ -24,7 +24,8 @@ import (
 // the script first removes the field pending_since: otherwise no worker could take tasks from a full Redis, and Redis
 // would stay full.
 //
-// If the key of a task is no hash, the script treats the task as absent.
+// If the key of a task is no hash, or if the task's message is empty, the script treats the task as absent. An empty
+// message names no task, so nothing could run it or end it.
 //
 // KEYS: pending, paused, active, lease
 // ARGV: 1 end of the lease, 2 prefix of task keys, 3 the ID of a task whose type is
@@ -50,8 +51,8 @@ local function isOther(reply) return type(reply) == "table" and reply.err and st
 local function message(id)
 	local msg = redis.pcall("HGET", ARGV[2] .. id, "msg")
 	if isOther(msg) then return false end
-	if type(msg) == "table" then return redis.call("HGET", ARGV[2] .. id, "msg") end
-	return msg
+	if type(msg) == "table" then msg = redis.call("HGET", ARGV[2] .. id, "msg") end
+	return msg ~= "" and msg
 end
 local function free(id) redis.call("HDEL", ARGV[2] .. id, "pending_since") end
 if ARGV[8] ~= "" then
@@ -63,7 +64,7 @@ if ARGV[8] ~= "" then
 		if isOther(found) then found = {} end
 		if found.err then found = redis.call("HMGET", key, "outboxd_take", "msg") end
 		local receipt, msg = unpack(found)
-		if receipt and msg and string.find(ARGV[8], receipt, 1, true) then
+		if receipt and msg and msg ~= "" and string.find(ARGV[8], receipt, 1, true) then
 			free(id)
 			redis.call("HSET", key, "outboxd_take", ARGV[7])
 			redis.call("ZADD", KEYS[4], ARGV[1], id)

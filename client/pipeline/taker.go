@@ -397,7 +397,7 @@ func (t *taker) put(open []*queue, shares map[*queue]int, inFull bool) []questio
 func (t *taker) read(q question, share int, at time.Time) (again, found bool, err error) {
 	reply, err := readTake(q.take, q.receipt)
 	if err != nil {
-		q.fail(q.receipt, at)
+		q.fail(q.receipt, at, err)
 		return false, false, err
 	}
 	for i := range reply.tasks {

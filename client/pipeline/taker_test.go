@@ -1,6 +1,7 @@
 package pipeline
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -59,6 +60,27 @@ func TestAReceiptEndsBeforeItsTasksAreAnothers(t *testing.T) {
 		}
 		if got := l.unanswered(); got != "b c" {
 			t.Errorf("the receipts are %q", got)
+		}
+	})
+}
+
+// An answer that cannot be read extends leases, and so may the next one. The tasks are not kept for ever.
+func TestUnreadableAnswersEnd(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		q := &queue{name: "default"}
+		begun := time.Now()
+		for n := 0; time.Since(begun) <= lostFor; n++ {
+			answer := redis.NewCmd(t.Context())
+			answer.SetVal([]any{fmt.Sprint(n), "", "", int64(0), "id", ""})
+			asks := &taker{buffer: &buffer{}}
+			if _, _, err := asks.read(question{queue: q, receipt: fmt.Sprint(n), take: answer}, 4, time.Now()); err == nil {
+				t.Fatal("the answer was read")
+			}
+			time.Sleep(time.Second)
+		}
+		if got := q.unanswered(); got != "" {
+			t.Errorf("after %v the receipts are %q", time.Since(begun), got)
 		}
 	})
 }

@@ -64,29 +64,38 @@ func TestAFullRedisIsDrained(t *testing.T) {
 	}
 }
 
-// A task whose key is no hash cannot run. It does not hold up the tasks behind it.
+// A task whose key is no hash, or whose message is empty, cannot run. It does not hold up the tasks behind it.
 func TestAKeyOfAnotherKindHoldsUpNoTask(t *testing.T) {
 	t.Parallel()
-	b := newBed(t, pipelined)
-	for i := range 3 {
-		b.enqueue(fmt.Sprintf("task-%d", i))
-	}
-	key := jobstest.TaskKeyPrefix + "task-0"
-	b.redis.Del(t.Context(), key)
-	b.redis.Set(t.Context(), key, "x", 0)
-	ran := make(chan string, 3)
-	stop := b.serve(b, asynq.HandlerFunc(func(ctx context.Context, _ *asynq.Task) error {
-		id, _ := asynq.GetTaskID(ctx)
-		ran <- id
-		return nil
-	}))
-	defer stop()
-	for range 2 {
-		select {
-		case <-ran:
-		case <-time.After(servertest.Patience):
-			t.Fatal("the tasks behind it are not taken")
-		}
+	for name, spoil := range map[string]func(b *bed, key string){
+		"another kind": func(b *bed, key string) {
+			b.redis.Del(b.Context(), key)
+			b.redis.Set(b.Context(), key, "x", 0)
+		},
+		"an empty message": func(b *bed, key string) { b.redis.HSet(b.Context(), key, "msg", "") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := newBed(t, pipelined)
+			for i := range 3 {
+				b.enqueue(fmt.Sprintf("task-%d", i))
+			}
+			spoil(b, jobstest.TaskKeyPrefix+"task-0")
+			ran := make(chan string, 3)
+			stop := b.serve(b, asynq.HandlerFunc(func(ctx context.Context, _ *asynq.Task) error {
+				id, _ := asynq.GetTaskID(ctx)
+				ran <- id
+				return nil
+			}))
+			defer stop()
+			for range 2 {
+				select {
+				case <-ran:
+				case <-time.After(servertest.Patience):
+					t.Fatal("the tasks behind it are not taken")
+				}
+			}
+		})
 	}
 }
 

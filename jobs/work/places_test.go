@@ -209,6 +209,26 @@ func TestALostAnswerLosesNoTask(t *testing.T) {
 	}
 }
 
+// A task of a lost answer may have lost its message meanwhile. The others of the answer are found all the same.
+func TestALostAnswerWithATaskWithoutAMessage(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	b := newBedOn(t, server.URL(), nil)
+	b.fill(3)
+	proxy := faulttest.NewFaultProxy(t, server.URL())
+	direct := jobstest.OpenRedis(t, proxy.URL()).NewDirectClient(3)
+	t.Cleanup(func() { _ = direct.Close() })
+	a := newAsker(b, func(o *pipeline.Options) { o.Direct = direct })
+	proxy.Break("EVAL", faulttest.Fault{Cut: true, Late: true, Once: true})
+	if _, err := a.ask("default"); err == nil {
+		t.Fatal("the fault was not met")
+	}
+	b.redis.HSet(t.Context(), "asynq:{default}:t:0", "msg", "")
+	for range 2 {
+		b.eventually("it takes the other tasks", func() bool { _, err := a.ask("default"); return err == nil })
+	}
+}
+
 func loseAnswer(t *testing.T, fault faulttest.Fault, filled int) {
 	t.Helper()
 	server := redistest.Start(t)
