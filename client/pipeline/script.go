@@ -191,7 +191,9 @@ func readTake(command *redis.Cmd, receipt string) (takeReply, error) {
 }
 
 // giveBackScript moves a task that was not handed out back to the head of its
-// queue, as Asynq's own script does. giveBackScript first checks the receipt.
+// queue, as Asynq's own script does. giveBackScript first checks the receipt, and
+// removes it. Otherwise a repeat after a lost answer would find the receipt on a task
+// that a plain Asynq worker has taken since, and would take it away from that worker.
 //
 // KEYS: active, lease, pending, the task
 // ARGV: the task's ID, the receipt of the request that took it
@@ -201,6 +203,7 @@ if redis.call("LREM", KEYS[1], 0, ARGV[1]) == 0 then return redis.error_reply("N
 if redis.call("ZREM", KEYS[2], ARGV[1]) == 0 then return redis.error_reply("NOT FOUND") end
 redis.call("RPUSH", KEYS[3], ARGV[1])
 redis.call("HSET", KEYS[4], "state", "pending")
+redis.call("HDEL", KEYS[4], "outboxd_take")
 return redis.status_reply("OK")`)
 
 // errNotFound is the error of giveBackScript for a task that does not belong to this worker any more.

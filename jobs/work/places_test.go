@@ -3,8 +3,10 @@ package work_test
 import (
 	"context"
 	"fmt"
+	"io"
 	"net"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -163,6 +165,58 @@ func TestWhatIsNotHandedOutGoesBack(t *testing.T) {
 				t.Errorf("a stopped one took a task: %v", err)
 			}
 		})
+	}
+}
+
+// answerless loses the first answer to the script that gives tasks back, after it has called the function meanwhile.
+// It closes repeated when the script is sent again and has its answer.
+type answerless struct {
+	pipelines
+	meanwhile func()
+	sent      int
+	repeated  chan struct{}
+}
+
+func (l *answerless) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return func(ctx context.Context, commands []redis.Cmder) error {
+		err := next(ctx, commands)
+		if script := fmt.Sprint(commands[0].Args()[1:2]...); !strings.Contains(script, `return redis.error_reply("NOT FOUND")`) {
+			return err
+		}
+		if l.sent++; l.sent > 1 {
+			close(l.repeated)
+			return err
+		}
+		l.meanwhile()
+		for _, command := range commands {
+			command.SetErr(io.EOF)
+		}
+		return io.EOF
+	}
+}
+
+// A task goes back, the answer to that is lost, and a plain Asynq worker takes the task. The repeat leaves it there.
+func TestATaskThatWentBackIsNotTakenFromAnother(t *testing.T) {
+	t.Parallel()
+	b := newBed(t, nil)
+	b.fill(2)
+	release := make(chan struct{})
+	lost := &answerless{repeated: make(chan struct{}), meanwhile: func() {
+		running := make(chan struct{})
+		t.Cleanup(plainly(b, asynq.HandlerFunc(func(context.Context, *asynq.Task) error {
+			close(running)
+			<-release
+			return nil
+		})))
+		<-running
+	}}
+	a := newAsker(b, func(o *pipeline.Options) { o.Direct.AddHook(lost) })
+	defer close(release)
+	a.mustAsk("default")
+	a.Release()
+	<-lost.repeated
+	if pending, active := b.list("pending"), b.list("active"); len(pending) != 0 || !slices.Equal(active, []string{"1", "0"}) {
+		t.Errorf("pending are %v, active %v", pending, active)
 	}
 }
 
