@@ -125,7 +125,7 @@ func (r *remote) confirmAll(ctx context.Context, row func(context.Context, strin
 // committedAll is called after the commit of a batch, and sends the
 // acknowledgements of its events in one round trip.
 func (r *remote) committedAll(ctx context.Context, events []Event) []error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), acknowledgePatience)
+	ctx, cancel := acknowledging(ctx)
 	defer cancel()
 	list := make([]acknowledge.Acknowledgement, len(events))
 	for i, event := range events {

@@ -166,10 +166,22 @@ func (r *remote) check(ctx context.Context, row func(context.Context, string, ..
 // waits for it.
 const acknowledgePatience = 10 * time.Second
 
+// acknowledging returns the context for sending an acknowledgement. A cancellation of ctx does not count, because the
+// effect is committed. But the deadline of ctx does, which is a little before that of the task (see spare.Before). If
+// the task's own time were over, Asynq would charge an attempt, and on the last one the event would become a dead
+// letter although it took effect.
+func acknowledging(ctx context.Context) (context.Context, context.CancelFunc) {
+	until := time.Now().Add(acknowledgePatience)
+	if deadline, bounded := ctx.Deadline(); bounded && deadline.Before(until) {
+		until = deadline
+	}
+	return context.WithDeadline(context.WithoutCancel(ctx), until)
+}
+
 // committed sends the acknowledgement before the task ends. If the worker dies between the commit and the
 // acknowledgement, the task runs again and sends the acknowledgement.
 func (r *remote) committed(ctx context.Context, event Event) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), acknowledgePatience)
+	ctx, cancel := acknowledging(ctx)
 	defer cancel()
 	return unacknowledged(event, acknowledge.Send(ctx, r.redis, acknowledgementOf(event)))
 }

@@ -244,6 +244,85 @@ func TestAFullRedisTakesAcknowledgements(t *testing.T) {
 	}
 }
 
+// hooked is a RedisConnOpt whose clients have a hook.
+type hooked struct {
+	asynq.RedisConnOpt
+	hook redis.Hook
+}
+
+func (h hooked) MakeRedisClient() any {
+	client := h.RedisConnOpt.MakeRedisClient()
+	if c, ok := client.(redis.UniversalClient); ok {
+		c.AddHook(h.hook)
+	}
+	return client
+}
+
+// swallowing is a hook: the first acknowledgements get no answer.
+type swallowing struct{ left atomic.Int64 }
+
+func (*swallowing) DialHook(next redis.DialHook) redis.DialHook { return next }
+
+func (*swallowing) ProcessHook(next redis.ProcessHook) redis.ProcessHook { return next }
+
+func (s *swallowing) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return func(ctx context.Context, commands []redis.Cmder) error {
+		if commands[0].Name() != "xadd" || s.left.Add(-1) < 0 {
+			return next(ctx, commands)
+		}
+		<-ctx.Done()
+		for _, command := range commands {
+			command.SetErr(ctx.Err())
+		}
+		return ctx.Err()
+	}
+}
+
+// Redis does not answer the acknowledgement within the task's time. That costs no attempt, not even the last one: the
+// event took effect, so it must not become a dead letter.
+func TestAnAcknowledgementEndsBeforeItsTask(t *testing.T) {
+	t.Parallel()
+	for name, handler := range map[string]func(c *consumer.Consumer[*sql.Tx], effect func(context.Context, *sql.Tx) error) asynq.Handler{
+		"alone": func(c *consumer.Consumer[*sql.Tx], effect func(context.Context, *sql.Tx) error) asynq.Handler {
+			return consumer.Handle(c, func(ctx context.Context, tx *sql.Tx, _ payment) error { return effect(ctx, tx) })
+		},
+		"in a batch": func(c *consumer.Consumer[*sql.Tx], effect func(context.Context, *sql.Tx) error) asynq.Handler {
+			return consumer.HandleBatch(c, func(ctx context.Context, tx *sql.Tx, _ []payment) error { return effect(ctx, tx) }, consumer.Batch{})
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b, lost := newBench(t), &swallowing{}
+			lost.left.Store(1)
+			b.exec("CREATE TABLE public.effects (n integer)")
+			c, err := consumer.NewRemote(consumer.SQL(b.db), hooked{b.Redis(t), lost}, consumer.Options{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { _ = c.Close() })
+			if err := c.CreateInbox(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			b.serve(handler(c, func(ctx context.Context, tx *sql.Tx) error {
+				_, err := tx.ExecContext(ctx, "INSERT INTO public.effects VALUES (1)")
+				return err
+			}))
+			id := client.NewID().String()
+			b.enqueue(id, asynq.MaxRetry(0), asynq.Timeout(2*time.Second))
+			eventually(t, "the task has ended", func() bool {
+				task, err := b.inspector.GetTaskInfo("default", id)
+				if err == nil && task.State == asynq.TaskStateArchived {
+					t.Fatalf("the task is a dead letter: %s", task.LastErr)
+				}
+				return errors.Is(err, asynq.ErrTaskNotFound) || err == nil && task.State == asynq.TaskStateCompleted
+			})
+			if n := b.count("SELECT count(*) FROM public.effects"); n != 1 {
+				t.Errorf("%d effects", n)
+			}
+		})
+	}
+}
+
 func TestAnInboxOfOnesOwn(t *testing.T) {
 	t.Parallel()
 	b := newBench(t)
