@@ -3,6 +3,7 @@ package acknowledge
 import (
 	"context"
 	"fmt"
+	"strings"
 
 	"github.com/redis/go-redis/v9"
 
@@ -55,6 +56,26 @@ func SendAll(ctx context.Context, r redis.UniversalClient, list []Acknowledgemen
 var fullScript = redis.NewScript(`
 redis.call("XTRIM", KEYS[1], "MAXLEN", "~", ARGV[1])
 return redis.call("XADD", KEYS[1], "*", unpack(ARGV, 2))`)
+
+// Check returns an error if Redis would refuse an acknowledgement, for example because its user may
+// not write to the stream. Check changes nothing. A Redis that has reached its maxmemory is no error;
+// see SendAll.
+func Check(ctx context.Context, r redis.UniversalClient) error {
+	// No entry is before the first ID, so this trims nothing. Another kind of key is an error.
+	if err := r.XTrimMinID(ctx, Key, Start).Err(); err != nil {
+		return err
+	}
+	// Redis looks at the rights first, and then refuses this ID, because an entry must have a greater one.
+	place, err := r.XAdd(ctx, &redis.XAddArgs{Stream: Key, ID: Start, Values: []any{"event", ""}}).Result()
+	switch {
+	case err == nil:
+		return redisreply.Unexpected{To: "XADD with the ID " + Start, Reply: place}
+	case redisreply.IsFull(err) || strings.Contains(err.Error(), "greater than "+Start):
+		return nil
+	default:
+		return err
+	}
+}
 
 // placed is a command whose reply is the ID of the new entry.
 type placed interface{ Result() (string, error) }

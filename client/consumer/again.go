@@ -45,17 +45,21 @@ func isAway(err error) bool {
 }
 
 // untriedDelay is how long Asynq waits before it runs a task again whose handler
-// did not run.
+// did not run, or whose last attempt lacks only its acknowledgement.
 func untriedDelay() time.Duration { return 2*time.Second + rand.N(3*time.Second) }
 
-// notTried returns the error of a task whose handler did not run. If this was the
+// notTried returns the error of a task whose handler did not run; see unlessLast.
+func notTried(ctx context.Context, event Event, err error) error {
+	return unlessLast(ctx, event, fmt.Errorf("%w: %w", ErrNotTried, err))
+}
+
+// unlessLast returns an error with which a task goes back to its queue. If this was the
 // last attempt of the task, Asynq would archive the task. A server that Run started
 // puts the task back instead. On another server the error removes the task from the
 // queue; the leader then finds the task missing and sends the event again (see
 // --relay-missing). Nobody would send a task of another program again, so Asynq
 // archives it there.
-func notTried(ctx context.Context, event Event, err error) error {
-	err = fmt.Errorf("%w: %w", ErrNotTried, err)
+func unlessLast(ctx context.Context, event Event, err error) error {
 	if event.Attempt < event.Attempts {
 		return err
 	}

@@ -118,6 +118,9 @@ func (b *batching[T, Tx]) ProcessTask(ctx context.Context, task *asynq.Task) err
 	}
 	if event, err := readEvent(ctx, task); err == nil && event.Attempt == 1 {
 		if answer := b.gathered(ctx, event, payload); !answer.alone {
+			if errors.Is(answer.err, ErrUnacknowledged) {
+				return unlessLast(ctx, event, answer.err)
+			}
 			return answer.err
 		}
 	}

@@ -105,6 +105,8 @@ func (c *Consumer[Tx]) process(ctx context.Context, task *asynq.Task, handle fun
 				return err
 			}
 			waited++
+		case errors.Is(err, ErrUnacknowledged):
+			return unlessLast(ctx, event, err)
 		case ctx.Err() != nil:
 			return err
 		case outage.IsFleeting(err) && tries < mostTries:

@@ -133,7 +133,7 @@ func (r *remote) committedAll(ctx context.Context, events []Event) []error {
 	}
 	errs := acknowledge.SendAll(ctx, r.redis, list)
 	for i, err := range errs {
-		errs[i] = unacknowledged(events[i], err)
+		errs[i] = unacknowledged(err)
 	}
 	return errs
 }

@@ -13,10 +13,12 @@ import (
 
 	"github.com/hibiken/asynq"
 	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/redis/go-redis/v9"
 	"gorm.io/driver/postgres"
 	"gorm.io/gorm"
 
 	"outboxd/client"
+	"outboxd/client/acknowledge"
 	"outboxd/client/consumer"
 	"outboxd/client/gormoutbox"
 )
@@ -225,6 +227,52 @@ func TestCheckSaysWhatIsMissing(t *testing.T) {
 	}
 	if n := count(t, own, "SELECT count(*) FROM outboxd_inbox"); n != 0 {
 		t.Error("Check left something behind")
+	}
+}
+
+// Check finds what would keep Redis from accepting acknowledgements.
+func TestCheckTriesTheAcknowledgements(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	connect, ok := b.Redis(t).(asynq.RedisClientOpt)
+	if !ok {
+		t.Fatalf("a %T", b.Redis(t))
+	}
+	r := redis.NewClient(&redis.Options{Network: connect.Network, Addr: connect.Addr})
+	t.Cleanup(func() { _ = r.Close() })
+	if err := r.Do(t.Context(), "ACL", "SETUSER", "billing", "on", ">secret", "~*", "&*", "+@all", "-xadd").Err(); err != nil {
+		t.Fatal(err)
+	}
+	check := func(connect asynq.RedisConnOpt) error {
+		c, err := consumer.NewRemote(consumer.SQL(b.db), connect, consumer.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		if err := c.CreateInbox(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		return c.Check(t.Context())
+	}
+	if err := check(connect); err != nil {
+		t.Error(err)
+	}
+	if n := r.Exists(t.Context(), acknowledge.Key).Val(); n != 0 {
+		t.Error("Check left something behind")
+	}
+	limited := connect
+	limited.Username, limited.Password = "billing", "secret"
+	if err := check(limited); err == nil || !contains(err.Error(), "ACL SETUSER") {
+		t.Errorf("without the right to XADD: %v", err)
+	}
+	r.ConfigSet(t.Context(), "maxmemory", "1")
+	if err := check(connect); err != nil {
+		t.Errorf("a full Redis: %v", err)
+	}
+	r.ConfigSet(t.Context(), "maxmemory", "0")
+	r.Set(t.Context(), acknowledge.Key, "no stream", 0)
+	if err := check(connect); err == nil || !contains(err.Error(), acknowledge.Key) {
+		t.Errorf("no stream: %v", err)
 	}
 }
 

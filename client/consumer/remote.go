@@ -19,7 +19,8 @@ import (
 
 // ErrUnacknowledged is the error of a task of a remote Consumer: the event took effect, but Redis did not accept the
 // acknowledgement. Asynq runs the task again. The second run has no effect, but sends the acknowledgement. After the
-// last attempt the task is removed from its queue instead, and the leader sends the event again (see --relay-missing).
+// last attempt, on a server that Run did not start, the task is removed from its queue instead, and the leader sends the
+// event again (see --relay-missing).
 var ErrUnacknowledged = errors.New("the effect is committed, but Redis did not accept its acknowledgement")
 
 // NewRemote returns a Consumer whose handlers write to another database than that of the outbox. A table in that
@@ -159,6 +160,12 @@ func (r *remote) check(ctx context.Context, row func(context.Context, string, ..
 		}
 		return fmt.Errorf("the Redis that acknowledgements go through does not answer: correct the RedisConnOpt, or wait until it runs: %w", err)
 	}
+	if err := acknowledge.Check(ctx, r.redis); err != nil {
+		if hopeless := refused(err); hopeless != nil {
+			return hopeless
+		}
+		return fmt.Errorf("Redis accepts no acknowledgement in the stream %s: %w", acknowledge.Key, err)
+	}
 	return nil
 }
 
@@ -183,25 +190,18 @@ func acknowledging(ctx context.Context) (context.Context, context.CancelFunc) {
 func (r *remote) committed(ctx context.Context, event Event) error {
 	ctx, cancel := acknowledging(ctx)
 	defer cancel()
-	return unacknowledged(event, acknowledge.Send(ctx, r.redis, acknowledgementOf(event)))
+	return unacknowledged(acknowledge.Send(ctx, r.redis, acknowledgementOf(event)))
 }
 
 func acknowledgementOf(event Event) acknowledge.Acknowledgement {
 	return acknowledge.Acknowledgement{Event: event.ID, Type: event.Type, Queue: event.Queue, Outbox: event.outbox}
 }
 
-// unacknowledged returns the error of a task whose acknowledgement failed with err.
-func unacknowledged(event Event, err error) error {
-	switch {
-	case err == nil:
+// unacknowledged returns the error of a task whose acknowledgement failed with err. The caller
+// gives it to unlessLast, with the context of the task.
+func unacknowledged(err error) error {
+	if err == nil {
 		return nil
-	case event.Attempt >= event.Attempts:
-		// After the last attempt Asynq would archive the task, and the event would
-		// become a dead letter although it took effect. So this error removes the
-		// task from the queue. The leader then finds the task missing and sends the
-		// event again (see --relay-missing).
-		return fmt.Errorf("%w: %w: %w", ErrUnacknowledged, err, asynq.RevokeTask)
-	default:
-		return fmt.Errorf("%w: %w", ErrUnacknowledged, err)
 	}
+	return fmt.Errorf("%w: %w", ErrUnacknowledged, err)
 }

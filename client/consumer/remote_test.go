@@ -282,18 +282,27 @@ func (s *swallowing) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.P
 // event took effect, so it must not become a dead letter.
 func TestAnAcknowledgementEndsBeforeItsTask(t *testing.T) {
 	t.Parallel()
-	for name, handler := range map[string]func(c *consumer.Consumer[*sql.Tx], effect func(context.Context, *sql.Tx) error) asynq.Handler{
-		"alone": func(c *consumer.Consumer[*sql.Tx], effect func(context.Context, *sql.Tx) error) asynq.Handler {
-			return consumer.Handle(c, func(ctx context.Context, tx *sql.Tx, _ payment) error { return effect(ctx, tx) })
-		},
-		"in a batch": func(c *consumer.Consumer[*sql.Tx], effect func(context.Context, *sql.Tx) error) asynq.Handler {
-			return consumer.HandleBatch(c, func(ctx context.Context, tx *sql.Tx, _ []payment) error { return effect(ctx, tx) }, consumer.Batch{})
-		},
+	const tasks = 2
+	effect := func(ctx context.Context, tx *sql.Tx, payments ...payment) error {
+		_, err := tx.ExecContext(ctx, "INSERT INTO public.effects SELECT generate_series(1, $1::integer)", len(payments))
+		return err
+	}
+	for name, of := range map[string]struct {
+		lost    int64
+		handler func(c *consumer.Consumer[*sql.Tx]) asynq.Handler
+	}{
+		"alone": {tasks, func(c *consumer.Consumer[*sql.Tx]) asynq.Handler {
+			return consumer.Handle(c, func(ctx context.Context, tx *sql.Tx, p payment) error { return effect(ctx, tx, p) })
+		}},
+		"in a batch": {1, func(c *consumer.Consumer[*sql.Tx]) asynq.Handler {
+			handle := func(ctx context.Context, tx *sql.Tx, all []payment) error { return effect(ctx, tx, all...) }
+			return consumer.HandleBatch(c, handle, consumer.Batch{Max: tasks, Wait: time.Second})
+		}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			b, lost := newBench(t), &swallowing{}
-			lost.left.Store(1)
+			lost.left.Store(of.lost)
 			b.exec("CREATE TABLE public.effects (n integer)")
 			c, err := consumer.NewRemote(consumer.SQL(b.db), hooked{b.Redis(t), lost}, consumer.Options{})
 			if err != nil {
@@ -303,24 +312,44 @@ func TestAnAcknowledgementEndsBeforeItsTask(t *testing.T) {
 			if err := c.CreateInbox(t.Context()); err != nil {
 				t.Fatal(err)
 			}
-			b.serve(handler(c, func(ctx context.Context, tx *sql.Tx) error {
-				_, err := tx.ExecContext(ctx, "INSERT INTO public.effects VALUES (1)")
-				return err
-			}))
-			id := client.NewID().String()
-			b.enqueue(id, asynq.MaxRetry(0), asynq.Timeout(2*time.Second))
-			eventually(t, "the task has ended", func() bool {
-				task, err := b.inspector.GetTaskInfo("default", id)
-				if err == nil && task.State == asynq.TaskStateArchived {
-					t.Fatalf("the task is a dead letter: %s", task.LastErr)
-				}
-				return errors.Is(err, asynq.ErrTaskNotFound) || err == nil && task.State == asynq.TaskStateCompleted
-			})
-			if n := b.count("SELECT count(*) FROM public.effects"); n != 1 {
-				t.Errorf("%d effects", n)
+			ids := make([]string, tasks)
+			for i := range ids {
+				ids[i] = client.NewID().String()
+				b.enqueue(ids[i], asynq.MaxRetry(0), asynq.Timeout(2*time.Second))
+			}
+			b.serve(of.handler(c))
+			for _, id := range ids {
+				b.await(id, asynq.TaskStateCompleted)
+			}
+			if n := b.count("SELECT count(*) FROM public.effects"); n != tasks {
+				t.Errorf("%d effects of %d events", n, tasks)
 			}
 		})
 	}
+}
+
+// On the last attempt, Asynq's own server removes the task of an event that took effect and is not acknowledged,
+// because the leader sends the event again.
+func TestAnAcknowledgementThatFailsOnAPlainServer(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	c, err := consumer.NewRemote(consumer.SQL(b.db), b.Redis(t), consumer.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = c.Close() })
+	r, _ := b.Redis(t).MakeRedisClient().(redis.UniversalClient)
+	t.Cleanup(func() { _ = r.Close() })
+	if err := errors.Join(c.CreateInbox(t.Context()), r.Set(t.Context(), acknowledge.Key, "no stream", 0).Err()); err != nil {
+		t.Fatal(err)
+	}
+	b.serveByAsynq(consumer.Handle(c, func(context.Context, *sql.Tx, payment) error { return nil }))
+	id := client.NewID().String()
+	b.enqueue(id, asynq.MaxRetry(0))
+	eventually(t, "the task has left the queue", func() bool {
+		_, err := b.inspector.GetTaskInfo("default", id)
+		return errors.Is(err, asynq.ErrTaskNotFound)
+	})
 }
 
 func TestAnInboxOfOnesOwn(t *testing.T) {
@@ -342,7 +371,7 @@ func TestAnInboxOfOnesOwn(t *testing.T) {
 		t.Fatal(err)
 	}
 	b.await(id, asynq.TaskStateCompleted)
-	// On its last attempt a task whose acknowledgement fails leaves the queue, and is no dead letter.
+	// On its last attempt a task whose acknowledgement fails is no dead letter. It goes back to its queue.
 	r, _ := b.Redis(t).MakeRedisClient().(redis.UniversalClient)
 	t.Cleanup(func() { _ = r.Close() })
 	if err := errors.Join(r.Del(t.Context(), acknowledge.Key).Err(), r.Set(t.Context(), acknowledge.Key, "no stream", 0).Err()); err != nil {
@@ -350,10 +379,13 @@ func TestAnInboxOfOnesOwn(t *testing.T) {
 	}
 	last := client.NewID().String()
 	b.enqueue(last, asynq.MaxRetry(0))
-	eventually(t, "the task has left the queue", func() bool {
-		_, err := b.inspector.GetTaskInfo("default", last)
-		return errors.Is(err, asynq.ErrTaskNotFound)
-	})
+	if task := b.await(last, asynq.TaskStateRetry); task.Retried != 0 || !contains(task.LastErr, "did not accept its acknowledgement") {
+		t.Errorf("charged %d attempts: %s", task.Retried, task.LastErr)
+	}
+	if err := r.Del(t.Context(), acknowledge.Key).Err(); err != nil {
+		t.Fatal(err)
+	}
+	b.await(last, asynq.TaskStateCompleted)
 	b.exec("INSERT INTO outboxd_inbox VALUES (gen_random_uuid(), now() - interval '9 days')")
 	if n, err := c.TrimInbox(t.Context(), 0); err == nil || n != 0 {
 		t.Errorf("%d rows were trimmed at the age zero, %v", n, err)

@@ -124,9 +124,9 @@ func awaitRedis(ctx context.Context, client redis.UniversalClient, logger asynq.
 }
 
 // Check tests whether an event could be confirmed in the database and, for a
-// Consumer of NewRemote, whether Redis answers. Check changes nothing. Call Check
-// before Run, because a task whose event cannot be confirmed would go back to its
-// queue again and again.
+// Consumer of NewRemote, whether Redis would accept an acknowledgement. Check changes
+// nothing. Call Check before Run, because a task whose event cannot be confirmed or
+// acknowledged would go back to its queue again and again.
 //
 // An error of Check names what to change, as far as Check knows it. If outage.Is is
 // true for the error of Check, the problem may pass by itself.
