@@ -331,8 +331,9 @@ CREATE CONSTRAINT TRIGGER outbox_confirmed AFTER INSERT ON inbox
 -- events that this transaction has just confirmed and that have the turns of their ordering keys. For each owner the
 -- function returns the next events of the owner's key, in order. The parameters kind and line are the type and the
 -- queue that they must have. The last parameter, named most, is the largest number of events for all owners together.
--- The caller handles the events in this order, each after its owner, and calls outbox_end_run as the last step. These
--- events need no task in Redis.
+-- The function also stops when the payloads and headers of the returned events have reached 4 MiB, because the caller
+-- reads all of them at once. The caller handles the events in this order, each after its owner, and calls
+-- outbox_end_run as the last step. These events need no task in Redis.
 --
 --   - The returned rows are locked, and stay in outbox_held until outbox_end_run. The turn is not locked. The owner
 --     has the turn until the owner's row in inbox is committed, and before that no other event of the key can get
@@ -360,6 +361,7 @@ DECLARE
     event outbox_held;
     doubted timestamptz;
     room integer := most;
+    bytes bigint := 4 << 20;
 BEGIN
     SELECT went_back_at + interval '1 minute' INTO doubted FROM outbox_queue_identity WHERE history_seconds > 0;
     IF NOT FOUND OR current_setting('transaction_isolation') <> 'read committed' THEN
@@ -388,8 +390,10 @@ BEGIN
             headers := event.headers;
             RETURN NEXT;
             room := room - 1;
+            bytes := bytes - octet_length(payload) - octet_length(headers::text);
+            EXIT WHEN bytes <= 0;
         END LOOP;
-        EXIT WHEN room <= 0;
+        EXIT WHEN room <= 0 OR bytes <= 0;
     END LOOP;
 END $$;
 -- +goose StatementEnd

@@ -3,9 +3,11 @@ package consumer_test
 import (
 	"context"
 	"database/sql"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 
@@ -122,6 +124,25 @@ func TestABatchTakesTheNextEventsOfItsKey(t *testing.T) {
 				t.Errorf("batches of %v", k.sizes)
 			}
 		})
+	}
+}
+
+// A batch reads all its events at once. So large events make several batches.
+func TestARunEndsAtALimitOfBytes(t *testing.T) {
+	t.Parallel()
+	large := strings.Repeat("x", 900<<10)
+	payloads := make([]any, 12)
+	for n := range payloads {
+		payloads[n] = json.RawMessage(fmt.Sprintf(`{"Amount": %d, "Large": "%s"}`, n, large))
+	}
+	b, ids := newKeyedBench(t, payloads...)
+	k := &keyed{}
+	b.serve(consumer.HandleBatch(consumer.New(consumer.SQL(b.db), consumer.Options{}), k.handle, consumer.Batch{}))
+	b.wantInOrder(len(ids))
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if !slices.Equal(k.sizes, []int{6, 6}) { // five events with less than 4 MiB in four of them, behind the one with the task
+		t.Errorf("batches of %v", k.sizes)
 	}
 }
 
