@@ -31,7 +31,8 @@ type Batch struct {
 	// HandleTogether runs more if the database is far away. With Wait 0 an event waits only while no further
 	// batch may begin. The events that wait form the next batch.
 	Wait time.Duration
-	// Logger logs why a batch failed, at most once a minute. nil: slog.Default().
+	// Logger logs why a batch failed, and that a batch does not end although its time is over, each at most once a
+	// minute. nil: slog.Default().
 	Logger *slog.Logger
 }
 
@@ -71,7 +72,7 @@ func newBatching[T, Tx any](c *Consumer[Tx], handle func(ctx context.Context, tx
 	}
 	return &batching[T, Tx]{
 		c: c, handle: handle, batch: batch, gatherers: map[gathererOf]*gather.Gatherer[*member[T]]{},
-		failures: rate.Sometimes{Interval: time.Minute},
+		failures: rate.Sometimes{Interval: time.Minute}, overdue: rate.Sometimes{Interval: time.Minute},
 	}
 }
 
@@ -85,7 +86,7 @@ type batching[T, Tx any] struct {
 	mu        sync.Mutex
 	gatherers map[gathererOf]*gather.Gatherer[*member[T]]
 
-	failures rate.Sometimes
+	failures, overdue rate.Sometimes
 }
 
 // gathererOf is the key of a Gatherer: only tasks with the same queue and server
@@ -156,7 +157,7 @@ func (b *batching[T, Tx]) gatherer(ctx context.Context, queue string) *gather.Ga
 			o.Places = of.server.places
 		}
 		run := gather.NewRunLimit(b.batch.Max)
-		g = gather.New(o, func(members []*member[T]) { b.carryOut(run, members) })
+		g = gather.New(o, func(members []*member[T], leave func()) { b.carryOut(run, members, leave) })
 		b.gatherers[of] = g
 		if of.server != nil {
 			context.AfterFunc(of.server.running, func() { g.Hurry(); b.forget(of) })
@@ -182,14 +183,14 @@ func mostConns[Tx any](db Database[Tx]) int {
 	return math.MaxInt
 }
 
-// carryOut runs one batch and gives each of its tasks an answer.
-func (b *batching[T, Tx]) carryOut(run *gather.RunLimit, members []*member[T]) {
+// carryOut runs one batch and gives each of its tasks an answer. See gather.New for the function leave.
+func (b *batching[T, Tx]) carryOut(run *gather.RunLimit, members []*member[T], leave func()) {
 	together, repeats := distinct(members)
 	var answers map[client.ID]answer
 	// Answer even if the handler ends this goroutine, as FailNow of a test does: then each task runs alone.
 	defer func() { answerAll(together, repeats, answers) }()
 	if len(together) > 0 {
-		answers = b.together(run, together)
+		answers = b.together(run, together, leave)
 	}
 }
 
@@ -213,9 +214,15 @@ func answerAll[T any](together, repeats []*member[T], answers map[client.ID]answ
 // called, the error is the task's answer, and the task is not run once more. But the task runs
 // alone if the commit found that the event may not take effect yet (ErrTooEarly), or if the
 // transaction can be repeated at once.
-func (b *batching[T, Tx]) together(run *gather.RunLimit, members []*member[T]) map[client.ID]answer {
+func (b *batching[T, Tx]) together(run *gather.RunLimit, members []*member[T], leave func()) map[client.ID]answer {
 	ctx, cancel := contextOf(members)
 	defer cancel()
+	defer gather.Overdue(ctx, func() {
+		leave()
+		b.overdue.Do(func() {
+			b.batch.Logger.Warn("a batch does not end although its time is over: its handler ignores its context", "task_type", members[0].event.Type, "size", len(members))
+		})
+	})()
 	t := &transaction[T, Tx]{batching: b, most: min(run.Most(), b.batch.Max-len(members))}
 	err := recovered(func() error { return t.run(ctx, members) })
 	run.Learn(err == nil, t.followers)

@@ -33,7 +33,7 @@ type Options struct {
 // Gatherer runs batches. It is safe for concurrent use.
 type Gatherer[T any] struct {
 	o   Options
-	run func(batch []T)
+	run func(batch []T, leave func())
 
 	mu      sync.Mutex
 	waiting []T
@@ -45,8 +45,9 @@ type Gatherer[T any] struct {
 }
 
 // New returns a Gatherer that calls the function run for each batch, in a new goroutine. The
-// items of a batch are in the order in which they came.
-func New[T any](o Options, run func(batch []T)) *Gatherer[T] {
+// items of a batch are in the order in which they came. Once run has returned or has called
+// leave, the batch does not count as under way any more. See Overdue.
+func New[T any](o Options, run func(batch []T, leave func())) *Gatherer[T] {
 	o.Max, o.AtOnce = max(o.Max, 1), max(o.AtOnce, 1)
 	return &Gatherer[T]{o: o, run: run}
 }
@@ -129,12 +130,13 @@ func (g *Gatherer[T]) lookIn(left time.Duration) {
 }
 
 func (g *Gatherer[T]) carryOut(batch []T) {
-	defer func() {
+	leave := sync.OnceFunc(func() {
 		g.mu.Lock()
 		defer g.mu.Unlock()
 		g.running--
 		g.inside -= len(batch)
 		g.begin()
-	}()
-	g.run(batch)
+	})
+	defer leave()
+	g.run(batch, leave)
 }

@@ -22,7 +22,7 @@ type batches struct {
 
 func newBatches() *batches { return &batches{end: make(chan struct{})} }
 
-func (b *batches) run(batch []int) {
+func (b *batches) run(batch []int, _ func()) {
 	b.mu.Lock()
 	b.sizes, b.items = append(b.sizes, len(batch)), append(b.items, batch...)
 	b.mu.Unlock()
@@ -136,6 +136,35 @@ func TestAllPlacesAreTaken(t *testing.T) {
 			g.Add(t.Context(), n)
 		}
 		b.want(t, 4)
+		close(b.end)
+	})
+}
+
+// A batch goes on although its context has ended. It keeps no place of the batches that come, and its late end frees
+// none a second time.
+func TestABatchWithoutAnEndTakesNoPlace(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b := newBatches()
+		g := gather.New(gather.Options{Max: 2, AtOnce: 1}, func(batch []int, leave func()) {
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+			defer cancel()
+			defer gather.Overdue(ctx, leave)()
+			b.run(batch, leave)
+		})
+		for n := range 4 {
+			g.Add(t.Context(), n)
+		}
+		b.want(t, 1)
+		time.Sleep(65 * time.Second)
+		b.want(t, 1)
+		time.Sleep(6 * time.Second)
+		b.want(t, 1, 2)
+		b.end <- struct{}{} // one of the two, after which one place at most is free
+		b.end <- struct{}{}
+		b.want(t, 1, 2, 1)
+		g.Add(t.Context(), 4)
+		b.want(t, 1, 2, 1)
 		close(b.end)
 	})
 }

@@ -79,10 +79,10 @@ func (g *groups) batched(ctx, running context.Context, batch Batch, queue string
 // carryOut runs one batch of a handler. If there is room in the batch, the worker adds held events: after each
 // event with an ordering key come the next events of that key. The added events need neither a task nor a pass of
 // the relay.
-func (g *groups) carryOut(of batchOf, batch Batch, run *gather.RunLimit, members []*member) {
+func (g *groups) carryOut(of batchOf, batch Batch, run *gather.RunLimit, members []*member, leave func()) {
 	var followers []domain.Follower
 	begun, begin := false, time.Now()
-	err := g.commit(members, func(ctx context.Context, tx domain.Effects, first []*member) (err error) {
+	err := g.commit(members, leave, func(ctx context.Context, tx domain.Effects, first []*member) (err error) {
 		if batch.each {
 			if err := g.measure(ctx, tx); err != nil {
 				return err

@@ -28,7 +28,7 @@ type groups struct {
 	hurried bool
 	batches map[batchOf]*gather.Gatherer[*member]
 
-	failures sync.Map // by task type, a *rate.Sometimes for the log
+	said sync.Map // by subject, a *rate.Sometimes for the log
 }
 
 // batchOf has the two values that all tasks of a batch have in common.
@@ -98,7 +98,7 @@ func (g *groups) gatherer(queue, taskType string, batch Batch) *gather.Gatherer[
 		if batch.each {
 			o.Distance, o.Most = &g.distance, cmp.Or(g.w.o.Connections, g.w.o.Concurrency)
 		}
-		gatherer = gather.New(o, func(members []*member) { g.carryOut(name, batch, run, members) })
+		gatherer = gather.New(o, func(members []*member, leave func()) { g.carryOut(name, batch, run, members, leave) })
 		if g.hurried {
 			gatherer.Hurry()
 		}
@@ -125,8 +125,8 @@ func (g *groups) Ask(ctx context.Context, task Task) (first bool, err error) {
 	return g.w.o.Inbox.Ask(ctx, task.EventID)
 }
 
-func (g *groups) ask(members []*member) {
-	together, repeats, ctx, cancel := present(members)
+func (g *groups) ask(members []*member, leave func()) {
+	together, repeats, ctx, cancel := g.present(members, leave)
 	defer cancel()
 	if len(together) == 0 {
 		return // nobody waits for an answer, and ctx would not end
@@ -166,8 +166,8 @@ func recorded(ctx context.Context, tx domain.Effects, record Record) error {
 	return record(ctx, tx)
 }
 
-func (g *groups) confirm(members []*member) {
-	err := g.commit(members, func(ctx context.Context, tx domain.Effects, first []*member) error {
+func (g *groups) confirm(members []*member, leave func()) {
+	err := g.commit(members, leave, func(ctx context.Context, tx domain.Effects, first []*member) error {
 		for _, m := range first {
 			if err := recorded(ctx, tx, m.record); err != nil {
 				return err
@@ -185,11 +185,16 @@ func (g *groups) complain(taskType string, size int, err error) {
 	if err == nil || size < 2 || domain.ErrorCode(err) == domain.CodeUnavailable || errors.Is(err, domain.ErrTooEarly) || errors.Is(err, context.Canceled) {
 		return
 	}
-	value, _ := g.failures.LoadOrStore(taskType, &rate.Sometimes{Interval: time.Minute})
+	g.seldom(taskType, func() {
+		g.w.log.Warn("a batch failed, and each of its tasks is tried alone", "task_type", taskType, "size", size, "error", err)
+	})
+}
+
+// seldom calls the function say at most once a minute for each subject.
+func (g *groups) seldom(subject string, say func()) {
+	value, _ := g.said.LoadOrStore(subject, &rate.Sometimes{Interval: time.Minute})
 	if seldom, ok := value.(*rate.Sometimes); ok {
-		seldom.Do(func() {
-			g.w.log.Warn("a batch failed, and each of its tasks is tried alone", "task_type", taskType, "size", size, "error", err)
-		})
+		seldom.Do(say)
 	}
 }
 
@@ -198,8 +203,8 @@ var errEnded = errors.New("the handler ended its goroutine")
 
 // commit confirms members in one transaction, and calls the function effect for those that take effect now. If a
 // group of one member fails, the function own reports whether the failure is that member's own.
-func (g *groups) commit(members []*member, effect func(ctx context.Context, tx domain.Effects, first []*member) error, own func() bool) (err error) {
-	together, repeats, ctx, cancel := present(members)
+func (g *groups) commit(members []*member, leave func(), effect func(ctx context.Context, tx domain.Effects, first []*member) error, own func() bool) (err error) {
+	together, repeats, ctx, cancel := g.present(members, leave)
 	defer cancel()
 	if len(together) == 0 {
 		return nil
@@ -231,8 +236,10 @@ func (g *groups) commit(members []*member, effect func(ctx context.Context, tx d
 
 // present returns one member for each event, and further members of the same event separately as repeats. present
 // leaves out members that have left, and members whose timeout is reached. ctx ends when any member reaches its
-// timeout or is cancelled. The task of that member must not take effect, and all tasks are then tried alone.
-func present(members []*member) (together, repeats []*member, ctx context.Context, cancel context.CancelFunc) {
+// timeout or is cancelled. The task of that member must not take effect, and all tasks are then tried alone. If the
+// group still runs some seconds after the end of ctx, present calls leave (see gather.New). Call cancel when the group
+// has ended.
+func (g *groups) present(members []*member, leave func()) (together, repeats []*member, ctx context.Context, cancel context.CancelFunc) {
 	seen := make(map[domain.ID]bool, len(members))
 	for _, m := range members {
 		switch {
@@ -252,7 +259,14 @@ func present(members []*member) (together, repeats []*member, ctx context.Contex
 	for i, m := range together {
 		contexts[i] = m.ctx
 	}
-	ctx, cancel = gather.Context(contexts...)
+	ctx, cancelContext := gather.Context(contexts...)
+	ended := gather.Overdue(ctx, func() {
+		leave()
+		g.seldom("late "+members[0].task.Type, func() {
+			g.w.log.Warn("a batch does not end although its time is over: its handler ignores its context", "task_type", members[0].task.Type, "size", len(together))
+		})
+	})
+	cancel = func() { ended(); cancelContext() }
 	if len(together) > 0 {
 		// In a trace, a statement for several tasks belongs to the span of the first task.
 		ctx = trace.ContextWithSpan(ctx, trace.SpanFromContext(together[0].ctx))

@@ -7,6 +7,8 @@ import (
 	"log/slog"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -33,10 +35,10 @@ func TestAGroupThatEverybodyLeftAsksNothing(t *testing.T) {
 	groups := newGroups(t.Context(), w)
 	left, stays := newMember(t.Context(), Task{EventID: domain.ID{1}}, nil), newMember(t.Context(), Task{EventID: domain.ID{2}}, nil)
 	left.place.Take()
-	if groups.ask([]*member{left}); inbox.times != 0 {
+	if groups.ask([]*member{left}, func() {}); inbox.times != 0 {
 		t.Errorf("the inbox was asked %d times", inbox.times)
 	}
-	if groups.ask([]*member{left, stays}); inbox.times != 1 || (<-stays.answer).alone {
+	if groups.ask([]*member{left, stays}, func() {}); inbox.times != 1 || (<-stays.answer).alone {
 		t.Errorf("the inbox was asked %d times for a task that stays", inbox.times)
 	}
 }
@@ -86,4 +88,39 @@ func TestARecordThatPanicsFailsItsTaskAlone(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "no such column") || isBlameless(err) {
 		t.Errorf("the task ends with %v", err)
 	}
+}
+
+// endless is an inbox whose transactions of several tasks do not end, until it is released.
+type endless struct {
+	takes
+	release chan struct{}
+	begun   int
+}
+
+func (e *endless) ProcessAll(context.Context, []domain.ID, func(context.Context, domain.Effects, []domain.ID) error) ([]domain.Confirmation, error) {
+	e.begun++
+	<-e.release
+	return nil, errEnded
+}
+
+// Groups that do not end take no place for good. Other tasks still form groups.
+func TestAGroupWithoutAnEndTakesNoPlace(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		inbox := &endless{release: make(chan struct{})}
+		defer close(inbox.release)
+		w := New(Options{Inbox: inbox, Concurrency: 1, Logger: slog.New(slog.DiscardHandler), Registry: prometheus.NewRegistry()})
+		groups := newGroups(t.Context(), w)
+		for n := range 3 * byte(groups.atOnce()) {
+			go func() {
+				ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+				defer cancel()
+				_, _ = groups.Confirm(ctx, Task{EventID: domain.ID{n + 1}}, nil)
+			}()
+			synctest.Wait()
+			if time.Sleep(2 * time.Minute); inbox.begun != int(n)+1 {
+				t.Fatalf("%d groups began, want %d", inbox.begun, n+1)
+			}
+		}
+	})
 }
