@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math"
+	"reflect"
 	"time"
 )
 
@@ -19,7 +20,8 @@ type Event struct {
 	// 255 bytes.
 	Type string
 	// Payload reaches the handler unchanged, byte for byte, if it is a []byte, a
-	// json.RawMessage or a string. Any other value is encoded as JSON. Nil: no bytes.
+	// json.RawMessage or a string. Any other value is encoded as JSON, with its method
+	// MarshalJSON even if that has a pointer receiver. Nil: no bytes.
 	// At most 1 MiB, unless --relay-max-payload of outboxd sets another limit.
 	Payload any
 	// Headers become the headers of the Asynq task. At most 64 KiB in total.
@@ -58,7 +60,8 @@ type Event struct {
 }
 
 // Type is a task type together with the Go type of its payload. Producers,
-// consumers and tests can share it.
+// consumers and tests can share it. With an interface as T, such as any, do not emit a
+// []byte or a string: it is sent as it is, and Decode, which cannot know that, reads JSON.
 type Type[T any] string
 
 // Event returns an event of the type. Set its other fields as needed.
@@ -151,7 +154,10 @@ func (e *Event) bytes() ([]byte, error) {
 	case string:
 		return []byte(payload), nil
 	default:
-		encoded, err := json.Marshal(payload)
+		// encoding/json calls methods with a pointer receiver only for a value that has an address.
+		addressed := reflect.New(reflect.TypeOf(payload))
+		addressed.Elem().Set(reflect.ValueOf(payload))
+		encoded, err := json.Marshal(addressed.Interface())
 		if err != nil {
 			return nil, &Refusal{Field: "Payload", Reason: fmt.Sprintf("cannot be encoded as JSON: %v", err), cause: err}
 		}

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
+	"slices"
 	"strings"
 
 	"github.com/redis/go-redis/v9"
@@ -60,6 +62,17 @@ func mayPass(err error) bool {
 		}
 	}
 	return false
+}
+
+// tookNothing reports whether a request was certainly not carried out: the connection was not made, or Redis
+// refused the request before its first write. Redis lets a script finish after that.
+func tookNothing(err error) bool {
+	if dial, isNetwork := errors.AsType[*net.OpError](err); isNetwork {
+		return dial.Op == "dial"
+	}
+	answer, answered := errors.AsType[redis.Error](err)
+	begins := func(word string) bool { return strings.HasPrefix(answer.Error(), word) }
+	return answered && (slices.ContainsFunc(passing, begins) || slices.ContainsFunc(refusing, begins))
 }
 
 // noScript is the prefix of Redis's error for EVALSHA with a hash that Redis does

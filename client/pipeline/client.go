@@ -115,11 +115,12 @@ func (c *Client) Release() {
 // in pipelines. If Redis has no memory left for the script that moves due tasks to the pending
 // list, another script moves them. All other scripts are sent unchanged.
 func (c *Client) EvalSha(ctx context.Context, sha string, keys []string, args ...any) *redis.Cmd {
+	queue, ends := endsRun(keys)
 	switch {
 	case takesTask(keys):
 		return c.take(ctx, queueOf(keys[0]))
-	case endsRun(keys):
-		return c.finish(ctx, &ending{script: sha, keys: keys, args: args})
+	case ends:
+		return c.finish(ctx, &ending{script: sha, queue: queue, keys: keys, args: args})
 	case forwardsTasks(keys):
 		return c.forwarded(ctx, c.UniversalClient.EvalSha(ctx, sha, keys, args...), keys, args)
 	default:
@@ -129,11 +130,12 @@ func (c *Client) EvalSha(ctx context.Context, sha string, keys []string, args ..
 
 // Eval does the same as EvalSha for a script that Redis does not know yet.
 func (c *Client) Eval(ctx context.Context, script string, keys []string, args ...any) *redis.Cmd {
+	queue, ends := endsRun(keys)
 	switch {
 	case takesTask(keys):
 		return c.take(ctx, queueOf(keys[0]))
-	case endsRun(keys):
-		return c.finish(ctx, &ending{script: script, whole: true, keys: keys, args: args})
+	case ends:
+		return c.finish(ctx, &ending{script: script, whole: true, queue: queue, keys: keys, args: args})
 	case forwardsTasks(keys):
 		return c.forwarded(ctx, c.UniversalClient.Eval(ctx, script, keys, args...), keys, args)
 	default:
@@ -213,7 +215,7 @@ func (c *Client) finish(ctx context.Context, e *ending) *redis.Cmd {
 	}
 	c.absence.hear(answer.Err())
 	if id, isText := e.args[0].(string); isText && !isNoScript(answer.Err()) {
-		c.places.end(task{queueOf(e.keys[0]), id})
+		c.places.end(task{e.queue, id})
 	}
 	return answer
 }

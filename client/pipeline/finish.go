@@ -26,6 +26,7 @@ type finisher struct {
 type ending struct {
 	script string // the script's hash, or its text
 	whole  bool   // script is the text
+	queue  string
 	keys   []string
 	args   []any
 	answer *redis.Cmd
@@ -147,7 +148,7 @@ func sendAll(client redis.UniversalClient, batch []*ending) {
 	for n := 0; len(batch) > 0; n++ {
 		all := newPipes(client)
 		for _, e := range batch {
-			pipe := all.to(queueOf(e.keys[0]))
+			pipe := all.to(e.queue)
 			if e.whole {
 				e.answer = pipe.Eval(ctx, e.script, e.keys, e.args...)
 			} else {

@@ -16,6 +16,7 @@ type queue struct {
 	weight int
 	lost
 	dry   bool      // the last request took all the tasks that were pending
+	more  bool      // the last request ended before it had seen all pending tasks, and took none
 	again time.Time // earliest time of the next request, after one without an answer or with a head of an unknown type
 	head  string    // the ID of the head, if it is of an unknown type
 	known string    // the ID of a head whose type turned out to be known
@@ -38,6 +39,8 @@ const leftAfter = 30 * time.Second
 const askAgain = 500 * time.Millisecond
 
 // fail is called when a request for tasks got no answer, or one that cannot be read.
+// The receipt is kept unless the request certainly took nothing. A server that is away for
+// long would otherwise push out the receipts of requests that did take tasks.
 //
 // The next request would probably get such an answer again, and each request extends the leases of the tasks that it
 // finds. So the receipt of a request with such an answer is kept only as long as the oldest one. Then the leases end,
@@ -46,7 +49,10 @@ func (q *queue) fail(receipt string, asked time.Time, err error) {
 	if _, unreadable := errors.AsType[redisreply.Unexpected](err); unreadable && len(q.lost) > 0 {
 		asked = slices.MinFunc(q.lost, func(a, b lostQuestion) int { return a.asked.Compare(b.asked) }).asked
 	}
-	q.lose(receipt, asked)
+	if !tookNothing(err) {
+		q.lose(receipt, asked)
+	}
+	q.more = false
 	q.rest()
 }
 

@@ -12,7 +12,8 @@ import (
 // If the task at the head is of an unknown type, the script searches a window of
 // tasks behind the head, so that one task without a worker does not block the
 // queue. If the ID at the head has no task any more, the script removes the ID. Taking
-// it would leave a task without a message, which would stay active for ever.
+// it would leave a task without a message, which would stay active for ever. After a
+// hundred removed IDs the script stops, and its reply says so.
 //
 // If the answer to an earlier request was lost, the script returns the tasks of
 // that answer again, because no worker runs them. The script finds these tasks by
@@ -36,7 +37,8 @@ import (
 //
 // Returns the receipt; the ID of the head if its type is unknown, else ""; the
 // message of the head if its type is unknown and nothing was taken, else ""; the
-// number of tasks in the window; then the ID and the message of each task that was
+// number of tasks in the window, or -1 if the script stopped because it removed many
+// IDs; then the ID and the message of each task that was
 // taken.
 var takeScript = redis.NewScript(`
 local most, bytes = tonumber(ARGV[9]), tonumber(ARGV[6])
@@ -107,7 +109,11 @@ while #ids > 0 do
 			break
 		end
 	end
-	if #reply > 4 or reply[2] ~= "" or gone >= 100 then break end
+	if #reply > 4 or reply[2] ~= "" then break end
+	if gone >= 100 then
+		reply[4] = -1
+		return reply
+	end
 	ids = redis.call("LRANGE", KEYS[1], -most, -1)
 end
 if #reply > 4 or reply[2] == "" then return reply end
@@ -146,6 +152,7 @@ type takeReply struct {
 	head    string // of an unknown type, or ""
 	message string // the head's, if nothing was taken
 	window  int64
+	stopped bool // before all pending tasks were seen, because the script removed many IDs
 	tasks   []ahead
 }
 
@@ -180,7 +187,7 @@ func readTake(command *redis.Cmd, receipt string) (takeReply, error) {
 		}
 		texts = append(texts, text)
 	}
-	r := takeReply{head: texts[0], message: texts[1], window: window}
+	r := takeReply{head: texts[0], message: texts[1], window: max(window, 0), stopped: window < 0}
 	for i := 2; i < len(texts); i += 2 {
 		if texts[i] == "" || texts[i+1] == "" {
 			return takeReply{}, strange

@@ -133,7 +133,7 @@ func (t *taker) look(asked string) error {
 		}
 	}
 	found, err := t.ask(asked, open)
-	t.empty = !found && err == nil
+	t.empty = !found && err == nil && !slices.ContainsFunc(open, func(q *queue) bool { return q.more })
 	if found {
 		return nil
 	}
@@ -409,6 +409,10 @@ func (t *taker) read(q question, share int, at time.Time) (again, found bool, er
 	}
 	if share == 0 { // the request did not ask for pending tasks
 		return false, len(reply.tasks) > 0, nil
+	}
+	if q.more = reply.stopped; q.more {
+		q.dry = false
+		return true, false, nil
 	}
 	if len(reply.tasks) == 0 || !q.renews && reply.bytes() < takeBytes {
 		q.dry = len(reply.tasks) < share && reply.head == ""

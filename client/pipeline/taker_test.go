@@ -1,7 +1,10 @@
 package pipeline
 
 import (
+	"errors"
 	"fmt"
+	"io"
+	"net"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -84,6 +87,41 @@ func TestUnreadableAnswersEnd(t *testing.T) {
 		}
 	})
 }
+
+// Requests that took nothing leave the receipt of one whose answer was lost, however many they are.
+func TestARefusedRequestLosesNoReceipt(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		q := &queue{name: "default"}
+		ask := func(receipt string, err error) {
+			answer := redis.NewCmd(t.Context())
+			answer.SetErr(err)
+			if _, _, err := (&taker{}).read(question{queue: q, receipt: receipt, take: answer}, 4, time.Now()); err == nil {
+				t.Fatal("no error")
+			}
+		}
+		ask("lost", io.EOF)
+		refused := errors.New("connection refused")
+		for n := range 2 * lostMost {
+			ask("dial", fmt.Errorf("%w: %w", errUnread, &net.OpError{Op: "dial", Err: refused}))
+			ask("answer", answerOf([]string{"LOADING Redis is loading", "BUSY Redis is busy running a script", "READONLY You can't write"}[n%3]))
+		}
+		if got := q.unanswered(); got != "lost" {
+			t.Errorf("the receipts are %q", got)
+		}
+		ask("cut", &net.OpError{Op: "read", Err: refused})
+		ask("wrong kind", answerOf("WRONGTYPE Operation against a key"))
+		if got := q.unanswered(); got != "lost cut wrong kind" {
+			t.Errorf("the receipts are %q", got)
+		}
+	})
+}
+
+// answerOf is an error that Redis answered.
+type answerOf string
+
+func (a answerOf) Error() string { return string(a) }
+func (answerOf) RedisError()     {}
 
 // If a request gets fewer tasks than it asked for, the queue counts as empty. It
 // does not if the script stopped at its limit of bytes, or returned tasks of a lost

@@ -341,6 +341,22 @@ func TestEndingsGoTogether(t *testing.T) {
 	}
 }
 
+// A request stops after many IDs without a task. The next one follows at once, and does not wait for the next poll.
+func TestTasksBehindManyThatAreGone(t *testing.T) {
+	t.Parallel()
+	b := newBed(t, nil)
+	for n := range 1000 {
+		b.redis.LPush(t.Context(), "asynq:{default}:pending", fmt.Sprint("gone-", n))
+	}
+	b.fill(1)
+	a := newAsker(b, func(o *pipeline.Options) { o.Every = time.Hour })
+	begun := time.Now()
+	b.eventually("a task behind them", func() bool { _, err := a.ask("default"); return err == nil })
+	if took := time.Since(begun); took > 4*time.Second {
+		t.Errorf("it took %v", took)
+	}
+}
+
 // A task of a type that is not known stays at the head, and tasks behind it are taken.
 func TestTypesThatAreNotKnownStay(t *testing.T) {
 	t.Parallel()
