@@ -184,7 +184,7 @@ func everyRoleWorks(t *testing.T, as func(role string) string) {
 	if found, err := letters.Action(t.Context(), ended.ID); err != nil || found.Outcome != domain.OutcomeDone {
 		t.Errorf("%+v, %v, want it to be done", found, err)
 	}
-	_, err = letters.Correct(t.Context(), action(), list[2].ID, []byte("{}"), true)
+	_, err = letters.Correct(t.Context(), action(), domain.Correction{Of: list[2].ID, Payload: []byte("{}"), Discard: true})
 	must("emit a corrected copy", err)
 	must("measure by type", upkeep.NewHousekeeping(relay, "").MeasureTypes(t.Context(), map[string]int64{"default": 1}))
 	field := domain.PayloadField{Path: []string{"a"}, Any: true}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -123,7 +124,7 @@ func TestCorrectedCopies(t *testing.T) {
 		VALUES ('01980000-0000-7000-8000-000000000001', 'pay', '{"amount": 100}', '{"tenant": "acme"}', 'money', 3, now() - interval '1 day', now(), 5, 2, now(), 'worker', 'too much', 'k', 1)`)
 	id := domain.ID{1, 0x98, 0, 0, 0, 0, 0x70, 0, 0x80, 0, 0, 0, 0, 0, 0, 1}
 	done := action()
-	copied, err := letters.Correct(t.Context(), done, id, []byte(`{"amount": 1}`), false)
+	copied, err := letters.Correct(t.Context(), done, domain.Correction{Of: id, Payload: []byte(`{"amount": 1}`)})
 	if err != nil || copied == id {
 		t.Fatalf("%v, %v", copied, err)
 	}
@@ -140,7 +141,7 @@ func TestCorrectedCopies(t *testing.T) {
 	if n := count(t, db, "SELECT count(*) FROM outbox_dead"); n != 1 {
 		t.Errorf("%d dead letters, want the old one", n)
 	}
-	if _, err := letters.Correct(t.Context(), action(), id, nil, true); err != nil || count(t, db, "SELECT count(*) FROM outbox_dead") != 0 || count(t, db, "SELECT count(*) FROM outbox") != 2 {
+	if _, err := letters.Correct(t.Context(), action(), domain.Correction{Of: id, Discard: true}); err != nil || count(t, db, "SELECT count(*) FROM outbox_dead") != 0 || count(t, db, "SELECT count(*) FROM outbox") != 2 {
 		t.Errorf("with the old one discarded: %v", err)
 	}
 	// The old dead letter is gone with its payload, and only copies are left. Correct can also copy a pending event.
@@ -156,12 +157,57 @@ func TestCorrectedCopies(t *testing.T) {
 		"a payload that is too large":  {copied, make([]byte, 2<<20), false, domain.CodeTooLarge},
 	} {
 		before := count(t, db, "SELECT count(*) FROM outbox")
-		_, err := letters.Correct(t.Context(), action(), c.id, c.payload, c.discard)
+		_, err := letters.Correct(t.Context(), action(), domain.Correction{Of: c.id, Payload: c.payload, Discard: c.discard})
 		if domain.ErrorCode(err) != c.code {
 			t.Errorf("%s: %v, want %q", name, err, c.code)
 		}
 		if after := count(t, db, "SELECT count(*) FROM outbox"); after-before != map[bool]int{true: 1, false: 0}[err == nil] {
 			t.Errorf("%s: %d events before and %d after", name, before, after)
+		}
+	}
+}
+
+// A form that is sent twice emits one copy, however far the first copy has come by then.
+func TestACopyIsEmittedOnce(t *testing.T) {
+	t.Parallel()
+	for name, between := range map[string]string{"at once": "", "afterwards": "SELECT 1", "after a relay took the first": "DELETE FROM outbox"} {
+		db := schematest.Open(t)
+		letters := deadletters.New(db)
+		exec(t, db, `INSERT INTO outbox_dead (id, event_type, payload, headers, queue, available_at, attempts, generation, created_at, stage, error)
+			VALUES ('01980000-0000-7000-8000-000000000001', 'pay', '{}', '{}', 'money', now(), 5, 2, now(), 'worker', 'too much')`)
+		c := domain.Correction{
+			Of: domain.ID{1, 0x98, 0, 0, 0, 0, 0x70, 0, 0x80, 0, 0, 0, 0, 0, 0, 1}, As: domain.NewID(time.Now()), Payload: []byte("x"), Discard: true,
+		}
+		correct := func() {
+			if copied, err := letters.Correct(t.Context(), &domain.Action{Actor: "ada", Reason: "twice"}, c); err != nil || copied != c.As {
+				t.Errorf("%s: %v, %v, want %v", name, copied, err, c.As)
+			}
+		}
+		var both sync.WaitGroup
+		if between == "" {
+			both.Go(correct)
+		} else {
+			correct()
+			exec(t, db, between)
+		}
+		before := count(t, db, "SELECT count(*) FROM outbox")
+		correct()
+		both.Wait()
+		if between == "" {
+			before = 1
+		}
+		if n := count(t, db, "SELECT count(*) FROM outbox"); n != before {
+			t.Errorf("%s: %d copies, want %d", name, n, before)
+		}
+		if n := count(t, db, "SELECT count(*) FROM outbox_actions"); n != 1 {
+			t.Errorf("%s: %d actions are recorded, want 1", name, n)
+		}
+		c.Of = domain.ID{9}
+		exec(t, db, "INSERT INTO outbox (id, event_type, payload) VALUES ('09000000-0000-0000-0000-000000000000', 'other', 'x')")
+		exec(t, db, "INSERT INTO outbox (id, event_type, payload) VALUES ($1, 'taken', 'x') ON CONFLICT DO NOTHING", c.As.String())
+		c.Discard = false
+		if _, err := letters.Correct(t.Context(), &domain.Action{Actor: "ada"}, c); domain.ErrorCode(err) != domain.CodeConflict {
+			t.Errorf("%s: with the ID of another event: %v, want a conflict", name, err)
 		}
 	}
 }

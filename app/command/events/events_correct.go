@@ -63,7 +63,7 @@ that key.`,
 			return err
 		}
 		action := acting.Action(map[string]string{"ids": ids[0].String()})
-		copied, err := deadletters.New(o.DB).Correct(cmd.Context(), action, ids[0], payload, discard)
+		copied, err := deadletters.New(o.DB).Correct(cmd.Context(), action, domain.Correction{Of: ids[0], Payload: payload, Discard: discard})
 		if err != nil {
 			return err
 		}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"strings"
+	"time"
 
 	"github.com/gofiber/fiber/v2"
 
@@ -22,6 +23,7 @@ import (
 // correctForm is a corrected copy of an event before it is emitted.
 type correctForm struct {
 	ID      domain.ID
+	Copy    domain.ID // that the copy gets; a form that is sent twice emits one copy
 	Life    *lives.Life
 	Payload string
 	JSON    bool   // the old payload is JSON, so the new one must be
@@ -51,6 +53,7 @@ func (p *Pages) correctable(c *fiber.Ctx) (f correctForm, err error) {
 	if f.Life, err = p.Current.Find(c.UserContext(), f.ID); err != nil {
 		return f, err
 	}
+	f.Copy = domain.NewID(time.Now())
 	shown := p.Mask.Show(f.Life.Payload)
 	f.Payload, f.JSON = shown.Text, shown.Form == "JSON"
 	// A text field of a form would lose the invisible characters.
@@ -73,13 +76,53 @@ func (p *Pages) correctPage(c *fiber.Ctx, f *correctForm) error {
 	return p.Render(c, shell.Page{Template: "correct", Title: "Corrected copy", Section: shell.SectionEvents, Data: f})
 }
 
+// emittedBefore returns the copy that the form has emitted, if it is sent again; nil: it has emitted none.
+func (p *Pages) emittedBefore(c *fiber.Ctx) (copied *lives.Life, err error) {
+	text := c.FormValue("copy")
+	if text == "" || p.Current == nil {
+		return nil, nil
+	}
+	of, err := domain.EventID(c.Params("id"))
+	if err != nil {
+		return nil, err
+	}
+	id, err := domain.ParseID(text)
+	if err != nil {
+		return nil, err
+	}
+	copied, err = p.Current.Find(c.UserContext(), id)
+	if domain.ErrorCode(err) == domain.CodeNotFound || err == nil && copied.Headers[domain.HeaderCorrects] != of.String() {
+		return nil, nil
+	}
+	return copied, err
+}
+
+// isPayloadOf reports whether a form's payload is that of the copy. Hidden values count as those of the copy.
+func (p *Pages) isPayloadOf(copied *lives.Life, payload []byte) bool {
+	if whole, err := p.Mask.Unmask(payload, copied.Payload); err == nil && bytes.Contains(payload, []byte(masking.Hidden)) {
+		payload = whole
+	}
+	return bytes.Equal(payload, copied.Payload)
+}
+
 // emitCorrected emits the corrected copy, and redirects to the page of the copy.
 func (p *Pages) emitCorrected(c *fiber.Ctx) error {
-	f, err := p.correctable(c)
+	who, err := p.Permit(c, access.Correct)
 	if err != nil {
 		return err
 	}
-	who, err := p.Permit(c, access.Correct)
+	before, err := p.emittedBefore(c)
+	if err != nil {
+		return err
+	}
+	payload, chosen, err := correctedPayload(c)
+	if err != nil {
+		return err
+	}
+	if before != nil && p.isPayloadOf(before, payload) {
+		return c.Redirect("../"+before.ID.String(), fiber.StatusSeeOther)
+	}
+	f, err := p.correctable(c)
 	if err != nil {
 		return err
 	}
@@ -87,11 +130,17 @@ func (p *Pages) emitCorrected(c *fiber.Ctx) error {
 		return err
 	}
 	f.Discard = f.Life.State == lives.StateDead && c.FormValue("discard") != ""
-	payload, chosen, err := correctedPayload(c)
-	if err != nil {
-		return err
-	}
 	f.Payload = string(payload)
+	if before != nil {
+		f.Fault = "This form has emitted event " + before.ID.String() + " already, with another payload. Emit once more for a second copy."
+		c.Status(fiber.StatusConflict)
+		return p.correctPage(c, &f)
+	}
+	if as := c.FormValue("copy"); as != "" {
+		if f.Copy, err = domain.ParseID(as); err != nil {
+			return err
+		}
+	}
 	switch {
 	case f.Hidden && f.JSON:
 		payload, err = p.Mask.Unmask(payload, f.Life.Payload)
@@ -113,7 +162,7 @@ func (p *Pages) emitCorrected(c *fiber.Ctx) error {
 		return p.correctPage(c, &f)
 	}
 	action := &domain.Action{Actor: who, Reason: f.Reason, Filter: map[string]string{"ids": f.ID.String()}}
-	copied, err := p.Corrections.Correct(c.UserContext(), action, f.ID, payload, f.Discard)
+	copied, err := p.Corrections.Correct(c.UserContext(), action, domain.Correction{Of: f.ID, As: f.Copy, Payload: payload, Discard: f.Discard})
 	if known, is := errors.AsType[*domain.Error](err); is && known.Code == domain.CodeTooLarge {
 		f.Fault = show.Capital(known.Message) + "."
 		c.Status(fiber.StatusRequestEntityTooLarge)
