@@ -87,7 +87,7 @@ func (l Lives) Count(ctx context.Context, filter lives.Filter, limit int, patien
 		return l.countWithoutInFlight(ctx, filter, limit, patience)
 	}
 	counted, err := l.Reader.Count(ctx, filter, limit, patience)
-	if err != nil || l.Tasks == nil || l.NoHistory || !flies || fails && len(filter.NotErrors) == 0 {
+	if err != nil || l.NoHistory || !flies || fails && len(filter.NotErrors) == 0 {
 		return counted, err
 	}
 	// The database counts events in flight that Search leaves out, because they are failing.
@@ -96,7 +96,8 @@ func (l Lives) Count(ctx context.Context, filter lives.Filter, limit int, patien
 	dropped, err := l.countFailing(ctx, among, listed, patience, func(e *lives.Summary) bool { return drops(&filter, e) })
 	switch {
 	case err != nil:
-		return counted, nil //nolint:nilerr // Search then lists failing events as in flight
+		counted.QueueFault = err.Error() // Search then lists failing events as in flight
+		return counted, nil
 	case !dropped.All:
 		return lives.Counted{}, nil
 	case int(counted.Events) == limit && dropped.Events > 0:
@@ -116,7 +117,7 @@ func (l Lives) countWithoutInFlight(ctx context.Context, filter lives.Filter, li
 	others := filter
 	others.NotStates = append(slices.Clip(filter.NotStates), lives.StateFailing)
 	rest, err := l.Reader.Count(ctx, others, left, patience)
-	return lives.Counted{Events: counted.Events + rest.Events, All: counted.All && rest.All}, err
+	return lives.Counted{Events: counted.Events + rest.Events, All: counted.All && rest.All, Incomplete: counted.Incomplete}, err
 }
 
 // countFailing counts those failing events that match the filter and for which the function wanted returns true. It
@@ -148,7 +149,7 @@ func (l Lives) countFailing(ctx context.Context, filter lives.Filter, limit int,
 		}
 		stopped = time.Since(began) > patience
 	}
-	counted.All = !more
+	counted.All, counted.Incomplete = !more, more
 	return counted, nil
 }
 
@@ -271,6 +272,7 @@ func (l Lives) look(ctx context.Context, filter lives.Filter, events []named) (f
 		at := slices.IndexFunc(known, func(k lives.Summary) bool { return taskOf(&k) == e.task })
 		switch {
 		case !failing || !lives.Names(filter.Type, task.Type) || !filter.ErrorMatches(task.Error, task.Type):
+		case at >= 0 && !filter.EmittedBefore.IsZero() && !known[at].CreatedAt.Before(filter.EmittedBefore):
 		case at >= 0:
 			set(&known[at], task)
 			found = append(found, known[at])

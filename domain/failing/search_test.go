@@ -11,6 +11,7 @@ import (
 	"outboxd/domain"
 	"outboxd/domain/failing"
 	"outboxd/domain/lives"
+	"outboxd/domain/queued"
 )
 
 // failingTasks returns a database with n events, and a Redis in which the tasks of all of them are failing.
@@ -115,5 +116,51 @@ func TestEventsAreLeftOutByAStateThatOnlyRedisKnows(t *testing.T) {
 	// Without Redis nobody knows which events in flight are failing.
 	if _, err := (failing.Lives{Reader: in}).Search(t.Context(), notInFlight, domain.ID{}, 3); domain.ErrorCode(err) != domain.CodeUnavailable {
 		t.Errorf("without Redis: %v", err)
+	}
+}
+
+// silent is a Redis that does not answer.
+type silent struct{ tasks }
+
+func (silent) All(context.Context, int) ([]queued.TaskRef, bool, error) {
+	return nil, false, domain.Errorf(domain.CodeUnavailable, "Redis is away")
+}
+
+func (silent) Failing(context.Context, []queued.TaskRef) (map[string]queued.FailingTask, error) {
+	return nil, domain.Errorf(domain.CodeUnavailable, "Redis is away")
+}
+
+// Without Redis, nobody knows which events in flight are failing. Who changes events must not take those that the
+// choice leaves out.
+func TestWithoutRedisAChoiceOfFailingEventsIsNotSure(t *testing.T) {
+	t.Parallel()
+	in, _ := failingTasks(3)
+	for name, reader := range map[string]failing.Lives{"away": {Reader: in, Tasks: silent{}}, "not named": {Reader: in}} {
+		for _, c := range []struct {
+			filter lives.Filter
+			sure   bool
+		}{
+			{lives.Filter{State: lives.StateInFlight}, false},
+			{lives.Filter{NotStates: []lives.State{lives.StateFailing}}, false},
+			{lives.Filter{Open: true, NotErrors: []string{"timeout"}}, false},
+			{lives.Filter{Type: "a"}, true},
+			{lives.Filter{Type: "a", Open: true}, true},
+			{lives.Filter{NotStates: []lives.State{lives.StateFailing, lives.StateInFlight}}, true},
+			{lives.Filter{State: lives.StatePending}, true},
+		} {
+			page, err := reader.Search(t.Context(), c.filter, domain.ID{}, 10)
+			if err != nil {
+				t.Fatal(err)
+			}
+			counted, err := reader.Count(t.Context(), c.filter, 10, time.Minute)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for what, err := range map[string]error{"page": page.Sure(&c.filter), "count": counted.Sure(&c.filter)} {
+				if (err == nil) != c.sure || err != nil && domain.ErrorCode(err) != domain.CodeUnavailable {
+					t.Errorf("Redis is %s, %+v: of the %s it says %v", name, c.filter, what, err)
+				}
+			}
+		}
 	}
 }

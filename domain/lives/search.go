@@ -2,6 +2,7 @@ package lives
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -56,9 +57,13 @@ type Filter struct {
 	// database compares the bytes as if they contained a time. A search for failing events leaves out events with
 	// such IDs.
 	Since, Until time.Time
-	HeaderName   string
-	HeaderValue  string // with HeaderName; "" is any
-	Payload      domain.PayloadField
+	// EmittedBefore leaves out events that were emitted at that time or later, by created_at: when the producer's
+	// transaction began, by the database's clock. It works for every ID. People do not choose it; a form does, so that
+	// a change leaves alone what is emitted after the form was opened.
+	EmittedBefore time.Time
+	HeaderName    string
+	HeaderValue   string // with HeaderName; "" is any
+	Payload       domain.PayloadField
 	// Error is a part of the error, ignoring case. The error of a failing event is only in Redis, so the filter
 	// finds it only together with StateFailing.
 	Error string
@@ -88,8 +93,24 @@ func (f *Filter) AsksDatabase() bool {
 	return f.OrderingKey != "" || f.HeaderName != "" || len(f.Payload.Path)+len(f.NotFields)+len(f.NotKeys)+len(f.NotHeaders) > 0
 }
 
+// AsksQueue reports whether the filter has a condition that tells failing events from the others in flight. Only Redis
+// knows which ones are failing, and their errors.
+func (f *Filter) AsksQueue() bool {
+	fails := f.Finds(StateFailing)
+	return fails != f.Finds(StateInFlight) || fails && (f.Error != "" || len(f.NotErrors) > 0)
+}
+
+// sure returns an error with domain.CodeUnavailable if Redis could not be asked, for the reason that fault says, and the
+// filter needs its answer.
+func (f *Filter) sure(fault string) error {
+	if fault == "" || !f.AsksQueue() {
+		return nil
+	}
+	return domain.Wrap(domain.CodeUnavailable, errors.New(fault), "Redis does not say which events are failing, and the choice treats them differently from the others in flight; try again when Redis answers")
+}
+
 // Narrows reports whether the filter has a condition that may leave an event out; see domain.DeadFilter.Narrows. Open
-// does not count, because people do not choose it. NotStates does not count either: a filter without confirmed events
+// and EmittedBefore do not count, because people do not choose them. NotStates does not count either: a filter without confirmed events
 // chooses every event that can still be changed.
 func (f *Filter) Narrows() bool {
 	return domain.Narrows(f.Type) || domain.Narrows(f.Queue) || !f.ID.IsZero() || f.OrderingKey != "" || f.State != "" || f.HeaderName != "" || f.Error != "" ||
@@ -139,6 +160,10 @@ type Page struct {
 	QueueFault string
 }
 
+// Sure returns an error with domain.CodeUnavailable if the page may have events that the filter leaves out, because Redis
+// could not be asked. Whoever changes the events of a page calls it before.
+func (p *Page) Sure(filter *Filter) error { return filter.sure(p.QueueFault) }
+
 // FailingListed is how many failing tasks of each queue a search reads: those whose next attempt comes first.
 const FailingListed = 50_000
 
@@ -156,7 +181,15 @@ type Counted struct {
 	// All is false if the count may have missed events before it reached its limit, for example because its patience
 	// was over.
 	All bool
+	// Incomplete says that a queue has more failing tasks than FailingListed, as Page.Incomplete. All is then false.
+	Incomplete bool
+	// QueueFault says why Redis could not be asked for failing tasks, as Page.QueueFault. Then the events that the
+	// filter leaves out because they are failing, or because of their error in Redis, are counted too.
+	QueueFault string
 }
+
+// Sure is Page.Sure for a count.
+func (c *Counted) Sure(filter *Filter) error { return filter.sure(c.QueueFault) }
 
 // PagePatience and CommandPatience are how long one search of a page or of a command reads events. A search has steps,
 // each of which reads a bounded number of events. No step begins that would probably take longer than the time left.

@@ -59,6 +59,7 @@ WITH ` + stored.Places.Each(`{table}_read AS MATERIALIZED (
           AND ($16::text[] IS NULL OR NOT EXISTS (SELECT FROM unnest($16::text[]) AS part WHERE strpos(lower(error), lower(part)) > 0))
           AND ` + stored.NotNamedSQL("$17", "event_type") + `
           AND ` + stored.NotKeysSQL("$21") + ` AND ` + stored.NotHeadersSQL(22) + `
+          AND ($24::timestamptz IS NULL OR created_at < $24)
           AND ($8 = '' OR CASE WHEN $9 = '' THEN headers ->> $8 IS NOT NULL ELSE headers ->> $8 = $9 END)
     ) AS chosen
     WHERE state <> 'in flight' OR CASE $10 WHEN 'in flight' THEN confirmed_at IS NULL WHEN 'confirmed' THEN confirmed_at IS NOT NULL ELSE true END
@@ -178,7 +179,7 @@ func stepArgs(f lives.Filter, first, last domain.ID, step, limit int) []any {
 		[16]byte(first), [16]byte(last), readFor(&f), step,
 		f.Type, f.Queue, f.OrderingKey, f.HeaderName, f.HeaderValue, only(&f), limit,
 	}, stored.FieldArgs(f.Payload)...)
-	return slices.Concat(args, []any{f.Error, f.NotErrors, f.NotTypes}, stored.NotFieldsArgs(f.NotFields), []any{f.NotKeys}, stored.NotHeadersArgs(f.NotHeaders))
+	return slices.Concat(args, []any{f.Error, f.NotErrors, f.NotTypes}, stored.NotFieldsArgs(f.NotFields), []any{f.NotKeys}, stored.NotHeadersArgs(f.NotHeaders), []any{stored.TimeOrNull(f.EmittedBefore)})
 }
 
 // searchOnce runs one step of a search and appends up to limit events to the page.

@@ -44,7 +44,8 @@ type EventChangeDocument struct {
 	DryRun   bool                          `json:"dry_run"`
 	Answers  map[domain.ChangeAnswer]int64 `json:"answers"` // how many events by answer
 	TooLate  []tooLateDocument             `json:"too_late"`
-	More     bool                          `json:"more_too_late"` // the list was cut
+	More     bool                          `json:"more"`          // there are more failing tasks than one command looks at
+	LateMore bool                          `json:"more_too_late"` // the list was cut
 }
 
 type tooLateDocument struct {
@@ -166,7 +167,7 @@ func newEventChangeCommand(c cli.Commands, role config.Role, change *eventChange
 		if err == nil && len(ids) > 0 && result.Changed < len(ids) {
 			err = fmt.Errorf("%s of %s could not be %s", words.Count(len(ids)-result.Changed), words.Many(len(ids), "event"), strings.ToLower(change.past))
 		}
-		return cmp.Or(out.Write(cmd.OutOrStdout(), result, func(w io.Writer) { change.table(w, result) }), err)
+		return cmp.Or(out.Write(cmd.OutOrStdout(), result, func(w io.Writer) { change.table(w, result) }), err, run.rest())
 	})
 	return cmd
 }
@@ -225,11 +226,19 @@ func (r *eventChangeRun) takeMatching(ctx context.Context, filter lives.Filter) 
 		return err
 	}
 	defer closed()
+	return r.takeFrom(ctx, lives, filter)
+}
+
+func (r *eventChangeRun) takeFrom(ctx context.Context, reader lives.Reader, filter lives.Filter) error {
 	for before := (domain.ID{}); ; {
-		page, err := lives.Search(ctx, filter, before, changedPage)
+		page, err := reader.Search(ctx, filter, before, changedPage)
+		if err == nil {
+			err = page.Sure(&filter)
+		}
 		if err != nil {
 			return err
 		}
+		r.result.More = r.result.More || page.Incomplete
 		var ids []domain.ID
 		for i := range page.Events {
 			if slices.Contains(r.states, page.Events[i].State) {
@@ -277,7 +286,7 @@ func (d *EventChangeDocument) add(c domain.Change, done domain.ChangeAnswer) {
 	case len(d.TooLate) < tooLateListed:
 		d.TooLate = append(d.TooLate, tooLateDocument{c.ID, c.Answer})
 	default:
-		d.More = true
+		d.LateMore = true
 	}
 }
 
@@ -285,16 +294,27 @@ func (e *eventChange) table(w io.Writer, d *EventChangeDocument) {
 	switch {
 	case d.Matched == 0:
 		fmt.Fprintf(w, "No event that matches can be %s; nothing to do.\n", strings.ToLower(e.past))
-		return
 	case d.DryRun:
 		fmt.Fprintf(w, "%s %s.\n", words.Many(d.Matched, "event"), words.Plural(d.Matched, "matches", "match"))
-		return
+	default:
+		fmt.Fprintf(w, "%s %s of %s.\n", e.past, words.Count(d.Changed), words.Many(d.Matched, "event"))
 	}
-	fmt.Fprintf(w, "%s %s of %s.\n", e.past, words.Count(d.Changed), words.Many(d.Matched, "event"))
 	for _, late := range d.TooLate {
 		fmt.Fprintf(w, "Event %s %s.\n", late.ID, late.Answer.Explain())
 	}
-	if d.More {
+	if d.LateMore {
 		fmt.Fprintln(w, "There are more.")
 	}
+	if d.More {
+		fmt.Fprintln(w, "There may be more: run it again.")
+	}
+}
+
+// rest returns an error if an erasure may have left events out. Whoever erases a person's events must not take it for
+// done.
+func (r *eventChangeRun) rest() error {
+	if !r.inRedis || !r.result.More {
+		return nil
+	}
+	return errors.New("a queue has more failing tasks than one command looks at, so not all events may be erased: run it again")
 }

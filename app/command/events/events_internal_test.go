@@ -145,3 +145,73 @@ func TestARetrySaysWhatBecameOfTheOtherEvents(t *testing.T) {
 		}
 	}
 }
+
+// onePage is a reader whose search finds one page.
+type onePage struct {
+	lives.Reader
+	page lives.Page
+}
+
+func (o onePage) Search(context.Context, lives.Filter, domain.ID, int) (lives.Page, error) {
+	return o.page, nil
+}
+
+// cancelling returns a run of events cancel, and the events that it cancels.
+func cancelling() (run *eventChangeRun, cancelled *[]domain.ID) {
+	cancelled = new([]domain.ID)
+	return &eventChangeRun{
+		eventChange: &eventChange{past: "Cancelled", done: domain.ChangeCancelled, states: lives.States(), change: func(_ context.Context, _ domain.EventChanges, _ *domain.Action, ids []domain.ID) (changes []domain.Change, _ error) {
+			for _, id := range ids {
+				changes = append(changes, domain.Change{ID: id, Answer: domain.ChangeCancelled})
+			}
+			*cancelled = append(*cancelled, ids...)
+			return changes, nil
+		}},
+		action: &domain.Action{},
+		result: &EventChangeDocument{Answers: map[domain.ChangeAnswer]int64{}},
+	}, cancelled
+}
+
+// Without Redis, failing events are listed as in flight. A choice that leaves them out must not take them.
+func TestWithoutRedisNoEventIsTakenThatIsLeftOut(t *testing.T) {
+	t.Parallel()
+	found := onePage{page: lives.Page{Events: []lives.Summary{{ID: domain.ID{1}, State: lives.StateInFlight}}, QueueFault: "connection refused"}}
+	run, cancelled := cancelling()
+	err := run.takeFrom(t.Context(), found, lives.Filter{State: lives.StateInFlight})
+	if domain.ErrorCode(err) != domain.CodeUnavailable || !strings.Contains(err.Error(), "connection refused") || len(*cancelled) > 0 {
+		t.Errorf("%v, %v were cancelled", err, *cancelled)
+	}
+	if err := run.takeFrom(t.Context(), found, lives.Filter{Type: "a"}); err != nil || len(*cancelled) != 1 {
+		t.Errorf("of failing and other events: %v, %v were cancelled", err, *cancelled)
+	}
+}
+
+// A search for failing events reads a bounded number of tasks of each queue. What is changed then is not all.
+func TestAChangeSaysThatFailingEventsWereNotRead(t *testing.T) {
+	t.Parallel()
+	found := onePage{page: lives.Page{Events: []lives.Summary{{ID: domain.ID{1}, State: lives.StateFailing}}, Incomplete: true}}
+	for _, erases := range []bool{false, true} {
+		run, cancelled := cancelling()
+		run.inRedis = erases
+		run.changes = noTasks{}
+		if err := run.takeFrom(t.Context(), found, lives.Filter{State: lives.StateFailing}); err != nil || len(*cancelled) != 1 {
+			t.Errorf("%v, %v were cancelled", err, *cancelled)
+		}
+		document, err := json.Marshal(run.result)
+		if err != nil || !strings.Contains(string(document), `"more":true`) {
+			t.Errorf("%s, %v", document, err)
+		}
+		var table strings.Builder
+		if run.table(&table, run.result); !strings.HasSuffix(table.String(), "Cancelled 1 of 1 event.\nThere may be more: run it again.\n") {
+			t.Errorf("it says %q", table.String())
+		}
+		if err := run.rest(); (err != nil) != erases {
+			t.Errorf("erases: %t, it ends with %v", erases, err)
+		}
+	}
+}
+
+// noTasks is a database whose changed events have no tasks.
+type noTasks struct{ domain.EventChanges }
+
+func (noTasks) Tasks(context.Context, []domain.ID) (tasks []domain.Event, _ error) { return nil, nil }
