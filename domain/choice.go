@@ -47,7 +47,7 @@ func Named(texts []string) (named []string) {
 // letters must be told which ones: a filter that narrows nothing is not a choice.
 func (f *DeadFilter) Narrows() bool {
 	return len(f.IDs)+len(f.Except)+len(f.Payload.Path) > 0 ||
-		Narrows(f.Type) || Narrows(f.Queue) || f.Stage != "" || f.OrderingKey != "" || f.HeaderName != "" || f.Error != "" || f.ErrorForm != "" ||
+		Narrows(f.Type) || Narrows(f.Queue) || f.Stage != "" || f.OrderingKey != "" || f.HeaderName != "" || f.Error != "" || f.ErrorForm != "" || f.NoError ||
 		len(Named(f.NotErrors))+len(Named(f.NotForms))+len(Named(f.NotTypes))+len(Named(f.NotKeys))+len(f.NotHeaders)+len(f.NotFields) > 0 ||
 		f.OlderThan > 0 || f.NewerThan > 0 || !f.Since.IsZero() || !f.Until.IsZero()
 }

@@ -45,6 +45,7 @@ type DeadFilter struct {
 	OlderThan time.Duration // died at least this long ago
 	NewerThan time.Duration // died at most this long ago
 	ErrorForm string        // the error's form, as DeadGroup.ErrorForm
+	NoError   bool          // only dead letters whose error is empty; ErrorForm has no effect then
 	Except    []ID          // events to leave out
 
 	OrderingKey string
@@ -52,7 +53,7 @@ type DeadFilter struct {
 	HeaderValue string // with HeaderName; "" is any
 	Payload     PayloadField
 	// NotErrors leaves out dead letters whose error contains one of its texts, ignoring case. NotForms leaves out
-	// dead letters whose error has one of its forms (DeadGroup.ErrorForm). NotTypes leaves out events of its
+	// dead letters whose error has one of its forms (DeadGroup.ErrorForm), also the empty one. NotTypes leaves out events of its
 	// types, in which a * at the end stands for any ending.
 	NotErrors, NotForms, NotTypes []string
 	NotFields                     []PayloadField // leaves out dead letters whose payload has one of these

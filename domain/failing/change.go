@@ -17,16 +17,20 @@ type Filter struct {
 	lives.Filter
 	IDs       []domain.ID
 	ErrorForm string // as queued.ErrorForm returns it
+	NoError   bool   // only tasks whose error is empty
+	// AsOf leaves out tasks that failed later, and tasks that failed again later; zero: none. Asynq stores the time of a
+	// failure in whole seconds. A task without that time is not left out.
+	AsOf time.Time
 }
 
 // Narrows reports whether the filter has a condition that may leave a task out; see domain.DeadFilter.Narrows.
 func (f *Filter) Narrows() bool {
-	return len(f.IDs) > 0 || f.Filter.Narrows() || f.ErrorForm != ""
+	return len(f.IDs) > 0 || f.Filter.Narrows() || f.ErrorForm != "" || f.NoError
 }
 
 func (f *Filter) matches(t *queued.FailingTask) bool {
 	return lives.Names(f.Type, t.Type) && lives.Names(f.Queue, t.Queue) && f.ErrorMatches(t.Error, t.Type) &&
-		(f.ErrorForm == "" || queued.ErrorForm(t.Error) == f.ErrorForm)
+		(f.ErrorForm == "" || queued.ErrorForm(t.Error) == f.ErrorForm) && (!f.NoError || t.Error == "") && (f.AsOf.IsZero() || !t.FailedAt.After(f.AsOf))
 }
 
 // Change lets Asynq retry failing tasks now, or gives the tasks up.

@@ -188,3 +188,30 @@ func TestRetryKeepsToItsRate(t *testing.T) {
 		}
 	})
 }
+
+// A person who gives up or retries a group has seen the tasks that had failed by then. What fails later, or fails again, is
+// left alone.
+func TestWhatFailsLaterIsLeftAlone(t *testing.T) {
+	t.Parallel()
+	looked := time.Date(2026, 11, 28, 12, 0, 0, 500_000_000, time.UTC)
+	m := newMails(5, "confirmed")
+	for i, at := range []time.Time{looked.Add(-time.Hour), looked.Truncate(time.Second), looked.Truncate(time.Second).Add(time.Second), looked.Add(time.Hour), {}} {
+		id := domain.ID{6: 0x70, 8: 0x80, 15: byte(i)}.String()
+		task := m.failing[id]
+		task.FailedAt = at
+		m.failing[id] = task
+	}
+	filter := failing.Filter{AsOf: looked}
+	if counted, err := m.change().Count(t.Context(), filter, 0); err != nil || counted.Matched != 3 {
+		t.Errorf("counted are %+v, %v", counted, err)
+	}
+	result, err := m.change().Retry(t.Context(), &domain.Action{}, filter, replay.Pace{}, func(replay.Progress) {})
+	if err != nil || result.Matched != 3 || result.Changed != 3 {
+		t.Errorf("%+v, %v", result, err)
+	}
+	for id := range m.tried {
+		if id[15] == 2 || id[15] == 3 {
+			t.Errorf("task %d was retried, which failed later", id[15])
+		}
+	}
+}

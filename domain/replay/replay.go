@@ -43,8 +43,10 @@ type Progress struct {
 	TooLate int64 // of a cancellation: events that could not be cancelled
 	// Meanwhile counts what a retry left out: tasks that were tried, or ended otherwise, after they were listed.
 	Meanwhile int64
-	Canary    *CanaryOutcome          // nil: none was sent
-	Refused   []*domain.ReplayRefused // stay as they are
+	// Limited says that the change did not read all events that it may concern; see lives.Page.Incomplete.
+	Limited bool
+	Canary  *CanaryOutcome          // nil: none was sent
+	Refused []*domain.ReplayRefused // stay as they are
 }
 
 // Run replays dead letters until none that matches the filter is left, and calls the function tell after each step.
@@ -142,7 +144,7 @@ func (r *Replay) sendCanary(ctx context.Context) (replayed []domain.Replayed, er
 	})
 	for i, share := range shares(groups, r.Canary) {
 		of := r.Filter
-		of.Type, of.ErrorForm, of.Stage = groups[i].Type, groups[i].ErrorForm, groups[i].Stage
+		of.Type, of.ErrorForm, of.NoError, of.Stage = groups[i].Type, groups[i].ErrorForm, groups[i].ErrorForm == "", groups[i].Stage
 		some, err := r.Letters.Replay(ctx, r.Action, of, share)
 		replayed = append(replayed, some...)
 		if err != nil {

@@ -54,9 +54,18 @@ func started(t *testing.T, second func(context.Context) error) *handlertest.Site
 // served serves pages without servers.
 func served(t *testing.T, sources dashboard.Sources) *handlertest.Site {
 	t.Helper()
+	return servedWith(t, sources, func(*monitor.Options) {})
+}
+
+// servedWith serves pages without servers, with other options.
+func servedWith(t *testing.T, sources dashboard.Sources, change func(*monitor.Options)) *handlertest.Site {
+	t.Helper()
 	pages := monitor.NewTaskPages(asynq.RedisClientOpt{Network: "unix", Addr: "/nowhere/redis.sock"})
 	t.Cleanup(func() { _ = pages.Close() })
-	return handlertest.StartMonitor(t, func(o *monitor.Options) { o.Pages, o.Sources = pages, sources })
+	return handlertest.StartMonitor(t, func(o *monitor.Options) {
+		o.Pages, o.Sources = pages, sources
+		change(o)
+	})
 }
 
 // A client must not take a part of a file for the whole file.

@@ -20,7 +20,7 @@ const enough = time.Second
 type manyEvents struct{ lives.Reader }
 
 func (manyEvents) Count(_ context.Context, f lives.Filter, _ int, patience time.Duration) (lives.Counted, error) {
-	if !f.Open || f.Until.IsZero() {
+	if !f.Open || f.EmittedBefore.IsZero() {
 		return lives.Counted{}, domain.Errorf(domain.CodeInvalid, "more is counted than is cancelled: %+v", f)
 	}
 	if patience < enough {
@@ -61,7 +61,7 @@ func TestAFormCountsOnBehindItsPage(t *testing.T) {
 		return a.Body
 	}
 	for path, c := range map[string]struct{ first, then, action string }{
-		"/events/cancel?type=a":                 {"<h1>Cancel 1,204 or more events</h1>", "<h1>Cancel 200,001 events</h1>", `hx-get="../events/cancel?type=a&amp;until=`},
+		"/events/cancel?type=a":                 {"<h1>Cancel 1,204 or more events</h1>", "<h1>Cancel 200,001 events</h1>", `hx-get="../events/cancel?as-of=2`},
 		"/dead/change?action=discard&type=a":    {"<h1>Discard 10,000 or more dead letters</h1>", "<h1>Discard 200,001 dead letters</h1>", `hx-get="../dead/change?action=discard&amp;type=a&amp;until=2026-01-02`},
 		"/dead/change?action=discard&type=slow": {"<h1>Discard dead letters</h1>", "<h1>Discard 200,001 dead letters</h1>", `hx-get="../dead/change?action=discard&amp;type=slow&amp;until=2026-01-02`},
 	} {

@@ -65,11 +65,26 @@ func newList(ctx context.Context, wrote func(context.Context), logger *slog.Logg
 	return &list{known: map[int]*change{}, ctx: ctx, wrote: wrote, logger: logger}
 }
 
-// begin calls the function work in the background, and returns the ID of the change. Errors: domain.CodeConflict if
-// too many changes run already, or after the end of the list's context.
+// again returns the change that the form with this token began before. If that change has failed, or has not read
+// everything, the form may begin another.
+func (l *list) again(token string) (id int, found bool) {
+	for _, c := range l.known {
+		if token != "" && c.Form.Token == token && (!c.Done || c.Fault == "" && !c.Form.Limited) {
+			return c.ID, true
+		}
+	}
+	return 0, false
+}
+
+// begin calls the function work in the background, and returns the ID of the change. If the form was sent before, begin
+// only returns the ID of the change that it began then. Errors: domain.CodeConflict if too many changes run already, or
+// after the end of the list's context.
 func (l *list) begin(form forms.Change, work func(ctx context.Context, tell func(replay.Progress)) error) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if id, found := l.again(form.Token); found {
+		return id, nil
+	}
 	if l.active >= changesAtOnce || l.ctx.Err() != nil {
 		return 0, domain.Errorf(domain.CodeConflict, "too many changes are under way; wait until one of them is done")
 	}
@@ -85,6 +100,7 @@ func (l *list) begin(form forms.Change, work func(ctx context.Context, tell func
 				l.mu.Lock()
 				defer l.mu.Unlock()
 				c.Progress = p
+				c.Form.Limited = c.Form.Limited || p.Limited
 				// The count may have ended early, so more may be changed than were counted.
 				c.Form.Matched = max(c.Form.Matched, p.Changed)
 			})

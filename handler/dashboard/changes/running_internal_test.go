@@ -91,3 +91,48 @@ func TestAPanicEndsAChangeOnly(t *testing.T) {
 	}
 	p.Close()
 }
+
+// A double click sends a form twice. A form whose change failed may be sent once more.
+func TestAFormThatIsSentTwiceBeginsOneChange(t *testing.T) {
+	t.Parallel()
+	p := New(shell.New(shell.Options{}, shell.Place{}))
+	defer p.Close()
+	form := forms.Change{Action: "replay", Token: "a"}
+	begin := func(form forms.Change, work func(context.Context, func(replay.Progress)) error) int {
+		t.Helper()
+		id, err := p.begun.begin(form, work)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return id
+	}
+	fails := make(chan struct{})
+	first := begin(form, func(context.Context, func(replay.Progress)) error {
+		<-fails
+		return domain.Errorf(domain.CodeUnavailable, "gone")
+	})
+	never := func(context.Context, func(replay.Progress)) error {
+		t.Error("the form began a second change")
+		return nil
+	}
+	if again := begin(form, never); again != first {
+		t.Errorf("sent twice, it leads to the changes %d and %d", first, again)
+	}
+	other := begin(forms.Change{Action: "replay", Token: "b"}, func(context.Context, func(replay.Progress)) error { return nil })
+	if other == first {
+		t.Error("another form leads to the same change")
+	}
+	close(fails)
+	p.begun.running.Wait()
+	second := begin(form, func(context.Context, func(replay.Progress)) error { return nil })
+	if second == first {
+		t.Error("after a failure the form begins no other change")
+	}
+	p.begun.running.Wait()
+	if again := begin(form, never); again != second {
+		t.Errorf("after the end it leads to change %d, want %d", again, second)
+	}
+	if none := begin(forms.Change{Action: "replay"}, func(context.Context, func(replay.Progress)) error { return nil }); none == first || none == second {
+		t.Error("a form without a token leads to another change")
+	}
+}

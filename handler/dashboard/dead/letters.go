@@ -1,7 +1,6 @@
 package dead
 
 import (
-	"cmp"
 	"context"
 	"html/template"
 
@@ -41,7 +40,7 @@ type deadGroup struct {
 	domain.DeadGroup
 	Only template.URL // the query of the group alone
 	// OtherErrors is the query of the chosen dead letters of this type that have other errors. The query names the
-	// type, so that nobody replays the dead letters of other types by mistake.
+	// type, so that nobody replays the dead letters of other types by mistake. It is "" if there can be none.
 	OtherErrors template.URL
 	OtherTypes  template.URL // the query of the chosen dead letters of other types
 }
@@ -103,13 +102,7 @@ func (p *Pages) groups(ctx context.Context, page *deadPage, filter domain.DeadFi
 	page.More = more
 	types := map[string]bool{}
 	for _, g := range groups {
-		only := page.Dead
-		only.Type, only.ErrorForm, only.NotErrorForms = g.Type, g.ErrorForm, nil
-		others := page.Dead
-		others.IDs = nil
-		sameType := others
-		sameType.Type = cmp.Or(page.Type, g.Type)
-		page.Groups = append(page.Groups, deadGroup{g, only.Query(), sameType.Query(forms.Pair{Name: "not-error-form", Value: g.ErrorForm}), others.Query(forms.Pair{Name: "not-type", Value: g.Type})})
+		page.Groups = append(page.Groups, deadGroup{g, page.Only(&g), page.OtherErrors(&g), page.OtherTypes(g.Type)})
 		page.Matched += int64(g.Count)
 		types[g.Type] = true
 	}

@@ -39,33 +39,47 @@ func (p *Pages) cancelForm(c *fiber.Ctx, f *forms.Cancel, filter lives.Filter) e
 	if p.Current == nil {
 		return shell.NoDatabase()
 	}
-	counted, err := p.Current.Count(c.UserContext(), filter, math.MaxInt, p.Changes.Patience(c, access.Cancel))
+	counted, err := p.countCancellable(c, filter)
 	if err != nil {
 		return err
 	}
-	f.Matched, f.More = counted.Events, !counted.All
-	f.Counting = p.Changes.AsksAgain(c, access.Cancel, f.More)
+	f.Matched, f.More, f.Limited = counted.Events, !counted.All, counted.Incomplete
+	f.Counting = p.Changes.AsksAgain(c, access.Cancel, f.More && !f.Limited)
 	return p.Changes.Confirmation(c, shell.Page{Template: "cancel", Title: "Cancel events", Section: shell.SectionEvents, Data: f})
+}
+
+// countCancellable counts the events that a filter of forms.ReadCancel chooses. It returns an error if events would be
+// cancelled that the filter leaves out, because Redis does not answer.
+func (p *Pages) countCancellable(c *fiber.Ctx, filter lives.Filter) (counted lives.Counted, err error) {
+	if counted, err = p.Current.Count(c.UserContext(), filter, math.MaxInt, p.Changes.Patience(c, access.Cancel)); err == nil {
+		err = counted.Sure(&filter)
+	}
+	return counted, err
 }
 
 // eachCancellable calls the function do with the events that a filter of forms.ReadCancel
 // chooses, page by page. For some of them it may be too late to cancel them. eachCancellable
-// stops after the last page, or when the function returns an error.
-func (p *Pages) eachCancellable(ctx context.Context, filter lives.Filter, do func(ids []domain.ID) error) error {
+// stops after the last page, or when the function returns an error. The result limited is
+// lives.Page.Incomplete.
+func (p *Pages) eachCancellable(ctx context.Context, filter lives.Filter, do func(ids []domain.ID) error) (limited bool, err error) {
 	for before := (domain.ID{}); ; {
 		page, err := p.Current.Search(ctx, filter, before, cancelPage)
-		if err != nil {
-			return err
+		if err == nil {
+			err = page.Sure(&filter)
 		}
+		if err != nil {
+			return limited, err
+		}
+		limited = limited || page.Incomplete
 		ids := make([]domain.ID, len(page.Events))
 		for i := range page.Events {
 			ids[i] = page.Events[i].ID
 		}
 		if err := do(ids); err != nil {
-			return err
+			return limited, err
 		}
 		if before = page.Next; before.IsZero() {
-			return nil
+			return limited, nil
 		}
 	}
 }
@@ -93,10 +107,13 @@ func (p *Pages) startCancel(c *fiber.Ctx) error {
 	if err != nil {
 		return err
 	}
+	if _, err = p.countCancellable(c, filter); err != nil {
+		return err
+	}
 	action := &domain.Action{Actor: who, Reason: f.Reason, Filter: f.Said()}
-	return p.Changes.Begin(c, forms.Change{Action: "cancel"}, func(ctx context.Context, tell func(replay.Progress)) error {
+	return p.Changes.Begin(c, forms.Change{Action: access.Cancel, Token: f.Token}, func(ctx context.Context, tell func(replay.Progress)) error {
 		var done replay.Progress
-		err := p.eachCancellable(ctx, filter, func(ids []domain.ID) error {
+		limited, err := p.eachCancellable(ctx, filter, func(ids []domain.ID) error {
 			for some := range slices.Chunk(ids, cancelledAtOnce) {
 				answers, err := p.Cancellations.Cancel(ctx, action, some)
 				for _, answer := range answers {
@@ -113,6 +130,8 @@ func (p *Pages) startCancel(c *fiber.Ctx) error {
 			}
 			return nil
 		})
+		done.Limited = limited
+		tell(done)
 		return p.Cancellations.End(ctx, action, err)
 	})
 }

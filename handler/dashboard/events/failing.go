@@ -44,8 +44,9 @@ func (p *Pages) failing(c *fiber.Ctx) error {
 	}
 	page := failingPage{Tasks: summary.Tasks, Estimated: summary.Estimated}
 	for _, g := range summary.Groups {
+		fault := forms.ErrorPair(g.ErrorForm)
 		page.Groups = append(page.Groups, failingGroup{
-			g, show.Encoded(url.Values{"type": {g.Type}, "queue": {g.Queue}, "error-form": {g.ErrorForm}}),
+			g, show.Encoded(url.Values{"type": {g.Type}, "queue": {g.Queue}, fault.Name: {fault.Value}}),
 			show.Encoded(url.Values{"type": {g.Type}, "queue": {g.Queue}, "state": {string(lives.StateFailing)}}),
 		})
 	}
@@ -115,7 +116,7 @@ func (p *Pages) changeFailing(c *fiber.Ctx) error {
 	if _, err = p.countFailing(c, &f, filter); err != nil {
 		return err
 	}
-	form := forms.Change{Action: f.Action, DeadCount: domain.DeadCount{Matched: f.Matched, More: f.More, Queues: f.Queues}, Limited: f.Limited}
+	form := forms.Change{Action: f.Action, Token: f.Token, DeadCount: domain.DeadCount{Matched: f.Matched, More: f.More, Queues: f.Queues}, Limited: f.Limited}
 	action := &domain.Action{Actor: who, Reason: f.Reason, Filter: f.Said()}
 	return p.Changes.Begin(c, form, func(ctx context.Context, tell func(replay.Progress)) error {
 		if f.Action == domain.ActionGiveUp {

@@ -1,6 +1,7 @@
 package forms
 
 import (
+	"crypto/rand"
 	"net/url"
 	"slices"
 	"strconv"
@@ -29,9 +30,10 @@ const (
 type Change struct {
 	Dead
 	Action string
+	Token  string // of the form; see Token
 	domain.DeadCount
 	Counting       bool                // the page counts a second time, for longer
-	Limited        bool                // of failing events: a queue has more than the change reads
+	Limited        bool                // of failing events: a queue has more than the change reads; known at the end of a cancellation
 	Paused         []domain.QueueCount // the paused queues in which tasks wait; nil: none, or not known
 	Reason, Canary string
 	Rate           string // dead letters a second; "" and "0": no limit
@@ -42,7 +44,7 @@ func (f *Change) Unnamed() int64 { return int64(f.Types - len(f.Largest)) }
 
 // ReadChange reads which dead letters the form chooses. ReadChange refuses a form that chooses all of them.
 func ReadChange(values url.Values, hides Hides) (f Change, filter domain.DeadFilter, err error) {
-	f = Change{Action: values.Get("action"), Canary: values.Get("canary"), Rate: values.Get("rate")}
+	f = Change{Action: values.Get("action"), Token: Token(values), Canary: values.Get("canary"), Rate: values.Get("rate")}
 	if f.Action != access.Replay && f.Action != access.Discard {
 		return f, filter, domain.Errorf(domain.CodeInvalid, "dead letters are replayed or discarded")
 	}
@@ -59,6 +61,18 @@ func ReadChange(values url.Values, hides Hides) (f Change, filter domain.DeadFil
 		return f, filter, domain.Errorf(domain.CodeInvalid, "choose a group, single dead letters or a filter first")
 	}
 	return f, filter, nil
+}
+
+// maxToken is how many bytes of a form's token count.
+const maxToken = 64
+
+// Token returns the token of a form. A form gets a new one when it is opened, and sends it. So a form that is sent twice,
+// for example by a double click, begins one change.
+func Token(values url.Values) string {
+	if token := values.Get("form"); token != "" {
+		return token[:min(len(token), maxToken)]
+	}
+	return rand.Text()
 }
 
 // Reason returns the reason that a visitor gave for an action; "" if none.

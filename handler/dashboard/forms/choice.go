@@ -104,10 +104,24 @@ func moment(text string, now time.Time) (time.Time, error) {
 // fix replaces the times of the choice, which may be relative to now. So the choice stays the same while the visitor
 // reads the form.
 func (c *Choice) fix(since, until time.Time) {
-	c.Until = until.UTC().Format(time.RFC3339Nano)
-	if !since.IsZero() {
-		c.Since = since.UTC().Format(time.RFC3339Nano)
+	if !until.IsZero() {
+		c.Until = absolute(until)
 	}
+	if !since.IsZero() {
+		c.Since = absolute(since)
+	}
+}
+
+func absolute(at time.Time) string { return at.UTC().Format(time.RFC3339Nano) }
+
+// asOf reads the time at which the visitor opened a form. What happens later is not part of the form's choice. If the
+// form has no such time, the visitor opens it now.
+func asOf(values url.Values) (at time.Time, err error) {
+	now := time.Now()
+	if at, err = moment(values.Get("as-of"), now); err != nil || at.IsZero() || at.After(now) {
+		at = now
+	}
+	return at, err
 }
 
 func (c *Choice) pairs() []Pair {

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"outboxd/domain"
 	"outboxd/domain/lives"
@@ -112,5 +113,29 @@ func TestTheRecordHasTheCanary(t *testing.T) {
 		if of, is := replay.Said()["canary"], retry.Said()["canary"]; of != want || is != want {
 			t.Errorf("%q is recorded as %q of a replay and %q of a retry, want %q", typed, of, is, want)
 		}
+	}
+}
+
+// The form of a change has the time at which it was opened, and keeps it when it is sent.
+func TestAChangeOfFailingEventsKeepsTheTimeOfTheLook(t *testing.T) {
+	t.Parallel()
+	began := time.Now()
+	f, filter, err := ReadFailing(url.Values{"action": {domain.ActionGiveUp}, "type": {"a"}})
+	if err != nil || filter.AsOf.Before(began) || filter.AsOf.After(time.Now()) {
+		t.Fatalf("%+v, %v", filter, err)
+	}
+	sent, err := url.ParseQuery(string(f.Query()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, again, err := ReadFailing(sent); err != nil || !again.AsOf.Equal(filter.AsOf) {
+		t.Errorf("sent, it is %+v, %v", again, err)
+	}
+	if _, one, err := ReadFailing(url.Values{"action": {domain.ActionGiveUp}, "id": {letter}}); err != nil || !one.AsOf.IsZero() {
+		t.Errorf("of a single event it is %+v, %v", one, err)
+	}
+	sent.Set("as-of", "yesterday")
+	if _, _, err := ReadFailing(sent); domain.ErrorCode(err) != domain.CodeInvalid {
+		t.Error(err)
 	}
 }

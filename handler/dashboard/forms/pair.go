@@ -10,6 +10,22 @@ import (
 // Pair is a name and a value of a query, in an address or in fields of an HTML form.
 type Pair struct{ Name, Value string }
 
+// emptyError is the field for groups whose error is an empty text, because the field error-form chooses nothing if it is
+// empty. Its values choose only these groups, or leave them out.
+const (
+	emptyError = "empty-error"
+	onlyEmpty  = "only"
+	notEmpty   = "not"
+)
+
+// ErrorPair returns the condition that an error has the given form, which may be empty.
+func ErrorPair(form string) Pair {
+	if form == "" {
+		return Pair{emptyError, onlyEmpty}
+	}
+	return Pair{"error-form", form}
+}
+
 // named returns a pair for each value.
 func named(name string, values []string) (pairs []Pair) {
 	for _, value := range values {

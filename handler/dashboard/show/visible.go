@@ -3,6 +3,7 @@ package show
 import (
 	"bytes"
 	"regexp"
+	"slices"
 
 	"outboxd/domain/words"
 )
@@ -31,6 +32,9 @@ func Visible(page []byte) []byte {
 	return shown.Bytes()
 }
 
+// lineBreak is Unicode's picture of a line feed. words.Visible keeps line breaks.
+const lineBreak = "\u240a"
+
 var (
 	shownAttributes = regexp.MustCompile(`\s(?:title|aria-label|alt|placeholder|data-title|data-label)="[^"]*"`)
 	shownValue      = regexp.MustCompile(`\svalue="[^"]*"`)
@@ -38,16 +42,20 @@ var (
 )
 
 // visibleTag replaces invisible characters in those attributes of a tag that people see or
-// hear. One such attribute is the value of a field that people see. Typed turns the text
-// of such a field back.
+// hear. One such attribute is the value of a field that people see, or of an option that they may
+// choose for a field. A field has one line, so a browser would remove the line breaks of its value:
+// they get a sign too. Typed turns the text of such a field back.
 func visibleTag(tag []byte) []byte {
-	if words.Visible(string(tag)) == string(tag) {
+	if words.Visible(string(tag)) == string(tag) && !bytes.ContainsRune(tag, '\n') {
 		return tag
 	}
 	show := func(attribute []byte) []byte { return []byte(words.Visible(string(attribute))) }
 	tag = shownAttributes.ReplaceAllFunc(tag, show)
-	if bytes.HasPrefix(tag, []byte("<input")) && !hiddenInput.Match(tag) {
-		tag = shownValue.ReplaceAllFunc(tag, show)
+	if (bytes.HasPrefix(tag, []byte("<input")) && !hiddenInput.Match(tag)) || bytes.HasPrefix(tag, []byte("<option")) {
+		tag = shownValue.ReplaceAllFunc(tag, func(value []byte) []byte {
+			// The first character stands before the attribute.
+			return slices.Concat(value[:1], bytes.ReplaceAll(show(value[1:]), []byte{'\n'}, []byte(lineBreak)))
+		})
 	}
 	return tag
 }

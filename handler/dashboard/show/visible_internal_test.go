@@ -9,7 +9,8 @@ func TestHiddenCharactersOfAPageAreVisible(t *testing.T) {
 		"<b aria-label=\"\x01\" data-label=\"\x02\" href=\"\x03\">":                                             "<b aria-label=\"␁\" data-label=\"␂\" href=\"\x03\">",
 		"<input type=\"hidden\" value=\"\x01\"><input type=\"checkbox\" value=\"\x01\"><button value=\"\x01\">": "<input type=\"hidden\" value=\"\x01\"><input type=\"checkbox\" value=\"\x01\"><button value=\"\x01\">",
 		"a\x1bb": "a␛b",
-		"<input value=\"\x01\"><pre>\x01 two\nlines</pre": "<input value=\"␁\"><pre>␁ two\nlines</pre",
+		"<input value=\"\x01\"><pre>\x01 two\nlines</pre":                          "<input value=\"␁\"><pre>␁ two\nlines</pre",
+		"<input value=\"a\nb\"\n><option value=\"a\x01\nb\"><input\nvalue=\"\n\">": "<input value=\"a␊b\"\n><option value=\"a␁␊b\"><input\nvalue=\"␊\">",
 		"": "",
 	} {
 		if got := string(Visible([]byte(page))); got != want {
