@@ -59,8 +59,8 @@ func Capital(text string) string {
 }
 
 // leg is one step of the flow of events (emitted, enqueued or confirmed). Now and Hour are
-// how many events a second take this step, now and in the last hour. Over is the time that Hour covers, in words. That
-// time is shorter than an hour if less was measured.
+// how many events a second take this step, now and in the last hour; negative: nothing was measured. Over is the time that
+// Hour covers, in words. That time is shorter than an hour if less was measured.
 type leg struct {
 	Name      string
 	Known     bool
@@ -70,10 +70,12 @@ type leg struct {
 
 func newLeg(name string, known bool, now, hour overview.Flow) leg {
 	choose := func(f overview.Flow) float64 {
-		switch name {
-		case "emitted":
+		switch {
+		case f.Seconds <= 0:
+			return -1
+		case name == "emitted":
 			return f.Rate(f.Emitted)
-		case "enqueued":
+		case name == "enqueued":
 			return f.Rate(f.Enqueued)
 		default:
 			return f.Rate(f.Confirmed)
