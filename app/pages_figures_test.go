@@ -116,7 +116,7 @@ func TestFigurePages(t *testing.T) {
 	tab.await("p[role=status]", "^3 events match") // the page before has the same button
 	tab.await("main a", "^Cancel all that match…$").MustClick()
 	tab.await("h1", "^Cancel 3 events$")
-	tab.await("p", "^Those of type test:\\*, not of type test:o\\*, in the state pending, emitted until .* that have not taken effect")
+	tab.await("p", "^Those of type test:\\*, not of type test:o\\*, in the state pending, emitted before .* that have not taken effect")
 	tab.see("cancel")
 	tab.MustElement("#reason").MustInput("a mistake")
 	tab.await("button", "^Cancel them$").MustClick()

@@ -97,13 +97,13 @@ func (l Lives) Count(ctx context.Context, filter lives.Filter, limit int, patien
 	switch {
 	case err != nil:
 		counted.QueueFault = err.Error() // Search then lists failing events as in flight
-		return counted, nil
 	case !dropped.All:
 		return lives.Counted{}, nil
 	case int(counted.Events) == limit && dropped.Events > 0:
 		return lives.Counted{Events: max(counted.Events-dropped.Events, 0)}, nil
+	default:
+		counted.Events = max(counted.Events-dropped.Events, 0)
 	}
-	counted.Events = max(counted.Events-dropped.Events, 0)
 	return counted, nil
 }
 
