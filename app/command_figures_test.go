@@ -129,6 +129,11 @@ func TestTypesQueuesAndWorkersByCommand(t *testing.T) {
 	if err := json.Unmarshal([]byte(r.stdout), &types); err != nil || types.Types[0].Failing != nil || types.Types[0].Pending == nil || !strings.Contains(r.stdout, "redis_error") {
 		t.Errorf("without Redis: %s", r.stdout)
 	}
+	for _, show := range [][]string{{"types", "show", "test:lonely"}, {"queues", "show", "lonely"}} {
+		if r := run(1, append(show, "-o=json")...); !strings.Contains(r.stdout, `"redis_error"`) || !strings.Contains(r.stderr, "not everything is shown: Redis does not answer") {
+			t.Errorf("%v without Redis says %s%s", show, r.stdout, r.stderr)
+		}
+	}
 	redis.Start()
 	p.stop()
 

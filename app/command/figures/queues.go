@@ -90,6 +90,12 @@ type queueChangeDocument struct {
 	Error  string `json:"error,omitempty"` // why the queue was not changed, or why the change was not recorded
 }
 
+// QueueShownDocument is the result of queues show.
+type QueueShownDocument struct {
+	QueueDocument
+	missingDocument
+}
+
 // QueuesDocument is the result of queues list.
 type QueuesDocument struct {
 	Queues []QueueDocument `json:"queues"`
@@ -172,12 +178,12 @@ func newQueuesShowCommand(c cli.Commands) *cobra.Command {
 		if err != nil {
 			return err
 		}
-		d := newQueueDocument(line, &view)
+		d := QueueShownDocument{newQueueDocument(line, &view), newMissingDocument(view.Seen)}
 		if d.History, err = s.historyOf(cmd.Context(), "", args[0], line.Unseen); err != nil {
 			return err
 		}
-		return out.Write(cmd.OutOrStdout(), d, func(w io.Writer) {
-			queuesTable(w, &QueuesDocument{[]QueueDocument{d}, listDocument{view.Cut.Complete(), newMissingDocument(view.Seen)}}, &view.Seen)
+		return cmp.Or(out.Write(cmd.OutOrStdout(), d, func(w io.Writer) {
+			queuesTable(w, &QueuesDocument{[]QueueDocument{d.QueueDocument}, listDocument{view.Cut.Complete(), d.missingDocument}}, &view.Seen)
 			if len(d.Types) > 0 {
 				fmt.Fprintf(w, "\nTypes: %s\n", terminal.OneLine(strings.Join(d.Types, ", "), 0))
 			}
@@ -188,7 +194,7 @@ func newQueuesShowCommand(c cli.Commands) *cobra.Command {
 				fmt.Fprintln(w, "\nNot paused any more, though nobody resumed it. "+pausedLine(d.LostPause))
 			}
 			writeHistory(w, d.History, "queue", d.Queue)
-		})
+		}), d.incomplete())
 	})
 	return cmd
 }

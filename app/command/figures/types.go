@@ -45,6 +45,12 @@ func newTypeDocument(t *figures.Type, v *figures.View[figures.Type]) TypeDocumen
 	}
 }
 
+// TypeShownDocument is the result of types show.
+type TypeShownDocument struct {
+	TypeDocument
+	missingDocument
+}
+
 // TypesDocument is the result of types list.
 type TypesDocument struct {
 	Types []TypeDocument `json:"types"`
@@ -108,14 +114,14 @@ func newTypesShowCommand(c cli.Commands) *cobra.Command {
 		if err != nil {
 			return err
 		}
-		d := newTypeDocument(line, &view)
+		d := TypeShownDocument{newTypeDocument(line, &view), newMissingDocument(view.Seen)}
 		if d.History, err = s.historyOf(cmd.Context(), args[0], "", line.Unseen); err != nil {
 			return err
 		}
-		return out.Write(cmd.OutOrStdout(), d, func(w io.Writer) {
-			typesTable(w, &TypesDocument{[]TypeDocument{d}, listDocument{view.Cut.Complete() && !view.Estimated, newMissingDocument(view.Seen)}}, &view.Seen)
+		return cmp.Or(out.Write(cmd.OutOrStdout(), d, func(w io.Writer) {
+			typesTable(w, &TypesDocument{[]TypeDocument{d.TypeDocument}, listDocument{view.Cut.Complete() && !view.Estimated, d.missingDocument}}, &view.Seen)
 			writeHistory(w, d.History, "type", d.Type)
-		})
+		}), d.incomplete())
 	})
 	return cmd
 }
