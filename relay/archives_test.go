@@ -203,6 +203,9 @@ func (w *town) keepOpen(call string) (end func()) {
 	if err != nil {
 		w.t.Fatal(err)
 	}
+	if _, err := tx.ExecContext(w.t.Context(), "SET LOCAL idle_in_transaction_session_timeout = 0"); err != nil {
+		w.t.Fatal(err)
+	}
 	if _, err := tx.ExecContext(w.t.Context(), "SELECT "+call+" FROM outbox_sent WHERE event_type = 'test:stays'"); err != nil {
 		w.t.Fatal(err)
 	}

@@ -244,7 +244,7 @@ func TestBuryComesBackFromAnOpenTransaction(t *testing.T) {
 		if _, err := tx.ExecContext(t.Context(), statement, id); err != nil {
 			t.Fatal(err)
 		}
-		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 		tasks := deadletters.NewFailedTasks(db, true)
 		for _, onRecord := range []bool{true, false} {
 			if got, err := tasks.Bury(ctx, failedTask(id, "test:1"), onRecord); err != nil || got != domain.BusyElsewhere {
