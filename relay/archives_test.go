@@ -149,7 +149,6 @@ func TestAnEventThatCannotDieHidesNoOther(t *testing.T) {
 			return func() { w.exec("ALTER TABLE outbox_dead DROP CONSTRAINT odd") }
 		},
 		"cancelled by an open transaction": func(w *town) func() { return w.keepOpen("outboxd.cancel(id)") },
-		"confirmed by an open transaction": func(w *town) func() { return w.keepOpen("outboxd.confirm(id)") },
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
