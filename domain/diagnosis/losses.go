@@ -28,7 +28,7 @@ func judgeHeal(s overview.Standing) []domain.Finding {
 	}
 	var named, remedies, reasons []string
 	for _, h := range s.LastHeals {
-		named = append(named, words.Ago(s.At, h.At)+", because "+h.Reason)
+		named = append(named, words.Ago(s.At, h.At)+" (at "+h.At.UTC().Format("15:04:05")+" UTC), because "+h.Reason)
 		if remedy := against(h.Reason); !slices.Contains(remedies, remedy) {
 			remedies, reasons = append(remedies, remedy), append(reasons, h.Reason)
 		}

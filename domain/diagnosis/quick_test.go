@@ -45,6 +45,7 @@ func grows(q *diagnosis.Quick, tasks int64) {
 func TestQuickFindings(t *testing.T) {
 	t.Parallel()
 	now := time.Now()
+	utc := func(after time.Duration) string { return now.Add(after).UTC().Format("15:04:05") }
 	tests := map[string]struct {
 		change func(*diagnosis.Quick)
 		want   string
@@ -109,11 +110,11 @@ func TestQuickFindings(t *testing.T) {
 		}, "redis-unreachable/broken backlog-growing/warning", ""},
 		"one heal": {func(q *diagnosis.Quick) {
 			q.Standing.Heals, q.Standing.LastHeals = 1, []overview.Heal{{At: now.Add(-3 * time.Minute), Reason: "Redis was emptied"}}
-		}, "healed/warning", "sent again 1 time in the last hour: 3 min ago, because Redis was emptied; events"},
+		}, "healed/warning", "sent again 1 time in the last hour: 3 min ago (at " + utc(-3*time.Minute) + " UTC), because Redis was emptied; events"},
 		"several heals": {func(q *diagnosis.Quick) {
 			q.Standing.Heals = 4
 			q.Standing.LastHeals = []overview.Heal{{At: now.Add(-3 * time.Minute), Reason: "Redis was restarted"}, {At: now.Add(-20 * time.Minute), Reason: "Redis was emptied"}}
-		}, "healed/warning", "4 times in the last hour: 3 min ago, because Redis was restarted; 20 min ago, because Redis was emptied; 2 times before that"},
+		}, "healed/warning", "4 times in the last hour: 3 min ago (at " + utc(-3*time.Minute) + " UTC), because Redis was restarted; 20 min ago (at " + utc(-20*time.Minute) + " UTC), because Redis was emptied; 2 times before that"},
 		"a heal that is over": {func(q *diagnosis.Quick) {
 			q.Standing.Heals, q.Standing.LastHeals = 1, []overview.Heal{{At: now.Add(-diagnosis.HealRecent - time.Second), Reason: "Redis was emptied"}}
 		}, "", ""},
