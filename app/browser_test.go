@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/go-rod/rod"
 	"github.com/go-rod/rod/lib/cdp"
@@ -96,7 +97,7 @@ type tab struct {
 func (b browser) open(host string) *tab {
 	b.t.Helper()
 	page := b.MustPage("about:blank")
-	p := &tab{Page: page.Timeout(2 * patience), t: b.t, host: host, requests: map[proto.NetworkRequestID]string{}}
+	p := &tab{Page: page.Timeout(5 * patience), t: b.t, host: host, requests: map[proto.NetworkRequestID]string{}}
 	listening := page.EachEvent(p.requested, p.failed, p.responded, p.complained, p.threw, p.logged)
 	var done sync.WaitGroup
 	done.Go(listening)
@@ -253,14 +254,19 @@ func (p *tab) visit(path string) {
 func (p *tab) await(selector, text string) *rod.Element {
 	p.t.Helper()
 	waiting := p.Timeout(patience) // a figure may be counted only every 10 s
-	element, err := waiting.ElementR(selector, text)
-	for isLeft(err) {
-		element, err = waiting.ElementR(selector, text)
+	for {
+		element, err := waiting.ElementR(selector, text)
+		if isLeft(err) {
+			continue
+		}
+		if err != nil {
+			p.t.Fatalf("there is no %s with %q: %v\n%s", selector, text, err, p.MustElement("body").MustText())
+		}
+		// A page that is live replaces its elements. One that was replaced is never visible again.
+		if element.Timeout(2*time.Second).WaitVisible() == nil {
+			return element.CancelTimeout()
+		}
 	}
-	if err != nil {
-		p.t.Fatalf("there is no %s with %q: %v\n%s", selector, text, err, p.MustElement("body").MustText())
-	}
-	return element.CancelTimeout().MustWaitVisible()
 }
 
 // isLeft tells whether Chromium could not look at a page because the reader was just leaving it

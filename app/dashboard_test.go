@@ -5,7 +5,6 @@ import (
 	"os"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/go-rod/rod"
 	"github.com/go-rod/rod/lib/proto"
@@ -175,7 +174,7 @@ func (p *tab) wantNarrow(page string) {
 
 func (p *tab) wantNoWiderThan(pixels int, page string) {
 	p.t.Helper()
-	if err := p.Timeout(20 * time.Second).Wait(rod.Eval(`(width) => document.documentElement.scrollWidth <= width`, pixels)); err != nil {
+	if err := p.Timeout(patience).Wait(rod.Eval(`(width) => document.documentElement.scrollWidth <= width`, pixels)); err != nil {
 		p.t.Errorf("%s is %d pixels wide on a screen of %d: %v", page, p.MustEval(`() => document.documentElement.scrollWidth`).Int(), pixels, err)
 	}
 }
