@@ -218,12 +218,12 @@ func TestNoDueEventWaitsLongerThanTheBound(t *testing.T) {
 	t.Logf("%d events, %d refusals; %d sweeps in the flood, the slowest %v; the slowest pass %v", events, w.refused, sweeps, w.sweep, w.pass)
 }
 
-// A delayed event is in Redis within 50 ms of its time, though the relay polls
-// once an hour. Two of five must be in time, because the machine may be busy with
-// something else during the others. The test does not run beside other tests,
+// A delayed event is in Redis soon after its time, though the relay polls once an
+// hour. Two of five must be, because the machine may be busy with something else
+// during the others. The test does not run beside other tests of this package,
 // which would keep the machine busy.
 func TestADelayedEventStartsOnTime(t *testing.T) {
-	const promise = 50 * time.Millisecond
+	const promise = 500 * time.Millisecond // on an idle machine it is a few milliseconds
 	// Each event is due before those that were written earlier, so that each is
 	// a reason to wake up sooner. The due times are far apart, so that the naps
 	// which follow a claim are over.

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"outboxd/app/servertest"
 	"outboxd/domain"
 	"outboxd/domain/audit"
 	"outboxd/domain/lives"
@@ -17,7 +18,8 @@ import (
 func (o *oddRows) end() {
 	o.t.Helper()
 	// From here on no heal puts events back, so every event can end.
-	deadline, look := time.Now().Add(30*time.Second), time.NewTicker(20*time.Millisecond)
+	// An event that had to wait for a lock may have been passed over, for a minute.
+	deadline, look := time.Now().Add(servertest.Patience), time.NewTicker(20*time.Millisecond)
 	defer look.Stop()
 	for left := o.left(); len(left) > 0; left = o.left() {
 		if time.Now().After(deadline) {
