@@ -29,9 +29,9 @@ func SendAll(ctx context.Context, r redis.UniversalClient, list []Acknowledgemen
 	})
 	var refused []Acknowledgement
 	var places []int
-	for i, err := range errs {
-		if redisreply.IsFull(err) {
-			refused, places = append(refused, list[i]), append(places, i)
+	for i, a := range list {
+		if redisreply.IsFull(errs[i]) {
+			refused, places = append(refused, a), append(places, i)
 		}
 	}
 	if len(refused) == 0 {

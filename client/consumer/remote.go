@@ -164,7 +164,7 @@ func (r *remote) check(ctx context.Context, row func(context.Context, string, ..
 		if hopeless := refused(err); hopeless != nil {
 			return hopeless
 		}
-		return fmt.Errorf("Redis accepts no acknowledgement in the stream %s: %w", acknowledge.Key, err)
+		return fmt.Errorf("the Redis that acknowledgements go through accepts none in the stream %s: %w", acknowledge.Key, err)
 	}
 	return nil
 }

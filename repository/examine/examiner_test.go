@@ -122,7 +122,7 @@ func TestExaminerFinds(t *testing.T) {
 			t.Helper()
 			exec(t, s.db, `INSERT INTO outbox_dead (id, event_type, payload, headers, queue, available_at, attempts, generation, created_at, stage, error, died_at)
 				VALUES (outbox_new_id(), 't', '', '{}', 'q', now(), 0, 0, now(), 'relay', 'no', now() - interval '3 days')`)
-		}, "dead-letters/warning", []string{"1 dead letter, the oldest of 3 d ago", "outboxd dead list"}},
+		}, "dead-letters/warning", []string{"1 dead letter, the oldest of 3 d ago", "outboxd dead group"}},
 		"held keys": {func(t *testing.T, s setting) {
 			t.Helper()
 			exec(t, s.db, `INSERT INTO outbox_turns (ordering_key, event_id, taken_at) VALUES ('k', '01980000-0000-7000-8000-000000000000', now() - interval '90 minutes'), ('free', outbox_new_id(), now() - interval '9 hours')`)
