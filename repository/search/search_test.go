@@ -151,7 +151,7 @@ func TestSearchIsBounded(t *testing.T) {
 	run(`INSERT INTO inbox (event_id, processed_at) SELECT id, now() - interval '1 hour' FROM outbox_sent ORDER BY id DESC LIMIT 100000`)
 	statements := map[string]string{"search": search.SearchStatement, "counting": search.CountStatement}
 	for name, statement := range statements {
-		run("PREPARE " + name + " (uuid, uuid, text[], bigint, text, text, text, text, text, text, bigint, text[], text, bytea, text, text[], text[], text[], text[], bytea[], text[], text[], text[]) AS " + statement)
+		run("PREPARE " + name + " (uuid, uuid, text[], bigint, text, text, text, text, text, text, bigint, text[], text, bytea, text, text[], text[], text[], text[], bytea[], text[], text[], text[], timestamptz) AS " + statement)
 	}
 	const zero, last = "00000000-0000-0000-0000-000000000000", "ffffffff-ffff-ffff-ffff-ffffffffffff"
 	for _, statistics := range []string{"", "ANALYZE outbox, outbox_sent, inbox"} {
@@ -161,7 +161,7 @@ func TestSearchIsBounded(t *testing.T) {
 			run("SET enable_seqscan = off; SET enable_bitmapscan = off; SET jit = off")
 			for name := range statements {
 				plan := explain(t, conn, fmt.Sprintf(
-					"EXPLAIN EXECUTE %s ('%s', '%s', '{pending,held,\"in flight\",dead,suppressed}', 10000, 'none', '', '', '', '', 'confirmed', 50, NULL, NULL, NULL, '', NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL)", name, zero, last))
+					"EXPLAIN EXECUTE %s ('%s', '%s', '{pending,held,\"in flight\",dead,suppressed}', 10000, 'none', '', '', '', '', 'confirmed', 50, NULL, NULL, NULL, '', NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL)", name, zero, last))
 				for _, table := range []string{"outbox", "outbox_sent_default", "outbox_held", "outbox_dead", "inbox"} {
 					if strings.Contains(plan, "Seq Scan on "+table+" ") {
 						t.Errorf("%s: %s is scanned, %s, %q:\n%s", name, table, mode, statistics, plan)
