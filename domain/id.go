@@ -1,7 +1,6 @@
 package domain
 
 import (
-	"crypto/rand"
 	"database/sql/driver"
 	"encoding/hex"
 	"fmt"
@@ -11,15 +10,6 @@ import (
 // ID is a UUID (RFC 9562). If a producer gives an event no ID, the database or the Go client makes one of version 7,
 // which sorts by time. The zero ID means "none yet".
 type ID [16]byte
-
-// NewID makes an ID of version 7, as the database does for an event whose producer gives none.
-func NewID(now time.Time) (id ID) {
-	_, _ = rand.Read(id[:]) // it never fails
-	first := FirstID(now)
-	copy(id[:6], first[:6])
-	id[6], id[8] = id[6]&0x0f|0x70, id[8]&0x3f|0x80
-	return id
-}
 
 // ParseID reads the 36-character form, in either case. Its errors have
 // CodeInvalid.

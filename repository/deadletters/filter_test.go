@@ -10,6 +10,7 @@ import (
 
 	"outboxd/app/schematest"
 	"outboxd/app/servertest"
+	"outboxd/client"
 	"outboxd/domain"
 	"outboxd/repository/deadletters"
 )
@@ -176,7 +177,7 @@ func TestACopyIsEmittedOnce(t *testing.T) {
 		exec(t, db, `INSERT INTO outbox_dead (id, event_type, payload, headers, queue, available_at, attempts, generation, created_at, stage, error)
 			VALUES ('01980000-0000-7000-8000-000000000001', 'pay', '{}', '{}', 'money', now(), 5, 2, now(), 'worker', 'too much')`)
 		c := domain.Correction{
-			Of: domain.ID{1, 0x98, 0, 0, 0, 0, 0x70, 0, 0x80, 0, 0, 0, 0, 0, 0, 1}, As: domain.NewID(time.Now()), Payload: []byte("x"), Discard: true,
+			Of: domain.ID{1, 0x98, 0, 0, 0, 0, 0x70, 0, 0x80, 0, 0, 0, 0, 0, 0, 1}, As: domain.ID(client.NewID()), Payload: []byte("x"), Discard: true,
 		}
 		correct := func() {
 			if copied, err := letters.Correct(t.Context(), &domain.Action{Actor: "ada", Reason: "twice"}, c); err != nil || copied != c.As {

@@ -6,10 +6,10 @@ import (
 	"errors"
 	"io"
 	"strings"
-	"time"
 
 	"github.com/gofiber/fiber/v2"
 
+	"outboxd/client"
 	"outboxd/domain"
 	"outboxd/domain/access"
 	"outboxd/domain/lives"
@@ -53,7 +53,7 @@ func (p *Pages) correctable(c *fiber.Ctx) (f correctForm, err error) {
 	if f.Life, err = p.Current.Find(c.UserContext(), f.ID); err != nil {
 		return f, err
 	}
-	f.Copy = domain.NewID(time.Now())
+	f.Copy = domain.ID(client.NewID())
 	shown := p.Mask.Show(f.Life.Payload)
 	f.Payload, f.JSON = shown.Text, shown.Form == "JSON"
 	// A text field of a form would lose the invisible characters.
