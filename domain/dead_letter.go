@@ -53,8 +53,8 @@ type DeadFilter struct {
 	HeaderValue string // with HeaderName; "" is any
 	Payload     PayloadField
 	// NotErrors leaves out dead letters whose error contains one of its texts, ignoring case. NotForms leaves out
-	// dead letters whose error has one of its forms (DeadGroup.ErrorForm), also the empty one. NotTypes leaves out events of its
-	// types, in which a * at the end stands for any ending.
+	// dead letters whose error has one of its forms (DeadGroup.ErrorForm), also the empty one. NotTypes leaves out
+	// events of its types, in which a * at the end stands for any ending.
 	NotErrors, NotForms, NotTypes []string
 	NotFields                     []PayloadField // leaves out dead letters whose payload has one of these
 	NotKeys                       []string       // leaves out dead letters of these ordering keys

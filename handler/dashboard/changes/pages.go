@@ -38,7 +38,9 @@ func (p *Pages) Routes(r shell.Router) {
 }
 
 // Begin calls the function work in the background, and redirects to the page that shows the progress. A form that is
-// sent twice leads to the page of the same change. Errors: domain.CodeConflict if too many changes run already, or after the end of the Shell.
+// sent twice leads to the page of the same change.
+//
+// Errors: domain.CodeConflict if too many changes run already, or after the end of the Shell.
 func (p *Pages) Begin(c *fiber.Ctx, form forms.Change, work func(ctx context.Context, tell func(replay.Progress)) error) error {
 	id, err := p.begun.begin(form, work)
 	if err != nil {
